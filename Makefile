@@ -1,0 +1,45 @@
+# Everything a newcomer needs, on a machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run stop test lint check bench clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: $(STAMP) ## create .venv and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (the first time takes a minute or two)…"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ml,embedded,dev]'
+	@touch $@
+
+demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=folder), one search
+	@$(BIN)/umbel demo $(if $(PHOTOS),'$(PHOTOS)')
+
+run: install ## the stack in the foreground, until Ctrl-C
+	@$(BIN)/umbel up
+
+stop: ## stop what `make demo` or `umbel up` left running
+	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi
+
+test: install ## every test, against a real Postgres and Redis that it starts itself
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+check: test lint ## what CI runs
+
+bench: install ## the benchmarks, written to benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+clean: stop ## remove .venv and var/
+	@rm -rf $(VENV) var

@@ -1,0 +1,1 @@
+"""Settings, errors, types, blobs, pictures, the doorbell: what every room stands on."""

@@ -1,0 +1,86 @@
+"""The words that every room shares: lanes, states, and the protocol of an embedder."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]  # (dim,), unit length
+Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
+Pixels = NDArray[np.uint8]  # (height, width, 3), RGB, as the model's preprocessing left it
+
+
+class Lane(StrEnum):
+    """A queue of work. The value is the queue's name in Redis and, for items, in the ledger."""
+
+    QUERY = "query"  # pictures to search by: someone is waiting
+    SINGLE = "single"  # uploads, one at a time
+    BULK = "bulk"  # imports
+    MAINTENANCE = "maintenance"  # the sweep
+
+
+class TaskName(StrEnum):
+    """Celery task names, so that a producer needs no import of the worker."""
+
+    EMBED_ITEMS = "umbel.embed_items"
+    EMBED_QUERIES = "umbel.embed_queries"
+    SWEEP = "umbel.sweep"
+
+
+class JobType(StrEnum):
+    UPLOAD = "upload"
+    IMPORT = "import"
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"  # finished, some items failed
+    FAILED = "failed"  # finished, every item failed
+    CANCELLED = "cancelled"
+
+
+class ItemState(StrEnum):
+    PENDING = "pending"
+    INDEXED = "indexed"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ModelState(StrEnum):
+    REGISTERED = "registered"
+    BACKFILLING = "backfilling"
+    READY = "ready"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class Embedder(Protocol):
+    """Turns picture files into embeddings with one model version. Loaded once a process, never before a fork."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash that names the model version, hex."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Most pictures that one forward takes."""
+        ...
+
+    def decode(self, data: bytes) -> Pixels:
+        """File bytes → pixels ready for `embed`. Thread-safe. Raises PictureError."""
+        ...
+
+    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+        """At most `batch_size` decoded pictures → one unit vector each, in order. Thread-safe."""
+        ...
