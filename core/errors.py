@@ -41,6 +41,18 @@ class TransientError(UmbelError):
     code = "transient"
 
 
+class QueueUnavailable(NotReady):
+    """Redis cannot be reached, and the request cannot be answered without a worker."""
+
+    code = "queue_unavailable"
+
+
+class StorageFull(UmbelError):
+    """The blob store takes no more bytes; nothing was written."""
+
+    code = "storage_full"
+
+
 class ModelNotFound(UmbelError):
     """No checkpoint could be found; the detail says where it was looked for and what to do."""
 

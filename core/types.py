@@ -73,6 +73,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def device(self) -> str:
+        """Where the model runs, for people."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """Most pictures that one forward takes."""
         ...

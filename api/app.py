@@ -1,0 +1,58 @@
+"""The application: settings in, resources registered, errors and request ids in one place."""
+
+import time
+import uuid
+from typing import Any
+
+import structlog
+from apiflask import APIFlask
+from flask import Response, g, request
+
+from api import collections, errors, health, images, imports, jobs, models, page, search
+from core.logging import configure_logging
+from core.settings import settings
+
+log = structlog.get_logger()
+
+VERSION = "0.1.0"
+FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
+
+
+def create_app() -> APIFlask:
+    """The WSGI application of this process's settings."""
+    limits = settings()
+    configure_logging(limits)
+    app = APIFlask("umbel", title="Umbel", version=VERSION, spec_path="/openapi.json", docs_path="/docs")
+    app.config.update(
+        # Base64 in JSON takes a third more than the file it carries; each route checks the file itself.
+        MAX_CONTENT_LENGTH=limits.max_bytes * 4 // 3 + FORM_OVERHEAD,
+        MAX_FORM_MEMORY_SIZE=FORM_OVERHEAD,
+        VALIDATION_ERROR_DESCRIPTION="The request has fields that cannot be taken.",
+        DESCRIPTION="Pictures go in, the most similar pictures come out.",
+        AUTO_404_RESPONSE=False,
+        SYNC_LOCAL_SPEC=False,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    errors.install(app)
+    for resource in (images, imports, jobs, search, collections, models, health, page):
+        app.register_blueprint(resource.bp)
+    app.before_request(_begin)
+    app.after_request(_end)
+    return app
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else uuid.uuid4().hex
+    g.began = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.path not in ("/healthz", "/readyz", "/metrics"):
+        took: dict[str, Any] = {"ms": round((time.perf_counter() - g.began) * 1000, 1)}
+        log.info("request", method=request.method, path=request.path, status=response.status_code, **took)
+    return response

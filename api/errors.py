@@ -1,0 +1,87 @@
+"""Errors as RFC 9457 problem+json. One table says which error has which status; nothing else does."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from apiflask import APIFlask
+from apiflask.exceptions import HTTPError
+from flask import Response, g, json, request
+from werkzeug.exceptions import HTTPException
+
+from core import errors
+
+log = structlog.get_logger()
+
+STATUS: dict[type[errors.UmbelError], int] = {
+    errors.UmbelError: 500,
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.NotReady: 503,
+    errors.QueueUnavailable: 503,
+    errors.TransientError: 503,
+    errors.StorageFull: 507,
+    errors.ModelNotFound: 503,
+    errors.BadCheckpoint: 503,
+    errors.BadDataset: 422,
+    errors.StackError: 503,
+    errors.PictureError: 415,
+    errors.EmptyFile: 422,
+    errors.FileTooLarge: 413,
+    errors.UnsupportedPicture: 415,
+    errors.TooManyPixels: 413,
+    errors.PictureTooSmall: 422,
+    errors.CorruptPicture: 415,
+    errors.BlobMissing: 404,
+}
+RETRY_AFTER_SECONDS = {503: "2", 429: "1"}
+
+
+def problem(
+    status: int, code: str, detail: str, *, errors: Any = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+        "errors": errors or {},
+        "request_id": g.get("request_id"),
+    }
+    answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
+    if status in RETRY_AFTER_SECONDS:
+        answer.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS[status])
+    return answer
+
+
+def install(app: APIFlask) -> None:
+    """Let every error leave the app as a problem."""
+
+    @app.errorhandler(errors.UmbelError)
+    def ours(error: errors.UmbelError) -> Response:
+        return problem(STATUS[type(error)], error.code, error.detail)
+
+    @app.error_processor
+    def validation(error: HTTPError) -> Response:
+        code = "invalid_input" if error.status_code == 422 else _code(error.status_code)
+        return problem(error.status_code, code, error.message, errors=error.detail)
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
+        return problem(status, _code(status), error.description or "", headers=headers)
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        log.exception("unexpected error", path=request.path, method=request.method)
+        return problem(500, "internal_error", "Something went wrong on our side; the log has the details.")
+
+
+def _code(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")

@@ -1,0 +1,64 @@
+"""Whether the service lives, whether it can serve, and its figures for Prometheus."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from api.schemas import ReadyOut, WorkerOut
+from core.doorbell import doorbell
+from core.errors import NotReady
+from db import model_versions, statistics, workers
+from db.session import transaction
+
+bp = APIBlueprint("health", __name__, tag="Health")
+
+# A worker speaks every five seconds; one that missed three is not there.
+WORKER_SILENCE_SECONDS = 16.0
+
+
+@bp.get("/healthz")
+@bp.doc(responses={200: "Alive"})
+def alive() -> Any:
+    """Alive: this process answers."""
+    return {"alive": True}
+
+
+@bp.get("/readyz")
+@bp.output(ReadyOut)
+@bp.doc(responses={503: "Not ready; `checks` says what is missing"})
+def ready() -> Any:
+    """Ready: database, Redis, an active model and a live worker are all there."""
+    checks, alive_workers = {"database": False, "redis": doorbell().ping(), "model": False, "worker": False}, []
+    try:
+        with transaction() as session:
+            checks["database"] = True
+            checks["model"] = model_versions.find_active_version(session) is not None
+            alive_workers = workers.list_workers(session, seen_within_seconds=WORKER_SILENCE_SECONDS)
+    except NotReady:
+        pass
+    checks["worker"] = bool(alive_workers)
+    body = ReadyOut(
+        ready=all(checks.values()),
+        checks=checks,
+        workers=[
+            WorkerOut(name=w.name, lanes=w.lanes.split(","), device=w.device, started_at=w.started_at)
+            for w in alive_workers
+        ],
+    )
+    return (body, 200) if body.ready else (body, 503, {"Retry-After": "2"})
+
+
+@bp.get("/metrics")
+@bp.doc(responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
+def metrics() -> Response:
+    """The ledger's figures, read from the database at each scrape, so that every API process says the same."""
+    registry = CollectorRegistry()
+    with transaction() as session:
+        figures = statistics.count_all(session)
+    for name, help_text, label, values in figures:
+        gauge = Gauge(name, help_text, [label] if label else [], registry=registry)
+        for value, count in values.items():
+            (gauge.labels(value) if label else gauge).set(count)
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

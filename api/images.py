@@ -1,0 +1,207 @@
+"""/v1/images: uploaded, listed, looked at, relabelled, removed."""
+
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIBlueprint
+from flask import Response, request, url_for
+
+from api.schemas import (
+    AcceptedOut,
+    CheckIn,
+    CheckOut,
+    ImageOut,
+    ImagePatchIn,
+    ImagesOut,
+    ImagesQuery,
+    SearchOut,
+    SimilarQuery,
+    UploadIn,
+)
+from api.search import scope_of, searched
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.errors import InvalidInput, PictureError
+from core.settings import settings
+from db import collections, images
+from db.images import ImageRow
+from db.session import transaction
+from services import gallery, ingest
+from services.search import query_by_image
+
+bp = APIBlueprint("images", __name__, tag="Images")
+
+LONGEST_KEY = 255
+FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never change under its id
+
+
+@bp.post("/v1/images")
+@bp.input(UploadIn, location="form_and_files", arg_name="form")
+@bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
+@bp.doc(responses={200: "These bytes are in the collection already", 409: "Conflict", 413: "Too large", 415: "No picture", 507: "Full"})
+def upload_image(form: UploadIn) -> Any:
+    """Store a picture and queue its embedding.
+
+    202 with a job to follow; 200 with `status: duplicate` when the collection has these very bytes already. With the
+    header `Idempotency-Key`, a repeated request is answered as the first one was.
+    """
+    upload = ingest.Upload(
+        data=form.file.read(),
+        collection=form.collection,
+        name=form.name or (form.file.filename or "")[:1000].replace("\x00", "") or None,
+        label=form.label,
+        metadata=form.metadata,
+        job_id=form.job_id,
+        idempotency_key=_idempotency_key(),
+    )
+    try:
+        with transaction() as session:
+            accepted = ingest.add_image(session, blobs(), settings(), upload)
+    except PictureError as error:
+        with transaction() as session:
+            ingest.refuse_image(session, upload, error)
+        raise
+    body = AcceptedOut(
+        image_id=accepted.image_id, job_id=accepted.job_id, status="duplicate" if accepted.duplicate else "queued"
+    )
+    if accepted.duplicate:
+        return body, 200
+    doorbell().ring(accepted.lane)  # after the commit: the worker must see the row; a lost ring is swept up
+    return body, 202, {"Location": url_for("jobs.get_job", job_id=accepted.job_id), "Retry-After": "1"}
+
+
+@bp.post("/v1/images:check")
+@bp.input(CheckIn, arg_name="body")
+@bp.output(CheckOut)
+def check_images(body: CheckIn) -> Any:
+    """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
+    with transaction() as session:
+        collection_id = collections.find_collection(session, body.collection)
+        hashes = [bytes.fromhex(digest) for digest in body.sha256]
+        known = images.list_known_sha256(session, collection_id, hashes) if collection_id else {}
+    return CheckOut(known={digest.hex(): image_id for digest, image_id in known.items()})
+
+
+@bp.get("/v1/images")
+@bp.input(ImagesQuery, location="query", arg_name="query")
+@bp.output(ImagesOut)
+def list_images(query: ImagesQuery) -> Any:
+    """List images, newest first."""
+    with transaction() as session:
+        rows = images.list_images(
+            session, collection=query.collection, label=query.label, before=query.cursor, limit=query.limit + 1
+        )
+    page = rows[: query.limit]
+    return ImagesOut(
+        items=[image_out(row) for row in page], next_cursor=str(page[-1].id) if len(rows) > len(page) else None
+    )
+
+
+@bp.get("/v1/images/<uuid:image_id>")
+@bp.output(ImageOut)
+@bp.doc(responses={404: "No such image"})
+def get_image(image_id: UUID) -> Any:
+    """Describe an image."""
+    with transaction() as session:
+        return image_out(images.get_image(session, image_id))
+
+
+@bp.patch("/v1/images/<uuid:image_id>")
+@bp.input(ImagePatchIn, arg_name="patch")
+@bp.output(ImageOut)
+@bp.doc(responses={404: "No such image"})
+def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
+    """Change an image's label or metadata; `label: null` removes the label."""
+    changes = {"meta" if field == "metadata" else field: getattr(patch, field) for field in patch.model_fields_set}
+    if not changes:
+        raise InvalidInput("Give a label or metadata to change.")
+    with transaction() as session:
+        images.update_image(session, image_id, changes)
+        return image_out(images.get_image(session, image_id))
+
+
+@bp.delete("/v1/images/<uuid:image_id>")
+@bp.output({}, status_code=204)
+@bp.doc(responses={404: "No such image"})
+def remove_image(image_id: UUID) -> Any:
+    """Remove an image, its bytes and its embeddings."""
+    gallery.remove_image(transaction, blobs(), image_id)
+    return ""
+
+
+@bp.get("/v1/images/<uuid:image_id>/file")
+@bp.doc(responses={200: {"description": "The picture", "content": {"image/*": {}}}, 404: "No such image"})
+def get_file(image_id: UUID) -> Response:
+    """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
+    image = _image(image_id)
+    if request.if_none_match.contains(image.sha256.hex()):
+        return _unchanged(image)
+    data, media_type = gallery.read_picture(blobs(), settings(), image)
+    return _picture(data, media_type, image)
+
+
+@bp.get("/v1/images/<uuid:image_id>/thumbnail")
+@bp.doc(responses={200: {"description": "A small JPEG", "content": {"image/jpeg": {}}}, 404: "No such image"})
+def get_thumbnail(image_id: UUID) -> Response:
+    """The picture as a JPEG of at most 320 pixels a side."""
+    image = _image(image_id)
+    if request.if_none_match.contains(image.sha256.hex()):
+        return _unchanged(image)
+    return _picture(gallery.read_thumbnail(blobs(), settings(), image), "image/jpeg", image)
+
+
+@bp.get("/v1/images/<uuid:image_id>/similar")
+@bp.input(SimilarQuery, location="query", arg_name="query")
+@bp.output(SearchOut)
+@bp.doc(responses={404: "No such image", 503: "Not embedded yet"})
+def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
+    """Find the images most similar to one that is in the gallery, which is left out itself."""
+    with transaction() as session:
+        scope = scope_of(session, query.collection, max_distance=query.max_distance, without=image_id)
+        return searched(session, query_by_image(session, image_id), k=query.k, scope=scope)
+
+
+def image_out(row: ImageRow) -> ImageOut:
+    return ImageOut(
+        image_id=row.id,
+        collection=row.collection,
+        name=row.name,
+        label=row.label,
+        metadata=row.meta,
+        status=row.status,  # type: ignore[arg-type]
+        media_type=row.media_type,
+        size=row.size,
+        sha256=row.sha256.hex(),
+        width=row.width,
+        height=row.height,
+        created_at=row.created_at,
+        links={"self": f"/v1/images/{row.id}"} | {
+            part: f"/v1/images/{row.id}/{part}" for part in ("file", "thumbnail", "similar")
+        },
+    )
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise InvalidInput(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters.")
+    return key
+
+
+def _image(image_id: UUID) -> ImageRow:
+    with transaction() as session:
+        return images.get_image(session, image_id)
+
+
+def _picture(data: bytes, media_type: str, image: ImageRow) -> Response:
+    response = Response(data, content_type=media_type)
+    response.set_etag(image.sha256.hex())
+    response.headers["Cache-Control"] = FOR_EVER
+    return response
+
+
+def _unchanged(image: ImageRow) -> Response:
+    response = Response(status=304)
+    response.set_etag(image.sha256.hex())
+    response.headers["Cache-Control"] = FOR_EVER
+    return response

@@ -1,0 +1,94 @@
+"""/v1/jobs: followed, listed, sealed. Status is read from the ledger, never from a queue."""
+
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIBlueprint
+
+from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery
+from db import items, jobs
+from db.models import Job
+from db.notify import listener
+from db.session import transaction
+from services.jobs import wait_for_job
+
+bp = APIBlueprint("jobs", __name__, tag="Jobs")
+
+
+@bp.get("/v1/jobs/<uuid:job_id>")
+@bp.input(JobQuery, location="query", arg_name="query")
+@bp.output(JobOut)
+@bp.doc(responses={404: "No such job"})
+def get_job(job_id: UUID, query: JobQuery) -> Any:
+    """Describe a job; with `wait`, once it has finished or the seconds are over."""
+    return job_out(wait_for_job(transaction, listener(), job_id, query.wait))
+
+
+@bp.get("/v1/jobs")
+@bp.input(JobsQuery, location="query", arg_name="query")
+@bp.output(JobsOut)
+def list_jobs(query: JobsQuery) -> Any:
+    """List jobs, newest first."""
+    with transaction() as session:
+        rows = jobs.list_jobs(
+            session, status=query.status, job_type=query.type, before=query.cursor, limit=query.limit + 1
+        )
+    page = rows[: query.limit]
+    return JobsOut(
+        items=[job_out(row) for row in page], next_cursor=str(page[-1].id) if len(rows) > len(page) else None
+    )
+
+
+@bp.get("/v1/jobs/<uuid:job_id>/items")
+@bp.input(ItemsQuery, location="query", arg_name="query")
+@bp.output(ItemsOut)
+@bp.doc(responses={404: "No such job"})
+def list_items(job_id: UUID, query: ItemsQuery) -> Any:
+    """List a job's pictures with what became of each, in the order they came."""
+    with transaction() as session:
+        jobs.get_job(session, job_id)
+        rows = items.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
+    page = rows[: query.limit]
+    return ItemsOut(
+        items=[
+            ItemOut(
+                id=row.id,
+                image_id=row.image_id,
+                name=row.name,
+                status=row.state,  # type: ignore[arg-type]
+                attempts=row.attempts,
+                error_code=row.error_code,
+                error=row.error_detail,
+                finished_at=row.finished_at,
+            )
+            for row in page
+        ],
+        next_cursor=str(page[-1].id) if len(rows) > len(page) else None,
+    )
+
+
+@bp.post("/v1/jobs/<uuid:job_id>/seal")
+@bp.output(JobOut)
+@bp.doc(responses={404: "No such job"})
+def seal_job(job_id: UUID) -> Any:
+    """Say that an import has all its pictures. Saying it twice is harmless."""
+    with transaction() as session:
+        jobs.seal_job(session, job_id)
+        return job_out(jobs.get_job(session, job_id))
+
+
+def job_out(job: Job) -> JobOut:
+    link = f"/v1/jobs/{job.id}"
+    return JobOut(
+        id=job.id,
+        type=job.type,  # type: ignore[arg-type]
+        status=job.status,  # type: ignore[arg-type]
+        counts=CountsOut.model_validate(job, from_attributes=True),
+        model_version=job.model_version_id,
+        error=job.error,
+        attempts=job.attempts,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        links={"self": link, "items": f"{link}/items"},
+    )

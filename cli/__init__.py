@@ -1,0 +1,1 @@
+"""`umbel`: the command line."""

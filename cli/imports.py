@@ -1,0 +1,204 @@
+"""`umbel import`: folders of pictures into a collection."""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Lock
+from uuid import UUID
+
+import click
+from rich.progress import Progress, TaskID
+
+from cli.output import api_client, json_option, print_json, progress, table
+from client import ApiError, Job, Umbel
+
+CHUNK = 200  # files whose hashes are looked up in one request
+UPLOADS = 8  # at a time
+LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture file and the label its folder gives it."""
+
+    path: Path
+    name: str
+    label: str | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an import. known: in the collection before; refused: {file: reason}."""
+
+    job: Job | None = None
+    known: int = 0
+    queued: int = 0
+    duplicate: int = 0
+    not_pictures: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--collection", default="default", show_default=True, help="Collection to import into.")
+@click.option("--label-from-folder", is_flag=True, help="Label each picture with the name of its folder.")
+@click.option("--wait", is_flag=True, help="Return when everything is embedded, not when it is uploaded.")
+@json_option
+def import_(paths: tuple[Path, ...], collection: str, label_from_folder: bool, wait: bool, as_json: bool) -> None:
+    """Import pictures from files and folders, folders with all that is below them.
+
+    What is not a picture is skipped and counted; what is in the collection already is not sent again. Exit 1 if any
+    picture failed.
+    """
+    with api_client() as api, progress(quiet=as_json) as bars:
+        outcome = import_paths(
+            api, paths, collection=collection, label_from_folder=label_from_folder, wait=wait, bars=bars
+        )
+    if as_json:
+        print_json({**asdict(outcome), "job": outcome.job and outcome.job.model_dump(mode="json")})
+    else:
+        _report(outcome, waited=wait)
+    sys.exit(1 if outcome.refused or (outcome.job and outcome.job.counts.failed) else 0)
+
+
+def import_paths(
+    api: Umbel,
+    paths: Sequence[Path],
+    *,
+    collection: str,
+    label_from_folder: bool,
+    wait: bool,
+    bars: Progress,
+) -> Outcome:
+    """Upload the pictures below `paths` as one job, and follow it to its end if `wait`."""
+    outcome = Outcome()
+    sources = _find(paths, outcome, label_from_folder)
+    sending = bars.add_task("Uploading", total=len(sources), note="")
+    importer = _Importer(api, collection, outcome, bars, sending)
+    for at in range(0, len(sources), CHUNK):
+        importer.send(sources[at : at + CHUNK])
+    bars.update(sending, note=f"{outcome.known} known already" if outcome.known else "")
+    if importer.job_id is not None:
+        outcome.job = api.seal(importer.job_id)
+        if wait:
+            outcome.job = _follow(api, outcome.job, bars)
+    return outcome
+
+
+class _Importer:
+    """Sends chunks of files into one job, which is opened when the first file turns out to be new."""
+
+    def __init__(self, api: Umbel, collection: str, outcome: Outcome, bars: Progress, task: TaskID) -> None:
+        self.job_id: UUID | None = None
+        self._api, self._collection, self._outcome = api, collection, outcome
+        self._bars, self._task = bars, task
+        self._lock = Lock()
+
+    def send(self, sources: Sequence[Source]) -> None:
+        hashed = {source: _sha256(source.path) for source in sources}
+        known = self._api.check([digest for digest in hashed.values() if digest], collection=self._collection)
+        new = [source for source, digest in hashed.items() if digest not in known]
+        self._outcome.known += len(sources) - len(new)
+        self._bars.advance(self._task, len(sources) - len(new))
+        if not new:
+            return
+        if self.job_id is None:
+            self.job_id = self._api.open_import(collection=self._collection)
+        with ThreadPoolExecutor(UPLOADS) as senders:
+            list(senders.map(self._send_one, new))
+
+    def _send_one(self, source: Source) -> None:
+        try:
+            data = source.path.read_bytes()
+            accepted = self._api.upload(
+                data, collection=self._collection, label=source.label, name=source.name, job_id=self.job_id
+            )
+        except OSError as error:
+            self._count(refused=(source.name, error.strerror or "cannot be read"))
+        except ApiError as error:
+            if error.status not in (413, 415, 422):
+                raise
+            self._count(refused=(source.name, error.detail))
+        else:
+            self._count(duplicate=accepted.status == "duplicate")
+
+    def _count(self, *, duplicate: bool = False, refused: tuple[str, str] | None = None) -> None:
+        with self._lock:
+            if refused:
+                self._outcome.refused[refused[0]] = refused[1]
+            elif duplicate:
+                self._outcome.duplicate += 1
+            else:
+                self._outcome.queued += 1
+            self._bars.advance(self._task)
+
+
+def _find(paths: Sequence[Path], outcome: Outcome, label_from_folder: bool) -> list[Source]:
+    """All pictures below `paths` in a stable order; whatever else is there is counted."""
+    sources = []
+    for path in paths:
+        for file in _files(path):
+            if not _looks_like_picture(file):
+                outcome.not_pictures += 1
+                continue
+            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
+            sources.append(Source(file, name, file.absolute().parent.name if label_from_folder else None))
+    return sources
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for child in sorted(path.iterdir()):
+        if child.name.startswith(".") or (child.is_symlink() and child.is_dir()):
+            continue  # hidden files are nobody's pictures, and a linked folder may lead round in a circle
+        if child.is_dir() or child.is_file():
+            yield from _files(child)
+
+
+def _looks_like_picture(file: Path) -> bool:
+    """By its first bytes, since names lie. An unreadable or damaged picture is still a picture: the API says why not."""
+    try:
+        with file.open("rb") as handle:
+            start = handle.read(12)
+    except OSError:
+        return True
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError:
+        return ""  # sending it will say why
+
+
+def _follow(api: Umbel, job: Job, bars: Progress) -> Job:
+    task = bars.add_task("Embedding", total=job.counts.total, note="")
+    while True:
+        counts = job.counts
+        done = counts.total - counts.pending
+        note = f"{counts.failed} failed" if counts.failed else ""
+        bars.update(task, completed=done, total=counts.total, note=note)
+        if job.finished:
+            return job
+        job = api.job(job.id, wait=LOOK_SECONDS)
+
+
+def _report(outcome: Outcome, *, waited: bool) -> None:
+    parts = {
+        "indexed" if waited else "queued": outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
+        "known already": outcome.known + outcome.duplicate,
+        "failed": outcome.job.counts.failed if outcome.job else len(outcome.refused),
+        "not pictures": outcome.not_pictures,
+    }
+    click.echo(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
+    if outcome.refused:
+        table("Refused", ("picture", "reason"), list(outcome.refused.items())[:20])
+    if outcome.job and outcome.job.counts.failed:
+        click.echo(f"What failed and why: umbel jobs {outcome.job.id}")

@@ -1,0 +1,65 @@
+"""The processes of a running Umbel: API, worker, scheduler. `umbel up` starts them; containers call them singly."""
+
+import os
+import socket
+import sys
+
+import click
+
+from core.settings import settings
+from core.types import Lane
+
+
+@click.command()
+def api() -> None:
+    """Serve the HTTP API with gunicorn until told to stop."""
+    config = settings()
+    command = [
+        sys.executable, "-P", "-m", "gunicorn", "api:create_app()",
+        "--bind", f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}",
+        "--worker-class", "gthread",
+        "--workers", str(config.api_processes),
+        "--threads", str(config.api_threads),
+        "--timeout", "60",
+        "--graceful-timeout", "15",
+        "--keep-alive", "30",
+        "--worker-tmp-dir", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp",  # its heartbeat must not wait for a disk
+        "--log-level", "warning",
+        "--no-control-socket",
+    ]  # fmt: skip
+    os.execv(command[0], command)
+
+
+@click.command()
+@click.option(
+    "--queues",
+    default=",".join(Lane),
+    show_default=True,
+    metavar="LANES",
+    help="Lanes to serve, the more urgent first.",
+)
+@click.option("--name", default=None, help="Name in the ledger, unique and lasting. [default: embed@HOST]")
+def worker(queues: str, name: str | None) -> None:
+    """Embed pictures with the active model until told to stop.
+
+    The model is loaded once. A second worker on one machine needs a --name of its own.
+    """
+    from worker.model import load_active_model  # noqa: PLC0415 - brings torch
+    from worker.process import serve  # noqa: PLC0415
+
+    try:
+        lanes = [Lane(lane.strip()) for lane in queues.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
+    embedder, version_id = load_active_model(settings())
+    serve(settings(), embedder, version_id, name=name or f"embed@{socket.gethostname()}", lanes=lanes)
+
+
+@click.command()
+def scheduler() -> None:
+    """Ring for work left behind, every few seconds, until told to stop."""
+    from celery.apps.beat import Beat  # noqa: PLC0415
+
+    from worker.app import celery  # noqa: PLC0415
+
+    Beat(app=celery, scheduler_cls="celery.beat:Scheduler", quiet=True, pidfile=None).run()

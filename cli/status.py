@@ -1,0 +1,39 @@
+"""`umbel status`: what runs, and whether it can serve."""
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from cli.output import api_client, json_option, print_json, table
+from client import Ready, UmbelClientError
+from core.settings import settings
+from stack import state
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show what runs on this machine and whether it is ready. Exit 0 if it is."""
+    stack = state.status(settings())
+    ready = _ready()
+    if as_json:
+        print_json({"stack": asdict(stack), "api": ready.model_dump() if ready else None})
+    else:
+        if stack.running:
+            rows = ((part.name, part.state, part.pid, part.restarts) for part in stack.parts)
+            table(f"Stack in {stack.home}", ("part", "state", "pid", "restarts"), rows, right="pid restarts")
+        else:
+            click.echo(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
+        if ready:
+            missing = [name for name, there in ready.checks.items() if not there]
+            click.echo(f"{stack.url} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
+    sys.exit(0 if ready and ready.ready else 1)
+
+
+def _ready() -> Ready | None:
+    try:
+        with api_client() as api:
+            return api.ready()
+    except UmbelClientError:
+        return None

@@ -1,0 +1,183 @@
+"""`Umbel("http://…")`: pictures in, jobs followed, the most similar pictures out. Thread-safe."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+
+from client.errors import ApiError, Unreachable
+from client.models import Accepted, Image, Item, Job, Ready, SearchResult
+
+RETRIED = (429, 503)  # the API says with Retry-After when to come back
+LONGEST_WAIT_SECONDS = 25.0
+
+
+class Umbel:
+    """A connection pool to one Umbel API. Every method raises ApiError or Unreachable.
+
+    timeout: seconds for one answer; retries: further tries after 429, 503 and connections refused or broken, which
+    is safe because uploads are recognised by their bytes.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8080", *, timeout: float = 60, retries: int = 4) -> None:
+        # trust_env=False: a proxy of the environment has no business with a service on this machine or network.
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._retries = retries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def upload(
+        self,
+        picture: Path | bytes,
+        *,
+        collection: str = "default",
+        label: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        job_id: UUID | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Upload a picture. It can be found once its job has finished: see `job`."""
+        data = picture.read_bytes() if isinstance(picture, Path) else picture
+        name = name or (picture.name if isinstance(picture, Path) else "picture")
+        form = {
+            "collection": collection,
+            "label": label,
+            "metadata": json.dumps(metadata) if metadata else None,
+            "name": name,
+            "job_id": str(job_id) if job_id else None,
+        }
+        answer = self._request(
+            "POST",
+            "/v1/images",
+            data={key: value for key, value in form.items() if value is not None},
+            files={"file": ("picture", data)},
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key else {},
+        )
+        return Accepted.model_validate(answer.json())
+
+    def check(self, sha256: Sequence[str], *, collection: str = "default") -> dict[str, UUID]:
+        """Of these hashes (at most 1,000), the ones that the collection has, with their image."""
+        answer = self._request("POST", "/v1/images:check", json={"sha256": list(sha256), "collection": collection})
+        return {digest: UUID(image_id) for digest, image_id in answer.json()["known"].items()}
+
+    def open_import(self, *, collection: str = "default") -> UUID:
+        """A job that many uploads can share; `seal` it after the last."""
+        body = {"source": {"type": "upload"}, "collection": collection}
+        return UUID(self._request("POST", "/v1/imports", json=body).json()["job_id"])
+
+    def seal(self, job_id: UUID) -> Job:
+        return Job.model_validate(self._request("POST", f"/v1/jobs/{job_id}/seal").json())
+
+    def job(self, job_id: UUID, *, wait: float = 0) -> Job:
+        """The job, once it has finished or `wait` seconds (any number) are over."""
+        deadline = time.monotonic() + wait
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            answer = self._request("GET", f"/v1/jobs/{job_id}", params={"wait": min(left, LONGEST_WAIT_SECONDS)})
+            job = Job.model_validate(answer.json())
+            if job.finished or time.monotonic() >= deadline:
+                return job
+
+    def jobs(self, **filters: str) -> Iterator[Job]:
+        """All jobs, newest first; filters: status, type."""
+        return (Job.model_validate(row) for row in self._pages("/v1/jobs", filters))
+
+    def items(self, job_id: UUID, **filters: str) -> Iterator[Item]:
+        """The job's pictures; filters: status."""
+        return (Item.model_validate(row) for row in self._pages(f"/v1/jobs/{job_id}/items", filters))
+
+    def image(self, image_id: UUID) -> Image:
+        return Image.model_validate(self._request("GET", f"/v1/images/{image_id}").json())
+
+    def images(self, **filters: str) -> Iterator[Image]:
+        """All images, newest first; filters: collection, label."""
+        return (Image.model_validate(row) for row in self._pages("/v1/images", filters))
+
+    def file(self, image_id: UUID) -> bytes:
+        """The picture, upright and without metadata."""
+        return self._request("GET", f"/v1/images/{image_id}/file").content
+
+    def thumbnail(self, image_id: UUID) -> bytes:
+        """A small JPEG of the picture."""
+        return self._request("GET", f"/v1/images/{image_id}/thumbnail").content
+
+    def similar(self, image_id: UUID, *, k: int = 10, **options: str) -> SearchResult:
+        """The k images most similar to one in the gallery; options: collection, max_distance."""
+        answer = self._request("GET", f"/v1/images/{image_id}/similar", params={"k": k, **options})
+        return SearchResult.model_validate(answer.json())
+
+    def search(
+        self,
+        picture: Path | bytes | None = None,
+        *,
+        image_id: UUID | None = None,
+        vector: Sequence[float] | None = None,
+        k: int = 10,
+        **options: Any,
+    ) -> SearchResult:
+        """The k most similar images to a picture, an image or a vector; options: collection, filter, max_distance,
+        exact."""
+        options = {"k": k, **{key: value for key, value in options.items() if value is not None}}
+        if picture is not None:
+            data = picture.read_bytes() if isinstance(picture, Path) else picture
+            form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in options.items()}
+            answer = self._request("POST", "/v1/search", data=form, files={"file": ("picture", data)})
+        else:
+            query = {"image_id": str(image_id)} if image_id else {"vector": list(vector or [])}
+            answer = self._request("POST", "/v1/search", json={**options, **query})
+        return SearchResult.model_validate(answer.json())
+
+    def ready(self) -> Ready:
+        """Whether the service can serve, and what is missing if not."""
+        return Ready.model_validate(self._once("GET", "/readyz").json())
+
+    def _pages(self, path: str, filters: dict[str, str]) -> Iterator[dict[str, Any]]:
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._request("GET", path, params={**filters, **({"cursor": cursor} if cursor else {})}).json()
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                answer = self._once(method, path, **options)
+            except Unreachable:
+                if last:
+                    raise
+                pause = 0.2 * 2**attempt
+            else:
+                if answer.status_code < 400:
+                    return answer
+                if last or answer.status_code not in RETRIED:
+                    raise ApiError(answer.status_code, _problem(answer))
+                pause = float(answer.headers.get("Retry-After", "1"))
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"No answer from {self._http.base_url}: {error}. Is it running? `umbel up`") from error
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return {"detail": answer.text[:200]}
+    return problem if isinstance(problem, dict) else {"detail": str(problem)[:200]}

@@ -1,0 +1,78 @@
+"""Ringing for a worker. A ring says "there is work in this lane" and carries nothing that could be lost."""
+
+import time
+from functools import cache
+
+import structlog
+from celery import Celery
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.settings import settings
+from core.types import Lane, TaskName
+
+log = structlog.get_logger()
+
+# Redis may be gone or frozen; an upload must not wait for it longer than this, nor each one again.
+TIMEOUT_SECONDS = 0.5
+PAUSE_SECONDS = 2.0
+
+TRANSPORT = {
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": TIMEOUT_SECONDS,
+    "visibility_timeout": 3600,  # far above any task: a task redelivered while it runs would run twice
+}
+
+TASKS = {
+    Lane.QUERY: TaskName.EMBED_QUERIES,
+    Lane.SINGLE: TaskName.EMBED_ITEMS,
+    Lane.BULK: TaskName.EMBED_ITEMS,
+}
+
+
+class Doorbell:
+    """Rings by queue name, so that whoever rings needs no import of the worker."""
+
+    def __init__(self, broker: str, redis_url: str) -> None:
+        self._celery = Celery("umbel-doorbell", broker=broker, set_as_current=False)
+        self._celery.conf.update(
+            broker_transport_options={**TRANSPORT, "socket_timeout": TIMEOUT_SECONDS},
+            broker_connection_retry=False,
+            task_ignore_result=True,
+            task_serializer="json",
+            accept_content=["json"],
+        )
+        self._redis = Redis.from_url(
+            redis_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
+        )
+        self._silent_until = 0.0
+
+    def ring(self, lane: Lane) -> bool:
+        """Ask for a worker in `lane`. True if one is sure to come; False when Redis cannot be reached.
+
+        Call it after the commit: a ring that is still waiting in the queue will be answered later than now, and
+        whoever answers it sees all that is committed now. So one waiting ring is enough, whatever the load.
+        """
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            if not self._redis.llen(lane):
+                self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
+        except (RedisError, OSError, self._celery.connection_for_write().connection_errors) as error:  # type: ignore[misc]
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
+            return False
+        return True
+
+    def ping(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            return bool(self._redis.ping())
+        except (RedisError, OSError):
+            return False
+
+
+@cache
+def doorbell() -> Doorbell:
+    """The doorbell of this process's settings."""
+    return Doorbell(settings().broker, settings().redis)

@@ -1,0 +1,1 @@
+"""Tables, sessions and every SQL statement of the project: one module a table or question."""

@@ -1,0 +1,153 @@
+"""Images: found, listed, added, changed, removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, case, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from db.models import Collection, Embedding, Image, JobItem
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """What is known of a picture before it has an id. size in bytes, width and height in pixels."""
+
+    collection_id: UUID
+    sha256: bytes
+    blob_key: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    name: str | None = None
+    label: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An image as people see it. status: the state of its newest item, `indexed` once it can be found."""
+
+    id: UUID
+    collection: str
+    sha256: bytes
+    blob_key: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    name: str | None
+    label: str | None
+    meta: dict[str, Any]
+    created_at: datetime
+    status: str
+
+
+def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -> UUID | None:
+    return session.scalar(select(Image.id).where(Image.collection_id == collection_id, Image.sha256 == sha256))
+
+
+def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
+    """Those of `hashes` that the collection has already, with the images' ids."""
+    rows = session.execute(
+        select(Image.sha256, Image.id).where(Image.collection_id == collection_id, Image.sha256.in_(hashes))
+    )
+    return {row.sha256: row.id for row in rows}
+
+
+def insert_image(session: Session, image: NewImage) -> UUID | None:
+    """Id of the new row; None when another transaction added the same bytes to the collection first."""
+    values = {
+        "collection_id": image.collection_id,
+        "sha256": image.sha256,
+        "blob_key": image.blob_key,
+        "media_type": image.media_type,
+        "size": image.size,
+        "width": image.width,
+        "height": image.height,
+        "name": image.name,
+        "label": image.label,
+        "metadata": image.meta,
+    }
+    statement = insert(Image.__table__).values(values)  # type: ignore[arg-type]
+    statement = statement.on_conflict_do_nothing(index_elements=["collection_id", "sha256"])
+    return session.execute(statement.returning(Image.__table__.c.id)).scalar_one_or_none()
+
+
+def get_image(session: Session, image_id: UUID) -> ImageRow:
+    """Raises NotFound."""
+    row = session.execute(_images().where(Image.id == image_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no image {image_id}.")
+    return ImageRow(*row)
+
+
+def list_images(
+    session: Session, *, collection: str | None, label: str | None, before: UUID | None, limit: int
+) -> list[ImageRow]:
+    """Up to `limit` images, newest first (ids are UUIDv7), older than `before`."""
+    statement = _images().order_by(Image.id.desc()).limit(limit)
+    if collection is not None:
+        statement = statement.where(Collection.name == collection)
+    if label is not None:
+        statement = statement.where(Image.label == label)
+    if before is not None:
+        statement = statement.where(Image.id < before)
+    return [ImageRow(*row) for row in session.execute(statement)]
+
+
+def update_image(session: Session, image_id: UUID, changes: dict[str, Any]) -> None:
+    """Change label and/or meta. Raises NotFound."""
+    values = {"metadata" if key == "meta" else key: value for key, value in changes.items()}
+    table = Image.__table__
+    if not session.execute(update(table).where(table.c.id == image_id).values(values)).rowcount:  # type: ignore[attr-defined,arg-type]
+        raise NotFound(f"There is no image {image_id}.")
+
+
+def delete_image(session: Session, image_id: UUID) -> str:
+    """Remove the row with its embeddings, and return its blob's key. Raises NotFound."""
+    key = session.execute(delete(Image).where(Image.id == image_id).returning(Image.blob_key)).scalar_one_or_none()
+    if key is None:
+        raise NotFound(f"There is no image {image_id}.")
+    return key
+
+
+def _images() -> Select[Any]:
+    indexed = exists().where(Embedding.image_id == Image.id)
+    newest = (
+        select(JobItem.state)
+        .where(JobItem.image_id == Image.id, JobItem.state != "duplicate")
+        .order_by(JobItem.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(
+        Image.id,
+        Collection.name,
+        Image.sha256,
+        Image.blob_key,
+        Image.media_type,
+        Image.size,
+        Image.width,
+        Image.height,
+        Image.name,
+        Image.label,
+        Image.meta,
+        Image.created_at,
+        case((indexed, "indexed"), else_=func.coalesce(newest, "pending")).label("status"),
+    ).join(Collection, Collection.id == Image.collection_id)
+
+
+def lock_blob(session: Session, blob_key: str) -> None:
+    """Keep others from adding or removing the blob's image until this transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(blob_key, 0))))
+
+
+def blob_is_used(session: Session, blob_key: str) -> bool:
+    return bool(session.scalar(select(exists().where(Image.blob_key == blob_key))))

@@ -1,0 +1,76 @@
+"""Jobs: opened, found, listed, sealed. Their counts and status belong to the triggers."""
+
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from core.types import JobType, ModelState
+from db.models import Job, JobItem, ModelVersion
+
+
+def insert_job(
+    session: Session, job_type: JobType, *, collection_id: UUID, sealed: bool, idempotency_key: str | None = None
+) -> UUID:
+    """A new job without items, for the active model. sealed: all its items come in this same transaction."""
+    active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
+    statement = insert(Job).values(
+        type=job_type,
+        collection_id=collection_id,
+        model_version_id=active,
+        sealed=sealed,
+        idempotency_key=idempotency_key,
+    )
+    return session.execute(statement.returning(Job.id)).scalar_one()
+
+
+def get_job(session: Session, job_id: UUID) -> Job:
+    """Raises NotFound."""
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def get_open_job(session: Session, job_id: UUID) -> Job | None:
+    """The job, locked against being sealed until this transaction ends; None if it is sealed. Raises NotFound."""
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True))
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return None if job.sealed else job
+
+
+def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID | None] | None:
+    """Ids of the job made under `key` and of its image."""
+    row = session.execute(
+        select(Job.id, JobItem.image_id).join(JobItem, JobItem.job_id == Job.id).where(Job.idempotency_key == key)
+    ).first()
+    return row and (row[0], row[1])
+
+
+def list_jobs(
+    session: Session, *, status: str | None, job_type: str | None, before: UUID | None, limit: int
+) -> list[Job]:
+    """Up to `limit` jobs, newest first."""
+    statement = select(Job).order_by(Job.id.desc()).limit(limit)
+    if status is not None:
+        statement = statement.where(Job.status == status)
+    if job_type is not None:
+        statement = statement.where(Job.type == job_type)
+    if before is not None:
+        statement = statement.where(Job.id < before)
+    return list(session.scalars(statement))
+
+
+def seal_job(session: Session, job_id: UUID) -> None:
+    """No more items will come. Sealing twice is harmless. Raises NotFound."""
+    if not session.execute(update(Job).where(Job.id == job_id).values(sealed=True)).rowcount:  # type: ignore[attr-defined]
+        raise NotFound(f"There is no job {job_id}.")
+
+
+def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
+    """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`."""
+    idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
+    statement = update(Job).where(~Job.sealed, Job.changed_at < idle).values(sealed=True)
+    return session.execute(statement).rowcount  # type: ignore[attr-defined,no-any-return]

@@ -1,0 +1,149 @@
+"""The tables. Migrations create them (triggers, partitions and checks included); these classes only name them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pgvector.sqlalchemy import HALFVEC, VECTOR
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NOW = text("now()")
+UUID7 = text("uuidv7()")
+
+
+class Table(DeclarativeBase):
+    """Base of all tables: text without length, times with zone, JSON as jsonb."""
+
+    type_annotation_map = {str: Text, datetime: TIMESTAMP(timezone=True), dict[str, Any]: JSONB}  # noqa: RUF012
+
+
+class Collection(Table):
+    """A set of images that is deduplicated, searched and deleted on its own."""
+
+    __tablename__ = "collection"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Image(Table):
+    """A picture: its bytes are in the blob store under `blob_key`."""
+
+    __tablename__ = "image"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)  # unique in a collection
+    blob_key: Mapped[str]
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes
+    width: Mapped[int]  # pixels, upright
+    height: Mapped[int]
+    name: Mapped[str | None]  # file name or path it arrived under
+    label: Mapped[str | None]
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ModelVersion(Table):
+    """One set of weights with its preprocessing. Vectors of two versions are never compared."""
+
+    __tablename__ = "model_version"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    name: Mapped[str]
+    architecture: Mapped[str]
+    dim: Mapped[int]
+    weights_sha256: Mapped[str]
+    preprocessing_hash: Mapped[str]
+    card: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    activated_at: Mapped[datetime | None]
+
+
+class Embedding(Table):
+    """The unit vector of an image under a model version; partitioned by model version."""
+
+    __tablename__ = "embedding"
+
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    vector: Mapped[Any] = mapped_column(HALFVEC)
+
+
+class Job(Table):
+    """A piece of work with its counts. Triggers keep the counts; `status` is generated from them."""
+
+    __tablename__ = "job"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    type: Mapped[str]
+    collection_id: Mapped[UUID | None] = mapped_column(ForeignKey("collection.id"))
+    model_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_version.id"))
+    idempotency_key: Mapped[str | None]
+    sealed: Mapped[bool]  # no more items will be added
+    total: Mapped[int] = mapped_column(server_default="0")
+    pending: Mapped[int] = mapped_column(server_default="0")
+    indexed: Mapped[int] = mapped_column(server_default="0")
+    duplicate: Mapped[int] = mapped_column(server_default="0")
+    failed: Mapped[int] = mapped_column(server_default="0")
+    cancelled: Mapped[int] = mapped_column(server_default="0")
+    status: Mapped[str] = mapped_column(server_default=text("generated"))  # GENERATED ALWAYS, never written
+    attempts: Mapped[int] = mapped_column(server_default="1")
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class JobItem(Table):
+    """One picture's way through one job."""
+
+    __tablename__ = "job_item"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"))
+    image_id: Mapped[UUID | None] = mapped_column(ForeignKey("image.id"))
+    lane: Mapped[str]
+    state: Mapped[str]
+    name: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+
+
+class QueryPicture(Table):
+    """A picture someone searches by, on its way to becoming a vector. Unlogged: it outlives no crash, nor needs to."""
+
+    __tablename__ = "query_picture"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    picture: Mapped[bytes] = mapped_column(LargeBinary)
+    model_version_id: Mapped[UUID | None]
+    vector: Mapped[Any | None] = mapped_column(VECTOR)
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    claimed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Worker(Table):
+    """A worker process and when it was last heard of."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    lanes: Mapped[str]
+    device: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

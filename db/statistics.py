@@ -1,0 +1,41 @@
+"""The gallery in figures."""
+
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+class Figure(NamedTuple):
+    """A gauge: its values by one label, or one value under the empty name."""
+
+    name: str
+    help: str
+    label: str | None
+    values: dict[str, float]
+
+
+def count_all(session: Session) -> list[Figure]:
+    """What Prometheus is told: images, jobs by status, items waiting by lane and age, workers."""
+
+    def by(statement: str) -> dict[str, float]:
+        return {row[0]: float(row[1]) for row in session.execute(text(statement))}
+
+    return [
+        Figure("umbel_images", "Images by collection.", "collection", by(IMAGES)),
+        Figure("umbel_jobs", "Jobs by status.", "status", by("SELECT status, count(*) FROM job GROUP BY 1")),
+        Figure("umbel_items_pending", "Items that wait to be embedded, by lane.", "lane", by(PENDING)),
+        Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "lane", by(OLDEST)),
+        Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", by(SILENCE)),
+    ]
+
+
+IMAGES = "SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection"
+PENDING = """
+SELECT lane, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.lane = lanes.lane)
+FROM (VALUES ('single'), ('bulk')) AS lanes(lane)
+"""
+OLDEST = """
+SELECT lane, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY lane
+"""
+SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"

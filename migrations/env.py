@@ -1,0 +1,22 @@
+"""Runs the migrations on the database of the settings, or on the URL that db.schema hands over."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from core.settings import settings
+from db.models import Table
+
+# Two processes that migrate at once: the second waits, then finds nothing to do.
+MIGRATION_LOCK = 0x756D62656C  # "umbel"
+
+
+def run() -> None:
+    url = context.config.attributes.get("url") or settings().database
+    with create_engine(url, connect_args={"connect_timeout": 5}).connect() as connection:
+        context.configure(connection=connection, target_metadata=Table.metadata)
+        with context.begin_transaction():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,65 @@
+"""The card beside a checkpoint: what the weights are, how they came to be, and how good they are. No torch."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import BadCheckpoint, ModelNotFound
+from ml.preprocess import Preprocessing
+
+
+class Provenance(BaseModel):
+    """Where the weights come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: list[str] = Field(description="The sets trained on, in words.")
+    start: str = Field(description="The weights that training started from, in words.")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="Every knob of the training run.")
+    seed: int | None = None
+    commit: str | None = Field(default=None, description="Commit of the code that trained.")
+    created_at: str = Field(description="RFC 3339, UTC.")
+    note: str = ""
+
+
+class ModelCard(BaseModel):
+    """What must be known to use a checkpoint, and to judge it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    architecture: str = Field(description="timm's name of the backbone.")
+    dim: int = Field(ge=1, description="Length of an embedding.")
+    pooling: Literal["avg", "gem"] = "avg"
+    neck: Literal["projection", "none"] = "projection"
+    preprocessing: Preprocessing
+    preprocessing_hash: str
+    weights_sha256: str = Field(description="SHA-256 of the safetensors file, hex; names the model version.")
+    provenance: Provenance
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+
+def card_path(checkpoint: Path) -> Path:
+    """The card's place: `x.json` beside `x.safetensors`."""
+    return checkpoint.with_suffix(".json")
+
+
+def read_card(checkpoint: Path) -> ModelCard:
+    """The card of the checkpoint at this path. Raises ModelNotFound without a file, BadCheckpoint for a bad card."""
+    if not checkpoint.is_file():
+        raise ModelNotFound(f"There is no checkpoint at {checkpoint}.")
+    try:
+        card = ModelCard.model_validate_json(card_path(checkpoint).read_bytes())
+    except FileNotFoundError as error:
+        raise BadCheckpoint(f"{checkpoint} has no card: {card_path(checkpoint).name} is missing beside it.") from error
+    except ValidationError as error:
+        raise BadCheckpoint(f"The card of {checkpoint} cannot be read: {_first(error)}.") from error
+    if card.preprocessing.hash != card.preprocessing_hash:
+        raise BadCheckpoint(f"The card of {checkpoint} has been changed: its preprocessing does not match its hash.")
+    return card
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'card'}: {problem['msg']}"

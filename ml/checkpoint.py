@@ -1,0 +1,129 @@
+"""Checkpoints: a safetensors file in half precision, and a JSON card beside it."""
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from core.errors import BadCheckpoint, ModelNotFound
+from core.settings import Settings
+from ml.card import ModelCard, Provenance, card_path, read_card
+from ml.network import ARCHITECTURES, EmbeddingNetwork
+from ml.preprocess import Preprocessing
+
+SHIPPED = Path(__file__).parent / "weights" / "umbel-b0.safetensors"
+HUB_ARCHITECTURE = ARCHITECTURES[0]
+
+log = structlog.get_logger(__name__)
+
+
+def save_checkpoint(
+    path: Path,
+    network: EmbeddingNetwork,
+    *,
+    name: str,
+    preprocessing: Preprocessing,
+    provenance: Provenance,
+    metrics: dict[str, object] | None = None,
+) -> ModelCard:
+    """Write `path` (.safetensors) and its card; whoever reads meanwhile sees the old pair or a complete file."""
+    weights = to_bytes({key: _stored(tensor) for key, tensor in network.state_dict().items() if _kept(key)})
+    card = ModelCard(
+        name=name,
+        architecture=network.architecture,
+        dim=network.dim,
+        pooling=network.pooling,
+        neck=network.neck_kind,
+        preprocessing=preprocessing,
+        preprocessing_hash=preprocessing.hash,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        provenance=provenance,
+        metrics=metrics or {},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, weights)
+    _replace(card_path(path), card.model_dump_json(indent=2).encode() + b"\n")
+    return card
+
+
+def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
+    """The network, in float32 and eval mode, and its card.
+
+    Raises ModelNotFound when there is no such file; BadCheckpoint when weights, card and preprocessing do not fit
+    one another.
+    """
+    card = read_card(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
+        raise BadCheckpoint(f"The weights in {path} are not the ones its card describes: their SHA-256 differs.")
+    try:
+        network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck)
+        state = {key: tensor.float() for key, tensor in load_file(path).items()}
+        fit = network.load_state_dict(state, strict=False)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise BadCheckpoint(f"The weights in {path} do not fit their card: {error}") from error
+    missing = [key for key in fit.missing_keys if _kept(key)]
+    if missing or fit.unexpected_keys or network.dim != card.dim:
+        raise BadCheckpoint(f"The weights in {path} do not fit the architecture {card.architecture} of their card.")
+    return network.eval(), card
+
+
+def find_checkpoint(settings: Settings) -> Path:
+    """The checkpoint to use: the one in the settings, else the shipped one, else one made of the hub's weights.
+
+    Raises ModelNotFound. A path in the settings that does not exist is an error, never passed over in silence.
+    """
+    if settings.checkpoint is not None:
+        if not settings.checkpoint.is_file():
+            raise ModelNotFound(f"UMBEL_CHECKPOINT names {settings.checkpoint}, which does not exist.")
+        return settings.checkpoint
+    if SHIPPED.is_file():
+        return SHIPPED
+    return _from_hub(settings.home / "models" / f"{HUB_ARCHITECTURE}-imagenet.safetensors")
+
+
+def _from_hub(path: Path) -> Path:
+    """timm's pretrained weights as a checkpoint without a projection: plain ImageNet features, honest if not tuned."""
+    if path.is_file():
+        return path
+    try:
+        network = EmbeddingNetwork(HUB_ARCHITECTURE, neck="none", pretrained=True)
+    except Exception as error:  # the hub's client raises many kinds; to us all mean that there are no weights
+        log.warning("hub_unreachable", architecture=HUB_ARCHITECTURE, error=str(error).splitlines()[0][:200])
+        raise ModelNotFound(
+            f"No model found: UMBEL_CHECKPOINT is not set, {SHIPPED} does not exist, and the pretrained weights of "
+            f"{HUB_ARCHITECTURE} could not be fetched from the model hub. Set UMBEL_CHECKPOINT to a .safetensors file "
+            "with its card beside it, or make one with `umbel train FOLDER --out DIR`."
+        ) from error
+    provenance = Provenance(
+        data=["ImageNet-1k"], start=f"timm {HUB_ARCHITECTURE}, from the hub", created_at=now(), note="not fine-tuned"
+    )
+    trained = network.backbone.pretrained_cfg
+    preprocessing = Preprocessing(mean=tuple(trained["mean"]), std=tuple(trained["std"]))
+    save_checkpoint(path, network, name=path.stem, preprocessing=preprocessing, provenance=provenance)
+    return path
+
+
+def now() -> str:
+    """The time, as RFC 3339 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _kept(key: str) -> bool:
+    return not key.endswith("num_batches_tracked")  # a counter that only training with batch statistics would use
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """Matrices and kernels in half precision; vectors stay float32: batch-norm variances leave float16's range."""
+    return (tensor.half() if tensor.ndim > 1 else tensor.float()).contiguous()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    partial.replace(path)

@@ -1,0 +1,127 @@
+"""What lies behind the flowers: foliage out of focus, sky, meadow, soil, stone, shade, a wall."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from ml.garden.colour import RGB, mix, oklch, scaled, whole
+from ml.garden.greenery import paint_grass
+
+Painter = Callable[[int, np.random.Generator], Image.Image]
+
+
+def clouds(side: int, grains: tuple[int, ...], rng: np.random.Generator) -> Image.Image:
+    """Soft random spots in grey (mode L), coarse to fine: `grains` are numbers of spots across."""
+    whole_picture = Image.new("L", (side, side), 128)
+    share = 0.62
+    for grain in grains:
+        spots = Image.fromarray(rng.integers(0, 256, (grain, grain), dtype=np.uint8))
+        layer = spots.resize((side, side), Image.Resampling.BICUBIC)
+        whole_picture = Image.blend(whole_picture, layer, share)
+        share *= 0.55
+    return whole_picture
+
+
+def toned(grey: Image.Image, colours: tuple[RGB, ...]) -> Image.Image:
+    """Grey turned into colour along a row of colours, dark to light."""
+    stops = np.linspace(0, 255, len(colours))
+    table = [np.interp(np.arange(256), stops, [colour[band] for colour in colours]) for band in range(3)]
+    return Image.merge("RGB", [grey] * 3).point([round(float(value)) for band in table for value in band])
+
+
+def gradient(side: int, top: RGB, bottom: RGB) -> Image.Image:
+    """From one colour at the top to another at the bottom."""
+    column = Image.linear_gradient("L").resize((side, side), Image.Resampling.BILINEAR)
+    return toned(column, (top, bottom))
+
+
+def _bokeh(picture: Image.Image, count: int, colours: tuple[RGB, ...], sizes: tuple[float, float], rng: np.random.Generator) -> None:
+    """Discs of light out of focus, brighter at the rim; sizes: radii as shares of the side."""
+    side = picture.width
+    throw = rng.random((count, 5))
+    for x, y, large, opaque, tone in throw.tolist():
+        radius = side * (sizes[0] + (sizes[1] - sizes[0]) * large * large)
+        reach = int(radius) + 2
+        colour = whole(colours[int(tone * len(colours))])
+        disc = Image.new("L", (2 * reach, 2 * reach))
+        draw = ImageDraw.Draw(disc)
+        strength = int(30 + 95 * opaque)
+        draw.ellipse((2, 2, 2 * radius, 2 * radius), fill=strength, outline=min(strength + 40, 255), width=max(int(radius / 14), 1))
+        picture.paste(colour, (int(x * side) - reach, int(y * side) - reach), disc)
+
+
+def foliage(side: int, rng: np.random.Generator) -> Image.Image:
+    """Leaves far out of focus, with lights between them."""
+    hue = 115 + 40 * float(rng.random())
+    depth = 0.05 * float(rng.random())
+    greens = (oklch(0.22 + depth, 0.05, hue + 10), oklch(0.38 + depth, 0.08, hue), oklch(0.60 + depth, 0.12, hue - 10), oklch(0.80, 0.11, hue - 20))
+    picture = toned(clouds(side, (4, 7, 13), rng), greens)
+    _bokeh(picture, 26, (greens[2], greens[3], oklch(0.93, 0.08, 105)), (0.02, 0.10), rng)
+    return picture.filter(ImageFilter.BoxBlur(side / 160))
+
+
+def shade(side: int, rng: np.random.Generator) -> Image.Image:
+    """A deep, almost black shadow that lets the flower shine."""
+    hue = 360 * float(rng.random())
+    return toned(clouds(side, (3, 5), rng), (oklch(0.12, 0.02, hue), oklch(0.22, 0.035, hue), oklch(0.36, 0.05, hue + 30)))
+
+
+def sky(side: int, rng: np.random.Generator) -> Image.Image:
+    """Open sky with thin clouds."""
+    hue = 235 + 25 * float(rng.random())
+    height = 0.08 * float(rng.random())
+    picture = gradient(side, oklch(0.60 + height, 0.12, hue), oklch(0.86 + height, 0.05, hue - 15))
+    veil = clouds(side, (3, 6, 11), rng).point([min(max((value - 118) * 4, 0), 215) for value in range(256)])
+    picture.paste((250, 249, 246), (0, 0), veil)
+    return picture
+
+
+def meadow(side: int, rng: np.random.Generator) -> Image.Image:
+    """A meadow up to a pale horizon, other flowers as coloured blurs, grass nearer."""
+    hue = 110 + 30 * float(rng.random())
+    far, near = oklch(0.84, 0.06, hue - 15), oklch(0.42, 0.10, hue)
+    picture = ImageChops.multiply(gradient(side, far, near), toned(clouds(side, (5, 14), rng), ((150, 150, 150), (255, 255, 255))))
+    blossom = tuple(oklch(0.78, 0.15, 360 * float(rng.random())) for _ in range(3))
+    _bokeh(picture, 22, (*blossom, far), (0.008, 0.04), rng)
+    paint_grass(ImageDraw.Draw(picture), picture.size, 46, 0.75 * side, oklch(0.60, 0.12, hue), rng)
+    return picture.filter(ImageFilter.BoxBlur(side / 110))
+
+
+def soil(side: int, rng: np.random.Generator) -> Image.Image:
+    """Bare earth with crumbs and small stones."""
+    hue = 45 + 25 * float(rng.random())
+    browns = (oklch(0.17, 0.02, hue), oklch(0.33, 0.045, hue), oklch(0.47, 0.055, hue), oklch(0.62, 0.05, hue))
+    picture = toned(clouds(side, (5, 11, 40, 110), rng), browns)
+    draw = ImageDraw.Draw(picture)
+    for x, y, large, tone in rng.random((34, 4)).tolist():
+        radius = side * (0.006 + 0.026 * large**3)
+        colour = scaled(mix(browns[2], (168, 160, 150), tone), 0.75 + 0.4 * tone)
+        x, y = x * side, y * side
+        draw.ellipse((x - radius + 1, y - 0.7 * radius + 2, x + radius + 2, y + radius + 2), fill=whole(scaled(browns[0], 0.8)))
+        draw.ellipse((x - radius, y - 0.8 * radius, x + radius, y + 0.8 * radius), fill=whole(colour))
+        draw.ellipse((x - 0.7 * radius, y - 0.7 * radius, x + 0.3 * radius, y), fill=whole(scaled(colour, 1.15)))
+    return picture.filter(ImageFilter.BoxBlur(side / 400))
+
+
+def stone(side: int, rng: np.random.Generator) -> Image.Image:
+    """A weathered wall or slab, grey to ochre, with lichen."""
+    hue = 360 * float(rng.random())
+    greys = (oklch(0.42, 0.012, hue), oklch(0.58, 0.016, hue), oklch(0.70, 0.02, hue + 40), oklch(0.84, 0.015, hue))
+    picture = toned(clouds(side, (3, 9, 34, 120), rng), greys)
+    lichen = clouds(side, (6, 20), rng).point([min(max((value - 158) * 6, 0), 130) for value in range(256)])
+    picture.paste(whole(oklch(0.72, 0.09, 105)), (0, 0), lichen)
+    return picture.filter(ImageFilter.BoxBlur(side / 400))
+
+
+def plaster(side: int, rng: np.random.Generator) -> Image.Image:
+    """A plain, softly lit wall in a pale colour."""
+    hue = 360 * float(rng.random())
+    light = 0.72 + 0.2 * float(rng.random())
+    wall = (oklch(light - 0.10, 0.035, hue), oklch(light, 0.035, hue + 8), oklch(light + 0.06, 0.02, hue))
+    return toned(clouds(side, (3, 4), rng), wall)
+
+
+# From above (a flower bed) or from the side (a stem can be seen): which of the two each backdrop allows.
+FROM_ABOVE: tuple[Painter, ...] = (soil, stone, shade, foliage)
+FROM_THE_SIDE: tuple[Painter, ...] = (foliage, meadow, sky, foliage, shade, meadow, plaster, stone)

@@ -1,0 +1,167 @@
+"""One picture of one specimen: its pose, its company, its background, its light, and the lens."""
+
+from functools import cache
+from math import cos, radians, sin
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from ml.garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
+from ml.garden.colour import oklch, scaled
+from ml.garden.drawing import Sun
+from ml.garden.forms import Head
+from ml.garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
+from ml.garden.heads import paint_head
+from ml.garden.species import Species, species_of
+from ml.garden.view import Pose
+
+SUPERSAMPLED = 2  # the main flower is drawn this much larger, then reduced
+UPRIGHT = (Head.SPIKE, Head.BELLS)
+
+
+def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) -> Image.Image:
+    """An RGB picture, size × size, of the specimen-th flower of the species-th species sown with `seed` (from 0).
+
+    Depends on these four numbers and on Pillow's version alone.
+    """
+    rng = np.random.default_rng([seed, species, specimen])
+    kind = species_of(seed, species)
+    sun = _sun(rng)
+    above = kind.body.form.head not in UPRIGHT and kind.body.form.tilt[0] < 30 and rng.random() < 0.28
+    backdrops = FROM_ABOVE if above else FROM_THE_SIDE
+    picture = backdrops[int(rng.integers(len(backdrops)))](size, rng)
+    main = _pose(kind, size, above, rng)
+    if rng.random() < 0.42:
+        picture = _company(picture, kind, main, above, sun, rng)
+    near = _plant(kind, main, size * SUPERSAMPLED, above, sun, rng)
+    picture = _shadowed(picture, near, sun, 0.55 if above else 0.18)
+    picture.paste(near, (0, 0), near)
+    if rng.random() < 0.28:
+        picture = _occluded(picture, sun, rng)
+    return _photographed(picture, sun, rng)
+
+
+def _sun(rng: np.random.Generator) -> Sun:
+    """Light from above left or right, never from below."""
+    angle, height = radians(-90 + 150 * (rng.random() - 0.5)), radians(28 + 37 * rng.random())
+    return Sun((cos(angle) * cos(height), sin(angle) * cos(height), sin(height)))
+
+
+def _pose(kind: Species, size: int, above: bool, rng: np.random.Generator) -> Pose:
+    form = kind.body.form
+    x, y, large, tilted, leaning, spun = rng.random(6).tolist()
+    low, high = (0.0, 22.0) if above else form.tilt
+    share = {Head.SPIKE: 0.40, Head.BELLS: 0.40, Head.GLOBE: 0.34}.get(form.head, 0.36)
+    radius = size * share * (0.74 + 0.42 * large)
+    drop = 0.0 if above or form.head in UPRIGHT else -0.05
+    return Pose(
+        x=size * (0.5 + 0.20 * (x - 0.5)),
+        y=size * (0.5 + drop + 0.16 * (y - 0.5)),
+        radius=radius,
+        tilt=low + (high - low) * tilted,
+        lean=(360 if above else 24 if form.head in UPRIGHT or low > 60 else 110) * (leaning - 0.5),
+        spin=360 * spun,
+    )
+
+
+def _plant(kind: Species, pose: Pose, side: int, above: bool, sun: Sun, rng: np.random.Generator) -> Image.Image:
+    """The main flower with stem and leaves, drawn `SUPERSAMPLED` times too large and reduced."""
+    canvas = Image.new("RGBA", (side, side))
+    pose = pose.at(pose.x * SUPERSAMPLED, pose.y * SUPERSAMPLED, pose.radius * SUPERSAMPLED)
+    _grow(canvas, kind, pose, above, sun, rng)
+    return canvas.reduce(SUPERSAMPLED)
+
+
+def _grow(canvas: Image.Image, kind: Species, pose: Pose, above: bool, sun: Sun, rng: np.random.Generator) -> None:
+    if above:
+        paint_rosette(canvas, kind, pose, sun, rng)
+    elif kind.body.form.head is not Head.BELLS:
+        paint_stem(canvas, kind, pose, sun, rng)
+    paint_head(canvas, kind, pose, sun, rng)
+
+
+def _company(
+    picture: Image.Image, kind: Species, main: Pose, above: bool, sun: Sun, rng: np.random.Generator
+) -> Image.Image:
+    """One to three more flowers of the same kind, smaller and out of focus behind the main one."""
+    layer = Image.new("RGBA", picture.size)
+    for _ in range(1 + int(rng.integers(3))):
+        angle, far, large, tilted = rng.random(4).tolist()
+        radius = main.radius * (0.40 + 0.35 * large)
+        away = main.radius * 0.75 + radius * (0.6 + 0.5 * far)
+        turn = radians(360 * angle)
+        low, high = (0.0, 25.0) if above else kind.body.form.tilt
+        pose = main.at(main.x + away * cos(turn), main.y + away * sin(turn), radius, tilt=low + (high - low) * tilted)
+        _grow(layer, kind, pose, above, sun, rng)
+    layer = layer.filter(ImageFilter.BoxBlur(picture.width / 320 * (0.6 + 2.6 * rng.random())))
+    picture.paste(layer, (0, 0), layer)
+    return picture
+
+
+def _shadowed(picture: Image.Image, plant: Image.Image, sun: Sun, depth: float) -> Image.Image:
+    """The plant's soft shadow on what lies behind it, away from the sun."""
+    side = picture.width
+    small = plant.getchannel("A").resize((side // 4 + 1, side // 4 + 1), Image.Resampling.BOX)
+    soft = small.filter(ImageFilter.BoxBlur(side / 90)).resize(picture.size, Image.Resampling.BICUBIC)
+    shift = (int(-sun.direction[0] * side * 0.05), int(-sun.direction[1] * side * 0.06))
+    shadow = Image.new("L", picture.size)
+    shadow.paste(soft, shift)
+    picture.paste((14, 16, 20), (0, 0), shadow.point([round(value * depth) for value in range(256)]))
+    return picture
+
+
+def _occluded(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
+    """A leaf or blades of grass before the lens, out of focus, over a corner or the lower edge."""
+    side = picture.width
+    layer = Image.new("RGBA", picture.size)
+    green = oklch(0.45 + 0.2 * float(rng.random()), 0.10, 115 + 35 * float(rng.random()))
+    if rng.random() < 0.5:
+        draw = ImageDraw.Draw(layer)
+        paint_grass(draw, picture.size, 4 + int(rng.integers(4)), side * (0.35 + 0.3 * float(rng.random())), green, rng)
+    else:
+        left = rng.random() < 0.5
+        root = np.array([-0.05 * side if left else 1.05 * side, side * (0.5 + 0.5 * rng.random())])
+        angle = -40 * rng.random() if left else 180 + 40 * rng.random()
+        paint_leaf(layer, "oval", green, root, angle, side * (0.30 + 0.22 * rng.random()), sun, rng)
+    layer = layer.filter(ImageFilter.BoxBlur(side / 320 * (1.5 + 3 * rng.random())))
+    picture.paste(layer, (0, 0), layer)
+    return picture
+
+
+def _photographed(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
+    """The picture as a camera takes it: uneven light, colour of the light, exposure, focus and grain."""
+    side = picture.width
+    warm, exposure, contrast, blur, grain = rng.random(5).tolist()
+    picture = ImageChops.multiply(picture, _falling_light(side, sun, rng))
+    picture = picture.point(_development(warm, exposure, contrast))
+    if blur < 0.3:
+        picture = picture.filter(ImageFilter.BoxBlur(side / 320 * (0.25 + 3 * (0.3 - blur))))
+    amount = 1 + int(4 * grain * grain)
+    noise = rng.integers(-amount, amount + 1, (2, side, side), dtype=np.int8)
+    pixels = np.asarray(picture, np.int16) + (noise[0] + noise[1])[..., None]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _falling_light(side: int, sun: Sun, rng: np.random.Generator) -> Image.Image:
+    """Brightness over the picture: stronger towards the sun, weaker in the corners, sometimes dappled."""
+    line = np.linspace(-1, 1, 24)
+    x, y = line[None, :], line[:, None]
+    level = 243 + 22 * (x * sun.direction[0] + y * sun.direction[1]) - 17 * (x * x + y * y)
+    grey = Image.fromarray(np.clip(level, 0, 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    if rng.random() < 0.25:
+        dapple = clouds(side, (4, 9), rng).point([min(max(int((value - 70) * 2.2 + 120), 120), 255) for value in range(256)])
+        grey = ImageChops.multiply(grey, dapple)
+    return Image.merge("RGB", [grey] * 3)
+
+
+def _development(warm: float, exposure: float, contrast: float) -> list[int]:
+    """Table (768) of what becomes of each red, green and blue value; every argument in [0, 1]."""
+    warmth = 0.22 * (warm - 0.5)
+    value = np.arange(256) / 255
+    curves = []
+    for gain in (1 + warmth, 1 + 0.15 * warmth, 1 - 1.1 * warmth):
+        light = np.clip(value * gain * (1.03 + 0.36 * (exposure - 0.42)), 0, 1)
+        bent = light * light * (3 - 2 * light)
+        light = light + (0.10 + 0.30 * contrast) * (bent - light)
+        curves += [int(level) for level in np.floor(light * 255 + 0.5)]
+    return curves

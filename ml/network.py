@@ -1,0 +1,141 @@
+"""The network: EfficientNetV2 features → pooling → projection → batch norm → unit length."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ml.torchvision_ops import make_importable
+
+make_importable()
+
+import timm  # noqa: E402
+
+ARCHITECTURES = ("tf_efficientnetv2_b0", "tf_efficientnetv2_b3", "tf_efficientnetv2_s", "tf_efficientnetv2_m")
+
+Pooling = Literal["avg", "gem"]
+Neck = Literal["projection", "none"]
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling: (B, C, H, W) → (B, C). power 1 is the average, ∞ the maximum; learned.
+
+    Source: Radenović et al. 2018, arXiv:1711.02512, eq. 3.
+    """
+
+    def __init__(self, power: float = 3.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(power))
+        self.eps = eps
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.float().clamp(min=self.eps).pow(self.power).mean((-2, -1)).pow(1 / self.power)
+
+
+class AveragePool(nn.Module):
+    """Average pooling in float32: (B, C, H, W) → (B, C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.float().mean((-2, -1))
+
+
+class EmbeddingNetwork(nn.Module):
+    """Standardised pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
+
+    neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
+    a backbone that nobody has fine-tuned; dim is then the backbone's width.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        dim: int = 512,
+        pooling: Pooling = "avg",
+        neck: Neck = "projection",
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"Unknown architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}.")
+        backbone: Any = timm.create_model(architecture, pretrained=pretrained, num_classes=0, global_pool="")
+        self.backbone = backbone
+        self.pool = GeM() if pooling == "gem" else AveragePool()
+        self.features: int = backbone.num_features
+        self.neck: Any = Projection(self.features, dim) if neck == "projection" else nn.Identity()
+        self.architecture, self.pooling, self.neck_kind = architecture, pooling, neck
+        self.trained_neck = False  # True once the projection holds more than its random beginning
+        self.dim = dim if neck == "projection" else self.features
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) → (B, features) float32: what the backbone says, before the neck."""
+        pooled: Tensor = self.pool(self.backbone.forward_features(pictures))
+        return pooled
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return F.normalize(self.neck(self.pooled(pictures)).float())
+
+    def load_backbone(self, state: dict[str, Any]) -> None:
+        """Take the weights of a timm backbone saved with num_classes=0. Raises RuntimeError when they do not fit."""
+        self.backbone.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+
+    def fold_batch_norm(self) -> None:
+        """Fold the neck's batch norm into its projection: the same output in eval mode, one step less."""
+        if isinstance(self.neck, Projection):
+            self.neck.fold()
+
+
+class Projection(nn.Module):
+    """(B, features) → (B, dim): a linear map and batch norm."""
+
+    def __init__(self, features: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, dim)
+        self.norm: nn.Module = nn.BatchNorm1d(dim)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        projected: Tensor = self.norm(self.linear(pooled))
+        return projected
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Let the linear map do the batch norm's work (eval mode)."""
+        if not isinstance(self.norm, nn.BatchNorm1d):
+            return
+        gain = self.norm.weight / torch.sqrt(_variance(self.norm) + self.norm.eps)
+        self.linear.weight.mul_(gain[:, None])
+        self.linear.bias.copy_((self.linear.bias - _mean(self.norm)) * gain + self.norm.bias)
+        self.norm = nn.Identity()
+
+
+def _mean(norm: nn.BatchNorm1d) -> Tensor:
+    assert norm.running_mean is not None  # kept, since BatchNorm1d tracks statistics unless told not to
+    return norm.running_mean
+
+
+def _variance(norm: nn.BatchNorm1d) -> Tensor:
+    assert norm.running_var is not None
+    return norm.running_var
+
+
+@torch.no_grad()
+def initialise_neck(network: EmbeddingNetwork, pooled: Tensor, whitening: float = 0.25) -> None:
+    """Set the neck to a centred PCA of `pooled`, so that training starts from the backbone's own geometry.
+
+    pooled: (N, features) of the pictures at hand. whitening in [0, 1]: 0 keeps every cosine of the centred features,
+    1 gives all directions the same spread. A little helps finding kinds that nobody trained on; much of it blows
+    up the directions that carry only noise (measured: docs/experiments.md).
+    """
+    linear, norm = network.neck.linear, network.neck.norm
+    mean = pooled.mean(0)
+    _, _, directions = torch.linalg.svd(pooled - mean, full_matrices=False)
+    rows = directions[: network.dim]
+    # Fewer pictures than dimensions: the missing directions hold nothing of these pictures, so they stay zero.
+    linear.weight.zero_()[: len(rows)] = rows
+    linear.bias.copy_(-(linear.weight @ mean))
+    variance = linear(pooled).var(0).clamp(min=1e-6)
+    norm.running_mean.zero_()
+    norm.running_var.copy_(variance)
+    spread = torch.sqrt(variance + norm.eps)  # what the norm divides by; its weight gives most of it back
+    norm.weight.copy_((spread / spread.max()) ** (1 - whitening))
+    norm.bias.zero_()

@@ -1,0 +1,84 @@
+"""Every knob of a training run, with the values that the experiments in docs/experiments.md ended at."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ml.preprocess import Preprocessing
+
+
+def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
+    """Stages (picture side, epochs) that end at `size`: smaller pictures first teach most of it in half the time.
+
+    Source: Tan and Le 2021, arXiv:2104.00298 (EfficientNetV2), section 4.
+    """
+    third = round(0.3 * epochs)
+    wanted = ((2 / 3, epochs - 2 * third), (5 / 6, third), (1, third))
+    stages = tuple((max(32, round(size * share / 16) * 16), count) for share, count in wanted if count)
+    return (*stages[:-1], (size, stages[-1][1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. Angles in radians, rates per step of AdamW, shares in [0, 1]."""
+
+    name: str = "umbel"
+    seed: int = 1
+    architecture: str = "tf_efficientnetv2_b0"
+    dim: int = 512
+    pooling: Literal["avg", "gem"] = "avg"
+    whitening: float = 0.25  # of the projection's start, see ml.network.initialise_neck
+
+    stages: tuple[tuple[int, int], ...] = progressive(192, 10)  # (picture side, epochs), growing
+    batch_size: int = 64
+    balance: float = 0.75  # a class of n pictures is drawn in proportion to n**balance: 1 as it comes, 0 all alike
+
+    margin: float = 0.25
+    margin_ramp: float = 0.3  # share of the run over which the margin grows from 0
+    scale: float = 30.0
+    centres: int = 1
+    compete_across_folders: bool = False  # False: no class is told apart from those of another folder
+
+    distillation: float = 20.0  # weight of keeping the start's pairwise cosines
+    backbone_rate: float = 3e-4
+    neck_rate: float = 1e-3
+    centre_rate: float = 1e-2
+    layer_decay: float = 0.8  # each stage nearer the input learns at this × the next one's rate
+    frozen_stages: int = 0  # the stem and this many stages do not learn at all
+    weight_decay: float = 0.02
+    warm_up: float = 0.05  # share of the run
+    clip: float = 5.0  # of the gradient's norm
+    ema: float = 0.995  # per step
+    blends: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the trained weights tried against the start
+
+    crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
+    colour: float = 0.25  # ± of brightness, contrast, saturation
+    hue: float = 0.04  # ± of a turn: the colour of a flower is part of what it is
+    blur: float = 0.5  # share of the sharp pictures that are shrunk first
+    blur_sides: tuple[int, int] = (48, 128)  # to a shorter side in this range, in pixels
+
+    validation: float = 0.2  # share of each class
+    held_out_classes: int = 6  # classes of the richest folder that training never sees; 0 if it has few
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures that the finished network takes."""
+        return self.stages[-1][0]
+
+    @property
+    def epochs(self) -> int:
+        """Over all stages."""
+        return sum(epochs for _, epochs in self.stages)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The picture side of each epoch."""
+        return [size for size, epochs in self.stages for _ in range(epochs)]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the finished network is to be fed with."""
+        return Preprocessing(size=self.size)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the card."""
+        return asdict(self)

@@ -1,0 +1,142 @@
+"""Taking a picture in: its bytes to the blob store, its row, job and item to the ledger, in one transaction."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import Conflict, InvalidInput, PictureError
+from core.pictures import inspect
+from core.settings import Settings
+from core.types import ItemState, JobType, Lane
+from db import collections, images, items, jobs
+
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture as it arrived. name: its file name or path, for people only."""
+
+    data: bytes
+    collection: str = DEFAULT_COLLECTION
+    name: str | None = None
+    label: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    job_id: UUID | None = None  # an open import job that this picture belongs to
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an upload. job_id: the job that embeds the image, an earlier one if it is a duplicate."""
+
+    image_id: UUID
+    job_id: UUID | None
+    duplicate: bool
+    lane: Lane
+
+
+def add_image(session: Session, blobs: Blobs, limits: Settings, upload: Upload) -> Accepted:
+    """Store a picture and queue its embedding; or recognise bytes that the collection has already.
+
+    Raises PictureError, StorageFull, Conflict (sealed job, or an idempotency key used for other bytes), NotFound.
+    """
+    if upload.idempotency_key and (again := _repeated(session, upload)):
+        return again
+    info = inspect(upload.data, limits)
+    digest = hashlib.sha256(upload.data).digest()
+    collection_id = _collection_of(session, upload)
+    key = f"pictures/{upload.collection}/{digest.hex()[:2]}/{digest.hex()}"
+
+    image_id = images.find_image_by_sha256(session, collection_id, digest)
+    if image_id is None:
+        images.lock_blob(session, key)
+        image_id = images.insert_image(
+            session,
+            images.NewImage(
+                collection_id=collection_id,
+                sha256=digest,
+                blob_key=key,
+                media_type=info.media_type,
+                size=len(upload.data),
+                width=info.width,
+                height=info.height,
+                name=upload.name,
+                label=upload.label,
+                meta=upload.metadata,
+            ),
+        )
+        if image_id is not None:
+            blobs.put(key, upload.data)  # inside the transaction: no row is ever committed without its bytes
+            return _queued(session, upload, collection_id, image_id)
+        image_id = images.find_image_by_sha256(session, collection_id, digest)
+    if image_id is None:
+        raise Conflict("The same picture was added and removed by others meanwhile; send it again.")
+    return _known(session, upload, collection_id, image_id)
+
+
+def refuse_image(session: Session, upload: Upload, error: PictureError) -> None:
+    """Write down in the upload's import job, if it has one, that the picture was refused."""
+    if upload.job_id is not None and jobs.get_open_job(session, upload.job_id):
+        items.insert_item(
+            session,
+            upload.job_id,
+            image_id=None,
+            lane=Lane.BULK,
+            name=upload.name,
+            state=ItemState.FAILED,
+            error=(error.code, error.detail),
+        )
+
+
+def _repeated(session: Session, upload: Upload) -> Accepted | None:
+    """The answer that was given to the first request with this idempotency key."""
+    found = jobs.find_job_by_idempotency_key(session, upload.idempotency_key or "")
+    if found is None:
+        return None
+    job_id, image_id = found
+    if image_id is None or images.get_image(session, image_id).sha256 != hashlib.sha256(upload.data).digest():
+        raise Conflict("This Idempotency-Key was used for another picture.")
+    return Accepted(image_id, job_id, duplicate=False, lane=Lane.SINGLE)
+
+
+def _collection_of(session: Session, upload: Upload) -> UUID:
+    if upload.job_id is None:
+        return collections.upsert_collection(session, upload.collection)
+    job = jobs.get_open_job(session, upload.job_id)
+    if job is None:
+        raise Conflict(f"Job {upload.job_id} is sealed: it takes no more pictures.")
+    collection_id = collections.get_collection(session, upload.collection)
+    if job.collection_id != collection_id or job.type != JobType.IMPORT:
+        raise InvalidInput(f"Job {upload.job_id} is not an import into {upload.collection!r}.")
+    return collection_id
+
+
+def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID) -> Accepted:
+    lane = Lane.SINGLE if upload.job_id is None else Lane.BULK
+    job_id = upload.job_id or jobs.insert_job(
+        session,
+        JobType.UPLOAD,
+        collection_id=collection_id,
+        sealed=True,
+        idempotency_key=upload.idempotency_key,
+    )
+    items.insert_item(session, job_id, image_id=image_id, lane=lane, name=upload.name)
+    return Accepted(image_id, job_id, duplicate=False, lane=lane)
+
+
+def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID) -> Accepted:
+    """A duplicate; unless the earlier attempt at it came to nothing, which makes this a second one."""
+    latest = items.find_job_of_image(session, image_id)
+    if latest is None or latest[1] in (ItemState.FAILED, ItemState.CANCELLED):
+        return _queued(session, upload, collection_id, image_id)
+    if upload.job_id is not None:
+        items.insert_item(
+            session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, state=ItemState.DUPLICATE
+        )
+        return Accepted(image_id, upload.job_id, duplicate=True, lane=Lane.BULK)
+    return Accepted(image_id, latest[0], duplicate=True, lane=Lane.SINGLE)

@@ -1,0 +1,193 @@
+"""Who runs the servers, and what that user may reach.
+
+Postgres refuses to run as root. So when root starts the stack, the servers run as the system user `umbel`, and exactly
+that user is let through folders that only root may enter (a checkout below /root, a `mktemp -d`), by a POSIX ACL: the
+permissions of everybody else stay as they are.
+"""
+
+import os
+import pwd
+import stat
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import StackError
+
+SERVER_USER = "umbel"
+READ, SEARCH = 4, 1
+
+# acl(5) as the kernel stores it (linux/posix_acl_xattr.h): a version, then (tag, permissions, id) sorted by tag and id.
+ACL = "system.posix_acl_access"
+USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+NO_ID = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Account:
+    """A system user that servers run as."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def options(self) -> dict[str, Any]:
+        """What subprocess.Popen needs to become this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def server_account() -> Account | None:
+    """The account that servers run as; None: our own. As root it is the system user `umbel`, created if absent."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(SERVER_USER)
+    except KeyError:
+        entry = _create_user()
+    if entry.pw_uid == 0:
+        raise StackError(f"user {SERVER_USER!r} is root under another name; Postgres refuses to run as root")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _create_user() -> pwd.struct_passwd:
+    command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
+    reason = "it could not be created"
+    for _ in range(20):  # another process may hold the lock of /etc/passwd, perhaps to create this very user
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else reason
+        except OSError as error:
+            reason = str(error)
+        try:
+            return pwd.getpwnam(SERVER_USER)
+        except KeyError:
+            time.sleep(0.1)
+    raise StackError(
+        f"Postgres refuses to run as root and there is no user {SERVER_USER!r} to run it as ({reason}): "
+        f"start Umbel as another user, or create that one with `{' '.join(command)}`"
+    )
+
+
+@contextmanager
+def writing_below(home: Path) -> Iterator[None]:
+    """Turn a file system's refusal into one line that says which folder and which setting."""
+    try:
+        yield
+    except OSError as error:
+        not_a_folder = isinstance(error, FileExistsError | NotADirectoryError)
+        raise StackError(
+            f"cannot write to {error.filename or home} ({'not a folder' if not_a_folder else error.strerror}): "
+            f"let UMBEL_HOME (now {home}) name a folder that you can write to"
+        ) from error
+
+
+def private_folder(path: Path, account: Account | None) -> None:
+    """Make sure that `path` is a folder which only its owner may enter, and that the owner is the servers' user.
+
+    Raises StackError if it is a link or somebody else's: in /tmp anyone can put something in our place.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    owner = account.uid if account else os.geteuid()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
+        raise StackError(
+            f"{path} belongs to {_name(found.st_uid)}, not to {_name(owner)} whom the servers run as: "
+            "remove it, give it to that user, or set another UMBEL_HOME"
+        )
+    if account and found.st_uid != account.uid:
+        os.chown(path, account.uid, account.gid)
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        path.chmod(0o700)
+    let_through(path, account)
+
+
+def let_through(path: Path, account: Account | None) -> None:
+    """Let the account pass through every folder above `path`. Raises StackError where no ACL can be set."""
+    if account is None or _may(account, "-x", path.resolve().parent):
+        return
+    for folder in reversed(path.resolve().parents):
+        if not _may(account, "-x", folder):
+            grant(folder, account, SEARCH)
+
+
+def let_read(tree: Path, account: Account) -> None:
+    """Let the account read every file below `tree`, and run those that are programs."""
+    for path in (tree, *tree.rglob("*")):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) or mode & stat.S_IXUSR:
+            grant(path, account, READ | SEARCH)
+        elif stat.S_ISREG(mode):
+            grant(path, account, READ)
+
+
+def grant(path: Path, account: Account, permissions: int) -> None:
+    """Add `permissions` on `path` for this one user to its ACL; nobody else's effective permissions change."""
+    try:
+        acl = _read_acl(path)
+        mask = acl.pop((MASK, NO_ID), 7)
+        shared = {key: value & mask for key, value in acl.items() if key[0] in (USER, GROUP_OBJ, GROUP)}
+        shared[USER, account.uid] = shared.get((USER, account.uid), 0) | permissions
+        acl |= shared
+        acl[MASK, NO_ID] = _union(shared.values())
+        packed = b"".join(struct.pack("<HHI", tag, value, id_) for (tag, id_), value in sorted(acl.items()))
+        os.setxattr(path, ACL, struct.pack("<I", 2) + packed)
+    except (OSError, AttributeError) as error:  # AttributeError: no os.setxattr, so not Linux
+        letters = "+rx" if permissions & READ else "+x"
+        raise StackError(
+            f"user {account.name!r}, who runs the servers for root, cannot reach {path} nor be let in ({error}): "
+            f"run `chmod o{letters} {path}`, or start Umbel as another user"
+        ) from error
+
+
+def _read_acl(path: Path) -> dict[tuple[int, int], int]:
+    """(tag, id) → permissions; a file without an ACL has its mode as one."""
+    try:
+        raw = os.getxattr(path, ACL)
+    except OSError:
+        mode = path.stat().st_mode
+        return {(USER_OBJ, NO_ID): mode >> 6 & 7, (GROUP_OBJ, NO_ID): mode >> 3 & 7, (OTHER, NO_ID): mode & 7}
+    return {(tag, id_): value for tag, value, id_ in struct.iter_unpack("<HHI", raw[4:])}
+
+
+def _union(permissions: Iterable[int]) -> int:
+    result = 0
+    for value in permissions:
+        result |= value
+    return result
+
+
+def _may(account: Account, test: str, path: Path) -> bool:
+    """What the kernel says, asked as that user: mode bits, groups, ACLs and odd file systems all count."""
+    return run_as(account, ["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, str(path)]).returncode == 0
+
+
+def run_as(account: Account | None, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a short command as the servers' user, with a bare environment. Raises StackError if it cannot be run."""
+    become = account.options() if account else {}
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", env=BARE, stdin=subprocess.DEVNULL, **become
+        )
+    except OSError as error:
+        as_whom = f" as user {account.name!r}" if account else ""
+        raise StackError(f"cannot run {command[0]}{as_whom}: {error.strerror}") from error
+
+
+# No PG… variable and no locale of the caller may change how a server behaves.
+BARE = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name!r}"
+    except KeyError:
+        return f"user id {uid}"
+
+
+assert sys.platform != "win32", "Umbel's stack needs Unix sockets"

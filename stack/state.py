@@ -1,0 +1,156 @@
+"""What a stack tells others about itself: a lock that only one supervisor holds, and the file `stack.json`."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import psutil  # type: ignore[import-untyped]
+
+from core.errors import StackError
+from core.settings import Settings
+from stack.access import writing_below
+
+PartState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
+
+
+class AlreadyRunning(StackError):
+    """Another supervisor holds this home."""
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One supervised process. created: seconds since 1970; with the pid it names a process for good."""
+
+    name: str
+    state: PartState
+    pid: int | None = None
+    created: float | None = None
+    restarts: int = 0
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """The whole stack. ready: every part does its work. error: why the last supervisor gave up, if it did."""
+
+    home: str
+    url: str
+    port: int
+    running: bool = False
+    ready: bool = False
+    pid: int | None = None
+    created: float | None = None
+    started_at: str | None = None
+    parts: tuple[PartStatus, ...] = ()
+    error: str | None = None
+
+
+def status(settings: Settings) -> StackStatus:
+    """How the stack of this home is. Reads two files; asks no process."""
+    last = read_state(settings)
+    if not _lock_is_held(settings.home):
+        return replace(last, running=False, ready=False, pid=None, created=None, parts=())
+    return replace(last, running=True)
+
+
+def read_state(settings: Settings) -> StackStatus:
+    """What the last supervisor wrote, whether it still lives or not."""
+    fresh = StackStatus(home=str(settings.home), url=url(settings), port=settings.port)
+    try:
+        written = json.loads(_state_file(settings.home).read_text())
+        parts = tuple(PartStatus(**{**part, "command": tuple(part["command"])}) for part in written.pop("parts"))
+        return StackStatus(**{**asdict(fresh), **written, "parts": parts})
+    except (OSError, ValueError, TypeError, KeyError):  # absent, or another version's
+        return fresh
+
+
+def write_state(settings: Settings, state: StackStatus) -> None:
+    """Replace stack.json as a whole, so that a reader never sees half of it."""
+    path = _state_file(settings.home)
+    unfinished = path.with_suffix(".tmp")
+    with suppress(OSError):  # a full disk must not stop the supervision
+        unfinished.write_text(json.dumps(asdict(state), indent=1))
+        unfinished.replace(path)
+
+
+@contextmanager
+def only_supervisor(home: Path) -> Iterator[None]:
+    """Be the one supervisor of this home. The lock dies with the process, so none is ever stale.
+
+    Raises AlreadyRunning if there is one, StackError if the home cannot be written.
+    """
+    with writing_below(home):
+        home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(_lock_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        deadline = time.monotonic() + 1  # somebody who only looks holds it for an instant
+        while not _try(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(f"the stack in {home} is already running")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_process(pid: int | None, created: float | None) -> bool:
+    """Whether this very process still runs, and not a stranger with the same number."""
+    return find_process(pid, created) is not None
+
+
+def find_process(pid: int | None, created: float | None) -> psutil.Process | None:
+    """The process with that number, if it is the one that was created then and has not ended."""
+    if pid is None or created is None:
+        return None
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        # The kernel counts from boot; the clock may have been set since, by less than a number takes to come round.
+        if abs(process.create_time() - created) < 2 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def created(pid: int | None) -> float | None:
+    """When a process was created, seconds since 1970; None if it is gone."""
+    with suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time()) if pid else None
+    return None
+
+
+def url(settings: Settings) -> str:
+    """Where a browser on this machine finds the API."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def _lock_is_held(home: Path) -> bool:
+    try:
+        lock = os.open(_lock_file(home), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try(lock, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
+
+
+def _try(lock: int, mode: int) -> bool:
+    try:
+        fcntl.flock(lock, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_file(home: Path) -> Path:
+    return home / "supervisor.lock"
+
+
+def _state_file(home: Path) -> Path:
+    return home / "stack.json"

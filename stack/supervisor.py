@@ -1,0 +1,194 @@
+"""`umbel up`: the servers, then the schema, then Umbel's own processes, each kept running until told to stop."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from core.errors import StackError, UmbelError
+from core.settings import Settings
+from stack.leftovers import clear_leftovers
+from stack.part import Part, take_down
+from stack.postgres import Postgres
+from stack.process import Program
+from stack.programs import app_programs, check_port
+from stack.redis import Redis
+from stack.state import StackStatus, created, only_supervisor, url, write_state
+
+TURN = 0.1  # seconds between two looks at the processes
+DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
+
+
+def upgrade_schema(database_url: str) -> None:
+    """Bring the schema up to date. Imported late: only the supervisor needs the migrations, not its helpers."""
+    from db.schema import upgrade  # noqa: PLC0415
+
+    upgrade(database_url)
+
+
+class StopRequested(Exception):
+    """Somebody wants the stack to stop."""
+
+
+class Wishes:
+    """What SIGINT, SIGTERM and SIGHUP have asked for: to stop, and the second time to hurry."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.hurry = False
+        self.at_once = False  # raise in the middle of what is going on, because that may take long
+        self._first = 0.0
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Wishes":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop:
+            self.hurry = self.hurry or time.monotonic() - self._first > DOUBLE_TAP
+            return
+        self.stop = True
+        self._first = time.monotonic()
+        if self.at_once:
+            raise StopRequested
+
+
+class Supervisor:
+    """The stack in the foreground.
+
+    programs: Umbel's own processes; migrate: brings the database of that URL up to date; report: is told what happens.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        programs: Sequence[Program] | None = None,
+        migrate: Callable[[str], None] = upgrade_schema,
+        report: Callable[[str], None] = print,
+        durable: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._migrate = migrate
+        self._tell = report
+        self._wishes = Wishes()
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._created = created(os.getpid())
+        self._published: StackStatus | None = None
+        self._programs = programs
+        self._durable = durable
+        self._servers: list[Part] = []
+        self._apps: list[Part] = []
+        self._active: list[Part] = []
+
+    def run(self) -> None:
+        """Bring everything up and keep it so until a signal. Nothing we started outlives this call.
+
+        Raises AlreadyRunning, or StackError with what keeps the stack from running.
+        """
+        with only_supervisor(self.settings.home), self._wishes:
+            error: str | None = None
+            try:
+                self._publish()
+                self._bring_up()
+                while True:
+                    self._turn()
+            except StopRequested:
+                pass
+            except UmbelError as failure:
+                error = failure.detail
+                raise
+            except Exception as failure:
+                error = f"{type(failure).__name__}: {failure}"
+                raise
+            finally:
+                self._bring_down(error)
+
+    def status(self) -> StackStatus:
+        """How it is now; the same that stack.json says."""
+        parts = tuple(part.status() for part in (*self._servers, *self._apps))
+        return StackStatus(
+            home=str(self.settings.home),
+            url=url(self.settings),
+            port=self.settings.port,
+            running=True,
+            ready=bool(parts) and all(part.state == "ready" for part in parts),
+            pid=os.getpid(),
+            created=self._created,
+            started_at=self._started_at,
+            parts=parts,
+        )
+
+    def _report(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that is gone or a full disk must not end the supervision
+            self._tell(text)
+
+    def _bring_up(self) -> None:
+        clear_leftovers(self.settings)
+        check_port(self.settings)
+        postgres = Postgres(self.settings.home, self.settings.socket_dir, durable=self._durable)
+        redis = Redis(self.settings.home, self.settings.socket_dir)
+        self._servers = [] if self.settings.database_url else [self._part(postgres.program())]
+        self._servers += [] if self.settings.redis_url else [self._part(redis.program())]
+        self._apps = [self._part(program) for program in self._programs or app_programs(self.settings)]
+        self._until_ready(self._servers)
+        self._prepare_database(None if self.settings.database_url else postgres)
+        self._until_ready(self._apps)
+        self._report(f"Umbel is ready: {url(self.settings)}")
+
+    def _prepare_database(self, embedded: Postgres | None) -> None:
+        self._wishes.at_once = True
+        try:
+            if embedded:
+                embedded.ensure_database()
+            self._migrate(self.settings.database)
+        except (UmbelError, StopRequested):
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise StackError(f"cannot prepare the database: {reason}") from error
+        finally:
+            self._wishes.at_once = False
+
+    def _part(self, program: Program) -> Part:
+        return Part(program, self.settings.home / "logs", self._report)
+
+    def _until_ready(self, parts: list[Part]) -> None:
+        self._active += parts
+        while not all(part.state == "ready" for part in parts):
+            self._turn()
+
+    def _turn(self) -> None:
+        """One look at everything that should be running."""
+        if self._wishes.stop:
+            raise StopRequested
+        for part in self._active:
+            part.tick()
+        self._publish()
+        time.sleep(TURN)
+
+    def _publish(self) -> None:
+        now = self.status()
+        if now != self._published:
+            self._published = now
+            write_state(self.settings, now)
+
+    def _bring_down(self, error: str | None) -> None:
+        """Umbel's processes first, so that they can still finish what they do; Postgres last."""
+        if self._wishes.stop:
+            self._report("Stopping; once more to hurry.")
+        order = [self._apps, *([part] for part in reversed(self._servers))]
+        for parts in order:
+            take_down(parts, lambda: self._wishes.hurry)
+        ended = StackStatus(**{**self.status().__dict__, "running": False, "ready": False, "parts": (), "error": error})
+        write_state(self.settings, ended)

@@ -1,0 +1,91 @@
+"""The one mechanism by which a server's user is let through a folder: a POSIX ACL, written by hand."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import StackError
+from stack import access
+from stack.access import Account, grant, let_through, private_folder
+
+STRANGER = Account("nobody", 65534, 65534)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="POSIX ACLs by extended attribute are Linux's")
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+def entries(path: Path) -> list[tuple[int, int, int]]:
+    return list(struct.iter_unpack("<HHI", os.getxattr(path, access.ACL)[4:]))
+
+
+@linux
+def test_a_grant_names_one_user_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    grant(tmp_path, STRANGER, access.SEARCH)
+    assert entries(tmp_path) == [
+        (access.USER_OBJ, 7, access.NO_ID),
+        (access.USER, 1, 65534),
+        (access.GROUP_OBJ, 5, access.NO_ID),
+        (access.MASK, 5, access.NO_ID),
+        (access.OTHER, 0, access.NO_ID),
+    ]
+
+
+@linux
+def test_a_second_grant_adds_to_the_first(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    grant(tmp_path, STRANGER, access.SEARCH)
+    grant(tmp_path, STRANGER, access.READ)
+    grant(tmp_path, Account("other", 65533, 65533), access.SEARCH)
+    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == access.USER] == [(1, 65533), (5, 65534)]
+
+
+@linux
+def test_a_grant_gives_nobody_what_the_mask_had_withheld(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    grant(tmp_path, Account("other", 65533, 65533), 7)
+    tmp_path.chmod(0o700)  # the group bits are the mask now: the grant is withheld
+    grant(tmp_path, STRANGER, access.SEARCH)
+    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == access.USER] == [(0, 65533), (1, 65534)]
+
+
+@linux
+@root
+def test_the_user_gets_through_and_only_through(tmp_path: Path) -> None:
+    inside = tmp_path / "locked" / "deeper" / "file"
+    inside.parent.mkdir(parents=True)
+    inside.parent.chmod(0o700)
+    inside.parent.parent.chmod(0o700)
+    inside.write_text("open to all who get here")
+    let_through(inside, STRANGER)
+    as_stranger = STRANGER.options()
+    assert subprocess.run(["cat", inside], check=False, capture_output=True, **as_stranger).returncode == 0
+    assert subprocess.run(["ls", inside.parent], check=False, capture_output=True, **as_stranger).returncode != 0
+
+
+def test_a_file_system_without_acls_is_answered_with_the_command_that_helps(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", refuse, raising=False)
+    with pytest.raises(StackError, match=f"chmod o\\+x {tmp_path}"):
+        grant(tmp_path, STRANGER, access.SEARCH)
+
+
+def test_a_private_folder_is_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o755)
+    private_folder(folder, None)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@root
+def test_a_folder_of_a_stranger_is_not_taken_over(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(StackError, match="belongs to"):
+        private_folder(folder, Account("umbel", 12345, 12345))

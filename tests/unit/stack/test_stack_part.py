@@ -1,0 +1,178 @@
+"""When a program is started again, how long that waits, and when it is given up."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import StackError
+from stack import part as part_module
+from stack.part import Part, exit_reason, take_down
+from stack.process import LARGEST_LOG, Child, Program, last_line, open_log
+
+
+class Clock:
+    """time.monotonic that goes when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(part_module.time, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def make_part(tmp_path: Path) -> Iterator[Callable[..., Part]]:
+    parts = []
+
+    def make(code: str, **options) -> Part:
+        program = Program("it", (sys.executable, "-c", code), **{"ready": lambda: True, **options})
+        parts.append(Part(program, tmp_path, lambda text: None))
+        return parts[-1]
+
+    yield make
+    for part in parts:
+        part.child.kill()
+
+
+def die(part: Part) -> None:
+    part.child._process.wait()
+    part.tick()
+
+
+def test_a_dead_program_waits_twice_as_long_each_time_up_to_a_limit(make_part, clock: Clock) -> None:
+    part = make_part("import time; time.sleep(60)")
+    waits = []
+    for _ in range(7):
+        part.tick()  # start
+        part.tick()  # ready
+        assert part.state == "ready"
+        part.child.kill()
+        part.tick()
+        assert part.state == "restarting"
+        waits.append(part._next_start - clock.now)
+        clock.now = part._next_start
+    assert waits == [0.5, 1, 2, 4, 8, 15, 15]
+    assert part.status().restarts == 6
+
+
+def test_health_forgives_failures(make_part, clock: Clock) -> None:
+    part = make_part("import time; time.sleep(60)")
+    for healthy in (1, 1, 31):
+        part.tick()
+        part.tick()
+        clock.now += healthy
+        part.child.kill()
+        part.tick()
+        wait = part._next_start - clock.now
+        clock.now = part._next_start
+    assert wait == 0.5
+
+
+def test_nothing_is_started_before_its_wait_is_over(make_part, clock: Clock) -> None:
+    part = make_part("import time; time.sleep(60)")
+    part.tick()
+    part.tick()
+    part.child.kill()
+    part.tick()
+    clock.now += 0.4
+    part.tick()
+    assert part.state == "restarting"
+
+
+def test_a_program_that_never_works_is_given_up_with_its_last_words(make_part, clock: Clock) -> None:
+    part = make_part("print('first'); print('the cause')", ready=lambda: False)
+
+    def live() -> None:
+        part.tick()
+        die(part)
+        clock.now += 60
+
+    live()
+    live()
+    with pytest.raises(StackError, match="it does not start: the cause"):
+        live()
+
+
+def test_a_remedy_is_asked_for_once_a_start_has_failed(make_part, clock: Clock) -> None:
+    heard = []
+    part = make_part("print('broken data')", ready=lambda: False, remedy=lambda words: heard.append(words) or "mended")
+    for _ in range(4):
+        part.tick()
+        die(part)
+        clock.now += 60
+    assert heard == ["broken data\n"] * 4
+
+
+def test_what_a_program_has_forked_ends_with_it(tmp_path: Path) -> None:
+    code = "import os, time\nif os.fork() == 0:\n time.sleep(60)\nprint(1, flush=True)\ntime.sleep(60)"
+    child = Child(Program("it", (sys.executable, "-c", code), ready=lambda: "1" in child.words()), tmp_path / "it.log")
+    child.start()
+    child.wait_ready(10)
+    leader = child._process
+    leader.kill()
+    leader.wait()
+    child.poll()
+    deadline = time.monotonic() + 5
+    while group_lives(leader.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def group_lives(group: int) -> bool:
+    """Whether any process of that group still runs; a zombie that nobody has reaped does not."""
+    import os
+
+    import psutil
+
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+        except ProcessLookupError:
+            continue
+    return False
+
+
+def test_take_down_kills_what_does_not_listen(make_part) -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    part = make_part(code, ready=lambda: "1" in part.child.words(), stop_seconds=0.2)
+    while part.state != "ready":
+        part.tick()
+    take_down([part], hurry=lambda: False)
+    assert not part.child.running
+
+
+def test_a_program_that_cannot_be_executed_is_a_stack_error(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="cannot start it"):
+        Child(Program("it", ("/nowhere/it",), ready=lambda: True), tmp_path / "it.log").start()
+
+
+def test_a_log_that_has_grown_too_long_is_set_aside(tmp_path: Path) -> None:
+    log = tmp_path / "it.log"
+    with log.open("wb") as file:
+        file.truncate(LARGEST_LOG + 1)
+    open_log(log).close()
+    assert log.stat().st_size == 0
+    assert (tmp_path / "it.log.1").stat().st_size == LARGEST_LOG + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [("a\nb\n\n", "b"), ("x FATAL:  no room\nLOG: bye\n", "x FATAL:  no room"), ("", "it said nothing")],
+)
+def test_last_line_names_the_cause(words: str, line: str) -> None:
+    assert last_line(words) == line
+
+
+def test_exit_reason_is_in_words() -> None:
+    assert [exit_reason(code) for code in (1, -9, -200)] == ["exit status 1", "SIGKILL", "signal 200"]

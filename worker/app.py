@@ -1,0 +1,38 @@
+"""The Celery application. Messages are doorbells: small, JSON, harmless when lost, doubled or late."""
+
+from celery import Celery
+from kombu import Queue
+
+from core.doorbell import TRANSPORT
+from core.settings import settings
+from core.types import Lane, TaskName
+
+celery = Celery("umbel", broker=settings().broker, include=["worker.tasks"])
+
+celery.conf.update(
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,  # what became of a job is in Postgres
+    task_acks_late=True,
+    task_reject_on_worker_lost=False,  # the ledger counts attempts; a message that kills must not come back by itself
+    task_queues=[Queue(lane) for lane in Lane],
+    task_default_queue=Lane.MAINTENANCE,
+    broker_transport_options=TRANSPORT,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=False,  # nobody asks, and it costs Redis a queue a worker
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    # In memory: the file that the default scheduler keeps does not survive kill -9, and there is nothing in it to keep.
+    beat_scheduler="celery.beat:Scheduler",
+    beat_schedule={
+        "sweep": {
+            "task": TaskName.SWEEP,
+            "schedule": settings().sweep_seconds,
+            # Left unanswered, a sweep is overtaken by the next; they must not pile up while no worker runs.
+            "options": {"queue": Lane.MAINTENANCE, "expires": settings().sweep_seconds * 2},
+        }
+    },
+)

@@ -1,0 +1,134 @@
+"""What one worker process holds: the model, loaded once and never before a fork, and its place in the ledger."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+from celery import signals
+from celery.apps.worker import Worker
+
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.errors import NotReady
+from core.settings import Settings
+from core.types import Embedder, Lane
+from db import items, workers
+from db.session import transaction
+from services.embedding import EmbeddingLine
+from worker.app import celery
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 5.0
+# One thread embeds items however many doorbells ring; the others keep searches and the sweep from waiting for it.
+THREADS = 4
+
+
+class EmbeddingProcess:
+    """A worker process: answers doorbells with the one model it holds."""
+
+    def __init__(
+        self, settings: Settings, embedder: Embedder, version_id: UUID, *, name: str, lanes: Sequence[Lane]
+    ) -> None:
+        self.name = name
+        self.lanes = lanes
+        self._stopping = threading.Event()
+        self._device = embedder.device
+        self._line = EmbeddingLine(
+            transaction=transaction,
+            blobs=blobs(),
+            embedder=embedder,
+            version_id=version_id,
+            owner=name,
+            settings=settings,
+            decoders=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+            stopping=self._stopping.is_set,
+        )
+        item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK) if lane in lanes]
+        self._items = _OneAtATime(lambda: self._line.embed_items(item_lanes))
+
+    def embed_items(self) -> None:
+        """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
+        self._items.run()
+
+    def answer_queries(self) -> None:
+        self._line.answer_queries()
+
+    def run(self) -> None:
+        """Serve until told to stop; the batch in hand is finished first."""
+        signals.worker_shutting_down.connect(self._stop, weak=False)
+        self._introduce()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        worker = Worker(
+            app=celery,
+            hostname=self.name,
+            pool="threads",  # no fork after the model is loaded; torch and Pillow let go of the GIL where it matters
+            concurrency=THREADS,
+            queues=[str(lane) for lane in self.lanes],
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+
+    def _introduce(self) -> None:
+        """Take our place; the leases of our former self, which is gone, end now rather than in a minute."""
+        with transaction() as session:
+            workers.upsert_worker(session, self.name, lanes=",".join(self.lanes), device=self._device)
+            released = items.release_items_of(session, self.name)
+        log.info("worker ready", name=self.name, device=self._device, released=released)
+        for lane in self.lanes:
+            if lane != Lane.MAINTENANCE:
+                doorbell().ring(lane)
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(HEARTBEAT_SECONDS):
+            try:
+                with transaction() as session:
+                    workers.touch_worker(session, self.name)
+            except NotReady as error:
+                log.warning("no heartbeat", error=error.detail)
+
+    def _stop(self, **_: object) -> None:
+        self._stopping.set()
+        with suppress(NotReady), transaction() as session:  # left there, the row grows old by itself
+            workers.delete_worker(session, self.name)
+
+
+class _OneAtATime:
+    """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._busy = threading.Lock()
+        self._asked = False
+
+    def run(self) -> None:
+        self._asked = True
+        while self._asked and self._busy.acquire(blocking=False):
+            try:
+                self._asked = False
+                self._work()
+            finally:
+                self._busy.release()
+
+
+_process: EmbeddingProcess | None = None
+
+
+def serve(settings: Settings, embedder: Embedder, version_id: UUID, *, name: str, lanes: Sequence[Lane]) -> None:
+    """Serve `lanes` with a loaded model until told to stop. Raises NotReady without a database."""
+    global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name
+    _process = EmbeddingProcess(settings, embedder, version_id, name=name, lanes=lanes)
+    _process.run()
+
+
+def embedding_process() -> EmbeddingProcess:
+    """The one in which this task runs."""
+    if _process is None:
+        raise RuntimeError("Embedding tasks run in `umbel worker` only.")
+    return _process
