@@ -36,18 +36,16 @@ def jobs(job_id: UUID | None, status: str | None, limit: int, wait: float, as_js
 
 
 def _show(found: list[Job]) -> None:
-    columns = ("job", "type", "status", "total", "pending", "indexed", "duplicate", "failed", "created")
-    table(
-        None,
-        columns,
+    rows = (
         (
-            (job.id, job.type, job.status, *_counts(job), f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}")
-            for job in found
-        ),
-        right="total pending indexed duplicate failed",
+            job.id,
+            job.type,
+            job.status,
+            f"{job.counts.total - job.counts.pending}/{job.counts.total}",
+            job.counts.duplicate or "",
+            job.counts.failed or "",
+            f"{job.created_at.astimezone():%H:%M:%S}",
+        )
+        for job in found
     )
-
-
-def _counts(job: Job) -> tuple[int, ...]:
-    counts = job.counts
-    return counts.total, counts.pending, counts.indexed, counts.duplicate, counts.failed
+    table(None, ("job", "type", "status", "done", "dup.", "failed", "created"), rows, right="done dup. failed")

@@ -33,7 +33,8 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
     """Print a table. right: the columns, by name and separated by spaces, that hold numbers."""
     grid = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        grid.add_column(column, justify="right" if column in right.split() else "left", overflow="fold")
+        ids = column in ("job", "image")  # for copying: they must stay in one piece
+        grid.add_column(column, justify="right" if column in right.split() else "left", overflow="fold", no_wrap=ids)
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
     Console().print(grid)

@@ -31,4 +31,4 @@ def find_vector(session: Session, version_id: UUID, image_id: UUID) -> Vector | 
     vector = session.scalar(
         select(Embedding.vector).where(Embedding.model_version_id == version_id, Embedding.image_id == image_id)
     )
-    return None if vector is None else np.asarray(vector.to_numpy(), dtype=np.float32)
+    return None if vector is None else np.asarray(vector, dtype=np.float32)

@@ -89,7 +89,7 @@ def fail_items(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None
         text("""
             UPDATE job_item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
                                 error_code = bad.code, error_detail = bad.detail
-            FROM unnest(:ids, :codes, :details) AS bad(id, code, detail)
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:codes AS text[]), CAST(:details AS text[])) AS bad(id, code, detail)
             WHERE job_item.id = bad.id AND state = 'pending'
         """),
         {

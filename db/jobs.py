@@ -35,7 +35,9 @@ def get_job(session: Session, job_id: UUID) -> Job:
 
 def get_open_job(session: Session, job_id: UUID) -> Job | None:
     """The job, locked against being sealed until this transaction ends; None if it is sealed. Raises NotFound."""
-    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True))
+    # FOR KEY SHARE: in the way of sealing alone. Uploads into one job must not wait for each other, and the trigger
+    # that counts their items takes FOR NO KEY UPDATE, which two holders of FOR SHARE would deadlock over.
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True, key_share=True))
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
     return None if job.sealed else job
@@ -65,8 +67,11 @@ def list_jobs(
 
 def seal_job(session: Session, job_id: UUID) -> None:
     """No more items will come. Sealing twice is harmless. Raises NotFound."""
-    if not session.execute(update(Job).where(Job.id == job_id).values(sealed=True)).rowcount:  # type: ignore[attr-defined]
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())  # waits for uploads on their way in
+    if job is None:
         raise NotFound(f"There is no job {job_id}.")
+    job.sealed = True
+    session.flush()
 
 
 def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:

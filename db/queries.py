@@ -70,7 +70,7 @@ def take_answer(session: Session, query_id: UUID) -> Answer | None:
     ).one_or_none()
     if row is None:
         return None
-    vector = None if row.vector is None else np.asarray(row.vector.to_numpy(), dtype=np.float32)
+    vector = None if row.vector is None else np.asarray(row.vector, dtype=np.float32)
     return Answer(row.model_version_id, vector, row.error_code and (row.error_code, row.error_detail))
 
 

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
 from functools import cache
 
+import psycopg
+from psycopg.types.string import StrDumper
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from core.errors import NotReady
+from core.errors import NotReady, StorageFull, TransientError
 from core.settings import settings
+
+# Our enums are text in the tables; psycopg would otherwise write a member's name instead of its value.
+psycopg.adapters.register_dumper(StrEnum, StrDumper)
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 
@@ -37,7 +43,8 @@ def engine() -> Engine:
 def transaction() -> Iterator[Session]:
     """A session whose work is committed on leaving, or rolled back when something is raised.
 
-    Raises NotReady when the database cannot be reached or goes away midway: nothing was written then.
+    Raises NotReady when the database cannot be reached or goes away midway, TransientError when transactions got in
+    each other's way, StorageFull: nothing was written then.
     """
     with Session(engine(), expire_on_commit=False) as session:
         try:
@@ -45,13 +52,17 @@ def transaction() -> Iterator[Session]:
                 yield session
         except PoolTimeout as error:
             raise NotReady("All database connections are busy.") from error
-        except OperationalError as error:
-            raise NotReady(f"The database cannot be reached: {_first_line(error)}.") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise NotReady(f"The database went away: {_first_line(error)}.") from error
-            raise
+            raise _translated(error) from error
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().split("\n")[0].rstrip(".")
+def _translated(error: DBAPIError) -> Exception:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    reason = str(error.orig).strip().split("\n")[0].rstrip(".")
+    if state.startswith("40"):  # deadlock, serialization failure
+        return TransientError(f"Transactions got in each other's way: {reason}.")
+    if state == "53100":
+        return StorageFull("The database's disk is full.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return NotReady(f"The database cannot be reached: {reason}.")
+    return error

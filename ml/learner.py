@@ -81,7 +81,8 @@ class Learner:
         warm_up = max(1.0, self.recipe.warm_up * self.steps)
         if step < warm_up:
             return (step + 1) / (warm_up + 1)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / (self.steps - warm_up))))
+        done = min(1.0, (step - warm_up) / max(1.0, self.steps - warm_up))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
     @torch.no_grad()
     def _update_average(self) -> None:

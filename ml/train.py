@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
+from core.settings import settings as configured
 from ml import datasets
 from ml.batches import epoch_batches, steps_of
 from ml.card import ModelCard, Provenance, card_path
@@ -85,7 +86,7 @@ def train(
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub.
     Raises BadDataset, ModelNotFound, BadCheckpoint. The same seed gives the same weights on the same machine.
     """
-    settings, watcher = settings or Settings(), watcher or Watcher()
+    settings, watcher = settings or configured(), watcher or Watcher()
     torch.manual_seed(recipe.seed)
     dataset = datasets.load(folders, settings, side=max(256, recipe.size))
     course = Course(dataset, recipe, load_start(start_weights, recipe), pick_device(settings.device))

@@ -122,7 +122,7 @@ class EmbeddingLine:
         while True:
             try:
                 return self._store_once(batch)
-            except NotReady as error:
+            except (NotReady, TransientError) as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("storing waits for the database", error=error.detail)

@@ -10,11 +10,12 @@ import pwd
 import stat
 import struct
 import subprocess
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from core.errors import StackError
 
 SERVER_USER = "umbel"
 READ, SEARCH = 4, 1
+
+# The servers' environment: no PG… variable and no locale of the caller may change how they behave.
+BARE = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 # acl(5) as the kernel stores it (linux/posix_acl_xattr.h): a version, then (tag, permissions, id) sorted by tag and id.
 ACL = "system.posix_acl_access"
@@ -134,7 +138,7 @@ def grant(path: Path, account: Account, permissions: int) -> None:
         shared = {key: value & mask for key, value in acl.items() if key[0] in (USER, GROUP_OBJ, GROUP)}
         shared[USER, account.uid] = shared.get((USER, account.uid), 0) | permissions
         acl |= shared
-        acl[MASK, NO_ID] = _union(shared.values())
+        acl[MASK, NO_ID] = reduce(or_, shared.values())
         packed = b"".join(struct.pack("<HHI", tag, value, id_) for (tag, id_), value in sorted(acl.items()))
         os.setxattr(path, ACL, struct.pack("<I", 2) + packed)
     except (OSError, AttributeError) as error:  # AttributeError: no os.setxattr, so not Linux
@@ -155,32 +159,20 @@ def _read_acl(path: Path) -> dict[tuple[int, int], int]:
     return {(tag, id_): value for tag, value, id_ in struct.iter_unpack("<HHI", raw[4:])}
 
 
-def _union(permissions: Iterable[int]) -> int:
-    result = 0
-    for value in permissions:
-        result |= value
-    return result
-
-
 def _may(account: Account, test: str, path: Path) -> bool:
     """What the kernel says, asked as that user: mode bits, groups, ACLs and odd file systems all count."""
     return run_as(account, ["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, str(path)]).returncode == 0
 
 
 def run_as(account: Account | None, command: list[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a short command as the servers' user, with a bare environment. Raises StackError if it cannot be run."""
+    """Run a short command as the servers' user, out of reach of a terminal's Ctrl-C. Raises StackError if it cannot."""
     become = account.options() if account else {}
+    become |= {"cwd": "/", "env": BARE, "stdin": subprocess.DEVNULL, "start_new_session": True}
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd="/", env=BARE, stdin=subprocess.DEVNULL, **become
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=False, **become)
     except OSError as error:
         as_whom = f" as user {account.name!r}" if account else ""
         raise StackError(f"cannot run {command[0]}{as_whom}: {error.strerror}") from error
-
-
-# No PG… variable and no locale of the caller may change how a server behaves.
-BARE = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _name(uid: int) -> str:
@@ -188,6 +180,3 @@ def _name(uid: int) -> str:
         return f"user {pwd.getpwuid(uid).pw_name!r}"
     except KeyError:
         return f"user id {uid}"
-
-
-assert sys.platform != "win32", "Umbel's stack needs Unix sockets"

@@ -11,7 +11,7 @@ from stack.access import writing_below
 from stack.leftovers import clear_leftovers
 from stack.process import last_line, open_log
 from stack.programs import UMBEL
-from stack.state import StackStatus, find_process, only_supervisor, read_state, status
+from stack.state import StackStatus, find_process, has_run, only_supervisor, read_state, status
 
 LOOK = 0.1  # seconds between two looks at stack.json
 
@@ -53,7 +53,7 @@ def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] =
         )
     supervisor.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while (now := status(settings)).running:
+    while (now := status(settings)).running or find_process(supervisor.pid, supervisor.create_time()):
         if time.monotonic() > deadline:
             raise StackError(f"the stack (process {supervisor.pid}) does not stop; see {settings.home / 'logs'}")
         on_wait(now)
@@ -62,8 +62,8 @@ def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] =
 
 
 def _sweep(settings: Settings) -> bool:
-    """End what a killed supervisor has left, if this home was ever used."""
-    if not settings.home.is_dir():
+    """End what a killed supervisor has left, if there ever was one."""
+    if not has_run(settings):
         return False
     with only_supervisor(settings.home):
         return clear_leftovers(settings)

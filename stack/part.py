@@ -34,13 +34,14 @@ class Part:
 
     def tick(self) -> None:
         """Start, restart or probe, whichever is due. Raises StackError if the program cannot do its work at all."""
+        age = time.monotonic() - self._since
         if self.state in ("waiting", "restarting"):
             if time.monotonic() >= self._next_start:
                 self._start()
         elif (code := self.child.poll()) is not None:
             self._died(code)
-        elif self.state == "starting" and self.program.ready():
-            self._report(f"{self.program.name} is ready after {time.monotonic() - self._since:.1f} s")
+        elif self.state == "starting" and age >= self.program.steady_seconds and self.program.ready():
+            self._report(f"{self.program.name} is ready after {age:.1f} s")
             self._enter("ready")
             self._was_ready = True
 
@@ -74,7 +75,7 @@ class Part:
         if remedy:
             self._report(f"{self.program.name}: {remedy}")
         elif not self._was_ready and self._failures + 1 >= FIRST_TRIES:
-            reason = last_line(words) if words.strip() else exit_reason(code)
+            reason = last_line(words).removeprefix("umbel: ") if words.strip() else exit_reason(code)
             raise StackError(f"{self.program.name} does not start: {reason} (more in {self.child.log})")
         self._wait_and_restart(exit_reason(code))
 

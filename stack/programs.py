@@ -20,7 +20,7 @@ def app_programs(settings: Settings) -> tuple[Program, ...]:
     """The processes of Umbel itself. /readyz wants a live worker, so it tells when the worker has loaded its model."""
     return (
         Program("worker", (*UMBEL, "worker"), ready=partial(answers, settings, "/readyz")),
-        Program("scheduler", (*UMBEL, "scheduler"), ready=lambda: True),
+        Program("scheduler", (*UMBEL, "scheduler"), ready=lambda: True, steady_seconds=3),
         Program("api", (*UMBEL, "api"), ready=partial(answers, settings, "/healthz")),
     )
 

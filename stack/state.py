@@ -59,6 +59,11 @@ def status(settings: Settings) -> StackStatus:
     return replace(last, running=True)
 
 
+def has_run(settings: Settings) -> bool:
+    """Whether there ever was a supervisor in this home."""
+    return _state_file(settings.home).exists()
+
+
 def read_state(settings: Settings) -> StackStatus:
     """What the last supervisor wrote, whether it still lives or not."""
     fresh = StackStatus(home=str(settings.home), url=url(settings), port=settings.port)

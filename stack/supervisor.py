@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -17,9 +18,9 @@ from stack.postgres import Postgres
 from stack.process import Program
 from stack.programs import app_programs, check_port
 from stack.redis import Redis
-from stack.state import StackStatus, created, only_supervisor, url, write_state
+from stack.state import StackStatus, created, only_supervisor, read_state, url, write_state
 
-TURN = 0.1  # seconds between two looks at the processes
+TURN = 0.2  # seconds between two looks at the processes
 DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
 
 
@@ -99,7 +100,8 @@ class Supervisor:
         with only_supervisor(self.settings.home), self._wishes:
             error: str | None = None
             try:
-                self._publish()
+                # Still with what our predecessor ran: if we are killed, too, our successor clears that up.
+                write_state(self.settings, replace(self.status(), parts=read_state(self.settings).parts))
                 self._bring_up()
                 while True:
                     self._turn()
@@ -186,9 +188,8 @@ class Supervisor:
     def _bring_down(self, error: str | None) -> None:
         """Umbel's processes first, so that they can still finish what they do; Postgres last."""
         if self._wishes.stop:
-            self._report("Stopping; once more to hurry.")
+            self._report("Stopping (Ctrl-C once more to hurry)")
         order = [self._apps, *([part] for part in reversed(self._servers))]
         for parts in order:
             take_down(parts, lambda: self._wishes.hurry)
-        ended = StackStatus(**{**self.status().__dict__, "running": False, "ready": False, "parts": (), "error": error})
-        write_state(self.settings, ended)
+        write_state(self.settings, replace(self.status(), running=False, ready=False, parts=(), error=error))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import structlog
 
 from core.doorbell import doorbell
-from core.errors import NotReady
+from core.errors import NotReady, TransientError
 from core.settings import settings
 from core.types import TaskName
 from db.session import transaction
@@ -43,5 +43,5 @@ def _patiently(task: str) -> Iterator[None]:
     """A database that is away is no failure of a task: all is in the ledger still, and the sweep rings again."""
     try:
         yield
-    except NotReady as error:
+    except (NotReady, TransientError) as error:
         log.warning("left to the next sweep", task=task, error=error.detail)

@@ -120,28 +120,29 @@ CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending'
 
 # The counts follow the items inside the same transaction, whoever changes them and how.
 COUNTS = """
-CREATE FUNCTION job_count(job uuid[], state text[], change integer[], started boolean[]) RETURNS void
+CREATE FUNCTION job_count(jobs uuid[], states text[], changes integer[], starts boolean[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     -- Locked in one order, so that two workers finishing items of the same jobs cannot deadlock.
-    PERFORM 1 FROM job j WHERE j.id = ANY (job_count.job) ORDER BY j.id FOR NO KEY UPDATE;
-    UPDATE job j SET
-        total = total + d.total, pending = pending + d.pending, indexed = indexed + d.indexed,
-        duplicate = duplicate + d.duplicate, failed = failed + d.failed, cancelled = cancelled + d.cancelled,
-        started_at = CASE WHEN d.started THEN coalesce(started_at, now()) ELSE started_at END
+    PERFORM 1 FROM job WHERE id = ANY (jobs) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE job SET
+        total = job.total + d.total, pending = job.pending + d.pending, indexed = job.indexed + d.indexed,
+        duplicate = job.duplicate + d.duplicate, failed = job.failed + d.failed,
+        cancelled = job.cancelled + d.cancelled,
+        started_at = CASE WHEN d.started THEN coalesce(job.started_at, now()) ELSE job.started_at END
     FROM (
-        SELECT r.job AS id, sum(r.change) AS total, bool_or(r.started) AS started,
+        SELECT r.job_id, sum(r.change) AS total, bool_or(r.started) AS started,
                coalesce(sum(r.change) FILTER (WHERE r.state = 'pending'), 0) AS pending,
                coalesce(sum(r.change) FILTER (WHERE r.state = 'indexed'), 0) AS indexed,
                coalesce(sum(r.change) FILTER (WHERE r.state = 'duplicate'), 0) AS duplicate,
                coalesce(sum(r.change) FILTER (WHERE r.state = 'failed'), 0) AS failed,
                coalesce(sum(r.change) FILTER (WHERE r.state = 'cancelled'), 0) AS cancelled
-        FROM unnest(job_count.job, job_count.state, job_count.change, job_count.started) AS r(job, state, change, started)
-        GROUP BY r.job
+        FROM unnest(jobs, states, changes, starts) AS r(job_id, state, change, started)
+        GROUP BY r.job_id
     ) d
-    WHERE j.id = d.id
+    WHERE job.id = d.job_id
       AND (d.total <> 0 OR d.pending <> 0 OR d.indexed <> 0 OR d.duplicate <> 0 OR d.failed <> 0 OR d.cancelled <> 0
-           OR (d.started AND j.started_at IS NULL));
+           OR (d.started AND job.started_at IS NULL));
 END $$;
 
 CREATE FUNCTION job_item_inserted() RETURNS trigger LANGUAGE plpgsql AS $$

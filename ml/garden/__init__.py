@@ -1,0 +1,11 @@
+"""The sample garden: any number of labelled pictures of flowers that grow nowhere, always the same ones.
+
+Pillow and NumPy only. A species is a build, a palette and a name; a specimen is one picture of it, with its own pose,
+light, company and background.
+"""
+
+from ml.garden.planting import Plan, draw_garden, is_drawn, picture_path
+from ml.garden.scene import draw_specimen
+from ml.garden.species import Species, species_of
+
+__all__ = ["Plan", "Species", "draw_garden", "draw_specimen", "is_drawn", "picture_path", "species_of"]

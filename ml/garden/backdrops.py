@@ -36,7 +36,9 @@ def gradient(side: int, top: RGB, bottom: RGB) -> Image.Image:
     return toned(column, (top, bottom))
 
 
-def _bokeh(picture: Image.Image, count: int, colours: tuple[RGB, ...], sizes: tuple[float, float], rng: np.random.Generator) -> None:
+def _bokeh(
+    picture: Image.Image, count: int, colours: tuple[RGB, ...], sizes: tuple[float, float], rng: np.random.Generator
+) -> None:
     """Discs of light out of focus, brighter at the rim; sizes: radii as shares of the side."""
     side = picture.width
     throw = rng.random((count, 5))
@@ -47,7 +49,12 @@ def _bokeh(picture: Image.Image, count: int, colours: tuple[RGB, ...], sizes: tu
         disc = Image.new("L", (2 * reach, 2 * reach))
         draw = ImageDraw.Draw(disc)
         strength = int(30 + 95 * opaque)
-        draw.ellipse((2, 2, 2 * radius, 2 * radius), fill=strength, outline=min(strength + 40, 255), width=max(int(radius / 14), 1))
+        draw.ellipse(
+            (2, 2, 2 * radius, 2 * radius),
+            fill=strength,
+            outline=min(strength + 40, 255),
+            width=max(int(radius / 14), 1),
+        )
         picture.paste(colour, (int(x * side) - reach, int(y * side) - reach), disc)
 
 
@@ -55,7 +62,12 @@ def foliage(side: int, rng: np.random.Generator) -> Image.Image:
     """Leaves far out of focus, with lights between them."""
     hue = 115 + 40 * float(rng.random())
     depth = 0.05 * float(rng.random())
-    greens = (oklch(0.22 + depth, 0.05, hue + 10), oklch(0.38 + depth, 0.08, hue), oklch(0.60 + depth, 0.12, hue - 10), oklch(0.80, 0.11, hue - 20))
+    greens = (
+        oklch(0.22 + depth, 0.05, hue + 10),
+        oklch(0.38 + depth, 0.08, hue),
+        oklch(0.60 + depth, 0.12, hue - 10),
+        oklch(0.80, 0.11, hue - 20),
+    )
     picture = toned(clouds(side, (4, 7, 13), rng), greens)
     _bokeh(picture, 26, (greens[2], greens[3], oklch(0.93, 0.08, 105)), (0.02, 0.10), rng)
     return picture.filter(ImageFilter.BoxBlur(side / 160))
@@ -64,7 +76,9 @@ def foliage(side: int, rng: np.random.Generator) -> Image.Image:
 def shade(side: int, rng: np.random.Generator) -> Image.Image:
     """A deep, almost black shadow that lets the flower shine."""
     hue = 360 * float(rng.random())
-    return toned(clouds(side, (3, 5), rng), (oklch(0.12, 0.02, hue), oklch(0.22, 0.035, hue), oklch(0.36, 0.05, hue + 30)))
+    return toned(
+        clouds(side, (3, 5), rng), (oklch(0.12, 0.02, hue), oklch(0.22, 0.035, hue), oklch(0.36, 0.05, hue + 30))
+    )
 
 
 def sky(side: int, rng: np.random.Generator) -> Image.Image:
@@ -79,12 +93,14 @@ def sky(side: int, rng: np.random.Generator) -> Image.Image:
 
 def meadow(side: int, rng: np.random.Generator) -> Image.Image:
     """A meadow up to a pale horizon, other flowers as coloured blurs, grass nearer."""
-    hue = 110 + 30 * float(rng.random())
-    far, near = oklch(0.84, 0.06, hue - 15), oklch(0.42, 0.10, hue)
-    picture = ImageChops.multiply(gradient(side, far, near), toned(clouds(side, (5, 14), rng), ((150, 150, 150), (255, 255, 255))))
+    hue = 118 + 26 * float(rng.random())
+    far, near = oklch(0.90, 0.07, hue - 15), oklch(0.50, 0.12, hue)
+    picture = ImageChops.multiply(
+        gradient(side, far, near), toned(clouds(side, (5, 14), rng), ((165, 165, 165), (255, 255, 255)))
+    )
     blossom = tuple(oklch(0.78, 0.15, 360 * float(rng.random())) for _ in range(3))
     _bokeh(picture, 22, (*blossom, far), (0.008, 0.04), rng)
-    paint_grass(ImageDraw.Draw(picture), picture.size, 46, 0.75 * side, oklch(0.60, 0.12, hue), rng)
+    paint_grass(picture, 46, height=0.75 * side, green=oklch(0.66, 0.14, hue), rng=rng)
     return picture.filter(ImageFilter.BoxBlur(side / 110))
 
 
@@ -94,11 +110,13 @@ def soil(side: int, rng: np.random.Generator) -> Image.Image:
     browns = (oklch(0.17, 0.02, hue), oklch(0.33, 0.045, hue), oklch(0.47, 0.055, hue), oklch(0.62, 0.05, hue))
     picture = toned(clouds(side, (5, 11, 40, 110), rng), browns)
     draw = ImageDraw.Draw(picture)
-    for x, y, large, tone in rng.random((34, 4)).tolist():
+    for across, down, large, tone in rng.random((34, 4)).tolist():
         radius = side * (0.006 + 0.026 * large**3)
         colour = scaled(mix(browns[2], (168, 160, 150), tone), 0.75 + 0.4 * tone)
-        x, y = x * side, y * side
-        draw.ellipse((x - radius + 1, y - 0.7 * radius + 2, x + radius + 2, y + radius + 2), fill=whole(scaled(browns[0], 0.8)))
+        x, y = across * side, down * side
+        draw.ellipse(
+            (x - radius + 1, y - 0.7 * radius + 2, x + radius + 2, y + radius + 2), fill=whole(scaled(browns[0], 0.8))
+        )
         draw.ellipse((x - radius, y - 0.8 * radius, x + radius, y + 0.8 * radius), fill=whole(colour))
         draw.ellipse((x - 0.7 * radius, y - 0.7 * radius, x + 0.3 * radius, y), fill=whole(scaled(colour, 1.15)))
     return picture.filter(ImageFilter.BoxBlur(side / 400))

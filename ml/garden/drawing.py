@@ -1,13 +1,14 @@
-"""Putting petals and turned solids on the picture, in the light of one sun."""
+"""Putting petals, lines and dots on the picture, in the light of one sun."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ml.garden.colour import RGB, mix, scaled, whole
+from ml.garden.colour import RGB, whole
 from ml.garden.forms import Shape
 from ml.garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
 from ml.garden.view import Points, Pose, polar
@@ -16,7 +17,7 @@ from ml.garden.view import Points, Pose, polar
 OWN_DRAWINGS = 12
 SECTORS = 6
 # Texture pixels to one pixel of the (supersampled) picture.
-DETAIL = 0.64
+DETAIL = 0.70
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Sun:
     direction: tuple[float, float, float]
 
     def on(self, normals: Points) -> Points:
-        """Brightness of surfaces with these unit normals (…, 3), about [0.57, 1.14]: light wraps softly round edges."""
-        return 0.72 + 0.42 * np.clip(self.slant(normals), -0.35, 1)
+        """Brightness of surfaces with these unit normals (…, 3), about [0.56, 1.1]: light wraps softly round edges."""
+        return 0.70 + 0.40 * np.clip(self.slant(normals), -0.35, 1)
 
     def slant(self, directions: Points) -> Points:
         """How far the light goes along each direction (…, 3), in [-1, 1]."""
@@ -48,11 +49,43 @@ class Sun:
         return directions[..., 0] * right + directions[..., 1] * down + directions[..., 2] * near
 
 
+@dataclass(frozen=True)
+class Easel:
+    """A picture (RGBA) being painted, the light on it, and the chance that makes every specimen its own."""
+
+    picture: Image.Image
+    sun: Sun
+    rng: np.random.Generator
+
+    @cached_property
+    def draw(self) -> ImageDraw.ImageDraw:
+        """For lines, dots and patches straight onto the picture."""
+        return ImageDraw.Draw(self.picture)
+
+    def jitter(self, count: int, size: float) -> Points:
+        """`count` small deviations, even in [-size, size]."""
+        return size * (2 * self.rng.random(count) - 1)
+
+    def patch(self, outline: Points, colour: RGB) -> None:
+        """Fill the polygon through points (N, ≥2), in pixels."""
+        self.draw.polygon([(x, y) for x, y in outline[:, :2].tolist()], fill=(*whole(colour), 255))
+
+    def dot(self, x: float, y: float, radius: float, colour: RGB, *, flat: float = 1.0) -> None:
+        """A small ellipse, `flat` times as high as wide."""
+        self.draw.ellipse((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=(*whole(colour), 255))
+
+    def stroke(self, line: Points, width: float, colour: RGB) -> None:
+        """A line through points (N, ≥2) in pixels, its joints rounded."""
+        path = [(x, y) for x, y in line[:, :2].tolist()]
+        self.draw.line(path, fill=(*whole(colour), 255), width=max(round(width), 1), joint="curve")
+
+
 class PetalPainter:
     """The petals of one flower, drawn but not yet on the picture."""
 
-    def __init__(self, petals: Petals, shape: Shape, paint: Paint, pose: Pose, sun: Sun, rng: np.random.Generator):
-        self.petals, self.pose = petals, pose
+    def __init__(self, easel: Easel, petals: Petals, shape: Shape, *, paint: Paint, pose: Pose) -> None:
+        self.easel, self.petals, self.pose = easel, petals, pose
+        sun = easel.sun
         flat, rise = np.cos(petals.elevation), np.sin(petals.elevation)
         east, north = np.cos(petals.azimuth), np.sin(petals.azimuth)
         along = np.stack([east * flat, north * flat, rise], axis=-1)
@@ -71,21 +104,21 @@ class PetalPainter:
         self.drawing, chosen = _shared_drawings(petals, self.behind)
         light = PetalLight(light.level[chosen], light.along[chosen], light.across[chosen], light.back[chosen])
         size = _texture_size(petals, pose.radius)
-        self.pictures = petal_pictures(shape, paint, light, size, rng)
+        self.pictures = petal_pictures(shape, paint, light, size, easel.rng)
 
-    def paint(self, canvas: Image.Image, *, behind: bool) -> None:
+    def paint(self, *, behind: bool) -> None:
         """Paint the petals that turn their back to us (`behind`), or those that face us, farthest first."""
         nearness = self.origin[:, 2] + self.along[:, 2] * self.petals.length * self.pose.radius
         whorl = -self.petals.whorl if behind else self.petals.whorl
         for index in np.lexsort((nearness, whorl)):
             if self.behind[index] == behind:
-                self._paste(canvas, int(index))
+                self._paste(int(index))
 
-    def _paste(self, canvas: Image.Image, index: int) -> None:
+    def _paste(self, index: int) -> None:
         radius = self.pose.radius
         along = self.along[index, :2] * self.petals.length[index] * radius
         across = self.across[index, :2] * self.petals.half_width[index] * radius
-        paste_petal(canvas, self.pictures[self.drawing[index]], self.origin[index, :2], along, across)
+        paste_petal(self.easel.picture, self.pictures[self.drawing[index]], self.origin[index, :2], along, across)
 
 
 def _shared_drawings(petals: Petals, behind: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -107,9 +140,9 @@ def _texture_size(petals: Petals, radius: float) -> tuple[int, int]:
 
 
 def paste_petal(canvas: Image.Image, picture: Image.Image, origin: Points, along: Points, across: Points) -> None:
-    """Paint a petal's picture with its base at `origin`; `along` and `across` are its length and half width in pixels."""
+    """Paint a petal's picture, its base at `origin`; along, across: its length and half width, in pixels."""
     turn = along[0] * across[1] - along[1] * across[0]
-    if abs(turn) < 0.02 * (along @ along + across @ across):
+    if abs(turn) < 0.02 * float((along * along + across * across).sum()):
         across, turn = _opened(along, across, turn)
     if abs(turn) < 1:
         return
@@ -127,7 +160,8 @@ def paste_petal(canvas: Image.Image, picture: Image.Image, origin: Points, along
     x, y = left - origin[0], top - origin[1]
     data = (ua, ub, ua * x + ub * y + BEFORE * per_along, va, vb, va * x + vb * y + BESIDE * per_across)
     size = (right - left, bottom - top)
-    turned = picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    # Nearest is enough, and ten times faster: the rim is soft already and the picture is reduced or blurred after.
+    turned = picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
     canvas.alpha_composite(turned, (left, top))
 
 
@@ -136,38 +170,3 @@ def _opened(along: Points, across: Points, turn: float) -> tuple[Points, float]:
     sign = 1.0 if turn >= 0 else -1.0
     across = across + sign * 0.06 * np.array([-along[1], along[0]])
     return across, float(along[0] * across[1] - along[1] * across[0])
-
-
-def turned_solid(
-    canvas: Image.Image, pose: Pose, rings: Points, outside: list[RGB], inside: list[RGB], sun: Sun
-) -> None:
-    """Paint a solid of revolution such as a bell or a trumpet.
-
-    rings: (R, S, 3) points in radii of the flower, from the base to the rim, S around. outside, inside: R colours,
-    from the base to the rim.
-    """
-    points = pose.placed(rings)
-    following = np.roll(points, -1, axis=1)
-    corners = np.stack([points[:-1], following[:-1], following[1:], points[1:]], axis=2)  # (R-1, S, 4, 3)
-    normal = np.cross(corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1])
-    normal /= np.maximum(np.sqrt((normal**2).sum(axis=-1, keepdims=True)), 1e-9)
-    hidden = normal[..., 2] < 0
-    light = sun.on(np.where(hidden[..., None], -normal, normal))
-    draw = ImageDraw.Draw(canvas)
-    nearness = corners[..., 2].mean(axis=2)
-    for place in np.argsort(nearness, axis=None):
-        ring, around = divmod(int(place), points.shape[1])
-        tones = inside if hidden[ring, around] else outside
-        colour = scaled(mix(tones[ring], tones[ring + 1], 0.5), float(light[ring, around]))
-        draw.polygon([(x, y) for x, y, _ in corners[ring, around].tolist()], fill=(*whole(colour), 255))
-
-
-def dot(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: RGB, *, flat: float = 1.0) -> None:
-    """A small ellipse, `flat` [0, 1] times as high as wide."""
-    draw.ellipse((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=(*whole(colour), 255))
-
-
-def stroke(draw: ImageDraw.ImageDraw, line: Points, width: float, colour: RGB) -> None:
-    """A line through points (N, ≥2) in pixels, its joints rounded."""
-    path = [(x, y) for x, y in line[:, :2].tolist()]
-    draw.line(path, fill=(*whole(colour), 255), width=max(round(width), 1), joint="curve")

@@ -99,7 +99,8 @@ FORMS: tuple[Form, ...] = (
          (0.05, 0.07), leaves=("ribbon", "lance"), markings=("speckled", "striped", "throated", "picotee")),
     Form(("daffodil", "narciss"), Head.RING, (6,), ("pointed", "oval", "round"), Heart.TRUMPET, (0.95, 1.15),
          elevation=(-6, 8), disc=(0.26, 0.36), tilt=(10, 52), leaves=("ribbon",), markings=("plain",)),
-    Form(("pansy", "violet"), Head.FACE, (5,), ("round", "wedge"), Heart.EYE, markings=("blotched", "veined", "throated")),
+    Form(("pansy", "violet"), Head.FACE, (5,), ("round", "wedge"), Heart.EYE,
+         markings=("blotched", "veined", "throated")),
     Form(("orchid", "moth"), Head.FACE, (6,), ("oval", "round"), Heart.EYE, leaves=("strap", "oval"),
          markings=("speckled", "veined", "plain", "picotee")),
     Form(("lace", "parsley"), Head.UMBEL, (5,), ("heart", "round"), Heart.EYE, (0.9, 1.1), tilt=(20, 62),
@@ -121,6 +122,6 @@ FORMS: tuple[Form, ...] = (
          leaves=("lance",), markings=("plain", "throated", "veined")),
     Form(("phlox", "verbena"), Head.CLUSTER, (5, 4), ("notched", "heart", "round"), Heart.EYE, (0.95, 1.15),
          tilt=(0, 50), markings=("throated", "plain", "picotee")),
-    Form(("pink", "campion"), Head.RING, (5,), ("fringed", "heart", "notched"), Heart.EYE, (0.9, 1.15), disc=(0.07, 0.1),
-         leaves=("ribbon",)),
+    Form(("pink", "campion"), Head.RING, (5,), ("fringed", "heart", "notched"), Heart.EYE, (0.9, 1.15),
+         disc=(0.07, 0.1), leaves=("ribbon",)),
 )  # fmt: skip

@@ -2,19 +2,21 @@
 
 import numpy as np
 
-FIRST = (
+_FIRST = (
     "amber ash aster bee birch blaze brook candle cinder clay cloud cobble copper coral crane cuckoo curlew dawn dew "
     "dove dusk ember fairy fawn feather fern finch flint fog fox frost gale glass glow goose hare harvest haze heron "
     "honey ivory jade juniper king lace lady lake lamb lantern lark linnet loch maiden maple marble mead milk mist "
     "moon moth needle north oak ocean opal otter owl pearl pepper pilgrim plover quail queen rain raven ribbon robin "
     "sable saffron satin shade shell shepherd silk silver snow sorrel sparrow spindle star sugar swan swift tansy "
     "thistle thrush thunder tide velvet vesper wax whisper widow willow winter wren"
-).split()
+)
 
-QUALIFIERS = (
+_QUALIFIERS = (
     "alpine coast crown desert field fen great heath highland island lesser marsh meadow mountain noble old pale "
     "prairie river rock sand shore tall true wild wood"
-).split()
+)
+FIRST = tuple(_FIRST.split())
+QUALIFIERS = tuple(_QUALIFIERS.split())
 
 
 def species_name(seed: int, index: int, nouns: tuple[str, ...]) -> str:

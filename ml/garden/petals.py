@@ -6,6 +6,7 @@ through tables computed in float64. So the same petal has the same bytes everywh
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from ml.garden.colour import RGB
 from ml.garden.forms import Shape
 from ml.garden.species import Marking
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 # The texture reaches beyond the petal, for its shadow: in petal lengths, and in half widths.
 BEFORE, BEYOND, BESIDE = 0.05, 0.10, 1.32
@@ -75,9 +76,11 @@ def petal_pictures(
     cover, shadow, half = _outline(shape, along, v, quirk, width)
     total = cover + shadow
     # Straight alpha: where shadow shows beside the petal's rim, its black is part of the colour.
-    light_here = _relief(shape, along, v, half, light, quirk) * cover / np.maximum(total, np.float32(1e-3))
+    light_here = (
+        _relief(shape, light, along=along, v=v, half=half, quirk=quirk) * cover / np.maximum(total, np.float32(1e-3))
+    )
     pixels = np.empty((*total.shape, 4), np.uint8)
-    for band, plane in enumerate(_painted(paint, along, v, half, light.back, rng)):
+    for band, plane in enumerate(_painted(paint, along=along, v=v, half=half, back=light.back, rng=rng)):
         pixels[..., band] = np.minimum(plane * light_here, 255)
     pixels[..., 3] = total * 255
     return [Image.fromarray(petal) for petal in pixels]
@@ -104,7 +107,7 @@ def _outline(shape: Shape, along: Field, v: Field, quirk: Field, width: int) -> 
     place = np.clip(along * PROFILE, 0, PROFILE - 1).astype(np.int32)
     half = half_table[place]
     if shape.ruffle:
-        half = half * (1 + np.float32(0.05 * shape.ruffle) * wave(along * 3 + quirk[2] + 0.5 * (v > 0)))
+        half = half * (1 + np.float32(0.05 * shape.ruffle) * wave(along * 3 + quirk[2] + np.float32(0.5) * (v > 0)))
     pixels = np.float32(width / (2 * BESIDE))
     inside = (half - np.abs(v)) * pixels * slant_table[place]
     ends = np.minimum(along * 40, (1 - along) * pixels * np.float32(1.5))
@@ -126,7 +129,7 @@ def _profile(shape: Shape) -> tuple[Field, Field]:
 
 
 def _painted(
-    paint: Paint, along: Field, v: Field, half: Field, back: NDArray[np.bool_], rng: np.random.Generator
+    paint: Paint, *, along: Field, v: Field, half: Field, back: NDArray[np.bool_], rng: np.random.Generator
 ) -> Iterator[Field]:
     """Red, green, blue of every place of every petal, each (N, width, length), before light falls on it."""
     mark = _marks(paint.strengths, along, v, half, rng)
@@ -195,7 +198,7 @@ def _speckles(along: Field, rng: np.random.Generator) -> Field:
     return smooth(172, 205, grain)[None] * (1 - smooth(0.45, 0.72, along)) * smooth(0.05, 0.2, along)
 
 
-def _relief(shape: Shape, along: Field, v: Field, half: Field, light: PetalLight, quirk: Field) -> Field:
+def _relief(shape: Shape, light: PetalLight, *, along: Field, v: Field, half: Field, quirk: Field) -> Field:
     """Brightness of every place: the petal is a curved, slightly wavy sheet, darker deep in the flower."""
     slant_along, slant_across = light.along[:, None, None], light.across[:, None, None]
     fan = v / (np.float32(0.3) + np.float32(0.7) * half)

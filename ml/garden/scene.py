@@ -1,14 +1,14 @@
 """One picture of one specimen: its pose, its company, its background, its light, and the lens."""
 
-from functools import cache
+from dataclasses import replace
 from math import cos, radians, sin
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from ml.garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
-from ml.garden.colour import oklch, scaled
-from ml.garden.drawing import Sun
+from ml.garden.colour import mix, oklch, scaled
+from ml.garden.drawing import Easel, Sun
 from ml.garden.forms import Head
 from ml.garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
 from ml.garden.heads import paint_head
@@ -25,20 +25,36 @@ def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) ->
     Depends on these four numbers and on Pillow's version alone.
     """
     rng = np.random.default_rng([seed, species, specimen])
-    kind = species_of(seed, species)
+    kind = _individual(species_of(seed, species), rng)
     sun = _sun(rng)
-    above = kind.body.form.head not in UPRIGHT and kind.body.form.tilt[0] < 30 and rng.random() < 0.28
+    above = kind.body.form.head not in UPRIGHT and kind.body.form.tilt[0] < 30 and rng.random() < 0.22
     backdrops = FROM_ABOVE if above else FROM_THE_SIDE
     picture = backdrops[int(rng.integers(len(backdrops)))](size, rng)
     main = _pose(kind, size, above, rng)
     if rng.random() < 0.42:
-        picture = _company(picture, kind, main, above, sun, rng)
-    near = _plant(kind, main, size * SUPERSAMPLED, above, sun, rng)
+        company = _company(kind, main, size, sun, rng, above=above)
+        picture.paste(company, (0, 0), company)
+    near = _plant(kind, main, size * SUPERSAMPLED, sun, rng, above=above)
     picture = _shadowed(picture, near, sun, 0.55 if above else 0.18)
     picture.paste(near, (0, 0), near)
     if rng.random() < 0.28:
         picture = _occluded(picture, sun, rng)
     return _photographed(picture, sun, rng)
+
+
+def _individual(kind: Species, rng: np.random.Generator) -> Species:
+    """This specimen's own build and shade, close to its species': how far it has opened, how broad its petals are."""
+    open_, broad, heart, tone, fade = (2 * rng.random(5) - 1).tolist()
+    body = replace(
+        kind.body,
+        elevation=kind.body.elevation + 7 * open_,
+        half_width=kind.body.half_width * (1 + 0.09 * broad),
+        disc=kind.body.disc * (1 + 0.10 * heart),
+    )
+    old = kind.palette
+    petal, tip, throat = (scaled(colour, 1 + 0.06 * tone) for colour in (old.petal, old.tip, old.throat))
+    petal = mix(petal, tip, 0.14 * (1 + fade))
+    return replace(kind, body=body, palette=replace(old, petal=petal, tip=tip, throat=throat))
 
 
 def _sun(rng: np.random.Generator) -> Sun:
@@ -59,32 +75,31 @@ def _pose(kind: Species, size: int, above: bool, rng: np.random.Generator) -> Po
         y=size * (0.5 + drop + 0.16 * (y - 0.5)),
         radius=radius,
         tilt=low + (high - low) * tilted,
-        lean=(360 if above else 24 if form.head in UPRIGHT or low > 60 else 110) * (leaning - 0.5),
+        lean=(360 if above else 24 if form.head in UPRIGHT or low > 60 else 46 if form.head is Head.UMBEL else 110)
+        * (leaning - 0.5),
         spin=360 * spun,
     )
 
 
-def _plant(kind: Species, pose: Pose, side: int, above: bool, sun: Sun, rng: np.random.Generator) -> Image.Image:
+def _plant(kind: Species, pose: Pose, side: int, sun: Sun, rng: np.random.Generator, *, above: bool) -> Image.Image:
     """The main flower with stem and leaves, drawn `SUPERSAMPLED` times too large and reduced."""
-    canvas = Image.new("RGBA", (side, side))
+    easel = Easel(Image.new("RGBA", (side, side)), sun, rng)
     pose = pose.at(pose.x * SUPERSAMPLED, pose.y * SUPERSAMPLED, pose.radius * SUPERSAMPLED)
-    _grow(canvas, kind, pose, above, sun, rng)
-    return canvas.reduce(SUPERSAMPLED)
+    _grow(easel, kind, pose, above=above)
+    return easel.picture.reduce(SUPERSAMPLED)
 
 
-def _grow(canvas: Image.Image, kind: Species, pose: Pose, above: bool, sun: Sun, rng: np.random.Generator) -> None:
+def _grow(easel: Easel, kind: Species, pose: Pose, *, above: bool) -> None:
     if above:
-        paint_rosette(canvas, kind, pose, sun, rng)
+        paint_rosette(easel, kind, pose)
     elif kind.body.form.head is not Head.BELLS:
-        paint_stem(canvas, kind, pose, sun, rng)
-    paint_head(canvas, kind, pose, sun, rng)
+        paint_stem(easel, kind, pose)
+    paint_head(easel, kind, pose)
 
 
-def _company(
-    picture: Image.Image, kind: Species, main: Pose, above: bool, sun: Sun, rng: np.random.Generator
-) -> Image.Image:
+def _company(kind: Species, main: Pose, side: int, sun: Sun, rng: np.random.Generator, *, above: bool) -> Image.Image:
     """One to three more flowers of the same kind, smaller and out of focus behind the main one."""
-    layer = Image.new("RGBA", picture.size)
+    easel = Easel(Image.new("RGBA", (side, side)), sun, rng)
     for _ in range(1 + int(rng.integers(3))):
         angle, far, large, tilted = rng.random(4).tolist()
         radius = main.radius * (0.40 + 0.35 * large)
@@ -92,10 +107,8 @@ def _company(
         turn = radians(360 * angle)
         low, high = (0.0, 25.0) if above else kind.body.form.tilt
         pose = main.at(main.x + away * cos(turn), main.y + away * sin(turn), radius, tilt=low + (high - low) * tilted)
-        _grow(layer, kind, pose, above, sun, rng)
-    layer = layer.filter(ImageFilter.BoxBlur(picture.width / 320 * (0.6 + 2.6 * rng.random())))
-    picture.paste(layer, (0, 0), layer)
-    return picture
+        _grow(easel, kind, pose, above=above)
+    return easel.picture.filter(ImageFilter.BoxBlur(side / 320 * (0.6 + 2.6 * rng.random())))
 
 
 def _shadowed(picture: Image.Image, plant: Image.Image, sun: Sun, depth: float) -> Image.Image:
@@ -116,13 +129,14 @@ def _occluded(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image
     layer = Image.new("RGBA", picture.size)
     green = oklch(0.45 + 0.2 * float(rng.random()), 0.10, 115 + 35 * float(rng.random()))
     if rng.random() < 0.5:
-        draw = ImageDraw.Draw(layer)
-        paint_grass(draw, picture.size, 4 + int(rng.integers(4)), side * (0.35 + 0.3 * float(rng.random())), green, rng)
+        height = side * (0.35 + 0.3 * float(rng.random()))
+        paint_grass(layer, 4 + int(rng.integers(4)), height=height, green=green, rng=rng)
     else:
         left = rng.random() < 0.5
         root = np.array([-0.05 * side if left else 1.05 * side, side * (0.5 + 0.5 * rng.random())])
         angle = -40 * rng.random() if left else 180 + 40 * rng.random()
-        paint_leaf(layer, "oval", green, root, angle, side * (0.30 + 0.22 * rng.random()), sun, rng)
+        length = side * (0.30 + 0.22 * rng.random())
+        paint_leaf(Easel(layer, sun, rng), "oval", green, root=root, angle=angle, length=length)
     layer = layer.filter(ImageFilter.BoxBlur(side / 320 * (1.5 + 3 * rng.random())))
     picture.paste(layer, (0, 0), layer)
     return picture
@@ -149,7 +163,7 @@ def _falling_light(side: int, sun: Sun, rng: np.random.Generator) -> Image.Image
     level = 243 + 22 * (x * sun.direction[0] + y * sun.direction[1]) - 17 * (x * x + y * y)
     grey = Image.fromarray(np.clip(level, 0, 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
     if rng.random() < 0.25:
-        dapple = clouds(side, (4, 9), rng).point([min(max(int((value - 70) * 2.2 + 120), 120), 255) for value in range(256)])
+        dapple = clouds(side, (5, 12), rng).point([min(165 + value // 2, 255) for value in range(256)])
         grey = ImageChops.multiply(grey, dapple)
     return Image.merge("RGB", [grey] * 3)
 

@@ -50,6 +50,7 @@ class Body:
     half_width: float
     elevation: float
     disc: float
+    depth: float  # [0, 1]: how deep bells and trumpets are, how broad faces
     leaf: str
     leaf_length: float
 
@@ -107,6 +108,7 @@ def body_of(seed: int, number: int) -> Body:
         half_width=half_width,
         elevation=_within(form.elevation, rng.random()),
         disc=_within(form.disc, rng.random()),
+        depth=rng.random(),
         leaf=form.leaves[int(rng.integers(len(form.leaves)))],
         leaf_length=0.9 + 0.7 * rng.random(),
     )

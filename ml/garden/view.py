@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import cos, radians, sin
+from math import cos, pi, radians, sin
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+Points = NDArray[np.floating[Any]]
+
+# Each leaf or seed turned by this from the one before leaves every one its room.
+GOLDEN_ANGLE = pi * (3 - 5**0.5)
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,7 @@ class Pose:
 
     def at(self, x: float, y: float, radius: float, *, tilt: float | None = None, lean: float | None = None) -> "Pose":
         """The same flower elsewhere, in another size or turned otherwise."""
-        return Pose(
-            x, y, radius, self.tilt if tilt is None else tilt, self.lean if lean is None else lean, self.spin
-        )
+        return Pose(x, y, radius, self.tilt if tilt is None else tilt, self.lean if lean is None else lean, self.spin)
 
 
 def polar(angle: Points, radius: Points | float, height: Points | float = 0.0) -> Points:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from psycopg import sql
 
 from core.errors import StackError
 from core.settings import Settings
+from stack import leftovers
 from stack.control import start_detached, stop_running
 from stack.postgres import Postgres
 from stack.process import processes_in
@@ -27,17 +28,19 @@ from stack.state import find_process, status
 
 REPO = Path(__file__).parents[2]
 
-# `umbel up` with stand-ins: an API that answers everything with 200, a worker and a scheduler that wait to be told to end.
+# `umbel up` with stand-ins: an API that answers everything with 200, a worker and a scheduler that do nothing.
 UP = """
 import sys
 from functools import partial
 from pathlib import Path
 from core.errors import UmbelError
 from core.settings import Settings
+from stack import leftovers
 from stack.process import Program
 from stack.programs import answers
 from stack.supervisor import Supervisor
 
+leftovers.WARM_SECONDS = 0.5  # patience with what a killed supervisor has left
 home, port, worker = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 settings = Settings(home=home, port=port)
 API = '''
@@ -87,7 +90,8 @@ def of_this_home(home: Path) -> list[psutil.Process]:
 def home(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "home"
     for process in of_this_home(tmp_path / "home"):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.fixture
@@ -121,15 +125,23 @@ def start(settings: Settings, worker: str = PATIENT) -> "subprocess.Popen[str]":
     )
 
 
+@contextmanager
+def running(settings: Settings, worker: str = PATIENT) -> Iterator["subprocess.Popen[str]"]:
+    """A stack in the foreground, ready; stopped at the end."""
+    process = start(settings, worker)
+    try:
+        wait_until(lambda: status(settings).ready or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[0]
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
 @pytest.fixture
 def up(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
-    """A stack in the foreground, ready."""
-    process = start(settings)
-    wait_until(lambda: status(settings).ready or process.poll() is not None)
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
+    with running(settings) as process:
+        yield process
 
 
 def pids(settings: Settings) -> dict[str, int | None]:
@@ -287,38 +299,26 @@ def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(
     assert {part.name: part.restarts for part in status(settings).parts}["worker"] == 1
 
 
-def test_up_works_after_its_supervisor_was_killed(settings: Settings, up: "subprocess.Popen[str]") -> None:
-    orphans = [find_process(part.pid, part.created) for part in status(settings).parts]
-    os.kill(up.pid, signal.SIGSTOP)  # freeze it, so that the stand-in below is the only thing that survives
-    survivor = psutil.Process(pids(settings)["scheduler"])
-    os.kill(up.pid, signal.SIGKILL)
-    up.wait()
-    assert not status(settings).running
-    again = start(settings)
-    try:
-        wait_until(lambda: status(settings).ready or again.poll() is not None)
-        assert again.poll() is None
-        wait_until(lambda: not any(orphan and find_process(orphan.pid, orphan.create_time()) for orphan in orphans))
-        assert not survivor.is_running() or survivor.status() == psutil.STATUS_ZOMBIE
-        masters = [p for p in processes_in(settings.home / "postgres", "postgres") if p.ppid() == again.pid]
-        assert len(masters) == 1
-    finally:
-        again.send_signal(signal.SIGTERM)
-        again.communicate(timeout=20)
+def test_up_works_after_its_supervisor_was_killed(settings: Settings) -> None:
+    with running(settings, worker=STUBBORN) as killed:
+        first = status(settings)
+        killed.kill()
+        killed.wait()
+        assert not status(settings).running
+        with running(settings):
+            assert not any(find_process(part.pid, part.created) for part in first.parts)
+            masters = {process.ppid() for process in processes_in(settings.home / "postgres", "postgres")}
+            assert len(masters & {status(settings).pid}) == 1
     assert of_this_home(settings.home) == []
 
 
 def test_a_second_signal_does_not_wait_for_the_stubborn(settings: Settings) -> None:
-    process = start(settings, worker=STUBBORN)
-    wait_until(lambda: status(settings).ready)
-    process.send_signal(signal.SIGINT)
-    wait_until(lambda: {part.name: part for part in status(settings).parts} and process.poll() is None)
-    started = time.monotonic()
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
+    with running(settings, worker=STUBBORN) as process:
+        started = time.monotonic()
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
         assert time.monotonic() - started < 10
-    process.communicate()
     assert of_this_home(settings.home) == []
 
 
@@ -364,14 +364,16 @@ def test_detached_up_says_why_the_stack_does_not_start(settings: Settings, monke
     monkeypatch.chdir(REPO)
     with (
         closing(socket.create_server(("127.0.0.1", settings.port))),
-        pytest.raises(StackError, match="^port .* in use") as caught,
+        pytest.raises(StackError, match="is in use") as caught,
     ):
         start_detached(settings, command=command(settings))
     assert "\n" not in caught.value.detail
 
 
-def test_down_sweeps_up_what_a_killed_supervisor_has_left(settings: Settings, up: "subprocess.Popen[str]") -> None:
-    os.kill(up.pid, signal.SIGKILL)
-    up.wait()
-    stop_running(settings)
-    wait_until(lambda: not of_this_home(settings.home))
+def test_down_sweeps_up_what_a_killed_supervisor_has_left(settings: Settings, monkeypatch) -> None:
+    monkeypatch.setattr(leftovers, "WARM_SECONDS", 0.5)
+    with running(settings, worker=STUBBORN) as killed:
+        killed.kill()
+        killed.wait()
+        assert stop_running(settings)
+        assert of_this_home(settings.home) == []

