@@ -30,6 +30,7 @@ def create_app() -> APIFlask:
         VALIDATION_ERROR_DESCRIPTION="The request has fields that cannot be taken.",
         DESCRIPTION="Pictures go in, the most similar pictures come out.",
         AUTO_404_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,  # routes name their problems themselves
         SYNC_LOCAL_SPEC=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -36,6 +36,21 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.CorruptPicture: 415,
     errors.BlobMissing: 404,
 }
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail", "instance", "code", "errors", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string", "description": "Stable; for programs."},
+        "errors": {"type": "object", "description": "{place: {field: [messages]}}"},
+        "request_id": {"type": ["string", "null"]},
+    },
+}
 RETRY_AFTER_SECONDS = {503: "2", 429: "1"}
 
 
@@ -59,6 +74,18 @@ def problem(
     return answer
 
 
+def problems(*statuses: int) -> Any:
+    """For `bp.doc(responses=…)`: the problems that a route can answer with."""
+    content = {"application/problem+json": {"schema": PROBLEM}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def answers(description: str, media_type: str, *statuses: int) -> Any:
+    """For `bp.doc(responses=…)`: an answer that is not JSON, and the problems there can be instead."""
+    schema = {"type": "string", "format": "binary"}
+    return {200: {"description": description, "content": {media_type: {"schema": schema}}}, **problems(*statuses)}
+
+
 def install(app: APIFlask) -> None:
     """Let every error leave the app as a problem."""
 
@@ -69,7 +96,7 @@ def install(app: APIFlask) -> None:
     @app.error_processor
     def validation(error: HTTPError) -> Response:
         code = "invalid_input" if error.status_code == 422 else _code(error.status_code)
-        return problem(error.status_code, code, error.message, errors=error.detail)
+        return problem(error.status_code, code, error.message or "", errors=error.detail)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
@@ -84,4 +111,6 @@ def install(app: APIFlask) -> None:
 
 
 def _code(status: int) -> str:
+    if status == 413:  # its phrase changed between versions of Python
+        return "content_too_large"
     return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")

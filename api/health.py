@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from api.errors import answers
 from api.schemas import ReadyOut, WorkerOut
 from core.doorbell import doorbell
 from core.errors import NotReady
@@ -14,6 +15,12 @@ from db.session import transaction
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
+NOT_READY: Any = {
+    503: {
+        "description": "Not ready: `checks` says what is missing",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReadyOut"}}},
+    }
+}
 # A worker speaks every five seconds; one that missed three is not there.
 WORKER_SILENCE_SECONDS = 16.0
 
@@ -26,8 +33,8 @@ def alive() -> Any:
 
 
 @bp.get("/readyz")
-@bp.output(ReadyOut)
-@bp.doc(responses={503: "Not ready; `checks` says what is missing"})
+@bp.output(ReadyOut, description="Ready")
+@bp.doc(responses=NOT_READY)
 def ready() -> Any:
     """Ready: database, Redis, an active model and a live worker are all there."""
     checks, alive_workers = {"database": False, "redis": doorbell().ping(), "model": False, "worker": False}, []
@@ -51,7 +58,7 @@ def ready() -> Any:
 
 
 @bp.get("/metrics")
-@bp.doc(responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
+@bp.doc(responses=answers("Prometheus text", "text/plain"))
 def metrics() -> Response:
     """The ledger's figures, read from the database at each scrape, so that every API process says the same."""
     registry = CollectorRegistry()

@@ -6,6 +6,7 @@ from uuid import UUID
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
+from api.errors import answers, problems
 from api.schemas import (
     AcceptedOut,
     CheckIn,
@@ -31,6 +32,10 @@ from services.search import query_by_image
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
+ALREADY_THERE = {
+    "description": "These bytes are in the collection already",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AcceptedOut"}}},
+}
 LONGEST_KEY = 255
 FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never change under its id
 
@@ -38,7 +43,7 @@ FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never cha
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={200: "These bytes are in the collection already", 409: "Conflict", 413: "Too large", 415: "No picture", 507: "Full"})
+@bp.doc(responses={200: ALREADY_THERE, **problems(404, 409, 413, 415, 422, 503, 507)})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
@@ -73,6 +78,7 @@ def upload_image(form: UploadIn) -> Any:
 @bp.post("/v1/images:check")
 @bp.input(CheckIn, arg_name="body")
 @bp.output(CheckOut)
+@bp.doc(responses=problems(422))
 def check_images(body: CheckIn) -> Any:
     """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
     with transaction() as session:
@@ -85,6 +91,7 @@ def check_images(body: CheckIn) -> Any:
 @bp.get("/v1/images")
 @bp.input(ImagesQuery, location="query", arg_name="query")
 @bp.output(ImagesOut)
+@bp.doc(responses=problems(422))
 def list_images(query: ImagesQuery) -> Any:
     """List images, newest first."""
     with transaction() as session:
@@ -99,7 +106,7 @@ def list_images(query: ImagesQuery) -> Any:
 
 @bp.get("/v1/images/<uuid:image_id>")
 @bp.output(ImageOut)
-@bp.doc(responses={404: "No such image"})
+@bp.doc(responses=problems(404))
 def get_image(image_id: UUID) -> Any:
     """Describe an image."""
     with transaction() as session:
@@ -109,7 +116,7 @@ def get_image(image_id: UUID) -> Any:
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
 @bp.output(ImageOut)
-@bp.doc(responses={404: "No such image"})
+@bp.doc(responses=problems(404, 422))
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
     """Change an image's label or metadata; `label: null` removes the label."""
     changes = {"meta" if field == "metadata" else field: getattr(patch, field) for field in patch.model_fields_set}
@@ -122,7 +129,7 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 
 @bp.delete("/v1/images/<uuid:image_id>")
 @bp.output({}, status_code=204)
-@bp.doc(responses={404: "No such image"})
+@bp.doc(responses=problems(404))
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
     gallery.remove_image(transaction, blobs(), image_id)
@@ -130,7 +137,7 @@ def remove_image(image_id: UUID) -> Any:
 
 
 @bp.get("/v1/images/<uuid:image_id>/file")
-@bp.doc(responses={200: {"description": "The picture", "content": {"image/*": {}}}, 404: "No such image"})
+@bp.doc(responses=answers("The picture", "image/*", 404, 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
     image = _image(image_id)
@@ -141,7 +148,7 @@ def get_file(image_id: UUID) -> Response:
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
-@bp.doc(responses={200: {"description": "A small JPEG", "content": {"image/jpeg": {}}}, 404: "No such image"})
+@bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
     image = _image(image_id)
@@ -153,7 +160,7 @@ def get_thumbnail(image_id: UUID) -> Response:
 @bp.get("/v1/images/<uuid:image_id>/similar")
 @bp.input(SimilarQuery, location="query", arg_name="query")
 @bp.output(SearchOut)
-@bp.doc(responses={404: "No such image", 503: "Not embedded yet"})
+@bp.doc(responses=problems(404, 422, 503))
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     with transaction() as session:
@@ -168,16 +175,15 @@ def image_out(row: ImageRow) -> ImageOut:
         name=row.name,
         label=row.label,
         metadata=row.meta,
-        status=row.status,  # type: ignore[arg-type]
+        status=row.status,
         media_type=row.media_type,
         size=row.size,
         sha256=row.sha256.hex(),
         width=row.width,
         height=row.height,
         created_at=row.created_at,
-        links={"self": f"/v1/images/{row.id}"} | {
-            part: f"/v1/images/{row.id}/{part}" for part in ("file", "thumbnail", "similar")
-        },
+        links={"self": f"/v1/images/{row.id}"}
+        | {part: f"/v1/images/{row.id}/{part}" for part in ("file", "thumbnail", "similar")},
     )
 
 

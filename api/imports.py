@@ -5,6 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import url_for
 
+from api.errors import problems
 from api.schemas import ImportIn, ImportOut
 from core.types import JobStatus
 from db.session import transaction
@@ -16,6 +17,7 @@ bp = APIBlueprint("imports", __name__, tag="Imports")
 @bp.post("/v1/imports")
 @bp.input(ImportIn, arg_name="body")
 @bp.output(ImportOut, status_code=202, description="Open for pictures")
+@bp.doc(responses=problems(422))
 def open_import(body: ImportIn) -> Any:
     """Open an import.
 

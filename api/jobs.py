@@ -5,6 +5,7 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 
+from api.errors import problems
 from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery
 from db import items, jobs
 from db.models import Job
@@ -18,7 +19,7 @@ bp = APIBlueprint("jobs", __name__, tag="Jobs")
 @bp.get("/v1/jobs/<uuid:job_id>")
 @bp.input(JobQuery, location="query", arg_name="query")
 @bp.output(JobOut)
-@bp.doc(responses={404: "No such job"})
+@bp.doc(responses=problems(404, 422))
 def get_job(job_id: UUID, query: JobQuery) -> Any:
     """Describe a job; with `wait`, once it has finished or the seconds are over."""
     return job_out(wait_for_job(transaction, listener(), job_id, query.wait))
@@ -27,6 +28,7 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
 @bp.get("/v1/jobs")
 @bp.input(JobsQuery, location="query", arg_name="query")
 @bp.output(JobsOut)
+@bp.doc(responses=problems(422))
 def list_jobs(query: JobsQuery) -> Any:
     """List jobs, newest first."""
     with transaction() as session:
@@ -42,7 +44,7 @@ def list_jobs(query: JobsQuery) -> Any:
 @bp.get("/v1/jobs/<uuid:job_id>/items")
 @bp.input(ItemsQuery, location="query", arg_name="query")
 @bp.output(ItemsOut)
-@bp.doc(responses={404: "No such job"})
+@bp.doc(responses=problems(404, 422))
 def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     """List a job's pictures with what became of each, in the order they came."""
     with transaction() as session:
@@ -55,7 +57,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
                 id=row.id,
                 image_id=row.image_id,
                 name=row.name,
-                status=row.state,  # type: ignore[arg-type]
+                status=row.state,
                 attempts=row.attempts,
                 error_code=row.error_code,
                 error=row.error_detail,
@@ -69,7 +71,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/seal")
 @bp.output(JobOut)
-@bp.doc(responses={404: "No such job"})
+@bp.doc(responses=problems(404))
 def seal_job(job_id: UUID) -> Any:
     """Say that an import has all its pictures. Saying it twice is harmless."""
     with transaction() as session:
@@ -81,8 +83,8 @@ def job_out(job: Job) -> JobOut:
     link = f"/v1/jobs/{job.id}"
     return JobOut(
         id=job.id,
-        type=job.type,  # type: ignore[arg-type]
-        status=job.status,  # type: ignore[arg-type]
+        type=job.type,
+        status=job.status,
         counts=CountsOut.model_validate(job, from_attributes=True),
         model_version=job.model_version_id,
         error=job.error,

@@ -9,7 +9,7 @@ from flask import request
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.errors import problem
+from api.errors import problem, problems
 from api.schemas import (
     LegacyMatch,
     LegacyOut,
@@ -20,6 +20,7 @@ from api.schemas import (
     SearchInfo,
     SearchOptions,
     SearchOut,
+    inline_schema,
     picture_of,
 )
 from core.doorbell import doorbell
@@ -39,8 +40,8 @@ EITHER_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": SearchIn.model_json_schema(ref_template="#/components/schemas/{model}")},
-            "multipart/form-data": {"schema": SearchFormIn.model_json_schema()},
+            "application/json": {"schema": inline_schema(SearchIn)},
+            "multipart/form-data": {"schema": inline_schema(SearchFormIn)},
         },
     }
 }
@@ -48,7 +49,7 @@ EITHER_BODY = {
 
 @bp.post("/v1/search")
 @bp.output(SearchOut)
-@bp.doc(extensions=EITHER_BODY, responses={400: "No JSON", 404: "No such image", 413: "Too large", 415: "No picture", 422: "Invalid", 503: "Not ready"})
+@bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 413, 415, 422, 503))
 def search() -> Any:
     """Find the most similar images: by picture, by image id or by vector.
 
@@ -72,7 +73,7 @@ def search() -> Any:
 @bp.post("/search")
 @bp.input(LegacySearchIn, arg_name="body")
 @bp.output(LegacyOut)
-@bp.doc(tags=["Predecessor"], responses={413: "Too large", 415: "No picture", 503: "Not ready"})
+@bp.doc(tags=["Predecessor"], responses=problems(400, 413, 415, 422, 503))
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     query = _picture_query(_decoded(body.image))

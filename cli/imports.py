@@ -161,7 +161,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _looks_like_picture(file: Path) -> bool:
-    """By its first bytes, since names lie. An unreadable or damaged picture is still a picture: the API says why not."""
+    """By its first bytes, since names lie. One that is damaged further on is still a picture: the API says why not."""
     try:
         with file.open("rb") as handle:
             start = handle.read(12)

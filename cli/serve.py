@@ -23,7 +23,7 @@ def api() -> None:
         "--timeout", "60",
         "--graceful-timeout", "15",
         "--keep-alive", "30",
-        "--worker-tmp-dir", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp",  # its heartbeat must not wait for a disk
+        "--worker-tmp-dir", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp",  # no disk may hold up its heartbeat
         "--log-level", "warning",
         "--no-control-socket",
     ]  # fmt: skip

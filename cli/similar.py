@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
@@ -55,7 +56,7 @@ def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path,
 
 
 def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tuple[Image.Image, SearchResult]:
-    options = {"collection": collection} if collection else {}
+    options: dict[str, Any] = {"collection": collection} if collection else {}
     file = Path(file_or_id).expanduser()
     if file.is_file():
         found = api.search(file, k=k, **options)

@@ -84,7 +84,7 @@ def train(folders: tuple[Path, ...], out: Path, start: Path | None, as_json: boo
 
 
 def _recipe(*, epochs: int, size: int, **knobs: Any) -> Recipe:
-    return dataclasses.replace(DEFAULT, stages=progressive(size, epochs), **knobs)
+    return dataclasses.replace(DEFAULT, size=size, stages=progressive(size, epochs), **knobs)
 
 
 def _bar(console: Console) -> Progress:

@@ -5,6 +5,7 @@ from functools import cache
 
 import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -58,7 +59,7 @@ class Doorbell:
         try:
             if not self._redis.llen(lane):
                 self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
-        except (RedisError, OSError, self._celery.connection_for_write().connection_errors) as error:  # type: ignore[misc]
+        except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
             log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
             return False

@@ -44,7 +44,9 @@ def opened(data: bytes, limits: Settings) -> Iterator[Image.Image]:
     with picture:
         width, height = picture.size
         if width * height > limits.max_pixels:
-            raise TooManyPixels(f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken.")
+            raise TooManyPixels(
+                f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken."
+            )
         if min(width, height) < limits.min_side:
             raise PictureTooSmall(f"The picture is {width} × {height} pixels; each side must have {limits.min_side}.")
         try:

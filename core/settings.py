@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     min_side: int = Field(16, gt=0, description="Refuse pictures whose shorter side is below this, in pixels.")
 
     checkpoint: Path | None = Field(
-        None, description="Model checkpoint (.safetensors with its card beside it); unset: the one shipped in ml/weights."
+        None,
+        description="Model checkpoint (.safetensors with its card beside it); unset: the one shipped in ml/weights.",
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
     precision: Literal["auto", "fp32", "bf16"] = Field(

@@ -118,7 +118,7 @@ def delete_image(session: Session, image_id: UUID) -> str:
     return key
 
 
-def _images() -> Select[Any]:
+def _images() -> Select[*tuple[Any, ...]]:
     indexed = exists().where(Embedding.image_id == Image.id)
     newest = (
         select(JobItem.state)

@@ -115,7 +115,7 @@ def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: flo
 def release_items_of(session: Session, owner: str) -> int:
     """End the leases of `owner`, whose process is known to be gone. The attempts stay counted."""
     statement = update(JobItem).where(JobItem.state == ItemState.PENDING, JobItem.lease_owner == owner)
-    return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined,no-any-return]
+    return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined]
 
 
 def fail_exhausted_items(session: Session, max_attempts: int) -> int:
@@ -123,12 +123,13 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> int:
     result = session.execute(
         text("""
             UPDATE job_item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
-                   error_code = 'poison', error_detail = 'Given up: ' || attempts || ' attempts ended without an answer.'
+                   error_code = 'poison',
+                   error_detail = 'Given up: ' || attempts || ' attempts ended without an answer.'
             WHERE state = 'pending' AND attempts >= :most AND (lease_until IS NULL OR lease_until < now())
         """),
         {"most": max_attempts},
     )
-    return result.rowcount  # type: ignore[attr-defined,no-any-return]
+    return result.rowcount  # type: ignore[attr-defined]
 
 
 def list_waiting_lanes(session: Session) -> list[Lane]:
@@ -163,9 +164,7 @@ def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState
     return row and (row[0], ItemState(row[1]))
 
 
-def list_items(
-    session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int
-) -> list[JobItem]:
+def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
     """Up to `limit` items of a job in the order they came, after the item `after`."""
     statement = select(JobItem).where(JobItem.job_id == job_id).order_by(JobItem.id).limit(limit)
     if state is not None:
@@ -173,5 +172,3 @@ def list_items(
     if after is not None:
         statement = statement.where(JobItem.id > after)
     return list(session.scalars(statement))
-
-

@@ -78,4 +78,4 @@ def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`."""
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     statement = update(Job).where(~Job.sealed, Job.changed_at < idle).values(sealed=True)
-    return session.execute(statement).rowcount  # type: ignore[attr-defined,no-any-return]
+    return session.execute(statement).rowcount  # type: ignore[attr-defined]

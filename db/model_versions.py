@@ -75,5 +75,3 @@ def activate_version(session: Session, version_id: UUID) -> None:
 def lock_registration(session: Session) -> None:
     """Workers that start together register one after another; held until the transaction ends."""
     session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel model registration'))"))
-
-

@@ -20,9 +20,7 @@ def create_partition(session: Session, version_id: UUID, dim: int) -> None:
     Source: pgvector README, "Can I store vectors with different dimensions in the same column?".
     """
     name = partition_name(version_id)
-    session.execute(
-        text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF embedding FOR VALUES IN ('{version_id}')")
-    )
+    session.execute(text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF embedding FOR VALUES IN ('{version_id}')"))
     session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
     session.execute(
         text(

@@ -81,7 +81,7 @@ def delete_query(session: Session, query_id: UUID) -> None:
 def delete_old_queries(session: Session, seconds: float) -> int:
     """Forget the pictures whose askers have gone."""
     old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return session.execute(delete(QueryPicture).where(QueryPicture.created_at < old)).rowcount  # type: ignore[attr-defined,no-any-return]
+    return session.execute(delete(QueryPicture).where(QueryPicture.created_at < old)).rowcount  # type: ignore[attr-defined]
 
 
 def release_unanswered_queries(session: Session, seconds: float) -> bool:

@@ -62,27 +62,28 @@ def nearest_images(
     Source: pgvector README, "Iterative Index Scans".
     """
     if exact or _at_most(session, version, scope, EXACT_BELOW):
-        return Found(_scan(session, query, version, k, scope, "exact"), "exact")
+        return Found(_scan(session, query, version, scope, k=k, exact=True), "exact")
     session.execute(
         text("""
             SELECT set_config('hnsw.iterative_scan', 'strict_order', true),
                    set_config('hnsw.ef_search', :ef, true),
-                   set_config('enable_seqscan', 'off', true)
+                   set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+                   set_config('enable_sort', 'off', true)
         """),
         {"ef": str(min(LARGEST_EF_SEARCH, max(100, 2 * k)))},
     )
-    matches = _scan(session, query, version, k, scope, "hnsw")
+    matches = _scan(session, query, version, scope, k=k, exact=False)
     if len(matches) < k and scope.max_distance is None:
-        return Found(_scan(session, query, version, k, scope, "exact"), "exact")
+        return Found(_scan(session, query, version, scope, k=k, exact=True), "exact")
     return Found(matches, "hnsw")
 
 
-def _scan(session: Session, query: Vector, version: ModelVersion, k: int, scope: Scope, mode: Mode) -> list[Match]:
+def _scan(session: Session, query: Vector, version: ModelVersion, scope: Scope, *, k: int, exact: bool) -> list[Match]:
     """One statement. The version and its width are literals: only so does the planner prune to the partition and
     recognise its expression index. Adding zero to the distance keeps the index out of an exact scan."""
     width = f"halfvec({int(version.dim)})"
     distance = f"(e.vector::{width} <=> CAST(:query AS {width}))"
-    order = f"{distance} + 0, e.image_id" if mode == "exact" else distance
+    order = f"{distance} + 0, e.image_id" if exact else distance
     where, parameters = _conditions(version, scope)
     statement = text(f"""
         SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
@@ -115,7 +116,8 @@ def _image_join(scope: Scope) -> str:
 
 
 def _conditions(version: ModelVersion, scope: Scope) -> tuple[str, dict[str, Any]]:
-    conditions, values = [f"e.model_version_id = '{version.id}'"], {}
+    conditions = [f"e.model_version_id = '{version.id}'"]
+    values: dict[str, Any] = {}
     if scope.collection_id is not None:
         conditions.append("e.collection_id = :collection")
         values["collection"] = scope.collection_id

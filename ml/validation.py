@@ -1,5 +1,6 @@
 """What a network is worth on pictures it was not trained on: classes it knows, and classes it never saw."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -88,5 +89,10 @@ def judge(
 
 
 def score(metrics: dict[str, Metrics]) -> float:
-    """One number to choose by: the mean over the sets of R@1 and MAP@R, so that no set can be given up for another."""
+    """One number to choose by: the mean over the sets of R@1 and MAP@R, so that no set can be given up for another.
+
+    NaN without a set.
+    """
+    if not metrics:
+        return math.nan
     return float(np.mean([(one.r_at_1 + one.map_at_r) / 2 for one in metrics.values()]))

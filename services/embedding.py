@@ -152,7 +152,7 @@ class EmbeddingLine:
                 pixels[query_id] = self.embedder.decode(picture)
             except PictureError as error:
                 refused[query_id] = (error.code, error.detail)
-        vectors = self.embedder.embed(list(pixels.values())) if pixels else []
+        vectors = self.embedder.embed(list(pixels.values()))
         with self.transaction() as session:
             queries.answer_queries(session, self.version_id, dict(zip(pixels, vectors, strict=True)))
             queries.refuse_queries(session, refused)

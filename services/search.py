@@ -35,7 +35,8 @@ def query_by_vector(session: Session, values: list[float]) -> Query:
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (version.dim,):
         raise InvalidInput(f"The vector has {vector.size} numbers; the active model's have {version.dim}.")
-    norm = float(np.linalg.norm(vector))
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm < 1e-12:
         raise InvalidInput("The vector must be finite and not zero.")
     return Query((vector / norm).astype(np.float32), version)

@@ -163,7 +163,8 @@ class Postgres:
         private_folder(unfinished, account)
         done = run_as(account, [str(postgres_programs() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
         if done.returncode != 0:
-            raise StackError(f"cannot make a database in {unfinished}: {last_line(done.stderr)}")
+            causes = [line for line in done.stderr.splitlines() if "FATAL" in line or "error: " in line]
+            raise StackError(f"cannot make a database in {unfinished}: {(causes or [last_line(done.stderr)])[0]}")
         unfinished.rename(self.data)
 
     def _initdb_options(self) -> list[str]:

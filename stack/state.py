@@ -94,7 +94,7 @@ def only_supervisor(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(_lock_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        deadline = time.monotonic() + 1  # somebody who only looks holds it for an instant
+        deadline = time.monotonic() + 0.5  # somebody who only looks holds it for an instant
         while not _try(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise AlreadyRunning(f"the stack in {home} is already running")

@@ -1,7 +1,7 @@
 """The Celery application. Messages are doorbells: small, JSON, harmless when lost, doubled or late."""
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from core.doorbell import TRANSPORT
 from core.settings import settings

@@ -58,9 +58,9 @@ CREATE TABLE embedding (
     image_id          uuid NOT NULL REFERENCES image ON DELETE CASCADE,
     collection_id     uuid NOT NULL REFERENCES collection,
     vector            halfvec NOT NULL,
-    PRIMARY KEY (model_version_id, image_id)
+    -- The image first: a B-tree that began with the version would tempt the planner away from HNSW.
+    PRIMARY KEY (image_id, model_version_id)
 ) PARTITION BY LIST (model_version_id);
-CREATE INDEX embedding_by_image ON embedding (image_id);
 CREATE INDEX embedding_by_collection ON embedding (collection_id);
 """
 

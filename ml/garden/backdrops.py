@@ -44,13 +44,13 @@ def _bokeh(
     throw = rng.random((count, 5))
     for x, y, large, opaque, tone in throw.tolist():
         radius = side * (sizes[0] + (sizes[1] - sizes[0]) * large * large)
-        reach = int(radius) + 2
+        reach = int(radius) + 3
         colour = whole(colours[int(tone * len(colours))])
         disc = Image.new("L", (2 * reach, 2 * reach))
         draw = ImageDraw.Draw(disc)
         strength = int(30 + 95 * opaque)
         draw.ellipse(
-            (2, 2, 2 * radius, 2 * radius),
+            (2, 2, 2 + 2 * radius, 2 + 2 * radius),
             fill=strength,
             outline=min(strength + 40, 255),
             width=max(int(radius / 14), 1),
@@ -114,9 +114,8 @@ def soil(side: int, rng: np.random.Generator) -> Image.Image:
         radius = side * (0.006 + 0.026 * large**3)
         colour = scaled(mix(browns[2], (168, 160, 150), tone), 0.75 + 0.4 * tone)
         x, y = across * side, down * side
-        draw.ellipse(
-            (x - radius + 1, y - 0.7 * radius + 2, x + radius + 2, y + radius + 2), fill=whole(scaled(browns[0], 0.8))
-        )
+        fall, dark = side / 200, whole(scaled(browns[0], 0.8))
+        draw.ellipse((x - radius + fall / 2, y - 0.7 * radius + fall, x + radius + fall, y + radius + fall), fill=dark)
         draw.ellipse((x - radius, y - 0.8 * radius, x + radius, y + 0.8 * radius), fill=whole(colour))
         draw.ellipse((x - 0.7 * radius, y - 0.7 * radius, x + 0.3 * radius, y), fill=whole(scaled(colour, 1.15)))
     return picture.filter(ImageFilter.BoxBlur(side / 400))

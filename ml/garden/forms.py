@@ -75,7 +75,7 @@ class Form:
     whorls: int = 1
     elevation: tuple[float, float] = (5, 25)  # of the outer petals above the flower's plane
     disc: tuple[float, float] = (0.08, 0.12)  # radius of the centre
-    tilt: tuple[float, float] = (0, 48)  # of the flower's axis away from the viewer
+    tilt: tuple[float, float] = (0, 42)  # of the flower's axis away from the viewer
     twist: float = 0.15
     leaves: tuple[str, ...] = ("oval", "pointed")
     markings: tuple[str, ...] = ("plain", "throated", "veined", "picotee", "striped", "blotched")

@@ -31,13 +31,13 @@ def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) ->
     backdrops = FROM_ABOVE if above else FROM_THE_SIDE
     picture = backdrops[int(rng.integers(len(backdrops)))](size, rng)
     main = _pose(kind, size, above, rng)
-    if rng.random() < 0.42:
+    if rng.random() < 0.36:
         company = _company(kind, main, size, sun, rng, above=above)
         picture.paste(company, (0, 0), company)
     near = _plant(kind, main, size * SUPERSAMPLED, sun, rng, above=above)
     picture = _shadowed(picture, near, sun, 0.55 if above else 0.18)
     picture.paste(near, (0, 0), near)
-    if rng.random() < 0.28:
+    if rng.random() < 0.22:
         picture = _occluded(picture, sun, rng)
     return _photographed(picture, sun, rng)
 
@@ -170,11 +170,11 @@ def _falling_light(side: int, sun: Sun, rng: np.random.Generator) -> Image.Image
 
 def _development(warm: float, exposure: float, contrast: float) -> list[int]:
     """Table (768) of what becomes of each red, green and blue value; every argument in [0, 1]."""
-    warmth = 0.22 * (warm - 0.5)
+    warmth = 0.16 * (warm - 0.5)
     value = np.arange(256) / 255
     curves = []
     for gain in (1 + warmth, 1 + 0.15 * warmth, 1 - 1.1 * warmth):
-        light = np.clip(value * gain * (1.03 + 0.36 * (exposure - 0.42)), 0, 1)
+        light = np.clip(value * gain * (1.03 + 0.28 * (exposure - 0.42)), 0, 1)
         bent = light * light * (3 - 2 * light)
         light = light + (0.10 + 0.30 * contrast) * (bent - light)
         curves += [int(level) for level in np.floor(light * 255 + 0.5)]

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,6 +21,7 @@ from psycopg import sql
 from core.errors import StackError
 from core.settings import Settings
 from stack import leftovers
+from stack.access import private_folder, server_account
 from stack.control import start_detached, stop_running
 from stack.postgres import Postgres
 from stack.process import processes_in
@@ -86,19 +88,34 @@ def of_this_home(home: Path) -> list[psutil.Process]:
     return mine
 
 
+@contextmanager
+def new_home() -> Iterator[Path]:
+    """A home that does not exist yet; nothing that runs in it survives.
+
+    Not below pytest's own folder: each new session of pytest resets its permissions, and with them what was granted.
+    """
+    with tempfile.TemporaryDirectory(prefix="umbel-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder, "home")
+        for process in of_this_home(Path(folder, "home")):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "home"
-    for process in of_this_home(tmp_path / "home"):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+def home() -> Iterator[Path]:
+    with new_home() as home:
+        yield home
+
+
+def on_a_free_port(home: Path) -> Settings:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Settings(home=home, port=probe.getsockname()[1])
 
 
 @pytest.fixture
 def settings(home: Path) -> Settings:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Settings(home=home, port=probe.getsockname()[1])
+    return on_a_free_port(home)
 
 
 @pytest.fixture
@@ -106,6 +123,16 @@ def postgres(home: Path) -> Iterator[Postgres]:
     server = Postgres(home, home / "run", durable=False)
     yield server
     server.stop(signal.SIGQUIT)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Postgres]:
+    """A Postgres that was started from nothing, for questions that change nothing."""
+    with new_home() as home:
+        server = Postgres(home, home / "run", durable=False)
+        server.start()
+        yield server
+        server.stop(signal.SIGQUIT)
 
 
 @pytest.fixture
@@ -138,10 +165,13 @@ def running(settings: Settings, worker: str = PATIENT) -> Iterator["subprocess.P
         process.communicate(timeout=20)
 
 
-@pytest.fixture
-def up(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
-    with running(settings) as process:
-        yield process
+@pytest.fixture(scope="module")
+def up() -> Iterator[Settings]:
+    """The settings of a stack that runs, and is not stopped by those who ask for it."""
+    with new_home() as home:
+        settings = on_a_free_port(home)
+        with running(settings):
+            yield settings
 
 
 def pids(settings: Settings) -> dict[str, int | None]:
@@ -151,9 +181,8 @@ def pids(settings: Settings) -> dict[str, int | None]:
 # --- Postgres ---------------------------------------------------------------------------------------------------------
 
 
-def test_postgres_starts_from_nothing_with_pgvector(postgres: Postgres) -> None:
-    postgres.start()
-    with postgres.connect(user="umbel") as connection:
+def test_postgres_starts_from_nothing_with_pgvector(served: Postgres) -> None:
+    with served.connect(user="umbel") as connection:
         assert connection.execute("SELECT '[1,0]'::halfvec(2) <=> '[0,1]'").fetchone() == (1.0,)
 
 
@@ -166,15 +195,13 @@ def test_postgres_keeps_its_data_over_a_restart_and_leaves_no_process(postgres: 
     assert postgres.connect().execute("SELECT number FROM kept").fetchone() == (7,)
 
 
-def test_postgres_listens_on_a_private_socket_only(postgres: Postgres) -> None:
-    postgres.start()
-    assert postgres.connect().execute("SHOW listen_addresses").fetchone() == ("",)
-    assert stat.S_IMODE(postgres.socket_dir.stat().st_mode) == 0o700
+def test_postgres_listens_on_a_private_socket_only(served: Postgres) -> None:
+    assert served.connect().execute("SHOW listen_addresses").fetchone() == ("",)
+    assert stat.S_IMODE(served.socket_dir.stat().st_mode) == 0o700
 
 
-def test_the_role_is_no_superuser(postgres: Postgres) -> None:
-    postgres.start()
-    with postgres.connect(user="umbel") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+def test_the_role_is_no_superuser(served: Postgres) -> None:
+    with served.connect(user="umbel") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(sql.SQL("ALTER SYSTEM SET fsync = off"))
 
 
@@ -190,9 +217,8 @@ def test_a_database_half_made_by_a_killed_initdb_is_made_anew(postgres: Postgres
     ("version", "says"), [("16\n", "written by Postgres 16"), ("18\n", "not a complete database"), (None, "complete")]
 )
 def test_a_folder_that_is_no_database_of_ours_is_refused(postgres: Postgres, version: str | None, says: str) -> None:
-    postgres.prepare()
-    (postgres.data / "global" / "pg_control").unlink()
-    (postgres.data / "PG_VERSION").unlink()
+    private_folder(postgres.data, server_account())
+    (postgres.data / "postgresql.conf").touch()
     if version:
         (postgres.data / "PG_VERSION").write_text(version)
     with pytest.raises(StackError, match=says):
@@ -223,16 +249,12 @@ def test_a_server_whose_supervisor_was_killed_is_stopped_first(postgres: Postgre
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as another user")
-def test_postgres_of_root_works_below_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o700)
-    postgres = Postgres(locked / "home", locked / "home" / "run", durable=False)
+def test_postgres_of_root_works_below_a_folder_that_only_root_may_enter(postgres: Postgres) -> None:
+    locked = postgres.home.parent
+    locked.chmod(0o700)
     postgres.start()
-    try:
-        assert postgres.data.stat().st_uid != 0
-        assert not stat.S_IMODE(locked.stat().st_mode) & 0o007, "the world must stay locked out"
-    finally:
-        postgres.stop(signal.SIGQUIT)
+    assert postgres.data.stat().st_uid != 0
+    assert not stat.S_IMODE(locked.stat().st_mode) & 0o007, "the world must stay locked out"
 
 
 def test_a_socket_folder_of_a_stranger_is_refused(postgres: Postgres, tmp_path: Path) -> None:
@@ -267,36 +289,33 @@ def test_broken_redis_data_are_set_aside(redis: Redis) -> None:
 # --- the whole stack --------------------------------------------------------------------------------------------------
 
 
-def test_up_runs_every_part_and_a_signal_ends_them_all(settings: Settings, up: "subprocess.Popen[str]") -> None:
-    now = status(settings)
-    assert [part.name for part in now.parts] == ["postgres", "redis", "worker", "scheduler", "api"]
-    assert now.ready
-    up.send_signal(signal.SIGINT)
-    said, _ = up.communicate(timeout=20)
-    assert up.returncode == 0, said
+def test_up_migrates_says_where_it_is_and_a_signal_ends_it_all(settings: Settings) -> None:
+    with running(settings) as process:
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, said
     assert f"migrated {settings.database}" in said
-    assert f"Umbel is ready: {now.url}" in said
+    assert f"Umbel is ready: http://127.0.0.1:{settings.port}" in said
     assert of_this_home(settings.home) == []
     assert not status(settings).running
 
 
-def test_a_second_up_in_the_same_home_is_refused(settings: Settings, up: "subprocess.Popen[str]") -> None:
-    second = start(settings)
+def test_a_second_up_in_the_same_home_is_refused(up: Settings) -> None:
+    second = start(up)
     said, _ = second.communicate(timeout=20)
-    assert said == f"the stack in {settings.home} is already running\n"
-    assert status(settings).ready
+    assert said == f"the stack in {up.home} is already running\n"
+    assert status(up).ready
 
 
-def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(
-    settings: Settings, up: "subprocess.Popen[str]"
-) -> None:
-    before = pids(settings)
-    for name in ("worker", "postgres", "redis"):
+def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(up: Settings) -> None:
+    before = pids(up)
+    assert list(before) == ["postgres", "redis", "worker", "scheduler", "api"]
+    dead = {"worker", "postgres", "redis"}
+    for name in dead:
         os.kill(before[name] or 0, signal.SIGKILL)
-    wait_until(lambda: status(settings).ready and pids(settings)["postgres"] != before["postgres"])
-    after = pids(settings)
-    assert {name for name in before if before[name] != after[name]} == {"worker", "postgres", "redis"}
-    assert {part.name: part.restarts for part in status(settings).parts}["worker"] == 1
+    wait_until(lambda: status(up).ready and all(pids(up)[name] != before[name] for name in dead))
+    assert {name for name, pid in pids(up).items() if pid != before[name]} == dead
+    assert {part.name: part.restarts for part in status(up).parts}["worker"] == 1
 
 
 def test_up_works_after_its_supervisor_was_killed(settings: Settings) -> None:
@@ -306,7 +325,7 @@ def test_up_works_after_its_supervisor_was_killed(settings: Settings) -> None:
         killed.wait()
         assert not status(settings).running
         with running(settings):
-            assert not any(find_process(part.pid, part.created) for part in first.parts)
+            assert [part.name for part in first.parts if find_process(part.pid, part.created)] == []
             masters = {process.ppid() for process in processes_in(settings.home / "postgres", "postgres")}
             assert len(masters & {status(settings).pid}) == 1
     assert of_this_home(settings.home) == []

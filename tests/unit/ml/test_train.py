@@ -21,7 +21,15 @@ from ml.runtime import TorchEmbedder
 from ml.train import Epoch, Watcher, load_start, train
 
 TINY = replace(
-    Recipe(), name="tiny", dim=16, stages=((64, 4),), batch_size=8, blends=(1.0,), validation=0.25, backbone_rate=1e-3
+    Recipe(),
+    name="tiny",
+    dim=16,
+    size=64,
+    stages=((64, 4),),
+    batch_size=8,
+    blends=(1.0,),
+    validation=0.25,
+    backbone_rate=1e-3,
 )
 
 
@@ -55,7 +63,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_embeds(make_folder, tmp_path,
 
 
 def test_the_same_seed_gives_the_same_weights(make_folder, tmp_path, start):
-    folder, short = make_folder(), replace(TINY, stages=((48, 1),))
+    folder, short = make_folder(), replace(TINY, size=48, stages=((48, 1),))
 
     hashes = [run(folder, tmp_path / name, start, short).card.weights_sha256 for name in ("a", "b")]
 
@@ -63,14 +71,14 @@ def test_the_same_seed_gives_the_same_weights(make_folder, tmp_path, start):
 
 
 def test_without_validation_pictures_the_last_epoch_is_kept(make_folder, tmp_path, start):
-    result = run(make_folder(), tmp_path, start, replace(TINY, stages=((48, 2),), validation=0.0))
+    result = run(make_folder(), tmp_path, start, replace(TINY, size=48, stages=((48, 2),), validation=0.0))
 
     assert result.best.number == 2
     assert result.metrics == {}
 
 
 def test_training_goes_on_from_a_checkpoint(make_folder, tmp_path, start):
-    short = replace(TINY, stages=((48, 1),))
+    short = replace(TINY, size=48, stages=((48, 1),))
     first = run(make_folder(), tmp_path / "first", start, short)
 
     second = run(tmp_path / "shapes", tmp_path / "second", first.checkpoint, short)

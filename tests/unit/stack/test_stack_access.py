@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,15 @@ def test_a_grant_gives_nobody_what_the_mask_had_withheld(tmp_path: Path) -> None
 
 @linux
 @root
-def test_the_user_gets_through_and_only_through(tmp_path: Path) -> None:
-    inside = tmp_path / "locked" / "deeper" / "file"
-    inside.parent.mkdir(parents=True)
-    inside.parent.chmod(0o700)
-    inside.parent.parent.chmod(0o700)
-    inside.write_text("open to all who get here")
-    let_through(inside, STRANGER)
-    as_stranger = STRANGER.options()
-    assert subprocess.run(["cat", inside], check=False, capture_output=True, **as_stranger).returncode == 0
-    assert subprocess.run(["ls", inside.parent], check=False, capture_output=True, **as_stranger).returncode != 0
+def test_the_user_gets_through_and_only_through() -> None:
+    with tempfile.TemporaryDirectory() as locked:  # each new session of pytest resets the permissions of its own
+        inside = Path(locked, "deeper", "file")
+        inside.parent.mkdir(mode=0o700)
+        inside.write_text("open to all who get here")
+        let_through(inside, STRANGER)
+        as_stranger = STRANGER.options()
+        assert subprocess.run(["cat", inside], check=False, capture_output=True, **as_stranger).returncode == 0
+        assert subprocess.run(["ls", inside.parent], check=False, capture_output=True, **as_stranger).returncode != 0
 
 
 def test_a_file_system_without_acls_is_answered_with_the_command_that_helps(tmp_path: Path, monkeypatch) -> None:

@@ -1,0 +1,97 @@
+"""A real Postgres and a real Redis for the whole run, their schema from the migrations; pictures to send.
+
+The settings are taken from the environment once a process, so it is set here before anything of Umbel is imported.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="umbel-tests-"))
+for variable in [name for name in os.environ if name.startswith("UMBEL_") and not name.startswith("UMBEL_TEST_")]:
+    del os.environ[variable]
+os.environ["UMBEL_HOME"] = str(HOME)
+os.environ["UMBEL_LOG_LEVEL"] = "WARNING"
+
+from collections.abc import Iterator  # noqa: E402
+
+import pytest  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
+
+from core.settings import settings  # noqa: E402
+from db import schema  # noqa: E402
+from db.session import engine  # noqa: E402
+from stack.postgres import Postgres  # noqa: E402
+from stack.redis import Redis  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server of this run, migrated. fsync is off: these tests kill processes, not the machine."""
+    server = Postgres(HOME, settings().socket_dir, durable=False)
+    server.start()
+    try:
+        schema.upgrade(settings().database)
+        yield server
+    finally:
+        engine().dispose()
+        server.stop()
+        shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis(postgres: Postgres) -> Iterator[Redis]:
+    server = Redis(HOME, settings().socket_dir)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[None]:
+    """The migrated database, emptied afterwards: for tests whose subject commits by itself."""
+    yield
+    with engine().begin() as connection:
+        for partition in connection.scalars(
+            text(
+                "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class"
+                " ON oid = inhparent WHERE relname = 'embedding'"
+            )
+        ).all():
+            connection.execute(text(f"DROP TABLE {partition}"))
+        connection.execute(
+            text("TRUNCATE worker, query_picture, job_item, job, embedding, model_version, image, collection")
+        )
+
+
+@pytest.fixture
+def session(postgres: Postgres) -> Iterator[Session]:
+    """A session inside a transaction that is rolled back, whatever the test does."""
+    with engine().connect() as connection:
+        outer = connection.begin()
+        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+            yield session
+        outer.rollback()
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Labelled photographs that are no part of the project: UMBEL_TEST_PHOTOS names their folder of class folders."""
+    return _data("UMBEL_TEST_PHOTOS", "photographs")
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Path:
+    """Damaged and malicious pictures that are no part of the project: UMBEL_TEST_HOSTILE names their folder."""
+    return _data("UMBEL_TEST_HOSTILE", "hostile pictures")
+
+
+def _data(variable: str, what: str) -> Path:
+    folder = Path(os.environ.get(variable, ""))
+    if not os.environ.get(variable) or not folder.is_dir():
+        pytest.skip(f"{variable} does not name a folder of {what}")
+    return folder

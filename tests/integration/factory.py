@@ -1,0 +1,76 @@
+"""Rows for tests, made through the project's own functions."""
+
+import hashlib
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from core.types import ItemState, JobType, Lane, Vector
+from db import collections, embeddings, images, items, jobs, model_versions, partitions
+from db.models import ModelVersion
+
+DIM = 8
+
+
+class Factory:
+    """Makes rows in one session; numbers what it makes, so that no two pictures share bytes."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._count = 0
+
+    def collection(self, name: str = "default") -> UUID:
+        return collections.upsert_collection(self.session, name)
+
+    def version(self, *, active: bool = True, dim: int = DIM) -> ModelVersion:
+        self._count += 1
+        version = model_versions.insert_model_version(
+            self.session,
+            name=f"model-{self._count}",
+            architecture="none",
+            dim=dim,
+            weights_sha256=f"{self._count:064x}",
+            preprocessing_hash="none",
+            card={},
+        )
+        partitions.create_partition(self.session, version.id, dim)
+        if active:
+            model_versions.activate_version(self.session, version.id)
+        return version
+
+    def image(
+        self,
+        *,
+        collection: str = "default",
+        label: str | None = None,
+        meta: dict[str, object] | None = None,
+        vector: Vector | None = None,
+        version: ModelVersion | None = None,
+    ) -> UUID:
+        self._count += 1
+        collection_id = self.collection(collection)
+        digest = hashlib.sha256(str(self._count).encode()).digest()
+        new = images.NewImage(
+            collection_id, digest, f"pictures/{self._count}", "image/jpeg", 1, 1, 1, None, label, meta or {}
+        )
+        image_id = images.insert_image(self.session, new)
+        assert image_id is not None
+        if vector is not None and version is not None:
+            embeddings.upsert_embeddings(self.session, version.id, [(image_id, collection_id)], vector[None])
+        return image_id
+
+    def job(self, *, job_type: JobType = JobType.UPLOAD, sealed: bool = True) -> UUID:
+        return jobs.insert_job(self.session, job_type, collection_id=self.collection(), sealed=sealed)
+
+    def item(self, job_id: UUID, *, lane: Lane = Lane.SINGLE, state: ItemState = ItemState.PENDING) -> UUID:
+        error = ("broken", "It is broken.") if state == ItemState.FAILED else None
+        return items.insert_item(
+            self.session, job_id, image_id=self.image(), lane=lane, name=None, state=state, error=error
+        )
+
+
+def unit(seed: int, dim: int = DIM) -> Vector:
+    """A random unit vector, as it is after a journey through half precision."""
+    vector = np.random.default_rng(seed).normal(size=dim)
+    return (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float32)

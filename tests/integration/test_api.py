@@ -1,0 +1,364 @@
+"""The HTTP edge against real Postgres and Redis, with no worker: what is queued stays queued."""
+
+import io
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import event, text
+from werkzeug.test import TestResponse
+
+from api import create_app
+from core.doorbell import doorbell
+from core.types import Lane
+from db.session import engine, transaction
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.integration.factory import Factory, unit
+from tests.pictures import opened, picture
+
+pytestmark = pytest.mark.usefixtures("database", "redis")
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return create_app()
+
+
+@pytest.fixture
+def api(app: Any) -> FlaskClient:
+    return app.test_client()  # type: ignore[no-any-return]
+
+
+def upload(api: FlaskClient, data: bytes, *, headers: dict[str, str] | None = None, **form: object) -> TestResponse:
+    return api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form}, headers=headers)
+
+
+def committed(make: Any) -> Any:
+    """What `make(factory)` returns, its rows committed."""
+    with transaction() as session:
+        return make(Factory(session))
+
+
+def assert_problem(answer: TestResponse, status: int, code: str) -> None:
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    body = answer.get_json()
+    assert (body["status"], body["code"], bool(body["detail"])) == (status, code, True)
+    assert body["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_an_upload_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
+    answer = upload(api, picture(1), label="rose", metadata='{"year": 2026}')
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (202, "queued")
+    assert answer.headers["Location"] == f"/v1/jobs/{body['job_id']}"
+    assert answer.headers["Retry-After"] == "1"
+    job = api.get(answer.headers["Location"]).get_json()
+    assert (job["status"], job["counts"]["pending"], job["counts"]["total"]) == ("queued", 1, 1)
+
+
+def test_the_same_bytes_again_are_a_duplicate(api: FlaskClient) -> None:
+    first = upload(api, picture(1)).get_json()
+    again = upload(api, picture(1))
+    assert (again.status_code, again.get_json()) == (200, {**first, "status": "duplicate"})
+
+
+def test_an_idempotency_key_makes_a_repeat_look_like_the_first(api: FlaskClient) -> None:
+    first = upload(api, picture(1), headers={"Idempotency-Key": "abc"})
+    again = upload(api, picture(1), headers={"Idempotency-Key": "abc"})
+    assert (again.status_code, again.get_json()) == (202, first.get_json())
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"", 422, "empty_file"),
+        (b"no picture at all", 415, "unsupported_picture"),
+        (b"\xff\xd8\xff\xe0 but then nothing", 415, "unsupported_picture"),
+        (picture(1, kind="GIF"), 415, "unsupported_picture"),
+        (picture(1, size=(15, 40)), 422, "picture_too_small"),
+        (b"\xff\xd8\xff" + bytes(20 * 2**20), 413, "file_too_large"),
+    ],
+)
+def test_what_is_no_picture_is_refused(api: FlaskClient, data: bytes, status: int, code: str) -> None:
+    assert_problem(upload(api, data), status, code)
+
+
+def test_a_request_beyond_all_limits_is_refused_unread(api: FlaskClient) -> None:
+    assert_problem(upload(api, bytes(40 * 2**20)), 413, "content_too_large")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"collection": "no spaces"},
+        {"collection": "../up"},
+        {"collection": ""},
+        {"collection": "a\n"},
+        {"label": ""},
+        {"label": "x" * 201},
+        {"label": "nul\x00"},
+        {"metadata": "not json"},
+        {"metadata": "[1]"},
+        {"metadata": '{"a": NaN}'},
+        {"metadata": '{"a": "\\u0000"}'},
+        {"metadata": '{"a": "\\ud800"}'},
+        {"metadata": '{"a":' * 5000 + "1" + "}" * 5000},
+        {"metadata": json.dumps({"a": "x" * 20_000})},
+        {"job_id": "seven"},
+        {"colection": "misspelt"},
+    ],
+)
+def test_a_field_that_cannot_be_taken_is_named(api: FlaskClient, form: dict[str, str]) -> None:
+    answer = upload(api, picture(1), **form)
+    assert_problem(answer, 422, "invalid_input")
+    assert next(iter(form)) in next(iter(answer.get_json()["errors"].values()))
+
+
+def test_an_upload_without_a_file_is_refused(api: FlaskClient) -> None:
+    assert_problem(api.post("/v1/images", data={"label": "rose"}), 422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", f"/v1/images/{uuid4()}", 404, "not_found"),
+        ("GET", f"/v1/images/{uuid4()}/file", 404, "not_found"),
+        ("GET", f"/v1/images/{uuid4()}/thumbnail", 404, "not_found"),
+        ("GET", f"/v1/jobs/{uuid4()}", 404, "not_found"),
+        ("GET", f"/v1/jobs/{uuid4()}/items", 404, "not_found"),
+        ("POST", f"/v1/jobs/{uuid4()}/seal", 404, "not_found"),
+        ("DELETE", f"/v1/images/{uuid4()}", 404, "not_found"),
+        ("GET", "/v1/images/not-an-id", 404, "not_found"),
+        ("GET", "/nowhere", 404, "not_found"),
+        ("PUT", "/v1/images", 405, "method_not_allowed"),
+        ("GET", "/v1/images?limit=0", 422, "invalid_input"),
+        ("GET", "/v1/images?cursor=x", 422, "invalid_input"),
+        ("GET", "/v1/images?label=%00", 422, "invalid_input"),
+        ("GET", f"/v1/jobs/{uuid4()}?wait=31", 422, "invalid_input"),
+        ("GET", "/v1/jobs?status=done", 422, "invalid_input"),
+    ],
+)
+def test_problems(api: FlaskClient, method: str, path: str, status: int, code: str) -> None:
+    assert_problem(api.open(path, method=method), status, code)
+
+
+def test_an_image_is_described_and_its_label_and_metadata_changed(api: FlaskClient) -> None:
+    path = f"/v1/images/{upload(api, picture(1), label='rose').get_json()['image_id']}"
+    changed = api.patch(path, json={"label": "tulip", "metadata": {"a": [1]}})
+    assert changed.status_code == 200
+    image = api.get(path).get_json()
+    assert image == changed.get_json()
+    assert (image["label"], image["metadata"], image["status"], image["width"]) == ("tulip", {"a": [1]}, "pending", 96)
+    assert api.patch(path, json={"label": None}).get_json()["label"] is None
+    assert_problem(api.patch(path, json={}), 422, "invalid_input")
+    assert_problem(api.patch(path, data="{", content_type="application/json"), 400, "bad_request")
+
+
+def test_a_removed_image_is_gone(api: FlaskClient) -> None:
+    path = f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}"
+    assert api.delete(path).status_code == 204
+    assert_problem(api.get(path), 404, "not_found")
+
+
+def test_a_picture_is_served_upright_and_without_its_exif(api: FlaskClient) -> None:
+    source = opened(picture(1))
+    exif = source.getexif()
+    exif[0x0112], exif[0x010E] = 6, "where I live"
+    image_id = upload(api, picture(1, exif=exif)).get_json()["image_id"]
+    answer = api.get(f"/v1/images/{image_id}/file")
+    served = opened(answer.data)
+    assert (answer.content_type, served.size, dict(served.getexif())) == ("image/jpeg", (64, 96), {})
+    assert b"where I live" not in answer.data
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_thumbnail_is_small_and_cached_by_its_etag(api: FlaskClient) -> None:
+    image_id = upload(api, picture(1, size=(1000, 500), kind="PNG")).get_json()["image_id"]
+    path = f"/v1/images/{image_id}/thumbnail"
+    first = api.get(path)
+    assert opened(first.data).size == (320, 160)
+    assert api.get(path).data == first.data
+    assert api.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+
+
+def test_a_picture_damaged_inside_is_taken_and_its_file_refused(api: FlaskClient) -> None:
+    whole = picture(1, size=(400, 300), kind="PNG")
+    image_id = upload(api, whole[: len(whole) // 2]).get_json()["image_id"]
+    assert_problem(api.get(f"/v1/images/{image_id}/thumbnail"), 415, "corrupt_picture")
+
+
+def test_images_are_listed_newest_first_page_by_page(api: FlaskClient) -> None:
+    made = [upload(api, picture(n), label="odd" if n % 2 else "even").get_json()["image_id"] for n in range(5)]
+    first = api.get("/v1/images?limit=3").get_json()
+    second = api.get(f"/v1/images?limit=3&cursor={first['next_cursor']}").get_json()
+    assert [image["image_id"] for image in first["items"] + second["items"]] == made[::-1]
+    assert second["next_cursor"] is None
+    assert len(api.get("/v1/images?label=odd").get_json()["items"]) == 2
+    assert api.get("/v1/images?collection=nowhere").get_json()["items"] == []
+
+
+def test_jobs_are_listed_newest_first_and_by_status(api: FlaskClient) -> None:
+    made = [upload(api, picture(n)).get_json()["job_id"] for n in range(3)]
+    assert [job["id"] for job in api.get("/v1/jobs").get_json()["items"]] == made[::-1]
+    assert api.get("/v1/jobs?status=succeeded").get_json()["items"] == []
+    assert len(api.get("/v1/jobs?type=upload&limit=2").get_json()["items"]) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/jobs", "/v1/collections"])
+def test_a_list_costs_one_query_however_long(api: FlaskClient, path: str) -> None:
+    def queries() -> int:
+        seen: list[str] = []
+        count = lambda *call: seen.append(call[2])  # noqa: E731
+        event.listen(engine(), "before_cursor_execute", count)
+        assert api.get(path).status_code == 200
+        event.remove(engine(), "before_cursor_execute", count)
+        return len(seen)
+
+    upload(api, picture(0), collection="c0")
+    one = queries()
+    for n in range(1, 4):
+        upload(api, picture(n), collection=f"c{n}")
+    assert (one, queries()) == (1, 1)
+
+
+def test_an_import_counts_what_it_takes_and_what_it_refuses(api: FlaskClient) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
+    upload(api, picture(1), job_id=job_id)
+    upload(api, picture(1), job_id=job_id)
+    upload(api, b"nothing", job_id=job_id, name="nothing.jpg")
+    job = api.post(f"/v1/jobs/{job_id}/seal").get_json()
+    counts = {"total": 3, "pending": 1, "indexed": 0, "duplicate": 1, "failed": 1, "cancelled": 0}
+    assert (job["type"], job["status"], job["counts"]) == ("import", "running", counts)
+    (failed,) = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    assert (failed["name"], failed["error_code"]) == ("nothing.jpg", "unsupported_picture")
+    assert_problem(upload(api, picture(2), job_id=job_id), 409, "conflict")
+
+
+def test_known_pictures_are_told_by_their_hash(api: FlaskClient) -> None:
+    image = api.get(f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}").get_json()
+    body = {"sha256": [image["sha256"], "0" * 64]}
+    assert api.post("/v1/images:check", json=body).get_json() == {"known": {image["sha256"]: image["image_id"]}}
+    other = api.post("/v1/images:check", json={**body, "collection": "other"}).get_json()
+    assert other == {"known": {}}
+
+
+def test_an_upload_is_accepted_while_redis_is_down_and_rung_for_later(api: FlaskClient, redis: Redis) -> None:
+    redis.stop()
+    try:
+        answer = upload(api, picture(1))
+        search = api.post("/v1/search", data={"file": (io.BytesIO(picture(2)), "q.jpg")})
+    finally:
+        redis.start()
+        doorbell.cache_clear()
+    assert answer.status_code == 202
+    assert_problem(search, 503, "queue_unavailable")
+    assert search.headers["Retry-After"]
+
+
+def test_one_waiting_ring_is_enough(redis: Redis) -> None:
+    bell = doorbell()
+    assert [bell.ring(Lane.BULK) for _ in range(5)] == [True] * 5
+    assert bell._redis.llen(Lane.BULK) == 1
+    bell._redis.delete(Lane.BULK)
+
+
+def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [make.image(vector=unit(n), version=version, label=f"label-{n}") for n in range(5)]
+
+    ids = [str(image_id) for image_id in committed(gallery)]
+    found = api.post("/v1/search", json={"vector": unit(3).tolist(), "k": 2}).get_json()
+    assert (found["matches"][0]["image_id"], found["matches"][0]["label"]) == (ids[3], "label-3")
+    assert found["matches"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert {key: found["search"][key] for key in ("mode", "requested", "returned", "exhausted")} == {
+        "mode": "exact",
+        "requested": 2,
+        "returned": 2,
+        "exhausted": False,
+    }
+    by_image = api.post("/v1/search", json={"image_id": ids[3], "k": 10}).get_json()
+    similar = api.get(f"/v1/images/{ids[3]}/similar?k=10").get_json()
+    assert [m["image_id"] for m in by_image["matches"]] == [m["image_id"] for m in similar["matches"]]
+    assert ids[3] not in [m["image_id"] for m in similar["matches"]]
+    labelled = api.post("/v1/search", json={"vector": unit(3).tolist(), "filter": {"label": ["label-1"]}}).get_json()
+    assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"image_id": str(uuid4()), "vector": [1.0]},
+        {"vector": [1.0]},
+        {"vector": ["a"]},
+        {"vector": [1.0] * 8, "k": 0},
+        {"vector": [1.0] * 8, "k": 1001},
+        {"vector": [1.0] * 8, "max_distance": 3},
+        {"vector": [1.0] * 8, "filter": {"lable": ["x"]}},
+        {"vector": [1.0] * 8, "filter": {"label": ["\x00"]}},
+        {"image": "not base64!"},
+        [],
+        7,
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
+    committed(lambda make: make.version())
+    assert_problem(api.post("/v1/search", json=body), 422, "invalid_input")
+
+
+def test_a_search_in_an_unknown_collection_is_not_found(api: FlaskClient) -> None:
+    committed(lambda make: make.version())
+    assert_problem(api.post("/v1/search", json={"vector": [1.0] * 8, "collection": "none"}), 404, "not_found")
+
+
+def test_ready_says_what_is_missing(api: FlaskClient) -> None:
+    answer = api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.get_json()["checks"] == {"database": True, "redis": True, "model": False, "worker": False}
+
+
+def test_alive_and_metrics(api: FlaskClient) -> None:
+    upload(api, picture(1))
+    assert api.get("/healthz").get_json() == {"alive": True}
+    metrics = api.get("/metrics").text
+    assert 'umbel_images{collection="default"} 1.0' in metrics
+    assert 'umbel_items_pending{lane="single"} 1.0' in metrics
+
+
+def test_the_page_runs_no_code_from_elsewhere(api: FlaskClient) -> None:
+    answer = api.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert "<script>" not in answer.text
+
+
+def test_the_specification_names_every_route(app: Any, api: FlaskClient) -> None:
+    described = set(api.get("/openapi.json").get_json()["paths"])
+    served = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1")}
+    assert {path.replace("<uuid:", "{").replace(">", "}") for path in served} <= described
+
+
+def test_connections_that_the_database_cut_are_replaced(api: FlaskClient) -> None:
+    assert api.get("/v1/images").status_code == 200
+    with engine().connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend' AND datname = current_database()"
+            )
+        )
+    assert api.get("/v1/images").status_code == 200
+
+
+def test_a_database_that_is_away_is_a_503(api: FlaskClient, postgres: Postgres) -> None:
+    postgres.stop()
+    try:
+        answer = api.get("/v1/images")
+    finally:
+        postgres.start()
+    assert_problem(answer, 503, "not_ready")
+    assert api.get("/v1/images").status_code == 200

@@ -1,0 +1,154 @@
+"""Taking pictures in: nothing twice, nothing half, nothing lost."""
+
+import resource
+import signal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull
+from core.settings import settings
+from core.types import ItemState, JobType
+from db import collections, images, items, jobs
+from db.session import transaction
+from services import gallery
+from services.ingest import Accepted, Upload, add_image, refuse_image
+from tests.integration.factory import Factory
+from tests.pictures import picture
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+def add(session: Session, blobs: Blobs, data: bytes, **fields: object) -> Accepted:
+    return add_image(session, blobs, settings(), Upload(data, **fields))  # type: ignore[arg-type]
+
+
+def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, blobs: Blobs) -> None:
+    accepted = add(session, blobs, picture(1), label="rose", name="a.jpg", metadata={"year": 2026})
+    image = images.get_image(session, accepted.image_id)
+    assert (image.label, image.name, image.meta, image.width, image.height) == ("rose", "a.jpg", {"year": 2026}, 96, 64)
+    assert blobs.get(image.blob_key) == picture(1)
+    assert items.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
+
+
+def test_the_same_bytes_are_a_duplicate_and_lead_to_the_first_job(session: Session, blobs: Blobs) -> None:
+    first = add(session, blobs, picture(1))
+    second = add(session, blobs, picture(1))
+    assert second == Accepted(first.image_id, first.job_id, duplicate=True, lane=first.lane)
+
+
+def test_the_same_bytes_in_another_collection_are_new(session: Session, blobs: Blobs) -> None:
+    first = add(session, blobs, picture(1))
+    second = add(session, blobs, picture(1), collection="other")
+    assert second.image_id != first.image_id
+    assert not second.duplicate
+
+
+def test_bytes_whose_embedding_failed_are_tried_again(session: Session, blobs: Blobs) -> None:
+    first = add(session, blobs, picture(1))
+    session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
+    second = add(session, blobs, picture(1))
+    assert (second.image_id, second.duplicate) == (first.image_id, False)
+    assert second.job_id != first.job_id
+
+
+def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: Blobs, make: Factory) -> None:
+    add(session, blobs, picture(1))
+    job = make.job(job_type=JobType.IMPORT, sealed=False)
+    accepted = add(session, blobs, picture(1), job_id=job)
+    assert accepted.job_id == job
+    assert jobs.get_job(session, job).duplicate == 1
+
+
+def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make: Factory) -> None:
+    job = make.job(job_type=JobType.IMPORT, sealed=False)
+    refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), PictureError("The file is empty."))
+    (item,) = items.list_items(session, job, state=None, after=None, limit=9)
+    assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_picture")
+
+
+def test_a_sealed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
+    job = make.job(job_type=JobType.IMPORT, sealed=True)
+    with pytest.raises(Conflict):
+        add(session, blobs, picture(1), job_id=job)
+
+
+def test_an_import_takes_pictures_of_its_own_collection_only(session: Session, blobs: Blobs, make: Factory) -> None:
+    job = make.job(job_type=JobType.IMPORT, sealed=False)
+    make.collection("other")
+    with pytest.raises(InvalidInput):
+        add(session, blobs, picture(1), job_id=job, collection="other")
+
+
+def test_an_unknown_import_is_not_found(session: Session, blobs: Blobs) -> None:
+    with pytest.raises(NotFound):
+        add(session, blobs, picture(1), job_id=uuid4())
+
+
+def test_a_repeated_idempotency_key_gives_the_first_answer(session: Session, blobs: Blobs) -> None:
+    first = add(session, blobs, picture(1), idempotency_key="k")
+    assert add(session, blobs, picture(1), idempotency_key="k") == first
+
+
+def test_an_idempotency_key_is_good_for_one_picture(session: Session, blobs: Blobs) -> None:
+    add(session, blobs, picture(1), idempotency_key="k")
+    with pytest.raises(Conflict):
+        add(session, blobs, picture(2), idempotency_key="k")
+
+
+class FullBlobs(Blobs):
+    """A store on a full disk."""
+
+    def put(self, key: str, data: bytes) -> None:
+        raise StorageFull("The blob store is full.")
+
+
+@pytest.mark.usefixtures("database")
+def test_a_full_store_leaves_no_row(tmp_path: Path) -> None:
+    with pytest.raises(StorageFull), transaction() as session:
+        add(session, FullBlobs(tmp_path.as_uri()), picture(1))
+    with transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs) -> None:
+    with transaction() as session:
+        accepted = add(session, blobs, picture(1))
+        image = images.get_image(session, accepted.image_id)
+    gallery.read_thumbnail(blobs, settings(), image)
+    gallery.remove_image(transaction, blobs, image.id)
+    with transaction() as session:
+        job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]
+        assert (job.status, job.cancelled) == ("cancelled", 1)
+        assert collections.list_collections(session)[0].images == 0
+    assert not blobs.exists(image.blob_key)
+    assert not blobs.exists(gallery.thumbnail_key(image.blob_key))
+
+
+def test_blobs_tell_missing_from_broken(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    with pytest.raises(BlobMissing):
+        blobs.get("nothing/here")
+
+
+def test_a_folder_that_cannot_grow_is_full(tmp_path: Path) -> None:
+
+    blobs = Blobs(tmp_path.as_uri())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(StorageFull):
+            blobs.put("a/b", b"more than ten bytes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not blobs.exists("a/b")

@@ -1,0 +1,163 @@
+"""Search gives the rows that a plain computation gives, and says how it found them."""
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.errors import InvalidInput, NotFound, NotReady
+from db import search
+from db.models import ModelVersion
+from db.partitions import partition_name
+from db.search import Scope, nearest_images
+from services.search import query_by_image, query_by_vector
+from tests.integration.factory import DIM, Factory, unit
+
+
+def distances(found: search.Found) -> list[float]:
+    return [match.distance for match in found.matches]
+
+
+def test_matches_are_those_of_numpy_in_the_same_order(session: Session, make: Factory) -> None:
+    version = make.version()
+    vectors = [unit(seed) for seed in range(1, 60)]
+    ids = [make.image(vector=vector, version=version) for vector in vectors]
+    expected = 1 - np.stack(vectors) @ unit(0)
+    found = nearest_images(session, unit(0), version=version, k=7, scope=Scope())
+    assert [match.image_id for match in found.matches] == [ids[row] for row in np.argsort(expected)[:7]]
+    assert distances(found) == pytest.approx(np.sort(expected)[:7], abs=2e-3)
+
+
+def test_the_index_is_used_for_large_sets_and_agrees_with_the_scan(
+    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = make.version()
+    for seed in range(1, 200):
+        make.image(vector=unit(seed), version=version)
+    monkeypatch.setattr(search, "EXACT_BELOW", 10)
+    indexed = nearest_images(session, unit(0), version=version, k=5, scope=Scope())
+    exact = nearest_images(session, unit(0), version=version, k=5, scope=Scope(), exact=True)
+    assert (indexed.mode, exact.mode) == ("hnsw", "exact")
+    assert [m.image_id for m in indexed.matches] == [m.image_id for m in exact.matches]
+
+
+def index_scans(session: Session, version: ModelVersion) -> int:
+    index = f"{partition_name(version.id)}_hnsw"
+    return int(session.execute(text(f"SELECT pg_stat_get_xact_numscans('{index}'::regclass)")).scalar_one())
+
+
+@pytest.mark.parametrize(("exact", "scans"), [(False, 1), (True, 0)])
+def test_the_mode_says_what_was_done(
+    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch, exact: bool, scans: int
+) -> None:
+    version = make.version()
+    for seed in range(1, 50):
+        make.image(vector=unit(seed), version=version, collection="garden")
+    monkeypatch.setattr(search, "EXACT_BELOW", 2)
+    before = index_scans(session, version)
+    scope = Scope(collection_id=make.collection("garden"))
+    nearest_images(session, unit(0), version=version, k=5, scope=scope, exact=exact)
+    assert index_scans(session, version) - before == scans
+
+
+def test_ties_are_broken_by_image_id(session: Session, make: Factory) -> None:
+    version = make.version()
+    ids = [make.image(vector=unit(1), version=version) for _ in range(6)]
+    found = nearest_images(session, unit(1), version=version, k=4, scope=Scope())
+    assert [match.image_id for match in found.matches] == sorted(ids)[:4]
+
+
+def test_search_never_mixes_model_versions(session: Session, make: Factory) -> None:
+    old, new = make.version(active=False), make.version()
+    make.image(vector=unit(1), version=old)
+    assert nearest_images(session, unit(1), version=new, k=5, scope=Scope()).matches == []
+
+
+def test_versions_of_different_width_live_side_by_side(session: Session, make: Factory) -> None:
+    narrow, wide = make.version(active=False, dim=4), make.version(dim=16)
+    make.image(vector=unit(1, 4), version=narrow)
+    image = make.image(vector=unit(1, 16), version=wide)
+    found = nearest_images(session, unit(1, 16), version=wide, k=5, scope=Scope())
+    assert [match.image_id for match in found.matches] == [image]
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (Scope(labels=["rose"]), {"a", "b"}),
+        (Scope(labels=["rose", "tulip"]), {"a", "b", "c"}),
+        (Scope(labels=[]), set()),
+        (Scope(metadata={"red": True}), {"a", "c"}),
+        (Scope(labels=["rose"], metadata={"red": True}), {"a"}),
+        (Scope(max_distance=0.0), set()),
+    ],
+)
+def test_filters(session: Session, make: Factory, scope: Scope, expected: set[str]) -> None:
+    version = make.version()
+    names = {
+        make.image(vector=unit(1), version=version, label="rose", meta={"red": True}): "a",
+        make.image(vector=unit(2), version=version, label="rose", meta={"red": False}): "b",
+        make.image(vector=unit(3), version=version, label="tulip", meta={"red": True}): "c",
+        make.image(vector=unit(4), version=version): "d",
+    }
+    found = nearest_images(session, unit(0), version=version, k=10, scope=scope)
+    assert {names[match.image_id] for match in found.matches} == expected
+
+
+def test_a_selective_filter_still_returns_k_matches(
+    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = make.version()
+    for seed in range(1, 120):
+        make.image(vector=unit(seed), version=version, label="rare" if seed % 20 == 0 else "common")
+    monkeypatch.setattr(search, "EXACT_BELOW", 2)
+    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(labels=["rare"]))
+    assert len(found.matches) == 5
+
+
+def test_one_collection_is_searched_alone(session: Session, make: Factory) -> None:
+    version = make.version()
+    make.image(vector=unit(1), version=version, collection="other")
+    image = make.image(vector=unit(2), version=version, collection="garden")
+    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(collection_id=make.collection("garden")))
+    assert [match.image_id for match in found.matches] == [image]
+
+
+def test_an_image_does_not_match_itself_when_left_out(session: Session, make: Factory) -> None:
+    version = make.version()
+    image = make.image(vector=unit(1), version=version)
+    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(without=image))
+    assert found.matches == []
+
+
+def test_a_callers_vector_is_brought_to_unit_length(session: Session, make: Factory) -> None:
+    make.version()
+    query = query_by_vector(session, list(unit(1) * 40))
+    assert np.linalg.norm(query.vector) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("vector", [[0.0] * DIM, [1.0] * (DIM + 1), [], [float("inf")] * DIM, [1e308] * DIM])
+def test_a_vector_that_is_none_is_refused(session: Session, make: Factory, vector: list[float]) -> None:
+    make.version()
+    with pytest.raises(InvalidInput):
+        query_by_vector(session, vector)
+
+
+def test_without_a_model_there_is_no_search(session: Session) -> None:
+    with pytest.raises(NotReady, match="No model"):
+        query_by_vector(session, [1.0])
+
+
+def test_an_image_that_waits_to_be_embedded_is_not_ready(session: Session, make: Factory) -> None:
+    make.version()
+    job = make.job()
+    make.item(job)
+    image = session.execute(text("SELECT image_id FROM job_item")).scalar_one()
+    with pytest.raises(NotReady, match="not embedded yet"):
+        query_by_image(session, image)
+
+
+def test_an_unknown_image_is_not_found(session: Session, make: Factory) -> None:
+    version = make.version()
+    with pytest.raises(NotFound):
+        query_by_image(session, version.id)
