@@ -1,6 +1,7 @@
 """`umbel sample`: a folder of labelled pictures to begin with."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 
@@ -28,10 +29,8 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
     The same numbers always give the same pictures. A garden that is already there is left alone.
     """
     started = monotonic()
-    plan, drawn = Plan(**numbers), 0
-    if not is_drawn(directory, plan):
-        pictures = draw_garden(directory, **numbers, processes=processes)
-        drawn = sum(1 for _ in _watched(pictures, len(plan), quiet=as_json))
+    plan = Plan(**numbers)
+    drawn = draw(directory, plan, processes=processes, quiet=as_json)
     seconds = round(monotonic() - started, 3)
     if as_json:
         found = {"pictures": len(plan), "drawn": drawn, "seconds": seconds, "names": plan.names()}
@@ -40,6 +39,14 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
         click.echo(f"{drawn} pictures of {plan.species} species in {directory} ({seconds:.1f} s).")
     else:
         click.echo(f"{directory} already holds these {len(plan)} pictures of {plan.species} species.")
+
+
+def draw(directory: Path, plan: Plan, *, processes: int | None = None, quiet: bool = False) -> int:
+    """Draw the garden with a progress bar, unless it is there already. Returns how many pictures were drawn."""
+    if is_drawn(directory, plan):
+        return 0
+    pictures = draw_garden(directory, **asdict(plan), processes=processes)
+    return sum(1 for _ in _watched(pictures, len(plan), quiet=quiet))
 
 
 def _watched(pictures: Iterator[Path], total: int, *, quiet: bool) -> Iterator[Path]:

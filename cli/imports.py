@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 
 from cli.output import api_client, json_option, print_json, progress, table
 from client import ApiError, Job, Umbel
+from core.pictures import looks_like_picture
 
 CHUNK = 200  # files whose hashes are looked up in one request
 UPLOADS = 8  # at a time
@@ -37,7 +38,6 @@ class Outcome:
     known: int = 0
     queued: int = 0
     duplicate: int = 0
-    not_pictures: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -53,29 +53,33 @@ def import_(paths: tuple[Path, ...], collection: str, label_from_folder: bool, w
     What is not a picture is skipped and counted; what is in the collection already is not sent again. Exit 1 if any
     picture failed.
     """
+    sources, others = find_pictures(paths, label_from_folder=label_from_folder)
     with api_client() as api, progress(quiet=as_json) as bars:
-        outcome = import_paths(
-            api, paths, collection=collection, label_from_folder=label_from_folder, wait=wait, bars=bars
-        )
+        outcome = import_pictures(api, sources, collection=collection, wait=wait, bars=bars)
     if as_json:
-        print_json({**asdict(outcome), "job": outcome.job and outcome.job.model_dump(mode="json")})
+        job = outcome.job and outcome.job.model_dump(mode="json")
+        print_json({**asdict(outcome), "job": job, "not_pictures": others})
     else:
-        _report(outcome, waited=wait)
+        _report(outcome, others, waited=wait)
     sys.exit(1 if outcome.refused or (outcome.job and outcome.job.counts.failed) else 0)
 
 
-def import_paths(
-    api: Umbel,
-    paths: Sequence[Path],
-    *,
-    collection: str,
-    label_from_folder: bool,
-    wait: bool,
-    bars: Progress,
-) -> Outcome:
-    """Upload the pictures below `paths` as one job, and follow it to its end if `wait`."""
+def find_pictures(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[Source], int]:
+    """All pictures at and below `paths`, in a stable order, and how many other files were passed over."""
+    sources, others = [], 0
+    for path in paths:
+        for file in _files(path):
+            if not _is_picture(file):
+                others += 1
+                continue
+            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
+            sources.append(Source(file, name, file.absolute().parent.name if label_from_folder else None))
+    return sources, others
+
+
+def import_pictures(api: Umbel, sources: Sequence[Source], *, collection: str, wait: bool, bars: Progress) -> Outcome:
+    """Upload `sources` as one job, and follow it to its end if `wait`."""
     outcome = Outcome()
-    sources = _find(paths, outcome, label_from_folder)
     sending = bars.add_task("Uploading", total=len(sources), note="")
     importer = _Importer(api, collection, outcome, bars, sending)
     for at in range(0, len(sources), CHUNK):
@@ -136,19 +140,6 @@ class _Importer:
             self._bars.advance(self._task)
 
 
-def _find(paths: Sequence[Path], outcome: Outcome, label_from_folder: bool) -> list[Source]:
-    """All pictures below `paths` in a stable order; whatever else is there is counted."""
-    sources = []
-    for path in paths:
-        for file in _files(path):
-            if not _looks_like_picture(file):
-                outcome.not_pictures += 1
-                continue
-            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
-            sources.append(Source(file, name, file.absolute().parent.name if label_from_folder else None))
-    return sources
-
-
 def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
@@ -160,14 +151,13 @@ def _files(path: Path) -> Iterator[Path]:
             yield from _files(child)
 
 
-def _looks_like_picture(file: Path) -> bool:
+def _is_picture(file: Path) -> bool:
     """By its first bytes, since names lie. One that is damaged further on is still a picture: the API says why not."""
     try:
         with file.open("rb") as handle:
-            start = handle.read(12)
+            return looks_like_picture(handle.read(12))
     except OSError:
-        return True
-    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+        return True  # sending it will say why
 
 
 def _sha256(path: Path) -> str:
@@ -190,12 +180,12 @@ def _follow(api: Umbel, job: Job, bars: Progress) -> Job:
         job = api.job(job.id, wait=LOOK_SECONDS)
 
 
-def _report(outcome: Outcome, *, waited: bool) -> None:
+def _report(outcome: Outcome, others: int, *, waited: bool) -> None:
     parts = {
         "indexed" if waited else "queued": outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
         "known already": outcome.known + outcome.duplicate,
         "failed": outcome.job.counts.failed if outcome.job else len(outcome.refused),
-        "not pictures": outcome.not_pictures,
+        "not pictures": others,
     }
     click.echo(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
     if outcome.refused:

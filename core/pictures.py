@@ -13,6 +13,9 @@ from core.settings import Settings
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
+
 # Pillow's own limit is a global that warns first; ours is a setting, checked on the header before any decoding.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -24,6 +27,13 @@ class PictureInfo:
     media_type: str
     width: int
     height: int
+
+
+def looks_like_picture(start: bytes) -> bool:
+    """Whether a file that begins with these (at least 12) bytes means to be a JPEG, PNG or WebP, whatever its name."""
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (
+        start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    )
 
 
 @contextmanager
@@ -40,7 +50,9 @@ def opened(data: bytes, limits: Settings) -> Iterator[Image.Image]:
     try:
         picture = Image.open(io.BytesIO(data), formats=list(FORMATS))
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile headers
-        raise UnsupportedPicture("The file is not a JPEG, PNG or WebP picture that can be read.") from error
+        if looks_like_picture(data):
+            raise CorruptPicture("The file begins as a picture but is damaged or cut short.") from error
+        raise UnsupportedPicture("The file is not a JPEG, PNG or WebP picture.") from error
     with picture:
         width, height = picture.size
         if width * height > limits.max_pixels:
@@ -76,7 +88,9 @@ def inspect(data: bytes, limits: Settings) -> PictureInfo:
     """Type and size of the picture in `data`, from its header alone. Raises as `opened` does."""
     with opened(data, limits) as picture:
         width, height = picture.size
-        if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # orientations that swap the sides
+        exif = Image.Exif()
+        exif.load(picture.info.get("exif", b""))  # not getexif(), which decodes a whole PNG in search of it
+        if exif.get(ORIENTATION, 1) in SIDEWAYS:
             width, height = height, width
         return PictureInfo(FORMATS[picture.format or ""], width, height)
 

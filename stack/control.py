@@ -5,6 +5,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+import psutil  # type: ignore[import-untyped]
+
 from core.errors import StackError
 from core.settings import Settings
 from stack.access import writing_below
@@ -43,14 +45,9 @@ def start_detached(
 
 def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] = ignore, patience: float = 120) -> bool:
     """Stop the stack of this home and wait until it is gone. Returns whether anything was running."""
-    now = status(settings)
-    if not now.running:
-        return _sweep(settings)
-    supervisor = find_process(now.pid, now.created)
+    supervisor = _find_supervisor(settings)
     if supervisor is None:
-        raise StackError(
-            f"a stack runs in {settings.home}, but not where its processes can be seen from (a container?)"
-        )
+        return _sweep(settings)
     supervisor.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + patience
     while (now := status(settings)).running or find_process(supervisor.pid, supervisor.create_time()):
@@ -59,6 +56,20 @@ def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] =
         on_wait(now)
         time.sleep(LOOK)
     return True
+
+
+def _find_supervisor(settings: Settings) -> psutil.Process | None:
+    """The process that holds this home, if any. Raises StackError if there is one that cannot be seen from here."""
+    deadline = time.monotonic() + 2  # one that has just begun has not said yet who it is
+    while (now := status(settings)).running:
+        if supervisor := find_process(now.pid, now.created):
+            return supervisor
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"a stack runs in {settings.home}, but not where its processes can be seen from (in a container?)"
+            )
+        time.sleep(LOOK)
+    return None
 
 
 def _sweep(settings: Settings) -> bool:

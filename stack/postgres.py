@@ -212,7 +212,7 @@ class Postgres:
         end_processes([process for process in mine if _parent(process) not in numbers], signal.SIGINT, 60)
         end_processes(processes_in(self.data, "postgres"), signal.SIGQUIT, 10)
         for lock in (self.data / "postmaster.pid", self.socket_dir / f".s.PGSQL.{PORT}.lock"):
-            _remove_misleading(lock)
+            _remove_misleading(lock, self.data)
         return bool(mine)
 
 
@@ -231,12 +231,22 @@ def _parent(process: psutil.Process) -> int | None:
     return None
 
 
-def _remove_misleading(lock: Path) -> None:
+def _remove_misleading(lock: Path, data: Path) -> None:
     """Remove the lock file of a server that is gone if Postgres would believe it, as it names a live process."""
-    if lock.exists():
-        number = _read(lock).partition("\n")[0].strip().lstrip("-")
-        if not number.isdigit() or psutil.pid_exists(int(number)):
-            lock.unlink()
+    number = _read(lock).partition("\n")[0].strip().lstrip("-")
+    if lock.exists() and (not number.isdigit() or _is_stranger(int(number), data)):
+        lock.unlink()
+
+
+def _is_stranger(pid: int, data: Path) -> bool:
+    """Whether a process exists that is certainly no Postgres at work on this data."""
+    try:
+        process = psutil.Process(pid)
+        return process.name() != "postgres" or process.cwd() not in ("", str(data.resolve()))
+    except psutil.ZombieProcess:
+        return True  # dead, but nobody has taken note
+    except psutil.Error:
+        return False
 
 
 def _read(path: Path) -> str:

@@ -54,8 +54,9 @@ class StackStatus:
 def status(settings: Settings) -> StackStatus:
     """How the stack of this home is. Reads two files; asks no process."""
     last = read_state(settings)
-    if not _lock_is_held(settings.home):
-        return replace(last, running=False, ready=False, pid=None, created=None, parts=())
+    running = _lock_is_held(settings.home)
+    if not running or not find_process(last.pid, last.created):  # ended, or a successor that has written nothing yet
+        return replace(last, running=running, ready=False, pid=None, created=None, parts=())
     return replace(last, running=True)
 
 
@@ -102,11 +103,6 @@ def only_supervisor(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def is_process(pid: int | None, created: float | None) -> bool:
-    """Whether this very process still runs, and not a stranger with the same number."""
-    return find_process(pid, created) is not None
 
 
 def find_process(pid: int | None, created: float | None) -> psutil.Process | None:

@@ -76,7 +76,7 @@ def test_an_idempotency_key_makes_a_repeat_look_like_the_first(api: FlaskClient)
     [
         (b"", 422, "empty_file"),
         (b"no picture at all", 415, "unsupported_picture"),
-        (b"\xff\xd8\xff\xe0 but then nothing", 415, "unsupported_picture"),
+        (b"\xff\xd8\xff\xe0 but then nothing", 415, "corrupt_picture"),
         (picture(1, kind="GIF"), 415, "unsupported_picture"),
         (picture(1, size=(15, 40)), 422, "picture_too_small"),
         (b"\xff\xd8\xff" + bytes(20 * 2**20), 413, "file_too_large"),

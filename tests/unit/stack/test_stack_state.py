@@ -36,12 +36,31 @@ def test_a_home_never_used_runs_nothing(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_while_the_lock_is_held(settings: Settings) -> None:
     part = PartStatus("api", "ready", pid=1, created=2.0, restarts=3, command=("a", "b"))
-    state = StackStatus(str(settings.home), "http://x:1", 1, running=True, ready=True, pid=os.getpid(), parts=(part,))
+    state = StackStatus(
+        str(settings.home),
+        "http://x:1",
+        1,
+        running=True,
+        ready=True,
+        pid=os.getpid(),
+        created=created(os.getpid()),
+        parts=(part,),
+    )
     write_state(settings, state)
     with only_supervisor(settings.home):
         assert status(settings) == state
     assert not status(settings).running
     assert status(settings).parts == ()
+
+
+def test_what_a_killed_supervisor_wrote_is_not_taken_for_its_successor_s(settings: Settings) -> None:
+    part = PartStatus("api", "ready")
+    write_state(
+        settings, StackStatus(str(settings.home), "", 1, ready=True, pid=os.getpid(), created=1.0, parts=(part,))
+    )
+    with only_supervisor(settings.home):
+        now = status(settings)
+    assert (now.running, now.ready, now.parts) == (True, False, ())
 
 
 def test_a_broken_state_file_is_as_good_as_none(settings: Settings) -> None:

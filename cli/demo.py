@@ -1,0 +1,98 @@
+"""`umbel demo`: from nothing to a search, in one command."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from cli.garden import draw
+from cli.imports import find_pictures, import_pictures
+from cli.output import api_client, progress
+from cli.similar import show_matches, write_sheet
+from cli.stack import up_detached
+from client import SearchResult, Umbel
+from core.errors import InvalidInput
+from core.pictures import upright_rgb
+from core.settings import settings
+from ml.garden import Plan, draw_specimen
+
+MATCHES = 10
+GARDEN = Plan()
+QUERY_SPECIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The picture to search with, and what it shows where that is known."""
+
+    picture: Image.Image
+    data: bytes
+    label: str | None
+
+
+@click.command()
+@click.argument("photos", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def demo(photos: Path | None) -> None:
+    """Start everything, import PHOTOS (or a garden of drawn flowers), search with one picture.
+
+    Prints the matches and writes them as a picture, demo.png in UMBEL_HOME. Run again, it is fast and adds nothing
+    twice.
+    """
+    where = up_detached(settings()).url
+    home = settings().home
+    if photos is None:
+        collection, folder, query = "garden", home / "garden", _unseen_specimen()
+        draw(folder, GARDEN)
+    else:
+        collection, folder, query = "photos", photos, _first_of(photos)
+    with api_client() as api:
+        _import(api, folder, collection)
+        found = _search(api, query, collection)
+        sheet = home / "demo.png"
+        write_sheet(api, query.picture, found, sheet, label=query.label)
+    show_matches(found)
+    click.echo(f"The matches as a picture: {sheet}")
+    click.echo(f"The page: {where}")
+
+
+def _import(api: Umbel, folder: Path, collection: str) -> None:
+    sources, _ = find_pictures([folder])
+    labelled = len({source.path.parent for source in sources}) > 1
+    if labelled:
+        sources, _ = find_pictures([folder], label_from_folder=True)
+    with progress() as bars:
+        outcome = import_pictures(api, sources, collection=collection, wait=True, bars=bars)
+    for name, reason in outcome.refused.items():
+        click.echo(f"Not taken: {name}: {reason}", err=True)
+
+
+def _search(api: Umbel, query: Query, collection: str) -> SearchResult:
+    """What looks most like the query, the query itself left out where it is in the collection."""
+    digest = hashlib.sha256(query.data).hexdigest()
+    image_id = api.check([digest], collection=collection).get(digest)
+    if image_id is not None:
+        found = api.similar(image_id, k=MATCHES, collection=collection)
+    else:
+        found = api.search(query.data, k=MATCHES, collection=collection)
+    if not found.matches:
+        raise InvalidInput("The search found nothing: one picture more is needed at least.")
+    return found
+
+
+def _unseen_specimen() -> Query:
+    """A flower of a species in the garden that was not imported itself."""
+    picture = draw_specimen(GARDEN.seed, QUERY_SPECIES, GARDEN.per_species, size=GARDEN.size)
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=92)
+    return Query(picture, out.getvalue(), GARDEN.names()[QUERY_SPECIES])
+
+
+def _first_of(photos: Path) -> Query:
+    sources, _ = find_pictures([photos])
+    if not sources:
+        raise InvalidInput(f"There is no picture in {photos}.")
+    data = sources[0].path.read_bytes()
+    return Query(upright_rgb(Image.open(io.BytesIO(data))), data, None)

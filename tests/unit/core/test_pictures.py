@@ -1,0 +1,163 @@
+"""Pictures are opened safely and published without what their owners did not mean to publish."""
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from core.errors import (
+    CorruptPicture,
+    EmptyFile,
+    FileTooLarge,
+    PictureError,
+    PictureTooSmall,
+    TooManyPixels,
+    UnsupportedPicture,
+)
+from core.pictures import inspect, opened, published, thumbnail, upright_rgb
+from core.settings import Settings
+from tests.pictures import opened as decoded
+from tests.pictures import picture
+
+LIMITS = Settings()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    with opened(data, LIMITS) as source:
+        return np.asarray(upright_rgb(source))
+
+
+def encoded(source: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    source.save(out, kind, **options)
+    return out.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and ends there."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+@pytest.mark.parametrize(("kind", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")])
+def test_the_type_is_that_of_the_bytes(kind: str, media_type: str) -> None:
+    info = inspect(picture(1, kind=kind), LIMITS)
+    assert (info.media_type, info.width, info.height) == (media_type, 96, 64)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", EmptyFile),
+        (b"GIF89a", UnsupportedPicture),
+        (b"<svg/>", UnsupportedPicture),
+        (picture(1, kind="BMP"), UnsupportedPicture),
+        (picture(1, kind="TIFF"), UnsupportedPicture),
+        (bytes(LIMITS.max_bytes + 1), FileTooLarge),
+        (png_header(20_000, 15_000), TooManyPixels),
+        (png_header(10, 1_000), PictureTooSmall),
+    ],
+)
+def test_what_cannot_be_taken_has_its_own_error(data: bytes, error: type[PictureError]) -> None:
+    with pytest.raises(error):
+        inspect(data, LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_truncated_picture_is_corrupt(kind: str) -> None:
+    whole = picture(1, size=(400, 300), kind=kind)
+    with pytest.raises(CorruptPicture):
+        pixels(whole[: len(whole) * 2 // 3])
+
+
+@given(st.sampled_from(["JPEG", "PNG", "WEBP"]), st.data())
+def test_damage_anywhere_is_a_picture_error_or_none(kind: str, data: st.DataObject) -> None:
+    broken = bytearray(picture(1, kind=kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(PictureError):
+        assert pixels(bytes(broken)).ndim == 3
+
+
+def test_inspecting_does_not_decode() -> None:
+    assert inspect(png_header(6_000, 6_000), LIMITS).width == 6_000
+
+
+def test_transparency_is_laid_over_white() -> None:
+    clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
+    assert (pixels(encoded(clear)) == 255).all()
+
+
+def test_a_palette_with_transparency_is_laid_over_white() -> None:
+    palette = Image.new("P", (20, 20), 0)
+    palette.putpalette([10, 20, 30] * 256)
+    assert (pixels(encoded(palette, transparency=0)) == 255).all()
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    grey = np.full((20, 20), 0x8000, np.uint16)
+    assert abs(int(pixels(encoded(Image.fromarray(grey)))[0, 0, 0]) - 128) <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "YCbCr"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
+    assert pixels(encoded(decoded(picture(1)).convert(mode), kind)).shape == (64, 96, 3)
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    animation = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert pixels(animation)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_all_eight_orientations_come_out_upright() -> None:
+    source = np.asarray(decoded(picture(1, kind="PNG")))
+    turns = {
+        1: source,
+        2: source[:, ::-1],
+        3: source[::-1, ::-1],
+        4: source[::-1],
+        5: source.transpose(1, 0, 2),
+        6: np.rot90(source, 1),
+        7: source[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(source, -1),
+    }
+    for orientation, stored in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encoded(Image.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif)
+        assert (pixels(data) == source).all(), orientation
+        assert (inspect(data, LIMITS).width, inspect(data, LIMITS).height) == (96, 64), orientation
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_published_picture_has_no_metadata(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    exif.get_ifd(0x8825)[2] = (48.0, 8.0, 0.0)
+    data, _ = published(picture(1, kind=kind, exif=exif, xmp=b"<secret/>"), LIMITS)
+    assert (dict(decoded(data).getexif()), b"live" in data, b"secret" in data) == ({}, False, False)
+
+
+def test_a_thumbnail_keeps_proportions_and_never_grows() -> None:
+    assert decoded(thumbnail(picture(1, size=(1600, 400)), LIMITS)).size == (320, 80)
+    assert decoded(thumbnail(picture(1, size=(100, 50)), LIMITS)).size == (100, 50)
+
+
+def test_hostile_files_are_pictures_or_picture_errors(hostile: Path) -> None:
+    files = [path for path in sorted(hostile.rglob("*")) if path.is_file()]
+    assert files
+    for path in files:
+        try:
+            thumbnail(path.read_bytes(), LIMITS)
+        except PictureError:
+            continue
