@@ -1,0 +1,182 @@
+"""A real worker process with the shipped model, doorbells through a real Redis."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from api import create_app
+from core.doorbell import doorbell
+from core.settings import settings
+from core.types import Lane
+from db import workers
+from db.session import engine, transaction
+from services import jobs
+from stack.redis import Redis
+from tests.pictures import picture
+from tests.processes import Process, eventually
+
+WORKER = "embed@test"
+
+
+@pytest.fixture(scope="module")
+def worker(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = start_worker(tmp_path_factory.mktemp("worker") / "worker.log")
+    yield process
+    if process.running():
+        assert process.stop() == 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean(postgres: object) -> Iterator[None]:
+    """These tests share a worker, so they share its model version and clean up once, at the end."""
+    yield
+    with engine().begin() as connection:
+        connection.execute(text("TRUNCATE worker, query_picture, job_item, job, image, collection CASCADE"))
+        for partition in connection.scalars(
+            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass")
+        ).all():
+            connection.execute(text(f"DROP TABLE {partition}"))
+        connection.execute(text("TRUNCATE model_version CASCADE"))
+
+
+@pytest.fixture(scope="module")
+def api(worker: Process) -> FlaskClient:
+    return create_app().test_client()
+
+
+def start_worker(log: Path, *arguments: str) -> Process:
+    process = Process("worker", "--name", WORKER, *arguments, log=log, UMBEL_LOG_LEVEL="INFO")
+    eventually(lambda: alive() or not process.running(), within=90)
+    assert process.running(), log.read_text()[-2000:]
+    return process
+
+
+def alive() -> bool:
+    with transaction() as session:
+        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
+
+
+def upload(api: FlaskClient, data: bytes, **form: object) -> dict[str, Any]:
+    answer = api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form})
+    assert answer.status_code in (200, 202), answer.text
+    return dict(answer.get_json())
+
+
+def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
+    """The job after it has finished, by long poll."""
+    job = api.get(f"/v1/jobs/{job_id}?wait=30").get_json()
+    assert job["finished_at"], job
+    return dict(job)
+
+
+def test_upload_poll_search(api: FlaskClient) -> None:
+    accepted = upload(api, picture(100), label="blotch", collection="spine")
+    job = finished(api, accepted["job_id"])
+    assert (job["status"], job["counts"]["indexed"], job["model_version"] is not None) == ("succeeded", 1, True)
+    found = api.post(
+        "/v1/search", data={"file": (io.BytesIO(picture(100)), "q.jpg"), "k": "3", "collection": "spine"}
+    ).get_json()
+    assert [match["image_id"] for match in found["matches"]] == [accepted["image_id"]]
+    assert found["matches"][0]["similarity"] == pytest.approx(1, abs=5e-3)
+    assert found["model_version"] == job["model_version"]
+
+
+def test_base64_and_multipart_find_the_same(api: FlaskClient) -> None:
+    finished(api, upload(api, picture(101))["job_id"])
+    by_file = api.post("/v1/search", data={"file": (io.BytesIO(picture(101)), "q.jpg")}).get_json()
+    by_text = api.post("/v1/search", json={"image": base64.b64encode(picture(101)).decode()}).get_json()
+    assert [m["image_id"] for m in by_text["matches"]] == [m["image_id"] for m in by_file["matches"]]
+
+
+def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> None:
+    for n in range(110, 116):
+        finished(api, upload(api, picture(n))["job_id"])
+    answer = api.post("/search", json={"image": base64.b64encode(picture(112)).decode()})
+    results = answer.get_json()["results"]
+    assert [set(result) for result in results] == [{"path", "simularity"}] * 5
+    assert results[0]["simularity"] == pytest.approx(1, abs=5e-3)
+    assert [r["simularity"] for r in results] == sorted((r["simularity"] for r in results), reverse=True)
+    assert api.get(results[0]["path"]).content_type == "image/jpeg"
+
+
+def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbours_do_not(api: FlaskClient) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
+    whole = picture(120, size=(400, 300), kind="PNG")
+    upload(api, whole[: len(whole) // 2], job_id=job_id, name="cut.png")
+    for n in range(121, 125):
+        upload(api, picture(n), job_id=job_id)
+    api.post(f"/v1/jobs/{job_id}/seal")
+    job = finished(api, job_id)
+    assert (job["status"], job["counts"]["indexed"], job["counts"]["failed"]) == ("partial", 4, 1)
+    (item,) = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    assert (item["name"], item["error_code"]) == ("cut.png", "corrupt_picture")
+
+
+def test_a_damaged_query_is_refused_with_its_reason(api: FlaskClient) -> None:
+    whole = picture(130, size=(400, 300), kind="PNG")
+    answer = api.post("/v1/search", data={"file": (io.BytesIO(whole[: len(whole) // 2]), "q.png")})
+    assert (answer.status_code, answer.get_json()["code"]) == (415, "corrupt_picture")
+
+
+def test_ready_once_a_worker_lives(api: FlaskClient) -> None:
+    answer = api.get("/readyz").get_json()
+    assert (answer["ready"], [w["name"] for w in answer["workers"]]) == (True, [WORKER])
+
+
+def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.doorbell.Doorbell.ring", lambda *_: False)
+    job_id = upload(api, picture(140))["job_id"]
+    monkeypatch.undo()
+    assert jobs.sweep(transaction, doorbell(), settings()) == [Lane.SINGLE]
+    assert finished(api, job_id)["status"] == "succeeded"
+
+
+def test_doubled_rings_change_nothing(api: FlaskClient) -> None:
+    bell = doorbell()
+    for _ in range(20):
+        bell._celery.send_task("umbel.embed_items", queue=Lane.SINGLE, kwargs={"lane": Lane.SINGLE})
+    job = finished(api, upload(api, picture(141))["job_id"])
+    assert job["counts"] == {"total": 1, "pending": 0, "indexed": 1, "duplicate": 0, "failed": 0, "cancelled": 0}
+
+
+def test_queued_single_uploads_are_embedded_in_one_forward(
+    api: FlaskClient, worker: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.doorbell.Doorbell.ring", lambda *_: False)
+    made = [upload(api, picture(n))["job_id"] for n in range(150, 160)]
+    monkeypatch.undo()
+    doorbell().ring(Lane.SINGLE)
+    for job_id in made:
+        finished(api, job_id)
+    with transaction() as session:
+        times = session.scalars(text("SELECT DISTINCT finished_at FROM job WHERE id = ANY (:ids)"), {"ids": made}).all()
+    assert len(times) == 1  # one transaction stored them all
+
+
+def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "killed"}).get_json()["job_id"]
+    for n in range(200, 320):
+        upload(api, picture(n), job_id=job_id, collection="killed")
+    worker.kill()
+    api.post(f"/v1/jobs/{job_id}/seal")
+    before = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]
+    second = start_worker(tmp_path / "second.log")
+    try:
+        job = finished(api, job_id)
+    finally:
+        second.stop()
+    with transaction() as session:
+        vectors = session.execute(
+            text(
+                "SELECT count(*), count(DISTINCT image_id) FROM embedding JOIN collection ON id = collection_id"
+                " WHERE name = 'killed'"
+            )
+        ).one()
+    assert before["pending"] > 0, "the worker was faster than its killer"
+    assert (job["status"], job["counts"]["indexed"], tuple(vectors)) == ("succeeded", 120, (120, 120))
