@@ -91,7 +91,8 @@ def install(app: APIFlask) -> None:
 
     @app.errorhandler(errors.UmbelError)
     def ours(error: errors.UmbelError) -> Response:
-        return problem(STATUS[type(error)], error.code, error.detail)
+        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        return problem(status, error.code, error.detail)
 
     @app.error_processor
     def validation(error: HTTPError) -> Response:

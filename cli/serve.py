@@ -45,14 +45,16 @@ def worker(queues: str, name: str | None) -> None:
     The model is loaded once. A second worker on one machine needs a --name of its own.
     """
     from worker.model import load_active_model  # noqa: PLC0415 - brings torch
-    from worker.process import serve  # noqa: PLC0415
+    from worker.process import serve, withdraw  # noqa: PLC0415
 
     try:
         lanes = [Lane(lane.strip()) for lane in queues.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
+    name = name or f"embed@{socket.gethostname()}"
+    withdraw(name)
     embedder, version_id = load_active_model(settings())
-    serve(settings(), embedder, version_id, name=name or f"embed@{socket.gethostname()}", lanes=lanes)
+    serve(settings(), embedder, version_id, name=name, lanes=lanes)
 
 
 @click.command()

@@ -5,6 +5,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,17 +75,18 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database, embedded or not."""
-        return self.database_url or f"postgresql+psycopg://umbel@/umbel?host={self.socket_dir}"
+        return self.database_url or f"postgresql+psycopg://umbel@/umbel?host={quote(str(self.socket_dir))}"
 
     @property
     def redis(self) -> str:
         """URL of Redis as redis-py spells it."""
-        return self.redis_url or f"unix://{self.socket_dir}/redis.sock"
+        return self.redis_url or f"unix://{quote(str(self.socket_dir))}/redis.sock"
 
     @property
     def broker(self) -> str:
         """URL of Redis as Celery spells it."""
-        return self.redis.replace("unix://", "redis+socket://", 1)
+        # kombu takes the path of a socket as it stands, where redis-py wants it quoted.
+        return (self.redis_url or f"unix://{self.socket_dir}/redis.sock").replace("unix://", "redis+socket://", 1)
 
     @property
     def blobs(self) -> str:

@@ -46,14 +46,19 @@ def transaction() -> Iterator[Session]:
     Raises NotReady when the database cannot be reached or goes away midway, TransientError when transactions got in
     each other's way, StorageFull: nothing was written then.
     """
-    with Session(engine(), expire_on_commit=False) as session:
-        try:
-            with session.begin():
-                yield session
-        except PoolTimeout as error:
-            raise NotReady("All database connections are busy.") from error
-        except DBAPIError as error:
-            raise _translated(error) from error
+    with translated_errors(), Session(engine(), expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """The driver's errors in our own words, see `transaction`."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise NotReady("All database connections are busy.") from error
+    except DBAPIError as error:
+        raise _translated(error) from error
 
 
 def _translated(error: DBAPIError) -> Exception:

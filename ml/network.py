@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.neck import Projection
 from ml.torchvision_ops import make_importable
 
 make_importable()
@@ -83,59 +84,3 @@ class EmbeddingNetwork(nn.Module):
         """Fold the neck's batch norm into its projection: the same output in eval mode, one step less."""
         if isinstance(self.neck, Projection):
             self.neck.fold()
-
-
-class Projection(nn.Module):
-    """(B, features) → (B, dim): a linear map and batch norm."""
-
-    def __init__(self, features: int, dim: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(features, dim)
-        self.norm: nn.Module = nn.BatchNorm1d(dim)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        projected: Tensor = self.norm(self.linear(pooled))
-        return projected
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Let the linear map do the batch norm's work (eval mode)."""
-        if not isinstance(self.norm, nn.BatchNorm1d):
-            return
-        gain = self.norm.weight / torch.sqrt(_variance(self.norm) + self.norm.eps)
-        self.linear.weight.mul_(gain[:, None])
-        self.linear.bias.copy_((self.linear.bias - _mean(self.norm)) * gain + self.norm.bias)
-        self.norm = nn.Identity()
-
-
-def _mean(norm: nn.BatchNorm1d) -> Tensor:
-    assert norm.running_mean is not None  # kept, since BatchNorm1d tracks statistics unless told not to
-    return norm.running_mean
-
-
-def _variance(norm: nn.BatchNorm1d) -> Tensor:
-    assert norm.running_var is not None
-    return norm.running_var
-
-
-@torch.no_grad()
-def initialise_neck(network: EmbeddingNetwork, pooled: Tensor, whitening: float = 0.25) -> None:
-    """Set the neck to a centred PCA of `pooled`, so that training starts from the backbone's own geometry.
-
-    pooled: (N, features) of the pictures at hand. whitening in [0, 1]: 0 keeps every cosine of the centred features,
-    1 gives all directions the same spread. A little helps finding kinds that nobody trained on; much of it blows
-    up the directions that carry only noise (measured: docs/experiments.md).
-    """
-    linear, norm = network.neck.linear, network.neck.norm
-    mean = pooled.mean(0)
-    _, _, directions = torch.linalg.svd(pooled - mean, full_matrices=False)
-    rows = directions[: network.dim]
-    # Fewer pictures than dimensions: the missing directions hold nothing of these pictures, so they stay zero.
-    linear.weight.zero_()[: len(rows)] = rows
-    linear.bias.copy_(-(linear.weight @ mean))
-    variance = linear(pooled).var(0).clamp(min=1e-6)
-    norm.running_mean.zero_()
-    norm.running_var.copy_(variance)
-    spread = torch.sqrt(variance + norm.eps)  # what the norm divides by; its weight gives most of it back
-    norm.weight.copy_((spread / spread.max()) ** (1 - whitening))
-    norm.bias.zero_()

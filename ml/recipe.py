@@ -7,7 +7,7 @@ from ml.preprocess import Preprocessing
 
 
 def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
-    """Stages (picture side, epochs) up to a little below `size`: small pictures first teach most of it in half the time.
+    """Stages (picture side, epochs) up to a little below `size`: small ones teach most of it in half the time.
 
     Source: Tan and Le 2021, arXiv:2104.00298 (EfficientNetV2), section 4.
     """
@@ -25,7 +25,7 @@ class Recipe:
     architecture: str = "tf_efficientnetv2_b0"
     dim: int = 512
     pooling: Literal["avg", "gem"] = "avg"
-    whitening: float = 0.25  # of the projection's start, see ml.network.initialise_neck
+    whitening: float = 0.25  # of the projection's start, see ml.neck.initialise
 
     # Above training's last side: random crops make things look larger in training than they are in whole pictures.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
@@ -51,6 +51,7 @@ class Recipe:
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
     blends: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the trained weights tried against the start
+    settling: tuple[float, ...] = (0.0, 0.25, 0.5)  # strengths tried on the finished neck, see ml.neck.settle
 
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
     colour: float = 0.25  # ± of brightness, contrast, saturation

@@ -26,7 +26,8 @@ from ml.checkpoint import load_checkpoint, now, save_checkpoint
 from ml.datasets import Dataset, Indices
 from ml.learner import Learner, State, blended, copied
 from ml.metrics import Metrics
-from ml.network import EmbeddingNetwork, initialise_neck
+from ml.neck import initialise, settle
+from ml.network import EmbeddingNetwork
 from ml.recipe import Recipe
 from ml.runtime import has_native_bf16, pick_device
 from ml.validation import judge, prepare, run, score, validation_sets
@@ -92,11 +93,12 @@ def train(
     course = Course(dataset, recipe, load_start(start_weights, recipe), pick_device(settings.device))
     watcher.begin(dataset, course.learner.steps)
     epochs, best, best_state = course.all_epochs(watcher)
-    blend, metrics = course.blend(best_state)
+    blend, _ = course.blend(best_state)
+    settling, metrics = course.settle()
     provenance = Provenance(
         data=course.data(),
         start=start_weights.name if start_weights else f"timm {recipe.architecture}, from the hub",
-        recipe=recipe.as_dict() | {"best_epoch": best.number, "blend": blend},
+        recipe=recipe.as_dict() | {"best_epoch": best.number, "blend": blend, "settling": settling},
         seed=recipe.seed,
         commit=commit(),
         created_at=now(),
@@ -176,6 +178,26 @@ class Course:
         self.network.load_state_dict(blended(self.start, trained, best))
         return best, found[best]
 
+    def settle(self) -> tuple[float, dict[str, Metrics]]:
+        """Settle the neck of `network` as strongly as validation likes; the strength, and the metrics with it."""
+        before, pooled, labels = copied(self.network), self._pooled(), torch.from_numpy(self.labels)
+        found = {}
+
+        def settled(strength: float) -> None:
+            self.network.load_state_dict(before)
+            if strength:
+                neck = self.network.neck.cpu()
+                settle(neck, pooled, labels, strength)
+                neck.to(self.device)
+
+        strengths = self.recipe.settling if self.sets else (0.0,)
+        for strength in strengths:
+            settled(strength)
+            found[strength] = self._judge(self.network)
+        best = max(strengths, key=lambda strength: score(found[strength]) if self.sets else 0.0)
+        settled(best)
+        return best, found[best]
+
     def data(self) -> list[str]:
         """What was learnt from, in words."""
         counts = np.bincount(self.dataset.folders[self.chosen], minlength=len(self.dataset.folder_names))
@@ -190,13 +212,17 @@ class Course:
 
     def _start_vectors(self) -> torch.Tensor:
         """Give the network its first projection if it has none, and say where it puts the training pictures."""
-        pixels = prepare([self.dataset.pixels[index] for index in self.chosen], self.preprocessing)
-        pooled = run(self.network.pooled, pixels, self.preprocessing, self.device, self.arithmetic)
+        pooled = self._pooled()
         if not self.network.trained_neck:
-            initialise_neck(self.network, pooled, self.recipe.whitening)
+            initialise(self.network.neck, pooled, self.recipe.whitening)
         with torch.no_grad():
             vectors: torch.Tensor = torch.nn.functional.normalize(self.network.neck(pooled.to(self.device)))
         return vectors.cpu()
+
+    def _pooled(self) -> torch.Tensor:
+        """(N, features): the backbone's features of the training pictures, without variation."""
+        pixels = prepare([self.dataset.pixels[index] for index in self.chosen], self.preprocessing)
+        return run(self.network.pooled, pixels, self.preprocessing, self.device, self.arithmetic)
 
     def _rivals(self) -> torch.Tensor | None:
         """Which classes compete: all with all, or only those of one folder."""

@@ -74,7 +74,7 @@ def query_by_picture(
             queries.delete_query(session, query_id)
         raise
     if answer.error is not None:
-        raise _refusal(*answer.error)
+        raise refusal(*answer.error)
     with transaction() as session:
         version = model_versions.get_version(session, answer.model_version_id)  # type: ignore[arg-type]
     return Query(answer.vector, version)  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, sec
     raise NotReady(f"No worker embedded the picture within {seconds:g} seconds.")
 
 
-def _refusal(code: str, detail: str) -> PictureError:
+def refusal(code: str, detail: str) -> PictureError:
     """The error a worker wrote down, as the class it had there."""
     known = {error.code: error for error in _subclasses(PictureError)}
     return known.get(code, PictureError)(detail)

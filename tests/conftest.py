@@ -38,7 +38,10 @@ def postgres() -> Iterator[Postgres]:
     finally:
         engine().dispose()
         server.stop()
-        shutil.rmtree(HOME, ignore_errors=True)
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -120,6 +120,12 @@ class _OneAtATime:
 _process: EmbeddingProcess | None = None
 
 
+def withdraw(name: str) -> None:
+    """Take back the word of a former process of this name that was killed: until a model is loaded, nobody is there."""
+    with transaction() as session:
+        workers.delete_worker(session, name)
+
+
 def serve(settings: Settings, embedder: Embedder, version_id: UUID, *, name: str, lanes: Sequence[Lane]) -> None:
     """Serve `lanes` with a loaded model until told to stop. Raises NotReady without a database."""
     global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,7 +12,7 @@ from core.settings import Settings
 from ml import checkpoint
 from ml.card import Provenance, card_path, read_card
 from ml.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from ml.network import EmbeddingNetwork, initialise_neck
+from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 
 PROVENANCE = Provenance(data=["none"], start="random", created_at="2026-01-01T00:00:00Z")
@@ -166,15 +165,3 @@ def test_folding_the_batch_norm_changes_nothing(network, pictures):
         other.fold_batch_norm()
         other.fold_batch_norm()
         torch.testing.assert_close(other(pictures), before, rtol=1e-4, atol=1e-5)
-
-
-def test_a_neck_without_whitening_keeps_the_cosines_of_the_centred_features():
-    network = EmbeddingNetwork("tf_efficientnetv2_b0", dim=512).eval()
-    pooled = torch.randn(200, 1280, generator=torch.Generator().manual_seed(2)) + 3
-
-    initialise_neck(network, pooled, whitening=0)
-
-    with torch.no_grad():
-        projected = torch.nn.functional.normalize(network.neck(pooled))
-    centred = torch.nn.functional.normalize(pooled - pooled.mean(0))
-    np.testing.assert_allclose(projected @ projected.T, centred @ centred.T, atol=1e-3)

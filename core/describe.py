@@ -1,0 +1,25 @@
+"""docs/settings.md, written from the settings themselves: `python -m core.describe > docs/settings.md`."""
+
+from core.settings import Settings
+
+HEAD = """# Settings
+
+Every setting is an environment variable. Unset, the default suits one machine: `umbel up` then runs its own Postgres
+and Redis below `UMBEL_HOME`. This page is written from `core/settings.py`; a test fails when it is stale.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """The page as Markdown."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `UMBEL_{name.upper()}` | {default} | {field.description} |\n")
+    return HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_page(), end="")

@@ -1,0 +1,84 @@
+"""What a person meets at the command line: help, one-line errors, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.imports import find_pictures
+from cli.main import COMMANDS
+from tests.pictures import picture
+
+
+def umbel(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-P", "-m", "cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def test_help_lists_every_command() -> None:
+    seen = umbel("--help")
+    assert seen.returncode == 0
+    assert [name for name in COMMANDS if name not in seen.stdout] == []
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str) -> None:
+    seen = umbel(command, "--help")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert seen.stdout.startswith("Usage: ")
+
+
+def test_the_version() -> None:
+    assert json.loads(umbel("version", "--json").stdout)["version"] == umbel("version").stdout.split()[1]
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("import",), ("import", "/nowhere"), ("jobs", "not-an-id")])
+def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> None:
+    seen = umbel(*arguments)
+    assert (seen.returncode, "Traceback" in seen.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("arguments", [("jobs",), ("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"), ("db", "check")])
+def test_a_service_that_is_not_there_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    seen = umbel(*arguments, UMBEL_PORT="1", UMBEL_HOME=str(tmp_path))
+    assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)
+    assert seen.stderr.startswith("umbel: ")
+
+
+def test_status_without_a_stack_says_so(tmp_path: Path) -> None:
+    seen = umbel("status", UMBEL_PORT="1", UMBEL_HOME=str(tmp_path))
+    assert (seen.returncode, "umbel up" in seen.stdout) == (1, True)
+
+
+def test_a_setting_that_cannot_be_is_one_line() -> None:
+    seen = umbel("status", UMBEL_PORT="many")
+    assert (seen.returncode, seen.stderr.count("\n")) == (1, 1)
+    assert "UMBEL_PORT" in seen.stderr
+
+
+def test_folders_are_walked_in_order_and_what_is_no_picture_is_counted(tmp_path: Path) -> None:
+    for name, data in {
+        "b/2.jpg": picture(2),
+        "a/1.bin": picture(1, kind="PNG"),
+        "a/notes.txt": b"no picture",
+        "a/empty.jpg": b"",
+        ".hidden/3.jpg": picture(3),
+        "a/.4.jpg": picture(4),
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    found, others = find_pictures([tmp_path], label_from_folder=True)
+    assert [(source.path.name, source.label) for source in found] == [("1.bin", "a"), ("2.jpg", "b")]
+    assert others == 2
+
+
+def test_a_single_file_is_taken_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "one.jpg"
+    path.write_bytes(picture(1))
+    ((source,), others) = find_pictures([path])
+    assert (source.name, source.label, others) == ("one.jpg", None, 0)
