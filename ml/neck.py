@@ -70,26 +70,56 @@ def initialise(neck: Projection, pooled: Tensor, whitening: float = 0.25) -> Non
 
 
 @torch.no_grad()
-def settle(neck: Projection, pooled: Tensor, labels: Tensor, strength: float = 0.5, shrinkage: float = 0.05) -> None:
-    """Turn down, in the neck's output, the directions in which pictures of one class differ.
+def settle(
+    neck: Projection,
+    pooled: Tensor,
+    labels: Tensor,
+    *,
+    strength: float = 0.75,
+    emphasis: float = 0.0,
+    emphasised: Tensor | None = None,
+    shrinkage: float = 0.05,
+) -> None:
+    """Turn down what differs inside classes, and up what tells a few broad classes apart. A linear change of the neck.
 
-    pooled: (N, features) of the training pictures, labels: (N,). strength in [0, 1]: 0 changes nothing, 1 gives all
-    directions the same spread within a class. What varies inside the known classes (pose, light, background) varies
-    inside unknown ones too, so this helps most with kinds that nobody trained on (measured: docs/experiments.md).
-    Source: Hatch et al. 2006, "Within-class covariance normalization for SVM-based speaker recognition", with the
-    power of the covariance as a strength, and the covariance shrunk towards a sphere.
+    pooled: (N, features) of the training pictures; labels: (N,).
+    strength in [0, 1]: 0 changes nothing, 1 gives all directions the same spread within a class. What varies inside
+    the known classes (pose, light, background) varies inside unknown ones too, so this helps most with kinds that
+    nobody trained on. emphasised: (N,) bool, the pictures of the broad classes; the few directions between their
+    means are stretched by 1 + emphasis, which brings those classes together and costs all others little.
+    Measured in docs/experiments.md. Source: Hatch et al. 2006, "Within-class covariance normalization for SVM-based
+    speaker recognition", with the covariance's power as a strength and the covariance shrunk towards a sphere.
     """
     before = neck(pooled).double()
-    mean, within = before.mean(0), _within_class_covariance(before, labels)
+    calm = _calming(_within_class_covariance(before, labels), strength, shrinkage)
+    change = calm
+    if emphasis and emphasised is not None and emphasised.any():
+        between = _directions_between((before @ calm)[emphasised], labels[emphasised])
+        change = calm + emphasis * between.T @ (between @ calm)
+    _append(neck, change, before.mean(0))
+
+
+def _calming(within: Tensor, strength: float, shrinkage: float) -> Tensor:
+    """(D, D) covariance → the symmetric (D, D) map that divides by its square root, to the power of `strength`."""
     sphere = torch.eye(len(within), dtype=within.dtype) * within.diagonal().mean()
     values, vectors = torch.linalg.eigh((1 - shrinkage) * within + shrinkage * sphere)
-    calm = vectors @ torch.diag((values / values.max()) ** (-strength / 2)) @ vectors.T
+    return vectors @ torch.diag((values / values.max()) ** (-strength / 2)) @ vectors.T
+
+
+def _directions_between(vectors: Tensor, labels: Tensor) -> Tensor:
+    """(N, D), (N,) of C classes → (C − 1, D) orthonormal rows that span the differences of the class means."""
+    means = torch.stack([vectors[labels == label].mean(0) for label in labels.unique()])
+    _, _, rows = torch.linalg.svd(means - means.mean(0), full_matrices=False)
+    return rows[: len(means) - 1]
+
+
+def _append(neck: Projection, change: Tensor, mean: Tensor) -> None:
+    """Make the neck's output y into change · (y − mean), all in its linear map; the norm then hands y through."""
     linear, norm = neck.linear, neck.batch_norm()
     gain = (norm.weight / torch.sqrt(_variance(norm) + norm.eps)).double()
     weight, bias = gain[:, None] * linear.weight, gain * (linear.bias - _mean(norm)) + norm.bias
-    linear.weight.copy_(calm @ weight)
-    linear.bias.copy_(calm @ (bias - mean))
-    # The norm has done its part; from here on it hands everything through.
+    linear.weight.copy_(change @ weight)
+    linear.bias.copy_(change @ (bias - mean))
     _mean(norm).zero_()
     _variance(norm).fill_(1 - norm.eps)
     norm.weight.fill_(1)

@@ -51,7 +51,9 @@ class Recipe:
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
     blends: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the trained weights tried against the start
-    settling: tuple[float, ...] = (0.0, 0.25, 0.5)  # strengths tried on the finished neck, see ml.neck.settle
+    # What is tried on the finished neck, see ml.neck.settle: (strength, emphasis on the broad classes).
+    settlings: tuple[tuple[float, float], ...] = ((0, 0), (0.5, 0.5), (0.75, 0.5), (0.75, 1), (1, 0.5), (1, 1))
+    broad: int = 10  # folders of at most this many classes hold broad ones
 
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
     colour: float = 0.25  # ± of brightness, contrast, saturation

@@ -33,6 +33,9 @@ from ml.runtime import has_native_bf16, pick_device
 from ml.validation import judge, prepare, run, score, validation_sets
 
 
+Settling = tuple[float, float]  # strength and emphasis, see ml.neck.settle
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What an epoch came to. loss and its parts: means; metrics: of the averaged weights, by validation set."""
@@ -178,25 +181,26 @@ class Course:
         self.network.load_state_dict(blended(self.start, trained, best))
         return best, found[best]
 
-    def settle(self) -> tuple[float, dict[str, Metrics]]:
-        """Settle the neck of `network` as strongly as validation likes; the strength, and the metrics with it."""
-        before, pooled, labels = copied(self.network), self._pooled(), torch.from_numpy(self.labels)
-        found = {}
-
-        def settled(strength: float) -> None:
-            self.network.load_state_dict(before)
-            if strength:
-                neck = self.network.neck.cpu()
-                settle(neck, pooled, labels, strength)
-                neck.to(self.device)
-
-        strengths = self.recipe.settling if self.sets else (0.0,)
-        for strength in strengths:
-            settled(strength)
-            found[strength] = self._judge(self.network)
-        best = max(strengths, key=lambda strength: score(found[strength]) if self.sets else 0.0)
-        settled(best)
+    def settle(self) -> tuple[Settling, dict[str, Metrics]]:
+        """Settle the neck of `network` as validation likes it best; how, and the metrics with it."""
+        before, pooled = copied(self.network), self._pooled()
+        settlings = self.recipe.settlings if self.sets else self.recipe.settlings[:1]
+        found: dict[Settling, dict[str, Metrics]] = {}
+        for settling in settlings:
+            self._settled(before, pooled, settling)
+            found[settling] = self._judge(self.network)
+        best = max(settlings, key=lambda settling: score(found[settling]) if self.sets else 0.0)
+        self._settled(before, pooled, best)
         return best, found[best]
+
+    def _settled(self, before: State, pooled: torch.Tensor, settling: Settling) -> None:
+        self.network.load_state_dict(before)
+        strength, emphasis = settling
+        few = np.bincount(self.dataset.folder_of_class()) <= self.recipe.broad
+        broad = torch.from_numpy(few[self.dataset.folders[self.chosen]])
+        neck, labels = self.network.neck.cpu(), torch.from_numpy(self.labels)
+        settle(neck, pooled, labels, strength=strength, emphasis=emphasis, emphasised=broad)
+        neck.to(self.device)
 
     def data(self) -> list[str]:
         """What was learnt from, in words."""

@@ -28,7 +28,7 @@ TINY = replace(
     stages=((64, 4),),
     batch_size=8,
     blends=(1.0,),
-    settling=(0.0, 0.5),
+    settlings=((0, 0), (0.75, 1)),
     validation=0.25,
     backbone_rate=1e-3,
 )

@@ -1,0 +1,70 @@
+"""A whole stack of one's own: processes, ports, state."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import Umbel
+from tests.processes import UMBEL
+
+
+class Stack:
+    """A stack in a home of its own, reached as a user reaches it."""
+
+    def __init__(self) -> None:
+        # Not below pytest's folder: its rights are reset by every session that starts, under the feet of Postgres.
+        self.home = Path(tempfile.mkdtemp(prefix="umbel-e2e-"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "UMBEL_HOME": str(self.home / "var"),
+            "UMBEL_PORT": str(self.port),
+            "UMBEL_LOG_LEVEL": "INFO",
+            "COLUMNS": "120",
+        }
+
+    def umbel(self, *arguments: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        command = [*UMBEL, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *arguments: object) -> "subprocess.Popen[str]":
+        """A command that is not waited for."""
+        return subprocess.Popen(
+            [*UMBEL, *map(str, arguments)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=self.environment,
+        )  # fmt: skip
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One supervised process: its pid, state and restarts."""
+        status = json.loads(self.umbel("status", "--json", check=False).stdout)
+        return next(part for part in status["stack"]["parts"] if part["name"] == name)
+
+    def client(self) -> Umbel:
+        return Umbel(self.url, retries=20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    made = Stack()
+    try:
+        yield made
+    finally:
+        made.umbel("down", check=False)
+        shutil.rmtree(made.home, ignore_errors=True)
