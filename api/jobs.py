@@ -1,5 +1,6 @@
 """/v1/jobs: followed, listed, sealed. Status is read from the ledger, never from a queue."""
 
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from apiflask import APIBlueprint
 
 from api.errors import problems
 from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery
+from core.settings import settings
 from db import items, jobs
 from db.models import Job
 from db.notify import listener
@@ -16,13 +18,26 @@ from services.jobs import wait_for_job
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 
 
+# Whoever waits holds a thread. Half of them stay free for those who do not; beyond that an answer comes at once.
+_waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
+
+
 @bp.get("/v1/jobs/<uuid:job_id>")
 @bp.input(JobQuery, location="query", arg_name="query")
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 422))
 def get_job(job_id: UUID, query: JobQuery) -> Any:
-    """Describe a job; with `wait`, once it has finished or the seconds are over."""
-    return job_out(wait_for_job(transaction, listener(), job_id, query.wait))
+    """Describe a job; with `wait`, once it has finished or the seconds are over.
+
+    The answer may come sooner than that, unfinished, when very many are waiting: ask again.
+    """
+    if query.wait and _waiting.acquire(blocking=False):
+        try:
+            return job_out(wait_for_job(transaction, listener(), job_id, query.wait))
+        finally:
+            _waiting.release()
+    with transaction() as session:
+        return job_out(jobs.get_job(session, job_id))
 
 
 @bp.get("/v1/jobs")

@@ -82,13 +82,15 @@ def import_pictures(api: Umbel, sources: Sequence[Source], *, collection: str, w
     outcome = Outcome()
     sending = bars.add_task("Uploading", total=len(sources), note="")
     importer = _Importer(api, collection, outcome, bars, sending)
-    for at in range(0, len(sources), CHUNK):
-        importer.send(sources[at : at + CHUNK])
+    try:
+        for at in range(0, len(sources), CHUNK):
+            importer.send(sources[at : at + CHUNK])
+    finally:  # interrupted or not, no more will come
+        if importer.job_id is not None:
+            outcome.job = api.seal(importer.job_id)
     bars.update(sending, note=f"{outcome.known} known already" if outcome.known else "")
-    if importer.job_id is not None:
-        outcome.job = api.seal(importer.job_id)
-        if wait:
-            outcome.job = _follow(api, outcome.job, bars)
+    if wait and outcome.job is not None:
+        outcome.job = _follow(api, outcome.job, bars)
     return outcome
 
 

@@ -16,8 +16,9 @@ from core.settings import settings
 from ml.recipe import Recipe, progressive
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+    from ml.course import Epoch, Watcher
     from ml.metrics import Metrics
-    from ml.train import Epoch, Result, Watcher
+    from ml.train import Result
 
 DEFAULT = Recipe()
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -102,7 +103,7 @@ def _bar(console: Console) -> Progress:
 
 def _watcher(progress: Progress) -> Watcher:
     """A bar over all steps, and a line for each epoch."""
-    from ml.train import Watcher  # noqa: PLC0415
+    from ml.course import Watcher  # noqa: PLC0415
 
     task = progress.add_task("Reading pictures", total=None, loss="–")
 

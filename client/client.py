@@ -14,6 +14,7 @@ from client.models import Accepted, Image, Item, Job, Ready, SearchResult
 
 RETRIED = (429, 503)  # the API says with Retry-After when to come back
 LONGEST_WAIT_SECONDS = 25.0
+BUSY_PAUSE_SECONDS = 0.5
 
 
 class Umbel:
@@ -84,11 +85,14 @@ class Umbel:
         """The job, once it has finished or `wait` seconds (any number) are over."""
         deadline = time.monotonic() + wait
         while True:
-            left = max(0.0, deadline - time.monotonic())
-            answer = self._request("GET", f"/v1/jobs/{job_id}", params={"wait": min(left, LONGEST_WAIT_SECONDS)})
-            job = Job.model_validate(answer.json())
-            if job.finished or time.monotonic() >= deadline:
+            asked = time.monotonic()
+            patience = min(max(0.0, deadline - asked), LONGEST_WAIT_SECONDS)
+            job = Job.model_validate(self._request("GET", f"/v1/jobs/{job_id}", params={"wait": patience}).json())
+            now = time.monotonic()
+            if job.finished or now >= deadline:
                 return job
+            if now - asked < patience / 2:  # the API was too busy to let us wait there
+                time.sleep(min(BUSY_PAUSE_SECONDS, deadline - now))
 
     def jobs(self, **filters: str) -> Iterator[Job]:
         """All jobs, newest first; filters: status, type."""

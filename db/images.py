@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
+from core.types import ItemState
 from db.models import Collection, Embedding, Image, JobItem
 
 
@@ -54,9 +55,13 @@ def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -
 
 
 def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
-    """Those of `hashes` that the collection has already, with the images' ids."""
+    """Those of `hashes` that the collection has already, with the images' ids; not those worth sending again."""
     rows = session.execute(
-        select(Image.sha256, Image.id).where(Image.collection_id == collection_id, Image.sha256.in_(hashes))
+        select(Image.sha256, Image.id).where(
+            Image.collection_id == collection_id,
+            Image.sha256.in_(hashes),
+            _status().not_in([ItemState.FAILED, ItemState.CANCELLED]),
+        )
     )
     return {row.sha256: row.id for row in rows}
 
@@ -118,15 +123,20 @@ def delete_image(session: Session, image_id: UUID) -> str:
     return key
 
 
-def _images() -> Select[*tuple[Any, ...]]:
+def _status() -> ColumnElement[str]:
+    """`indexed` for an image with a vector, else the state of the newest item that was to give it one."""
     indexed = exists().where(Embedding.image_id == Image.id)
     newest = (
         select(JobItem.state)
-        .where(JobItem.image_id == Image.id, JobItem.state != "duplicate")
+        .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE)
         .order_by(JobItem.id.desc())
         .limit(1)
         .scalar_subquery()
     )
+    return case((indexed, ItemState.INDEXED), else_=func.coalesce(newest, ItemState.PENDING))
+
+
+def _images() -> Select[*tuple[Any, ...]]:
     return select(
         Image.id,
         Collection.name,
@@ -140,7 +150,7 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.label,
         Image.meta,
         Image.created_at,
-        case((indexed, "indexed"), else_=func.coalesce(newest, "pending")).label("status"),
+        _status().label("status"),
     ).join(Collection, Collection.id == Image.collection_id)
 
 

@@ -12,7 +12,7 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
     Source: Tan and Le 2021, arXiv:2104.00298 (EfficientNetV2), section 4.
     """
     third = round(0.3 * epochs)
-    wanted = ((0.6, epochs - 2 * third), (0.75, third), (0.85, third))
+    wanted = ((2 / 3, epochs - 2 * third), (5 / 6, third), (0.9, third))
     return tuple((max(32, round(size * share / 16) * 16), count) for share, count in wanted if count)
 
 
@@ -32,20 +32,20 @@ class Recipe:
     size: int = 192  # side of the pictures that the finished network takes
     stages: tuple[tuple[int, int], ...] = progressive(192, 10)  # (picture side, epochs), growing
     batch_size: int = 64
-    balance: float = 0.75  # a class of n pictures is drawn in proportion to n**balance: 1 as it comes, 0 all alike
+    balance: float = 1.0  # a class of n pictures is drawn in proportion to n**balance: 1 as it comes, 0 all alike
 
-    margin: float = 0.25
+    margin: float = 0.3
     margin_ramp: float = 0.3  # share of the run over which the margin grows from 0
     scale: float = 30.0
     centres: int = 1
     compete_across_folders: bool = False  # False: no class is told apart from those of another folder
 
-    distillation: float = 20.0  # weight of keeping the start's pairwise cosines
+    distillation: float = 5.0  # weight of keeping the start's pairwise cosines
     backbone_rate: float = 3e-4
     neck_rate: float = 1e-3
     centre_rate: float = 1e-2
     layer_decay: float = 0.8  # each stage nearer the input learns at this × the next one's rate
-    frozen_stages: int = 0  # the stem and this many stages do not learn at all
+    frozen_stages: int = 2  # the stem and this many stages do not learn at all
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of the run
     clip: float = 5.0  # of the gradient's norm
@@ -58,7 +58,7 @@ class Recipe:
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
     colour: float = 0.25  # ± of brightness, contrast, saturation
     hue: float = 0.04  # ± of a turn: the colour of a flower is part of what it is
-    blur: float = 0.5  # share of the sharp pictures that are shrunk first
+    blur: float = 0.35  # share of the sharp pictures that are shrunk first
     blur_sides: tuple[int, int] = (48, 128)  # to a shorter side in this range, in pixels
 
     validation: float = 0.2  # share of each class

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from client import ApiError
 from tests.e2e.conftest import Stack
 from tests.pictures import picture
 from tests.processes import eventually
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -95,6 +100,17 @@ def test_the_predecessors_request(stack: Stack) -> None:
     body = {"image": base64.b64encode(picture(1000, size=(640, 480))).decode()}
     results = httpx.post(f"{stack.url}/search", json=body, timeout=30).json()["results"]
     assert [set(result) for result in results] == [{"path", "simularity"}] * 5
+
+
+def test_the_python_example_of_the_readme(stack: Stack) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (stack.home / "photo.jpg").write_bytes(picture(3000))
+    code = code.replace("Umbel()", f'Umbel("{stack.url}")')
+    seen = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=stack.home, env=stack.environment
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert seen.stdout.startswith(("1.0", "0.99"))
 
 
 def test_hostile_files_go_through_without_harm(stack: Stack, hostile: Path) -> None:

@@ -246,6 +246,14 @@ def test_known_pictures_are_told_by_their_hash(api: FlaskClient) -> None:
     assert other == {"known": {}}
 
 
+def test_a_picture_whose_embedding_failed_is_worth_sending_again(api: FlaskClient) -> None:
+    image = api.get(f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}").get_json()
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
+    assert api.post("/v1/images:check", json={"sha256": [image["sha256"]]}).get_json() == {"known": {}}
+    assert upload(api, picture(1)).status_code == 202
+
+
 def test_an_upload_is_accepted_while_redis_is_down_and_rung_for_later(api: FlaskClient, redis: Redis) -> None:
     redis.stop()
     try:

@@ -14,11 +14,12 @@ from cli.train import train as command
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
 from ml.checkpoint import load_checkpoint
+from ml.course import Epoch, Watcher, load_start
 from ml.learner import blended, cosine_drift, parameter_groups
 from ml.network import EmbeddingNetwork
 from ml.recipe import Recipe
 from ml.runtime import TorchEmbedder
-from ml.train import Epoch, Watcher, load_start, train
+from ml.train import train
 
 TINY = replace(
     Recipe(),
