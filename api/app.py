@@ -22,7 +22,7 @@ def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
     configure_logging(limits)
-    app = APIFlask("umbel", title="Umbel", version=VERSION, spec_path="/openapi.json", static_folder=None)
+    app = APIFlask("umbel", title="Umbel", version=VERSION, spec_path="/openapi.json", static_folder=str(page.STATIC))
     app.config.update(
         # Base64 in JSON takes a third more than the file it carries; each route checks the file itself.
         MAX_CONTENT_LENGTH=limits.max_bytes * 4 // 3 + FORM_OVERHEAD,

@@ -1,9 +1,13 @@
 """The page at /."""
 
-from apiflask import APIBlueprint
-from flask import Response
+from pathlib import Path
 
-bp = APIBlueprint("page", __name__, static_folder="web/static", static_url_path="/static", enable_openapi=False)
+from apiflask import APIBlueprint
+from flask import Response, current_app
+
+bp = APIBlueprint("page", __name__, enable_openapi=False)
+
+STATIC = Path(__file__).parent / "web" / "static"  # served by the application under /static
 
 # No inline code and nothing from elsewhere: what the page needs is served beside it.
 CONTENT_SECURITY_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'"
@@ -12,7 +16,7 @@ CONTENT_SECURITY_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame
 @bp.get("/")
 def page() -> Response:
     """The page."""
-    response = bp.send_static_file("index.html")
+    response = current_app.send_static_file("index.html")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
