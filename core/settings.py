@@ -42,8 +42,12 @@ class Settings(BaseSettings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Arithmetic of the model; auto: bf16 where the hardware has it natively, else fp32."
     )
-    batch_size: int = Field(32, ge=1, le=1024, description="Pictures embedded in one forward.")
-    model_threads: int = Field(0, ge=0, description="Threads of one forward on a CPU; 0: one a core.")
+    batch_size: int = Field(
+        0, ge=0, le=1024, description="Pictures embedded at once; 0: 16 a core on a CPU, 128 on a GPU."
+    )
+    model_threads: int = Field(
+        0, ge=0, description="Forwards side by side on a CPU, each on one thread; 0: one a core."
+    )
     decode_threads: int = Field(2, ge=1, description="Threads that read and decode pictures in one worker.")
 
     lease_seconds: float = Field(

@@ -79,7 +79,7 @@ class Embedder(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Most pictures that one forward takes."""
+        """Most pictures that one call should bring."""
         ...
 
     def decode(self, data: bytes) -> Pixels:

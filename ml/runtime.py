@@ -1,7 +1,10 @@
 """The embedder that workers run: a checkpoint on the hardware at hand."""
 
+import math
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -22,6 +25,10 @@ FAITHFUL = 0.999
 log = structlog.get_logger(__name__)
 
 
+# Pictures in one forward. On a CPU more of them leave its caches: 16 gave 329 a second where 32 gave 283 (B0, bf16).
+CPU_BATCH, GPU_BATCH = 16, 128
+
+
 class TorchEmbedder:
     """core.types.Embedder on torch. Load it once a process, never before a fork; any thread may call it."""
 
@@ -30,11 +37,18 @@ class TorchEmbedder:
         self.card = card
         self._limits = settings
         self._device = pick_device(settings.device)
-        if settings.model_threads and self._device.type == "cpu":
-            torch.set_num_threads(settings.model_threads)
         network.eval().requires_grad_(False).fold_batch_norm()
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.precision = self._pick_precision(settings.precision)
+        # On a CPU, forwards run side by side, each on one thread, rather than one after the other on all cores: no
+        # thread then waits for another within a forward. On two cores that gave 306 pictures a second instead of 245,
+        # and 209 instead of 77 with another program on one of them (a descheduled OpenMP thread holds up its team).
+        self._lanes = (settings.model_threads or cores()) if self._device.type == "cpu" else 1
+        self._forwards = ThreadPoolExecutor(self._lanes, "forward", self._begin_forward_thread)
+
+    def _begin_forward_thread(self) -> None:
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
 
     @property
     def weights_sha256(self) -> str:
@@ -48,8 +62,10 @@ class TorchEmbedder:
 
     @property
     def batch_size(self) -> int:
-        """Most pictures that one forward takes."""
-        return self._limits.batch_size
+        """Most pictures that one call should bring."""
+        if self._limits.batch_size:
+            return self._limits.batch_size
+        return CPU_BATCH * self._lanes if self._device.type == "cpu" else GPU_BATCH
 
     @property
     def device(self) -> str:
@@ -63,14 +79,13 @@ class TorchEmbedder:
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """Decoded pictures → (n, dim) float32, each row of unit length, in order. Thread-safe.
 
-        More than `batch_size` pictures are taken in several forwards.
+        They are shared out among forwards that run side by side.
         """
         if not len(pixels):
             return np.empty((0, self.dim), np.float32)
-        step = self.batch_size
-        return np.concatenate(
-            [self._forward(np.stack(pixels[at : at + step]), self.precision) for at in range(0, len(pixels), step)]
-        )
+        step = min(math.ceil(len(pixels) / self._lanes), math.ceil(self.batch_size / self._lanes))
+        shares = [np.stack(pixels[at : at + step]) for at in range(0, len(pixels), step)]
+        return np.concatenate(list(self._forwards.map(lambda share: self._forward(share, self.precision), shares)))
 
     def _forward(self, batch: Pixels, precision: str) -> Vectors:
         """(n, size, size, 3) uint8 → (n, dim) float32."""
@@ -102,6 +117,11 @@ class TorchEmbedder:
         except RuntimeError as error:  # a device or an operator without bf16
             log.warning("bf16_failed", error=str(error).splitlines()[0])
             return -1.0
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_embedder(settings: Settings) -> TorchEmbedder:
