@@ -105,6 +105,10 @@ def install(app: APIFlask) -> None:
         headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
         return problem(status, _code(status), error.description or "", headers=headers)
 
+    @app.errorhandler(RecursionError)
+    def too_deep(error: RecursionError) -> Response:
+        return problem(400, "bad_request", "The JSON is nested too deeply.")
+
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         log.exception("unexpected error", path=request.path, method=request.method)

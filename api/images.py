@@ -18,6 +18,7 @@ from api.schemas import (
     SearchOut,
     SimilarQuery,
     UploadIn,
+    page_of,
 )
 from api.search import scope_of, searched
 from core.blobs import blobs
@@ -98,10 +99,8 @@ def list_images(query: ImagesQuery) -> Any:
         rows = images.list_images(
             session, collection=query.collection, label=query.label, before=query.cursor, limit=query.limit + 1
         )
-    page = rows[: query.limit]
-    return ImagesOut(
-        items=[image_out(row) for row in page], next_cursor=str(page[-1].id) if len(rows) > len(page) else None
-    )
+    page, cursor = page_of(rows, query.limit)
+    return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor)
 
 
 @bp.get("/v1/images/<uuid:image_id>")

@@ -7,7 +7,7 @@ from uuid import UUID
 from apiflask import APIBlueprint
 
 from api.errors import problems
-from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery
+from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery, page_of
 from core.settings import settings
 from db import items, jobs
 from db.models import Job
@@ -50,10 +50,8 @@ def list_jobs(query: JobsQuery) -> Any:
         rows = jobs.list_jobs(
             session, status=query.status, job_type=query.type, before=query.cursor, limit=query.limit + 1
         )
-    page = rows[: query.limit]
-    return JobsOut(
-        items=[job_out(row) for row in page], next_cursor=str(page[-1].id) if len(rows) > len(page) else None
-    )
+    page, cursor = page_of(rows, query.limit)
+    return JobsOut(items=[job_out(row) for row in page], next_cursor=cursor)
 
 
 @bp.get("/v1/jobs/<uuid:job_id>/items")
@@ -65,7 +63,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     with transaction() as session:
         jobs.get_job(session, job_id)
         rows = items.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
-    page = rows[: query.limit]
+    page, cursor = page_of(rows, query.limit)
     return ItemsOut(
         items=[
             ItemOut(
@@ -80,7 +78,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
             )
             for row in page
         ],
-        next_cursor=str(page[-1].id) if len(rows) > len(page) else None,
+        next_cursor=cursor,
     )
 
 

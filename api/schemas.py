@@ -4,7 +4,7 @@ import binascii
 import json
 from base64 import b64decode
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 from uuid import UUID
 
 from apiflask.fields import UploadFile
@@ -13,8 +13,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from core.types import ItemState, JobStatus, JobType
 from services.ingest import DEFAULT_COLLECTION
 
+
+class HasId(Protocol):
+    """A row of a list."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+T = TypeVar("T", bound=HasId)
+
 MOST_HASHES = 1_000
 MOST_ITEMS = 1_000
+MOST_LABELS = 1_000
 
 
 def _storable(text: str) -> str:
@@ -136,7 +147,7 @@ class ImportIn(Strict):
 
 
 class FilterIn(Strict):
-    label: list[Label] | None = Field(None, description="One of these labels.")
+    label: list[Label] | None = Field(None, max_length=MOST_LABELS, description="One of these labels.")
     metadata: Metadata = Field(default_factory=dict, description="Each key has this value.")
 
 
@@ -170,6 +181,12 @@ class SearchFormIn(SearchOptions):
 
 class LegacySearchIn(BaseModel):
     image: str = Field(description="A picture, base64.")
+
+
+def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
+    """The page's rows, and the cursor of the next page if there is one: for lists asked for with limit + 1."""
+    page = rows[:limit]
+    return page, str(page[-1].id) if len(rows) > limit else None
 
 
 def inline_schema(model: type[BaseModel]) -> dict[str, Any]:

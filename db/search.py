@@ -62,7 +62,7 @@ def nearest_images(
     Source: pgvector README, "Iterative Index Scans".
     """
     if exact or _at_most(session, version, scope, EXACT_BELOW):
-        return Found(_scan(session, query, version, scope, k=k, exact=True), "exact")
+        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
     session.execute(
         text("""
             SELECT set_config('hnsw.iterative_scan', 'strict_order', true),
@@ -73,9 +73,15 @@ def nearest_images(
         {"ef": str(min(LARGEST_EF_SEARCH, max(100, 2 * k)))},
     )
     matches = _scan(session, query, version, scope, k=k, exact=False)
-    if len(matches) < k and scope.max_distance is None:
-        return Found(_scan(session, query, version, scope, k=k, exact=True), "exact")
-    return Found(matches, "hnsw")
+    if len(matches) < k:
+        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
+    return _found(matches, scope, "hnsw")
+
+
+def _found(matches: list[Match], scope: Scope, mode: Mode) -> Found:
+    """The matches near enough. Whatever lies within max_distance is among the k nearest, or there are more than k."""
+    near = [match for match in matches if scope.max_distance is None or match.distance <= scope.max_distance]
+    return Found(near, mode)
 
 
 def _scan(session: Session, query: Vector, version: ModelVersion, scope: Scope, *, k: int, exact: bool) -> list[Match]:
@@ -92,11 +98,12 @@ def _scan(session: Session, query: Vector, version: ModelVersion, scope: Scope, 
             WHERE {where} ORDER BY {order} LIMIT :k
         ) near
         JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
-        WHERE CAST(:max_distance AS float8) IS NULL OR near.distance <= :max_distance
         ORDER BY near.distance, near.image_id
     """)
-    values = {**parameters, "query": HalfVector(query).to_text(), "k": k, "max_distance": scope.max_distance}
-    return [Match(*row) for row in session.execute(_typed(statement, parameters), values)]
+    values = {**parameters, "query": HalfVector(query).to_text(), "k": k}
+    rows = session.execute(_typed(statement, parameters), values)
+    # Rounding may take the distance of a vector to itself a hair below zero.
+    return [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
 
 
 def _at_most(session: Session, version: ModelVersion, scope: Scope, limit: int) -> bool:

@@ -319,6 +319,11 @@ def test_a_search_that_makes_no_sense_is_refused(api: FlaskClient, body: object)
     assert_problem(api.post("/v1/search", json=body), 422, "invalid_input")
 
 
+def test_json_nested_too_deeply_is_a_bad_request(api: FlaskClient) -> None:
+    answer = api.post("/v1/search", data="[" * 200_000, content_type="application/json")
+    assert_problem(answer, 400, "bad_request")
+
+
 def test_a_search_in_an_unknown_collection_is_not_found(api: FlaskClient) -> None:
     committed(lambda make: make.version())
     assert_problem(api.post("/v1/search", json={"vector": [1.0] * 8, "collection": "none"}), 404, "not_found")
