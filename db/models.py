@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pgvector.sqlalchemy import HALFVEC, VECTOR
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -130,7 +130,7 @@ class QueryPicture(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     picture: Mapped[bytes] = mapped_column(LargeBinary)
     model_version_id: Mapped[UUID | None]
-    vector: Mapped[Any | None] = mapped_column(VECTOR)
+    vector: Mapped[bytes | None] = mapped_column(LargeBinary)
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
     claimed_at: Mapped[datetime | None]

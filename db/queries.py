@@ -12,6 +12,9 @@ from core.types import Vector
 from db.models import QueryPicture
 
 
+STORED = np.dtype("<f4")  # how a vector lies in its row
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a query picture: a vector under a model version, or an error (code, detail)."""
@@ -42,7 +45,9 @@ def answer_queries(session: Session, version_id: UUID, vectors: Mapping[UUID, Ve
     """Store the vectors; those who wait are notified when the transaction commits."""
     for query_id, vector in vectors.items():
         session.execute(
-            update(QueryPicture).where(QueryPicture.id == query_id).values(model_version_id=version_id, vector=vector)
+            update(QueryPicture)
+            .where(QueryPicture.id == query_id)
+            .values(model_version_id=version_id, vector=vector.astype(STORED).tobytes())
         )
 
 
@@ -70,7 +75,7 @@ def take_answer(session: Session, query_id: UUID) -> Answer | None:
     ).one_or_none()
     if row is None:
         return None
-    vector = None if row.vector is None else np.asarray(row.vector, dtype=np.float32)
+    vector = None if row.vector is None else np.frombuffer(row.vector, STORED).astype(np.float32)
     return Answer(row.model_version_id, vector, row.error_code and (row.error_code, row.error_detail))
 
 

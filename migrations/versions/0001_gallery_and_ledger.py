@@ -199,7 +199,7 @@ CREATE UNLOGGED TABLE query_picture (
     id                uuid PRIMARY KEY DEFAULT uuidv7(),
     picture           bytea NOT NULL,
     model_version_id  uuid,
-    vector            vector,
+    vector            bytea,  -- float32, little-endian: read by one process and forgotten, never compared in SQL
     error_code        text,
     error_detail      text,
     claimed_at        timestamptz,

@@ -24,8 +24,9 @@ class Stack:
         self.home = Path(tempfile.mkdtemp(prefix="umbel-e2e-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # Without the variables of a `make test` that may have called us: what a user types inherits none.
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},  # `make test` calls us
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
             "UMBEL_HOME": str(self.home / "var"),
             "UMBEL_PORT": str(self.port),
             "UMBEL_LOG_LEVEL": "INFO",
