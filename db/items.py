@@ -70,6 +70,21 @@ def claim_items(
     return []
 
 
+def lock_items(session: Session, items: Sequence[UUID]) -> None:
+    """Lock items, then the jobs that count them, each in the order of their ids.
+
+    For a transaction that changes items by more than one statement: each statement's trigger locks jobs of its own,
+    and two workers with items of the same jobs would meet crosswise.
+    """
+    session.execute(
+        text("""
+            WITH locked AS MATERIALIZED (SELECT job_id FROM job_item WHERE id = ANY (:ids) ORDER BY id FOR UPDATE)
+            SELECT FROM job WHERE id IN (SELECT job_id FROM locked) ORDER BY id FOR NO KEY UPDATE
+        """),
+        {"ids": list(items)},
+    )
+
+
 def finish_items(session: Session, items: Sequence[UUID], state: ItemState) -> dict[UUID, UUID]:
     """Bring those of `items` that are still pending to `state`. Returns {item id: image id} of the ones it did."""
     rows = session.execute(
@@ -145,7 +160,11 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
 
 
 def cancel_items_of_image(session: Session, image_id: UUID) -> None:
-    """An image that goes away leaves no item pending; a worker that holds one finds it cancelled."""
+    """An image that goes away leaves no item pending; a worker that holds one finds it cancelled.
+
+    All its items are locked, since removing the image afterwards changes them once more.
+    """
+    lock_items(session, session.scalars(select(JobItem.id).where(JobItem.image_id == image_id)).all())
     session.execute(
         update(JobItem)
         .where(JobItem.image_id == image_id, JobItem.state == ItemState.PENDING)

@@ -130,6 +130,7 @@ class EmbeddingLine:
 
     def _store_once(self, batch: Batch) -> int:
         with self.transaction() as session:
+            items.lock_items(session, [*(item.id for item in batch.ready), *batch.failed, *batch.released])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
             done = items.finish_items(session, [item.id for item in batch.ready], ItemState.INDEXED)
             rows = [row for row, item in enumerate(batch.ready) if item.id in done]

@@ -48,7 +48,7 @@ class EmbeddingProcess:
             stopping=self._stopping.is_set,
         )
         item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK) if lane in lanes]
-        self._items = _OneAtATime(lambda: self._line.embed_items(item_lanes))
+        self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
@@ -99,7 +99,7 @@ class EmbeddingProcess:
             workers.delete_worker(session, self.name)
 
 
-class _OneAtATime:
+class OneAtATime:
     """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
 
     def __init__(self, work: Callable[[], object]) -> None:

@@ -1,0 +1,110 @@
+"""Many at once: claims do not overlap, counts stay right, nobody deadlocks."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from core.blobs import Blobs
+from core.settings import settings
+from core.types import ItemState, JobType, Lane
+from db import items, jobs, queries
+from db.session import transaction
+from services.ingest import Upload, add_image
+from services.jobs import open_import
+from tests.integration.factory import Factory
+from tests.pictures import picture
+
+pytestmark = pytest.mark.usefixtures("database")
+
+WORKERS = 6
+
+
+def work(name: str) -> list[UUID]:
+    """Claim and finish until nothing is left; every third item fails."""
+    done: list[UUID] = []
+    while True:
+        with transaction() as session:
+            claimed = items.claim_items(session, Lane.SINGLE, owner=name, limit=5, lease_seconds=60, max_attempts=3)
+        if not claimed:
+            return done
+        with transaction() as session:
+            items.lock_items(session, [item.id for item in claimed])
+            good = [item.id for item in claimed if item.id.int % 3]
+            items.finish_items(session, good, ItemState.INDEXED)
+            items.fail_items(session, {item.id: ("broken", "") for item in claimed if not item.id.int % 3})
+        done += [item.id for item in claimed]
+
+
+def test_workers_share_jobs_without_overlap_or_deadlock() -> None:
+    with transaction() as session:
+        make = Factory(session)
+        made = [make.job() for _ in range(4)]
+        for _ in range(30):  # items of all jobs alternate, so every batch touches several jobs in another order
+            for job in made:
+                make.item(job)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        done = [item for batch in pool.map(work, [f"worker-{n}" for n in range(WORKERS)]) for item in batch]
+    assert Counter(Counter(done).values()) == {1: 120}
+    with transaction() as session:
+        for job in made:
+            row = jobs.get_job(session, job)
+            assert (row.total, row.pending, row.indexed + row.failed) == (30, 0, 30)
+
+
+def test_the_same_picture_sent_by_many_is_taken_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    blobs = Blobs(tmp_path_factory.mktemp("blobs").as_uri())
+
+    def send(_: int) -> tuple[UUID, bool]:
+        with transaction() as session:
+            accepted = add_image(session, blobs, settings(), Upload(picture(1)))
+        return accepted.image_id, accepted.duplicate
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        seen = list(pool.map(send, range(24)))
+    assert len({image_id for image_id, _ in seen}) == 1
+    assert sum(not duplicate for _, duplicate in seen) == 1
+
+
+def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    blobs = Blobs(tmp_path_factory.mktemp("blobs").as_uri())
+    with transaction() as session:
+        job_id = open_import(session, "default")
+
+    def send(seed: int) -> bool:
+        try:
+            with transaction() as session:
+                add_image(session, blobs, settings(), Upload(picture(seed), job_id=job_id))
+        except Exception as error:
+            assert "sealed" in str(error)  # noqa: PT017 - the other outcome is success
+            return False
+        return True
+
+    def seal(_: int) -> bool:
+        with transaction() as session:
+            jobs.seal_job(session, job_id)
+        return False
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        sent = list(pool.map(lambda n: seal(n) if n == 20 else send(n), range(40)))
+    with transaction() as session:
+        job = jobs.get_job(session, job_id)
+        assert (job.type, job.sealed, job.total) == (JobType.IMPORT, True, sum(sent))
+        assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == sum(sent)
+
+
+def test_query_pictures_are_claimed_once_and_freed_when_their_worker_dies() -> None:
+    with transaction() as session:
+        made = [queries.insert_query(session, b"picture") for _ in range(3)]
+    with transaction() as session:
+        claimed = queries.claim_queries(session, 2)
+    with transaction() as session:
+        rest = queries.claim_queries(session, 9)
+    assert [[query_id for query_id, _ in batch] for batch in (claimed, rest)] == [made[:2], made[2:]]
+    with transaction() as session:
+        assert not queries.release_unanswered_queries(session, 60)
+        assert queries.release_unanswered_queries(session, -1)
+        assert len(queries.claim_queries(session, 9)) == 3
+        assert queries.delete_old_queries(session, -1) == 3
