@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from core.types import Vector
 from db.models import QueryPicture
 
-
 STORED = np.dtype("<f4")  # how a vector lies in its row
 
 
