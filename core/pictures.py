@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from core.errors import CorruptPicture, EmptyFile, FileTooLarge, PictureTooSmall, TooManyPixels, UnsupportedPicture
+from core.errors import (
+    CorruptPicture,
+    EmptyFile,
+    FileTooLarge,
+    PictureTooSmall,
+    TooManyPixels,
+    UmbelError,
+    UnsupportedPicture,
+)
 from core.settings import Settings
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -65,10 +73,15 @@ def opened(data: bytes, limits: Settings) -> Iterator[Image.Image]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # damaged EXIF and the like: not the picture itself
                 yield picture
-        except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, ArithmeticError, EOFError) as error:
-            raise CorruptPicture(f"The picture cannot be decoded: {error}.") from error
+        except UmbelError:
+            raise
         except (Image.DecompressionBombError, MemoryError) as error:
             raise TooManyPixels("The picture needs more memory than is allowed.") from error
+        except (
+            Exception
+        ) as error:  # as with headers: struct.error, zlib.error, SyntaxError, whatever the damage leads to
+            reason = str(error).rstrip(".") or type(error).__name__
+            raise CorruptPicture(f"The picture cannot be decoded: {reason}.") from error
 
 
 def upright_rgb(picture: Image.Image) -> Image.Image:
