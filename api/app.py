@@ -37,9 +37,19 @@ def create_app() -> APIFlask:
     errors.install(app)
     for resource in (images, imports, jobs, search, collections, models, health, page):
         app.register_blueprint(resource.bp)
+    app.spec_processor(_require_bodies)
     app.before_request(_begin)
     app.after_request(_end)
     return app
+
+
+def _require_bodies(spec: Any) -> Any:
+    """OpenAPI takes a body for optional unless told otherwise; none of ours is."""
+    for operations in spec["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+    return spec
 
 
 def _begin() -> None:

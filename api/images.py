@@ -44,7 +44,7 @@ FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never cha
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={200: ALREADY_THERE, **problems(404, 409, 413, 415, 422, 503, 507)})
+@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 409, 413, 415, 422, 503, 507)})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
@@ -79,7 +79,7 @@ def upload_image(form: UploadIn) -> Any:
 @bp.post("/v1/images:check")
 @bp.input(CheckIn, arg_name="body")
 @bp.output(CheckOut)
-@bp.doc(responses=problems(422))
+@bp.doc(responses=problems(400, 422))
 def check_images(body: CheckIn) -> Any:
     """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
     with transaction() as session:
@@ -115,7 +115,7 @@ def get_image(image_id: UUID) -> Any:
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
 @bp.output(ImageOut)
-@bp.doc(responses=problems(404, 422))
+@bp.doc(responses=problems(400, 404, 422))
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
     """Change an image's label or metadata; `label: null` removes the label."""
     changes = {"meta" if field == "metadata" else field: getattr(patch, field) for field in patch.model_fields_set}

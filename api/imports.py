@@ -17,7 +17,7 @@ bp = APIBlueprint("imports", __name__, tag="Imports")
 @bp.post("/v1/imports")
 @bp.input(ImportIn, arg_name="body")
 @bp.output(ImportOut, status_code=202, description="Open for pictures")
-@bp.doc(responses=problems(422))
+@bp.doc(responses=problems(400, 422))
 def open_import(body: ImportIn) -> Any:
     """Open an import.
 
