@@ -2,10 +2,10 @@
 
 import sys
 
-import torch
+from torch import library
 
 # Held for the life of the process: the schemas vanish with the library object.
-_library: torch.library.Library | None = None
+_library: library.Library | None = None
 
 
 def make_importable() -> None:
@@ -24,6 +24,6 @@ def make_importable() -> None:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        _library = torch.library.Library("torchvision", "DEF")
+        _library = library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
