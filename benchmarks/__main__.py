@@ -1,7 +1,10 @@
-"""`make bench`: every benchmark, one after the other."""
+"""`make bench`: every benchmark, one after the other, each in a process of its own, since each has its own settings."""
 
-from benchmarks import ingest, query
+import subprocess
+import sys
+
+QUESTIONS = ("ingest", "query")
 
 if __name__ == "__main__":
-    for question in (ingest, query):
-        question.main()
+    for question in QUESTIONS:
+        subprocess.run([sys.executable, "-m", f"benchmarks.{question}"], check=True)
