@@ -31,6 +31,9 @@ def jobs(job_id: UUID | None, status: str | None, limit: int, wait: float, as_js
         print_json(rows if job_id is None else {**rows[0], "failed": [item.model_dump(mode="json") for item in failed]})
         return
     _show(found)
+    if job_id is not None:
+        counts = found[0].counts.model_dump()
+        click.echo(", ".join(f"{count} {state}" for state, count in counts.items() if count))
     if failed:
         table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
 
@@ -42,10 +45,9 @@ def _show(found: list[Job]) -> None:
             job.type,
             job.status,
             f"{job.counts.total - job.counts.pending}/{job.counts.total}",
-            job.counts.duplicate or "",
             job.counts.failed or "",
-            f"{job.created_at.astimezone():%H:%M:%S}",
+            f"{job.created_at.astimezone():%H:%M}",
         )
         for job in found
     )
-    table(None, ("job", "type", "status", "done", "dup.", "failed", "created"), rows, right="done dup. failed")
+    table(None, ("job", "type", "status", "done", "failed", "created"), rows, right="done failed")

@@ -31,10 +31,15 @@ def print_json(value: Any) -> None:
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]], *, right: str = "") -> None:
     """Print a table. right: the columns, by name and separated by spaces, that hold numbers."""
-    grid = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    grid = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for column in columns:
-        ids = column in ("job", "image")  # for copying: they must stay in one piece
-        grid.add_column(column, justify="right" if column in right.split() else "left", overflow="fold", no_wrap=ids)
+        prose = column in ("reason", "picture")  # the rest stays in one piece: ids are there to be copied
+        grid.add_column(
+            column,
+            justify="right" if column in right.split() else "left",
+            overflow="fold" if prose else "ellipsis",
+            no_wrap=not prose,
+        )
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
     Console().print(grid)
