@@ -50,4 +50,4 @@ def _show(found: list[Job]) -> None:
         )
         for job in found
     )
-    table(None, ("job", "type", "status", "done", "failed", "created"), rows, right="done failed")
+    table(None, ("job", "type", "status", "done", "failed", "at"), rows, right="done failed")
