@@ -1,5 +1,6 @@
 """/v1/images: uploaded, listed, looked at, relabelled, removed."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -139,21 +140,14 @@ def remove_image(image_id: UUID) -> Any:
 @bp.doc(responses=answers("The picture", "image/*", 404, 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
-    image = _image(image_id)
-    if request.if_none_match.contains(image.sha256.hex()):
-        return _unchanged(image)
-    data, media_type = gallery.read_picture(blobs(), settings(), image)
-    return _picture(data, media_type, image)
+    return _served(image_id, lambda image: gallery.read_picture(blobs(), settings(), image))
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
 @bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
-    image = _image(image_id)
-    if request.if_none_match.contains(image.sha256.hex()):
-        return _unchanged(image)
-    return _picture(gallery.read_thumbnail(blobs(), settings(), image), "image/jpeg", image)
+    return _served(image_id, lambda image: (gallery.read_thumbnail(blobs(), settings(), image), "image/jpeg"))
 
 
 @bp.get("/v1/images/<uuid:image_id>/similar")
@@ -193,20 +187,16 @@ def _idempotency_key() -> str | None:
     return key
 
 
-def _image(image_id: UUID) -> ImageRow:
+def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:
+    """What `read` makes of the image (bytes, media type); nothing is read for a browser that has it already."""
     with transaction() as session:
-        return images.get_image(session, image_id)
-
-
-def _picture(data: bytes, media_type: str, image: ImageRow) -> Response:
-    response = Response(data, content_type=media_type)
-    response.set_etag(image.sha256.hex())
-    response.headers["Cache-Control"] = FOR_EVER
-    return response
-
-
-def _unchanged(image: ImageRow) -> Response:
-    response = Response(status=304)
-    response.set_etag(image.sha256.hex())
+        image = images.get_image(session, image_id)
+    etag = image.sha256.hex()
+    if request.if_none_match.contains(etag):
+        response = Response(status=304)
+    else:
+        data, media_type = read(image)
+        response = Response(data, content_type=media_type)
+    response.set_etag(etag)
     response.headers["Cache-Control"] = FOR_EVER
     return response

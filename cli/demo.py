@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -59,10 +59,9 @@ def demo(photos: Path | None) -> None:
 
 
 def _import(api: Umbel, folder: Path, collection: str) -> None:
-    sources, _ = find_pictures([folder])
-    labelled = len({source.path.parent for source in sources}) > 1
-    if labelled:
-        sources, _ = find_pictures([folder], label_from_folder=True)
+    sources, _ = find_pictures([folder], label_from_folder=True)
+    if len({source.path.parent for source in sources}) == 1:  # the name of the only folder tells nothing apart
+        sources = [replace(source, label=None) for source in sources]
     with progress() as bars:
         outcome = import_pictures(api, sources, collection=collection, wait=True, bars=bars)
     for name, reason in outcome.refused.items():

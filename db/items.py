@@ -117,6 +117,8 @@ def fail_items(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None
 
 def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: float) -> None:
     """Give claimed items back for another try after `delay_seconds`; the attempt was not their fault."""
+    if not items:
+        return
     session.execute(
         text("""
             UPDATE job_item SET attempts = attempts - 1, lease_owner = NULL,
