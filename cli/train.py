@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from core.settings import settings
-from ml.recipe import Recipe, progressive
+from ml.training.recipe import Recipe, progressive
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
-    from ml.course import Epoch, Watcher
-    from ml.metrics import Metrics
-    from ml.train import Result
+    from ml.evaluation.metrics import Metrics
+    from ml.training.course import Epoch, Watcher
+    from ml.training.train import Result
 
 DEFAULT = Recipe()
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -71,7 +71,7 @@ def train(folders: tuple[Path, ...], out: Path, start: Path | None, as_json: boo
     Writes OUT/NAME.safetensors and its card OUT/NAME.json. To use them, set UMBEL_CHECKPOINT to the former.
     Every epoch is judged on pictures, and classes, that were not trained on; the best one is kept.
     """
-    from ml.train import train as run  # noqa: PLC0415 - see TYPE_CHECKING above
+    from ml.training.train import train as run  # noqa: PLC0415 - see TYPE_CHECKING above
 
     config = settings()
     console = Console(stderr=True, quiet=as_json)
@@ -103,7 +103,7 @@ def _bar(console: Console) -> Progress:
 
 def _watcher(progress: Progress) -> Watcher:
     """A bar over all steps, and a line for each epoch."""
-    from ml.course import Watcher  # noqa: PLC0415
+    from ml.training.course import Watcher  # noqa: PLC0415
 
     task = progress.add_task("Reading pictures", total=None, loss="–")
 

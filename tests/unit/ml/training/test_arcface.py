@@ -7,7 +7,7 @@ import torch
 from pytorch_metric_learning.losses import ArcFaceLoss, SubCenterArcFaceLoss
 from torch.nn import functional as F
 
-from ml.arcface import ArcFace
+from ml.training.arcface import ArcFace
 
 CLASSES, DIM = 7, 16
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ml.arcface import ArcFace
-from ml.batches import Batch
 from ml.network import EmbeddingNetwork
-from ml.recipe import Recipe
+from ml.training.arcface import ArcFace
+from ml.training.batches import Batch
+from ml.training.recipe import Recipe
 
 State = dict[str, Tensor]
 

@@ -17,10 +17,10 @@ from core.settings import settings as configured
 from ml import datasets
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
-from ml.course import Course, Epoch, Watcher, load_start
-from ml.metrics import Metrics
-from ml.recipe import Recipe
+from ml.evaluation.metrics import Metrics
 from ml.runtime import pick_device
+from ml.training.course import Course, Epoch, Watcher, load_start
+from ml.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

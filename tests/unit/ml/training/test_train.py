@@ -14,12 +14,12 @@ from cli.train import train as command
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
 from ml.checkpoint import load_checkpoint
-from ml.course import Epoch, Watcher, load_start
-from ml.learner import blended, cosine_drift, parameter_groups
 from ml.network import EmbeddingNetwork
-from ml.recipe import Recipe
 from ml.runtime import TorchEmbedder
-from ml.train import train
+from ml.training.course import Epoch, Watcher, load_start
+from ml.training.learner import blended, cosine_drift, parameter_groups
+from ml.training.recipe import Recipe
+from ml.training.train import train
 
 TINY = replace(
     Recipe(),
@@ -107,7 +107,7 @@ def test_drift_is_nothing_at_the_start_and_counts_each_pair():
 
 
 def test_earlier_stages_learn_slower_and_frozen_ones_not_at_all(network):
-    from ml.arcface import ArcFace  # noqa: PLC0415
+    from ml.training.arcface import ArcFace  # noqa: PLC0415
 
     groups = parameter_groups(network, ArcFace(3, 32), replace(TINY, frozen_stages=2, layer_decay=0.5))
 

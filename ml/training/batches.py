@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from core.types import Pixels
-from ml.augment import recolour, vary
 from ml.datasets import Dataset, Indices, draw_epoch
-from ml.recipe import Recipe
+from ml.training.augment import recolour, vary
+from ml.training.recipe import Recipe
 
 AHEAD = 4  # batches in the making
 

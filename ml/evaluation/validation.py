@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from core.types import Pixels, Vectors
 from ml.datasets import Dataset, Indices
-from ml.metrics import Metrics, measure
+from ml.evaluation.metrics import Metrics, measure
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 

@@ -12,17 +12,17 @@ from safetensors.torch import load_file
 
 from core.errors import BadCheckpoint, ModelNotFound
 from ml import datasets
-from ml.batches import epoch_batches, steps_of
 from ml.card import card_path
 from ml.checkpoint import load_checkpoint
 from ml.datasets import Dataset, Indices
-from ml.learner import Learner, State, blended, copied
-from ml.metrics import Metrics
+from ml.evaluation.metrics import Metrics
+from ml.evaluation.validation import judge, prepare, run, score, validation_sets
 from ml.neck import initialise, settle
 from ml.network import EmbeddingNetwork
-from ml.recipe import Recipe
 from ml.runtime import has_native_bf16
-from ml.validation import judge, prepare, run, score, validation_sets
+from ml.training.batches import epoch_batches, steps_of
+from ml.training.learner import Learner, State, blended, copied
+from ml.training.recipe import Recipe
 
 Settling = tuple[float, float]  # strength and emphasis, see ml.neck.settle
 

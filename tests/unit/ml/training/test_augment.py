@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ml.augment import recolour, vary
-from ml.recipe import Recipe, progressive
+from ml.training.augment import recolour, vary
+from ml.training.recipe import Recipe, progressive
 from tests.unit.ml.conftest import draw
 
 PLAIN = replace(Recipe(), colour=0.0, hue=0.0)
