@@ -8,7 +8,7 @@ from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import f1_score, roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
-from ml import metrics
+from ml.evaluation import metrics
 
 
 @pytest.fixture(scope="module")
