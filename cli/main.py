@@ -26,6 +26,7 @@ COMMANDS = {
     "jobs": "cli.jobs:jobs",
     "sample": "cli.garden:sample",
     "train": "cli.train:train",
+    "evaluate": "cli.evaluate:evaluate",
     "db": "cli.database:db",
     "version": "cli.main:version",
 }

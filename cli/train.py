@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,79 +14,105 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from core.settings import settings
-from ml.training.recipe import Recipe, progressive
+from ml.training.recipe import RECIPES, Recipe, progressive
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+    from ml.datasets import Dataset
     from ml.evaluation.metrics import Metrics
-    from ml.training.course import Epoch, Watcher
-    from ml.training.train import Result
+    from ml.leakage import Leakage
+    from ml.training.progress import Epoch
+    from ml.training.tensorboard import Board
+    from ml.training.train import Result, Watcher
 
-DEFAULT = Recipe()
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+SHARE = click.FloatRange(0, 0.9)
+
+
+def knob(flag: str, kind: Any, text: str) -> Any:
+    """An option that changes one field of the recipe; without it, the recipe's own value stays."""
+    field = flag[2:].replace("-", "_")
+    default = getattr(RECIPES["b0"], field)
+    return click.option(flag, type=kind, help=f"{text}  [default: the recipe's; b0: {default}]")
 
 
 @click.command()
 @click.argument("folders", metavar="FOLDER…", nargs=-1, required=True, type=FOLDER)
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the checkpoint goes."
-)
+@click.option("--out", required=True, type=NEW_FOLDER, help="Where the checkpoint, its card and its curves go.")
 @click.option(
     "--start", type=FILE, help="Weights to start from: a timm backbone or an Umbel checkpoint; else the hub's."
 )
-@click.option("--name", default=DEFAULT.name, show_default=True, help="Name of the model and of its file.")
-@click.option("--architecture", default=DEFAULT.architecture, show_default=True, help="timm's name of the backbone.")
-@click.option("--epochs", default=DEFAULT.epochs, show_default=True, type=click.IntRange(1), help="Over all sizes.")
+@click.option("--name", default="umbel", show_default=True, help="Name of the model and of its files.")
 @click.option(
-    "--size",
-    default=DEFAULT.size,
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="b0",
     show_default=True,
-    type=click.IntRange(32, 1024),
-    help="Side of the model's pictures.",
+    help="Which EfficientNetV2, and how it is trained.",
 )
-@click.option(
-    "--batch-size", default=DEFAULT.batch_size, show_default=True, type=click.IntRange(2), help="Pictures a step."
-)
-@click.option("--margin", default=DEFAULT.margin, show_default=True, type=click.FloatRange(0, 1), help="Radians.")
-@click.option(
-    "--seed", default=DEFAULT.seed, show_default=True, type=click.IntRange(0), help="Same seed, same weights."
-)
-@click.option(
-    "--validation",
-    default=DEFAULT.validation,
-    show_default=True,
-    type=click.FloatRange(0, 0.9),
-    help="Share of each class that is only judged on.",
-)
-@click.option(
-    "--held-out-classes",
-    default=DEFAULT.held_out_classes,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Classes of the richest folder that are only judged on, if it has four times as many.",
-)
+@knob("--members", click.IntRange(1), "Networks to train from the same start; their weights are averaged.")
+@knob("--epochs", click.IntRange(1), "Of each member, over all picture sizes, which grow on the way.")
+@knob("--size", click.IntRange(32, 1024), "Side of the model's pictures.")
+@knob("--dim", click.IntRange(2, 4000), "Length of an embedding.")
+@knob("--batch-size", click.IntRange(2), "Pictures a step.")
+@knob("--margin", click.FloatRange(0, 1), "ArcFace's, in radians.")
+@knob("--centres", click.IntRange(1, 10), "Sub-centres a class: more than one for classes of several looks.")
+@knob("--balance", click.FloatRange(0, 1), "1: classes are drawn by their size; 0: all equally often.")
+@knob("--seed", click.IntRange(0), "Same seed, same weights.")
+@knob("--validation", SHARE, "Share of each class that is only judged on.")
+@knob("--held-out-classes", click.IntRange(0), "Classes of the richest folder that are only judged on.")
+@knob("--patience", click.IntRange(1), "Epochs without a better one until the run ends early.")
+@click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
+@click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
+@click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-def train(folders: tuple[Path, ...], out: Path, start: Path | None, as_json: bool, **knobs: Any) -> None:
+def train(  # noqa: PLR0917 - click passes by name
+    folders: tuple[Path, ...],
+    out: Path,
+    start: Path | None,
+    recipe: str,
+    tensorboard: Path | None,
+    fresh: bool,
+    as_json: bool,
+    **knobs: Any,
+) -> None:
     """Fine-tune an EfficientNetV2 with ArcFace on FOLDERs of class folders (FOLDER/class/picture).
 
-    Writes OUT/NAME.safetensors and its card OUT/NAME.json. To use them, set UMBEL_CHECKPOINT to the former.
-    Every epoch is judged on pictures, and classes, that were not trained on; the best one is kept.
+    Writes OUT/NAME.safetensors and its card OUT/NAME.json, who was learnt from (NAME.split.json), the curves
+    (NAME.curves.png, drawn anew after each epoch) and the duplicates found (NAME.duplicates.json and .png). To use the
+    model, set UMBEL_CHECKPOINT to the first; to judge it, see `umbel evaluate`.
+
+    Every epoch is judged on pictures, and classes, that were not trained on; the best one is kept. Duplicates stay on
+    one side. A run that was interrupted, even killed, goes on when the same command is given again, to the same end.
     """
     from ml.training.train import train as run  # noqa: PLC0415 - see TYPE_CHECKING above
 
-    config = settings()
     console = Console(stderr=True, quiet=as_json)
-    with _bar(console) as progress:
-        watcher = _watcher(progress)
-        result = run(folders, out, start, _recipe(**knobs), settings=config, watcher=watcher)
+    with ExitStack() as stack:
+        board = stack.enter_context(_board(tensorboard)) if tensorboard else None
+        progress = stack.enter_context(_bar(console))
+        watcher = _watcher(progress, board)
+        result = run(folders, out, start, _recipe(recipe, **knobs), fresh=fresh, settings=settings(), watcher=watcher)
     if as_json:
         click.echo(json.dumps(_report(result), indent=2))
     else:
         _show(result, Console())
 
 
-def _recipe(*, epochs: int, size: int, **knobs: Any) -> Recipe:
-    return dataclasses.replace(DEFAULT, size=size, stages=progressive(size, epochs), **knobs)
+def _recipe(preset: str, *, epochs: int | None, size: int | None, flip_average: bool, **knobs: Any) -> Recipe:
+    base = RECIPES[preset]
+    changed = {name: value for name, value in knobs.items() if value is not None}
+    if epochs or size:
+        size = size or base.size
+        changed |= {"size": size, "stages": progressive(size, epochs or base.epochs)}
+    return dataclasses.replace(base, flip_average=flip_average, **changed)
+
+
+def _board(folder: Path) -> Board:
+    from ml.training.tensorboard import Board  # noqa: PLC0415
+
+    return Board(folder)
 
 
 def _bar(console: Console) -> Progress:
@@ -93,7 +120,7 @@ def _bar(console: Console) -> Progress:
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -101,23 +128,36 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _watcher(progress: Progress) -> Watcher:
-    """A bar over all steps, and a line for each epoch."""
-    from ml.training.course import Watcher  # noqa: PLC0415
+def _watcher(progress: Progress, board: Board | None) -> Watcher:
+    """A bar over all pictures, then one over all steps, and a line for each epoch."""
+    from ml.training.train import Watcher  # noqa: PLC0415
 
-    task = progress.add_task("Reading pictures", total=None, loss="–")
+    task = progress.add_task("Reading pictures", total=None, loss="")
+
+    def reading(done: int, total: int) -> None:
+        progress.update(task, description="Looking at pictures", completed=done, total=total)
+
+    def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
+        progress.console.print(leakage.text(dataset), highlight=False)
+        if done:
+            progress.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
+        progress.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
+        if board:
+            board.begin(done)
+
+    def step(loss: float) -> None:
+        progress.update(task, advance=1, loss=f"loss {loss:.3f}")
+        if board:
+            board.step(loss)
 
     def epoch(done: Epoch) -> None:
         parts = (f"{name}: R@1 {one.r_at_1:.3f}, MAP@R {one.map_at_r:.3f}" for name, one in done.metrics.items())
-        progress.console.print(f"Epoch {done.number} at {done.size} px, loss {done.loss:.3f}. " + "; ".join(parts))
+        which = f"Member {done.member + 1}, epoch {done.number} at {done.size} px, loss {done.loss:.3f}. "
+        progress.console.print(which + "; ".join(parts), highlight=False)
+        if board:
+            board.epoch(done)
 
-    return Watcher(
-        begin=lambda dataset, steps: progress.update(
-            task, description=f"Training on {len(dataset.labels):,} pictures", total=steps
-        ),
-        step=lambda loss: progress.update(task, advance=1, loss=f"{loss:.3f}"),
-        epoch=epoch,
-    )
+    return Watcher(reading=reading, begin=begin, step=step, epoch=epoch)
 
 
 def _show(result: Result, console: Console) -> None:
@@ -126,11 +166,11 @@ def _show(result: Result, console: Console) -> None:
         table.add_row(f"{name}: before", *_row(result.baseline[name]), style="dim")
         table.add_row(name, *_row(metrics))
     console.print(table)
-    for skipped in result.skipped[:20]:
+    for skipped in result.dataset.skipped[:20]:
         console.print(f"Skipped {skipped.path}: {skipped.reason}", style="yellow", highlight=False)
-    if len(result.skipped) > 20:
-        console.print(f"… and {len(result.skipped) - 20} more files skipped.", style="yellow")
-    console.print(f"Best epoch {result.best.number}; written to {result.checkpoint}", highlight=False)
+    if len(result.dataset.skipped) > 20:
+        console.print(f"… and {len(result.dataset.skipped) - 20} more files skipped.", style="yellow")
+    console.print(f"Written to {result.files.checkpoint}; curves: {result.files.curves}", highlight=False)
 
 
 def _row(one: Metrics) -> list[str]:
@@ -140,13 +180,20 @@ def _row(one: Metrics) -> list[str]:
 
 def _report(result: Result) -> dict[str, object]:
     return {
-        "checkpoint": str(result.checkpoint),
+        "checkpoint": str(result.files.checkpoint),
         "card": result.card.model_dump(mode="json"),
-        "best_epoch": result.best.number,
         "blend": result.blend,
+        "settling": result.settling._asdict(),
+        "duplicates": result.leakage.as_dict(result.dataset),
         "epochs": [
-            {"number": one.number, "size": one.size, "loss": round(one.loss, 4), "score": round(one.score, 4)}
+            {
+                "member": one.member,
+                "number": one.number,
+                "size": one.size,
+                "loss": round(one.loss, 4),
+                "score": round(one.score, 4),
+            }
             for one in result.epochs
         ],
-        "skipped": [{"path": str(one.path), "reason": one.reason} for one in result.skipped],
+        "skipped": [{"path": str(one.path), "reason": one.reason} for one in result.dataset.skipped],
     }

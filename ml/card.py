@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.calibration import Calibration
 from core.errors import BadCheckpoint, ModelNotFound
 from ml.preprocess import Preprocessing
 
@@ -33,11 +34,15 @@ class ModelCard(BaseModel):
     dim: int = Field(ge=1, description="Length of an embedding.")
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["projection", "none"] = "projection"
+    anchors: int = Field(default=0, ge=0, description="Known classes that embeddings near them are drawn to.")
     preprocessing: Preprocessing
     preprocessing_hash: str
     weights_sha256: str = Field(description="SHA-256 of the safetensors file, hex; names the model version.")
     provenance: Provenance
     metrics: dict[str, Any] = Field(default_factory=dict)
+    calibration: Calibration | None = Field(
+        default=None, description="What distances and votes mean, learnt on validation pictures; None: not known."
+    )
 
 
 def card_path(checkpoint: Path) -> Path:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from core.calibration import Calibration
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
 from ml.card import ModelCard, Provenance, card_path, read_card
@@ -31,6 +32,7 @@ def save_checkpoint(
     preprocessing: Preprocessing,
     provenance: Provenance,
     metrics: dict[str, object] | None = None,
+    calibration: Calibration | None = None,
 ) -> ModelCard:
     """Write `path` (.safetensors) and its card; whoever reads meanwhile sees the old pair or a complete file."""
     weights = to_bytes({key: _stored(tensor) for key, tensor in network.state_dict().items() if _kept(key)})
@@ -40,11 +42,13 @@ def save_checkpoint(
         dim=network.dim,
         pooling=network.pooling,
         neck=network.neck_kind,
+        anchors=len(network.anchors.centres) if network.anchors is not None else 0,
         preprocessing=preprocessing,
         preprocessing_hash=preprocessing.hash,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         provenance=provenance,
         metrics=metrics or {},
+        calibration=calibration,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, weights)
@@ -62,7 +66,7 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
         raise BadCheckpoint(f"The weights in {path} are not the ones its card describes: their SHA-256 differs.")
     try:
-        network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck)
+        network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck, anchors=card.anchors)
         state = {key: tensor.float() for key, tensor in load_file(path).items()}
         fit = network.load_state_dict(state, strict=False)
     except (SafetensorError, RuntimeError, ValueError) as error:

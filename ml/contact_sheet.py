@@ -73,17 +73,17 @@ def contact_sheet(query: Tile, matches: Sequence[Tile], *, title: str | None = N
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        _write(draw, (LAYOUT.margin, LAYOUT.margin - 6), title, size=28, colour=INK, width=width - 2 * LAYOUT.margin)
+        write(draw, (LAYOUT.margin, LAYOUT.margin - 6), title, size=28, colour=INK, width=width - 2 * LAYOUT.margin)
     heading = "" if query.caption.lower() == "query" else "QUERY"
-    _write(draw, (LAYOUT.margin, top), heading, size=13, colour=ACCENT, width=LAYOUT.query)
-    _place(sheet, query, (LAYOUT.margin, top + 24), side=LAYOUT.query, frame=ACCENT, weight=3)
+    write(draw, (LAYOUT.margin, top), heading, size=13, colour=ACCENT, width=LAYOUT.query)
+    place(sheet, query, (LAYOUT.margin, top + 24), side=LAYOUT.query, frame=ACCENT, weight=3)
     draw.line((left - LAYOUT.gap, top, left - LAYOUT.gap, height - LAYOUT.margin), fill=(226, 225, 220), width=1)
     if not matches:
-        _write(draw, (left, top + 24), "no matches", size=LAYOUT.caption, colour=QUIET, width=width - left)
+        write(draw, (left, top + 24), "no matches", size=LAYOUT.caption, colour=QUIET, width=width - left)
     for number, match in enumerate(matches):
         row, column = divmod(number, columns)
         at = (left + column * (LAYOUT.thumb + LAYOUT.gap), top + row * (LAYOUT.cell + LAYOUT.gap))
-        _place(sheet, match, at, side=LAYOUT.thumb, frame=_frame(_compared(match, query)), weight=3)
+        place(sheet, match, at, side=LAYOUT.thumb, frame=_frame(_compared(match, query)), weight=3)
     return sheet
 
 
@@ -101,11 +101,11 @@ def grid(tiles: Iterable[Tile], columns: int | None = None, *, title: str | None
     width = 2 * margin + columns * (LAYOUT.thumb + gap) - gap
     sheet = Image.new("RGB", (width, top + rows * (cell + gap) - gap + margin), PAPER)
     if title:
-        _write(ImageDraw.Draw(sheet), (margin, margin - 6), title, size=28, colour=INK, width=width - 2 * margin)
+        write(ImageDraw.Draw(sheet), (margin, margin - 6), title, size=28, colour=INK, width=width - 2 * margin)
     for number, tile in enumerate(shown):
         row, column = divmod(number, columns)
         at = (margin + column * (LAYOUT.thumb + gap), top + row * (cell + gap))
-        _place(sheet, tile, at, side=LAYOUT.thumb, frame=_frame(tile), weight=3 if tile.agrees is not None else 1)
+        place(sheet, tile, at, side=LAYOUT.thumb, frame=_frame(tile), weight=3 if tile.agrees is not None else 1)
     return sheet
 
 
@@ -139,7 +139,7 @@ def _frame(tile: Tile) -> tuple[int, int, int]:
     return AGREES if tile.agrees else DIFFERS
 
 
-def _place(
+def place(
     sheet: Image.Image, tile: Tile, at: tuple[int, int], *, side: int, frame: tuple[int, int, int], weight: int
 ) -> None:
     """Paint a tile: a rounded picture in a thin frame, and its lines."""
@@ -150,10 +150,10 @@ def _place(
     sheet.paste(_square(tile, inner), (x + weight, y + weight), _rounded(inner, radius - weight + 1))
     draw, large = ImageDraw.Draw(sheet), side > LAYOUT.thumb
     caption = LAYOUT.caption + (4 if large else 0)
-    _write(draw, (x + 2, y + side + 8), tile.caption, size=caption, colour=INK, width=side - 4)
+    write(draw, (x + 2, y + side + 8), tile.caption, size=caption, colour=INK, width=side - 4)
     if tile.detail:
         line = y + side + 12 + caption if tile.caption else y + side + 8
-        _write(draw, (x + 2, line), tile.detail, size=LAYOUT.detail + (2 if large else 0), colour=QUIET, width=side - 4)
+        write(draw, (x + 2, line), tile.detail, size=LAYOUT.detail + (2 if large else 0), colour=QUIET, width=side - 4)
 
 
 def _square(tile: Tile, side: int) -> Image.Image:
@@ -191,7 +191,7 @@ def _rounded(side: int, radius: int) -> Image.Image:
     return mask.reduce(SUPERSAMPLED)
 
 
-def _write(
+def write(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, *, size: int, colour: tuple[int, int, int], width: int
 ) -> None:
     """One line of text, cut with an ellipsis where it would be wider than `width` pixels."""

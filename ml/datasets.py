@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """N pictures of C classes. pixels[i]: (height, width, 3) uint8; labels, folders: (N,) integers.
+    """N pictures of C classes. pixels[i]: (height, width, 3) uint8; labels, folders, groups: (N,) integers.
 
-    Classes of different folders are different classes, even under one name.
+    Classes of different folders are different classes, even under one name. Pictures of one group show one and the
+    same thing and must not be parted by a split; unless said otherwise (see `grouped`), files of equal bytes.
     """
 
     paths: list[Path]
@@ -41,6 +42,16 @@ class Dataset:
     classes: list[str]
     folder_names: list[str]
     skipped: list[Skipped]
+    roots: list[Path] = field(default_factory=list)  # where each folder lies
+    groups: Indices = field(default_factory=lambda: np.empty(0, np.intp))
+
+    def __post_init__(self) -> None:
+        if not len(self.groups):
+            object.__setattr__(self, "groups", groups_of_equal(self.sha256))
+
+    def relative_path(self, index: int) -> str:
+        """Where a picture lies below its folder, with forward slashes: "rose/1.jpg"."""
+        return self.paths[index].relative_to(self.roots[self.folders[index]]).as_posix()
 
     def folder_of_class(self) -> Indices:
         """(C,): the folder that each class came from."""
@@ -72,6 +83,7 @@ def load(folders: Sequence[Path], limits: Settings, side: int = 256) -> Dataset:
         classes=[name for _, name in keys],
         folder_names=[folder.name for folder in folders],
         skipped=skipped,
+        roots=list(folders),
     )
 
 
@@ -111,23 +123,75 @@ def _check(folders: Sequence[Path], files: list, of_class: list[int], labels: In
         raise BadDataset(f"Each class needs at least two readable pictures; only one in: {', '.join(lonely)}.")
 
 
-def split(dataset: Dataset, among: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Divide the pictures `among` into (rest, taken), `share` of each class taken; by seed, sorted.
+def groups_of_equal(keys: Sequence[str]) -> Indices:
+    """(N,): the number of each picture's group, pictures of equal keys in one; counted from 0 as they first appear."""
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.intp)
 
-    Pictures of equal bytes go to one side, also across classes. Each class keeps at least one picture in the rest.
+
+def grouped(dataset: Dataset, groups: Indices) -> Dataset:
+    """The dataset with these groups (N,), such as those of a leakage check.
+
+    Raises ValueError where there is not one a picture, or where they would part files of equal bytes.
+    """
+    if len(groups) != len(dataset.labels):
+        raise ValueError(f"{len(groups)} groups were given for {len(dataset.labels)} pictures.")
+    pairs = np.unique(np.stack([groups_of_equal(dataset.sha256), groups]), axis=1)
+    if len(np.unique(pairs[0])) != pairs.shape[1]:
+        raise ValueError("The groups part pictures of equal bytes.")
+    return replace(dataset, groups=groups)
+
+
+def split(dataset: Dataset, among: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Divide the pictures `among` into (rest, taken), `share` of each class's groups taken; by seed, sorted.
+
+    Each group goes to one side, also across classes. Each class keeps at least one picture in the rest.
     """
     rng = np.random.default_rng(seed)
-    side: dict[str, bool] = {}
-    for label in np.unique(dataset.labels[among]):
-        members = rng.permutation(among[dataset.labels[among] == label])
-        hashes = list(dict.fromkeys(dataset.sha256[index] for index in members))
-        wanted = min(round(share * len(hashes)), len(hashes) - 1)
-        wanted -= sum(side.get(key, False) for key in hashes)
-        for key in hashes:
-            side.setdefault(key, wanted > 0)
+    labels, groups = dataset.labels[among], dataset.groups[among]
+    side: dict[int, bool] = {}
+    for label in np.unique(labels):
+        own = list(dict.fromkeys(rng.permutation(groups[labels == label]).tolist()))
+        wanted = min(round(share * len(own)), len(own) - 1)
+        wanted -= sum(side.get(group, False) for group in own)
+        for group in own:
+            side.setdefault(group, wanted > 0)
             wanted -= 1
-    taken = np.array([side[dataset.sha256[index]] for index in among], dtype=bool)
+    _keep_some_of_each(side, labels, groups)
+    taken = np.array([side[group] for group in groups.tolist()], dtype=bool)
     return np.sort(among[~taken]), np.sort(among[taken])
+
+
+def _keep_some_of_each(side: dict[int, bool], labels: Indices, groups: Indices) -> None:
+    """Hand a group back to every class that others, sharing its groups, have left without any."""
+    for label in np.unique(labels):
+        own = groups[labels == label].tolist()
+        if all(side[group] for group in own):
+            side[own[0]] = False
+
+
+def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indices]:
+    """Divide the pictures `among` into `count` parts that differ as little as may be, class by class; by seed, sorted.
+
+    Each group lies in one part. Without groups of several pictures, no two parts differ by more than one picture of
+    a class. A class of fewer groups than parts is missing from some of them. Raises ValueError for fewer than 2.
+    """
+    if count < 2:
+        raise ValueError(f"At least 2 folds are needed, not {count}.")
+    labels = np.unique(dataset.labels[among], return_inverse=True)[1]
+    groups = np.unique(dataset.groups[among], return_inverse=True)[1]
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1]) if len(among) else []
+    rng = np.random.default_rng(seed)
+    shuffled = [members[index] for index in rng.permutation(len(members))]
+    held = np.zeros((count, int(labels.max(initial=-1)) + 1), dtype=np.intp)  # pictures of each class in each fold
+    fold_of = np.empty(len(among), dtype=np.intp)
+    for group in sorted(shuffled, key=len, reverse=True):  # large ones first: small ones then even out
+        classes, pictures = np.unique(labels[group], return_counts=True)
+        # Fewest of the group's own classes, then fewest pictures at all; equals by chance.
+        order = np.lexsort((rng.random(count), held.sum(1), held[:, classes] @ pictures))
+        held[order[0], classes] += pictures
+        fold_of[group] = order[0]
+    return [np.sort(among[fold_of == fold]) for fold in range(count)]
 
 
 def hold_out(dataset: Dataset, count: int, seed: int) -> tuple[Indices, Indices]:

@@ -1,4 +1,4 @@
-"""The network: EfficientNetV2 features → pooling → projection → batch norm → unit length."""
+"""The network: EfficientNetV2 features → pooling → projection → batch norm → unit length → anchors → unit length."""
 
 from typing import Any, Literal
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml.anchors import Anchors
 from ml.neck import Projection
 from ml.torchvision_ops import make_importable
 
@@ -45,7 +46,8 @@ class EmbeddingNetwork(nn.Module):
     """Standardised pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
 
     neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
-    a backbone that nobody has fine-tuned; dim is then the backbone's width.
+    a backbone that nobody has fine-tuned; dim is then the backbone's width. anchors: how many classes ml.anchors
+    knows; 0 for none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class EmbeddingNetwork(nn.Module):
         pooling: Pooling = "avg",
         neck: Neck = "projection",
         pretrained: bool = False,
+        anchors: int = 0,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
@@ -67,14 +70,20 @@ class EmbeddingNetwork(nn.Module):
         self.architecture, self.pooling, self.neck_kind = architecture, pooling, neck
         self.trained_neck = False  # True once the projection holds more than its random beginning
         self.dim = dim if neck == "projection" else self.features
+        self.anchors: Anchors | None = Anchors(anchors, self.dim) if anchors else None
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """(B, 3, S, S) → (B, features) float32: what the backbone says, before the neck."""
         pooled: Tensor = self.pool(self.backbone.forward_features(pictures))
         return pooled
 
+    def embed(self, pooled: Tensor) -> Tensor:
+        """(B, features) → (B, dim) float32 of unit length: what the neck makes of the backbone's features."""
+        embeddings = F.normalize(self.neck(pooled).float())
+        return embeddings if self.anchors is None else F.normalize(self.anchors(embeddings))
+
     def forward(self, pictures: Tensor) -> Tensor:
-        return F.normalize(self.neck(self.pooled(pictures)).float())
+        return self.embed(self.pooled(pictures))
 
     def load_backbone(self, state: dict[str, Any]) -> None:
         """Take the weights of a timm backbone saved with num_classes=0. Raises RuntimeError when they do not fit."""

@@ -15,7 +15,7 @@ from core.types import Embedder, ItemState, Lane, Pixels, Vectors
 from db import embeddings, items, queries
 from db.items import ClaimedItem
 from db.session import Transaction
-from services.pipeline import ahead
+from core.pipeline import ahead
 
 log = structlog.get_logger()
 

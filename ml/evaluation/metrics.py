@@ -1,30 +1,39 @@
-"""How good embeddings are: retrieval, a k-NN vote, and verification of pairs. Plain NumPy, leave-one-out.
+"""How good embeddings are: retrieval, a k-NN vote, and the figures of verification. Plain NumPy, leave-one-out.
 
-Everywhere: vectors (N, D) unit length, labels (N,) integers. Each picture is a query once, against all the others.
+Everywhere: vectors (N, D) unit length, labels (N,) integers. Each picture is a query once, against all the others. One
+that is alone in its class is nobody's match: it is left out as a query and stays in the gallery to distract.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.types import Vectors
+from ml.evaluation.verification import Roc, verification
 
 Labels = NDArray[np.integer]
 Scores = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 
-BLOCK = 1024  # queries at once: a block of similarities to 100,000 pictures is then 400 MB
+BLOCK = 1024  # most queries at once
+CELLS = 2**25  # similarities held at once, 128 MiB
+KNN = 11
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """All in [0, 1]. Higher is better, but for `eer`. Queries whose class has no other picture are left out."""
+    """All in [0, 1], NaN where nothing could be asked. Higher is better, but for `eer`."""
 
     r_at_1: float
     r_at_5: float
     r_at_10: float
+    r_precision: float
     map_at_r: float
     knn_macro_f1: float
+    auc: float
     eer: float
     tar_at_far_1e2: float
     tar_at_far_1e3: float
@@ -36,26 +45,71 @@ class Metrics:
         return {name: round(value, digits) for name, value in asdict(self).items()}
 
 
-def measure(vectors: Vectors, labels: Labels, k: int = 11) -> Metrics:
+def measure(vectors: Vectors, labels: Labels, k: int = KNN) -> Metrics:
     """Every metric of this module over one labelled set, leave-one-out."""
+    return summary(ask(vectors, labels, k), verification(vectors, labels))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What each of N pictures got as a query: what all ranking metrics are means of.
+
+    labels, predicted: (N,) in [0, C), predicted by the k-NN vote; others: (N,) how many more there are of its class;
+    nearest: (N, K) indices of the K = min(N − 1, max(k, 10)) most similar, nearest first, and their similarity (N, K);
+    r_precision, average_precision: (N,) in [0, 1], NaN for a picture alone in its class.
+    """
+
+    labels: Labels
+    others: Labels
+    nearest: NDArray[np.intp]
+    similarity: Scores
+    predicted: Labels
+    r_precision: Numbers
+    average_precision: Numbers
+
+    @cached_property
+    def asked(self) -> NDArray[np.bool_]:
+        """(N,): which pictures have another of their class, and so count as queries."""
+        return self.others > 0
+
+    @cached_property
+    def hits(self) -> NDArray[np.bool_]:
+        """(N, K): which of the nearest are of the query's class."""
+        return self.labels[self.nearest] == self.labels[:, None]
+
+
+def ask(vectors: Vectors, labels: Labels, k: int = KNN) -> Answers:
+    """Let every picture be a query against all the others; the k nearest vote on its label."""
     labels = np.unique(labels, return_inverse=True)[1]
-    depth = int(min(len(labels) - 1, max(k, 10, np.bincount(labels).max() - 1)))
-    order, similarity = neighbours(vectors, depth)
-    hits = labels[order] == labels[:, None]
     others = np.bincount(labels)[labels] - 1
-    asked = others > 0
-    roc = verification(vectors, labels)
+    kept = min(len(labels) - 1, max(k, 10))
+    found = []
+    for rows, order, similarity in _ranked(vectors, max(kept, int(others.max()))):
+        hits = labels[order] == labels[rows, None]
+        precisions = r_precision(hits, others[rows]), average_precision_at_r(hits, others[rows])
+        found.append((order[:, :kept], similarity[:, :kept], *precisions))
+    nearest, similarity, r_precisions, average_precisions = (np.concatenate(part) for part in zip(*found, strict=True))
+    predicted = vote(labels[nearest[:, :k]], similarity[:, :k], int(labels.max()) + 1)
+    return Answers(labels, others, nearest, similarity, predicted, r_precisions, average_precisions)
+
+
+def summary(answers: Answers, roc: Roc) -> Metrics:
+    """The means over the queries, and the ROC's figures."""
+    asked = answers.asked
+    everyone = np.ones((1, int(asked.sum())))
     return Metrics(
-        r_at_1=recall_at(hits[asked], 1),
-        r_at_5=recall_at(hits[asked], 5),
-        r_at_10=recall_at(hits[asked], 10),
-        map_at_r=map_at_r(hits[asked], others[asked]),
-        knn_macro_f1=knn_macro_f1(labels[order[:, :k]], similarity[:, :k], labels),
+        r_at_1=recall_at(answers.hits[asked], 1),
+        r_at_5=recall_at(answers.hits[asked], 5),
+        r_at_10=recall_at(answers.hits[asked], 10),
+        r_precision=_mean(answers.r_precision[asked]),
+        map_at_r=_mean(answers.average_precision[asked]),
+        knn_macro_f1=float(macro_f1(answers.labels[asked], answers.predicted[asked], everyone)[0]),
+        auc=roc.auc,
         eer=roc.eer,
         tar_at_far_1e2=roc.tar_at(0.01),
         tar_at_far_1e3=roc.tar_at(0.001),
-        pictures=len(labels),
-        classes=len(np.unique(labels)),
+        pictures=len(answers.labels),
+        classes=len(np.unique(answers.labels)),
     )
 
 
@@ -64,87 +118,77 @@ def neighbours(vectors: Vectors, depth: int) -> tuple[NDArray[np.intp], Scores]:
 
     Ties go to the lower index.
     """
-    orders, similarities = [], []
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK] @ vectors.T
+    orders, similarities = zip(*((order, similarity) for _, order, similarity in _ranked(vectors, depth)), strict=True)
+    return np.concatenate(orders), np.concatenate(similarities)
+
+
+def _ranked(vectors: Vectors, depth: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Scores]]:
+    """Blocks of queries: their indices (B,), the `depth` most similar others of each (B, depth), and their cosines."""
+    step = max(1, min(BLOCK, CELLS // len(vectors)))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step] @ vectors.T
         rows = np.arange(len(block))
         block[rows, start + rows] = -np.inf  # a picture is not its own neighbour
         order = np.argsort(-block, axis=1, kind="stable")[:, :depth]
-        orders.append(order)
-        similarities.append(np.take_along_axis(block, order, 1))
-    return np.concatenate(orders), np.concatenate(similarities)
+        yield start + rows, order, np.take_along_axis(block, order, 1)
 
 
 def recall_at(hits: NDArray[np.bool_], k: int) -> float:
     """Share of queries with one of their class among the k nearest. hits: (N, ≥k), nearest first."""
-    return float(hits[:, :k].any(1).mean()) if len(hits) else float("nan")
+    return _mean(hits[:, :k].max(1, initial=False))
 
 
-def map_at_r(hits: NDArray[np.bool_], others: NDArray[np.integer]) -> float:
-    """Mean average precision at R, R being how many others of the query's class there are.
+def r_precision(hits: NDArray[np.bool_], others: Labels) -> Numbers:
+    """(N,): the share of a query's class among its R nearest, R being how many others of the class there are.
 
-    hits: (N, ≥max(others)), nearest first; others: (N,), positive.
+    hits: (N, ≥max(others)), nearest first; others: (N,). NaN where R is 0.
     Source: Musgrave et al. 2020, arXiv:2003.08505, section 3.2.
     """
-    ranks = np.arange(1, hits.shape[1] + 1)
-    counted = hits & (ranks <= others[:, None])
-    precision = np.cumsum(counted, 1) / ranks
-    return float(((precision * counted).sum(1) / others).mean()) if len(hits) else float("nan")
-
-
-def knn_macro_f1(neighbour_labels: Labels, similarity: Scores, labels: Labels) -> float:
-    """F1 of the k-NN vote, each neighbour's vote weighted by its similarity, averaged over the classes.
-
-    neighbour_labels, similarity: (N, k); labels: (N,) in [0, C). Negative similarities have no vote.
-    """
-    classes = int(labels.max()) + 1
-    votes = np.zeros((len(labels), classes))
-    np.add.at(votes, (np.arange(len(labels))[:, None], neighbour_labels), similarity.clip(min=0))
-    confusion = np.zeros((classes, classes))
-    np.add.at(confusion, (labels, votes.argmax(1)), 1)
-    right = confusion.diagonal()
-    # A class nobody has and nobody predicts cannot occur: every label has a row.
-    return float((2 * right / (confusion.sum(0) + confusion.sum(1))).mean())
-
-
-@dataclass(frozen=True, slots=True)
-class Roc:
-    """Same-class decisions over all pairs, threshold falling. far, tar: (T,) in [0, 1], rising."""
-
-    far: NDArray[np.float64]
-    tar: NDArray[np.float64]
-    thresholds: NDArray[np.float32]
-
-    @property
-    def eer(self) -> float:
-        """The error rate where as many different pairs are accepted as same pairs are refused."""
-        gap = self.far - (1 - self.tar)
-        after = int(np.argmax(gap >= 0))
-        if after == 0:
-            return float(self.far[0])
-        share = gap[after - 1] / (gap[after - 1] - gap[after])  # where the straight line between crosses zero
-        return float(self.far[after - 1] + share * (self.far[after] - self.far[after - 1]))
-
-    def tar_at(self, far: float) -> float:
-        """Share of same pairs accepted at the threshold where at most this share of different pairs is."""
-        return float(self.tar[np.searchsorted(self.far, far, side="right") - 1])
-
-
-def verification(vectors: Vectors, labels: Labels) -> Roc:
-    """The ROC of "same class?" by cosine, over every pair of different pictures, each pair once.
-
-    Memory: 9 bytes a pair. NaN rates when there is no same or no different pair.
-    """
-    rows, columns = np.triu_indices(len(labels), 1)
-    scores = (vectors @ vectors.T)[rows, columns]
-    same = labels[rows] == labels[columns]
-    order = np.argsort(-scores, kind="stable")
-    scores, same = scores[order], same[order]
-    last_of_tie = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    accepted = np.cumsum(same)[last_of_tie]
     with np.errstate(invalid="ignore"):
-        tar = accepted / same.sum()
-        far = (last_of_tie + 1 - accepted) / (~same).sum()
-    # At an infinite threshold nothing is accepted.
-    start = np.zeros(1)
-    return Roc(np.append(start, far), np.append(start, tar), np.append(np.float32(np.inf), scores[last_of_tie]))
+        return _counted(hits, others).sum(1) / others
+
+
+def average_precision_at_r(hits: NDArray[np.bool_], others: Labels) -> Numbers:
+    """(N,): the mean over the ranks up to R of the precision at each hit, 0 at each miss; its mean is MAP@R.
+
+    Arguments and source as for `r_precision`.
+    """
+    counted = _counted(hits, others)
+    precision = np.cumsum(counted, 1) / np.arange(1, hits.shape[1] + 1)
+    with np.errstate(invalid="ignore"):
+        return (precision * counted).sum(1) / others
+
+
+def _counted(hits: NDArray[np.bool_], others: Labels) -> NDArray[np.bool_]:
+    return hits & (np.arange(1, hits.shape[1] + 1) <= others[:, None])
+
+
+def vote(neighbour_labels: Labels, similarity: Scores, classes: int) -> Labels:
+    """(N,): the label that the neighbours vote for, each by its similarity; negative ones have no vote.
+
+    neighbour_labels, similarity: (N, k), labels in [0, classes). Ties go to the lower label.
+    """
+    votes = np.zeros((len(similarity), classes))
+    np.add.at(votes, (np.arange(len(similarity))[:, None], neighbour_labels), similarity.clip(min=0))
+    return votes.argmax(1)
+
+
+def macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.number]) -> Numbers:
+    """(R,): F1 of the predictions averaged over the classes, once for each row of weights.
+
+    labels, predicted: (N,) from 0; weights: (R, N), how often each picture counts. A class without weight is left out.
+    """
+    classes = int(max(labels.max(initial=-1), predicted.max(initial=-1))) + 1
+    hits = labels == predicted
+    scores = np.full(len(weights), np.nan)
+    for index, row in enumerate(weights):
+        there = np.bincount(labels, row, classes)
+        right = np.bincount(labels[hits], row[hits], classes)
+        said = np.bincount(predicted, row, classes)
+        known = there > 0
+        scores[index] = _mean(2 * right[known] / (there + said)[known])
+    return scores
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

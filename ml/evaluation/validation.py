@@ -1,91 +1,80 @@
 """What a network is worth on pictures it was not trained on: classes it knows, and classes it never saw."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from core.types import Pixels, Vectors
+from core.pipeline import ahead
+from core.types import Pixels
 from ml.datasets import Dataset, Indices
 from ml.evaluation.metrics import Metrics, measure
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from ml.runtime import has_native_bf16
 
 BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationSet:
-    """Labelled pictures, decoded for one preprocessing: pixels (N, size, size, 3) uint8, labels (N,)."""
+    """Labelled pictures that are only judged on. positions: (N,) in the dataset; labels: (N,)."""
 
     name: str
-    pixels: NDArray[np.uint8]
+    positions: Indices
     labels: Indices
 
 
-def prepare(pixels: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Decoded pictures of any size → (N, size, size, 3) uint8, by the same function as the index and queries."""
-    return np.stack([preprocessing.fit(Image.fromarray(picture)) for picture in pixels])
-
-
-def validation_sets(
-    dataset: Dataset, known: Indices, unseen: Indices, preprocessing: Preprocessing
-) -> list[ValidationSet]:
+def validation_sets(dataset: Dataset, known: Indices, unseen: Indices) -> list[ValidationSet]:
     """One set a folder of the pictures held back, and one of the classes held out."""
     parts = [
         (f"{name}, held-out pictures", known[dataset.folders[known] == index])
         for index, name in enumerate(dataset.folder_names)
     ]
     parts.append(("held-out classes", unseen))
-    return [
-        ValidationSet(name, prepare([dataset.pixels[index] for index in part], preprocessing), dataset.labels[part])
-        for name, part in parts
-        if len(part)
-    ]
+    return [ValidationSet(name, part, dataset.labels[part]) for name, part in parts if len(part)]
 
 
-def run(
-    forward: Callable[[Tensor], Tensor],
-    pixels: NDArray[np.uint8],
+def arithmetic(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 where the hardware has it."""
+    return torch.autocast(device.type, torch.bfloat16) if has_native_bf16(device) else nullcontext()
+
+
+def pooled_features(
+    network: EmbeddingNetwork,
+    pixels: Sequence[Pixels],
     preprocessing: Preprocessing,
     device: torch.device,
-    arithmetic: Callable[[], AbstractContextManager[object]],
+    done: Callable[[int], None] = lambda pictures: None,
 ) -> Tensor:
-    """Feed pictures through `forward` in batches, without gradients: (N, …) float32 on the CPU."""
-    results = []
-    with torch.no_grad(), arithmetic():
+    """(N, features) float32 on the CPU: what the backbone says of each picture, without variation.
+
+    Pictures are fitted by the same function as the index's and queries', a batch ahead of the network.
+    done: told how many pictures each batch brought.
+    """
+
+    def batches() -> Iterator[Tensor]:
         for start in range(0, len(pixels), BATCH):
-            batch = preprocessing.normalise(pixels[start : start + BATCH]).to(device)
-            results.append(forward(batch).float().cpu())
+            fitted = [preprocessing.fit(Image.fromarray(one)) for one in pixels[start : start + BATCH]]
+            yield preprocessing.normalise(np.stack(fitted))
+
+    results = [torch.empty(0, network.features)]
+    with torch.no_grad(), arithmetic(device):
+        for batch in ahead(batches()):
+            results.append(network.pooled(batch.to(device)).float().cpu())
+            done(len(batch))
     return torch.cat(results)
 
 
-def judge(
-    network: EmbeddingNetwork,
-    sets: Sequence[ValidationSet],
-    preprocessing: Preprocessing,
-    device: torch.device,
-    arithmetic: Callable[[], AbstractContextManager[object]],
-    *,
-    plain: bool = False,
-) -> dict[str, Metrics]:
-    """The metrics of each set. plain: of the pooled features before the neck instead of the embeddings."""
-
-    def features(pictures: Tensor) -> Tensor:
-        return F.normalize(network.pooled(pictures)) if plain else network(pictures)
-
-    found: dict[str, Metrics] = {}
-    for one in sets:
-        vectors: Vectors = run(features, one.pixels, preprocessing, device, arithmetic).numpy()
-        found[one.name] = measure(vectors, one.labels)
-    return found
+def embeddings(network: EmbeddingNetwork, pooled: Tensor, device: torch.device) -> Tensor:
+    """(N, dim) float32 of unit length on the CPU: what the network's neck makes of pooled features."""
+    with torch.no_grad():
+        return network.embed(pooled.to(device)).cpu()
 
 
 def score(metrics: dict[str, Metrics]) -> float:
@@ -96,3 +85,8 @@ def score(metrics: dict[str, Metrics]) -> float:
     if not metrics:
         return math.nan
     return float(np.mean([(one.r_at_1 + one.map_at_r) / 2 for one in metrics.values()]))
+
+
+def judge(sets: Sequence[ValidationSet], vectors: Sequence[Tensor]) -> dict[str, Metrics]:
+    """The metrics of each set from its embeddings."""
+    return {one.name: measure(found.numpy(), one.labels) for one, found in zip(sets, vectors, strict=True)}

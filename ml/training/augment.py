@@ -1,4 +1,4 @@
-"""Variation for training: crop, mirror, sharpness, colour. By seed, so that a run can be repeated."""
+"""Variation for training: crop, mirror, sharpness, RandAugment, colour. By seed, so that a run can be repeated."""
 
 import io
 import math
@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.types import Pixels
+from ml.training.rand_augment import rand_augment
 from ml.training.recipe import Recipe
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -24,7 +25,8 @@ def vary(pixels: Pixels, size: int, recipe: Recipe, rng: np.random.Generator) ->
         picture = _shrunk(picture, recipe.blur_sides, rng)
     box = _crop_box(*picture.size, recipe.crop_area, rng)
     resample = Image.Resampling.BICUBIC if rng.random() < 0.5 else Image.Resampling.BILINEAR
-    view = np.asarray(picture.resize((size, size), resample, box=box))
+    cut = picture.resize((size, size), resample, box=box)
+    view = np.asarray(rand_augment(cut, recipe.distortions, recipe.magnitude, rng))
     return np.ascontiguousarray(view[:, ::-1]) if rng.random() < 0.5 else view
 
 

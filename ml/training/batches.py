@@ -26,16 +26,17 @@ class Batch:
 
 
 def epoch_batches(
-    dataset: Dataset, chosen: Indices, labels: Indices, recipe: Recipe, *, epoch: int, size: int
+    dataset: Dataset, chosen: Indices, labels: Indices, recipe: Recipe, *, epoch: int, size: int, first: int = 0
 ) -> Iterator[Batch]:
     """One epoch of full batches. The same recipe and epoch give the same batches, whatever the threads do.
 
-    chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the pictures.
+    chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the pictures; first: the batch to
+    begin with, for a run that goes on in the middle of an epoch.
     """
     order = draw_epoch(labels, recipe.balance, np.random.default_rng((recipe.seed, epoch)))
     with ThreadPoolExecutor(2) as pool:
         ahead: deque[Future[Batch]] = deque()
-        for number in range(steps_of(len(chosen), recipe)):
+        for number in range(first, steps_of(len(chosen), recipe)):
             rows = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
             rng = np.random.default_rng((recipe.seed, epoch, number))
             pixels = [dataset.pixels[index] for index in chosen[rows]]

@@ -1,191 +1,228 @@
 """A training run's course: its pictures, its epochs, what it is judged on, and what is made of its weights."""
 
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import astuple, dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch import Tensor
 
-from core.errors import BadCheckpoint, ModelNotFound
-from ml import datasets
-from ml.card import card_path
-from ml.checkpoint import load_checkpoint
+from ml.anchors import Anchors
 from ml.datasets import Dataset, Indices
-from ml.evaluation.metrics import Metrics
-from ml.evaluation.validation import judge, prepare, run, score, validation_sets
+from ml.evaluation import validation
 from ml.neck import initialise, settle
 from ml.network import EmbeddingNetwork
-from ml.runtime import has_native_bf16
 from ml.training.batches import epoch_batches, steps_of
-from ml.training.learner import Learner, State, blended, copied
-from ml.training.recipe import Recipe
+from ml.training.learner import Learner, State, blended, copied, prefixed, under
+from ml.training.progress import Epoch, Progress, StateFile
+from ml.training.recipe import Recipe, Settling
+from ml.training.split import Split
 
-Settling = tuple[float, float]  # strength and emphasis, see ml.neck.settle
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What an epoch came to. loss and its parts: means; metrics: of the averaged weights, by validation set."""
-
-    number: int
-    size: int
-    loss: float
-    arcface: float
-    drift: float
-    metrics: dict[str, Metrics]
-
-    @property
-    def score(self) -> float:
-        """What epochs are compared by; NaN without validation pictures."""
-        return score(self.metrics)
-
-
-@dataclass(slots=True)
-class Watcher:
-    """Whom a run keeps informed; each function may do nothing."""
-
-    begin: Callable[[Dataset, int], None] = lambda dataset, steps: None
-    step: Callable[[float], None] = lambda loss: None
-    epoch: Callable[[Epoch], None] = lambda epoch: None
+SAVE_EVERY = 60.0  # seconds of work that a kill may cost; more where saving itself takes long
 
 
 class Course:
-    """A run's pictures and its learner: what is learnt from, what is judged on, and where it started."""
+    """A run's pictures and its learners: what is learnt from, what is judged on, and where it started.
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, network: EmbeddingNetwork, device: torch.device) -> None:
-        self.dataset, self.recipe, self.device = dataset, recipe, device
-        self.bf16 = has_native_bf16(device)
-        self.preprocessing = recipe.preprocessing
-        others, unseen = datasets.hold_out(dataset, recipe.held_out_classes, recipe.seed)
-        self.chosen, known = datasets.split(dataset, others, recipe.validation, recipe.seed)
-        self.sets = validation_sets(dataset, known, unseen, self.preprocessing)
-        self.network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.baseline = self._judge(self.network, plain=True)
+    The members of a run learn the same from the same start, in another order and from other variations; the mean of
+    their weights is better than any of them. Source: Wortsman et al. 2022, arXiv:2203.05482 (model soups).
+    """
+
+    def __init__(
+        self, dataset: Dataset, split: Split, recipe: Recipe, network: EmbeddingNetwork, features: Tensor
+    ) -> None:
+        """network: the start, on its device; features: (N, F), its pooled features of every picture of the dataset."""
+        self.dataset, self.chosen, self.recipe, self.network = dataset, split.train, recipe, network
+        self.device = next(network.parameters()).device
+        self.sets = validation.validation_sets(dataset, split.validation, split.held_out)
+        plain = torch.nn.functional.normalize(features)
+        self.baseline = validation.judge(self.sets, [plain[one.positions] for one in self.sets])
         self.labels: Indices = np.unique(dataset.labels[self.chosen], return_inverse=True)[1]
-        start = self._start_vectors()
-        self.start = copied(self.network)
-        self.learner = Learner(
+        if not network.trained_neck:
+            initialise(network.neck.cpu(), features[self.chosen], recipe.whitening)
+            network.neck.to(self.device)
+        self.start, self.start_vectors = copied(network), self._embedded(features[self.chosen])
+        self.progress = Progress()
+        self.best: State = {}  # of the member being trained
+        self.soup: State = {}  # the sum of the finished members' best
+        self.learner = self._new_learner()
+
+    @property
+    def steps_of_member(self) -> int:
+        """Steps that a member takes when it has all its epochs."""
+        return self.steps_an_epoch * self.recipe.epochs
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return steps_of(len(self.chosen), self.recipe)
+
+    def _new_learner(self) -> Learner:
+        torch.manual_seed(self._seed)
+        self.network.load_state_dict(self.start)
+        return Learner(
             self.network,
-            recipe,
+            self.recipe,
             labels=torch.from_numpy(self.labels),
-            start=start,
+            start=self.start_vectors,
             rivals=self._rivals(),
-            steps=steps_of(len(self.chosen), recipe) * recipe.epochs,
-            arithmetic=self.arithmetic,
+            steps=self.steps_of_member,
+            arithmetic=lambda: validation.arithmetic(self.device),
         )
 
-    def all_epochs(self, watcher: Watcher) -> tuple[list[Epoch], Epoch, State]:
-        """Train to the end. Returns every epoch, the best one, and its averaged weights: backbone and neck together."""
-        epochs: list[Epoch] = []
-        best, best_state = None, {}
-        for number, size in enumerate(self.recipe.sizes):
-            epochs.append(self.epoch(number, size, watcher.step))
-            watcher.epoch(epochs[-1])
-            # Without validation pictures every score is NaN, and the last epoch is the one.
-            if best is None or not epochs[-1].score <= best.score:
-                best, best_state = epochs[-1], copied(self.learner.average)
-        assert best is not None  # a recipe has at least one epoch
-        return epochs, best, best_state
+    @property
+    def _seed(self) -> int:
+        return self.recipe.seed + 1000 * self.progress.member
 
-    def epoch(self, number: int, size: int, step: Callable[[float], None]) -> Epoch:
-        """Train one epoch, number from 0, at this picture side, and judge the averaged weights."""
-        losses = []
-        for batch in epoch_batches(self.dataset, self.chosen, self.labels, self.recipe, epoch=number, size=size):
-            losses.append(self.learner.step(batch))
-            step(losses[-1].total)
-        total, arcface, drift = (float(np.mean(part)) for part in zip(*map(astuple, losses), strict=True))
-        return Epoch(number + 1, size, total, arcface, drift, self._judge(self.learner.average))
+    def resume(self, file: StateFile) -> None:
+        """Go on from a state on disk, if there is one. Raises Conflict, BadCheckpoint."""
+        found = file.load()
+        if found is None:
+            return
+        self.progress, tensors = found
+        self.learner = self._new_learner()
+        self.learner.restore(tensors)
+        self.best, self.soup = (under(part, tensors) for part in ("best", "soup"))
 
-    def blend(self, trained: State) -> tuple[float, dict[str, Metrics]]:
-        """Leave in `network` the best blend of the start and these weights; its share of them, and its metrics."""
-        shares = self.recipe.blends if self.sets else (1.0,)
-        found = {}
-        for share in shares:
+    def all_epochs(
+        self,
+        file: StateFile | None = None,
+        step: Callable[[float], None] = lambda loss: None,
+        epoch: Callable[[Epoch], None] = lambda done: None,
+    ) -> State:
+        """Train every member to its end, or until `patience` epochs in a row were no better. Returns their mean.
+
+        file: where the state is kept on the way; step, epoch: told the loss of each step, and each epoch.
+        """
+        while self.progress.member < self.recipe.members:
+            while not self._member_is_done():
+                self._train_epoch(file, step)
+                self._close_epoch()
+                if file is not None:
+                    self._save(file)
+                epoch(self.progress.epochs[-1])
+            self.soup = {name: self.soup.get(name, 0) + tensor for name, tensor in self.best.items()}
+            self.progress.member += 1
+            self.best = {}
+            if self.progress.member < self.recipe.members:
+                self.learner = self._new_learner()
+        return {name: tensor / self.recipe.members for name, tensor in self.soup.items()}
+
+    def _member_is_done(self) -> bool:
+        epochs = self.progress.of_member(self.progress.member)
+        if not epochs or not self.sets:
+            return len(epochs) >= self.recipe.epochs
+        waited = len(epochs) - self.progress.best(self.progress.member).number
+        return len(epochs) >= self.recipe.epochs or waited >= self.recipe.patience
+
+    def _train_epoch(self, file: StateFile | None, step: Callable[[float], None]) -> None:
+        number = len(self.progress.of_member(self.progress.member))
+        recipe, size = replace(self.recipe, seed=self._seed), self.recipe.sizes[number]
+        first = self.learner.done - number * self.steps_an_epoch
+        saved, pause = time.monotonic(), SAVE_EVERY
+        for batch in epoch_batches(
+            self.dataset, self.chosen, self.labels, recipe, epoch=number, size=size, first=first
+        ):
+            loss = self.learner.step(batch)
+            self.progress.losses.append((loss.total, loss.arcface, loss.drift))
+            step(loss.total)
+            if file is not None and time.monotonic() - saved > pause:
+                began = time.monotonic()
+                self._save(file)
+                saved = time.monotonic()
+                pause = max(SAVE_EVERY, 20 * (saved - began))
+
+    def _close_epoch(self) -> None:
+        """Judge the averaged weights, and keep them if they are the member's best."""
+        progress = self.progress
+        loss, arcface, drift = np.mean(progress.losses[-self.steps_an_epoch :], axis=0).tolist()
+        metrics = validation.judge(self.sets, self._vectors(self.learner.average))
+        number = len(progress.of_member(progress.member)) + 1
+        size, score = self.recipe.sizes[number - 1], validation.score(metrics)
+        done = Epoch(progress.member, number, size, loss, arcface, drift, metrics, score)
+        progress.epochs.append(done)
+        if progress.best(progress.member) is done:
+            self.best = copied(self.learner.average)
+
+    def _save(self, file: StateFile) -> None:
+        file.save(self.progress, self.learner.tensors() | prefixed("best", self.best) | prefixed("soup", self.soup))
+
+    def blend(self, trained: State) -> float:
+        """Leave in `network` the blend of the start and these weights that validation likes best; the latter's share.
+
+        Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).
+        """
+        shares = self.recipe.blends if self.sets else self.recipe.blends[:1]
+
+        def network(share: float) -> EmbeddingNetwork:
             self.network.load_state_dict(blended(self.start, trained, share))
-            found[share] = self._judge(self.network)
-        best = max(shares, key=lambda share: score(found[share]) if self.sets else 0.0)
-        self.network.load_state_dict(blended(self.start, trained, best))
-        return best, found[best]
+            return self.network
 
-    def settle(self) -> tuple[Settling, dict[str, Metrics]]:
-        """Settle the neck of `network` as validation likes it best; how, and the metrics with it."""
-        before, pooled = copied(self.network), self._pooled()
+        best = shares[0]
+        if len(shares) > 1:
+            best = max(
+                shares, key=lambda share: validation.score(validation.judge(self.sets, self._vectors(network(share))))
+            )
+        network(best)
+        return best
+
+    def settle(self) -> tuple[Settling, list[Tensor]]:
+        """Settle the neck of `network` as validation likes it best; how, and the embeddings of the validation sets."""
+        before, training = copied(self.network), self._pooled(self.chosen)
+        pooled = [self._pooled(one.positions) for one in self.sets]
         settlings = self.recipe.settlings if self.sets else self.recipe.settlings[:1]
-        found: dict[Settling, dict[str, Metrics]] = {}
-        for settling in settlings:
-            self._settled(before, pooled, settling)
-            found[settling] = self._judge(self.network)
-        best = max(settlings, key=lambda settling: score(found[settling]) if self.sets else 0.0)
-        self._settled(before, pooled, best)
-        return best, found[best]
 
-    def _settled(self, before: State, pooled: torch.Tensor, settling: Settling) -> None:
-        self.network.load_state_dict(before)
-        strength, emphasis = settling
+        def settled(settling: Settling) -> list[Tensor]:
+            self._settled(before, training, settling)
+            return [self._embedded(one) for one in pooled]
+
+        best = settlings[0]
+        if len(settlings) > 1:
+            best = max(settlings, key=lambda one: validation.score(validation.judge(self.sets, settled(one))))
+        return best, settled(best)
+
+    def _settled(self, before: State, training: Tensor, settling: Settling) -> None:
+        network, labels = self.network, torch.from_numpy(self.labels)
+        network.anchors = None
+        network.load_state_dict(before)
         few = np.bincount(self.dataset.folder_of_class()) <= self.recipe.broad
         broad = torch.from_numpy(few[self.dataset.folders[self.chosen]])
-        neck, labels = self.network.neck.cpu(), torch.from_numpy(self.labels)
-        settle(neck, pooled, labels, strength=strength, emphasis=emphasis, emphasised=broad)
-        neck.to(self.device)
+        settle(
+            network.neck.cpu(),
+            training,
+            labels,
+            strength=settling.strength,
+            emphasis=settling.emphasis,
+            emphasised=broad,
+        )
+        network.neck.to(self.device)
+        if settling.pull and broad.any():
+            network.anchors = Anchors.at_means(self._embedded(training), labels, broad, settling.pull).to(self.device)
+
+    def embed(self, positions: Indices) -> Tensor:
+        """(N, dim) unit length: where `network`, as it now is, puts these pictures of the dataset."""
+        return self._embedded(self._pooled(positions))
 
     def data(self) -> list[str]:
         """What was learnt from, in words."""
         counts = np.bincount(self.dataset.folders[self.chosen], minlength=len(self.dataset.folder_names))
         return [f"{name}: {count} pictures" for name, count in zip(self.dataset.folder_names, counts, strict=True)]
 
-    def arithmetic(self) -> AbstractContextManager[object]:
-        """bf16 where the hardware has it."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+    def _vectors(self, network: EmbeddingNetwork) -> list[Tensor]:
+        """The embeddings of each validation set."""
+        return [validation.embeddings(network, self._pooled(one.positions, network), self.device) for one in self.sets]
 
-    def _judge(self, network: EmbeddingNetwork, *, plain: bool = False) -> dict[str, Metrics]:
-        return judge(network, self.sets, self.preprocessing, self.device, self.arithmetic, plain=plain)
+    def _embedded(self, pooled: Tensor) -> Tensor:
+        return validation.embeddings(self.network, pooled, self.device)
 
-    def _start_vectors(self) -> torch.Tensor:
-        """Give the network its first projection if it has none, and say where it puts the training pictures."""
-        pooled = self._pooled()
-        if not self.network.trained_neck:
-            initialise(self.network.neck, pooled, self.recipe.whitening)
-        with torch.no_grad():
-            vectors: torch.Tensor = torch.nn.functional.normalize(self.network.neck(pooled.to(self.device)))
-        return vectors.cpu()
+    def _pooled(self, positions: Indices, network: EmbeddingNetwork | None = None) -> Tensor:
+        pixels = [self.dataset.pixels[index] for index in positions]
+        return validation.pooled_features(network or self.network, pixels, self.recipe.preprocessing, self.device)
 
-    def _pooled(self) -> torch.Tensor:
-        """(N, features): the backbone's features of the training pictures, without variation."""
-        pixels = prepare([self.dataset.pixels[index] for index in self.chosen], self.preprocessing)
-        return run(self.network.pooled, pixels, self.preprocessing, self.device, self.arithmetic)
-
-    def _rivals(self) -> torch.Tensor | None:
+    def _rivals(self) -> Tensor | None:
         """Which classes compete: all with all, or only those of one folder."""
         if self.recipe.compete_across_folders:
             return None
         first = np.unique(self.labels, return_index=True)[1]
         folder = self.dataset.folders[self.chosen][first]
         return torch.from_numpy(folder[:, None] == folder[None, :])
-
-
-def load_start(weights: Path | None, recipe: Recipe) -> EmbeddingNetwork:
-    """The network to begin with. Raises ModelNotFound, BadCheckpoint."""
-    if weights is not None and card_path(weights).is_file():
-        network, _ = load_checkpoint(weights)
-        network.trained_neck = network.neck_kind == "projection"
-        return network
-    if weights is not None and not weights.is_file():
-        raise ModelNotFound(f"There are no start weights at {weights}.")
-    try:
-        network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=weights is None)
-        if weights is not None:
-            network.load_backbone(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        if weights is None:
-            raise ModelNotFound(_NO_HUB.format(recipe.architecture)) from error
-        raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}.") from error
-    except Exception as error:  # the hub's client raises many kinds; all mean that there are no weights
-        raise ModelNotFound(_NO_HUB.format(recipe.architecture)) from error
-    return network
-
-
-_NO_HUB = "The pretrained weights of {} could not be fetched from the model hub; name a file with --start."

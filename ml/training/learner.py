@@ -53,17 +53,15 @@ class Learner:
         self.device = next(network.parameters()).device
         self.head.to(self.device)
         self.average = copy.deepcopy(network)
-        groups = parameter_groups(network, self.head, recipe)
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
+        self.groups = parameter_groups(network, self.head, recipe)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": one.parameters, "weight_decay": one.decay} for one in self.groups]
+        )
 
     def step(self, batch: Batch) -> Loss:
         """Learn from one batch."""
-        ramp = min(1.0, self.done / max(1.0, self.recipe.margin_ramp * self.steps))
-        self.head.margin = self.recipe.margin * ramp
-        # Batch norm stays in eval mode: a few thousand pictures make worse statistics than the start's.
-        with self.arithmetic():
-            embeddings = self.network.eval()(batch.pictures.to(self.device, non_blocking=True))
+        self._set_pace()
+        embeddings = self._embed(batch.pictures.to(self.device, non_blocking=True))
         arcface = self.head(embeddings, self.labels[batch.rows].to(self.device))
         drift = cosine_drift(embeddings, self.start[batch.rows].to(self.device))
         loss = arcface + self.recipe.distillation * drift
@@ -71,18 +69,48 @@ class Learner:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimiser.step()
-        self.schedule.step()
         self.done += 1
         self._update_average()
         return Loss(loss.item(), arcface.item(), drift.item())
 
-    def _rate(self, step: int) -> float:
-        """Warm-up, then a cosine to nearly nothing: the factor on every group's rate."""
-        warm_up = max(1.0, self.recipe.warm_up * self.steps)
-        if step < warm_up:
-            return (step + 1) / (warm_up + 1)
-        done = min(1.0, (step - warm_up) / max(1.0, self.steps - warm_up))
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+    def _embed(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) → (B, dim), with gradients as far down as the run has thawed the network."""
+        # Batch norm stays in eval mode: a few thousand pictures make worse statistics than the start's.
+        network = self.network.eval()
+        thawed = self.done >= self.recipe.neck_first * self.steps
+        with self.arithmetic():
+            with torch.set_grad_enabled(thawed):
+                pooled = network.pooled(pictures)
+            return network.embed(pooled)
+
+    def tensors(self) -> State:
+        """Everything that the next steps depend on, by name; `restore` takes it back."""
+        state = {"done": torch.tensor(self.done), "head": self.head.weight.detach()}
+        state |= prefixed("network", self.network.state_dict())
+        state |= prefixed("average", self.average.state_dict())
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            state |= prefixed(f"adam.{number}", moments)
+        return state
+
+    def restore(self, state: State) -> None:
+        """Go on from what `tensors` gave."""
+        self.done = int(state["done"])
+        self.network.load_state_dict(under("network", state))
+        self.average.load_state_dict(under("average", state))
+        with torch.no_grad():
+            self.head.weight.copy_(state["head"])
+        optimiser = self.optimiser.state_dict()
+        numbers = sorted({int(name.split(".")[1]) for name in state if name.startswith("adam.")})
+        optimiser["state"] = {number: under(f"adam.{number}", state) for number in numbers}
+        self.optimiser.load_state_dict(optimiser)
+
+    def _set_pace(self) -> None:
+        """The margin and the rates of the next step: functions of how many were done, so nothing has to be kept."""
+        ramp = min(1.0, self.done / max(1.0, self.recipe.margin_ramp * self.steps))
+        self.head.margin = self.recipe.margin * ramp
+        factor = pace(self.done, self.steps, self.recipe.warm_up)
+        for group, settings in zip(self.optimiser.param_groups, self.groups, strict=True):
+            group["lr"] = settings.rate * factor
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -90,6 +118,15 @@ class Learner:
         keep = min(self.recipe.ema, (1 + self.done) / (10 + self.done))
         for old, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
             old.lerp_(new, 1 - keep)
+
+
+def pace(step: int, steps: int, warm_up: float) -> float:
+    """The factor on every rate at a step, from 0: warm-up over this share of the run, then a cosine down to 0.01."""
+    warming = max(1.0, warm_up * steps)
+    if step < warming:
+        return (step + 1) / (warming + 1)
+    done = min(1.0, (step - warming) / max(1.0, steps - warming))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def cosine_drift(embeddings: Tensor, start: Tensor) -> Tensor:
@@ -103,7 +140,16 @@ def cosine_drift(embeddings: Tensor, start: Tensor) -> Tensor:
     return (moved.sum() - moved.diagonal().sum()) / pairs
 
 
-def parameter_groups(network: EmbeddingNetwork, head: ArcFace, recipe: Recipe) -> list[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that learn at one rate. decay: AdamW's, per step and rate."""
+
+    parameters: list[nn.Parameter]
+    rate: float
+    decay: float
+
+
+def parameter_groups(network: EmbeddingNetwork, head: ArcFace, recipe: Recipe) -> list[Group]:
     """AdamW's groups: each stage of the backbone slower than the one after it, the neck and the centres faster.
 
     Vectors (biases, batch norm) are not decayed. Frozen stages stop learning here.
@@ -111,24 +157,32 @@ def parameter_groups(network: EmbeddingNetwork, head: ArcFace, recipe: Recipe) -
     backbone = network.backbone
     stages = [nn.ModuleList([backbone.conv_stem, backbone.bn1]), *backbone.blocks]
     stages.append(nn.ModuleList([backbone.conv_head, backbone.bn2]))
-    groups: list[dict[str, object]] = []
+    groups: list[Group] = []
     for depth, stage in enumerate(stages):
         frozen = recipe.frozen_stages > 0 and depth <= recipe.frozen_stages
         stage.requires_grad_(not frozen)
         if not frozen:
-            groups += _by_decay(stage, recipe.backbone_rate * recipe.layer_decay ** (len(stages) - 1 - depth))
-    groups += _by_decay(network.pool, recipe.neck_rate)
-    groups += _by_decay(network.neck, recipe.neck_rate)
-    groups.append({"params": [head.weight], "lr": recipe.centre_rate, "weight_decay": 0.0})
-    return groups
+            rate = recipe.backbone_rate * recipe.layer_decay ** (len(stages) - 1 - depth)
+            groups += _by_decay(stage, rate, recipe.weight_decay)
+    groups += _by_decay(network.pool, recipe.neck_rate, recipe.weight_decay)
+    groups += _by_decay(network.neck, recipe.neck_rate, recipe.weight_decay)
+    return [*groups, Group([head.weight], recipe.centre_rate, 0.0)]
 
 
-def _by_decay(module: nn.Module, rate: float) -> list[dict[str, object]]:
+def _by_decay(module: nn.Module, rate: float, decay: float) -> list[Group]:
     matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, object]] = [{"params": matrices, "lr": rate}]
-    groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
+    return [group for group in (Group(matrices, rate, decay), Group(vectors, rate, 0.0)) if group.parameters]
+
+
+def prefixed(prefix: str, state: State) -> State:
+    """The tensors with `prefix.` before their names."""
+    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+def under(prefix: str, state: State) -> State:
+    """The tensors whose names begin with `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in state.items() if name.startswith(f"{prefix}.")}
 
 
 def copied(network: nn.Module) -> State:

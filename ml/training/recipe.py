@@ -1,9 +1,9 @@
 """Every knob of a training run, with the values that the experiments in docs/experiments.md ended at."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from ml.preprocess import Preprocessing
+from ml.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Triple
 
 
 def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
@@ -11,9 +11,17 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
 
     Source: Tan and Le 2021, arXiv:2104.00298 (EfficientNetV2), section 4.
     """
-    third = round(0.3 * epochs)
-    wanted = ((2 / 3, epochs - 2 * third), (5 / 6, third), (0.9, third))
+    last, middle = max(1, round(0.25 * epochs)), round(0.4 * epochs)
+    wanted = ((2 / 3, epochs - last - middle), (5 / 6, middle), (0.9, last))
     return tuple((max(32, round(size * share / 16) * 16), count) for share, count in wanted if count)
+
+
+class Settling(NamedTuple):
+    """What is made of the finished neck: see ml.neck.settle for strength and emphasis, ml.anchors for pull."""
+
+    strength: float
+    emphasis: float
+    pull: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,11 @@ class Recipe:
     # Above training's last side: random crops make things look larger in training than they are in whole pictures.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
     size: int = 192  # side of the pictures that the finished network takes
-    stages: tuple[tuple[int, int], ...] = progressive(192, 10)  # (picture side, epochs), growing
+    mean: Triple = IMAGENET_MEAN  # what the start was trained with
+    std: Triple = IMAGENET_STD
+    flip_average: bool = False  # embeddings are the mean over picture and mirror image, for twice the time
+    stages: tuple[tuple[int, int], ...] = progressive(192, 5)  # (picture side, epochs), growing
+    members: int = 3  # networks trained from the same start, whose weights are averaged
     batch_size: int = 64
     balance: float = 1.0  # a class of n pictures is drawn in proportion to n**balance: 1 as it comes, 0 all alike
 
@@ -40,33 +52,43 @@ class Recipe:
     centres: int = 1
     compete_across_folders: bool = False  # False: no class is told apart from those of another folder
 
-    distillation: float = 5.0  # weight of keeping the start's pairwise cosines
+    distillation: float = 0.0  # weight of keeping the start's pairwise cosines
     backbone_rate: float = 3e-4
     neck_rate: float = 1e-3
     centre_rate: float = 1e-2
     layer_decay: float = 0.8  # each stage nearer the input learns at this × the next one's rate
     frozen_stages: int = 2  # the stem and this many stages do not learn at all
+    neck_first: float = 0.0  # share of the run in which only the neck and the centres learn
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of the run
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
-    blends: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the trained weights tried against the start
-    # What is tried on the finished neck, see ml.neck.settle: (strength, emphasis on the broad classes).
-    settlings: tuple[tuple[float, float], ...] = ((0, 0), (0.5, 0.5), (0.75, 0.5), (0.75, 1), (1, 0.5), (1, 1))
+    # What is tried when the epochs are over. Without validation pictures the first of each is taken.
+    blends: tuple[float, ...] = (0.75, 0.6, 0.9)  # shares of the trained weights against the start
+    settlings: tuple[Settling, ...] = (
+        Settling(0.9, 0.5, 1),
+        Settling(0.7, 0.5, 1),
+        Settling(0.75, 1, 0),
+        Settling(0.5, 0.5, 0),
+        Settling(0, 0, 0),
+    )
     broad: int = 10  # folders of at most this many classes hold broad ones
 
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
     colour: float = 0.25  # ± of brightness, contrast, saturation
     hue: float = 0.04  # ± of a turn: the colour of a flower is part of what it is
+    distortions: int = 1  # of RandAugment, a picture
+    magnitude: float = 0.5  # of RandAugment, the strongest that is drawn, in [0, 1]
     blur: float = 0.35  # share of the sharp pictures that are shrunk first
     blur_sides: tuple[int, int] = (48, 128)  # to a shorter side in this range, in pixels
 
     validation: float = 0.2  # share of each class
+    patience: int = 4  # epochs in a row without a better one, then the run ends
     held_out_classes: int = 6  # classes of the richest folder that training never sees; 0 if it has few
 
     @property
     def epochs(self) -> int:
-        """Over all stages."""
+        """Of each member, over all stages."""
         return sum(epochs for _, epochs in self.stages)
 
     @property
@@ -77,8 +99,45 @@ class Recipe:
     @property
     def preprocessing(self) -> Preprocessing:
         """What the finished network is to be fed with."""
-        return Preprocessing(size=self.size)
+        return Preprocessing(size=self.size, mean=self.mean, std=self.std, flip_average=self.flip_average)
 
     def as_dict(self) -> dict[str, Any]:
         """For the card."""
         return asdict(self)
+
+
+_HALF = (0.5, 0.5, 0.5)
+
+# By the last part of the backbone's name. Larger ones want larger pictures and, to fit in memory, smaller batches;
+# their rates go down with the batch. S and M were pretrained with another standardisation than B0 and B3.
+RECIPES: dict[str, Recipe] = {
+    "b0": Recipe(),
+    "b3": Recipe(
+        architecture="tf_efficientnetv2_b3",
+        size=240,
+        stages=progressive(240, 8),
+        batch_size=48,
+        backbone_rate=2.5e-4,
+        neck_rate=8e-4,
+    ),
+    "s": Recipe(
+        architecture="tf_efficientnetv2_s",
+        size=288,
+        stages=progressive(288, 8),
+        mean=_HALF,
+        std=_HALF,
+        batch_size=32,
+        backbone_rate=2e-4,
+        neck_rate=7e-4,
+    ),
+    "m": Recipe(
+        architecture="tf_efficientnetv2_m",
+        size=384,
+        stages=progressive(384, 8),
+        mean=_HALF,
+        std=_HALF,
+        batch_size=24,
+        backbone_rate=1.5e-4,
+        neck_rate=6e-4,
+    ),
+}

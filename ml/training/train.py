@@ -1,12 +1,13 @@
 """Training: ArcFace on class folders, held close to the weights it starts from.
 
-The story from top to bottom: read and split; start from the backbone's own geometry; epochs; choose on validation
-only; blend with the start; settle the neck; save. What the pieces gained: docs/experiments.md.
+The story from top to bottom: read; find duplicates; split; start from the backbone's own geometry; epochs; choose on
+validation only; blend with the start; settle the neck; calibrate; save. What the pieces gained: docs/experiments.md.
 """
 
+import hashlib
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,49 @@ from core.settings import settings as configured
 from ml import datasets
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
+from ml.datasets import Dataset
+from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
+from ml.leakage import Leakage, find_duplicates
+from ml.network import EmbeddingNetwork
 from ml.runtime import pick_device
-from ml.training.course import Course, Epoch, Watcher, load_start
-from ml.training.recipe import Recipe
+from ml.training.course import Course
+from ml.training.curves import draw_curves
+from ml.training.files import RunFiles
+from ml.training.learner import State
+from ml.training.progress import Epoch, StateFile, fingerprint
+from ml.training.recipe import Recipe, Settling
+from ml.training.split import draw_split, write_split
+from ml.training.start import find_start, load_start
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Whom a run keeps informed; each function may do nothing.
+
+    reading: told how many pictures are done, of how many, while they are read and looked at for the first time;
+    begin: told the data set, what duplicates were found, and how many steps are done, of how many.
+    """
+
+    reading: Callable[[int, int], None] = lambda done, total: None
+    begin: Callable[[Dataset, Leakage, int, int], None] = lambda dataset, leakage, done, steps: None
+    step: Callable[[float], None] = lambda loss: None
+    epoch: Callable[[Epoch], None] = lambda epoch: None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """A finished run. baseline: the start's plain features; metrics: the saved network; both by validation set."""
 
-    checkpoint: Path
+    files: RunFiles
     card: ModelCard
     epochs: list[Epoch]
-    best: Epoch
     blend: float
+    settling: Settling
     baseline: dict[str, Metrics]
     metrics: dict[str, Metrics]
-    skipped: list[datasets.Skipped] = field(default_factory=list)
+    leakage: Leakage
+    dataset: Dataset
 
 
 def train(
@@ -43,40 +69,99 @@ def train(
     start_weights: Path | None,
     recipe: Recipe,
     *,
+    fresh: bool = False,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> Result:
-    """Train on folders of class folders and write `out`/<name>.safetensors with its card.
+    """Train on folders of class folders and write `out`/<name>.safetensors with its card, split, curves and duplicates.
 
-    start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub.
-    Raises BadDataset, ModelNotFound, BadCheckpoint. The same seed gives the same weights on the same machine.
+    start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
+    shipped model. A run that was killed goes on where it was when it is started again with the same arguments, unless
+    `fresh`.
+    Raises BadDataset, ModelNotFound, BadCheckpoint; Conflict when `out` holds the state of another unfinished run.
+    The same seed gives the same weights on the same machine, in one go or in several.
     """
     settings, watcher = settings or configured(), watcher or Watcher()
     torch.manual_seed(recipe.seed)
+    files = RunFiles(out, recipe.name)
+    start = find_start(start_weights, recipe)
     dataset = datasets.load(folders, settings, side=max(256, recipe.size))
-    course = Course(dataset, recipe, load_start(start_weights, recipe), pick_device(settings.device))
-    watcher.begin(dataset, course.learner.steps)
-    epochs, best, best_state = course.all_epochs(watcher)
-    blend, _ = course.blend(best_state)
-    settling, metrics = course.settle()
+    state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
+    if fresh:
+        state.remove()
+    network = load_start(start, recipe, pick_device(settings.device))
+    features = _look(network, dataset, recipe, watcher)
+    leakage = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
+    dataset = leakage.grouped(dataset)
+    split = draw_split(dataset, recipe)
+    course = Course(dataset, split, recipe, network, features)
+    course.resume(state)
+    watcher.begin(dataset, leakage, len(course.progress.losses), recipe.members * course.steps_of_member)
+    out.mkdir(parents=True, exist_ok=True)
+    write_split(files.split, dataset, split, recipe.seed)
+    leakage.write(files.duplicates, dataset, split.roles())
+    leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
+    trained = _run(course, state, files, watcher)
+    result = _finish(course, trained, files, leakage, start)
+    state.remove()
+    return result
+
+
+def _look(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> torch.Tensor:
+    """(N, F): what the start says of every picture, from which duplicates, baseline and first projection follow."""
+    total, seen = len(dataset.pixels), 0
+
+    def done(pictures: int) -> None:
+        nonlocal seen
+        seen += pictures
+        watcher.reading(seen, total)
+
+    device = next(network.parameters()).device
+    return validation.pooled_features(network, dataset.pixels, recipe.preprocessing, device, done)
+
+
+def _run(course: Course, state: StateFile, files: RunFiles, watcher: Watcher) -> State:
+    """All epochs, with the curves drawn anew after each."""
+
+    steps = course.steps_of_member * course.recipe.members
+
+    def epoch(done: Epoch) -> None:
+        draw_curves(files.curves, course.progress, course.baseline, recipe=course.recipe, steps=steps)
+        watcher.epoch(done)
+
+    return course.all_epochs(state, watcher.step, epoch)
+
+
+def _finish(course: Course, trained: State, files: RunFiles, leakage: Leakage, start: Path | None) -> Result:
+    """Choose, settle, calibrate and save."""
+    recipe, progress = course.recipe, course.progress
+    best = [progress.best(member).number for member in range(recipe.members)]
+    blend = course.blend(trained)
+    settling, vectors = course.settle()
+    metrics = validation.judge(course.sets, vectors)
     provenance = Provenance(
         data=course.data(),
-        start=start_weights.name if start_weights else f"timm {recipe.architecture}, from the hub",
-        recipe=recipe.as_dict() | {"best_epoch": best.number, "blend": blend, "settling": settling},
+        start=start.name if start else f"timm {recipe.architecture}, from the hub",
+        recipe=recipe.as_dict() | {"best_epochs": best, "blend": blend, "settling": settling._asdict()},
         seed=recipe.seed,
         commit=commit(),
         created_at=now(),
     )
-    checkpoint = out / f"{recipe.name}.safetensors"
     card = save_checkpoint(
-        checkpoint,
+        files.checkpoint,
         course.network,
         name=recipe.name,
         preprocessing=recipe.preprocessing,
         provenance=provenance,
         metrics={"validation": by_set(metrics), "start_features": by_set(course.baseline)},
+        calibration=calibration.fit_sets(course.sets, vectors, seed=recipe.seed),
     )
-    return Result(checkpoint, card, epochs, best, blend, course.baseline, metrics, dataset.skipped)
+    return Result(files, card, progress.epochs, blend, settling, course.baseline, metrics, leakage, course.dataset)
+
+
+def _identity(start: Path | None) -> str:
+    """What names the weights of the start: their hash, wherever the file lies."""
+    return hashlib.sha256(start.read_bytes()).hexdigest() if start else "hub"
 
 
 def by_set(metrics: dict[str, Metrics]) -> dict[str, Any]:

@@ -1,26 +1,32 @@
 """A tiny real training run, from a folder to an embedder."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
 from cli.train import train as command
-from core.errors import BadCheckpoint, ModelNotFound
+from core.errors import BadCheckpoint, Conflict, ModelNotFound
 from core.settings import Settings
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.runtime import TorchEmbedder
-from ml.training.course import Epoch, Watcher, load_start
 from ml.training.learner import blended, cosine_drift, parameter_groups
-from ml.training.recipe import Recipe
-from ml.training.train import train
+from ml.training.progress import Epoch
+from ml.training.recipe import RECIPES, Recipe, Settling
+from ml.training.start import find_start, load_start
+from ml.training.train import Watcher, train
 
+CPU = torch.device("cpu")
 TINY = replace(
     Recipe(),
     name="tiny",
@@ -28,8 +34,10 @@ TINY = replace(
     size=64,
     stages=((64, 4),),
     batch_size=8,
+    members=1,
+    distortions=0,
     blends=(1.0,),
-    settlings=((0, 0), (0.75, 1)),
+    settlings=(Settling(0, 0, 0), Settling(0.75, 1, 1)),
     validation=0.25,
     backbone_rate=1e-3,
 )
@@ -58,8 +66,8 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_embeds(make_folder, tmp_path,
     assert [epoch.number for epoch in seen] == [1, 2, 3, 4]
     assert len(steps) == 12
     assert seen[-1].arcface < 0.8 * seen[0].arcface
-    assert result.best.score == max(epoch.score for epoch in seen)
-    embedder = TorchEmbedder(*load_checkpoint(result.checkpoint), Settings())
+    assert result.card.provenance.recipe["best_epochs"] == [1 + int(np.argmax([epoch.score for epoch in seen]))]
+    embedder = TorchEmbedder(*load_checkpoint(result.files.checkpoint), Settings())
     assert embedder.embed([embedder.decode((folder / "kind0" / "0.jpg").read_bytes())]).shape == (1, 16)
     assert result.card.metrics["validation"]["shapes, held-out pictures"]["pictures"] == 9
 
@@ -72,10 +80,119 @@ def test_the_same_seed_gives_the_same_weights(make_folder, tmp_path, start):
     assert hashes[0] == hashes[1]
 
 
+class Interrupted(Exception):
+    """Stands for the end of the process: what was not on disk by then is lost."""
+
+
+@pytest.mark.parametrize("after", [1, 4, 6])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, start, monkeypatch, after):
+    monkeypatch.setattr("ml.training.course.SAVE_EVERY", 0.0)
+    folder, recipe = make_folder(), replace(TINY, size=48, stages=((48, 2),), members=2, batch_size=6)
+    whole = run(folder, tmp_path / "whole", start, recipe)
+    steps: list[float] = []
+
+    def cut_off(loss: float) -> None:
+        steps.append(loss)
+        if len(steps) == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(folder, tmp_path / "parts", start, recipe, Watcher(step=cut_off))
+    begun: list[int] = []
+    rest = run(folder, tmp_path / "parts", start, recipe, Watcher(begin=lambda *told: begun.append(told[2])))
+
+    assert begun[0] in (after - 1, after)
+    assert rest.card.weights_sha256 == whole.card.weights_sha256
+    assert rest.epochs == whole.epochs
+    assert not rest.files.state.exists()
+
+
+def test_another_run_does_not_go_on_from_it_unless_told_to_begin_anew(make_folder, tmp_path, start):
+    folder, recipe = make_folder(), replace(TINY, size=48, stages=((48, 2),))
+
+    def cut_off(epoch: Epoch) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(folder, tmp_path / "out", start, recipe, Watcher(epoch=cut_off))
+    with pytest.raises(Conflict, match="--fresh"):
+        run(folder, tmp_path / "out", start, replace(recipe, seed=2))
+    fresh = train(
+        [folder], tmp_path / "out", start, replace(recipe, seed=2), fresh=True, settings=Settings(device="cpu")
+    )
+
+    assert fresh.files.checkpoint.exists()
+
+
+def test_a_run_that_gets_no_better_ends_early(make_folder, tmp_path, start):
+    still = replace(TINY, size=48, stages=((48, 9),), backbone_rate=0.0, neck_rate=0.0, patience=2)
+
+    result = run(make_folder(), tmp_path, start, still)
+
+    assert len(result.epochs) < 9
+    assert len(result.epochs) == result.card.provenance.recipe["best_epochs"][0] + 2
+
+
+def test_while_the_neck_learns_first_the_backbone_stays(make_folder, tmp_path, start):
+    recipe = replace(TINY, size=48, stages=((48, 1),), neck_first=1.0, settlings=(Settling(0, 0, 0),), validation=0.0)
+
+    result = run(make_folder(), tmp_path, start, recipe)
+
+    network, _ = load_checkpoint(result.files.checkpoint)
+    before = load_start(start, recipe, CPU).backbone.state_dict()
+    for name, tensor in network.backbone.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(tensor, before[name], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "b0"])
+def test_the_recipes_for_larger_networks_run(make_folder, tmp_path, name):
+    recipe = replace(RECIPES[name], size=32, stages=((32, 1),), batch_size=4, dim=16, members=1, validation=0.0)
+    torch.manual_seed(0)
+    weights = tmp_path / "start.safetensors"
+    save_file(EmbeddingNetwork(recipe.architecture).backbone.state_dict(), weights)
+
+    result = run(make_folder(classes=2, pictures=4), tmp_path / "out", weights, recipe)
+
+    assert result.card.architecture == f"tf_efficientnetv2_{name}"
+    assert result.card.preprocessing.mean == recipe.mean
+    assert all(np.isfinite(epoch.loss) for epoch in result.epochs)
+
+
+def test_a_run_leaves_its_split_its_curves_and_its_duplicates(make_folder, tmp_path, start):
+    folder = make_folder(pictures=8)
+    shutil.copy(folder / "kind0" / "0.jpg", folder / "kind0" / "again.jpg")
+
+    files = run(folder, tmp_path / "out", start, replace(TINY, size=48, stages=((48, 1),))).files
+
+    pictures = json.loads(files.split.read_text())["pictures"]
+    assert len(pictures) == 25
+    assert {picture["role"] for picture in pictures} == {"train", "validation"}
+    assert len({picture["role"] for picture in pictures if picture["path"] in ("kind0/0.jpg", "kind0/again.jpg")}) == 1
+    with Image.open(files.curves) as curves:
+        assert curves.format == "PNG"
+        assert curves.width > 1000
+    assert "again.jpg" in files.duplicates.read_text()
+
+
+def test_tensorboard_events_are_written_when_asked_for(make_folder, tmp_path, start):
+    folder, events = make_folder(), tmp_path / "events"
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "1", "--size", "48"]
+
+    done = CliRunner().invoke(
+        command, [*arguments, "--batch-size", "8", "--tensorboard", str(events)], catch_exceptions=False
+    )
+
+    assert done.exit_code == 0
+    found = EventAccumulator(str(events)).Reload()
+    assert "loss/step" in found.Tags()["scalars"]
+    assert [event.step for event in found.Scalars("loss/step")] == [1, 2, 3]
+
+
 def test_without_validation_pictures_the_last_epoch_is_kept(make_folder, tmp_path, start):
     result = run(make_folder(), tmp_path, start, replace(TINY, size=48, stages=((48, 2),), validation=0.0))
 
-    assert result.best.number == 2
+    assert result.card.provenance.recipe["best_epochs"] == [2]
     assert result.metrics == {}
 
 
@@ -83,7 +200,7 @@ def test_training_goes_on_from_a_checkpoint(make_folder, tmp_path, start):
     short = replace(TINY, size=48, stages=((48, 1),))
     first = run(make_folder(), tmp_path / "first", start, short)
 
-    second = run(tmp_path / "shapes", tmp_path / "second", first.checkpoint, short)
+    second = run(tmp_path / "shapes", tmp_path / "second", first.files.checkpoint, short)
 
     assert second.card.provenance.start == "tiny.safetensors"
     assert second.card.weights_sha256 != first.card.weights_sha256
@@ -91,10 +208,10 @@ def test_training_goes_on_from_a_checkpoint(make_folder, tmp_path, start):
 
 def test_start_weights_that_are_missing_or_foreign_are_refused(tmp_path):
     with pytest.raises(ModelNotFound):
-        load_start(tmp_path / "none.safetensors", TINY)
+        find_start(tmp_path / "none.safetensors", TINY)
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
     with pytest.raises(BadCheckpoint, match="tf_efficientnetv2_b0"):
-        load_start(tmp_path / "foreign.safetensors", TINY)
+        load_start(tmp_path / "foreign.safetensors", TINY, CPU)
 
 
 def test_drift_is_nothing_at_the_start_and_counts_each_pair():
@@ -111,10 +228,10 @@ def test_earlier_stages_learn_slower_and_frozen_ones_not_at_all(network):
 
     groups = parameter_groups(network, ArcFace(3, 32), replace(TINY, frozen_stages=2, layer_decay=0.5))
 
-    rates = [group["lr"] for group in groups]
+    rates = [group.rate for group in groups]
     assert rates == sorted(rates)
     assert not network.backbone.conv_stem.weight.requires_grad
-    listed = sum(len(group["params"]) for group in groups)
+    listed = sum(len(group.parameters) for group in groups)
     assert listed == 1 + sum(parameter.requires_grad for parameter in network.parameters())
     network.requires_grad_(True)
 

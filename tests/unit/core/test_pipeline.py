@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.pipeline import ahead
+from core.pipeline import ahead
 
 
 @given(st.lists(st.integers()))

@@ -1,0 +1,138 @@
+"""How good the recipe is: k-fold validation on a folder of broad classes, and on species that training never saw.
+
+Run `python -m benchmarks.cross_validation BROAD SPECIES --start WEIGHTS`. Each run holds out one fold of BROAD and one
+half of SPECIES, trains on all the rest with the recipe's first choices (nothing is chosen on what is judged), and
+compares to the start's own features at the same resolution. Finished runs are kept, so it may be stopped and repeated.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.common import RESULTS, write
+from core.settings import Settings
+from ml import datasets
+from ml.datasets import Dataset, Indices
+from ml.evaluation import validation
+from ml.evaluation.metrics import measure
+from ml.leakage import find_duplicates
+from ml.runtime import pick_device
+from ml.training.course import Course
+from ml.training.recipe import RECIPES, Recipe
+from ml.training.split import Split
+from ml.training.start import load_start
+
+FOLDS, DRAWS, EACH = 5, 5, 20
+SHOWN = ("r_at_1", "map_at_r", "knn_macro_f1", "eer")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run came to, by set: before (the start's features) and after, metrics by name."""
+
+    seed: int
+    fold: int
+    minutes: float
+    before: dict[str, dict[str, float]]
+    after: dict[str, dict[str, float]]
+
+
+def splits(dataset: Dataset, seed: int, fold: int) -> Split:
+    """Fold `fold` of the first folder, and the half of the second folder's classes whose turn it is."""
+    broad, species = (np.flatnonzero(dataset.folders == folder) for folder in (0, 1))
+    known = datasets.folds(dataset, broad, FOLDS, seed)[fold]
+    kinds = np.random.default_rng(seed).permutation(np.unique(dataset.labels[species]))
+    half = kinds[: len(kinds) // 2] if fold % 2 == 0 else kinds[len(kinds) // 2 :]
+    unseen = species[np.isin(dataset.labels[species], half)]
+    held = np.concatenate([known, unseen])
+    # What shows the same thing as a held-out picture may not be learnt from either.
+    train = np.flatnonzero(~np.isin(dataset.groups, dataset.groups[held]))
+    return Split(train, known, unseen)
+
+
+def judge(dataset: Dataset, part: Split, known: np.ndarray, unseen: np.ndarray) -> dict[str, dict[str, float]]:
+    """known, unseen: (N, D) unit embeddings of the two held-out parts."""
+    labels = dataset.labels[part.held_out]
+    draws = [_draw(labels, draw) for draw in range(DRAWS)]
+    few = [measure(unseen[rows], labels[rows]).as_dict(6) for rows in draws]
+    return {
+        "held-out pictures": measure(known, dataset.labels[part.validation]).as_dict(),
+        "held-out species": measure(unseen, labels).as_dict(),
+        f"held-out species, {EACH} pictures each": {
+            name: round(float(np.mean([one[name] for one in few])), 4) for name in few[0]
+        },
+    }
+
+
+def _draw(labels: Indices, draw: int) -> Indices:
+    rng = np.random.default_rng(draw)
+    kinds = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]
+    return np.concatenate([rng.choice(rows, min(EACH, len(rows)), replace=False) for rows in kinds])
+
+
+def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, fold: int) -> Run:
+    began = time.monotonic()
+    torch.manual_seed(recipe.seed)
+    part = splits(dataset, recipe.seed, fold)
+    nothing = np.empty(0, np.intp)
+    network = load_start(start, recipe, pick_device("auto"))
+    plain = torch.nn.functional.normalize(features).numpy()
+    before = judge(dataset, part, plain[part.validation], plain[part.held_out])
+    course = Course(dataset, Split(part.train, nothing, nothing), recipe, network, features)
+    course.blend(course.all_epochs())
+    course.settle()
+    known, unseen = (course.embed(rows).numpy() for rows in (part.validation, part.held_out))
+    after = judge(dataset, part, known, unseen)
+    return Run(recipe.seed, fold, round((time.monotonic() - began) / 60, 1), before, after)
+
+
+def summary(runs: list[Run]) -> dict[str, object]:
+    """Mean over the runs of each figure, with a 95 % interval of that mean (normal, over runs)."""
+    found: dict[str, object] = {}
+    for name in runs[0].after:
+        for figure in SHOWN:
+            after = np.array([one.after[name][figure] for one in runs])
+            gain = after - [one.before[name][figure] for one in runs]
+            found[f"{name}: {figure}"] = {"after": _interval(after), "gain": _interval(gain)}
+    return found
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    reach = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    mean = values.mean()
+    return {"mean": round(mean, 4), "low": round(mean - reach, 4), "high": round(mean + reach, 4)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("broad", type=Path)
+    parser.add_argument("species", type=Path)
+    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
+    given = parser.parse_args()
+    recipe = dataclasses.replace(RECIPES["b0"], blends=RECIPES["b0"].blends[:1], settlings=RECIPES["b0"].settlings[:1])
+    kept = RESULTS / "cross_validation.json"
+    runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []
+    done = {(one.seed, one.fold) for one in runs}
+    dataset = datasets.load([given.broad, given.species], Settings(), side=256)
+    network = load_start(given.start, recipe, pick_device("auto"))
+    device = next(network.parameters()).device
+    features = validation.pooled_features(network, dataset.pixels, recipe.preprocessing, device)
+    dataset = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy()).grouped(dataset)
+    for seed in given.seeds:
+        for fold in given.folds:
+            if (seed, fold) in done:
+                continue
+            runs.append(run(dataset, features, dataclasses.replace(recipe, seed=seed), given.start, fold))
+            write("cross_validation", {"summary": summary(runs), "runs": [asdict(one) for one in runs]})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`umbel evaluate`: what a model is worth on someone's pictures, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import Progress, TaskID
+
+from cli.output import json_option, print_json, progress, table
+from core.settings import settings
+
+if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+    from ml.evaluation.evaluate import Watch
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+SKIPPED = 20  # files named one by one
+
+FILE = click.Path(path_type=Path)  # whether it is there is told in one line, as by every command that loads a model
+
+
+@click.command()
+@click.argument("folders", metavar="FOLDER…", nargs=-1, type=FOLDER)
+@click.option("--checkpoint", type=FILE, help="The model; else the one that workers use.")
+@click.option("--against", multiple=True, metavar="FILE", type=FILE, help="A model to compare with; may be repeated.")
+@click.option("--split", type=FILE, help="What training wrote beside the checkpoint, to leave out what it learnt from.")
+@click.option(
+    "--held-out", multiple=True, metavar="FOLDER", type=FOLDER, help="Classes the model never saw; may be repeated."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the report and the pictures go.")
+@click.option(
+    "--bootstrap", default=1000, show_default=True, type=click.IntRange(0), help="Resamples for the intervals; 0: none."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Same seed, same intervals and map.")
+@json_option
+def evaluate(
+    folders: tuple[Path, ...],
+    checkpoint: Path | None,
+    out: Path | None,
+    bootstrap: int,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Measure how well a model tells apart the classes of FOLDERs of class folders (FOLDER/class/picture).
+
+    Every picture is a query once, against all the others of its FOLDER. Prints R@k, R-precision, MAP@R, the F1 of a
+    k-NN vote, AUC, EER and TAR, each with the 95 % interval that resampling the pictures gives.
+
+    \b
+    umbel evaluate photos --out report              the model in use, report/card.md
+    umbel evaluate photos --against old.safetensors           two models compared
+    umbel evaluate photos --checkpoint mine.safetensors \\
+        --split mine.split.json           only pictures that it was not trained on
+    umbel evaluate --held-out orchids                         classes it never saw
+
+    With --out it also writes evaluation.json, card.md and pictures: the ROC, the similarities of same and different
+    pairs, the confusion matrix, the best and worst queries, and a map of the gallery. --against also takes the weights
+    of a timm backbone, which stand for a model that nobody has tuned. How to read it all: docs/how-to/evaluate.md.
+    """
+    if not folders and not chosen["held_out"]:
+        raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out.")
+    from ml.checkpoint import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
+    from ml.evaluation.evaluate import evaluate as run  # noqa: PLC0415
+    from ml.evaluation.publish import make_folder, publish  # noqa: PLC0415
+    from ml.evaluation.report import report as described  # noqa: PLC0415
+
+    config = settings()
+    if out:
+        make_folder(out)
+    with progress(quiet=as_json) as bars:
+        watch = _watch(bars)
+        done = run(folders, checkpoint or find_checkpoint(config), config, resamples=bootstrap, watch=watch, **chosen)
+        found = described(done)
+        if out:
+            publish(done, found, out, config, watch)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, out)
+
+
+def _watch(bars: Progress) -> Watch:
+    """A bar for each thing that is done."""
+    tasks: dict[str, TaskID] = {}
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total, note="")
+        bars.update(tasks[stage], completed=done, total=total)
+
+    return watch
+
+
+def _show(report: dict[str, Any], out: Path | None) -> None:
+    from ml.evaluation.report_card import figures  # noqa: PLC0415
+
+    for one in report["sets"]:
+        kind = "" if one["kind"] == one["name"] else f", {one['kind']}"
+        size = f"{one['pictures']:,} pictures, {one['classes']:,} classes"
+        click.echo(click.style(f"{report['model']['name']} on {one['name']}{kind}: {size}", bold=True))
+        table(None, ("metric", "value", "95 %"), figures(one["metrics"]), right="value")
+        for other in one["against"]:
+            click.echo(click.style(f"\n… against {other['name']}", bold=True))
+            differences = figures(other["difference"], sign="+")
+            rows = (one[:2] + two[1:] for one, two in zip(figures(other["metrics"]), differences, strict=True))
+            table(None, ("metric", "its value", "difference", "95 %"), rows, right="difference")
+        click.echo()
+    for line in _remarks(report["data"]):
+        click.echo(line)
+    if out:
+        click.echo(f"The report: {out / 'card.md'}")
+
+
+def _remarks(data: dict[str, Any]) -> Iterator[str]:
+    left_out = data["left_out"]
+    if left_out["trained_on"]:
+        yield f"{left_out['trained_on']:,} pictures left out: the model was trained on them."
+    if data["split"] is None:
+        yield "No --split was given: the model may have been trained on some of these pictures."
+    elif data["unknown_to_the_split"]:
+        yield f"{data['unknown_to_the_split']:,} pictures are not in the split and count as new."
+    if left_out["duplicates"]:
+        yield f"{left_out['duplicates']:,} pictures left out: others have the same bytes."
+    for one in data["skipped"][:SKIPPED]:
+        yield f"Skipped {one['path']}: {one['reason']}"
+    if len(data["skipped"]) > SKIPPED:
+        yield f"… and {len(data['skipped']) - SKIPPED:,} more files skipped."

@@ -1,0 +1,202 @@
+"""Fitting a calibration: what this model's distances and votes are worth, learnt on labelled pictures it did not train on.
+
+Every picture is a query twice: once with its class in the gallery, where the best label may be right, and once with its
+class taken out, where nothing but "unknown" is. So no classes have to be kept aside for being unknown. A gallery in use
+will be another than the validation set's, so votes are cast in several galleries drawn from it: all of it, few pictures
+a class, few classes. Only two things are asked of a vote, its share and its nearest distance, since those keep their
+meaning from gallery to gallery; measured with others in docs/explanation/calibration.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
+from core.types import Vectors
+from core.vote import tally
+from ml.evaluation import votes as voting
+from ml.evaluation.metrics import KNN, Labels
+from ml.evaluation.validation import ValidationSet
+from ml.evaluation.verification import verification
+from ml.evaluation.votes import Votes
+
+LEAST = 30  # pictures with another of their class; fewer say nothing about rare errors
+QUERIES = 1000  # most pictures of a set that ask, in each gallery
+TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+# Galleries drawn from each set: so many classes, so many pictures of each; None: all there are.
+GALLERIES = ((None, None), (None, 3), (20, None), (5, None), (5, 3))
+STEPS = 4001  # distances at which rates are read, from 0 to 2
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Embeddings of labelled pictures, a gallery of its own: vectors (N, D) unit length, labels (N,) integers."""
+
+    name: str
+    vectors: Vectors
+    labels: Labels
+
+
+def fit_sets(
+    sets: Sequence[ValidationSet], vectors: Sequence[Tensor], *, seed: int, k: int = KNN
+) -> Calibration | None:
+    """`fit` on validation sets and their embeddings (N, D)."""
+    labelled = [Labelled(one.name, found.numpy(), one.labels) for one, found in zip(sets, vectors, strict=True)]
+    return fit(labelled, seed=seed, k=k, description="validation pictures")
+
+
+def fit(
+    sets: Sequence[Labelled], *, seed: int, k: int = KNN, description: str = "labelled pictures"
+) -> Calibration | None:
+    """The calibration of a model from embeddings of pictures it was not trained on. The same seed, the same result.
+
+    None, with a warning in the log, where the sets have fewer than LEAST pictures to ask for, or none with two classes.
+    """
+    usable = [one for one in map(_askable, sets) if one is not None]
+    pictures = sum(len(one.labels) for one in usable)
+    if pictures < LEAST:
+        log.warning("not_calibrated", reason="too few labelled pictures", pictures=pictures, needed=LEAST)
+        return None
+    temperature = _temperature(usable, k, seed)
+    cast = voting.joined(list(_all_votes(usable, k, temperature, seed)))
+    rule = voting.logistic(cast)
+    outside = voting.cross_fitted(cast, seed)
+    threshold, reason = voting.unknown_below(outside, cast)
+    return Calibration(
+        distances=_distances(usable),
+        vote=VoteRule(
+            k=k,
+            temperature=temperature,
+            intercept=rule.intercept,
+            share_gain=rule.share_gain,
+            distance_loss=rule.distance_loss,
+            unknown_below=threshold,
+            elsewhere=voting.elsewhere(cast),
+        ),
+        quality=voting.quality(outside, cast, threshold),
+        fitted=Fitted(
+            description=description,
+            sets=[one.name for one in usable],
+            pictures=pictures,
+            classes=sum(len(np.unique(one.labels)) for one in usable),
+            votes=len(cast.share),
+            threshold_rule=reason,
+        ),
+    )
+
+
+def _askable(one: Labelled) -> Labelled | None:
+    """The pictures with another of their class; None where they are not of two classes at least."""
+    _, number, sizes = np.unique(one.labels, return_inverse=True, return_counts=True)
+    kept = sizes[number] > 1
+    return Labelled(one.name, one.vectors[kept], one.labels[kept]) if (sizes > 1).sum() > 1 else None
+
+
+def _all_votes(sets: Sequence[Labelled], k: int, temperature: float, seed: int) -> Iterator[Votes]:
+    """The votes of every set in every gallery drawn from it; each such round weighs the same."""
+    for number, one in enumerate(sets):
+        labels = np.unique(one.labels, return_inverse=True)[1]
+        rng = np.random.default_rng((seed, number))
+        for classes, each in GALLERIES:
+            if classes is None or classes < labels.max() + 1:
+                gallery = _gallery(labels, classes, each, rng)
+                queries = np.sort(rng.permutation(len(labels))[:QUERIES])
+                yield _round(one.vectors, labels, queries, gallery, k, temperature, number)
+
+
+def _gallery(labels: Labels, classes: int | None, each: int | None, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Positions of so many pictures (None: all) of so many classes, at random."""
+    order = rng.permutation(len(labels))
+    chosen = rng.permutation(labels.max() + 1)[:classes]
+    return np.concatenate([order[labels[order] == label][:each] for label in chosen])
+
+
+def _round(
+    vectors: Vectors,
+    labels: Labels,
+    queries: NDArray[np.intp],
+    gallery: NDArray[np.intp],
+    k: int,
+    temperature: float,
+    number: int,
+) -> Votes:
+    """Ask with each query once with its class in the gallery, if it is there, and once without."""
+    distance = (1 - vectors[queries] @ vectors[gallery].T).clip(0, 2)
+    distance[queries[:, None] == gallery] = np.inf  # a picture is not in its own gallery
+    own = labels[queries, None] == labels[gallery]
+    found = []
+    for known, there in ((True, distance), (False, np.where(own, np.inf, distance))):
+        for row, query in enumerate(queries):
+            if known and not np.isfinite(there[row, own[row]]).any():
+                continue
+            best = _best(there[row], labels[gallery], k, temperature)
+            if best is not None:
+                found.append((best[0], best[1], known and best[2] == labels[query], known, labels[query]))
+    share, nearest, right, known_, label = (np.array(part) for part in zip(*found, strict=True))
+    return voting.weighted(share, nearest, right.astype(bool), known_.astype(bool), label + (number << 32))
+
+
+def _best(
+    distances: NDArray[np.float32], labels: Labels, k: int, temperature: float
+) -> tuple[float, float, int] | None:
+    """Share, nearest distance and label of the best label; None in an empty gallery."""
+    near = np.argpartition(distances, min(k, len(distances) - 1))[: k + 1]
+    near = near[np.isfinite(distances[near])]
+    found = tally(distances[near].tolist(), labels[near].tolist(), k=k, temperature=temperature)
+    return (found[0].share, found[0].nearest, found[0].label) if found else None
+
+
+def _temperature(sets: Sequence[Labelled], k: int, seed: int) -> float:
+    """The temperature whose votes give the right label the largest share (mean logarithm), in the whole galleries."""
+    asked = [_neighbourhoods(one, k, np.random.default_rng((seed, number))) for number, one in enumerate(sets)]
+
+    def likelihood(temperature: float) -> float:
+        means = []
+        for queries in asked:
+            shares = []
+            for distances, labels, own in queries:
+                found = tally(distances, labels, k=k, temperature=temperature)
+                shares.append(sum(one.share for one in found if one.label == own))
+            means.append(np.log(np.maximum(shares, 0.01)).mean())
+        return float(np.mean(means))
+
+    return max(TEMPERATURES, key=likelihood)
+
+
+def _neighbourhoods(one: Labelled, k: int, rng: np.random.Generator) -> list[tuple[list[float], list[int], int]]:
+    """Distances and labels of the k nearest others of some pictures, and each picture's own label."""
+    found = []
+    for query in rng.permutation(len(one.labels))[: QUERIES // 2]:
+        distances = (1 - one.vectors @ one.vectors[query]).clip(0, 2)
+        distances[query] = np.inf
+        near = np.argsort(distances)[: min(k, len(distances) - 1)]
+        found.append((distances[near].tolist(), one.labels[near].tolist(), int(one.labels[query])))
+    return found
+
+
+def _distances(sets: Sequence[Labelled]) -> Distances:
+    """Thresholds on the distance of a pair; rates are the mean over the sets, pairs within a set only."""
+    grid = np.linspace(0, 2, STEPS)
+    far, tar = np.zeros(STEPS), np.zeros(STEPS)
+    for one in sets:
+        roc = verification(one.vectors, one.labels)
+        at = np.searchsorted(-roc.thresholds, grid - 1, side="right") - 1
+        far, tar = far + roc.far[at] / len(sets), tar + roc.tar[at] / len(sets)
+
+    def threshold(at: int) -> Threshold:
+        return Threshold(
+            distance=round(float(grid[at]), 4), tar=float(tar[at].clip(0, 1)), far=float(far[at].clip(0, 1))
+        )
+
+    equal = int(np.argmax(far >= 1 - tar))
+    return Distances(
+        eer=threshold(equal),
+        far_1e2=threshold(int(np.searchsorted(far, 0.01, side="right")) - 1),
+        far_1e3=threshold(int(np.searchsorted(far, 0.001, side="right")) - 1),
+    )

@@ -1,0 +1,151 @@
+"""Evaluation: one or more models on the same pictures, each set by itself, with intervals.
+
+The story from top to bottom: choose the pictures; load the models; embed every picture once; on each set let every
+picture be a query, count all pairs, and draw the pictures anew to see how far chance may have moved it all.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import BadDataset
+from core.settings import Settings
+from core.types import Vectors
+from ml.datasets import Skipped
+from ml.evaluation.embedding import embed_files
+from ml.evaluation.intervals import Counts, Interval, Replicates, draws, interval, replicate
+from ml.evaluation.metrics import Answers, Metrics, ask, summary
+from ml.evaluation.models import load_model, load_rival
+from ml.evaluation.pairs import pairs_of
+from ml.evaluation.sets import JudgedSet, Selection, select
+from ml.evaluation.split import read_split
+from ml.evaluation.verification import Roc, verification
+from ml.runtime import TorchEmbedder
+
+Watch = Callable[[str, int, int], None]  # told what is being done, how much of it is done, and of how much
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One model on one set. vectors: (N, D), the pictures in the set's order."""
+
+    vectors: Vectors
+    answers: Answers
+    roc: Roc
+    metrics: Metrics
+    replicates: Replicates
+    drawn_pairs: bool
+
+    def interval(self, name: str) -> Interval:
+        """Of the metric of this name."""
+        return interval(self.replicates.metrics[name])
+
+    def difference(self, name: str, other: "Judgement") -> Interval:
+        """Of this model's metric less the other's, on the same draws of the same pictures."""
+        return interval(self.replicates.metrics[name] - other.replicates.metrics[name])
+
+
+@dataclass(frozen=True, slots=True)
+class SetResult:
+    """A set and what each model came to on it, in the order of Evaluation.models."""
+
+    judged: JudgedSet
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured. models, names: the one that is judged, then those it is compared with."""
+
+    models: tuple[TorchEmbedder, ...]
+    names: tuple[str, ...]
+    checkpoints: tuple[Path, ...]
+    selection: Selection
+    split: Path | None
+    results: tuple[SetResult, ...]
+    skipped: tuple[Skipped, ...]
+    resamples: int
+    seed: int
+
+
+def evaluate(
+    folders: Sequence[Path],
+    checkpoint: Path,
+    settings: Settings,
+    *,
+    held_out: Sequence[Path] = (),
+    split: Path | None = None,
+    against: Sequence[Path] = (),
+    resamples: int = 1000,
+    seed: int = 1,
+    watch: Watch = lambda stage, done, total: None,
+) -> Evaluation:
+    """Judge the checkpoint on folders of class folders, and compare it with others on the same pictures.
+
+    held_out: folders of classes that the model never saw; split: what training wrote about its pictures; against:
+    checkpoints, or bare timm backbones. Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput.
+    """
+    selection = select(folders, held_out, read_split(split) if split else None)
+    judged = load_model(checkpoint, settings)
+    models = (judged, *(load_rival(path, judged.card, settings) for path in against))
+    paths = list(dict.fromkeys(picture.path for one in selection.sets for picture in one.pictures))
+    vectors, skipped = _embed(paths, models, settings, watch)
+    sets = [one.without({found.path for found in skipped}) for one in selection.sets]
+    rows = {path: row for row, path in enumerate(path for path in paths if path not in {one.path for one in skipped})}
+    results = []
+    for number, one in enumerate(sets):
+        watch("Judging", number, len(sets))
+        one.check()
+        chosen = [rows[picture.path] for picture in one.pictures]
+        counts = draws(len(chosen), resamples, (seed, number))
+        results.append(SetResult(one, tuple(_judge(found[chosen], one, counts, seed) for found in vectors)))
+    watch("Judging", len(sets), len(sets))
+    return Evaluation(
+        models,
+        _names(models),
+        (checkpoint, *against),
+        selection,
+        split,
+        tuple(results),
+        tuple(skipped),
+        resamples,
+        seed,
+    )
+
+
+def _embed(
+    paths: list[Path], models: Sequence[TorchEmbedder], settings: Settings, watch: Watch
+) -> tuple[list[Vectors], list[Skipped]]:
+    seen = 0
+
+    def done(files: int) -> None:
+        nonlocal seen
+        seen += files
+        watch("Embedding", seen, len(paths))
+
+    watch("Embedding", 0, len(paths))
+    vectors, skipped = embed_files(paths, models, settings, done)
+    if len(skipped) == len(paths):
+        raise BadDataset(
+            f"None of the {len(paths)} files can be read as a picture; the first, {skipped[0].path}: "
+            f"{skipped[0].reason}"
+        )
+    return vectors, skipped
+
+
+def _judge(vectors: Vectors, one: JudgedSet, counts: Counts, seed: int) -> Judgement:
+    answers, roc = ask(vectors, one.labels), verification(vectors, one.labels)
+    pairs = pairs_of(vectors, one.labels, seed)
+    return Judgement(vectors, answers, roc, summary(answers, roc), replicate(answers, pairs, counts), pairs.drawn)
+
+
+def _names(models: Sequence[TorchEmbedder]) -> tuple[str, ...]:
+    """The models' names; of those that share one, the later ones are numbered."""
+    seen: Counter[str] = Counter()
+    names = []
+    for model in models:
+        seen[model.card.name] += 1
+        number = seen[model.card.name]
+        names.append(model.card.name if number == 1 else f"{model.card.name} ({number})")
+    return tuple(names)

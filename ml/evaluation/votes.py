@@ -1,0 +1,162 @@
+"""Votes with known outcomes: the logistic rule fitted to them, its threshold, and how good both are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from core.calibration import Bin, Quality
+
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+FOLDS = 5
+BINS = 10
+ACCURATE = 0.95  # of the answers given, at least this share right
+USEFUL = 0.1  # share of the known that must still be answered for that
+PENALTY = 1e-3  # on the squared coefficients of standardised features: keeps them finite where nothing goes wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """M votes. share, nearest: (M,) of the best label; right: it was; known: the query's class was in the gallery.
+
+    weight: (M,), how much each counts; kind: (M,) integers, the query's class.
+    """
+
+    share: Numbers
+    nearest: Numbers
+    right: Flags
+    known: Flags
+    weight: Numbers
+    kind: NDArray[np.int64]
+
+    def only(self, kept: Flags) -> "Votes":
+        """Those marked in kept (M,)."""
+        fields = (self.share, self.nearest, self.right, self.known, self.weight, self.kind)
+        return Votes(*(field[kept] for field in fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """The probability of being right: expit(intercept + share_gain · share − distance_loss · nearest)."""
+
+    intercept: float
+    share_gain: float
+    distance_loss: float
+
+    def probability(self, votes: Votes) -> Numbers:
+        """(M,) in [0, 1]."""
+        found: Numbers = expit(self.intercept + self.share_gain * votes.share - self.distance_loss * votes.nearest)
+        return found
+
+
+def weighted(share: Numbers, nearest: Numbers, right: Flags, known: Flags, kind: NDArray[np.int64]) -> Votes:
+    """Votes of one gallery; known and unknown queries weigh one half each, together 1."""
+    weight = np.where(known, 0.5 / max(known.sum(), 1), 0.5 / max((~known).sum(), 1))
+    return Votes(share, nearest, right, known, weight, kind)
+
+
+def joined(parts: Sequence[Votes]) -> Votes:
+    """All of them."""
+    names = Votes.__dataclass_fields__
+    return Votes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def logistic(votes: Votes) -> Logistic:
+    """Logistic regression by weight, in which a larger share never speaks against a label, nor a nearer neighbour."""
+    features = np.stack([votes.share, -votes.nearest], 1)
+    mean, spread = features.mean(0), features.std(0) + 1e-9
+    standard, target = (features - mean) / spread, votes.right.astype(float)
+    weight = votes.weight / votes.weight.sum()
+
+    def loss(parameters: Numbers) -> tuple[float, Numbers]:
+        intercept, gains = parameters[0], parameters[1:]
+        logit = intercept + standard @ gains
+        error = weight * (expit(logit) - target)
+        value = weight @ (np.logaddexp(0, logit) - target * logit) + PENALTY * gains @ gains
+        return float(value), np.append(error.sum(), standard.T @ error + 2 * PENALTY * gains)
+
+    found = minimize(loss, np.zeros(3), jac=True, method="L-BFGS-B", bounds=[(None, None), (0, None), (0, None)]).x
+    gains = found[1:] / spread
+    return Logistic(float(found[0] - gains @ mean), float(gains[0]), float(gains[1]))
+
+
+def cross_fitted(votes: Votes, seed: int) -> Numbers:
+    """(M,): each vote's probability by a rule fitted without any picture of its query's class."""
+    kinds, number = np.unique(votes.kind, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(kinds))[number] % min(FOLDS, len(kinds))
+    found = np.empty(len(number))
+    for one in range(fold.max() + 1):
+        found[fold == one] = logistic(votes.only(fold != one)).probability(votes.only(fold == one))
+    return found
+
+
+def unknown_below(probability: Numbers, votes: Votes) -> tuple[float, str]:
+    """The threshold under which to say unknown, and the rule it was chosen by.
+
+    The lowest at which 95 % of what is answered is right, if a tenth of the known is answered then; else the one that
+    best parts right from wrong (balanced accuracy). Half of the queries are taken to be of unknown kinds.
+    """
+    order = np.argsort(-probability, kind="stable")
+    falling, weight, right = probability[order], votes.weight[order], votes.right[order]
+    last = np.append(falling[1:] < falling[:-1], True)  # a threshold takes all votes of equal probability
+    accepted = np.cumsum(weight)
+    accuracy = np.cumsum(weight * right) / accepted
+    answered = np.cumsum(weight * votes.known[order]) / weight[votes.known[order]].sum()
+    good = np.flatnonzero(last & (accuracy >= ACCURATE) & (answered >= USEFUL))
+    if len(good):
+        return float(falling[good[-1]]), f"{ACCURATE:.0%} of the answers right"
+    kept_right = np.cumsum(weight * right) / max((weight * right).sum(), 1e-12)
+    kept_wrong = np.cumsum(weight * ~right) / max((weight * ~right).sum(), 1e-12)
+    return float(falling[np.argmax(np.where(last, kept_right - kept_wrong, -1))]), "best balanced accuracy"
+
+
+def elsewhere(votes: Votes) -> float:
+    """Of the votes whose best label was wrong, the share that had the right one in the gallery."""
+    wrong = votes.weight * ~votes.right
+    return float((wrong @ votes.known) / max(wrong.sum(), 1e-12))
+
+
+def quality(probability: Numbers, votes: Votes, threshold: float) -> Quality:
+    """How good these probabilities (M,) are, and the answers that the threshold lets through."""
+    reliability = bins(probability, votes)
+    accepted = probability >= threshold
+    known, weight = votes.known, votes.weight
+    return Quality(
+        calibration_error=round(sum(one.weight * abs(one.probability - one.right) for one in reliability), 4),
+        known_auroc=round(auroc(probability, known), 4),
+        answered=round(_share(accepted[known], weight[known]), 4),
+        accuracy=round(_share(votes.right[accepted], weight[accepted]), 4),
+        unknown_refused=round(_share(~accepted[~known], weight[~known]), 4),
+        reliability=reliability,
+    )
+
+
+def bins(probability: Numbers, votes: Votes) -> list[Bin]:
+    """Votes gathered by probability, in ten steps; empty ones left out."""
+    step = np.minimum((probability * BINS).astype(int), BINS - 1)
+    found = []
+    for one in np.unique(step):
+        inside = step == one
+        weight = votes.weight[inside]
+        mean, right = _share(probability[inside], weight), _share(votes.right[inside], weight)
+        share = weight.sum() / votes.weight.sum()
+        found.append(Bin(probability=round(mean, 4), right=round(right, 4), weight=round(float(share), 4)))
+    return found
+
+
+def auroc(scores: Numbers, positive: Flags) -> float:
+    """How often a positive scores above a negative, ties counting half (Mann and Whitney). NaN-free: 0.5 without both."""
+    ranks, count = rankdata(scores), int(positive.sum())
+    if count in (0, len(scores)):
+        return 0.5
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
+
+
+def _share(values: NDArray[np.generic], weight: Numbers) -> float:
+    return float(np.average(values, weights=weight)) if len(values) else 0.0

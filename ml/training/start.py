@@ -1,0 +1,74 @@
+"""The weights that a training run begins with."""
+
+from pathlib import Path
+
+import structlog
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from core.errors import BadCheckpoint, ModelNotFound
+from ml.card import card_path, read_card
+from ml.checkpoint import SHIPPED, load_checkpoint
+from ml.network import EmbeddingNetwork
+from ml.training.recipe import Recipe
+
+log = structlog.get_logger(__name__)
+
+
+def find_start(weights: Path | None, recipe: Recipe) -> Path | None:
+    """The file to start from; None: timm's own weights, which the hub or its cache has.
+
+    Without a file, and without a hub, a network of the shipped model's build starts from the shipped model.
+    Raises ModelNotFound where there is nothing to start from.
+    """
+    if weights is not None:
+        if not weights.is_file():
+            raise ModelNotFound(f"There are no start weights at {weights}.")
+        return weights
+    try:
+        EmbeddingNetwork(recipe.architecture, pretrained=True)
+    except Exception as error:  # the hub's client raises many kinds; all mean that there are no weights
+        if not SHIPPED.is_file() or read_card(SHIPPED).architecture != recipe.architecture:
+            raise ModelNotFound(
+                f"The pretrained weights of {recipe.architecture} could not be fetched from the model hub; name a file "
+                "with --start."
+            ) from error
+        log.warning("hub_unreachable", architecture=recipe.architecture, start=SHIPPED.name)
+        return SHIPPED
+    return None
+
+
+def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
+    """The network to begin with, on its device: an Umbel checkpoint, a timm backbone, or, for None, timm's own.
+
+    Raises ModelNotFound, BadCheckpoint.
+    """
+    network = _read(weights, recipe).eval()
+    placed: EmbeddingNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+def _read(weights: Path | None, recipe: Recipe) -> EmbeddingNetwork:
+    if weights is not None and card_path(weights).is_file():
+        return _tuned_before(weights, recipe)
+    network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=weights is None)
+    try:
+        if weights is not None:
+            network.load_backbone(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}.") from error
+    return network
+
+
+def _tuned_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
+    """The network of an Umbel checkpoint, without the anchors of the classes that it learnt then."""
+    network, card = load_checkpoint(weights)
+    if card.architecture != recipe.architecture:
+        raise BadCheckpoint(f"{weights} holds a {card.architecture}, and the recipe wants a {recipe.architecture}.")
+    if card.neck == "projection" and card.dim == recipe.dim:
+        network.trained_neck, network.anchors = True, None
+        return network
+    fresh = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling)
+    fresh.load_backbone(network.backbone.state_dict())
+    return fresh
