@@ -123,8 +123,7 @@ def main() -> None:
     done = {(one.seed, one.fold) for one in runs}
     dataset = datasets.load([given.broad, given.species], Settings(), side=256)
     network = load_start(given.start, recipe, pick_device("auto"))
-    device = next(network.parameters()).device
-    features = validation.pooled_features(network, dataset.pixels, recipe.preprocessing, device)
+    features = validation.pooled_features(network, dataset, np.arange(len(dataset.labels)), recipe.preprocessing)
     dataset = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy()).grouped(dataset)
     for seed in given.seeds:
         for fold in given.folds:

@@ -107,18 +107,20 @@ def _show(report: dict[str, Any], out: Path | None) -> None:
             rows = (one[:2] + two[1:] for one, two in zip(figures(other["metrics"]), differences, strict=True))
             table(None, ("metric", "its value", "difference", "95 %"), rows, right="difference")
         click.echo()
-    for line in _remarks(report["data"]):
+    for line in _remarks(report["data"], Path(report["model"]["checkpoint"])):
         click.echo(line)
     if out:
         click.echo(f"The report: {out / 'card.md'}")
 
 
-def _remarks(data: dict[str, Any]) -> Iterator[str]:
+def _remarks(data: dict[str, Any], checkpoint: Path) -> Iterator[str]:
     left_out = data["left_out"]
     if left_out["trained_on"]:
         yield f"{left_out['trained_on']:,} pictures left out: the model was trained on them."
     if data["split"] is None:
-        yield "No --split was given: the model may have been trained on some of these pictures."
+        written = checkpoint.with_suffix(".split.json")
+        more = f"; --split {written} leaves those out" if written.is_file() else ""
+        yield f"No --split was given: the model may have been trained on some of these pictures{more}."
     elif data["unknown_to_the_split"]:
         yield f"{data['unknown_to_the_split']:,} pictures are not in the split and count as new."
     if left_out["duplicates"]:

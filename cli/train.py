@@ -135,6 +135,9 @@ def _watcher(progress: Progress, board: Board | None) -> Watcher:
     task = progress.add_task("Reading pictures", total=None, loss="")
 
     def reading(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    def looking(done: int, total: int) -> None:
         progress.update(task, description="Looking at pictures", completed=done, total=total)
 
     def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
@@ -157,7 +160,7 @@ def _watcher(progress: Progress, board: Board | None) -> Watcher:
         if board:
             board.epoch(done)
 
-    return Watcher(reading=reading, begin=begin, step=step, epoch=epoch)
+    return Watcher(reading=reading, looking=looking, begin=begin, step=step, epoch=epoch)
 
 
 def _show(result: Result, console: Console) -> None:

@@ -1,7 +1,7 @@
 """Labelled pictures for training: folders of class folders, read once, kept decoded, split without leaks."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from core.errors import BadDataset, PictureError
 from core.pictures import opened, upright_rgb
 from core.settings import Settings
 from core.types import Pixels
+from ml.pixel_store import PixelStore
 
 Indices = NDArray[np.intp]
 
@@ -35,7 +36,7 @@ class Dataset:
     """
 
     paths: list[Path]
-    pixels: list[Pixels]
+    pixels: Sequence[Pixels]
     sha256: list[str]
     labels: Indices
     folders: Indices
@@ -59,27 +60,36 @@ class Dataset:
         return self.folders[first]
 
 
-def load(folders: Sequence[Path], limits: Settings, side: int = 256) -> Dataset:
+def load(
+    folders: Sequence[Path],
+    limits: Settings,
+    side: int = 256,
+    reading: Callable[[int, int], None] = lambda done, total: None,
+) -> Dataset:
     """Read every class folder of every folder. Files that are no readable picture are skipped and listed.
 
     side: pictures whose shorter side is longer are stored shrunk to it; enough for crops of `side` and below.
+    reading: told how many files are done, of how many.
     Raises BadDataset for a folder with fewer than two classes, or a class with fewer than two pictures.
     """
     files = [(path, name, index) for index, folder in enumerate(folders) for path, name in _class_files(folder)]
+    store, read = PixelStore(len(files)), list[str | Skipped]()
     with ThreadPoolExecutor() as pool:
-        read = list(pool.map(lambda file: _read(file[0], limits, side), files))
-    good = [(file, found) for file, found in zip(files, read, strict=True) if not isinstance(found, Skipped)]
+        for found in pool.map(lambda number: _read(files[number][0], limits, side, store, number), range(len(files))):
+            read.append(found)
+            reading(len(read), len(files))
+    good = [number for number, found in enumerate(read) if not isinstance(found, Skipped)]
     skipped = [found for found in read if isinstance(found, Skipped)]
-    keys = sorted({(index, name) for (_, name, index), _ in good})
-    number = {key: label for label, key in enumerate(keys)}
-    labels = np.array([number[index, name] for (_, name, index), _ in good], dtype=np.intp)
+    keys = sorted({(files[number][2], files[number][1]) for number in good})
+    label_of = {key: label for label, key in enumerate(keys)}
+    labels = np.array([label_of[files[number][2], files[number][1]] for number in good], dtype=np.intp)
     _check(folders, files, [index for index, _ in keys], labels, [name for _, name in keys])
     return Dataset(
-        paths=[file[0] for file, _ in good],
-        pixels=[found[0] for _, found in good],
-        sha256=[found[1] for _, found in good],
+        paths=[files[number][0] for number in good],
+        pixels=store.only(good),
+        sha256=[str(read[number]) for number in good],
         labels=labels,
-        folders=np.array([file[2] for file, _ in good], dtype=np.intp),
+        folders=np.array([files[number][2] for number in good], dtype=np.intp),
         classes=[name for _, name in keys],
         folder_names=[folder.name for folder in folders],
         skipped=skipped,
@@ -94,7 +104,8 @@ def _class_files(folder: Path) -> Iterable[tuple[Path, str]]:
         yield from ((path, kind.name) for path in sorted(kind.rglob("*")) if path.is_file() and path.name[0] != ".")
 
 
-def _read(path: Path, limits: Settings, side: int) -> tuple[Pixels, str] | Skipped:
+def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: int) -> str | Skipped:
+    """Keep the picture in the store, and return the SHA-256 of its file."""
     try:
         data = path.read_bytes()
         with opened(data, limits) as picture:
@@ -104,7 +115,8 @@ def _read(path: Path, limits: Settings, side: int) -> tuple[Pixels, str] | Skipp
             if shrink < 1:
                 small = (round(upright.width * shrink), round(upright.height * shrink))
                 upright = upright.resize(small, Image.Resampling.BICUBIC)
-            return np.array(upright), hashlib.sha256(data).hexdigest()
+            store.keep(number, np.array(upright))
+            return hashlib.sha256(data).hexdigest()
     except (PictureError, OSError) as error:
         return Skipped(path, str(error))
 

@@ -56,6 +56,7 @@ class EmbeddingNetwork(nn.Module):
         dim: int = 512,
         pooling: Pooling = "avg",
         neck: Neck = "projection",
+        *,
         pretrained: bool = False,
         anchors: int = 0,
     ) -> None:

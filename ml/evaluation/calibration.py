@@ -1,4 +1,4 @@
-"""Fitting a calibration: what this model's distances and votes are worth, learnt on labelled pictures it did not train on.
+"""Fitting a calibration: what a model's distances and votes are worth, learnt on labelled pictures it did not train on.
 
 Every picture is a query twice: once with its class in the gallery, where the best label may be right, and once with its
 class taken out, where nothing but "unknown" is. So no classes have to be kept aside for being unknown. A gallery in use
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
 from core.types import Vectors
-from core.vote import tally
+from core.vote import Tally, tally
 from ml.evaluation import votes as voting
 from ml.evaluation.metrics import KNN, Labels
 from ml.evaluation.validation import ValidationSet
@@ -107,7 +107,9 @@ def _all_votes(sets: Sequence[Labelled], k: int, temperature: float, seed: int) 
             if classes is None or classes < labels.max() + 1:
                 gallery = _gallery(labels, classes, each, rng)
                 queries = np.sort(rng.permutation(len(labels))[:QUERIES])
-                yield _round(one.vectors, labels, queries, gallery, k, temperature, number)
+                asked = _asked(one.vectors, labels, queries, gallery, k=k, temperature=temperature)
+                share, nearest, right, known, kind = (np.array(part) for part in zip(*asked, strict=True))
+                yield voting.weighted(share, nearest, right=right, known=known, kind=kind + (number << 32))
 
 
 def _gallery(labels: Labels, classes: int | None, each: int | None, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -117,39 +119,36 @@ def _gallery(labels: Labels, classes: int | None, each: int | None, rng: np.rand
     return np.concatenate([order[labels[order] == label][:each] for label in chosen])
 
 
-def _round(
+def _asked(
     vectors: Vectors,
     labels: Labels,
     queries: NDArray[np.intp],
     gallery: NDArray[np.intp],
+    *,
     k: int,
     temperature: float,
-    number: int,
-) -> Votes:
-    """Ask with each query once with its class in the gallery, if it is there, and once without."""
+) -> Iterator[tuple[float, float, bool, bool, int]]:
+    """Ask with each query once with its class in the gallery, if it is there, and once without.
+
+    Yields share and nearest distance of the best label, whether it was right, whether it could be, the query's class.
+    """
     distance = (1 - vectors[queries] @ vectors[gallery].T).clip(0, 2)
     distance[queries[:, None] == gallery] = np.inf  # a picture is not in its own gallery
     own = labels[queries, None] == labels[gallery]
-    found = []
-    for known, there in ((True, distance), (False, np.where(own, np.inf, distance))):
-        for row, query in enumerate(queries):
-            if known and not np.isfinite(there[row, own[row]]).any():
-                continue
-            best = _best(there[row], labels[gallery], k, temperature)
-            if best is not None:
-                found.append((best[0], best[1], known and best[2] == labels[query], known, labels[query]))
-    share, nearest, right, known_, label = (np.array(part) for part in zip(*found, strict=True))
-    return voting.weighted(share, nearest, right.astype(bool), known_.astype(bool), label + (number << 32))
+    for row, kind in enumerate(labels[queries].tolist()):
+        with_it, without = distance[row], np.where(own[row], np.inf, distance[row])
+        for known, there in ((True, with_it), (False, without)):
+            possible = np.isfinite(there[own[row]]).any() if known else np.isfinite(there).any()
+            if possible:
+                best = _best(there, labels[gallery], k, temperature)
+                yield best.share, best.nearest, known and best.label == kind, known, kind
 
 
-def _best(
-    distances: NDArray[np.float32], labels: Labels, k: int, temperature: float
-) -> tuple[float, float, int] | None:
-    """Share, nearest distance and label of the best label; None in an empty gallery."""
+def _best(distances: NDArray[np.float32], labels: Labels, k: int, temperature: float) -> Tally[int]:
+    """The best label of a gallery in which at least one distance is finite."""
     near = np.argpartition(distances, min(k, len(distances) - 1))[: k + 1]
     near = near[np.isfinite(distances[near])]
-    found = tally(distances[near].tolist(), labels[near].tolist(), k=k, temperature=temperature)
-    return (found[0].share, found[0].nearest, found[0].label) if found else None
+    return tally(distances[near].tolist(), labels[near].tolist(), k=k, temperature=temperature)[0]
 
 
 def _temperature(sets: Sequence[Labelled], k: int, seed: int) -> float:

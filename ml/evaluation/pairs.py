@@ -110,10 +110,10 @@ def _cosines(vectors: Vectors, first: Indices, second: Indices) -> NDArray[np.fl
 def _thresholds(same: NDArray[np.float32], different: NDArray[np.float32]) -> Rates:
     """(T,): falling, from infinity down to the least score. Dense where few different pairs are accepted."""
     chosen = [np.array([np.inf])]
-    for scores, spaced in ((same, np.linspace), (different, np.geomspace)):
+    for scores, spacings in ((same, (np.linspace,)), (different, (np.linspace, np.geomspace))):
         if len(scores):
-            ranks = np.unique(spaced(1, len(scores), STEPS).round().astype(int)) - 1
-            chosen.append(np.sort(scores)[::-1][ranks])
+            ranks = np.concatenate([spaced(1, len(scores), STEPS) for spaced in spacings])
+            chosen.append(np.sort(scores)[::-1][np.unique(ranks.round().astype(int)) - 1])
     return np.unique(np.concatenate(chosen))[::-1].astype(np.float64)
 
 

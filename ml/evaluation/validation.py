@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from core.pipeline import ahead
-from core.types import Pixels
 from ml.datasets import Dataset, Indices
 from ml.evaluation.metrics import Metrics, measure
 from ml.network import EmbeddingNetwork
@@ -47,22 +46,24 @@ def arithmetic(device: torch.device) -> AbstractContextManager[object]:
 
 def pooled_features(
     network: EmbeddingNetwork,
-    pixels: Sequence[Pixels],
+    dataset: Dataset,
+    positions: Indices,
     preprocessing: Preprocessing,
-    device: torch.device,
     done: Callable[[int], None] = lambda pictures: None,
 ) -> Tensor:
-    """(N, features) float32 on the CPU: what the backbone says of each picture, without variation.
+    """(N, features) float32 on the CPU: what the backbone says of the pictures at these positions, without variation.
 
     Pictures are fitted by the same function as the index's and queries', a batch ahead of the network.
     done: told how many pictures each batch brought.
     """
 
     def batches() -> Iterator[Tensor]:
-        for start in range(0, len(pixels), BATCH):
-            fitted = [preprocessing.fit(Image.fromarray(one)) for one in pixels[start : start + BATCH]]
+        for start in range(0, len(positions), BATCH):
+            pixels = [dataset.pixels[index] for index in positions[start : start + BATCH]]
+            fitted = [preprocessing.fit(Image.fromarray(one)) for one in pixels]
             yield preprocessing.normalise(np.stack(fitted))
 
+    device = next(network.parameters()).device
     results = [torch.empty(0, network.features)]
     with torch.no_grad(), arithmetic(device):
         for batch in ahead(batches()):

@@ -37,8 +37,9 @@ class Votes:
 
     def only(self, kept: Flags) -> "Votes":
         """Those marked in kept (M,)."""
-        fields = (self.share, self.nearest, self.right, self.known, self.weight, self.kind)
-        return Votes(*(field[kept] for field in fields))
+        return Votes(
+            self.share[kept], self.nearest[kept], self.right[kept], self.known[kept], self.weight[kept], self.kind[kept]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Logistic:
         return found
 
 
-def weighted(share: Numbers, nearest: Numbers, right: Flags, known: Flags, kind: NDArray[np.int64]) -> Votes:
+def weighted(share: Numbers, nearest: Numbers, *, right: Flags, known: Flags, kind: NDArray[np.int64]) -> Votes:
     """Votes of one gallery; known and unknown queries weigh one half each, together 1."""
     weight = np.where(known, 0.5 / max(known.sum(), 1), 0.5 / max((~known).sum(), 1))
     return Votes(share, nearest, right, known, weight, kind)
@@ -151,12 +152,12 @@ def bins(probability: Numbers, votes: Votes) -> list[Bin]:
 
 
 def auroc(scores: Numbers, positive: Flags) -> float:
-    """How often a positive scores above a negative, ties counting half (Mann and Whitney). NaN-free: 0.5 without both."""
+    """How often a positive scores above a negative, ties counting half (Mann and Whitney); 0.5 without both."""
     ranks, count = rankdata(scores), int(positive.sum())
     if count in (0, len(scores)):
         return 0.5
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
 
 
-def _share(values: NDArray[np.generic], weight: Numbers) -> float:
-    return float(np.average(values, weights=weight)) if len(values) else 0.0
+def _share(values: Numbers | Flags, weight: Numbers) -> float:
+    return float(values @ weight / weight.sum()) if len(values) else 0.0

@@ -216,8 +216,7 @@ class Course:
         return validation.embeddings(self.network, pooled, self.device)
 
     def _pooled(self, positions: Indices, network: EmbeddingNetwork | None = None) -> Tensor:
-        pixels = [self.dataset.pixels[index] for index in positions]
-        return validation.pooled_features(network or self.network, pixels, self.recipe.preprocessing, self.device)
+        return validation.pooled_features(network or self.network, self.dataset, positions, self.recipe.preprocessing)
 
     def _rivals(self) -> Tensor | None:
         """Which classes compete: all with all, or only those of one folder."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from core.settings import Settings
@@ -38,11 +39,12 @@ from ml.training.start import find_start, load_start
 class Watcher:
     """Whom a run keeps informed; each function may do nothing.
 
-    reading: told how many pictures are done, of how many, while they are read and looked at for the first time;
+    reading: told how many files are read, of how many; looking: how many pictures the start has seen, of how many;
     begin: told the data set, what duplicates were found, and how many steps are done, of how many.
     """
 
     reading: Callable[[int, int], None] = lambda done, total: None
+    looking: Callable[[int, int], None] = lambda done, total: None
     begin: Callable[[Dataset, Leakage, int, int], None] = lambda dataset, leakage, done, steps: None
     step: Callable[[float], None] = lambda loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
@@ -85,7 +87,7 @@ def train(
     torch.manual_seed(recipe.seed)
     files = RunFiles(out, recipe.name)
     start = find_start(start_weights, recipe)
-    dataset = datasets.load(folders, settings, side=max(256, recipe.size))
+    dataset = datasets.load(folders, settings, side=max(256, recipe.size), reading=watcher.reading)
     state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
     if fresh:
         state.remove()
@@ -109,15 +111,14 @@ def train(
 
 def _look(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> torch.Tensor:
     """(N, F): what the start says of every picture, from which duplicates, baseline and first projection follow."""
-    total, seen = len(dataset.pixels), 0
+    total, seen = len(dataset.labels), 0
 
     def done(pictures: int) -> None:
         nonlocal seen
         seen += pictures
-        watcher.reading(seen, total)
+        watcher.looking(seen, total)
 
-    device = next(network.parameters()).device
-    return validation.pooled_features(network, dataset.pixels, recipe.preprocessing, device, done)
+    return validation.pooled_features(network, dataset, np.arange(total), recipe.preprocessing, done)
 
 
 def _run(course: Course, state: StateFile, files: RunFiles, watcher: Watcher) -> State:
