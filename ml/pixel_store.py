@@ -8,7 +8,7 @@ from threading import Lock
 from typing import overload
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from core.types import Pixels
 

@@ -10,12 +10,12 @@ import structlog
 
 from core.blobs import Blobs
 from core.errors import NotReady, PictureError, TransientError
+from core.pipeline import ahead
 from core.settings import Settings
 from core.types import Embedder, ItemState, Lane, Pixels, Vectors
 from db import embeddings, items, queries
 from db.items import ClaimedItem
 from db.session import Transaction
-from core.pipeline import ahead
 
 log = structlog.get_logger()
 
