@@ -24,6 +24,8 @@ from ml.evaluation.metrics import measure
 from ml.leakage import find_duplicates
 from ml.runtime import pick_device
 from ml.training.course import Course
+from ml.training.learner import State, copied
+from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe
 from ml.training.split import Split
 from ml.training.start import load_start
@@ -32,15 +34,19 @@ FOLDS, DRAWS, EACH = 5, 5, 20
 SHOWN = ("r_at_1", "map_at_r", "knn_macro_f1", "eer")
 
 
+BySet = dict[str, dict[str, float]]
+
+
 @dataclass(frozen=True)
 class Run:
-    """What one run came to, by set: before (the start's features) and after, metrics by name."""
+    """What one run came to, by set: before (the start's features), after, and each member of the soup alone."""
 
     seed: int
     fold: int
     minutes: float
-    before: dict[str, dict[str, float]]
-    after: dict[str, dict[str, float]]
+    before: BySet
+    after: BySet
+    alone: list[BySet]
 
 
 def splits(dataset: Dataset, seed: int, fold: int) -> Split:
@@ -56,7 +62,7 @@ def splits(dataset: Dataset, seed: int, fold: int) -> Split:
     return Split(train, known, unseen)
 
 
-def judge(dataset: Dataset, part: Split, known: np.ndarray, unseen: np.ndarray) -> dict[str, dict[str, float]]:
+def judge(dataset: Dataset, part: Split, known: np.ndarray, unseen: np.ndarray) -> BySet:
     """known, unseen: (N, D) unit embeddings of the two held-out parts."""
     labels = dataset.labels[part.held_out]
     draws = [_draw(labels, draw) for draw in range(DRAWS)]
@@ -85,11 +91,20 @@ def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, f
     plain = torch.nn.functional.normalize(features).numpy()
     before = judge(dataset, part, plain[part.validation], plain[part.held_out])
     course = Course(dataset, Split(part.train, nothing, nothing), recipe, network, features)
-    course.blend(course.all_epochs())
-    course.settle()
-    known, unseen = (course.embed(rows).numpy() for rows in (part.validation, part.held_out))
-    after = judge(dataset, part, known, unseen)
-    return Run(recipe.seed, fold, round((time.monotonic() - began) / 60, 1), before, after)
+    members: list[State] = []
+
+    def keep(done: Epoch) -> None:
+        if done.number == recipe.epochs:  # without validation pictures the last one is a member's best
+            members.append(copied(course.best))
+
+    def finished(weights: State) -> BySet:
+        course.blend(weights)
+        course.settle()
+        return judge(dataset, part, *(course.embed(rows).numpy() for rows in (part.validation, part.held_out)))
+
+    after = finished(course.all_epochs(epoch=keep))
+    minutes = round((time.monotonic() - began) / 60, 1)
+    return Run(recipe.seed, fold, minutes, before, after, [finished(member) for member in members])
 
 
 def summary(runs: list[Run]) -> dict[str, object]:
@@ -99,7 +114,12 @@ def summary(runs: list[Run]) -> dict[str, object]:
         for figure in SHOWN:
             after = np.array([one.after[name][figure] for one in runs])
             gain = after - [one.before[name][figure] for one in runs]
-            found[f"{name}: {figure}"] = {"after": _interval(after), "gain": _interval(gain)}
+            alone = np.array([member[name][figure] for one in runs for member in one.alone])
+            found[f"{name}: {figure}"] = {
+                "after": _interval(after),
+                "gain": _interval(gain),
+                "one member": _interval(alone),
+            }
     return found
 
 

@@ -155,6 +155,7 @@ class Course:
         shares = self.recipe.blends if self.sets else self.recipe.blends[:1]
 
         def network(share: float) -> EmbeddingNetwork:
+            self.network.anchors = None  # they come last, with `settle`
             self.network.load_state_dict(blended(self.start, trained, share))
             return self.network
 
