@@ -28,9 +28,10 @@ class Distances(_Frozen):
 
 
 class VoteRule(_Frozen):
-    """How neighbours vote. The probability that the best label is right, given its share and its nearest distance:
+    """How neighbours vote. A label's probability is its share of the votes, times that the kind is known at all:
 
-    1 / (1 + exp(−(intercept + share_gain · share − distance_loss · nearest)))
+    known = 1 / (1 + exp(−(intercept + share_gain · share − distance_loss · nearest))), share and nearest distance
+    being those of the label with the largest share.
     """
 
     k: int = Field(ge=1, description="Labelled neighbours that vote.")
@@ -41,9 +42,6 @@ class VoteRule(_Frozen):
     share_gain: float = Field(ge=0)
     distance_loss: float = Field(ge=0)
     unknown_below: float = Field(ge=0, le=1, description="Below this probability the answer is: unknown.")
-    elsewhere: float = Field(
-        ge=0, le=1, description="Of the pictures whose best label was wrong, the share whose kind was in the gallery."
-    )
 
 
 class Bin(_Frozen):

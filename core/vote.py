@@ -75,17 +75,13 @@ def vote_together(pictures: Sequence[Neighbours[Label]], calibration: Calibratio
     tallies = _averaged(pictures, rule)
     if not tallies:
         return Verdict([], unknown=True)
-    best = tallies[0]
-    right = probability(best, rule)
-    # What is left goes to the other labels by their shares, as far as the truth was among the labels at all.
-    per_share = (1 - right) * rule.elsewhere / max(1 - best.share, 1e-12)
-    ranked = [Candidate(best.label, right, best.evidence)]
-    ranked += [Candidate(one.label, min(right, per_share * one.share), one.evidence) for one in tallies[1:]]
-    return Verdict(ranked, unknown=right < rule.unknown_below)
+    known = probability_known(tallies[0], rule)
+    ranked = [Candidate(one.label, known * one.share, one.evidence) for one in tallies]
+    return Verdict(ranked, unknown=ranked[0].score < rule.unknown_below)
 
 
-def probability(best: Tally[Label], rule: VoteRule) -> float:
-    """That this best label is right, in [0, 1]: rises with its share, falls with its nearest distance."""
+def probability_known(best: Tally[Label], rule: VoteRule) -> float:
+    """That the picture's kind is among the labels, in [0, 1]: rises with the best share, falls with its distance."""
     logit = rule.intercept + rule.share_gain * best.share - rule.distance_loss * best.nearest
     return 1 / (1 + math.exp(-max(min(logit, 500.0), -500.0)))
 

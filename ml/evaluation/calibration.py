@@ -65,7 +65,7 @@ def fit(
         return None
     temperature = _temperature(usable, k, seed)
     cast = voting.joined(list(_all_votes(usable, k, temperature, seed)))
-    rule = voting.logistic(cast)
+    rule = voting.fitted(cast)
     outside = voting.cross_fitted(cast, seed)
     threshold, reason = voting.unknown_below(outside, cast)
     return Calibration(
@@ -77,7 +77,6 @@ def fit(
             share_gain=rule.share_gain,
             distance_loss=rule.distance_loss,
             unknown_below=threshold,
-            elsewhere=voting.elsewhere(cast),
         ),
         quality=voting.quality(outside, cast, threshold),
         fitted=Fitted(

@@ -26,8 +26,8 @@ def reliability_figure(calibration: Calibration, title: str = "Does a vote keep 
         axes.axvspan(threshold, 1, color=SAME, alpha=0.06, linewidth=0)
     above.annotate("unknown", (threshold, 0.97), (-6, 0), textcoords="offset points", ha="right", color=INK, fontsize=9)
     above.annotate("answered", (threshold, 0.97), (6, 0), textcoords="offset points", color=INK, fontsize=9)
-    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="of these, right")
-    below.set(xlabel="probability that the vote gave its best label", ylabel="share of votes")
+    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that was right")
+    below.set(xlabel="probability given to the best label", ylabel="share of votes")
     for axis in (above.xaxis, above.yaxis, below.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     above.axhline(0, color=LINE, linewidth=0.8)
@@ -37,6 +37,6 @@ def reliability_figure(calibration: Calibration, title: str = "Does a vote keep 
 def _sentence(calibration: Calibration) -> str:
     quality = calibration.quality
     return (
-        f"off by {quality.calibration_error:.1%} on average; {quality.answered:.0%} of known kinds answered, "
-        f"{quality.accuracy:.1%} of the answers right"
+        f"off by {quality.calibration_error:.1%} · {quality.answered:.0%} of known kinds answered · "
+        f"{quality.accuracy:.0%} right"
     )

@@ -40,8 +40,9 @@ def project(vectors: Vectors, seed: int) -> Points:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     with threadpool_limits(1):  # the order of sums over threads would change the map
-        flat = PCA(min(50, *vectors.shape), random_state=seed).fit_transform(vectors)
-        if len(flat) >= 10 and np.ptp(flat) > 0:
+        different = bool(np.ptp(vectors, axis=0).any())
+        flat = PCA(min(50, *vectors.shape), random_state=seed).fit_transform(vectors) if different else vectors
+        if len(flat) >= 10 and different:
             perplexity = min(30.0, (len(flat) - 1) / 3)
             flat = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(flat)
     plane = np.zeros((len(flat), 2))

@@ -1,4 +1,4 @@
-"""Votes with known outcomes: the logistic rule fitted to them, its threshold, and how good both are."""
+"""Votes with known outcomes: the rule fitted to them, its threshold, and how good both are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FOLDS = 5
 BINS = 10
 ACCURATE = 0.95  # of the answers given, at least this share right
 USEFUL = 0.1  # share of the known that must still be answered for that
-PENALTY = 1e-3  # on the squared coefficients of standardised features: keeps them finite where nothing goes wrong
+PENALTY = 1e-4  # on the squared coefficients of standardised features: keeps them finite where nothing goes wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True)
-class Logistic:
-    """The probability of being right: expit(intercept + share_gain · share − distance_loss · nearest)."""
+class Rule:
+    """As in core.vote: share · expit(intercept + share_gain · share − distance_loss · nearest) is being right."""
 
     intercept: float
     share_gain: float
@@ -52,8 +52,8 @@ class Logistic:
 
     def probability(self, votes: Votes) -> Numbers:
         """(M,) in [0, 1]."""
-        found: Numbers = expit(self.intercept + self.share_gain * votes.share - self.distance_loss * votes.nearest)
-        return found
+        known: Numbers = expit(self.intercept + self.share_gain * votes.share - self.distance_loss * votes.nearest)
+        return votes.share * known
 
 
 def weighted(share: Numbers, nearest: Numbers, *, right: Flags, known: Flags, kind: NDArray[np.int64]) -> Votes:
@@ -68,23 +68,28 @@ def joined(parts: Sequence[Votes]) -> Votes:
     return Votes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def logistic(votes: Votes) -> Logistic:
-    """Logistic regression by weight, in which a larger share never speaks against a label, nor a nearer neighbour."""
-    features = np.stack([votes.share, -votes.nearest], 1)
+def fitted(votes: Votes) -> Rule:
+    """The rule of the greatest likelihood, in which no larger share speaks against a label, nor a nearer neighbour.
+
+    A logistic regression, but for the share before it: two labels at the same small distance get half each, where a
+    plain logistic would be sure of one of them.
+    """
+    share, right = votes.share, votes.right
+    features = np.stack([share, -votes.nearest], 1)
     mean, spread = features.mean(0), features.std(0) + 1e-9
-    standard, target = (features - mean) / spread, votes.right.astype(float)
-    weight = votes.weight / votes.weight.sum()
+    standard, weight = (features - mean) / spread, votes.weight / votes.weight.sum()
 
     def loss(parameters: Numbers) -> tuple[float, Numbers]:
-        intercept, gains = parameters[0], parameters[1:]
-        logit = intercept + standard @ gains
-        error = weight * (expit(logit) - target)
-        value = weight @ (np.logaddexp(0, logit) - target * logit) + PENALTY * gains @ gains
-        return float(value), np.append(error.sum(), standard.T @ error + 2 * PENALTY * gains)
+        gains = parameters[1:]
+        known = expit(parameters[0] + standard @ gains)
+        wrong = np.maximum(1 - share * known, 1e-12)
+        value = -weight @ np.where(right, np.log(np.maximum(share * known, 1e-300)), np.log(wrong))
+        slope = weight * (1 - known) * np.where(right, -1, share * known / wrong)
+        return float(value + PENALTY * gains @ gains), np.append(slope.sum(), standard.T @ slope + 2 * PENALTY * gains)
 
     found = minimize(loss, np.zeros(3), jac=True, method="L-BFGS-B", bounds=[(None, None), (0, None), (0, None)]).x
     gains = found[1:] / spread
-    return Logistic(float(found[0] - gains @ mean), float(gains[0]), float(gains[1]))
+    return Rule(float(found[0] - gains @ mean), float(gains[0]), float(gains[1]))
 
 
 def cross_fitted(votes: Votes, seed: int) -> Numbers:
@@ -93,7 +98,7 @@ def cross_fitted(votes: Votes, seed: int) -> Numbers:
     fold = np.random.default_rng(seed).permutation(len(kinds))[number] % min(FOLDS, len(kinds))
     found = np.empty(len(number))
     for one in range(fold.max() + 1):
-        found[fold == one] = logistic(votes.only(fold != one)).probability(votes.only(fold == one))
+        found[fold == one] = fitted(votes.only(fold != one)).probability(votes.only(fold == one))
     return found
 
 
@@ -115,12 +120,6 @@ def unknown_below(probability: Numbers, votes: Votes) -> tuple[float, str]:
     kept_right = np.cumsum(weight * right) / max((weight * right).sum(), 1e-12)
     kept_wrong = np.cumsum(weight * ~right) / max((weight * ~right).sum(), 1e-12)
     return float(falling[np.argmax(np.where(last, kept_right - kept_wrong, -1))]), "best balanced accuracy"
-
-
-def elsewhere(votes: Votes) -> float:
-    """Of the votes whose best label was wrong, the share that had the right one in the gallery."""
-    wrong = votes.weight * ~votes.right
-    return float((wrong @ votes.known) / max(wrong.sum(), 1e-12))
 
 
 def quality(probability: Numbers, votes: Votes, threshold: float) -> Quality:

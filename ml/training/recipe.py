@@ -64,10 +64,12 @@ class Recipe:
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
     # What is tried when the epochs are over. Without validation pictures the first of each is taken.
-    blends: tuple[float, ...] = (0.75, 0.6, 0.9)  # shares of the trained weights against the start
+    blends: tuple[float, ...] = (0.85, 0.7, 1.0)  # shares of the trained weights against the start
     settlings: tuple[Settling, ...] = (
+        Settling(0.75, 0.5, 1),
         Settling(0.9, 0.5, 1),
-        Settling(0.7, 0.5, 1),
+        Settling(0.75, 1, 1),
+        Settling(0.75, 0.5, 1.5),
         Settling(0.75, 1, 0),
         Settling(0.5, 0.5, 0),
         Settling(0, 0, 0),

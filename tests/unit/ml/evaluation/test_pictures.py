@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml.evaluation import confusion
 from ml.evaluation.confusion import confusion_figure, confusion_matrix
 from ml.evaluation.gallery_map import MOST, chosen, draw_map, project
 from ml.evaluation.intervals import band, draws, replicate
@@ -34,7 +35,7 @@ def size_of(path) -> tuple[int, int]:
         return picture.size
 
 
-@pytest.mark.parametrize(("models", "sets"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize(("models", "sets"), [(1, 1), (2, 2)])
 def test_curves_of_every_model_on_every_set(tmp_path, models, sets):
     vectors, labels = clusters([9, 7, 1])
     around = band(replicate(ask(vectors, labels), pairs_of(vectors, labels), draws(17, 10, 1)).tar)
@@ -55,19 +56,20 @@ def test_a_curve_of_perfect_embeddings_without_a_band(tmp_path):
     assert size_of(save(roc_figure([panel]), tmp_path / "two.png"))
 
 
-@pytest.mark.parametrize("classes", [2, 12, 51, 200])
-def test_a_confusion_matrix_of_any_number_of_classes(tmp_path, classes):
+@pytest.mark.parametrize("classes", [2, 9, 18, 300])
+def test_a_confusion_matrix_of_any_number_of_classes(tmp_path, monkeypatch, classes):
+    monkeypatch.setattr(confusion, "MOST", 20)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, 600)
-    predicted = np.where(rng.random(600) < 0.8, labels, rng.integers(0, classes, 600))
+    predicted = np.where(rng.random(600) < 0.9, labels, rng.integers(0, classes, 600))
     matrix = confusion_matrix(labels, predicted, classes)
 
     width, height = size_of(save(confusion_figure(matrix, [ODD] * classes, ODD), tmp_path / "confusion.png"))
 
     assert matrix.sum() == 600
     assert matrix.diagonal().sum() == (labels == predicted).sum()
-    assert 400 < width < 4000
-    assert 400 < height < 4000
+    assert 400 < width < 2000
+    assert 400 < height < 2000
 
 
 def test_best_and_worst_queries_share_no_picture_and_take_turns():
