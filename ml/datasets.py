@@ -185,8 +185,9 @@ def _keep_some_of_each(side: dict[int, bool], labels: Indices, groups: Indices) 
 def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indices]:
     """Divide the pictures `among` into `count` parts that differ as little as may be, class by class; by seed, sorted.
 
-    Each group lies in one part. Without groups of several pictures, no two parts differ by more than one picture of
-    a class. A class of fewer groups than parts is missing from some of them. Raises ValueError for fewer than 2.
+    Each group lies in one part. Without groups of several pictures, no two parts differ by more than one picture, of
+    a class or in all. A class of fewer groups than parts is missing from some of them. Raises ValueError for fewer
+    than 2.
     """
     if count < 2:
         raise ValueError(f"At least 2 folds are needed, not {count}.")
@@ -197,7 +198,8 @@ def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indic
     shuffled = [members[index] for index in rng.permutation(len(members))]
     held = np.zeros((count, int(labels.max(initial=-1)) + 1), dtype=np.intp)  # pictures of each class in each fold
     fold_of = np.empty(len(among), dtype=np.intp)
-    for group in sorted(shuffled, key=len, reverse=True):  # large ones first: small ones then even out
+    # Large groups first, so that small ones can even out; of equal size class by class, so that sums stay even too.
+    for group in sorted(shuffled, key=lambda group: (-len(group), labels[group[0]])):
         classes, pictures = np.unique(labels[group], return_counts=True)
         # Fewest of the group's own classes, then fewest pictures at all; equals by chance.
         order = np.lexsort((rng.random(count), held.sum(1), held[:, classes] @ pictures))

@@ -18,7 +18,7 @@ from ml.evaluation.verification import Rates, Roc
 OPERATING = (0.001, 0.01)  # the false acceptance rates at which TAR is reported
 WIDTH, ACROSS = 5.6, 3  # of a panel, inches; panels side by side
 
-_KEY = "both errors equal (EER); shaded: 95 % interval"
+_EQUAL, _SHADED = "both errors equal (EER)", "; shaded: 95 % interval"
 _LEGEND: dict[str, Any] = {"fontsize": 8.5, "labelcolor": INK}
 
 
@@ -45,13 +45,14 @@ def roc_figure(panels: Sequence[Panel]) -> Figure:
     columns = min(len(panels), ACROSS)
     rows = ceil(len(panels) / columns)
     made = figure(WIDTH * columns, (5 + 0.2 * most) * rows, "Same class or not? True against false acceptance")
-    places = made.subplots(rows, columns, squeeze=False).flat
+    places = list(made.subplots(rows, columns, squeeze=False).flat)
     for number, (axes, panel) in enumerate(zip(places, panels, strict=False)):
         axes.plot(FAR_GRID, 1 - FAR_GRID, color=QUIET, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
         for far in OPERATING:
             axes.axvline(far, color=LINE, linewidth=1.1, zorder=1)
         lines = [_roc(axes, curve, position) for position, curve in enumerate(panel.curves)]
-        lines.append(Line2D([], [], color=CARD, marker="o", markeredgecolor=QUIET, markersize=5, label=_KEY))
+        key = _EQUAL + ("" if panel.curves[0].band is None else _SHADED)
+        lines.append(Line2D([], [], color=CARD, marker="o", markeredgecolor=QUIET, markersize=5, label=key))
         _rates(axes, first=not number % columns)
         plain(axes, panel.title)
         axes.grid(visible=False, axis="x")
@@ -76,8 +77,16 @@ def _roc(axes: Axes, curve: Curve, position: int) -> Line2D:
         tar_there = curve.roc.tar_at(far)
         axes.plot(far, tar_there, "o", markersize=4, color=colour, zorder=5)
         if judged:
-            where: dict[str, Any] = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right", "fontsize": 8.5}
-            axes.annotate(percent(tar_there, 0), (far, tar_there), color=colour, **where)
+            high = tar_there > 0.93  # no room above the curve
+            axes.annotate(
+                percent(tar_there, 0),
+                (far, tar_there),
+                (6, -11) if high else (-6, 5),
+                textcoords="offset points",
+                ha="left" if high else "right",
+                fontsize=8.5,
+                color=colour,
+            )
     return line[0]
 
 

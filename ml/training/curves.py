@@ -30,6 +30,12 @@ def draw_curves(path: Path, progress: Progress, baseline: dict[str, Metrics], *,
     for axes, name, field in ((recall, "R@1", "r_at_1"), (precision, "MAP@R", "map_at_r")):
         _metric(axes, progress, baseline, field, recipe)
         _plain(axes, name, "epoch")
+    if baseline:
+        lines, names = recall.get_legend_handles_labels()
+        names[-1] += " (dashed: before training)"
+        figure.legend(
+            lines, names, loc="outside lower right", ncols=len(names), frameon=False, labelcolor=INK, fontsize=9
+        )
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, format="png", dpi=110)
     partial.replace(path)
@@ -39,7 +45,8 @@ def _loss(axes: Axes, progress: Progress, steps: int) -> None:
     losses = np.array(progress.losses).reshape(-1, 3)
     at = np.arange(1, len(losses) + 1)
     axes.plot(at, losses[:, 0], color=COLOURS[0], alpha=0.2, linewidth=0.8)
-    for column, (name, colour) in enumerate(zip(("loss", "of it ArcFace"), COLOURS, strict=False)):
+    parts = ("loss", "of it ArcFace") if (losses[:, 0] != losses[:, 1]).any() else ("loss",)
+    for column, (name, colour) in enumerate(zip(parts, COLOURS, strict=False)):
         smooth = _smooth(losses[:, column])
         axes.plot(at[len(at) - len(smooth) :], smooth, color=colour, label=name, linewidth=1.6)
     axes.set_xlim(0, max(steps, 1))
@@ -49,7 +56,7 @@ def _loss(axes: Axes, progress: Progress, steps: int) -> None:
 
 
 def _smooth(values: np.ndarray, window: int = 25) -> np.ndarray:
-    window = min(window, len(values))
+    window = min(window, len(values), 1 + len(values) // 4)  # a short run keeps its shape
     return np.convolve(values, np.ones(window) / window, "valid") if window else values
 
 
@@ -62,9 +69,7 @@ def _metric(axes: Axes, progress: Progress, baseline: dict[str, Metrics], field:
             values = [getattr(one.metrics[name], field) for one in epochs]
             axes.plot(at, values, color=colour, marker="o", markersize=4, label=name if member == 0 else None)
         axes.axhline(getattr(baseline[name], field), color=colour, linestyle=(0, (4, 3)), linewidth=1)
-    if baseline:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=8, title="dashed: before training", title_fontsize=8)
-    else:
+    if not baseline:
         axes.text(0.5, 0.5, "no validation pictures", ha="center", va="center", color=QUIET, transform=axes.transAxes)
     for member in range(1, recipe.members):
         axes.axvline(member * recipe.epochs + 0.5, color=GRID, linewidth=1.2)
