@@ -21,7 +21,7 @@ class Anchors(nn.Module):
     taken to have.
     """
 
-    def __init__(self, classes: int, dim: int, sharpness: float = 20.0, nothing: float = 0.2) -> None:
+    def __init__(self, classes: int, dim: int, sharpness: float = 8.0, nothing: float = 0.2) -> None:
         super().__init__()
         self.centres: Tensor
         self.pull: Tensor
@@ -47,7 +47,7 @@ class Anchors(nn.Module):
         return anchors
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        # In float32 also under autocast: a softmax this sharp would show the rounding of bf16.
+        # In float32 also under autocast, whose rounding a sharp softmax would show.
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = embeddings.float() @ self.centres.T
             nothing = self.nothing.expand(len(embeddings), 1)

@@ -91,27 +91,12 @@ def evaluate(
     models = (judged, *(load_rival(path, judged.card, settings) for path in against))
     paths = list(dict.fromkeys(picture.path for one in selection.sets for picture in one.pictures))
     vectors, skipped = _embed(paths, models, settings, watch)
-    sets = [one.without({found.path for found in skipped}) for one in selection.sets]
-    rows = {path: row for row, path in enumerate(path for path in paths if path not in {one.path for one in skipped})}
-    results = []
-    for number, one in enumerate(sets):
-        watch("Judging", number, len(sets))
-        one.check()
-        chosen = [rows[picture.path] for picture in one.pictures]
-        counts = draws(len(chosen), resamples, (seed, number))
-        results.append(SetResult(one, tuple(_judge(found[chosen], one, counts, seed) for found in vectors)))
-    watch("Judging", len(sets), len(sets))
-    return Evaluation(
-        models,
-        _names(models),
-        (checkpoint, *against),
-        selection,
-        split,
-        tuple(results),
-        tuple(skipped),
-        resamples,
-        seed,
-    )
+    unreadable = {one.path for one in skipped}
+    sets = [one.without(unreadable) for one in selection.sets]
+    readable = [path for path in paths if path not in unreadable]
+    results = _judge_sets(sets, readable, vectors, resamples=resamples, seed=seed, watch=watch)
+    checkpoints = (checkpoint, *against)
+    return Evaluation(models, _names(models), checkpoints, selection, split, results, tuple(skipped), resamples, seed)
 
 
 def _embed(
@@ -132,6 +117,28 @@ def _embed(
             f"{skipped[0].reason}"
         )
     return vectors, skipped
+
+
+def _judge_sets(
+    sets: Sequence[JudgedSet],
+    paths: Sequence[Path],
+    vectors: Sequence[Vectors],
+    *,
+    resamples: int,
+    seed: int,
+    watch: Watch,
+) -> tuple[SetResult, ...]:
+    """Every model on every set. vectors: of each model, a row for each of the paths."""
+    rows = {path: row for row, path in enumerate(paths)}
+    results = []
+    for number, one in enumerate(sets):
+        watch("Judging", number, len(sets))
+        one.check()
+        chosen = [rows[picture.path] for picture in one.pictures]
+        counts = draws(len(chosen), resamples, (seed, number))
+        results.append(SetResult(one, tuple(_judge(found[chosen], one, counts, seed) for found in vectors)))
+    watch("Judging", len(sets), len(sets))
+    return tuple(results)
 
 
 def _judge(vectors: Vectors, one: JudgedSet, counts: Counts, seed: int) -> Judgement:

@@ -19,7 +19,7 @@ Scores = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
 BLOCK = 1024  # most queries at once
-CELLS = 2**25  # similarities held at once, 128 MiB
+CELLS = 2**24  # similarities ranked at once: with their order and copies about 300 MiB
 KNN = 11
 
 
@@ -87,7 +87,7 @@ def ask(vectors: Vectors, labels: Labels, k: int = KNN) -> Answers:
     for rows, order, similarity in _ranked(vectors, max(kept, int(others.max()))):
         hits = labels[order] == labels[rows, None]
         precisions = r_precision(hits, others[rows]), average_precision_at_r(hits, others[rows])
-        found.append((order[:, :kept], similarity[:, :kept], *precisions))
+        found.append((order[:, :kept].copy(), similarity[:, :kept].copy(), *precisions))  # views would keep the block
     nearest, similarity, r_precisions, average_precisions = (np.concatenate(part) for part in zip(*found, strict=True))
     predicted = vote(labels[nearest[:, :k]], similarity[:, :k], int(labels.max()) + 1)
     return Answers(labels, others, nearest, similarity, predicted, r_precisions, average_precisions)
@@ -118,7 +118,8 @@ def neighbours(vectors: Vectors, depth: int) -> tuple[NDArray[np.intp], Scores]:
 
     Ties go to the lower index.
     """
-    orders, similarities = zip(*((order, similarity) for _, order, similarity in _ranked(vectors, depth)), strict=True)
+    blocks = ((order.copy(), similarity) for _, order, similarity in _ranked(vectors, depth))
+    orders, similarities = zip(*blocks, strict=True)
     return np.concatenate(orders), np.concatenate(similarities)
 
 

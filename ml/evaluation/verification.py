@@ -10,7 +10,7 @@ from core.types import Vectors
 Rates = NDArray[np.float64]
 
 BLOCK = 1024  # most rows of similarities at once
-CELLS = 2**25  # similarities held at once, 128 MiB
+CELLS = 2**24  # similarities held at once: with their bins about 300 MiB
 BINS = 2**18  # cosines nearer to each other than 2 / BINS, a hundredth of what bf16 changes, count as tied
 
 

@@ -26,6 +26,7 @@ def find_start(weights: Path | None, recipe: Recipe) -> Path | None:
         if not weights.is_file():
             raise ModelNotFound(f"There are no start weights at {weights}.")
         return weights
+    log.info("asking_model_hub", architecture=recipe.architecture, otherwise=SHIPPED.name)  # it may take a minute
     try:
         EmbeddingNetwork(recipe.architecture, pretrained=True)
     except Exception as error:  # the hub's client raises many kinds; all mean that there are no weights

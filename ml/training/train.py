@@ -5,7 +5,6 @@ validation only; blend with the start; settle the neck; calibrate; save. What th
 """
 
 import hashlib
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
 from ml.leakage import Leakage, find_duplicates
 from ml.network import EmbeddingNetwork
+from ml.revision import commit
 from ml.runtime import pick_device
 from ml.training.course import Course
 from ml.training.curves import draw_curves
@@ -168,10 +168,3 @@ def _identity(start: Path | None) -> str:
 def by_set(metrics: dict[str, Metrics]) -> dict[str, Any]:
     """Metrics for JSON."""
     return {name: one.as_dict() for name, one in metrics.items()}
-
-
-def commit() -> str | None:
-    """The commit of the code that runs, if it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None

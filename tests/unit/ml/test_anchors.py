@@ -31,7 +31,7 @@ def test_what_is_near_none_stays_where_it_is():
 
     moved = F.normalize(anchors(strange))
 
-    assert F.cosine_similarity(strange, moved).min() > 0.98
+    assert F.cosine_similarity(strange, moved).min() > 0.95
 
 
 def test_classes_without_pull_only_compete():
