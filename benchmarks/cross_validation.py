@@ -24,7 +24,7 @@ from ml.evaluation.metrics import measure
 from ml.leakage import find_duplicates
 from ml.runtime import pick_device
 from ml.training.course import Course
-from ml.training.learner import State, copied
+from ml.training.learner import State
 from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe
 from ml.training.split import Split
@@ -95,7 +95,7 @@ def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, f
 
     def keep(done: Epoch) -> None:
         if done.number == recipe.epochs:  # without validation pictures the last one is a member's best
-            members.append(copied(course.best))
+            members.append(course.best)
 
     def finished(weights: State) -> BySet:
         course.blend(weights)

@@ -6,6 +6,7 @@ stack runs on the same cores; the client keeps its connection open.
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import interleaved, own_home, spread, write
@@ -27,6 +28,11 @@ def main() -> None:
             _measure(home)
         finally:
             subprocess.run([*umbel, "down"], check=True, stdout=subprocess.DEVNULL)
+
+
+def repeat(work: Callable[[], object]) -> None:
+    for _ in range(ROUNDS):
+        work()
 
 
 def _measure(home: Path) -> None:
@@ -57,10 +63,10 @@ def _measure(home: Path) -> None:
                 find_matches(session, Query(vector, version), k=10, scope=Scope())
 
         taken = interleaved(
-            http_by_picture=lambda: [api.search(picture) for _ in range(ROUNDS)],
-            compute_by_picture=lambda: [compute_by_picture() for _ in range(ROUNDS)],
-            http_by_id=lambda: [api.similar(image_id) for _ in range(ROUNDS)],
-            sql_by_id=lambda: [sql_by_id() for _ in range(ROUNDS)],
+            http_by_picture=lambda: repeat(lambda: api.search(picture)),
+            compute_by_picture=lambda: repeat(compute_by_picture),
+            http_by_id=lambda: repeat(lambda: api.similar(image_id)),
+            sql_by_id=lambda: repeat(sql_by_id),
         )
     milliseconds = {name: spread([1000 * each / ROUNDS for each in values]) for name, values in taken.items()}
     by_picture = zip(taken["http_by_picture"], taken["compute_by_picture"], strict=True)
