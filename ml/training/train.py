@@ -102,7 +102,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     write_split(files.split, dataset, split, recipe.seed)
     leakage.write(files.duplicates, dataset, split.roles())
-    leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
+    if leakage.findings:
+        leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
     trained = _run(course, state, files, watcher)
     result = _finish(course, trained, files, leakage, start)
     state.remove()

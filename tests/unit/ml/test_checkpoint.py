@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
 from ml import checkpoint
+from ml.anchors import Anchors
 from ml.card import Provenance, card_path, read_card
 from ml.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
@@ -53,6 +55,23 @@ def test_a_checkpoint_comes_back_as_it_was_written(saved, network, pictures):
     assert not loaded.training
     assert (card.name, card.dim, card.metrics) == ("shapes", 32, {"r": 0.5})
     assert card.preprocessing == Preprocessing(size=64)
+
+
+def test_anchors_come_back_with_the_rest(network, pictures, tmp_path):
+    anchored = deepcopy(network)
+    with torch.no_grad():
+        plain = network(pictures)
+        anchored.anchors = Anchors.at_means(plain, torch.arange(4), torch.tensor([True, True, False, False]), pull=2.0)
+        before = anchored(pictures)
+    path = tmp_path / "anchored.safetensors"
+
+    save_checkpoint(path, anchored, name="anchored", preprocessing=Preprocessing(size=64), provenance=PROVENANCE)
+    loaded, card = load_checkpoint(path)
+
+    assert card.anchors == 4
+    with torch.no_grad():
+        assert (loaded(pictures) * before).sum(1).min() > 0.9999
+    assert (plain * before).sum(1).min() < 0.9999
 
 
 def test_weights_that_were_changed_are_refused(copy):
@@ -152,6 +171,7 @@ def test_the_shipped_checkpoint_is_small_and_its_card_tells_what_it_is():
     assert (card.architecture, card.dim) == ("tf_efficientnetv2_b0", 512)
     assert card.provenance.data
     assert card.metrics
+    assert card.calibration is not None
 
 
 def test_folding_the_batch_norm_changes_nothing(network, pictures):
