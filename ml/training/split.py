@@ -3,15 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from ml import datasets
 from ml.datasets import Dataset, Indices
+from ml.evaluation.split import Role
 from ml.training.recipe import Recipe
-
-Role = Literal["train", "validation", "held-out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +51,3 @@ def write_split(path: Path, dataset: Dataset, split: Split, seed: int) -> None:
         for index, role in sorted(split.roles().items())
     ]
     path.write_text(json.dumps({"version": 1, "seed": seed, "pictures": pictures}, indent=1) + "\n")
-
-
-def all_as_training(dataset: Dataset) -> Split:
-    """Everything learnt from, nothing judged on: for a last run, once cross-validation has said how good it will be."""
-    none = np.array([], dtype=np.intp)
-    return Split(np.arange(len(dataset.labels)), none, none)
