@@ -104,7 +104,8 @@ def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, f
 
     after = finished(course.all_epochs(epoch=keep))
     minutes = round((time.monotonic() - began) / 60, 1)
-    return Run(recipe.seed, fold, minutes, before, after, [finished(member) for member in members])
+    alone = [finished(member) for member in members] if recipe.members > 1 else [after]
+    return Run(recipe.seed, fold, minutes, before, after, alone)
 
 
 def summary(runs: list[Run]) -> dict[str, object]:
@@ -136,9 +137,12 @@ def main() -> None:
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
+    parser.add_argument("--members", type=int, default=RECIPES["b0"].members, help="fewer are quicker, and worse")
     given = parser.parse_args()
-    recipe = dataclasses.replace(RECIPES["b0"], blends=RECIPES["b0"].blends[:1], settlings=RECIPES["b0"].settlings[:1])
-    kept = RESULTS / "cross_validation.json"
+    base = RECIPES["b0"]
+    recipe = dataclasses.replace(base, members=given.members, blends=base.blends[:1], settlings=base.settlings[:1])
+    question = f"cross_validation_{given.members}"
+    kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []
     done = {(one.seed, one.fold) for one in runs}
     dataset = datasets.load([given.broad, given.species], Settings(), side=256)
@@ -150,7 +154,7 @@ def main() -> None:
             if (seed, fold) in done:
                 continue
             runs.append(run(dataset, features, dataclasses.replace(recipe, seed=seed), given.start, fold))
-            write("cross_validation", {"summary": summary(runs), "runs": [asdict(one) for one in runs]})
+            write(question, {"summary": summary(runs), "runs": [asdict(one) for one in runs]})
 
 
 if __name__ == "__main__":
