@@ -125,8 +125,10 @@ def summary(runs: list[Run]) -> dict[str, object]:
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:
-    reach = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    mean = values.mean()
+    mean = float(values.mean())
+    if len(values) < 2:
+        return {"mean": round(mean, 4)}
+    reach = float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
     return {"mean": round(mean, 4), "low": round(mean - reach, 4), "high": round(mean + reach, 4)}
 
 
