@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +195,7 @@ def _report(result: Result) -> dict[str, object]:
                 "number": one.number,
                 "size": one.size,
                 "loss": round(one.loss, 4),
-                "score": round(one.score, 4),
+                "score": None if math.isnan(one.score) else round(one.score, 4),
             }
             for one in result.epochs
         ],

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from cli.train import train as command
 from core.errors import BadCheckpoint, Conflict, ModelNotFound
+from core.logging import configure_logging
 from core.settings import Settings
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
@@ -244,6 +245,7 @@ def test_a_blend_lies_between():
 
 
 def test_the_command_trains_and_reports_in_json(make_folder, tmp_path, start):
+    configure_logging(Settings())  # as `umbel` does before any command: the log is not for stdout
     folder = make_folder()
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "1", "--size", "48"]
 
