@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import Progress, TaskID
 
-from cli.output import json_option, print_json, progress, table
+from cli.output import json_option, print_json, progress, skipped_lines, table
 from core.settings import settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
     from ml.evaluation.evaluate import Watch
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-SKIPPED = 20  # files named one by one
 
 FILE = click.Path(path_type=Path)  # whether it is there is told in one line, as by every command that loads a model
 
@@ -125,7 +124,4 @@ def _remarks(data: dict[str, Any], checkpoint: Path) -> Iterator[str]:
         yield f"{data['unknown_to_the_split']:,} pictures are not in the split and count as new."
     if left_out["duplicates"]:
         yield f"{left_out['duplicates']:,} pictures left out: others have the same bytes."
-    for one in data["skipped"][:SKIPPED]:
-        yield f"Skipped {one['path']}: {one['reason']}"
-    if len(data["skipped"]) > SKIPPED:
-        yield f"… and {len(data['skipped']) - SKIPPED:,} more files skipped."
+    yield from skipped_lines([(one["path"], one["reason"]) for one in data["skipped"]])

@@ -1,7 +1,7 @@
 """What all commands share in talking to people and to machines."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +12,8 @@ from rich.table import Table
 from client import Umbel
 from core.settings import settings
 from stack.state import url
+
+SKIPPED = 20  # files named one by one
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +47,14 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
     Console().print(grid)
 
 
+def skipped_lines(skipped: Sequence[tuple[object, str]]) -> Iterator[str]:
+    """Files that could not be read, as (path, reason): the first by name, the others as a number."""
+    for path, reason in skipped[:SKIPPED]:
+        yield f"Skipped {path}: {reason}"
+    if len(skipped) > SKIPPED:
+        yield f"… and {len(skipped) - SKIPPED:,} more files skipped."
+
+
 def progress(*, quiet: bool = False) -> Progress:
     """Bars on stderr that vanish from a pipe and from --json."""
     return Progress(
@@ -54,6 +64,6 @@ def progress(*, quiet: bool = False) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=quiet),
         disable=quiet,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
+from cli.output import json_option, print_json, progress, skipped_lines
 from core.settings import settings
 from ml.training.recipe import RECIPES, Recipe, progressive
 
@@ -67,7 +67,7 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@json_option
 def train(  # noqa: PLR0917 - click passes by name
     folders: tuple[Path, ...],
     out: Path,
@@ -89,14 +89,12 @@ def train(  # noqa: PLR0917 - click passes by name
     """
     from ml.training.train import train as run  # noqa: PLC0415 - see TYPE_CHECKING above
 
-    console = Console(stderr=True, quiet=as_json)
     with ExitStack() as stack:
         board = stack.enter_context(_board(tensorboard)) if tensorboard else None
-        progress = stack.enter_context(_bar(console))
-        watcher = _watcher(progress, board)
+        watcher = _watcher(stack.enter_context(progress(quiet=as_json)), board)
         result = run(folders, out, start, _recipe(recipe, **knobs), fresh=fresh, settings=settings(), watcher=watcher)
     if as_json:
-        click.echo(json.dumps(_report(result), indent=2))
+        print_json(_report(result))
     else:
         _show(result, Console())
 
@@ -116,48 +114,35 @@ def _board(folder: Path) -> Board:
     return Board(folder)
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def _watcher(progress: Progress, board: Board | None) -> Watcher:
+def _watcher(bars: Progress, board: Board | None) -> Watcher:
     """A bar over all pictures, then one over all steps, and a line for each epoch."""
     from ml.training.train import Watcher  # noqa: PLC0415
 
-    task = progress.add_task("Reading pictures", total=None, loss="")
+    task = bars.add_task("Reading pictures", total=None, note="")
 
     def reading(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
+        bars.update(task, completed=done, total=total)
 
     def looking(done: int, total: int) -> None:
-        progress.update(task, description="Looking at pictures", completed=done, total=total)
+        bars.update(task, description="Looking at pictures", completed=done, total=total)
 
     def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
-        progress.console.print(leakage.text(dataset), highlight=False)
+        bars.console.print(leakage.text(dataset), highlight=False)
         if done:
-            progress.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
-        progress.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
+            bars.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
+        bars.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
         if board:
             board.begin(done)
 
     def step(loss: float) -> None:
-        progress.update(task, advance=1, loss=f"loss {loss:.3f}")
+        bars.update(task, advance=1, note=f"loss {loss:.3f}")
         if board:
             board.step(loss)
 
     def epoch(done: Epoch) -> None:
         parts = (f"{name}: R@1 {one.r_at_1:.3f}, MAP@R {one.map_at_r:.3f}" for name, one in done.metrics.items())
         which = f"Member {done.member + 1}, epoch {done.number} at {done.size} px, loss {done.loss:.3f}. "
-        progress.console.print(which + "; ".join(parts), highlight=False)
+        bars.console.print(which + "; ".join(parts), highlight=False)
         if board:
             board.epoch(done)
 
@@ -170,10 +155,8 @@ def _show(result: Result, console: Console) -> None:
         table.add_row(f"{name}: before", *_row(result.baseline[name]), style="dim")
         table.add_row(name, *_row(metrics))
     console.print(table)
-    for skipped in result.dataset.skipped[:20]:
-        console.print(f"Skipped {skipped.path}: {skipped.reason}", style="yellow", highlight=False)
-    if len(result.dataset.skipped) > 20:
-        console.print(f"… and {len(result.dataset.skipped) - 20} more files skipped.", style="yellow")
+    for line in skipped_lines([(one.path, one.reason) for one in result.dataset.skipped]):
+        console.print(line, style="yellow", highlight=False)
     console.print(f"Written to {result.files.checkpoint}; curves: {result.files.curves}", highlight=False)
 
 

@@ -1,7 +1,6 @@
 """Checkpoints: a safetensors file in half precision, and a JSON card beside it."""
 
 import hashlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from core.calibration import Calibration
 from core.errors import BadCheckpoint, ModelNotFound
+from core.replacing import replacing
 from core.settings import Settings
 from ml.card import ModelCard, Provenance, card_path, read_card
 from ml.network import ARCHITECTURES, EmbeddingNetwork
@@ -51,8 +51,9 @@ def save_checkpoint(
         calibration=calibration,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, weights)
-    _replace(card_path(path), card.model_dump_json(indent=2).encode() + b"\n")
+    for file, data in ((path, weights), (card_path(path), card.model_dump_json(indent=2).encode() + b"\n")):
+        with replacing(file) as partial:
+            partial.write_bytes(data)
     return card
 
 
@@ -125,9 +126,3 @@ def _kept(key: str) -> bool:
 def _stored(tensor: Tensor) -> Tensor:
     """Matrices and kernels in half precision; vectors stay float32: batch-norm variances leave float16's range."""
     return (tensor.half() if tensor.ndim > 1 else tensor.float()).contiguous()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -1,7 +1,7 @@
 """Labelled pictures for training: folders of class folders, read once, kept decoded, split without leaks."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,7 +72,7 @@ def load(
     reading: told how many files are done, of how many.
     Raises BadDataset for a folder with fewer than two classes, or a class with fewer than two pictures.
     """
-    files = [(path, name, index) for index, folder in enumerate(folders) for path, name in _class_files(folder)]
+    files = [(path, name, index) for index, folder in enumerate(folders) for path, name in class_files(folder)]
     store, read = PixelStore(len(files)), list[str | Skipped]()
     with ThreadPoolExecutor() as pool:
         for found in pool.map(lambda number: _read(files[number][0], limits, side, store, number), range(len(files))):
@@ -97,7 +97,8 @@ def load(
     )
 
 
-def _class_files(folder: Path) -> Iterable[tuple[Path, str]]:
+def class_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each file of each class folder with the class's name, in order; hidden ones left out. Raises BadDataset."""
     if not folder.is_dir():
         raise BadDataset(f"{folder} is not a folder.")
     for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):

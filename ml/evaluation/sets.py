@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import BadDataset
+from ml.datasets import class_files
 from ml.evaluation.split import Role
 
 Kind = Literal["closed set", "held-out classes"]
@@ -131,15 +132,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _pictures(folder: Path, index: int) -> list[Picture]:
     """Every file of every class folder, in order. Raises BadDataset for a folder without any."""
-    found = [Picture(path, index, kind, _sha256(path)) for path, kind in _class_files(folder)]
+    found = [Picture(path, index, kind, _sha256(path)) for path, kind in class_files(folder)]
     if not found:
         raise BadDataset(f"{folder} has no pictures; it must hold a folder of pictures for each class.")
     return found
-
-
-def _class_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        yield from ((path, kind.name) for path in sorted(kind.rglob("*")) if path.is_file() and path.name[0] != ".")
 
 
 def _sha256(path: Path) -> str:

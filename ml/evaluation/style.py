@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
+from core.replacing import replacing
 from ml import contact_sheet
 
 Rgb = tuple[float, float, float]
@@ -85,6 +86,6 @@ def save(made: Figure, path: Path) -> Path:
 
 def save_picture(picture: Image.Image, path: Path) -> Path:
     """Write a PNG; whoever reads meanwhile sees the old file or a complete one."""
-    partial = path.with_name(f".{path.name}")
-    picture.save(partial, "PNG", optimize=True)
-    return partial.replace(path)
+    with replacing(path) as partial:
+        picture.save(partial, "PNG", optimize=True)
+    return path

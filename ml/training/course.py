@@ -1,8 +1,9 @@
 """A training run's course: its pictures, its epochs, what it is judged on, and what is made of its weights."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from ml.training.learner import Learner, State, blended, copied, prefixed, under
 from ml.training.progress import Epoch, Progress, StateFile
 from ml.training.recipe import Recipe, Settling
 from ml.training.split import Split
+
+Option = TypeVar("Option")
 
 SAVE_EVERY = 60.0  # seconds of work that a kill may cost; more where saving itself takes long
 
@@ -109,11 +112,10 @@ class Course:
         return {name: tensor / self.recipe.members for name, tensor in self.soup.items()}
 
     def _member_is_done(self) -> bool:
-        epochs = self.progress.of_member(self.progress.member)
-        if not epochs or not self.sets:
-            return len(epochs) >= self.recipe.epochs
-        waited = len(epochs) - self.progress.best(self.progress.member).number
-        return len(epochs) >= self.recipe.epochs or waited >= self.recipe.patience
+        done = len(self.progress.of_member(self.progress.member))
+        if done in (0, self.recipe.epochs) or not self.sets:
+            return done == self.recipe.epochs
+        return done - self.progress.best(self.progress.member).number >= self.recipe.patience
 
     def _train_epoch(self, file: StateFile | None, step: Callable[[float], None]) -> None:
         number = len(self.progress.of_member(self.progress.member))
@@ -152,18 +154,13 @@ class Course:
 
         Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).
         """
-        shares = self.recipe.blends if self.sets else self.recipe.blends[:1]
 
         def network(share: float) -> EmbeddingNetwork:
             self.network.anchors = None  # they come last, with `settle`
             self.network.load_state_dict(blended(self.start, trained, share))
             return self.network
 
-        best = shares[0]
-        if len(shares) > 1:
-            best = max(
-                shares, key=lambda share: validation.score(validation.judge(self.sets, self._vectors(network(share))))
-            )
+        best = self._favourite(self.recipe.blends, lambda share: self._vectors(network(share)))
         network(best)
         return best
 
@@ -171,16 +168,19 @@ class Course:
         """Settle the neck of `network` as validation likes it best; how, and the embeddings of the validation sets."""
         before, training = copied(self.network), self._pooled(self.chosen)
         pooled = [self._pooled(one.positions) for one in self.sets]
-        settlings = self.recipe.settlings if self.sets else self.recipe.settlings[:1]
 
         def settled(settling: Settling) -> list[Tensor]:
             self._settled(before, training, settling)
             return [self._embedded(one) for one in pooled]
 
-        best = settlings[0]
-        if len(settlings) > 1:
-            best = max(settlings, key=lambda one: validation.score(validation.judge(self.sets, settled(one))))
+        best = self._favourite(self.recipe.settlings, settled)
         return best, settled(best)
+
+    def _favourite(self, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
+        """The option whose embeddings validation likes best; the first where there is nothing to judge on."""
+        if not self.sets or len(options) == 1:
+            return options[0]
+        return max(options, key=lambda one: validation.score(validation.judge(self.sets, vectors(one))))
 
     def _settled(self, before: State, training: Tensor, settling: Settling) -> None:
         network, labels = self.network, torch.from_numpy(self.labels)

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.errors import BadCheckpoint, Conflict
+from core.replacing import replacing
 from ml.evaluation.metrics import Metrics
 from ml.training.recipe import Recipe
 
@@ -85,15 +86,14 @@ class StateFile:
     def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
         """Replace the state by this one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            partial,
-            metadata={"run": self.run, "progress": progress.as_json()},
-        )
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
-        partial.replace(self.path)
+        with replacing(self.path) as partial:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                partial,
+                metadata={"run": self.run, "progress": progress.as_json()},
+            )
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())
 
     def load(self) -> tuple[Progress, dict[str, Tensor]] | None:
         """The state to go on from, None without one.
