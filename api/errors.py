@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json. One table says which error has which status; nothing else does."""
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -8,6 +9,7 @@ import structlog
 from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, json, request
+from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from core import errors
@@ -22,6 +24,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.NotReady: 503,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
+    errors.QueueFull: 429,
     errors.StorageFull: 507,
     errors.ModelNotFound: 503,
     errors.BadCheckpoint: 503,
@@ -35,6 +38,18 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.PictureTooSmall: 422,
     errors.CorruptPicture: 415,
     errors.BlobMissing: 404,
+    errors.UnsafePath: 422,
+    errors.Unreadable: 422,
+    errors.NestedArchive: 415,
+    errors.ArchiveBomb: 413,
+    errors.CorruptEntry: 422,
+    errors.BadManifestLine: 422,
+    errors.AddressRefused: 422,
+    errors.SourceError: 422,
+    errors.SourceTooLarge: 413,
+    errors.UnsupportedArchive: 415,
+    errors.UnsupportedManifest: 415,
+    errors.DecoderDied: 422,
 }
 PROBLEM = {
     "type": "object",
@@ -51,7 +66,7 @@ PROBLEM = {
         "request_id": {"type": ["string", "null"]},
     },
 }
-RETRY_AFTER_SECONDS = {503: "2", 429: "1"}
+RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
 
 def problem(
@@ -86,6 +101,14 @@ def answers(description: str, media_type: str, *statuses: int) -> Any:
     return {200: {"description": description, "content": {media_type: {"schema": schema}}}, **problems(*statuses)}
 
 
+def invalid_fields(error: ValidationError) -> Response:
+    """The problem with a body that a route has validated itself, since it takes more than one kind."""
+    fields: dict[str, list[str]] = {}
+    for each in error.errors():
+        fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
+    return problem(422, "invalid_input", "The request has fields that cannot be taken.", errors={"body": fields})
+
+
 def install(app: APIFlask) -> None:
     """Let every error leave the app as a problem."""
 
@@ -108,6 +131,12 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(RecursionError)
     def too_deep(error: RecursionError) -> Response:
         return problem(400, "bad_request", "The JSON is nested too deeply.")
+
+    @app.errorhandler(OSError)
+    def no_room(error: OSError) -> Response:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # large uploads are spooled to a temporary file
+            return problem(507, errors.StorageFull.code, "The server has no room for the upload.")
+        return unexpected(error)
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

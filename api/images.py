@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 
 from api.errors import answers, problems
+from api.gate import gate
 from api.schemas import (
     AcceptedOut,
     CheckIn,
@@ -45,7 +46,7 @@ FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never cha
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 409, 413, 415, 422, 503, 507)})
+@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 409, 413, 415, 422, 429, 503, 507)})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
@@ -61,9 +62,9 @@ def upload_image(form: UploadIn) -> Any:
         job_id=form.job_id,
         idempotency_key=_idempotency_key(),
     )
+    gate().enter()
     try:
-        with transaction() as session:
-            accepted = ingest.add_image(session, blobs(), settings(), upload)
+        accepted = ingest.add_image(transaction, blobs(), settings(), upload)
     except PictureError as error:
         with transaction() as session:
             ingest.refuse_image(session, upload, error)

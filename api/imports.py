@@ -1,29 +1,64 @@
-"""/v1/imports: one job for many pictures."""
+"""/v1/imports: one job for many pictures, sent one by one or read by the workers from a source."""
 
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import url_for
+from flask import request, url_for
+from pydantic import ValidationError
 
-from api.errors import problems
-from api.schemas import ImportIn, ImportOut
-from core.types import JobStatus
+from api.errors import invalid_fields, problems
+from api.gate import gate
+from api.schemas import ImportFormIn, ImportIn, ImportOut, UploadSource, inline_schema
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.settings import settings
+from core.types import JobStatus, Lane
 from db.session import transaction
-from services import jobs
+from services import imports
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
 
+EITHER_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": inline_schema(ImportIn)},
+            "multipart/form-data": {"schema": inline_schema(ImportFormIn)},
+        },
+    }
+}
+
 
 @bp.post("/v1/imports")
-@bp.input(ImportIn, arg_name="body")
-@bp.output(ImportOut, status_code=202, description="Open for pictures")
-@bp.doc(responses=problems(400, 422))
-def open_import(body: ImportIn) -> Any:
-    """Open an import.
+@bp.output(ImportOut, status_code=202, description="Opened")
+@bp.doc(extensions=EITHER_BODY, responses=problems(400, 413, 415, 422, 429, 503, 507))
+def open_import() -> Any:
+    """Import many pictures as one job.
 
-    Upload its pictures with POST /v1/images and this `job_id`, then POST /v1/jobs/{id}/seal. An import that nobody
-    feeds for ten minutes is sealed by itself.
+    As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; or of the type `upload`, whose
+    pictures follow by POST /v1/images with this `job_id` until POST /v1/jobs/{id}/seal (ten idle minutes seal it too).
+    As multipart: `file` is a zip, a tar, or a list (.csv, .jsonl) of paths or URLs. With `dry_run` it is only listed.
     """
-    with transaction() as session:
-        job_id = jobs.open_import(session, body.collection)
+    gate().enter()
+    if request.mimetype == "multipart/form-data":
+        request.max_content_length = settings().archive_bytes
+        form = ImportFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
+        options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
+        file, name = form.file.stream, form.file.filename or ""
+        return _opened(imports.import_upload(transaction, blobs(), settings(), file, name=name, **options))
+    body = ImportIn.model_validate(request.get_json(force=True))
+    if isinstance(body.source, UploadSource):
+        with transaction() as session:
+            return _opened(imports.open_import(session, body.collection))
+    options = body.model_dump(include={"collection", "label_from_folder", "dry_run"})
+    return _opened(imports.import_source(transaction, blobs(), settings(), body.source, **options))
+
+
+@bp.errorhandler(ValidationError)
+def invalid(error: ValidationError) -> Any:
+    return invalid_fields(error)
+
+
+def _opened(job_id: Any) -> Any:
+    doorbell().ring(Lane.FETCH)
     return ImportOut(job_id=job_id, status=JobStatus.QUEUED), 202, {"Location": url_for("jobs.get_job", job_id=job_id)}

@@ -1,19 +1,39 @@
 """/v1/jobs: followed, listed, sealed. Status is read from the ledger, never from a queue."""
 
+from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
+from flask import Response
+from sqlalchemy.orm import Session
 
-from api.errors import problems
-from api.schemas import CountsOut, ItemOut, ItemsOut, ItemsQuery, JobOut, JobQuery, JobsOut, JobsQuery, page_of
+from api.errors import answers, problems
+from api.schemas import (
+    CountsOut,
+    IndexOut,
+    ItemOut,
+    ItemsFileQuery,
+    ItemsOut,
+    ItemsQuery,
+    JobOut,
+    JobQuery,
+    JobsOut,
+    JobsQuery,
+    Phase,
+    SourceOut,
+    page_of,
+)
+from core.doorbell import doorbell
 from core.settings import settings
-from db import items, jobs
-from db.models import Job
+from db import items, jobs, partitions, sources
+from db.models import ImportSource, Job
 from db.notify import listener
+from db.partitions import IndexProgress
 from db.session import transaction
-from services.jobs import wait_for_job
+from services import jobs as services
+from services.items_csv import items_as_csv
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 
@@ -33,11 +53,10 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
     """
     if query.wait and _waiting.acquire(blocking=False):
         try:
-            return job_out(wait_for_job(transaction, listener(), job_id, query.wait))
+            services.wait_for_job(transaction, listener(), job_id, query.wait)
         finally:
             _waiting.release()
-    with transaction() as session:
-        return job_out(jobs.get_job(session, job_id))
+    return _described(job_id)
 
 
 @bp.get("/v1/jobs")
@@ -50,8 +69,8 @@ def list_jobs(query: JobsQuery) -> Any:
         rows = jobs.list_jobs(
             session, status=query.status, job_type=query.type, before=query.cursor, limit=query.limit + 1
         )
-    page, cursor = page_of(rows, query.limit)
-    return JobsOut(items=[job_out(row) for row in page], next_cursor=cursor)
+        page, cursor = page_of(rows, query.limit)
+        return JobsOut(items=describe(session, page), next_cursor=cursor)
 
 
 @bp.get("/v1/jobs/<uuid:job_id>/items")
@@ -82,6 +101,19 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     )
 
 
+@bp.get("/v1/jobs/<uuid:job_id>/items.csv")
+@bp.input(ItemsFileQuery, location="query", arg_name="query")
+@bp.doc(responses=answers("One line a picture", "text/csv", 404, 422))
+def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
+    """Download a job's pictures with what became of each, as CSV: all of them, or those of one status."""
+    with transaction() as session:
+        jobs.get_job(session, job_id)
+    name = f"{job_id}-{query.status or 'items'}.csv"
+    lines = items_as_csv(transaction, job_id, query.status)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
 @bp.post("/v1/jobs/<uuid:job_id>/seal")
 @bp.output(JobOut)
 @bp.doc(responses=problems(404))
@@ -89,15 +121,76 @@ def seal_job(job_id: UUID) -> Any:
     """Say that an import has all its pictures. Saying it twice is harmless."""
     with transaction() as session:
         jobs.seal_job(session, job_id)
-        return job_out(jobs.get_job(session, job_id))
+    return _described(job_id)
 
 
-def job_out(job: Job) -> JobOut:
+@bp.post("/v1/jobs/<uuid:job_id>/cancel")
+@bp.output(JobOut)
+@bp.doc(responses=problems(404, 409, 503))
+def cancel_job(job_id: UUID) -> Any:
+    """End a job where it stands: what is indexed stays so, the rest is cancelled. Twice is harmless."""
+    services.cancel_job(transaction, job_id)
+    return _described(job_id)
+
+
+@bp.post("/v1/jobs/<uuid:job_id>/retry")
+@bp.output(JobOut)
+@bp.doc(responses=problems(404, 409, 503))
+def retry_job(job_id: UUID) -> Any:
+    """Try the failed pictures of a job once more, and no others. Twice is harmless."""
+    services.retry_job(transaction, doorbell(), job_id)
+    return _described(job_id)
+
+
+@bp.post("/v1/jobs/<uuid:job_id>/pause")
+@bp.output(JobOut)
+@bp.doc(responses=problems(404, 409, 503))
+def pause_job(job_id: UUID) -> Any:
+    """Let a job wait until it is resumed; the batch in hand is finished. Twice is harmless."""
+    services.pause_job(transaction, job_id)
+    return _described(job_id)
+
+
+@bp.post("/v1/jobs/<uuid:job_id>/resume")
+@bp.output(JobOut)
+@bp.doc(responses=problems(404, 409, 503))
+def resume_job(job_id: UUID) -> Any:
+    """Go on with a paused job. Twice is harmless."""
+    services.resume_job(transaction, doorbell(), job_id)
+    return _described(job_id)
+
+
+def _described(job_id: UUID) -> JobOut:
+    with transaction() as session:
+        return describe(session, [jobs.get_job(session, job_id)])[0]
+
+
+def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:
+    """Jobs as people see them, with their sources and the progress of their indexes."""
+    known = sources.list_sources(session, [job.id for job in found])
+    versions = {job.model_version_id for job in found if job.indexing}
+    progress = {version: version and partitions.find_index_progress(session, version) for version in versions}
+    return [job_out(job, known.get(job.id), job.indexing and progress[job.model_version_id] or None) for job in found]
+
+
+def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None) -> JobOut:
     link = f"/v1/jobs/{job.id}"
     return JobOut(
         id=job.id,
         type=job.type,
         status=job.status,
+        phase=phase_of(job, source),
+        paused=job.paused,
+        source=source
+        and SourceOut(
+            type=source.spec["type"],
+            listed=source.listed,
+            refused=source.refused,
+            passed_over=source.passed_over,
+            done=source.done,
+            dry_run=source.dry_run,
+        ),
+        index=index and IndexOut(phase=index.phase, done=index.done, total=index.total),
         counts=CountsOut.model_validate(job, from_attributes=True),
         model_version=job.model_version_id,
         error=job.error,
@@ -105,5 +198,16 @@ def job_out(job: Job) -> JobOut:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        links={"self": link, "items": f"{link}/items"},
+        links={"self": link} | {part: f"{link}/{part}" for part in ("items", "items.csv", "cancel", "retry")},
     )
+
+
+def phase_of(job: Job, source: ImportSource | None) -> Phase | None:
+    """What an unfinished job is at."""
+    if job.finished_at is not None:
+        return None
+    if job.paused:
+        return "paused"
+    if source is not None and not source.done:
+        return "listing"
+    return "indexing" if job.indexing and not job.pending else "embedding"

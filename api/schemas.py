@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from core.types import ItemState, JobStatus, JobType
 from services.ingest import DEFAULT_COLLECTION
+from services.sources.specs import FolderSource, S3Source
 
 
 class HasId(Protocol):
@@ -79,6 +80,9 @@ Cursor = Annotated[UUID, Field(description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=500)]
 
 
+Phase = Literal["paused", "listing", "embedding", "indexing"]
+
+
 class Strict(BaseModel):
     """Unknown fields are refused, so that a misspelt one is not silently ignored."""
 
@@ -137,13 +141,29 @@ class ItemsQuery(Strict):
     cursor: Cursor | None = None
 
 
+class ItemsFileQuery(Strict):
+    status: ItemState | None = None
+
+
 class UploadSource(Strict):
     type: Literal["upload"] = Field(description="Pictures follow by POST /v1/images with this job's id.")
 
 
-class ImportIn(Strict):
-    source: UploadSource
+class ImportOptions(Strict):
+    """How to import; shared by the JSON and the multipart form of a request."""
+
     collection: CollectionName = DEFAULT_COLLECTION
+    label_from_folder: bool = Field(False, description="Label each picture with the name of its folder.")
+    dry_run: bool = Field(False, description="Only list: the job's `source` says what would be imported.")
+
+
+class ImportIn(ImportOptions):
+    source: Annotated[UploadSource | FolderSource | S3Source, Field(discriminator="type")]
+
+
+class ImportFormIn(ImportOptions):
+    file: UploadFile = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
+    base: str | None = Field(None, max_length=4096, description="What the paths of a list are relative to.")
 
 
 class FilterIn(Strict):
@@ -262,11 +282,32 @@ class CountsOut(BaseModel):
     cancelled: int
 
 
+class SourceOut(BaseModel):
+    type: str
+    listed: int = Field(description="Entries found so far.")
+    refused: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
+    passed_over: int = Field(description="Other files, which are no pictures.")
+    done: bool = Field(description="Listed to the end.")
+    dry_run: bool
+
+
+class IndexOut(BaseModel):
+    phase: str = Field(description="As Postgres calls it.")
+    done: int
+    total: int = Field(description="Of tuples or blocks, as the phase counts; 0 if unknown.")
+
+
 class JobOut(BaseModel):
     id: UUID
     type: JobType
     status: JobStatus
+    phase: Phase | None = Field(
+        description="What an unfinished job is at; indexing: all is embedded and can be found, its HNSW index is built."
+    )
+    paused: bool
     counts: CountsOut
+    source: SourceOut | None = Field(description="What a worker imports from.")
+    index: IndexOut | None = Field(description="How far the index is, while one is built.")
     model_version: UUID | None
     error: str | None
     attempts: int

@@ -9,7 +9,7 @@ from flask import request
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.errors import problem, problems
+from api.errors import invalid_fields, problems
 from api.schemas import (
     LegacyMatch,
     LegacyOut,
@@ -89,10 +89,7 @@ def legacy_search(body: LegacySearchIn) -> Any:
 
 @bp.errorhandler(ValidationError)
 def invalid(error: ValidationError) -> Any:
-    fields: dict[str, list[str]] = {}
-    for each in error.errors():
-        fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
-    return problem(422, "invalid_input", "The request has fields that cannot be taken.", errors={"body": fields})
+    return invalid_fields(error)
 
 
 def scope_of(

@@ -4,8 +4,6 @@ Ours: claim, read, decode, forward, store and finish, from queued items to commi
 same cores. Raw: the forward alone, on pictures that are decoded already, in the same batches.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from benchmarks.common import interleaved, own_home, spread, write
 
 PICTURES = 256
@@ -24,6 +22,7 @@ def main() -> None:
         from services.embedding import EmbeddingLine  # noqa: PLC0415
         from services.ingest import Upload, add_image  # noqa: PLC0415
         from stack.postgres import Postgres  # noqa: PLC0415
+        from worker.decoders import DecoderPool  # noqa: PLC0415
         from worker.model import load_active_model  # noqa: PLC0415
 
         server = Postgres(home, settings().socket_dir)
@@ -33,11 +32,10 @@ def main() -> None:
             embedder, version_id = load_active_model(settings())
             files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=PICTURES // 16)]
             for data in files:
-                with transaction() as session:
-                    add_image(session, blobs(), settings(), Upload(data))
+                add_image(transaction, blobs(), settings(), Upload(data))
             pixels = [embedder.decode(data) for data in files]
-            with ThreadPoolExecutor(settings().decode_threads) as decoders:
-                line = EmbeddingLine(transaction, blobs(), embedder, version_id, "bench", settings(), decoders)
+            with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
+                line = EmbeddingLine(transaction, embedder, decoder, version_id, "bench", settings())
 
                 def ours() -> None:
                     with engine().begin() as connection:

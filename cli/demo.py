@@ -9,10 +9,10 @@ import click
 from PIL import Image
 
 from cli.garden import draw
-from cli.imports import find_pictures, import_pictures
 from cli.output import api_client, progress
 from cli.similar import show_matches, write_sheet
 from cli.stack import up_detached
+from cli.uploads import find_pictures, import_pictures
 from client import SearchResult, Umbel
 from core.errors import InvalidInput
 from core.pictures import upright_rgb

@@ -1,190 +1,83 @@
-"""`umbel import`: folders of pictures into a collection."""
+"""`umbel import`: pictures, folders, archives, lists and buckets into a collection."""
 
-import hashlib
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
-from uuid import UUID
+from typing import Any
 
 import click
-from rich.progress import Progress, TaskID
 
 from cli.output import api_client, json_option, print_json, progress, table
-from client import ApiError, Job, Umbel
-from core.pictures import looks_like_picture
-
-CHUNK = 200  # files whose hashes are looked up in one request
-UPLOADS = 8  # at a time
-LOOK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A picture file and the label its folder gives it."""
-
-    path: Path
-    name: str
-    label: str | None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of an import. known: in the collection before; refused: {file: reason}."""
-
-    job: Job | None = None
-    known: int = 0
-    queued: int = 0
-    duplicate: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+from cli.sources import import_sources, is_source, report
+from cli.uploads import Outcome, find_pictures, import_pictures
 
 
 @click.command("import")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--collection", default="default", show_default=True, help="Collection to import into.")
 @click.option("--label-from-folder", is_flag=True, help="Label each picture with the name of its folder.")
 @click.option("--wait", is_flag=True, help="Return when everything is embedded, not when it is uploaded.")
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
+@click.option("--on-server", is_flag=True, help="PATHS are folders of the server, below its UMBEL_IMPORT_ROOTS.")
+@click.option("--base", help="Folder of the server or s3:// prefix that the paths of a list are relative to.")
 @json_option
-def import_(paths: tuple[Path, ...], collection: str, label_from_folder: bool, wait: bool, as_json: bool) -> None:
-    """Import pictures from files and folders, folders with all that is below them.
+def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: Any) -> None:
+    """Import pictures.
 
-    What is not a picture is skipped and counted; what is in the collection already is not sent again. Exit 1 if any
-    picture failed.
+    \b
+    umbel import ~/Pictures            files, and folders with all that is below them
+    umbel import photos.zip            an archive: zip, tar, tar.gz, tar.bz2, tar.xz
+    umbel import s3://bucket/2024      a bucket that the server may read
+    umbel import list.csv              a list: path or url, label, and what else is to be kept of each
+    umbel import /data --on-server     a folder of the server
+
+    What is not a picture is passed over and counted; what is in the collection already is not imported again, so an
+    import that was interrupted is simply repeated. Exit 1 if any picture failed.
     """
+    kinds = {on_server or is_source(path) for path in paths}
+    if len(kinds) > 1:
+        raise click.UsageError("Import archives, lists and buckets apart from files and folders.")
+    if not on_server:
+        for path in paths:
+            if not path.startswith("s3://") and not Path(path).exists():
+                raise click.BadParameter(f"{path!r} does not exist.", param_hint="PATHS")
+    if kinds.pop():
+        _from_sources(paths, on_server=on_server, as_json=as_json, **options)
+    else:
+        _from_here([Path(path) for path in paths], as_json=as_json, **options)
+
+
+def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+    options["wait"] = options["wait"] or options["dry_run"]  # what it would be is all that a dry run is for
+    with api_client() as api:
+        with progress(quiet=as_json) as bars:
+            jobs = import_sources(api, paths, bars=bars, **options)
+        if as_json:
+            print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
+        else:
+            report(api, jobs, waited=options["wait"])
+    sys.exit(1 if any(job.counts.failed or job.error for job in jobs) else 0)
+
+
+def _from_here(
+    paths: list[Path], *, collection: str, label_from_folder: bool, wait: bool, dry_run: bool, as_json: bool, **_: Any
+) -> None:
     sources, others = find_pictures(paths, label_from_folder=label_from_folder)
     with api_client() as api, progress(quiet=as_json) as bars:
-        outcome = import_pictures(api, sources, collection=collection, wait=wait, bars=bars)
+        outcome = import_pictures(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     if as_json:
         job = outcome.job and outcome.job.model_dump(mode="json")
         print_json({**asdict(outcome), "job": job, "not_pictures": others})
     else:
-        _report(outcome, others, waited=wait)
+        _report(outcome, others, waited=wait, dry_run=dry_run)
     sys.exit(1 if outcome.refused or (outcome.job and outcome.job.counts.failed) else 0)
 
 
-def find_pictures(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[Source], int]:
-    """All pictures at and below `paths`, in a stable order, and how many other files were passed over."""
-    sources, others = [], 0
-    for path in paths:
-        for file in _files(path):
-            if not _is_picture(file):
-                others += 1
-                continue
-            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
-            sources.append(Source(file, name, file.absolute().parent.name if label_from_folder else None))
-    return sources, others
-
-
-def import_pictures(api: Umbel, sources: Sequence[Source], *, collection: str, wait: bool, bars: Progress) -> Outcome:
-    """Upload `sources` as one job, and follow it to its end if `wait`."""
-    outcome = Outcome()
-    sending = bars.add_task("Uploading", total=len(sources), note="")
-    importer = _Importer(api, collection, outcome, bars, sending)
-    try:
-        for at in range(0, len(sources), CHUNK):
-            importer.send(sources[at : at + CHUNK])
-    finally:  # interrupted or not, no more will come
-        if importer.job_id is not None:
-            outcome.job = api.seal(importer.job_id)
-    bars.update(sending, note=f"{outcome.known} known already" if outcome.known else "")
-    if wait and outcome.job is not None:
-        outcome.job = _follow(api, outcome.job, bars)
-    return outcome
-
-
-class _Importer:
-    """Sends chunks of files into one job, which is opened when the first file turns out to be new."""
-
-    def __init__(self, api: Umbel, collection: str, outcome: Outcome, bars: Progress, task: TaskID) -> None:
-        self.job_id: UUID | None = None
-        self._api, self._collection, self._outcome = api, collection, outcome
-        self._bars, self._task = bars, task
-        self._lock = Lock()
-
-    def send(self, sources: Sequence[Source]) -> None:
-        hashed = {source: _sha256(source.path) for source in sources}
-        known = self._api.check([digest for digest in hashed.values() if digest], collection=self._collection)
-        new = [source for source, digest in hashed.items() if digest not in known]
-        self._outcome.known += len(sources) - len(new)
-        self._bars.advance(self._task, len(sources) - len(new))
-        if not new:
-            return
-        if self.job_id is None:
-            self.job_id = self._api.open_import(collection=self._collection)
-        with ThreadPoolExecutor(UPLOADS) as senders:
-            list(senders.map(self._send_one, new))
-
-    def _send_one(self, source: Source) -> None:
-        try:
-            data = source.path.read_bytes()
-            accepted = self._api.upload(
-                data, collection=self._collection, label=source.label, name=source.name, job_id=self.job_id
-            )
-        except OSError as error:
-            self._count(refused=(source.name, error.strerror or "cannot be read"))
-        except ApiError as error:
-            if error.status not in (413, 415, 422):
-                raise
-            self._count(refused=(source.name, error.detail))
-        else:
-            self._count(duplicate=accepted.status == "duplicate")
-
-    def _count(self, *, duplicate: bool = False, refused: tuple[str, str] | None = None) -> None:
-        with self._lock:
-            if refused:
-                self._outcome.refused[refused[0]] = refused[1]
-            elif duplicate:
-                self._outcome.duplicate += 1
-            else:
-                self._outcome.queued += 1
-            self._bars.advance(self._task)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    for child in sorted(path.iterdir()):
-        if child.name.startswith(".") or (child.is_symlink() and child.is_dir()):
-            continue  # hidden files are nobody's pictures, and a linked folder may lead round in a circle
-        if child.is_dir() or child.is_file():
-            yield from _files(child)
-
-
-def _is_picture(file: Path) -> bool:
-    """By its first bytes, since names lie. One that is damaged further on is still a picture: the API says why not."""
-    try:
-        with file.open("rb") as handle:
-            return looks_like_picture(handle.read(12))
-    except OSError:
-        return True  # sending it will say why
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
-        return ""  # sending it will say why
-
-
-def _follow(api: Umbel, job: Job, bars: Progress) -> Job:
-    task = bars.add_task("Embedding", total=job.counts.total, note="")
-    while True:
-        counts = job.counts
-        done = counts.total - counts.pending
-        note = f"{counts.failed} failed" if counts.failed else ""
-        bars.update(task, completed=done, total=counts.total, note=note)
-        if job.finished:
-            return job
-        job = api.job(job.id, wait=LOOK_SECONDS)
-
-
-def _report(outcome: Outcome, others: int, *, waited: bool) -> None:
+def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> None:
+    queued = "would be imported" if dry_run else "queued"
+    waited = waited and not dry_run
     parts = {
-        "indexed" if waited else "queued": outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
+        "indexed" if waited else queued: outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
         "known already": outcome.known + outcome.duplicate,
         "failed": outcome.job.counts.failed if outcome.job else len(outcome.refused),
         "not pictures": others,

@@ -1,12 +1,14 @@
-"""`umbel jobs`: what was asked for, and how far it is."""
+"""`umbel jobs`, `cancel`, `retry`, `pause`, `resume`: what was asked for, how far it is, what is to become of it."""
 
+from collections.abc import Callable
 from itertools import islice
+from typing import TextIO
 from uuid import UUID
 
 import click
 
 from cli.output import api_client, json_option, print_json, table
-from client import Job
+from client import Job, Umbel
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 
@@ -16,10 +18,18 @@ STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 @click.option("--status", type=click.Choice(STATUSES), help="Only jobs in this state.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
 @click.option("--wait", type=click.FloatRange(0), default=0, help="Seconds to wait for JOB_ID to finish.")
+@click.option("--failures", type=click.File("w"), help="Write what failed in JOB_ID to this CSV file; - for stdout.")
 @json_option
-def jobs(job_id: UUID | None, status: str | None, limit: int, wait: float, as_json: bool) -> None:
+def jobs(  # noqa: PLR0917 - click passes by name
+    job_id: UUID | None, status: str | None, limit: int, wait: float, failures: TextIO | None, as_json: bool
+) -> None:
     """List the newest jobs, or show JOB_ID with what failed in it."""
     with api_client() as api:
+        if failures is not None:
+            if job_id is None:
+                raise click.UsageError("--failures needs the JOB_ID whose failures to write.")
+            failures.write(api.items_csv(job_id, status="failed"))
+            return
         if job_id is None:
             found = list(islice(api.jobs(**({"status": status} if status else {})), limit))
             failed = []
@@ -38,12 +48,53 @@ def jobs(job_id: UUID | None, status: str | None, limit: int, wait: float, as_js
         table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
 
 
+@click.command()
+@click.argument("job_id", type=click.UUID)
+@json_option
+def cancel(job_id: UUID, as_json: bool) -> None:
+    """End JOB_ID where it stands: what is indexed stays so, the rest is cancelled."""
+    _change(Umbel.cancel, job_id, as_json=as_json)
+
+
+@click.command()
+@click.argument("job_id", type=click.UUID)
+@json_option
+def retry(job_id: UUID, as_json: bool) -> None:
+    """Try the failed pictures of JOB_ID once more, and no others."""
+    _change(Umbel.retry, job_id, as_json=as_json)
+
+
+@click.command()
+@click.argument("job_id", type=click.UUID)
+@json_option
+def pause(job_id: UUID, as_json: bool) -> None:
+    """Let JOB_ID wait until it is resumed; the batch in hand is finished."""
+    _change(Umbel.pause, job_id, as_json=as_json)
+
+
+@click.command()
+@click.argument("job_id", type=click.UUID)
+@json_option
+def resume(job_id: UUID, as_json: bool) -> None:
+    """Go on with JOB_ID, which was paused."""
+    _change(Umbel.resume, job_id, as_json=as_json)
+
+
+def _change(verb: Callable[[Umbel, UUID], Job], job_id: UUID, *, as_json: bool) -> None:
+    with api_client() as api:
+        job = verb(api, job_id)
+    if as_json:
+        print_json(job.model_dump(mode="json"))
+    else:
+        _show([job])
+
+
 def _show(found: list[Job]) -> None:
     rows = (
         (
             job.id,
             job.type,
-            job.status,
+            "paused" if job.paused else job.status,
             f"{job.counts.total - job.counts.pending}/{job.counts.total}",
             job.counts.failed or "",
             f"{job.created_at.astimezone():%H:%M}",

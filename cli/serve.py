@@ -44,6 +44,7 @@ def worker(queues: str, name: str | None) -> None:
 
     The model is loaded once. A second worker on one machine needs a --name of its own.
     """
+    from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.model import load_active_model  # noqa: PLC0415 - brings torch
     from worker.process import serve, withdraw  # noqa: PLC0415
 
@@ -54,7 +55,11 @@ def worker(queues: str, name: str | None) -> None:
     name = name or f"embed@{socket.gethostname()}"
     withdraw(name)
     embedder, version_id = load_active_model(settings())
-    serve(settings(), embedder, version_id, name=name, lanes=lanes)
+    decoder = DecoderPool(embedder.card.preprocessing, settings())
+    try:
+        serve(settings(), embedder, decoder, version_id, name=name, lanes=lanes)
+    finally:
+        decoder.close()
 
 
 @click.command()

@@ -78,8 +78,43 @@ class Umbel:
         body = {"source": {"type": "upload"}, "collection": collection}
         return UUID(self._request("POST", "/v1/imports", json=body).json()["job_id"])
 
+    def import_source(self, source: dict[str, Any], **options: Any) -> UUID:
+        """Let the workers read pictures from {"type": "folder", "path": …} or {"type": "s3", "url": …}.
+
+        options: collection, label_from_folder, dry_run. Returns the job's id.
+        """
+        body = {"source": source, **_given(options)}
+        return UUID(self._request("POST", "/v1/imports", json=body).json()["job_id"])
+
+    def import_file(self, path: Path, **options: Any) -> UUID:
+        """Upload an archive of pictures, or a list of them (.csv, .jsonl), in one piece.
+
+        options: collection, label_from_folder, dry_run, base. Returns the job's id. Sent once: not retried.
+        """
+        form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _given(options).items()}
+        with path.open("rb") as file:
+            answer = self._once("POST", "/v1/imports", data=form, files={"file": (path.name, file)}, timeout=3600)
+        return UUID(_checked(answer).json()["job_id"])
+
     def seal(self, job_id: UUID) -> Job:
-        return Job.model_validate(self._request("POST", f"/v1/jobs/{job_id}/seal").json())
+        """Say that an import has all its pictures."""
+        return self._change(job_id, "seal")
+
+    def cancel(self, job_id: UUID) -> Job:
+        """End the job where it stands."""
+        return self._change(job_id, "cancel")
+
+    def retry(self, job_id: UUID) -> Job:
+        """Try its failed pictures once more."""
+        return self._change(job_id, "retry")
+
+    def pause(self, job_id: UUID) -> Job:
+        """Let it wait until it is resumed."""
+        return self._change(job_id, "pause")
+
+    def resume(self, job_id: UUID) -> Job:
+        """Go on with a paused job."""
+        return self._change(job_id, "resume")
 
     def job(self, job_id: UUID, *, wait: float = 0) -> Job:
         """The job, once it has finished or `wait` seconds (any number) are over."""
@@ -101,6 +136,10 @@ class Umbel:
     def items(self, job_id: UUID, **filters: str) -> Iterator[Item]:
         """The job's pictures; filters: status."""
         return (Item.model_validate(row) for row in self._pages(f"/v1/jobs/{job_id}/items", filters))
+
+    def items_csv(self, job_id: UUID, **filters: str) -> str:
+        """The job's pictures as CSV; filters: status."""
+        return self._request("GET", f"/v1/jobs/{job_id}/items.csv", params=filters).text
 
     def image(self, image_id: UUID) -> Image:
         return Image.model_validate(self._request("GET", f"/v1/images/{image_id}").json())
@@ -133,7 +172,7 @@ class Umbel:
     ) -> SearchResult:
         """The k most similar images to a picture, an image or a vector; options: collection, filter, max_distance,
         exact."""
-        options = {"k": k, **{key: value for key, value in options.items() if value is not None}}
+        options = {"k": k, **_given(options)}
         if picture is not None:
             data = picture.read_bytes() if isinstance(picture, Path) else picture
             form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in options.items()}
@@ -146,6 +185,9 @@ class Umbel:
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
         return Ready.model_validate(self._once("GET", "/readyz").json())
+
+    def _change(self, job_id: UUID, verb: str) -> Job:
+        return Job.model_validate(self._request("POST", f"/v1/jobs/{job_id}/{verb}").json())
 
     def _pages(self, path: str, filters: dict[str, str]) -> Iterator[dict[str, Any]]:
         cursor: str | None = ""
@@ -164,10 +206,8 @@ class Umbel:
                     raise
                 pause = 0.2 * 2**attempt
             else:
-                if answer.status_code < 400:
-                    return answer
                 if last or answer.status_code not in RETRIED:
-                    raise ApiError(answer.status_code, _problem(answer))
+                    return _checked(answer)
                 pause = float(answer.headers.get("Retry-After", "1"))
             time.sleep(pause)
         raise AssertionError("unreachable")
@@ -177,6 +217,17 @@ class Umbel:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Unreachable(f"No answer from {self._http.base_url}: {error}. Is it running? `umbel up`") from error
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    """Raises ApiError."""
+    if answer.status_code >= 400:
+        raise ApiError(answer.status_code, _problem(answer))
+    return answer
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

@@ -38,10 +38,31 @@ class Counts(BaseModel):
     cancelled: int
 
 
+class Source(BaseModel):
+    """What a worker imports from, and what it found there so far."""
+
+    type: str
+    listed: int
+    refused: int
+    passed_over: int
+    done: bool
+    dry_run: bool
+
+
+class IndexProgress(BaseModel):
+    phase: str
+    done: int
+    total: int
+
+
 class Job(BaseModel):
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
+    phase: str | None = None  # of an unfinished job: paused, listing, embedding, indexing
+    paused: bool = False
+    source: Source | None = None
+    index: IndexProgress | None = None
     counts: Counts
     error: str | None
     attempts: int

@@ -1,9 +1,14 @@
-"""Picture bytes and model files, in a folder or an object store behind the same four verbs."""
+"""Picture bytes, uploaded archives and model files, in a folder or an object store behind the same few verbs."""
 
 import errno
+import io
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -12,6 +17,25 @@ from obstore.store import LocalStore, from_url
 
 from core.errors import BlobMissing, StorageFull, TransientError
 from core.settings import settings
+
+CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
+PART = 16 * 2**20  # a multipart upload has at most 10 000 parts, so this bounds a blob at 156 GiB
+PARTS_AT_ONCE = 4
+
+
+class Readable(Protocol):
+    """All that is asked of a stream of bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob as it is listed. size: bytes; modified: when it was written, with its time zone."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 class Blobs:
@@ -35,6 +59,21 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _translated(error, key) from error
 
+    def put_stream(self, key: str, stream: Readable) -> None:
+        """Write a blob of any size without holding it in memory; whole or not at all and as durably as `put`.
+
+        Raises StorageFull, TransientError; and what reading the stream raises, after which there is no blob either.
+        """
+        chunks = _Chunks(stream)
+        try:
+            obstore.put(self._store, key, chunks, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
+            if self.folder:
+                _sync(self.folder / key)
+        except (BaseError, OSError) as error:
+            if chunks.failed:
+                raise  # the stream's own failure, not the store's
+            raise _translated(error, key) from error
+
     def get(self, key: str) -> bytes:
         """The whole blob. Raises BlobMissing, TransientError."""
         try:
@@ -42,15 +81,54 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _translated(error, key) from error
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from the byte `start` on; fewer, or none, where the blob ends.
+
+        Raises BlobMissing, TransientError.
+        """
+        if length <= 0:
+            return b""
+        try:
+            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+        except (BaseError, OSError) as error:
+            # Stores differ in how they say that a range begins behind the end; the size says it everywhere.
+            if not isinstance(error, FileNotFoundError) and start >= self.size(key):
+                return b""
+            raise _translated(error, key) from error
+
+    def open(self, key: str) -> BinaryIO:
+        """The blob as a seekable file, read ahead by a MiB at a time. For one thread; others open it again.
+
+        Raises BlobMissing, TransientError, here and while reading.
+        """
+        return io.BufferedReader(_BlobFile(self, key), CHUNK)
+
+    def size(self, key: str) -> int:
+        """Bytes of the blob. Raises BlobMissing, TransientError."""
+        try:
+            return int(obstore.head(self._store, key)["size"])
+        except (BaseError, OSError) as error:
+            raise _translated(error, key) from error
+
     def exists(self, key: str) -> bool:
         """Raises TransientError when the store cannot tell."""
         try:
-            obstore.head(self._store, key)
-        except FileNotFoundError:
+            self.size(key)
+        except BlobMissing:
             return False
-        except (BaseError, OSError) as error:
-            raise _translated(error, key) from error
         return True
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """The blobs below a prefix (whole segments of a key: "a/b" holds "a/b/c", not "a/bc"), in no set order.
+
+        Read from the store as the iteration goes. Raises TransientError.
+        """
+        try:
+            for page in obstore.list(self._store, prefix, chunk_size=1000):
+                for found in page:
+                    yield BlobInfo(found["path"], found["size"], found["last_modified"])
+        except (BaseError, OSError) as error:
+            raise _translated(error, prefix) from error
 
     def delete(self, key: str) -> None:
         """Remove a blob; one that is gone already is no error. Raises TransientError."""
@@ -60,6 +138,53 @@ class Blobs:
             return
         except (BaseError, OSError) as error:
             raise _translated(error, key) from error
+
+
+class _BlobFile(io.RawIOBase):
+    """A blob as an unbuffered file: each read is a request."""
+
+    def __init__(self, blobs: Blobs, key: str) -> None:
+        self._blobs, self._key, self._at = blobs, key, 0
+        self._size = blobs.size(key)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if self._at < 0:
+            raise ValueError("a position before the beginning")
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        length = min(len(buffer), self._size - self._at)
+        data = self._blobs.get_range(self._key, self._at, length)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+class _Chunks:
+    """A stream as an iterator, which remembers whether it was the stream that failed."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream, self.failed = stream, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = self._stream.read(CHUNK)
+        except BaseException:
+            self.failed = True
+            raise
+        if not chunk:
+            raise StopIteration
+        return chunk
 
 
 @cache

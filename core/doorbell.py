@@ -28,6 +28,8 @@ TASKS = {
     Lane.QUERY: TaskName.EMBED_QUERIES,
     Lane.SINGLE: TaskName.EMBED_ITEMS,
     Lane.BULK: TaskName.EMBED_ITEMS,
+    Lane.FETCH: TaskName.FETCH_ITEMS,
+    Lane.INDEX: TaskName.BUILD_INDEX,
 }
 
 

@@ -47,6 +47,12 @@ class QueueUnavailable(NotReady):
     code = "queue_unavailable"
 
 
+class QueueFull(UmbelError):
+    """More items wait already than `max_pending`; worth trying again later."""
+
+    code = "queue_full"
+
+
 class StorageFull(UmbelError):
     """The blob store takes no more bytes; nothing was written."""
 
@@ -123,3 +129,75 @@ class BlobMissing(PictureError):
     """The stored bytes of a picture are gone from the blob store."""
 
     code = "blob_missing"
+
+
+class UnsafePath(PictureError):
+    """A name that leads out of its source, or a link: never followed."""
+
+    code = "unsafe_path"
+
+
+class Unreadable(PictureError):
+    """A listed file that cannot be read: gone, forbidden, encrypted or packed in an unknown way."""
+
+    code = "unreadable"
+
+
+class NestedArchive(PictureError):
+    """An archive inside an archive: never unpacked."""
+
+    code = "nested_archive"
+
+
+class ArchiveBomb(PictureError):
+    """Packed data that claims to unpack to far more than pictures ever do, or shares its bytes with other entries."""
+
+    code = "archive_bomb"
+
+
+class CorruptEntry(PictureError):
+    """An archive's entry that is not what the archive's directory says."""
+
+    code = "corrupt_entry"
+
+
+class BadManifestLine(PictureError):
+    """A line of a manifest that names no picture; the detail says which line and why."""
+
+    code = "bad_manifest_line"
+
+
+class AddressRefused(PictureError):
+    """A URL that is not fetched: URLs are off, or it leads to an address that is not public."""
+
+    code = "address_refused"
+
+
+class SourceError(UmbelError):
+    """A source of an import that cannot be opened, or not be listed to its end."""
+
+    code = "source_error"
+
+
+class SourceTooLarge(SourceError):
+    """More bytes than `archive_bytes` or more entries than `archive_entries`."""
+
+    code = "source_too_large"
+
+
+class UnsupportedArchive(SourceError):
+    """Neither a zip nor a tar (plain, gzip, bzip2, xz), whatever its name says."""
+
+    code = "unsupported_archive"
+
+
+class UnsupportedManifest(SourceError):
+    """Not UTF-8 text, so neither CSV nor JSON Lines."""
+
+    code = "unsupported_manifest"
+
+
+class DecoderDied(UmbelError):
+    """A picture that its decoder did not survive: a crash, a hang, or more memory than it may have."""
+
+    code = "poison"

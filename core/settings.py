@@ -4,11 +4,11 @@ import hashlib
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # sockaddr_un holds 108 bytes; Postgres appends "/.s.PGSQL.5432" (14) and a lock suffix.
 LONGEST_SOCKET_DIR = 88
@@ -48,14 +48,62 @@ class Settings(BaseSettings):
     model_threads: int = Field(
         0, ge=0, description="Forwards side by side on a CPU, each on one thread; 0: one a core."
     )
-    decode_threads: int = Field(2, ge=1, description="Threads that read and decode pictures in one worker.")
+    decode_processes: int = Field(
+        2, ge=1, description="Child processes that read and decode pictures for one worker, about 60 MB each."
+    )
+    decode_seconds: float = Field(
+        30, gt=0, description="A picture that takes longer to decode fails, and its decoder is replaced."
+    )
+    decode_memory: int = Field(
+        2 * 2**30,
+        ge=2**28,
+        description="Bytes of address space that one picture's decoding may take; more, and the picture fails.",
+    )
 
     lease_seconds: float = Field(
         60, gt=0, description="A claimed item that is neither finished nor renewed for this long is claimed again."
     )
     max_attempts: int = Field(3, ge=1, description="Attempts at one item before it fails for good.")
+    max_pending: int = Field(
+        500_000, ge=1, description="Items that may wait; beyond it uploads get 429 and sources are listed no further."
+    )
+    defer_index_above: int = Field(
+        10_000,
+        ge=1,
+        description="An import of this many pictures into fewer is searched exactly; its HNSW index is built after.",
+    )
+    index_memory_mb: int = Field(512, ge=1, description="Memory for building an HNSW index, in MB; more is faster.")
+    index_processes: int = Field(1, ge=0, description="Processes that help in building an HNSW index.")
+    min_free_bytes: int = Field(
+        2**29, ge=0, description="A blob store in a folder takes no more bytes when its disk has less than this free."
+    )
     sweep_seconds: float = Field(5, gt=0, description="How often the scheduler rings again for work left behind.")
     query_seconds: float = Field(15, gt=0, description="How long a search waits for the vector of its picture.")
+
+    import_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="What imports may read on the server, separated by commas: absolute folders and s3://bucket/prefix"
+        " URLs. A source must lie below one of them; unset: imports read uploads only.",
+    )
+    import_urls: bool = Field(
+        False, description="Whether manifests may name http and https URLs, which the workers then fetch."
+    )
+    url_seconds: float = Field(20, gt=0, description="Longest time that fetching one URL may take in all.")
+    s3_endpoint: str | None = Field(
+        None,
+        description="Endpoint of the S3 that imports read; unset: AWS_ENDPOINT_URL, else Amazon's. Credentials are"
+        " AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION, else those of the role of the pod"
+        " or machine; AWS_SKIP_SIGNATURE=true for public buckets; profiles in ~/.aws are not read.",
+    )
+    archive_bytes: int = Field(
+        20 * 2**30, gt=0, description="Refuse archives and manifests that are larger than this, packed or unpacked."
+    )
+    archive_entries: int = Field(
+        1_000_000, gt=0, description="Refuse archives and manifests with more entries than this."
+    )
+    archive_ratio: int = Field(
+        200, gt=1, description="Refuse what unpacks to more than this many times its packed size."
+    )
 
     api_processes: int = Field(2, ge=1, description="gunicorn processes of the API.")
     api_threads: int = Field(16, ge=1, description="Threads in each gunicorn process.")
@@ -66,6 +114,19 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
+
+    @field_validator("import_roots", mode="before")
+    @classmethod
+    def _separated(cls, roots: object) -> object:
+        return [root.strip() for root in roots.split(",") if root.strip()] if isinstance(roots, str) else roots
+
+    @field_validator("import_roots")
+    @classmethod
+    def _folders_or_buckets(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            if not (Path(root).is_absolute() or (root.startswith("s3://") and root.removeprefix("s3://").strip("/"))):
+                raise ValueError(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL")
+        return roots
 
     @property
     def socket_dir(self) -> Path:

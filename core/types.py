@@ -1,11 +1,15 @@
 """The words that every room shares: lanes, states, and the protocol of an embedder."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from core.pictures import PictureInfo
 
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
@@ -18,6 +22,8 @@ class Lane(StrEnum):
     QUERY = "query"  # pictures to search by: someone is waiting
     SINGLE = "single"  # uploads, one at a time
     BULK = "bulk"  # imports
+    FETCH = "fetch"  # sources of imports: listed, and their pictures read
+    INDEX = "index"  # HNSW indexes built after a load
     MAINTENANCE = "maintenance"  # the sweep
 
 
@@ -26,12 +32,15 @@ class TaskName(StrEnum):
 
     EMBED_ITEMS = "umbel.embed_items"
     EMBED_QUERIES = "umbel.embed_queries"
+    FETCH_ITEMS = "umbel.fetch_items"
+    BUILD_INDEX = "umbel.build_index"
     SWEEP = "umbel.sweep"
 
 
 class JobType(StrEnum):
     UPLOAD = "upload"
     IMPORT = "import"
+    REPAIR = "repair"  # what `umbel reconcile --repair` embeds again
 
 
 class JobStatus(StrEnum):
@@ -88,4 +97,19 @@ class Embedder(Protocol):
 
     def embed(self, pixels: Sequence[Pixels]) -> Vectors:
         """At most `batch_size` decoded pictures → one unit vector each, in order. Thread-safe."""
+        ...
+
+
+class Decoder(Protocol):
+    """Decodes pictures where they can do no harm. Any thread may use it; nothing here blocks.
+
+    The futures raise PictureError, TransientError (blob store, closing) and DecoderDied (crash, hang, memory).
+    """
+
+    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+        """Pixels ready for an embedder, of file bytes or of the blob with this key. urgent: before all that are not."""
+        ...
+
+    def inspect(self, data: bytes, *, urgent: bool = False) -> "Future[PictureInfo]":
+        """Type and size of the picture in these file bytes, from its header alone."""
         ...

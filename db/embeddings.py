@@ -5,12 +5,14 @@ from uuid import UUID
 
 import numpy as np
 from pgvector import HalfVector
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.types import Vector, Vectors
+from db.bulk import stage_rows
 from db.models import Embedding
+
+STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 
 
 def upsert_embeddings(
@@ -19,11 +21,17 @@ def upsert_embeddings(
     """Store one vector for each (image id, collection id). One that is there already stays: same model, same bytes."""
     if not images:
         return
-    rows = [
-        {"model_version_id": version_id, "image_id": image, "collection_id": collection, "vector": HalfVector(vector)}
-        for (image, collection), vector in zip(images, vectors, strict=True)
-    ]
-    session.execute(insert(Embedding).on_conflict_do_nothing(), rows)
+    rows = ((*image, HalfVector(vector)) for image, vector in zip(images, vectors, strict=True))
+    stage_rows(session, "staged_embedding", STAGED, rows)
+    session.execute(
+        text("""
+            INSERT INTO embedding (model_version_id, image_id, collection_id, vector)
+            SELECT :version, image_id, collection_id, vector FROM staged_embedding
+            ON CONFLICT DO NOTHING
+        """),
+        {"version": version_id},
+    )
+    session.execute(text("TRUNCATE staged_embedding"))
 
 
 def find_vector(session: Session, version_id: UUID, image_id: UUID) -> Vector | None:

@@ -1,6 +1,6 @@
 """Images: found, listed, added, changed, removed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -52,6 +52,12 @@ class ImageRow:
 
 def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -> UUID | None:
     return session.scalar(select(Image.id).where(Image.collection_id == collection_id, Image.sha256 == sha256))
+
+
+def find_image_in(session: Session, collection: str, sha256: bytes) -> UUID | None:
+    """As above, by the collection's name."""
+    named = select(Image.id).join(Collection, Collection.id == Image.collection_id)
+    return session.scalar(named.where(Collection.name == collection, Image.sha256 == sha256))
 
 
 def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
@@ -154,9 +160,10 @@ def _images() -> Select[*tuple[Any, ...]]:
     ).join(Collection, Collection.id == Image.collection_id)
 
 
-def lock_blob(session: Session, blob_key: str) -> None:
-    """Keep others from adding or removing the blob's image until this transaction ends."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(blob_key, 0))))
+def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
+    """Keep others from adding or removing the blobs' images until this transaction ends; always in one order."""
+    for key in sorted(set(blob_keys)):
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
 
 
 def blob_is_used(session: Session, blob_key: str) -> bool:

@@ -1,7 +1,6 @@
-"""Items: the rows of the ledger. Claimed under a lease, finished or released; all times are the database's."""
+"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again; db/claims.py has their leases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import insert, select, text, update
@@ -9,18 +8,6 @@ from sqlalchemy.orm import Session
 
 from core.types import ItemState, Lane
 from db.models import JobItem
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedItem:
-    """An item this worker may work on until its lease runs out. attempts counts this one."""
-
-    id: UUID
-    job_id: UUID
-    image_id: UUID
-    collection_id: UUID
-    blob_key: str
-    attempts: int
 
 
 def insert_item(
@@ -32,42 +19,21 @@ def insert_item(
     name: str | None,
     state: ItemState = ItemState.PENDING,
     error: tuple[str, str] | None = None,
+    held: bool = False,
 ) -> UUID:
     """Add one item; `error` (code, detail) goes with the state `failed` and with no other."""
     code, detail = error or (None, None)
     statement = insert(JobItem).values(
-        job_id=job_id, image_id=image_id, lane=lane, name=name, state=state, error_code=code, error_detail=detail
+        job_id=job_id,
+        image_id=image_id,
+        lane=lane,
+        name=name,
+        state=state,
+        error_code=code,
+        error_detail=detail,
+        held=held,
     )
     return session.execute(statement.returning(JobItem.id)).scalar_one()
-
-
-# An item that was claimed before and not finished may be what killed its worker: it is claimed alone, so that a
-# second death costs no neighbour an attempt.
-CLAIM = """
-WITH free AS (
-    SELECT id, attempts FROM job_item
-    WHERE state = 'pending' AND lane = :lane AND (lease_until IS NULL OR lease_until < now())
-      AND attempts < :max_attempts AND (attempts = 0) = :fresh
-    ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
-)
-UPDATE job_item item
-SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
-FROM free, image
-WHERE item.id = free.id AND image.id = item.image_id
-RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts
-"""
-
-
-def claim_items(
-    session: Session, lane: Lane, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
-) -> list[ClaimedItem]:
-    """Claim up to `limit` pending items of `lane`, oldest first; or, where none is fresh, one that is suspect."""
-    common = {"lane": lane, "owner": owner, "lease_seconds": lease_seconds, "max_attempts": max_attempts}
-    for fresh, most in ((True, limit), (False, 1)):
-        rows = session.execute(text(CLAIM), {**common, "fresh": fresh, "limit": most}).all()
-        if rows:
-            return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
-    return []
 
 
 def lock_items(session: Session, items: Sequence[UUID]) -> None:
@@ -115,52 +81,6 @@ def fail_items(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None
     )
 
 
-def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: float) -> None:
-    """Give claimed items back for another try after `delay_seconds`; the attempt was not their fault."""
-    if not items:
-        return
-    session.execute(
-        text("""
-            UPDATE job_item SET attempts = attempts - 1, lease_owner = NULL,
-                                lease_until = now() + make_interval(secs => :delay)
-            WHERE id = ANY (:ids) AND state = 'pending' AND attempts > 0
-        """),
-        {"ids": list(items), "delay": delay_seconds},
-    )
-
-
-def release_items_of(session: Session, owner: str) -> int:
-    """End the leases of `owner`, whose process is known to be gone. The attempts stay counted."""
-    statement = update(JobItem).where(JobItem.state == ItemState.PENDING, JobItem.lease_owner == owner)
-    return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined]
-
-
-def fail_exhausted_items(session: Session, max_attempts: int) -> int:
-    """Fail the items that took their worker down, or its lease to the end, `max_attempts` times."""
-    result = session.execute(
-        text("""
-            UPDATE job_item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
-                   error_code = 'poison',
-                   error_detail = 'Given up: ' || attempts || ' attempts ended without an answer.'
-            WHERE state = 'pending' AND attempts >= :most AND (lease_until IS NULL OR lease_until < now())
-        """),
-        {"most": max_attempts},
-    )
-    return result.rowcount  # type: ignore[attr-defined]
-
-
-def list_waiting_lanes(session: Session) -> list[Lane]:
-    """The lanes that have an item anyone could claim now."""
-    lanes = session.scalars(
-        text("""
-            SELECT lane FROM (VALUES ('single'), ('bulk')) AS lanes(lane) WHERE EXISTS (
-                SELECT FROM job_item i WHERE i.state = 'pending' AND i.lane = lanes.lane
-                AND (lease_until IS NULL OR lease_until < now()))
-        """)
-    )
-    return [Lane(lane) for lane in lanes]
-
-
 def cancel_items_of_image(session: Session, image_id: UUID) -> None:
     """An image that goes away leaves no item pending; a worker that holds one finds it cancelled.
 
@@ -193,3 +113,41 @@ def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID
     if after is not None:
         statement = statement.where(JobItem.id > after)
     return list(session.scalars(statement))
+
+
+def cancel_items_of_job(session: Session, job_id: UUID) -> int:
+    """Cancel all that is pending; a worker that holds an item finds out when it comes to store it. Returns how many."""
+    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING)
+    lock_items(session, session.scalars(select(JobItem.id).where(*pending)).all())
+    statement = update(JobItem).where(*pending)
+    values = {"state": ItemState.CANCELLED, "finished_at": text("now()"), "lease_owner": None, "lease_until": None}
+    return session.execute(statement.values(values)).rowcount  # type: ignore[attr-defined]
+
+
+def hold_items(session: Session, job_id: UUID, *, held: bool) -> None:
+    """Keep a job's pending items from being claimed, or let them go again."""
+    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING, JobItem.held != held)
+    lock_items(session, session.scalars(select(JobItem.id).where(*pending)).all())
+    session.execute(update(JobItem).where(*pending).values(held=held))
+
+
+# Bytes that were refused at an upload were never kept, and a listed entry's may not be read a second time once its
+# source is gone: the first cannot be tried again, the second can, and will say so.
+RETRIED = "job_id = :job AND state = 'failed' AND (image_id IS NOT NULL OR locator IS NOT NULL)"
+
+
+def retry_items(session: Session, job_id: UUID) -> int:
+    """Bring the failed items of a job back to pending, with all their attempts before them. Returns how many."""
+    values = {"job": job_id}
+    lock_items(session, session.scalars(text(f"SELECT id FROM job_item WHERE {RETRIED}"), values).all())
+    retried = session.execute(
+        text(f"""
+            UPDATE job_item SET state = 'pending', attempts = 0, finished_at = NULL, error_code = NULL,
+                   error_detail = NULL, lease_owner = NULL, lease_until = NULL,
+                   lane = CASE WHEN image_id IS NULL THEN 'fetch' WHEN lane = 'fetch' THEN 'bulk' ELSE lane END,
+                   held = (SELECT paused FROM job WHERE id = job_id)
+            WHERE {RETRIED}
+        """),
+        values,
+    )
+    return retried.rowcount  # type: ignore[attr-defined]

@@ -1,13 +1,14 @@
-"""Jobs: opened, found, listed, sealed. Their counts and status belong to the triggers."""
+"""Jobs: opened, found, listed, sealed, paused, cancelled. Their counts and status belong to the triggers."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.types import JobType, ModelState
-from db.models import Job, JobItem, ModelVersion
+from db.models import ImportSource, Job, JobItem, ModelVersion
 
 
 def insert_job(
@@ -75,7 +76,38 @@ def seal_job(session: Session, job_id: UUID) -> None:
 
 
 def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
-    """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`."""
+    """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
+
+    Not those that a worker lists, nor those that somebody paused.
+    """
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
-    statement = update(Job).where(~Job.sealed, Job.changed_at < idle).values(sealed=True)
+    listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
+    statement = update(Job).where(~Job.sealed, ~Job.paused, Job.changed_at < idle, ~listed).values(sealed=True)
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
+
+
+def change_job(session: Session, job_id: UUID, **values: Any) -> None:
+    """Set columns of a job that are not its counts. Raises NotFound."""
+    if not session.execute(update(Job).where(Job.id == job_id).values(values)).rowcount:  # type: ignore[attr-defined]
+        raise NotFound(f"There is no job {job_id}.")
+
+
+def list_unfinished_cancellations(session: Session) -> list[UUID]:
+    """Jobs that were to be cancelled and have items pending still."""
+    return list(session.scalars(select(Job.id).where(Job.cancelling, Job.pending > 0)))
+
+
+def list_paused_jobs(session: Session) -> list[UUID]:
+    """Paused jobs, some of whose items may have come in since."""
+    return list(session.scalars(select(Job.id).where(Job.paused, Job.pending > 0)))
+
+
+def loads_go_on(session: Session, version_id: UUID) -> bool:
+    """Whether a job still loads vectors of the version into a partition without an index."""
+    loading = Job.indexing & ((Job.pending > 0) | ~Job.sealed) & (Job.model_version_id == version_id)
+    return bool(session.scalar(select(exists().where(loading))))
+
+
+def end_indexing(session: Session, version_id: UUID) -> None:
+    """The version has its index: the jobs that waited for it may finish."""
+    session.execute(update(Job).where(Job.indexing, Job.model_version_id == version_id).values(indexing=False))

@@ -96,6 +96,9 @@ class Job(Table):
     status: Mapped[str] = mapped_column(server_default=text("generated"))  # GENERATED ALWAYS, never written
     attempts: Mapped[int] = mapped_column(server_default="1")
     error: Mapped[str | None]
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    cancelling: Mapped[bool] = mapped_column(server_default=text("false"))
+    indexing: Mapped[bool] = mapped_column(server_default=text("false"))  # waits for an index built after the load
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -118,8 +121,38 @@ class JobItem(Table):
     lease_until: Mapped[datetime | None]
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
+    locator: Mapped[str | None]  # where its source has it, for an item that was listed rather than sent
+    label: Mapped[str | None]
+    meta: Mapped[dict[str, Any] | None] = mapped_column("metadata")
+    held: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
+
+
+class ImportSource(Table):
+    """What a worker reads an import from, and how far it has come."""
+
+    __tablename__ = "import_source"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    spec: Mapped[dict[str, Any]]
+    label_from_folder: Mapped[bool]
+    dry_run: Mapped[bool]
+    position: Mapped[str | None]  # of the last entry that was listed
+    listed: Mapped[int] = mapped_column(server_default="0")
+    refused: Mapped[int] = mapped_column(server_default="0")
+    passed_over: Mapped[int] = mapped_column(server_default="0")
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class BlobInDoubt(Table):
+    """Bytes that are being written or removed: whose they are is not settled yet."""
+
+    __tablename__ = "blob_in_doubt"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    blob_key: Mapped[str]
+    since: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class QueryPicture(Table):

@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import bindparam
 
 from core.types import Vector
 from db.models import ModelVersion
+from db.partitions import has_index
 
 # Below this many candidates an exact scan takes a few milliseconds, and is exact.
 EXACT_BELOW = 2_000
@@ -59,9 +60,10 @@ def nearest_images(
 
     query: (version.dim,) unit vector. HNSW filters after scanning; iterative scan (pgvector ≥ 0.8) refills the
     result, and where it still comes back short the set is scanned exactly: k matches whenever k images qualify.
+    While a load goes on that the index was dropped for, everything is scanned exactly.
     Source: pgvector README, "Iterative Index Scans".
     """
-    if exact or _at_most(session, version, scope, EXACT_BELOW):
+    if exact or not has_index(session, version.id) or _at_most(session, version, scope, EXACT_BELOW):
         return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
     session.execute(
         text("""

@@ -7,7 +7,7 @@ from functools import cache
 
 import psycopg
 from psycopg.types.string import StrDumper
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -51,6 +51,13 @@ def transaction() -> Iterator[Session]:
 
 
 @contextmanager
+def autocommit() -> Iterator[Connection]:
+    """A connection outside of any transaction: for what Postgres does only there. Raises as `transaction` does."""
+    with translated_errors(), engine().connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
 def translated_errors() -> Iterator[None]:
     """The driver's errors in our own words, see `transaction`."""
     try:
@@ -64,7 +71,8 @@ def translated_errors() -> Iterator[None]:
 def _translated(error: DBAPIError) -> Exception:
     state = getattr(error.orig, "sqlstate", None) or ""
     reason = str(error.orig).strip().split("\n")[0].rstrip(".")
-    if state.startswith("40"):  # deadlock, serialization failure
+    # Deadlock, serialization failure; a lock not to be had; a row that was removed while another came to refer to it.
+    if state.startswith("40") or state in ("55P03", "23503"):
         return TransientError(f"Transactions got in each other's way: {reason}.")
     if state == "53100":
         return StorageFull("The database's disk is full.")

@@ -1,26 +1,26 @@
-"""Embedding what the ledger has queued: claim, read and decode, forward, store. Each stage runs ahead of the next."""
+"""Embedding what the ledger has queued: claim, decode, forward, store. Each stage runs ahead of the next."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import numpy as np
 import structlog
 
-from core.blobs import Blobs
-from core.errors import NotReady, PictureError, TransientError
+from core.errors import DecoderDied, PictureError, TransientError
 from core.pipeline import ahead
 from core.settings import Settings
-from core.types import Embedder, ItemState, Lane, Pixels, Vectors
-from db import embeddings, items, queries
-from db.items import ClaimedItem
+from core.types import Decoder, Embedder, ItemState, Lane, Pixels, Vectors
+from db import claims, embeddings, items, queries
+from db.claims import ClaimedItem
 from db.session import Transaction
+from services.patience import patiently
 
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
-STORE_PATIENCE_SECONDS = 45.0  # how long a finished batch waits for a database that restarts; below the lease
+TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
 
 
 @dataclass(slots=True)
@@ -29,9 +29,10 @@ class Batch:
 
     ready: list[ClaimedItem] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
-    vectors: Vectors | None = None
+    vectors: list[Vectors] = field(default_factory=list)
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    released: list[UUID] = field(default_factory=list)
+    released: list[UUID] = field(default_factory=list)  # tried again, the attempt does not count
+    blamed: list[UUID] = field(default_factory=list)  # tried again, it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,11 @@ class EmbeddingLine:
     """Everything that embedding needs, put together once a process. owner: the name its leases carry."""
 
     transaction: Transaction
-    blobs: Blobs
     embedder: Embedder
+    decoder: Decoder
     version_id: UUID
     owner: str
     settings: Settings
-    decoders: Executor
     stopping: Callable[[], bool] = lambda: False
 
     def embed_items(self, lanes: Sequence[Lane]) -> int:
@@ -53,9 +53,8 @@ class EmbeddingLine:
         Killed at any point, nothing is lost: what was claimed and not stored is claimed again after its lease.
         """
         finished = 0
-        decoded = ahead(self._decode(batch) for batch in self._claims(lanes))
-        for batch in ahead(self._forward(batch) for batch in decoded):
-            finished += self._store(batch)
+        while turn := self._embed_fresh(lanes) + self._embed_suspects(lanes):
+            finished += turn
         return finished
 
     def answer_queries(self) -> int:
@@ -71,14 +70,35 @@ class EmbeddingLine:
                 raise
         return answered
 
-    def _claims(self, lanes: Sequence[Lane]) -> Iterator[list[ClaimedItem]]:
-        while not self.stopping() and (claimed := self._claim(lanes)):
+    def _embed_fresh(self, lanes: Sequence[Lane]) -> int:
+        decoded = ahead(self._decode(batch) for batch in self._fresh_batches(lanes))
+        return sum(self._store(batch) for batch in ahead(self._forward(batch) for batch in decoded))
+
+    def _embed_suspects(self, lanes: Sequence[Lane]) -> int:
+        """One batch after the other, so that a death among them has no neighbours."""
+        finished = 0
+        while not self.stopping() and (claimed := self._claim_suspects(lanes)):
+            finished += self._store(self._forward(self._decode(claimed)))
+        return finished
+
+    def _fresh_batches(self, lanes: Sequence[Lane]) -> Iterator[list[ClaimedItem]]:
+        until = time.monotonic() + TURN_SECONDS
+        while not self.stopping() and time.monotonic() < until and (claimed := self._claim_fresh(lanes)):
             yield claimed
 
-    def _claim(self, lanes: Iterable[Lane]) -> list[ClaimedItem]:
+    def _claim_fresh(self, lanes: Sequence[Lane]) -> list[ClaimedItem]:
+        limit, lease = self.embedder.batch_size, self.settings.lease_seconds
         with self.transaction() as session:
             for lane in lanes:
-                claimed = items.claim_items(
+                claimed = claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
+                if claimed:
+                    return claimed
+        return []
+
+    def _claim_suspects(self, lanes: Sequence[Lane]) -> list[ClaimedItem]:
+        with self.transaction() as session:
+            for lane in lanes:
+                claimed = claims.claim_suspects(
                     session,
                     lane,
                     owner=self.owner,
@@ -92,53 +112,68 @@ class EmbeddingLine:
 
     def _decode(self, claimed: list[ClaimedItem]) -> Batch:
         batch = Batch()
-        outcomes = self.decoders.map(self._read, claimed)
-        for item, outcome in zip(claimed, outcomes, strict=True):
-            match outcome:
-                case PictureError():
-                    batch.failed[item.id] = (outcome.code, outcome.detail)
-                case TransientError():
-                    log.warning("will try again", item=str(item.id), error=outcome.detail)
-                    batch.released.append(item.id)
-                case _:
-                    batch.ready.append(item)
-                    batch.pixels.append(outcome)
+        coming = [self.decoder.decode(item.blob_key) for item in claimed]
+        for item, pixels in zip(claimed, coming, strict=True):
+            try:
+                batch.pixels.append(pixels.result())
+            except PictureError as error:
+                batch.failed[item.id] = (error.code, error.detail)
+            except TransientError as error:
+                log.warning("will try again", item=str(item.id), error=error.detail)
+                batch.released.append(item.id)
+            except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
+                self._blame(batch, item, str(error))
+            else:
+                batch.ready.append(item)
         return batch
-
-    def _read(self, item: ClaimedItem) -> Pixels | PictureError | TransientError:
-        try:
-            return self.embedder.decode(self.blobs.get(item.blob_key))
-        except (PictureError, TransientError) as error:
-            return error
 
     def _forward(self, batch: Batch) -> Batch:
-        if batch.pixels:
-            batch.vectors = self.embedder.embed(batch.pixels)
-            batch.pixels = []  # the memory is wanted by the batches behind
+        ready, pixels = batch.ready, batch.pixels
+        batch.ready, batch.pixels = [], []
+        self._embed(batch, ready, pixels)
         return batch
 
+    def _embed(self, batch: Batch, ready: list[ClaimedItem], pixels: list[Pixels]) -> None:
+        """Embed all at once; should that fail, each half by itself, down to the one picture that is to blame."""
+        if not ready:
+            return
+        try:
+            vectors = self.embedder.embed(pixels)
+        except Exception as error:
+            log.warning("a batch failed", pictures=len(ready), error=str(error))
+            if len(ready) == 1:
+                self._blame(batch, ready[0], f"The model failed on it: {error}")
+                return
+            half = len(ready) // 2
+            self._embed(batch, ready[:half], pixels[:half])
+            self._embed(batch, ready[half:], pixels[half:])
+        else:
+            batch.ready += ready
+            batch.vectors.append(vectors)
+
+    def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
+        if item.attempts < self.settings.max_attempts:
+            log.warning("will try again alone", item=str(item.id), attempts=item.attempts, reason=reason)
+            batch.blamed.append(item.id)
+        else:
+            batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
+
     def _store(self, batch: Batch) -> int:
-        deadline = time.monotonic() + STORE_PATIENCE_SECONDS
-        while True:
-            try:
-                return self._store_once(batch)
-            except (NotReady, TransientError) as error:
-                if time.monotonic() > deadline:
-                    raise
-                log.warning("storing waits for the database", error=error.detail)
-                time.sleep(0.5)
+        return patiently(lambda: self._store_once(batch))
 
     def _store_once(self, batch: Batch) -> int:
         with self.transaction() as session:
-            items.lock_items(session, [*(item.id for item in batch.ready), *batch.failed, *batch.released])
+            ready = [item.id for item in batch.ready]
+            items.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.blamed])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
-            done = items.finish_items(session, [item.id for item in batch.ready], ItemState.INDEXED)
+            done = items.finish_items(session, ready, ItemState.INDEXED)
             rows = [row for row, item in enumerate(batch.ready) if item.id in done]
-            if batch.vectors is not None:
+            if rows:
                 owners = [(batch.ready[row].image_id, batch.ready[row].collection_id) for row in rows]
-                embeddings.upsert_embeddings(session, self.version_id, owners, batch.vectors[rows])
+                embeddings.upsert_embeddings(session, self.version_id, owners, np.concatenate(batch.vectors)[rows])
             items.fail_items(session, batch.failed)
-            items.release_items(session, batch.released, delay_seconds=RELEASE_SECONDS)
+            claims.release_items(session, batch.released, delay_seconds=RELEASE_SECONDS)
+            claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
         return len(done) + len(batch.failed)
 
     def _claim_queries(self) -> list[tuple[UUID, bytes]]:
@@ -148,10 +183,11 @@ class EmbeddingLine:
     def _answer(self, claimed: list[tuple[UUID, bytes]]) -> None:
         pixels: dict[UUID, Pixels] = {}
         refused: dict[UUID, tuple[str, str]] = {}
-        for query_id, picture in claimed:
+        coming = {query_id: self.decoder.decode(picture, urgent=True) for query_id, picture in claimed}
+        for query_id, decoded in coming.items():
             try:
-                pixels[query_id] = self.embedder.decode(picture)
-            except PictureError as error:
+                pixels[query_id] = decoded.result()
+            except (PictureError, DecoderDied) as error:
                 refused[query_id] = (error.code, error.detail)
         vectors = self.embedder.embed(list(pixels.values()))
         with self.transaction() as session:

@@ -1,11 +1,15 @@
 """Images that are there: looked at, relabelled, removed."""
 
+from collections.abc import Sequence
 from uuid import UUID
+
+from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
 from core.pictures import published, thumbnail
 from core.settings import Settings
-from db import images, items
+from db import blob_notes, images, items
+from db.blob_notes import Note
 from db.images import ImageRow
 from db.session import Transaction
 
@@ -28,16 +32,23 @@ def read_thumbnail(blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
 def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None:
     """Remove an image from ledger, embeddings and blob store. Raises NotFound.
 
-    The row goes first: a crash in between leaves bytes without a row, which harm nobody, and never the reverse.
+    The row goes first, and leaves a note of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
         items.cancel_items_of_image(session, image_id)
-        key = images.delete_image(session, image_id)
+        notes = blob_notes.insert_notes(session, [images.delete_image(session, image_id)])
     with transaction() as session:
-        images.lock_blob(session, key)
-        if not images.blob_is_used(session, key):  # the same bytes may have come back meanwhile
-            blobs.delete(key)
-            blobs.delete(thumbnail_key(key))
+        settle(session, blobs, blob_notes.claim_notes(session, notes))
+
+
+def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
+    """Remove the bytes that turn out to be nobody's, with their thumbnails, and the notes. Raises TransientError."""
+    images.lock_blobs(session, [note.blob_key for note in notes])
+    for note in notes:
+        if not images.blob_is_used(session, note.blob_key):  # the same bytes may have come, or come back, meanwhile
+            blobs.delete(note.blob_key)
+            blobs.delete(thumbnail_key(note.blob_key))
+    blob_notes.take_notes(session, [note.id for note in notes])
 
 
 def thumbnail_key(blob_key: str) -> str:

@@ -1,4 +1,4 @@
-"""Taking a picture in: its bytes to the blob store, its row, job and item to the ledger, in one transaction."""
+"""Taking a picture in: its bytes to the blob store; its row, job and item to the ledger in one transaction."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ from core.errors import Conflict, InvalidInput, PictureError
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import ItemState, JobType, Lane
-from db import collections, images, items, jobs
+from db import blob_notes, collections, images, items, jobs
+from db.session import Transaction
 
 DEFAULT_COLLECTION = "default"
 
@@ -40,24 +41,26 @@ class Accepted:
     lane: Lane
 
 
-def add_image(session: Session, blobs: Blobs, limits: Settings, upload: Upload) -> Accepted:
+def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: Upload) -> Accepted:
     """Store a picture and queue its embedding; or recognise bytes that the collection has already.
 
+    Bytes are noted as in doubt before they are written, so that none is left behind by whatever fails in between.
     Raises PictureError, StorageFull, Conflict (sealed job, or an idempotency key used for other bytes), NotFound.
     """
-    if upload.idempotency_key and (again := _repeated(session, upload)):
-        return again
     info = inspect(upload.data, limits)
     digest = hashlib.sha256(upload.data).digest()
-    collection_id = _collection_of(session, upload)
-    key = f"pictures/{upload.collection}/{digest.hex()[:2]}/{digest.hex()}"
-
-    image_id = images.find_image_by_sha256(session, collection_id, digest)
-    if image_id is None:
-        images.lock_blob(session, key)
-        image_id = images.insert_image(
-            session,
-            images.NewImage(
+    key = blob_key(upload.collection, digest)
+    with transaction() as session:
+        if upload.idempotency_key and (again := _repeated(session, upload.idempotency_key, digest)):
+            return again
+        known = images.find_image_in(session, upload.collection, digest)
+        notes = blob_notes.insert_notes(session, [] if known else [key])
+    with transaction() as session:
+        blob_notes.take_notes(session, notes)
+        collection_id, held = _place_of(session, upload)
+        if notes:
+            images.lock_blobs(session, [key])
+            image = images.NewImage(
                 collection_id=collection_id,
                 sha256=digest,
                 blob_key=key,
@@ -68,15 +71,14 @@ def add_image(session: Session, blobs: Blobs, limits: Settings, upload: Upload) 
                 name=upload.name,
                 label=upload.label,
                 meta=upload.metadata,
-            ),
-        )
-        if image_id is not None:
-            blobs.put(key, upload.data)  # inside the transaction: no row is ever committed without its bytes
-            return _queued(session, upload, collection_id, image_id)
-        image_id = images.find_image_by_sha256(session, collection_id, digest)
-    if image_id is None:
-        raise Conflict("The same picture was added and removed by others meanwhile; send it again.")
-    return _known(session, upload, collection_id, image_id)
+            )
+            if (image_id := images.insert_image(session, image)) is not None:
+                blobs.put(key, upload.data)  # inside the transaction: no row is ever committed without its bytes
+                return _queued(session, upload, collection_id, image_id, held=held)
+        known = images.find_image_by_sha256(session, collection_id, digest)
+        if known is None:
+            raise Conflict("The same picture was added and removed by others meanwhile; send it again.")
+        return _known(session, upload, collection_id, known, held=held)
 
 
 def refuse_image(session: Session, upload: Upload, error: PictureError) -> None:
@@ -93,30 +95,36 @@ def refuse_image(session: Session, upload: Upload, error: PictureError) -> None:
         )
 
 
-def _repeated(session: Session, upload: Upload) -> Accepted | None:
+def blob_key(collection: str, digest: bytes) -> str:
+    """Where the blob store has the bytes with this SHA-256."""
+    return f"pictures/{collection}/{digest.hex()[:2]}/{digest.hex()}"
+
+
+def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:
     """The answer that was given to the first request with this idempotency key."""
-    found = jobs.find_job_by_idempotency_key(session, upload.idempotency_key or "")
+    found = jobs.find_job_by_idempotency_key(session, key)
     if found is None:
         return None
     job_id, image_id = found
-    if image_id is None or images.get_image(session, image_id).sha256 != hashlib.sha256(upload.data).digest():
+    if image_id is None or images.get_image(session, image_id).sha256 != digest:
         raise Conflict("This Idempotency-Key was used for another picture.")
     return Accepted(image_id, job_id, duplicate=False, lane=Lane.SINGLE)
 
 
-def _collection_of(session: Session, upload: Upload) -> UUID:
+def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
+    """The collection's id, and whether its job is paused."""
     if upload.job_id is None:
-        return collections.upsert_collection(session, upload.collection)
+        return collections.upsert_collection(session, upload.collection), False
     job = jobs.get_open_job(session, upload.job_id)
     if job is None:
         raise Conflict(f"Job {upload.job_id} is sealed: it takes no more pictures.")
     collection_id = collections.get_collection(session, upload.collection)
     if job.collection_id != collection_id or job.type != JobType.IMPORT:
         raise InvalidInput(f"Job {upload.job_id} is not an import into {upload.collection!r}.")
-    return collection_id
+    return collection_id, job.paused
 
 
-def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID) -> Accepted:
+def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
     lane = Lane.SINGLE if upload.job_id is None else Lane.BULK
     job_id = upload.job_id or jobs.insert_job(
         session,
@@ -125,15 +133,15 @@ def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUI
         sealed=True,
         idempotency_key=upload.idempotency_key,
     )
-    items.insert_item(session, job_id, image_id=image_id, lane=lane, name=upload.name)
+    items.insert_item(session, job_id, image_id=image_id, lane=lane, name=upload.name, held=held)
     return Accepted(image_id, job_id, duplicate=False, lane=lane)
 
 
-def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID) -> Accepted:
+def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
     """A duplicate; unless the earlier attempt at it came to nothing, which makes this a second one."""
     latest = items.find_job_of_image(session, image_id)
     if latest is None or latest[1] in (ItemState.FAILED, ItemState.CANCELLED):
-        return _queued(session, upload, collection_id, image_id)
+        return _queued(session, upload, collection_id, image_id, held=held)
     if upload.job_id is not None:
         items.insert_item(
             session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, state=ItemState.DUPLICATE

@@ -1,25 +1,24 @@
-"""Jobs: waited for, opened for an import, sealed; and the sweep that finds work left behind."""
+"""Jobs: waited for, cancelled, paused, tried again; and the sweep that finds work left behind."""
 
 import time
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from core.blobs import Blobs
 from core.doorbell import Doorbell
+from core.errors import Conflict
 from core.settings import Settings
-from core.types import JobType, Lane
-from db import collections, items, jobs, queries
+from core.types import Lane
+from db import blob_notes, claims, items, jobs, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
+from services.gallery import settle
+from services.indexing import index_is_due
+from services.patience import patiently
 
 ABANDONED_SECONDS = 600
-
-
-def open_import(session: Session, collection: str) -> UUID:
-    """A job that takes pictures until it is sealed."""
-    collection_id = collections.upsert_collection(session, collection)
-    return jobs.insert_job(session, JobType.IMPORT, collection_id=collection_id, sealed=False)
+IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
+ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
 
 
 def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, seconds: float) -> Job:
@@ -35,15 +34,100 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
             finished.wait(min(left, LOOK_SECONDS))
 
 
-def sweep(transaction: Transaction, doorbell: Doorbell, settings: Settings) -> list[Lane]:
+def cancel_job(transaction: Transaction, job_id: UUID) -> None:
+    """End a job where it stands: what is done stays done. A batch in hand is worked on to its end, and not stored.
+
+    Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise.
+    """
+    with transaction() as session:  # first of all nothing more may come
+        job = jobs.get_job(session, job_id)
+        if job.finished_at is not None and not job.cancelling:
+            raise Conflict(f"Job {job_id} has ended already: {job.status}.")
+        sources.end_source(session, job_id)
+        jobs.seal_job(session, job_id)
+        jobs.change_job(session, job_id, cancelling=True, paused=False)
+    patiently(lambda: _cancel_items(transaction, job_id))
+
+
+def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int:
+    """Try the failed items of a job once more. Returns how many; twice is harmless.
+
+    Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be sent again.
+    """
+    with transaction() as session:
+        job = jobs.get_job(session, job_id)
+        retried = items.retry_items(session, job_id)
+        if retried:
+            jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
+        elif job.failed:
+            raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
+    if retried:
+        for lane in (Lane.FETCH, Lane.BULK, Lane.SINGLE):
+            doorbell.ring(lane)
+    return retried
+
+
+def pause_job(transaction: Transaction, job_id: UUID) -> None:
+    """Let a job's items wait until it is resumed; a batch in hand is finished. Twice is harmless.
+
+    Raises NotFound, and Conflict for a job that has ended.
+    """
+    _hold(transaction, job_id, held=True)
+
+
+def resume_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> None:
+    """Go on with a paused job. Twice is harmless. Raises as `pause_job` does."""
+    _hold(transaction, job_id, held=False)
+    for lane in (Lane.FETCH, Lane.BULK, Lane.SINGLE):
+        doorbell.ring(lane)
+
+
+def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: Settings) -> list[Lane]:
     """Ring again for whatever waits, and tidy up after those who will not come back. Returns the lanes rung."""
     with transaction() as session:
-        items.fail_exhausted_items(session, settings.max_attempts)
+        claims.fail_exhausted_items(session, settings.max_attempts)
         jobs.seal_abandoned_jobs(session, ABANDONED_SECONDS)
-        lanes = items.list_waiting_lanes(session)
+        lanes = claims.list_waiting_lanes(session)
         queries.delete_old_queries(session, 4 * settings.query_seconds)
         if queries.release_unanswered_queries(session, settings.query_seconds / 3):
             lanes.insert(0, Lane.QUERY)
+        if index_is_due(session):
+            lanes.append(Lane.INDEX)
+        cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)
     for lane in lanes:
         doorbell.ring(lane)
+    for job_id in cancelled:
+        _cancel_items(transaction, job_id)
+    for job_id in paused:
+        with transaction() as session:
+            items.hold_items(session, job_id, held=True)
+    _tidy_blobs(transaction, blobs)
     return lanes
+
+
+def _cancel_items(transaction: Transaction, job_id: UUID) -> None:
+    with transaction() as session:
+        items.cancel_items_of_job(session, job_id)
+
+
+def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
+    with transaction() as session:  # apart from the items: those who add some lock the job after them
+        job = jobs.get_job(session, job_id)
+        if job.finished_at is not None:
+            raise Conflict(f"Job {job_id} has ended already: {job.status}.")
+        jobs.change_job(session, job_id, paused=held)
+
+    def hold() -> None:
+        with transaction() as session:
+            items.hold_items(session, job_id, held=held)
+
+    patiently(hold)
+
+
+def _tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
+    """Remove bytes that became nobody's, and uploaded archives that have served."""
+    with transaction() as session:
+        archives = sources.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
+        blob_notes.insert_notes(session, archives)
+    with transaction() as session:
+        settle(session, blobs, blob_notes.claim_old_notes(session, seconds=IN_DOUBT_SECONDS, limit=100))

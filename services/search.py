@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
-from core.errors import InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable
+from core.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import Lane, Vector
@@ -96,9 +96,10 @@ def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, sec
     raise NotReady(f"No worker embedded the picture within {seconds:g} seconds.")
 
 
-def refusal(code: str, detail: str) -> PictureError:
+def refusal(code: str, detail: str) -> UmbelError:
     """The error a worker wrote down, as the class it had there."""
-    known = {error.code: error for error in _subclasses(PictureError)}
+    known: dict[str, type[UmbelError]] = {error.code: error for error in _subclasses(PictureError)}
+    known[DecoderDied.code] = DecoderDied
     return known.get(code, PictureError)(detail)
 
 

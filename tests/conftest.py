@@ -56,8 +56,10 @@ def redis(postgres: Postgres) -> Iterator[Redis]:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[None]:
-    """The migrated database, emptied afterwards: for tests whose subject commits by itself."""
+    """The migrated database, emptied afterwards with the blobs: for tests whose subject commits by itself."""
     yield
+    for folder in ("pictures", "thumbnails", "imports"):
+        shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
     with engine().begin() as connection:
         for partition in connection.scalars(
             text(
@@ -67,7 +69,10 @@ def database(postgres: Postgres) -> Iterator[None]:
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
         connection.execute(
-            text("TRUNCATE worker, query_picture, job_item, job, embedding, model_version, image, collection")
+            text(
+                "TRUNCATE worker, query_picture, blob_in_doubt, import_source, job_item, job, embedding, model_version,"
+                " image, collection"
+            )
         )
 
 

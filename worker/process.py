@@ -14,48 +14,77 @@ from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import NotReady
 from core.settings import Settings
-from core.types import Embedder, Lane
-from db import items, workers
+from core.types import Decoder, Embedder, Lane
+from db import claims, workers
 from db.session import transaction
 from services.embedding import EmbeddingLine
+from services.fetching import READERS, FetchLine
+from services.indexing import build_index
 from worker.app import celery
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
-# One thread embeds items however many doorbells ring; the others keep searches and the sweep from waiting for it.
-THREADS = 4
+# One thread embeds items however many doorbells ring, one reads sources, one may build an index; the others keep
+# searches and the sweep from waiting for them.
+THREADS = 6
 
 
-class EmbeddingProcess:
+class WorkerProcess:
     """A worker process: answers doorbells with the one model it holds."""
 
     def __init__(
-        self, settings: Settings, embedder: Embedder, version_id: UUID, *, name: str, lanes: Sequence[Lane]
+        self,
+        settings: Settings,
+        embedder: Embedder,
+        decoder: Decoder,
+        version_id: UUID,
+        *,
+        name: str,
+        lanes: Sequence[Lane],
     ) -> None:
         self.name = name
         self.lanes = lanes
+        self._settings = settings
         self._stopping = threading.Event()
         self._device = embedder.device
         self._line = EmbeddingLine(
             transaction=transaction,
-            blobs=blobs(),
             embedder=embedder,
+            decoder=decoder,
             version_id=version_id,
             owner=name,
             settings=settings,
-            decoders=ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+            stopping=self._stopping.is_set,
+        )
+        fetching = FetchLine(
+            transaction,
+            blobs(),
+            decoder,
+            ThreadPoolExecutor(READERS, thread_name_prefix="read"),
+            settings,
+            owner=name,
+            ring=doorbell().ring,
             stopping=self._stopping.is_set,
         )
         item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK) if lane in lanes]
         self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
+        self._fetching = OneAtATime(fetching.run)
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
         self._items.run()
 
+    def fetch_items(self) -> None:
+        """List the sources of imports and read what they have; as above."""
+        self._fetching.run()
+
     def answer_queries(self) -> None:
         self._line.answer_queries()
+
+    def build_index(self) -> None:
+        """Build the index that a load was spared, if it is time."""
+        build_index(transaction, self._settings)
 
     def run(self) -> None:
         """Serve until told to stop; the batch in hand is finished first."""
@@ -79,7 +108,7 @@ class EmbeddingProcess:
         """Take our place; the leases of our former self, which is gone, end now rather than in a minute."""
         with transaction() as session:
             workers.upsert_worker(session, self.name, lanes=",".join(self.lanes), device=self._device)
-            released = items.release_items_of(session, self.name)
+            released = claims.release_items_of(session, self.name)
         log.info("worker ready", name=self.name, device=self._device, released=released)
         for lane in self.lanes:
             if lane != Lane.MAINTENANCE:
@@ -117,7 +146,7 @@ class OneAtATime:
                 self._busy.release()
 
 
-_process: EmbeddingProcess | None = None
+_process: WorkerProcess | None = None
 
 
 def withdraw(name: str) -> None:
@@ -126,15 +155,17 @@ def withdraw(name: str) -> None:
         workers.delete_worker(session, name)
 
 
-def serve(settings: Settings, embedder: Embedder, version_id: UUID, *, name: str, lanes: Sequence[Lane]) -> None:
+def serve(
+    settings: Settings, embedder: Embedder, decoder: Decoder, version_id: UUID, *, name: str, lanes: Sequence[Lane]
+) -> None:
     """Serve `lanes` with a loaded model until told to stop. Raises NotReady without a database."""
     global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name
-    _process = EmbeddingProcess(settings, embedder, version_id, name=name, lanes=lanes)
+    _process = WorkerProcess(settings, embedder, decoder, version_id, name=name, lanes=lanes)
     _process.run()
 
 
-def embedding_process() -> EmbeddingProcess:
+def worker_process() -> WorkerProcess:
     """The one in which this task runs."""
     if _process is None:
-        raise RuntimeError("Embedding tasks run in `umbel worker` only.")
+        raise RuntimeError("These tasks run in `umbel worker` only.")
     return _process

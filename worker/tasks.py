@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import NotReady, TransientError
 from core.settings import settings
@@ -12,7 +13,7 @@ from core.types import TaskName
 from db.session import transaction
 from services import jobs
 from worker.app import celery
-from worker.process import embedding_process
+from worker.process import worker_process
 
 log = structlog.get_logger()
 
@@ -21,21 +22,35 @@ log = structlog.get_logger()
 def embed_items(lane: str) -> None:
     """Embed whatever is queued in the lanes of this worker."""
     with _patiently("embed_items"):
-        embedding_process().embed_items()
+        worker_process().embed_items()
 
 
 @celery.task(name=TaskName.EMBED_QUERIES)
 def embed_queries(lane: str) -> None:
     """Embed the pictures that searches wait for."""
     with _patiently("embed_queries"):
-        embedding_process().answer_queries()
+        worker_process().answer_queries()
+
+
+@celery.task(name=TaskName.FETCH_ITEMS)
+def fetch_items(lane: str) -> None:
+    """List the sources of imports, and read what they have."""
+    with _patiently("fetch_items"):
+        worker_process().fetch_items()
+
+
+@celery.task(name=TaskName.BUILD_INDEX)
+def build_index(lane: str) -> None:
+    """Build the HNSW index that a large load was spared."""
+    with _patiently("build_index"):
+        worker_process().build_index()
 
 
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
     """Ring for work left behind."""
     with _patiently("sweep"):
-        jobs.sweep(transaction, doorbell(), settings())
+        jobs.sweep(transaction, doorbell(), blobs(), settings())
 
 
 @contextmanager

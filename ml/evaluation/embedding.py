@@ -29,7 +29,7 @@ def embed_files(
     batch = min(model.batch_size for model in models)
     vectors: list[list[Vectors]] = [[] for _ in models]
     skipped: list[Skipped] = []
-    with ThreadPoolExecutor(settings.decode_threads) as pool:
+    with ThreadPoolExecutor(settings.decode_processes) as pool:
         for decoded in ahead(_batches(paths, models, batch, pool)):
             pictures = [one for one in decoded if not isinstance(one, Skipped)]
             skipped += [one for one in decoded if isinstance(one, Skipped)]

@@ -10,10 +10,10 @@ from sqlalchemy import text
 from core.blobs import Blobs
 from core.settings import settings
 from core.types import ItemState, JobType, Lane
-from db import items, jobs, queries
+from db import claims, items, jobs, queries
 from db.session import transaction
+from services.imports import open_import
 from services.ingest import Upload, add_image
-from services.jobs import open_import
 from tests.integration.factory import Factory
 from tests.pictures import picture
 
@@ -27,7 +27,7 @@ def work(name: str) -> list[UUID]:
     done: list[UUID] = []
     while True:
         with transaction() as session:
-            claimed = items.claim_items(session, Lane.SINGLE, owner=name, limit=5, lease_seconds=60, max_attempts=3)
+            claimed = claims.claim_items(session, Lane.SINGLE, owner=name, limit=5, lease_seconds=60)
         if not claimed:
             return done
         with transaction() as session:
@@ -58,8 +58,7 @@ def test_the_same_picture_sent_by_many_is_taken_once(tmp_path_factory: pytest.Te
     blobs = Blobs(tmp_path_factory.mktemp("blobs").as_uri())
 
     def send(_: int) -> tuple[UUID, bool]:
-        with transaction() as session:
-            accepted = add_image(session, blobs, settings(), Upload(picture(1)))
+        accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
         return accepted.image_id, accepted.duplicate
 
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -75,8 +74,7 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 
     def send(seed: int) -> bool:
         try:
-            with transaction() as session:
-                add_image(session, blobs, settings(), Upload(picture(seed), job_id=job_id))
+            add_image(transaction, blobs, settings(), Upload(picture(seed), job_id=job_id))
         except Exception as error:
             assert "sealed" in str(error)  # noqa: PT017 - the other outcome is success
             return False

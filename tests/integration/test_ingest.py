@@ -2,6 +2,8 @@
 
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,11 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
-from core.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull
+from core.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
 from core.settings import settings
 from core.types import ItemState, JobType
-from db import collections, images, items, jobs
-from db.session import transaction
+from db import blob_notes, collections, images, items, jobs
+from db.session import Transaction, transaction
 from services import gallery
 from services.ingest import Accepted, Upload, add_image, refuse_image
 from tests.integration.factory import Factory
@@ -27,7 +29,18 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 def add(session: Session, blobs: Blobs, data: bytes, **fields: object) -> Accepted:
-    return add_image(session, blobs, settings(), Upload(data, **fields))  # type: ignore[arg-type]
+    return add_image(inside(session), blobs, settings(), Upload(data, **fields))  # type: ignore[arg-type]
+
+
+def inside(session: Session) -> Transaction:
+    """Transactions that are savepoints of the test's own."""
+
+    @contextmanager
+    def savepoint() -> Iterator[Session]:
+        with session.begin_nested():
+            yield session
+
+    return savepoint
 
 
 def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, blobs: Blobs) -> None:
@@ -103,25 +116,64 @@ def test_an_idempotency_key_is_good_for_one_picture(session: Session, blobs: Blo
         add(session, blobs, picture(2), idempotency_key="k")
 
 
-class FullBlobs(Blobs):
-    """A store on a full disk."""
+class BrokenBlobs(Blobs):
+    """A store that writes, and then fails: what it wrote stays."""
 
     def put(self, key: str, data: bytes) -> None:
+        super().put(key, data)
         raise StorageFull("The blob store is full.")
 
 
+def sweep_notes(blobs: Blobs, *, seconds: float) -> None:
+    with transaction() as session:
+        gallery.settle(session, blobs, blob_notes.claim_old_notes(session, seconds=seconds, limit=9))
+
+
 @pytest.mark.usefixtures("database")
-def test_a_full_store_leaves_no_row(tmp_path: Path) -> None:
-    with pytest.raises(StorageFull), transaction() as session:
-        add(session, FullBlobs(tmp_path.as_uri()), picture(1))
+def test_a_failing_store_leaves_no_row_and_in_the_end_no_bytes(tmp_path: Path) -> None:
+    blobs = BrokenBlobs(tmp_path.as_uri())
+    with pytest.raises(StorageFull):
+        add_image(transaction, blobs, settings(), Upload(picture(1)))
     with transaction() as session:
         assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == 0
+    sweep_notes(blobs, seconds=60)
+    in_doubt = list(blobs.list("pictures/"))
+    sweep_notes(blobs, seconds=-1)
+    assert (len(in_doubt), list(blobs.list("pictures/"))) == (1, [])
+
+
+@pytest.mark.usefixtures("database")
+def test_a_stored_picture_leaves_no_doubt(blobs: Blobs) -> None:
+    add_image(transaction, blobs, settings(), Upload(picture(1)))
+    sweep_notes(blobs, seconds=-1)
+    with transaction() as session:
+        assert session.execute(text("SELECT count(*) FROM blob_in_doubt")).scalar_one() == 0
+    assert len(list(blobs.list("pictures/"))) == 1
+
+
+@pytest.mark.usefixtures("database")
+def test_bytes_in_doubt_that_somebody_else_has_stored_stay(blobs: Blobs) -> None:
+    accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
+    with transaction() as session:
+        key = images.get_image(session, accepted.image_id).blob_key
+        blob_notes.insert_notes(session, [key])
+    sweep_notes(blobs, seconds=-1)
+    assert blobs.exists(key)
+
+
+@pytest.mark.usefixtures("database")
+def test_an_upload_that_the_sweep_overtook_is_not_stored(blobs: Blobs) -> None:
+    with transaction() as session:
+        notes = blob_notes.insert_notes(session, ["pictures/default/aa/aa"])
+    sweep_notes(blobs, seconds=-1)
+    with pytest.raises(TransientError), transaction() as session:
+        blob_notes.take_notes(session, notes)
 
 
 @pytest.mark.usefixtures("database")
 def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs) -> None:
+    accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
     with transaction() as session:
-        accepted = add(session, blobs, picture(1))
         image = images.get_image(session, accepted.image_id)
     gallery.read_thumbnail(blobs, settings(), image)
     gallery.remove_image(transaction, blobs, image.id)

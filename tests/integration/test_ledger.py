@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.types import ItemState, JobType, Lane
-from db import items, jobs
+from db import claims, items, jobs
 from tests.integration.factory import Factory
 
-CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60, "max_attempts": 3}
+CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
+SUSPECTS = {**CLAIM, "max_attempts": 3}
 
 
 def counts(session: Session, job_id: object) -> dict[str, int]:
@@ -51,7 +52,7 @@ def test_a_new_job_is_queued_and_counts_its_items(session: Session, make: Factor
 def test_claiming_starts_the_job(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    items.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Lane.SINGLE, **CLAIM)
     assert status(session, job) == "running"
 
 
@@ -97,90 +98,139 @@ def test_counts_that_do_not_add_up_are_refused_by_the_database(session: Session,
         session.execute(text("UPDATE job SET indexed = indexed + 1 WHERE id = :id"), {"id": job})
 
 
-ACTIONS = st.lists(
-    st.sampled_from(["add", "add_bulk", "claim", "finish", "fail", "release", "expire", "exhaust", "delete_image"]),
-    max_size=25,
-)
+class History:
+    """One job, and everything that may happen to its items, by name."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.make = Factory(session)
+        self.job = self.make.job(job_type=JobType.IMPORT, sealed=False)
+        self.claimed: list[claims.ClaimedItem] = []
+
+    def add(self) -> None:
+        self.make.item(self.job)
+
+    def add_bulk(self) -> None:
+        self.make.item(self.job, lane=Lane.BULK)
+
+    def claim(self) -> None:
+        for lane in (Lane.SINGLE, Lane.BULK):
+            self.claimed += claims.claim_items(self.session, lane, **CLAIM)
+
+    def claim_suspects(self) -> None:
+        self.claimed += claims.claim_suspects(self.session, Lane.SINGLE, **SUSPECTS)
+
+    def finish(self) -> None:
+        items.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
+
+    def fail(self) -> None:
+        items.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
+
+    def release(self) -> None:
+        claims.release_items(self.session, [item.id for item in self.claimed], delay_seconds=0)
+
+    def expire(self) -> None:
+        expire_leases(self.session)
+
+    def exhaust(self) -> None:
+        expire_leases(self.session)
+        claims.fail_exhausted_items(self.session, 2)
+
+    def cancel(self) -> None:
+        items.cancel_items_of_job(self.session, self.job)
+
+    def hold(self) -> None:
+        items.hold_items(self.session, self.job, held=True)
+
+    def let_go(self) -> None:
+        items.hold_items(self.session, self.job, held=False)
+
+    def retry(self) -> None:
+        items.retry_items(self.session, self.job)
+
+    def delete_image(self) -> None:
+        for item in self.claimed[:1]:
+            items.cancel_items_of_image(self.session, item.image_id)
+            self.session.execute(text("DELETE FROM image WHERE id = :id"), {"id": item.image_id})
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ACTIONS)
+ACTIONS = [name for name in vars(History) if not name.startswith("_")]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(ACTIONS), max_size=25))
 def test_counts_equal_a_recount_after_any_history(session: Session, actions: list[str]) -> None:
-    with session.begin_nested() as history:
-        make = Factory(session)
-        job = make.job(job_type=JobType.IMPORT, sealed=False)
-        claimed: list[items.ClaimedItem] = []
+    with session.begin_nested() as savepoint:
+        history = History(session)
         for action in actions:
-            match action:
-                case "add" | "add_bulk":
-                    make.item(job, lane=Lane.BULK if action == "add_bulk" else Lane.SINGLE)
-                case "claim":
-                    for lane in (Lane.SINGLE, Lane.BULK):
-                        claimed += items.claim_items(session, lane, **CLAIM)
-                case "finish":
-                    items.finish_items(session, [item.id for item in claimed[:2]], ItemState.INDEXED)
-                case "fail":
-                    items.fail_items(session, {item.id: ("broken", "It is broken.") for item in claimed[-2:]})
-                case "release":
-                    items.release_items(session, [item.id for item in claimed], delay_seconds=0)
-                case "expire":
-                    expire_leases(session)
-                case "exhaust":
-                    expire_leases(session)
-                    items.fail_exhausted_items(session, 2)
-                case "delete_image" if claimed:
-                    items.cancel_items_of_image(session, claimed[0].image_id)
-                    session.execute(text("DELETE FROM image WHERE id = :id"), {"id": claimed[0].image_id})
-            assert counts(session, job) == recount(session, job)
-        history.rollback()
+            getattr(history, action)()
+            assert counts(session, history.job) == recount(session, history.job)
+        savepoint.rollback()
 
 
 def test_single_uploads_are_claimed_as_one_batch_oldest_first(session: Session, make: Factory) -> None:
     queued = [make.item(make.job()) for _ in range(6)]
-    claimed = items.claim_items(session, Lane.SINGLE, **CLAIM)
+    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM)
     assert [item.id for item in claimed] == queued[:4]
 
 
 def test_a_claimed_item_is_not_claimed_again_before_its_lease_ends(session: Session, make: Factory) -> None:
     make.item(make.job())
-    items.claim_items(session, Lane.SINGLE, **CLAIM)
-    again = items.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    again = claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
     expire_leases(session)
-    after = items.claim_items(session, Lane.SINGLE, **CLAIM)
+    after = claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
     assert (again, [item.attempts for item in after]) == ([], [2])
 
 
-def test_items_that_were_left_behind_are_claimed_one_at_a_time(session: Session, make: Factory) -> None:
-    for _ in range(3):
+def test_a_batch_that_was_left_behind_is_bisected_until_each_is_alone(session: Session, make: Factory) -> None:
+    for _ in range(16):
         make.item(make.job())
-    items.claim_items(session, Lane.SINGLE, **CLAIM)
+    large = {"owner": "me", "limit": 16, "lease_seconds": 60}
+    sizes = [len(claims.claim_items(session, Lane.SINGLE, **large))]
+    for _ in range(2):
+        expire_leases(session)
+        sizes.append(len(claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)))
+    for _ in range(7):
+        claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)
     expire_leases(session)
-    assert len(items.claim_items(session, Lane.SINGLE, **CLAIM)) == 1
+    sizes.append(len(claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)))
+    assert sizes == [16, 2, 2, 1]
+
+
+def test_what_was_left_behind_is_not_claimed_among_the_fresh(session: Session, make: Factory) -> None:
+    left, fresh = make.item(make.job()), make.item(make.job())
+    claims.claim_items(session, Lane.SINGLE, owner="me", limit=1, lease_seconds=60)
+    expire_leases(session)
+    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM), claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+    assert [[item.id for item in batch] for batch in claimed] == [[fresh], [left]]
 
 
 def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    for _ in range(3):
-        items.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    for _ in range(2):
         expire_leases(session)
-    items.fail_exhausted_items(session, 3)
+        claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+    expire_leases(session)
+    claims.fail_exhausted_items(session, 3)
     assert [item.error_code for item in items.list_items(session, job, state=None, after=None, limit=9)] == ["poison"]
 
 
 def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session: Session, make: Factory) -> None:
     make.item(make.job())
-    items.claim_items(session, Lane.SINGLE, **CLAIM)
-    freed = items.release_items_of(session, "me"), items.release_items_of(session, "another")
-    assert (freed, len(items.claim_items(session, Lane.SINGLE, **CLAIM))) == ((1, 0), 1)
+    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    freed = claims.release_items_of(session, "me"), claims.release_items_of(session, "another")
+    assert (freed, len(claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS))) == ((1, 0), 1)
 
 
 def test_releasing_takes_the_attempt_back(session: Session, make: Factory) -> None:
     make.item(make.job())
-    claimed = items.claim_items(session, Lane.SINGLE, **CLAIM)
-    items.release_items(session, [claimed[0].id], delay_seconds=0)
+    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.release_items(session, [claimed[0].id], delay_seconds=0)
     expire_leases(session)
-    assert items.claim_items(session, Lane.SINGLE, **CLAIM)[0].attempts == 1
+    assert claims.claim_items(session, Lane.SINGLE, **CLAIM)[0].attempts == 1
 
 
 def test_an_item_finished_by_another_is_not_finished_twice(session: Session, make: Factory) -> None:
@@ -192,9 +242,9 @@ def test_an_item_finished_by_another_is_not_finished_twice(session: Session, mak
 
 def test_waiting_lanes_are_those_anyone_could_claim_from(session: Session, make: Factory) -> None:
     make.item(make.job(), lane=Lane.BULK)
-    before = items.list_waiting_lanes(session)
-    items.claim_items(session, Lane.BULK, **CLAIM)
-    assert (before, items.list_waiting_lanes(session)) == ([Lane.BULK], [])
+    before = claims.list_waiting_lanes(session)
+    claims.claim_items(session, Lane.BULK, **CLAIM)
+    assert (before, claims.list_waiting_lanes(session)) == ([Lane.BULK], [])
 
 
 def test_an_import_that_nobody_feeds_is_sealed(session: Session, make: Factory) -> None:
@@ -207,3 +257,65 @@ def test_an_import_that_nobody_feeds_is_sealed(session: Session, make: Factory) 
 def test_an_unknown_job_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound):
         jobs.get_job(session, uuid4())
+
+
+def test_held_items_are_not_claimed_until_they_are_let_go(session: Session, make: Factory) -> None:
+    job = make.job()
+    make.item(job)
+    items.hold_items(session, job, held=True)
+    held = claims.claim_items(session, Lane.SINGLE, **CLAIM), claims.list_waiting_lanes(session)
+    items.hold_items(session, job, held=False)
+    assert (held, len(claims.claim_items(session, Lane.SINGLE, **CLAIM))) == (([], []), 1)
+
+
+def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make: Factory) -> None:
+    job = make.job()
+    for state in (ItemState.INDEXED, ItemState.FAILED, ItemState.PENDING, ItemState.PENDING):
+        make.item(job, state=state)
+    cancelled = items.cancel_items_of_job(session, job)
+    assert (cancelled, counts(session, job)["cancelled"], counts(session, job)["pending"]) == (2, 2, 0)
+
+
+def test_an_item_cancelled_in_the_hands_of_a_worker_is_not_finished(session: Session, make: Factory) -> None:
+    job = make.job()
+    make.item(job)
+    (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    items.cancel_items_of_job(session, job)
+    assert items.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
+
+
+def test_a_retry_brings_back_what_failed_with_all_its_attempts(session: Session, make: Factory) -> None:
+    job = make.job()
+    failed, done = make.item(job, state=ItemState.FAILED), make.item(job, state=ItemState.INDEXED)
+    retried = items.retry_items(session, job)
+    (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    assert (retried, claimed.id, claimed.attempts, done != failed) == (1, failed, 1, True)
+
+
+def test_refused_bytes_were_not_kept_so_there_is_nothing_to_retry(session: Session, make: Factory) -> None:
+    job = make.job()
+    items.insert_item(
+        session, job, image_id=None, lane=Lane.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
+    )
+    assert items.retry_items(session, job) == 0
+
+
+@pytest.mark.parametrize(("error", "indexed", "expected"), [("cut", 1, "partial"), ("cut", 0, "failed")])
+def test_a_source_that_broke_off_shows_in_the_status(
+    session: Session, make: Factory, error: str, indexed: int, expected: str
+) -> None:
+    job = make.job(job_type=JobType.IMPORT)
+    for _ in range(indexed):
+        make.item(job, state=ItemState.INDEXED)
+    jobs.change_job(session, job, error=error)
+    assert status(session, job) == expected
+
+
+def test_a_job_is_not_finished_while_its_index_is_missing(session: Session, make: Factory) -> None:
+    version = make.version()
+    job = make.job(job_type=JobType.IMPORT)
+    make.item(job, state=ItemState.INDEXED)
+    jobs.change_job(session, job, indexing=True)
+    before = status(session, job)
+    jobs.end_indexing(session, version.id)
+    assert (before, status(session, job)) == ("running", "succeeded")

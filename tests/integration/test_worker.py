@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
+from core.blobs import blobs
 from core.doorbell import doorbell
 from core.settings import settings
 from core.types import Lane
@@ -133,7 +134,7 @@ def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: py
     monkeypatch.setattr("core.doorbell.Doorbell.ring", lambda *_: False)
     job_id = upload(api, picture(140))["job_id"]
     monkeypatch.undo()
-    assert jobs.sweep(transaction, doorbell(), settings()) == [Lane.SINGLE]
+    assert jobs.sweep(transaction, doorbell(), blobs(), settings()) == [Lane.SINGLE]
     assert finished(api, job_id)["status"] == "succeeded"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.imports import find_pictures
+from cli.uploads import find_pictures
 from cli.main import COMMANDS
 from tests.pictures import picture
 

@@ -1,0 +1,23 @@
+"""Following a job to its end, with a bar."""
+
+from rich.progress import Progress
+
+from client import Job, Umbel
+
+LOOK_SECONDS = 0.5
+DOING = {"listing": "Listing", "paused": "Paused", "indexing": "Building the index"}
+
+
+def follow(api: Umbel, job: Job, bars: Progress) -> Job:
+    """The job when it has finished."""
+    task = bars.add_task("Embedding", total=job.counts.total, note="")
+    while True:
+        counts = job.counts
+        done, total = counts.total - counts.pending, counts.total
+        if job.phase == "indexing" and job.index and job.index.total:
+            done, total = job.index.done, job.index.total
+        note = f"{counts.failed} failed" if counts.failed else ""
+        bars.update(task, description=DOING.get(job.phase or "", "Embedding"), completed=done, total=total, note=note)
+        if job.finished:
+            return job
+        job = api.job(job.id, wait=LOOK_SECONDS)

@@ -1,0 +1,94 @@
+"""`umbel reconcile`: ledger, blobs, embeddings and index compared, on the database and the blob store themselves."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import click
+from rich.progress import Progress
+
+from cli.output import json_option, print_json, progress, table
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.errors import StackError
+from core.settings import settings
+from db import schema
+from db.session import transaction
+from services import reconciliation
+from services.mismatches import Advance, Context, Mismatches
+
+SHOWN = 20  # examples of each kind
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Set right what can be set right.")
+@click.option("--deep", is_flag=True, help="Also read every picture and compare its SHA-256.")
+@json_option
+def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
+    """Find where ledger, blobs, embeddings and index contradict one another.
+
+    Works with the service down, and beside it while it runs. Exit 0 if nothing is amiss or all of it was repaired,
+    else 1.
+    """
+    current, head = schema.current(settings().database), schema.head()
+    if current != head:
+        raise StackError(f"The schema is at {current or 'nothing'}, this version needs {head}: run `umbel db upgrade`.")
+    with progress(quiet=as_json) as bars:
+
+        @contextmanager
+        def watch(doing: str, total: int | None) -> Iterator[Advance]:
+            with _bar(bars, doing, total) as advance:
+                yield advance
+
+        found = reconciliation.reconcile(
+            Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
+        )
+    ok = all(kind.repaired == kind.found for kind in found)
+    if as_json:
+        print_json({"checks": [_described(kind) for kind in found], "ok": ok})
+    else:
+        _show(found, repair=repair)
+    sys.exit(0 if ok else 1)
+
+
+@contextmanager
+def _bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
+    task = bars.add_task(doing, total=total, note="")
+    yield lambda done: bars.update(task, advance=done)
+    done = bars.tasks[bars.task_ids.index(task)].completed
+    bars.update(task, total=done, completed=done)  # the count before was a guess: others add and remove meanwhile
+
+
+def _described(kind: Mismatches) -> dict[str, object]:
+    return {
+        "code": kind.code,
+        "what": kind.what,
+        "found": kind.found,
+        "repaired": kind.repaired,
+        "repairable": kind.repairable,
+        "remedy": kind.remedy,
+        "examples": kind.examples,
+        "left_out": kind.found - len(kind.examples),
+    }
+
+
+def _show(found: Sequence[Mismatches], *, repair: bool) -> None:
+    table(None, ("check", "found", "repaired"), ((k.what, k.found, k.repaired) for k in found), right="found repaired")
+    amiss = [kind for kind in found if kind.found]
+    for kind in amiss:
+        click.echo(f"\n{kind.code}: {kind.what}. {_remedy(kind)}")
+        for example in islice(kind.examples, SHOWN):
+            click.echo(f"  {example}")
+        if kind.found > SHOWN:
+            click.echo(f"  … and {kind.found - SHOWN:,} more")
+    if not amiss:
+        click.echo("\nNothing is amiss.")
+    elif not repair and any(kind.repairable for kind in amiss):
+        click.echo("\n`umbel reconcile --repair` sets right what can be.")
+
+
+def _remedy(kind: Mismatches) -> str:
+    if not kind.repairable or kind.repaired:
+        return kind.remedy
+    return f"With --repair: {kind.remedy[0].lower()}{kind.remedy[1:]}"

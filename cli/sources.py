@@ -1,0 +1,59 @@
+"""Importing what is not sent picture by picture: archives, lists, and what the server reads by itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from cli.follow import follow
+from cli.output import skipped_lines
+from client import Job, Umbel
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+LISTS = (".csv", ".jsonl", ".ndjson")
+
+
+def is_source(path: str) -> bool:
+    """Whether the path is a bucket, an archive or a list, rather than pictures and folders of pictures."""
+    return path.startswith("s3://") or (path.lower().endswith((*ARCHIVES, *LISTS)) and not Path(path).is_dir())
+
+
+def import_sources(
+    api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, **options: Any
+) -> list[Job]:
+    """One job for each of `paths`, followed to their ends if `wait`. options: as Umbel.import_source takes them."""
+    found = []
+    for path in paths:
+        if path.startswith("s3://"):
+            job_id = api.import_source({"type": "s3", "url": path}, **options)
+        elif on_server:
+            job_id = api.import_source({"type": "folder", "path": path}, **options)
+        else:
+            sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
+            job_id = api.import_file(Path(path), **options)
+            bars.update(sending, total=1, completed=1)
+        found.append(api.job(job_id))
+    return [follow(api, job, bars) for job in found] if wait else found
+
+
+def report(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
+    """What became of each job."""
+    for job in jobs:
+        if not waited:
+            click.echo(f"Job {job.id} has begun: umbel jobs {job.id} --wait 600")
+        elif job.source and job.source.dry_run:
+            click.echo(
+                f"{job.source.listed:,} pictures would be imported, {job.source.refused:,} of them refused;"
+                f" {job.source.passed_over:,} other files passed over."
+            )
+        else:
+            counts = {**job.counts.model_dump(exclude={"total"}), "passed over": job.source and job.source.passed_over}
+            click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
+        if job.error:
+            click.echo(job.error)
+        if job.counts.failed and waited:
+            failed = [(item.name, item.error or "") for item in api.items(job.id, status="failed", limit="21")]
+            for line in skipped_lines(failed[:21]):
+                click.echo(line)

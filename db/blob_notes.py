@@ -1,0 +1,59 @@
+"""Notes of blobs in doubt: made before bytes are written, gone with the transaction that makes them somebody's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from core.errors import TransientError
+from db.models import BlobInDoubt
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note; several may speak of one blob."""
+
+    id: UUID
+    blob_key: str
+
+
+def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: float = 0) -> list[UUID]:
+    """Note that bytes may be written, or are to go, under `keys`; committed before the first byte is.
+
+    patience_seconds: how much longer than usual the writing may take.
+    """
+    since = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, patience_seconds)
+    rows = [{"blob_key": key} for key in keys]
+    return (
+        list(session.scalars(insert(BlobInDoubt).values(since=since).returning(BlobInDoubt.id), rows)) if rows else []
+    )
+
+
+def take_notes(session: Session, notes: Sequence[UUID]) -> None:
+    """Settle the doubt with this transaction. Raises TransientError if the sweep has settled it otherwise meanwhile."""
+    taken = session.scalars(delete(BlobInDoubt).where(BlobInDoubt.id.in_(notes)).returning(BlobInDoubt.id))
+    if len(taken.all()) != len(notes):
+        raise TransientError("Storing took so long that it was given up; send it again.")
+
+
+def hasten_notes(session: Session, notes: Sequence[UUID]) -> None:
+    """What `notes` speak of came to nothing: the next sweep may look."""
+    session.execute(update(BlobInDoubt).where(BlobInDoubt.id.in_(notes)).values(since=text("'-infinity'")))
+
+
+def claim_notes(session: Session, notes: Sequence[UUID]) -> list[Note]:
+    """Lock those of `notes` that nobody else has locked or taken."""
+    return _claimed(session, BlobInDoubt.id.in_(notes))
+
+
+def claim_old_notes(session: Session, *, seconds: float, limit: int) -> list[Note]:
+    """Lock up to `limit` notes that nobody took for `seconds`."""
+    old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return _claimed(session, BlobInDoubt.since < old, limit=limit)
+
+
+def _claimed(session: Session, condition: ColumnElement[bool], limit: int | None = None) -> list[Note]:
+    statement = select(BlobInDoubt.id, BlobInDoubt.blob_key).where(condition).order_by(BlobInDoubt.id).limit(limit)
+    return [Note(*row) for row in session.execute(statement.with_for_update(skip_locked=True))]

@@ -1,0 +1,149 @@
+"""Claims: items taken under a lease, by who works on them. All times are the database's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text, update
+from sqlalchemy.orm import Session
+
+from core.types import ItemState, Lane
+from db.models import JobItem
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedItem:
+    """An item this worker may embed until its lease runs out. attempts counts this one."""
+
+    id: UUID
+    job_id: UUID
+    image_id: UUID
+    collection_id: UUID
+    blob_key: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedEntry:
+    """An item whose picture this worker may read from its job's source. attempts counts this one."""
+
+    id: UUID
+    job_id: UUID
+    collection_id: UUID
+    collection: str
+    name: str | None
+    locator: str
+    label: str | None
+    meta: dict[str, Any]
+    attempts: int
+
+
+# attempts counts the times an item was claimed and did not come back: what was claimed before may be what killed its
+# worker. `fresh` items come in batches, suspects apart (see `claim_suspects`).
+CLAIM = """
+WITH free AS (
+    SELECT id FROM job_item
+    WHERE state = 'pending' AND NOT held AND lane = :lane AND (lease_until IS NULL OR lease_until < now())
+      AND attempts BETWEEN :least AND :most
+    ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE job_item item
+SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
+"""
+CLAIM_ITEMS = f"""
+{CLAIM} FROM free, image WHERE item.id = free.id AND image.id = item.image_id
+RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts
+"""
+CLAIM_ENTRIES = f"""
+{CLAIM} FROM free, job, collection
+WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
+RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
+          coalesce(item.metadata, '{{}}'), item.attempts
+"""
+
+
+def claim_items(session: Session, lane: Lane, *, owner: str, limit: int, lease_seconds: float) -> list[ClaimedItem]:
+    """Claim up to `limit` pending items of `lane` that were never claimed before, oldest first."""
+    values = {"lane": lane, "owner": owner, "limit": limit, "lease_seconds": lease_seconds, "least": 0, "most": 0}
+    rows = session.execute(text(CLAIM_ITEMS), values)
+    return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
+
+
+def claim_suspects(
+    session: Session, lane: Lane, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
+) -> list[ClaimedItem]:
+    """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
+
+    So the batch that killed a worker is bisected: at an item's last attempt a death has nobody else to blame.
+    """
+    common = {"lane": lane, "owner": owner, "lease_seconds": lease_seconds}
+    for least, most, together in ((1, max_attempts - 2, max(1, limit // 8)), (max_attempts - 1, max_attempts - 1, 1)):
+        values = {**common, "least": max(1, least), "most": most, "limit": together}
+        rows = session.execute(text(CLAIM_ITEMS), values).all()
+        if rows:
+            return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
+    return []
+
+
+def claim_entries(
+    session: Session, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
+) -> list[ClaimedEntry]:
+    """Claim up to `limit` items whose picture has not been read yet, oldest first."""
+    values = {"lane": Lane.FETCH, "owner": owner, "limit": limit, "lease_seconds": lease_seconds}
+    rows = session.execute(text(CLAIM_ENTRIES), {**values, "least": 0, "most": max_attempts - 1})
+    return sorted((ClaimedEntry(*row) for row in rows), key=lambda item: item.id)
+
+
+def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: float, blameless: bool = True) -> None:
+    """Give claimed items back for another try after `delay_seconds`; blameless: the attempt was not their fault."""
+    if not items:
+        return
+    session.execute(
+        text("""
+            UPDATE job_item SET attempts = attempts - :forgiven, lease_owner = NULL,
+                                lease_until = now() + make_interval(secs => :delay)
+            WHERE id = ANY (:ids) AND state = 'pending' AND attempts > 0
+        """),
+        {"ids": list(items), "delay": delay_seconds, "forgiven": int(blameless)},
+    )
+
+
+def release_items_of(session: Session, owner: str) -> int:
+    """End the leases of `owner`, whose process is known to be gone. The attempts stay counted."""
+    statement = update(JobItem).where(JobItem.state == ItemState.PENDING, JobItem.lease_owner == owner)
+    return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined]
+
+
+def fail_exhausted_items(session: Session, max_attempts: int) -> int:
+    """Fail the items that took their worker down, or its lease to the end, `max_attempts` times."""
+    result = session.execute(
+        text("""
+            UPDATE job_item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
+                   error_code = 'poison',
+                   error_detail = 'Given up: ' || attempts || ' attempts ended without an answer.'
+            WHERE state = 'pending' AND attempts >= :most AND (lease_until IS NULL OR lease_until < now())
+        """),
+        {"most": max_attempts},
+    )
+    return result.rowcount  # type: ignore[attr-defined]
+
+
+def list_waiting_lanes(session: Session) -> list[Lane]:
+    """The lanes in which anyone could claim something now: an item, or a source to list."""
+    lanes = session.scalars(
+        text("""
+            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch')) AS lanes(lane) WHERE EXISTS (
+                SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
+                AND (lease_until IS NULL OR lease_until < now()))
+            OR lane = 'fetch' AND EXISTS (
+                SELECT FROM import_source s JOIN job ON job.id = s.job_id WHERE NOT s.done AND NOT job.paused)
+        """)
+    )
+    return [Lane(lane) for lane in lanes]
+
+
+def count_pending(session: Session, most: int) -> int:
+    """How many items wait, counted no further than `most`."""
+    statement = text("SELECT count(*) FROM (SELECT FROM job_item WHERE state = 'pending' AND NOT held LIMIT :most) n")
+    return session.execute(statement, {"most": most}).scalar_one()

@@ -1,0 +1,71 @@
+"""Sources of imports: what is listed, how far, and what was found there."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from db.models import ImportSource, Job
+
+
+def insert_source(
+    session: Session, job_id: UUID, spec: dict[str, Any], *, label_from_folder: bool, dry_run: bool
+) -> None:
+    """Say what the job's pictures are to be read from."""
+    session.execute(
+        insert(ImportSource).values(job_id=job_id, spec=spec, label_from_folder=label_from_folder, dry_run=dry_run)
+    )
+
+
+def claim_source(session: Session) -> ImportSource | None:
+    """A source that is not listed to its end, the oldest first, locked until this transaction ends."""
+    return session.scalar(
+        select(ImportSource)
+        .join(Job, Job.id == ImportSource.job_id)
+        .where(~ImportSource.done, ~Job.paused)
+        .order_by(ImportSource.job_id)
+        .limit(1)
+        .with_for_update(of=ImportSource, skip_locked=True)
+    )
+
+
+def get_spec(session: Session, job_id: UUID) -> dict[str, Any]:
+    """Raises NotFound for a job that has no source."""
+    spec = session.scalar(select(ImportSource.spec).where(ImportSource.job_id == job_id))
+    if spec is None:
+        raise NotFound(f"Job {job_id} has no source.")
+    return spec
+
+
+def list_sources(session: Session, jobs: Sequence[UUID]) -> dict[UUID, ImportSource]:
+    """Those of `jobs` that have a source, with it."""
+    return {row.job_id: row for row in session.scalars(select(ImportSource).where(ImportSource.job_id.in_(jobs)))}
+
+
+def end_source(session: Session, job_id: UUID) -> None:
+    """List no further; waits for a chunk that is being listed."""
+    session.execute(update(ImportSource).where(ImportSource.job_id == job_id).values(done=True))
+
+
+def take_finished_archives(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
+    """Blob keys of uploaded archives and lists that nobody will read again; their sources forget them.
+
+    They go with a job that has no failed items left, and after some time with one whose failed items may be retried.
+    """
+    rows = session.scalars(
+        text("""
+            WITH finished AS (
+                SELECT s.job_id, s.spec ->> 'blob_key' AS blob_key FROM import_source s JOIN job ON job.id = s.job_id
+                WHERE s.spec ? 'blob_key' AND job.finished_at IS NOT NULL
+                  AND (job.failed = 0 OR job.finished_at < now() - make_interval(secs => :seconds))
+                LIMIT :limit FOR UPDATE OF s SKIP LOCKED
+            )
+            UPDATE import_source s SET spec = s.spec - 'blob_key' || '{"gone": true}' FROM finished f
+            WHERE s.job_id = f.job_id RETURNING f.blob_key
+        """),
+        {"seconds": after_seconds, "limit": limit},
+    )
+    return list(rows)

@@ -1,0 +1,197 @@
+"""Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from pydantic import TypeAdapter
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import DecoderDied, NotReady, SourceError, StorageFull, TransientError, UmbelError
+from core.settings import Settings
+from core.types import Decoder, Lane
+from db import blob_notes, claims, entries, images, items, sources
+from db.claims import ClaimedEntry
+from db.images import NewImage
+from db.session import Transaction
+from services.ingest import blob_key
+from services.listing import list_chunk
+from services.patience import patiently
+from services.sources import Source, SourceSpec, open_source
+
+log = structlog.get_logger()
+
+READERS = 8  # pictures read at once: a remote source is mostly waiting
+CHUNK = 64  # items stored in one transaction
+CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: this is what an import holds in memory
+OPEN_SOURCES = 4
+RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass; doubled at each attempt
+
+SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A picture as its source gave it."""
+
+    data: bytes
+    image: NewImage
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What became of some claimed items: read, failed (code, detail), or to be tried again, with or without blame."""
+
+    read: dict[UUID, Fetched] = field(default_factory=dict)
+    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    released: list[UUID] = field(default_factory=list)
+    blamed: dict[UUID, int] = field(default_factory=dict)  # {item: attempts so far}
+    size: int = 0
+
+    def __len__(self) -> int:
+        return len(self.read) + len(self.failed) + len(self.released) + len(self.blamed)
+
+
+class FetchLine:
+    """Lists sources and reads what they have; one a process. owner: the name its leases carry."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        blobs: Blobs,
+        decoder: Decoder,
+        readers: Executor,
+        settings: Settings,
+        *,
+        owner: str,
+        ring: Callable[[Lane], object],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._transaction, self._blobs, self._decoder, self._readers = transaction, blobs, decoder, readers
+        self._settings, self._owner, self._ring, self._stopping = settings, owner, ring, stopping
+        self._sources: dict[UUID, Source] = {}
+
+    def run(self) -> None:
+        """List and read, a chunk of each in turn, until nothing is left to do."""
+        try:
+            while not self._stopping() and self._list() | self._fetch():
+                pass
+        finally:
+            while self._sources:
+                self._sources.popitem()[1].close()
+
+    def _list(self) -> bool:
+        with self._transaction() as session:
+            return list_chunk(session, self._source, self._settings)
+
+    def _fetch(self) -> bool:
+        with self._transaction() as session:
+            claimed = claims.claim_entries(
+                session,
+                owner=self._owner,
+                limit=CHUNK,
+                lease_seconds=self._settings.lease_seconds,
+                max_attempts=self._settings.max_attempts,
+            )
+        chunk = Chunk()
+        for at in range(0, len(claimed), READERS):
+            group = claimed[at : at + READERS]
+            self._sort(chunk, group)
+            if chunk.size >= CHUNK_BYTES or group[-1] is claimed[-1]:
+                self._store(chunk)
+                chunk = Chunk()
+        return bool(claimed)
+
+    def _sort(self, chunk: Chunk, group: Sequence[ClaimedEntry]) -> None:
+        """Read some items at once, and put each where it belongs."""
+        last = self._settings.max_attempts
+        for entry, outcome in zip(group, self._readers.map(self._read, group), strict=True):
+            match outcome:
+                case Fetched():
+                    chunk.read[entry.id] = outcome
+                    chunk.size += len(outcome.data)
+                case NotReady():
+                    chunk.released.append(entry.id)
+                case DecoderDied() | TransientError() if entry.attempts < last:
+                    chunk.blamed[entry.id] = entry.attempts
+                case TransientError():
+                    reason = f"Given up after {entry.attempts} attempts. {outcome.detail}"
+                    chunk.failed[entry.id] = ("unreachable", reason)
+                case _:
+                    chunk.failed[entry.id] = (outcome.code, outcome.detail)
+
+    def _read(self, entry: ClaimedEntry) -> Fetched | UmbelError:
+        try:
+            with self._transaction() as session:
+                source = self._source(session, entry.job_id)
+            data = source.read(entry.locator)
+            info = self._decoder.inspect(data).result()
+        except UmbelError as error:
+            return error
+        except RuntimeError as error:  # what no decoder should raise, as text
+            return DecoderDied(str(error))
+        digest = hashlib.sha256(data).digest()
+        key = blob_key(entry.collection, digest)
+        image = NewImage(
+            collection_id=entry.collection_id,
+            sha256=digest,
+            blob_key=key,
+            media_type=info.media_type,
+            size=len(data),
+            width=info.width,
+            height=info.height,
+            name=entry.name,
+            label=entry.label,
+            meta=entry.meta,
+        )
+        return Fetched(data, image)
+
+    def _store(self, chunk: Chunk) -> None:
+        try:
+            patiently(lambda: self._store_once(chunk))
+        except StorageFull as error:
+            log.warning("the blob store is full; will try again", error=error.detail)
+            chunk.released += chunk.read
+            chunk.read = {}
+            patiently(lambda: self._store_once(chunk))
+        self._ring(Lane.BULK)
+
+    def _store_once(self, chunk: Chunk) -> None:
+        """Images first, items and their jobs last: writing bytes must not hold up those who count."""
+        keys = [fetched.image.blob_key for fetched in chunk.read.values()]
+        with self._transaction() as session:
+            notes = blob_notes.insert_notes(session, keys)
+        with self._transaction() as session:
+            blob_notes.take_notes(session, notes)
+            images.lock_blobs(session, keys)
+            new = self._store_images(session, chunk)
+            items.lock_items(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
+            orphans = entries.assign_images(session, list(chunk.read), list(new))
+            blob_notes.insert_notes(session, orphans)
+            items.fail_items(session, chunk.failed)
+            claims.release_items(session, chunk.released, delay_seconds=RELEASE_SECONDS)
+            for item, attempts in chunk.blamed.items():
+                delay = RELEASE_SECONDS * 2**attempts
+                claims.release_items(session, [item], delay_seconds=delay, blameless=False)
+
+    def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:
+        new = entries.insert_fetched_images(session, {item: one.image for item, one in chunk.read.items()})
+        data = {one.image.blob_key: one.data for one in chunk.read.values()}
+        for _ in self._readers.map(lambda key: self._blobs.put(key, data[key]), new.values()):
+            pass
+        return new
+
+    def _source(self, session: Session, job_id: UUID) -> Source:
+        """The job's source, kept open while it is in use. Raises SourceError, TransientError."""
+        if job_id not in self._sources:
+            spec = sources.get_spec(session, job_id)
+            if spec.get("gone"):
+                raise SourceError("What was uploaded for this import has been removed since; import it again.")
+            if len(self._sources) >= OPEN_SOURCES:
+                self._sources.pop(next(iter(self._sources))).close()
+            self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings)
+        return self._sources[job_id]

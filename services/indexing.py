@@ -1,0 +1,64 @@
+"""HNSW indexes around a large load: left out while it runs, since to search exactly is right too, and built after."""
+
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from core.errors import TransientError
+from core.settings import Settings
+from core.types import ModelState
+from db import jobs, model_versions, partitions
+from db.session import Transaction, autocommit, translated_errors
+
+log = structlog.get_logger()
+
+
+def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
+    """Drop the index that a job's load would mostly be spent on: one of many pictures into a partition of few."""
+    job = jobs.get_job(session, job_id)
+    version_id = job.model_version_id
+    if version_id is None or job.indexing or job.pending < settings.defer_index_above:
+        return
+    if partitions.has_index(session, version_id):
+        if not partitions.has_at_most(session, version_id, job.pending):
+            return
+        try:
+            with session.begin_nested(), translated_errors():
+                partitions.drop_index(session, version_id)
+        except TransientError:  # searches are in the way; the next chunk asks again
+            return
+        log.info("index left out during the load", job=str(job_id), pictures=job.pending)
+    jobs.change_job(session, job_id, indexing=True)
+
+
+def index_is_due(session: Session) -> bool:
+    """Whether the active version has no index, and no load goes on that would be the slower for one."""
+    version = model_versions.find_active_version(session)
+    if version is None or version.state != ModelState.ACTIVE:
+        return False
+    return not partitions.has_index(session, version.id) and not jobs.loads_go_on(session, version.id)
+
+
+def build_index(transaction: Transaction, settings: Settings) -> bool:
+    """Build the active version's index if it is due, and let the jobs finish that waited for it. True if it was built.
+
+    Harmless to call at any time, by many at once.
+    """
+    with transaction() as session:
+        if not index_is_due(session):
+            return False
+        version = model_versions.get_active_version(session)
+    with autocommit() as connection:
+        built = partitions.build_index(
+            connection,
+            version.id,
+            version.dim,
+            memory_mb=settings.index_memory_mb,
+            processes=settings.index_processes,
+        )
+    if built:
+        log.info("index built", version=str(version.id))
+        with transaction() as session:
+            jobs.end_indexing(session, version.id)
+    return built

@@ -1,0 +1,80 @@
+"""Listing the sources of imports into the ledger, a chunk a transaction; killed anywhere, it goes on from there."""
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from core.errors import SourceError
+from core.settings import Settings
+from db import claims, entries, jobs, sources
+from db.entries import NewEntry
+from db.models import ImportSource
+from services.indexing import defer_index
+from services.sources import Entry, PassedOver, Source
+
+log = structlog.get_logger()
+
+CHUNK = 1_000
+
+OpenSource = Callable[[Session, UUID], Source]
+
+
+def list_chunk(session: Session, opened: OpenSource, settings: Settings) -> bool:
+    """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
+
+    The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
+    """
+    if claims.count_pending(session, settings.max_pending) >= settings.max_pending:
+        return False
+    source = sources.claim_source(session)
+    if source is None:
+        return False
+    found: list[Entry | PassedOver] = []
+    error: SourceError | None = None
+    try:
+        for entry in opened(session, source.job_id).entries(source.position):
+            found.append(entry)
+            if len(found) == CHUNK:
+                break
+    except SourceError as failure:
+        error = failure
+    _write_down(session, source, found)
+    if error or len(found) < CHUNK:
+        _end(session, source, error)
+    if not source.dry_run:
+        defer_index(session, source.job_id, settings)
+    return True
+
+
+def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:
+    listed = [entry for entry in found if isinstance(entry, Entry)]
+    if listed and not source.dry_run:
+        held = jobs.get_job(session, source.job_id).paused  # what slips through is held at the next sweep
+        rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
+        entries.insert_entries(session, source.job_id, rows, held=held)
+    source.listed += len(listed)
+    source.refused += sum(entry.refused is not None for entry in listed)
+    source.passed_over += len(found) - len(listed)
+    source.position = found[-1].position if found else source.position
+    session.flush()
+
+
+def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
+    source.done = True
+    session.flush()
+    log.info("source listed", job=str(source.job_id), listed=source.listed, error=error and error.detail)
+    if error is None and source.listed == 0:
+        error = SourceError(f"There is no picture in it; {source.passed_over:,} other files were passed over.")
+    jobs.seal_job(session, source.job_id)
+    if error is not None:
+        jobs.change_job(session, source.job_id, error=error.detail)
+
+
+def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:
+    folder = PurePosixPath(entry.name).parent.name
+    refused = (entry.refused.code, entry.refused.detail) if entry.refused else None
+    label = entry.label or (folder[:200] if label_from_folder and folder else None)
+    return NewEntry(entry.name, entry.locator, label, entry.metadata, refused)

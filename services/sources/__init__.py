@@ -1,0 +1,55 @@
+"""What a bulk import reads from: folders, archives, buckets and lists, all listed and read in the same way."""
+
+from core.blobs import Blobs
+from core.errors import SourceError
+from core.settings import Settings
+from services.sources.folder import Folder
+from services.sources.manifest import Manifest
+from services.sources.receive import receive_archive, receive_manifest
+from services.sources.roots import is_bucket
+from services.sources.s3 import Bucket
+from services.sources.source import Entry, PassedOver, Source
+from services.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SourceSpec
+from services.sources.tars import Tar
+from services.sources.web import Web
+from services.sources.zips import Zip
+
+__all__ = [
+    "ArchiveSource",
+    "Entry",
+    "FolderSource",
+    "ManifestSource",
+    "PassedOver",
+    "S3Source",
+    "Source",
+    "SourceSpec",
+    "open_source",
+    "receive_archive",
+    "receive_manifest",
+]
+
+
+def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings) -> Source:
+    """The source that a spec describes, ready to be listed and read; close it in the end.
+
+    Raises SourceError when it lies outside the import roots or is not there; TransientError.
+    """
+    match spec:
+        case FolderSource():
+            return Folder(spec.path, settings)
+        case S3Source():
+            return Bucket(spec.url, settings)
+        case ArchiveSource(type="zip"):
+            return Zip(spec.blob_key, blobs, settings)
+        case ArchiveSource():
+            return Tar(spec.blob_key, blobs, settings)
+        case ManifestSource():
+            if not blobs.exists(spec.blob_key):
+                raise SourceError("The uploaded manifest is no longer there.")
+            return Manifest(spec, blobs, settings, _base(spec.base, settings), Web(settings))
+
+
+def _base(base: str | None, settings: Settings) -> Source | None:
+    if base is None:
+        return None
+    return Bucket(base, settings) if is_bucket(base) else Folder(base, settings)

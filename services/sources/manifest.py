@@ -1,0 +1,106 @@
+"""An uploaded list of pictures: paths below a folder or a prefix, or URLs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+
+from core.blobs import Blobs
+from core.errors import (
+    AddressRefused,
+    BadManifestLine,
+    BlobMissing,
+    PictureError,
+    SourceError,
+    SourceTooLarge,
+    UnsafePath,
+)
+from core.settings import Settings
+from services.sources.manifest_lines import Place, Record, csv_records, json_records
+from services.sources.manifest_rows import BadRow, Row
+from services.sources.names import printable, quoted, unsafe
+from services.sources.source import Entry, Source
+from services.sources.specs import ManifestSource
+from services.sources.web import Web, refusal
+
+URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The lines of a manifest. A position is the number and the place of the next line.
+
+    base: what paths are read from; None if the manifest came without. Listing does not look whether a picture is
+    there: a manifest says so, and reading tells.
+    """
+
+    spec: ManifestSource
+    blobs: Blobs
+    settings: Settings
+    base: Source | None
+    web: Web
+
+    def entries(self, after: str | None = None) -> Iterator[Entry]:
+        at = Place(*map(int, after.split(":"))) if after else None
+        try:
+            with self.blobs.open(self.spec.blob_key) as file:
+                for record in (csv_records if self.spec.format == "csv" else json_records)(file, at):
+                    if record.place.line > self.settings.archive_entries:
+                        raise SourceTooLarge(f"The manifest has more than {self.settings.archive_entries:,} lines.")
+                    yield self._entry(record)
+        except BlobMissing as error:
+            raise SourceError("The uploaded manifest is no longer there.") from error
+
+    def read(self, locator: str) -> bytes:
+        place = json.loads(locator)
+        if "url" in place:
+            if not self.settings.import_urls:
+                raise AddressRefused(URLS_ARE_OFF)
+            return self.web.fetch(place["url"])
+        if self.base is None:
+            raise UnsafePath("The manifest came without a base that its paths are relative to.")
+        return self.base.read(quoted(place["path"]))
+
+    def close(self) -> None:
+        if self.base is not None:
+            self.base.close()
+
+    def _entry(self, record: Record) -> Entry:
+        position = f"{record.behind.line}:{record.behind.offset}"
+        name = f"line {record.place.line}"
+        row = record.content
+        if isinstance(row, BadRow):
+            return Entry(position, name, "{}", refused=BadManifestLine(f"Line {record.place.line}: {row}."))
+        if row.url is not None:
+            shown, locator, refused = _shown(row.url), {"url": row.url}, self._refused_url(row.url, record.place.line)
+        else:
+            path = self._relative(row)
+            shown, locator, refused = path, {"path": path}, self._refused_path(path)
+        return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, refused)
+
+    def _relative(self, row: Row) -> str:
+        """The path as seen from the base: it may be spelt with the base in front, or as `find .` writes it."""
+        base = (self.spec.base or "").rstrip("/")
+        path = row.path or ""
+        return path.removeprefix(f"{base}/" if base else "").removeprefix("./")
+
+    def _refused_url(self, url: str, line: int) -> PictureError | None:
+        if not self.settings.import_urls:
+            return AddressRefused(URLS_ARE_OFF)
+        reason = refusal(url)
+        return BadManifestLine(f"Line {line}: the URL {reason}.") if reason else None
+
+    def _refused_path(self, path: str) -> PictureError | None:
+        if self.base is None:
+            return UnsafePath("The manifest came without a base that its paths are relative to.")
+        reason = unsafe(path)
+        return UnsafePath(f"The path {reason}.") if reason else None
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a secret: the user and password, the query and the fragment."""
+    try:
+        return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return url.partition("?")[0]

@@ -1,0 +1,118 @@
+"""Part of an S3 bucket, listed in the order of its keys."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
+from obstore.store import S3Store
+
+from core.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
+from core.settings import Settings
+from services.sources.names import has_picture_suffix, hidden, may_be_picture, printable, quoted, unquoted, unsafe
+from services.sources.roots import bucket_below_root
+from services.sources.source import Entry, PassedOver
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+STATUS = re.compile(r"non-2xx status code: (\d{3})")
+TRY_AGAIN = ("408", "425", "429")
+LISTING_FAILURES = {  # by what the client's message holds: it has no classes for them
+    "NoSuchBucket": "There is no such bucket.",
+    "/latest/api/token": "There are no credentials for S3 (AWS_ACCESS_KEY_ID and so on), and no role to get them from.",
+    "redirect": "The bucket is in another region or behind another endpoint: see AWS_REGION and UMBEL_S3_ENDPOINT.",
+    "status code: 401": "The bucket cannot be listed without credentials.",
+    "status code: 403": "The bucket may not be listed with the credentials of this server.",
+}
+PAGE = 1000  # keys of one answer
+
+
+class Bucket:
+    """The pictures below a prefix. Position and locator are the key behind the prefix.
+
+    Two kinds of bucket cannot be listed: directory buckets (S3 Express), which have no order, and one with a key that
+    is no path (an empty, . or .. part), which the store's client refuses; the prefix can be chosen around such a key.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        """Raises SourceError when the URL is not below an import root; asks the bucket nothing yet."""
+        bucket, prefix = bucket_below_root(url, settings.import_roots)
+        self._max_bytes = settings.max_bytes
+        config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
+        self._store = S3Store(
+            bucket,
+            prefix=prefix or None,
+            config=config,
+            # Few retries of its own: the ledger tries again later, and meanwhile the worker has other work.
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
+            client_options={
+                "connect_timeout": timedelta(seconds=5),
+                "timeout": timedelta(seconds=60),
+                "allow_http": config.get("endpoint", "").startswith("http://"),
+            },
+        )
+
+    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
+        try:
+            for page in obstore.list(self._store, offset=unquoted(after) if after else None, chunk_size=PAGE):
+                for found in page:
+                    yield self._judged(found["path"], found["size"])
+        except (BaseError, OSError) as error:
+            raise _listing_failure(error) from error
+
+    def read(self, locator: str) -> bytes:
+        key = unquoted(locator)
+        if reason := unsafe(key):
+            raise UnsafePath(f"The path {reason}.")
+        try:
+            found = obstore.get(self._store, key)
+            self._check_size(found.meta["size"])
+            return bytes(found.bytes())
+        except (BaseError, OSError) as error:
+            raise _reading_failure(error) from error
+
+    def close(self) -> None:
+        pass  # the store's connections belong to its process-wide runtime
+
+    def _judged(self, key: str, size: int) -> Entry | PassedOver:
+        position, name = quoted(key), printable(key)
+        marks_folder = size == 0 and not has_picture_suffix(key)  # as consoles make them
+        if hidden(key) or marks_folder or not may_be_picture(key):
+            return PassedOver(position, name)
+        try:
+            self._check_size(size)
+        except FileTooLarge as error:
+            return Entry(position, name, position, refused=error)
+        return Entry(position, name, position)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise FileTooLarge(f"The file has {size:,} bytes; at most {self._max_bytes:,} are taken.")
+
+
+def _listing_failure(error: Exception) -> SourceError | TransientError:
+    text = str(error)
+    if isinstance(error, InvalidPathError):
+        key = _first_line(text).partition('"')[2].partition('"')[0]
+        return SourceError(f"The bucket has a key that is no path and cannot be listed: {key!r}.")
+    for mark, meaning in LISTING_FAILURES.items():
+        if mark in text:
+            return SourceError(meaning)
+    if (status := STATUS.search(text)) and status[1].startswith("4") and status[1] not in TRY_AGAIN:
+        return SourceError(f"The bucket cannot be listed: {_first_line(text)}.")
+    return TransientError(f"S3 failed: {_first_line(text)}.")
+
+
+def _reading_failure(error: Exception) -> PictureError | TransientError:
+    if isinstance(error, FileNotFoundError):
+        return Unreadable("The object is no longer in the bucket.")
+    if isinstance(error, PermissionDeniedError):
+        return Unreadable("The object may not be read with the credentials of this server.")
+    return TransientError(f"S3 failed: {_first_line(str(error))}.")
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or ["no reason given"])[0].strip()[:300]

@@ -1,0 +1,317 @@
+"""Real child processes and real deaths. Orders to the children are the bytes of the pictures."""
+
+import ctypes
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import types
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from core.blobs import Blobs
+from core.errors import BlobMissing, DecoderDied, PictureError, TooManyPixels, TransientError
+from core.pictures import PictureInfo
+from core.settings import Settings
+from core.types import Pixels
+from ml.preprocess import Preprocessing
+from tests.pictures import picture
+from tests.processes import eventually
+from worker.decoders import DecoderPool
+
+SECONDS = 20  # for what takes a fraction of one
+
+
+def obey(order: bytes) -> Pixels:
+    """What the children of these tests do instead of decoding."""
+    match order.split():
+        case [b"crash"]:
+            ctypes.string_at(0)
+        case [b"exit"]:
+            os._exit(3)
+        case [b"hang"]:
+            while True:
+                pass
+        case [b"bloat"]:
+            hoard = []
+            while True:
+                hoard.append(bytearray(2**20))
+        case [b"raise"]:
+            raise KeyError("no such shade")
+        case [b"modules"]:
+            Preprocessing().decode(picture(), Settings())
+            return np.full((1, 1, 3), len({"torch", "timm", "celery"} & set(sys.modules)), np.uint8)
+        case [b"wait", pipe]:
+            Path(os.fsdecode(pipe)).read_bytes()
+    return np.frombuffer(order[-3:], np.uint8).reshape(1, 1, 3)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"), decode_processes=2, decode_seconds=2, decode_memory=2**28)
+
+
+@pytest.fixture(scope="module")
+def obeying(settings: Settings) -> Iterator[DecoderPool]:
+    with DecoderPool(Preprocessing(), settings, decode=obey) as pool:
+        yield pool
+
+
+@pytest.fixture
+def single(settings: Settings) -> Iterator[DecoderPool]:
+    """One child, ready."""
+    with DecoderPool(Preprocessing(), settings.model_copy(update={"decode_processes": 1}), decode=obey) as pool:
+        text(pool.decode(b"hello"))
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def decoding(settings: Settings) -> Iterator[DecoderPool]:
+    with DecoderPool(Preprocessing(), settings) as pool:
+        yield pool
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A pipe: a child that reads it waits until it is opened for writing here, and that waits for the child."""
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
+def text(answer: Future[Pixels]) -> str:
+    return answer.result(SECONDS).tobytes().decode()
+
+
+def waiting_at(gate: Path) -> bytes:
+    return b"wait %s" % os.fsencode(gate)
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (b"crash", "was killed by SIGSEGV"),
+        (b"exit", "exited with status 3"),
+        (b"hang", "took more than 2 s"),
+        (b"bloat", "needed more than 256 MiB"),
+    ],
+)
+def test_a_picture_that_kills_its_decoder_fails_alone(obeying: DecoderPool, order: bytes, reason: str) -> None:
+    before = [obeying.decode(b"b%02d" % n) for n in range(20)]
+    bad = obeying.decode(order)
+    after = [obeying.decode(b"a%02d" % n) for n in range(20)]
+    assert [text(answer) for answer in before] == [f"b{n:02}" for n in range(20)]
+    assert [text(answer) for answer in after] == [f"a{n:02}" for n in range(20)]
+    with pytest.raises(DecoderDied, match=reason):
+        bad.result(SECONDS)
+
+
+def test_a_dead_child_is_replaced(single: DecoderPool) -> None:
+    (former,) = single.pids()
+    single.decode(b"crash").exception(SECONDS)
+    assert text(single.decode(b"new")) == "new"
+    assert single.pids() != [former]
+
+
+def test_a_child_that_ran_out_of_memory_is_replaced(single: DecoderPool) -> None:
+    (former,) = single.pids()
+    single.decode(b"bloat").exception(SECONDS)
+    eventually(lambda: former not in single.pids())
+
+
+def test_an_unknown_error_arrives_as_text(obeying: DecoderPool) -> None:
+    with pytest.raises(RuntimeError, match=r"in obey[\s\S]*KeyError: 'no such shade'"):
+        obeying.decode(b"raise").result(SECONDS)
+
+
+def test_a_child_killed_while_idle_costs_nobody_anything(single: DecoderPool) -> None:
+    (former,) = single.pids()
+    os.kill(former, signal.SIGKILL)
+    assert text(single.decode(b"abc")) == "abc"
+
+
+def test_a_picture_whose_child_was_dead_before_it_began_is_tried_on_another(single: DecoderPool) -> None:
+    (former,) = single.pids()
+    os.kill(former, signal.SIGSTOP)
+    answer = single.decode(b"abc")
+    eventually(answer.running)  # handed over to a child that does not read
+    os.kill(former, signal.SIGKILL)
+    assert text(answer) == "abc"
+
+
+def test_a_child_killed_while_it_decodes_fails_the_picture(single: DecoderPool, gate: Path) -> None:
+    answer = single.decode(waiting_at(gate))
+    with gate.open("wb"):
+        os.kill(single.pids()[0], signal.SIGKILL)
+        with pytest.raises(DecoderDied, match="was killed by SIGKILL"):
+            answer.result(SECONDS)
+
+
+def test_children_outlive_the_signals_that_stop_a_worker(single: DecoderPool, gate: Path) -> None:
+    answer = single.decode(waiting_at(gate))
+    (child,) = single.pids()
+    with gate.open("wb"):
+        os.kill(child, signal.SIGINT)
+        os.kill(child, signal.SIGTERM)
+    assert text(answer) == "ate"
+    assert single.pids() == [child]
+
+
+def test_an_urgent_picture_overtakes_those_that_wait(single: DecoderPool, gate: Path) -> None:
+    finished: list[str] = []
+
+    def bring(order: bytes, **how: bool) -> Future[Pixels]:
+        answer = single.decode(order, **how)
+        answer.add_done_callback(lambda done: finished.append(text(done)))
+        return answer
+
+    first = bring(waiting_at(gate))
+    with gate.open("wb"):  # the child has begun with it
+        bulk = [bring(b"b%02d" % n) for n in range(5)]
+        urgent = [bring(b"u%02d" % n, urgent=True) for n in range(2)]
+    for answer in (first, *bulk, *urgent):
+        answer.result(SECONDS)
+    assert finished[1:] == ["u00", "u01", "b00", "b01", "b02", "b03", "b04"]
+
+
+def test_a_cancelled_picture_is_not_decoded(single: DecoderPool, gate: Path) -> None:
+    first = single.decode(waiting_at(gate))
+    with gate.open("wb"):
+        cancelled = single.decode(b"crash")
+        assert cancelled.cancel()
+        last = single.decode(b"abc")
+    first.result(SECONDS)
+    (child,) = single.pids()
+    assert (text(last), single.pids()) == ("abc", [child])
+
+
+def test_no_torch_in_a_child(obeying: DecoderPool) -> None:
+    assert obeying.decode(b"modules").result(SECONDS).tolist() == [[[0, 0, 0]]]
+
+
+def test_closing_ends_the_children_and_fails_what_is_unfinished(settings: Settings) -> None:
+    pool = DecoderPool(Preprocessing(), settings, decode=obey)
+    text(pool.decode(b"abc"))
+    children = [psutil.Process(pid) for pid in pool.pids()]
+    unfinished = [pool.decode(b"hang") for _ in range(4)]
+    pool.close()
+    assert [child for child in children if child.is_running()] == []
+    for answer in (*unfinished, pool.decode(b"abc")):
+        with pytest.raises(TransientError, match="closed"):
+            answer.result(0)
+
+
+def test_closing_twice_is_harmless(settings: Settings) -> None:
+    pool = DecoderPool(Preprocessing(), settings, decode=obey)
+    pool.close()
+    pool.close()
+
+
+def test_children_that_do_not_start_fail_what_waits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("known_here_only")
+    exec("def decode(data): ...", module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with (
+        DecoderPool(Preprocessing(), settings, decode=module.decode) as pool,
+        pytest.raises(TransientError, match="No decoder starts; the last one exited with status 1"),
+    ):
+        pool.decode(b"abc").result(SECONDS)
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """One idle, one that hangs and so does not see the end of its socket."""
+    code = """
+from core.settings import Settings
+from ml.preprocess import Preprocessing
+from tests.integration.test_decoders import obey
+from worker.decoders import DecoderPool
+
+pool = DecoderPool(Preprocessing(), Settings(home=".", decode_seconds=2), decode=obey)
+pool.decode(b"abc").result()
+pool.decode(b"hang")
+pool.decode(b"abc").result()  # by the other child
+print(*pool.pids(), flush=True)
+input()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout
+        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, timeout=SECONDS)[1] == []
+
+
+def test_pixels_are_those_of_decoding_here(decoding: DecoderPool, settings: Settings) -> None:
+    pixels = decoding.decode(picture(1)).result(SECONDS)
+    assert np.array_equal(pixels, Preprocessing().decode(picture(1), settings))
+    assert pixels.flags.writeable
+
+
+def test_a_blob_is_read_by_the_child(decoding: DecoderPool, settings: Settings) -> None:
+    Blobs(settings.blobs).put("ab/picture", picture(2))
+    assert np.array_equal(decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(picture(2), settings))
+
+
+def test_a_missing_blob_is_called_so(decoding: DecoderPool) -> None:
+    with pytest.raises(BlobMissing, match="ab/nothing"):
+        decoding.decode("ab/nothing").result(SECONDS)
+
+
+def test_inspecting_tells_type_and_size(decoding: DecoderPool) -> None:
+    found = decoding.inspect(picture(size=(64, 48), kind="PNG")).result(SECONDS)
+    assert found == PictureInfo("image/png", 64, 48)
+
+
+def huge_png() -> bytes:
+    """The header of a PNG with 300 megapixels, and no pixels."""
+    header = b"IHDR" + struct.pack("!IIBBBBB", 20_000, 15_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack("!I", 13) + header + struct.pack("!I", zlib.crc32(header))
+
+
+HOSTILE = {
+    "truncated": picture(size=(400, 300))[:-2000],
+    "truncated PNG": picture(size=(400, 300), kind="PNG")[:2000],
+    "300 megapixels": huge_png(),
+    "text": b"not a picture at all",
+    "empty": b"",
+    "tiny": picture(size=(8, 8)),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_refusal_is_the_same_as_in_this_process(decoding: DecoderPool, settings: Settings, data: bytes) -> None:
+    with pytest.raises(PictureError) as here:
+        Preprocessing().decode(data, settings)
+    there: Any = decoding.decode(data).exception(SECONDS)
+    assert (type(there), there.detail) == (here.type, here.value.detail)
+
+
+def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_is_not(decoding: DecoderPool) -> None:
+    out = io.BytesIO()
+    Image.new("RGBA", (6000, 6000)).save(out, "PNG", compress_level=1)
+    with pytest.raises(TooManyPixels, match="more memory"):
+        decoding.decode(out.getvalue()).result(SECONDS)
+    assert decoding.decode(picture(3)).result(SECONDS).shape == (192, 192, 3)
+
+
+def test_hostile_files_end_as_refusals(decoding: DecoderPool, hostile: Path) -> None:
+    answers = {path.name: decoding.decode(path.read_bytes()) for path in hostile.iterdir() if path.is_file()}
+    odd = {name: error for name, answer in answers.items() if not _refused_or_taken(error := answer.exception(SECONDS))}
+    assert odd == {}
+
+
+def _refused_or_taken(error: BaseException | None) -> bool:
+    return error is None or isinstance(error, PictureError)

@@ -1,0 +1,386 @@
+"""Imports that workers read themselves: listed, fetched and checked in this process, by the real API and stores."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from api import create_app
+from core.blobs import Blobs, blobs
+from core.errors import NotReady, StorageFull
+from core.settings import Settings, settings
+from core.types import Lane
+from db import claims
+from db.session import transaction
+from ml.preprocess import Preprocessing
+from services import jobs, listing
+from services.backpressure import Gate
+from services.fetching import FetchLine
+from tests.integration.factory import Factory
+from tests.pictures import picture
+from worker.decoders import DecoderPool
+
+pytestmark = pytest.mark.usefixtures("database", "redis")
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[DecoderPool]:
+    with DecoderPool(Preprocessing(), settings()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return create_app()
+
+
+@pytest.fixture
+def api(app: Any) -> FlaskClient:
+    with transaction() as session:
+        Factory(session).version()
+    return app.test_client()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
+    """List and read all that there is to read, as a worker does."""
+    with ThreadPoolExecutor(4) as readers:
+
+        def run(store: Blobs | None = None, config: Settings | None = None) -> None:
+            FetchLine(
+                transaction, store or blobs(), decoder, readers, config or settings(), owner="me", ring=lambda _: None
+            ).run()
+
+        yield run
+
+
+def zipped(**pictures: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in pictures.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def send(api: FlaskClient, data: bytes, name: str = "pictures.zip", **form: object) -> TestResponse:
+    return api.post("/v1/imports", data={"file": (io.BytesIO(data), name), **form})
+
+
+def imported(api: FlaskClient, data: bytes, name: str = "pictures.zip", **form: object) -> str:
+    answer = send(api, data, name, **form)
+    assert answer.status_code == 202, answer.text
+    return str(answer.get_json()["job_id"])
+
+
+def job(api: FlaskClient, job_id: str) -> dict[str, Any]:
+    return dict(api.get(f"/v1/jobs/{job_id}").get_json())
+
+
+def counts(api: FlaskClient, job_id: str) -> dict[str, int]:
+    return {state: n for state, n in job(api, job_id)["counts"].items() if n and state != "total"}
+
+
+def embed_all() -> None:
+    """What the embedding line would do, without vectors."""
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET state = 'indexed', finished_at = now() WHERE state = 'pending'"))
+
+
+def test_a_zip_becomes_images_with_labels_from_their_folders(api: FlaskClient, fetch: Any) -> None:
+    data = zipped(**{"rose/a.jpg": picture(1), "tulip/b.jpg": picture(2), "readme.txt": b"no picture"})
+    job_id = imported(api, data, label_from_folder="true")
+    fetch()
+    labels = {image["name"]: image["label"] for image in api.get("/v1/images").get_json()["items"]}
+    assert labels == {"rose/a.jpg": "rose", "tulip/b.jpg": "tulip"}
+    assert (counts(api, job_id), job(api, job_id)["source"]["passed_over"]) == ({"pending": 2}, 1)
+
+
+def test_what_was_fetched_waits_in_the_bulk_lane_with_fresh_attempts(api: FlaskClient, fetch: Any) -> None:
+    imported(api, zipped(**{"a.jpg": picture(1)}))
+    fetch()
+    with transaction() as session:
+        (claimed,) = claims.claim_items(session, Lane.BULK, owner="me", limit=9, lease_seconds=60)
+        assert (claimed.attempts, blobs().get(claimed.blob_key)) == (1, picture(1))
+
+
+def test_the_same_bytes_are_one_image_within_and_across_imports(api: FlaskClient, fetch: Any) -> None:
+    first = imported(api, zipped(**{"a.jpg": picture(1), "again.jpg": picture(1), "b.jpg": picture(2)}))
+    fetch()
+    embed_all()
+    second = imported(api, zipped(**{"c.jpg": picture(2), "d.jpg": picture(3)}))
+    fetch()
+    assert (counts(api, first), counts(api, second)) == ({"indexed": 2, "duplicate": 1}, {"pending": 1, "duplicate": 1})
+    assert len(api.get("/v1/images").get_json()["items"]) == 3
+
+
+def test_an_image_whose_embedding_failed_is_taken_up_again(api: FlaskClient, fetch: Any) -> None:
+    imported(api, zipped(**{"a.jpg": picture(1)}))
+    fetch()
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
+    again = imported(api, zipped(**{"a.jpg": picture(1)}))
+    fetch()
+    assert counts(api, again) == {"pending": 1}
+
+
+def test_each_bad_entry_fails_with_its_own_reason_and_the_rest_is_imported(api: FlaskClient, fetch: Any) -> None:
+    entries = {"good.jpg": picture(1), "../slip.jpg": picture(2), "cut.jpg": picture(3)[:10], "inner.zip": zipped()}
+    job_id = imported(api, zipped(**entries, **{"text.jpg": b"not a picture at all"}))
+    fetch()
+    failed = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    reasons = {item["name"]: item["error_code"] for item in failed}
+    assert reasons == {
+        "../slip.jpg": "unsafe_path",
+        "cut.jpg": "corrupt_picture",
+        "inner.zip": "nested_archive",
+        "text.jpg": "unsupported_picture",
+    }
+    assert counts(api, job_id) == {"pending": 1, "failed": 4}
+
+
+def test_failures_are_downloaded_as_csv_in_which_no_name_is_a_formula(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"=HYPERLINK(1).jpg": b"x" * 20, "good.jpg": picture(1)}))
+    fetch()
+    answer = api.get(f"/v1/jobs/{job_id}/items.csv?status=failed")
+    header, line = answer.text.splitlines()
+    assert (answer.mimetype, header.split(",")[:3]) == ("text/csv", ["name", "status", "code"])
+    assert line.startswith("'=HYPERLINK(1).jpg,failed,unsupported_picture,")
+
+
+def test_a_list_names_files_below_a_root_with_labels_and_metadata(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture(1))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    rows = b"path,label,year\na.jpg,rose,2026\nmissing.jpg,rose,2026\n"
+    job_id = imported(api, rows, "list.csv", base=str(tmp_path))
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    (image,) = api.get("/v1/images").get_json()["items"]
+    assert (image["label"], image["metadata"]) == ("rose", {"year": "2026"})
+    assert counts(api, job_id) == {"pending": 1, "failed": 1}
+
+
+def use(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+    """Other settings for the routes of imports."""
+    changed = settings().model_copy(update=values)
+    monkeypatch.setattr("api.imports.settings", lambda: changed)
+
+
+def test_a_folder_on_the_server_is_imported_only_below_a_root(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(picture(1))
+    source = {"source": {"type": "folder", "path": str(tmp_path / "in")}}
+    refused = api.post("/v1/imports", json=source)
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    taken = api.post("/v1/imports", json=source)
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "source_error")
+    assert counts(api, taken.get_json()["job_id"]) == {"pending": 1}
+
+
+def test_a_dry_run_counts_and_imports_nothing(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1), "../b.jpg": picture(2), "c.txt": b""}), dry_run="true")
+    fetch()
+    seen = job(api, job_id)
+    source = {key: seen["source"][key] for key in ("listed", "refused", "passed_over", "done")}
+    assert source == {"listed": 2, "refused": 1, "passed_over": 1, "done": True}
+    assert (seen["status"], seen["counts"]["total"], api.get("/v1/images").get_json()["items"]) == ("succeeded", 0, [])
+
+
+def test_a_source_without_pictures_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"notes.txt": b"none"}))
+    fetch()
+    seen = job(api, job_id)
+    assert (seen["status"], "no picture" in seen["error"]) == ("failed", True)
+
+
+def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)})[:-30])
+    fetch()
+    seen = job(api, job_id)
+    assert (seen["status"], seen["counts"]["total"], bool(seen["error"])) == ("failed", 0, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "status", "code"),
+    [
+        (b"not an archive, whatever its name", "a.zip", 415, "unsupported_archive"),
+        (b"\x00\x01\x02", "list.csv", 415, "unsupported_manifest"),
+    ],
+)
+def test_a_broken_upload_is_refused_and_leaves_nothing(
+    api: FlaskClient, data: bytes, name: str, status: int, code: str
+) -> None:
+    answer = send(api, data, name)
+    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+    jobs.sweep(transaction, quiet(), blobs(), settings())
+    assert (list(blobs().list("imports")), api.get("/v1/jobs").get_json()["items"]) == ([], [])
+
+
+def quiet() -> Any:
+    """A doorbell that nobody hears."""
+
+    class Quiet:
+        def ring(self, _: Lane) -> bool:
+            return False
+
+    return Quiet()
+
+
+def test_listing_goes_on_where_it_was_interrupted(
+    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "CHUNK", 3)
+    pictures = {f"{n:02}.jpg": picture(n) for n in range(10)}
+    job_id = imported(api, zipped(**pictures))
+    stored = FetchLine._fetch
+    calls = iter(range(2))
+
+    def interrupted(line: FetchLine) -> bool:
+        if next(calls, None) is None:
+            raise NotReady("The database went away.")
+        return stored(line)
+
+    monkeypatch.setattr(FetchLine, "_fetch", interrupted)
+    with pytest.raises(NotReady):
+        fetch()
+    before = job(api, job_id)["counts"]["total"]
+    monkeypatch.setattr(FetchLine, "_fetch", stored)
+    fetch()
+    names = [item["name"] for item in api.get(f"/v1/jobs/{job_id}/items").get_json()["items"]]
+    assert (before, sorted(names), counts(api, job_id)) == (9, sorted(pictures), {"pending": 10})
+
+
+class FullBlobs(Blobs):
+    """A store that is full until it is emptied."""
+
+    full = True
+
+    def put(self, key: str, data: bytes) -> None:
+        if self.full:
+            raise StorageFull("The blob store is full.")
+        super().put(key, data)
+
+
+def test_a_full_store_costs_no_item_and_no_attempt(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    store = FullBlobs(settings().blobs)
+    for _ in range(4):  # more often than there are attempts
+        fetch(store)
+        expire_leases()
+    full = counts(api, job_id)
+    store.full = False
+    fetch(store)
+    assert (full, counts(api, job_id)) == ({"pending": 1}, {"pending": 1})
+    assert len(api.get("/v1/images").get_json()["items"]) == 1
+
+
+def expire_leases() -> None:
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"))
+
+
+def test_cancelling_ends_the_listing_and_what_was_listed(
+    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
+    monkeypatch.setattr(FetchLine, "_fetch", lambda line: False)
+    fetch()
+    answer = api.post(f"/v1/jobs/{job_id}/cancel")
+    again = api.post(f"/v1/jobs/{job_id}/cancel")
+    monkeypatch.undo()
+    fetch()
+    assert (answer.status_code, again.status_code) == (200, 200)
+    seen = job(api, job_id)
+    assert (seen["status"], counts(api, job_id), seen["source"]["done"]) == ("cancelled", {"cancelled": 2}, True)
+    assert api.get("/v1/images").get_json()["items"] == []
+
+
+def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row_nor_bytes(
+    api: FlaskClient, fetch: Any
+) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+
+    class Late(Blobs):
+        def put(self, key: str, data: bytes) -> None:
+            super().put(key, data)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(lambda: jobs.cancel_job(transaction, UUID(job_id))).result()
+
+    fetch(Late(settings().blobs))
+    with transaction() as session:
+        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))
+    jobs.sweep(transaction, quiet(), blobs(), settings())
+    assert counts(api, job_id) == {"cancelled": 1}
+    assert (api.get("/v1/images").get_json()["items"], list(blobs().list("pictures"))) == ([], [])
+
+
+def test_a_finished_job_cannot_be_cancelled_or_paused(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    fetch()
+    embed_all()
+    answers = [api.post(f"/v1/jobs/{job_id}/{verb}") for verb in ("cancel", "pause", "resume")]
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+
+
+def test_a_paused_job_waits_and_goes_on(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    paused = api.post(f"/v1/jobs/{job_id}/pause").get_json()
+    fetch()
+    while_paused = job(api, job_id)["counts"]["total"]
+    resumed = api.post(f"/v1/jobs/{job_id}/resume").get_json()
+    fetch()
+    assert (paused["phase"], while_paused, resumed["phase"]) == ("paused", 0, "listing")
+    assert counts(api, job_id) == {"pending": 1}
+
+
+def test_a_retry_takes_up_what_failed_and_nothing_else(api: FlaskClient, fetch: Any, tmp_path: Path) -> None:
+    job_id = imported(api, zipped(**{"good.jpg": picture(1), "bad.jpg": b"bad"}))
+    fetch()
+    embed_all()
+    before = job(api, job_id)
+    after = api.post(f"/v1/jobs/{job_id}/retry").get_json()
+    fetch()
+    assert (before["status"], after["status"], after["attempts"]) == ("partial", "running", 2)
+    assert (counts(api, job_id), job(api, job_id)["status"]) == ({"indexed": 1, "failed": 1}, "partial")
+
+
+def test_an_uploaded_archive_goes_when_nobody_will_read_it_again(api: FlaskClient, fetch: Any) -> None:
+    imported(api, zipped(**{"a.jpg": picture(1)}))
+    fetch()
+    jobs.sweep(transaction, quiet(), blobs(), settings())
+    in_use = len(list(blobs().list("imports")))
+    embed_all()
+    jobs.sweep(transaction, quiet(), blobs(), settings())
+    with transaction() as session:
+        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))
+    jobs.sweep(transaction, quiet(), blobs(), settings())
+    assert (in_use, list(blobs().list("imports"))) == (1, [])
+
+
+def test_beyond_its_depth_the_queue_takes_no_more(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    shut = Gate(transaction, settings().model_copy(update={"max_pending": 1}))
+    monkeypatch.setattr("api.images.gate", lambda: shut)
+    first = api.post("/v1/images", data={"file": (io.BytesIO(picture(1)), "a.jpg")})
+    monkeypatch.setattr(shut, "_looked", float("-inf"))
+    second = api.post("/v1/images", data={"file": (io.BytesIO(picture(2)), "b.jpg")})
+    assert (first.status_code, second.status_code, second.get_json()["code"]) == (202, 429, "queue_full")
+    assert int(second.headers["Retry-After"]) > 0
+
+
+def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "CHUNK", 2)
+    monkeypatch.setattr(FetchLine, "_fetch", lambda line: False)
+    job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(6)}))
+    fetch(config=settings().model_copy(update={"max_pending": 3}))
+    assert job(api, job_id)["counts"]["total"] == 4

@@ -1,0 +1,195 @@
+"""Decoding in child processes: a picture that crashes, hangs or bloats a decoder costs itself and nobody else."""
+
+import asyncio
+import pickle
+import threading
+from collections import deque
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Self
+
+import structlog
+
+from core.errors import DecoderDied, TransientError
+from core.pictures import PictureInfo
+from core.settings import Settings
+from core.types import Pixels
+from ml.preprocess import Preprocessing
+from worker.decoder_process import DecoderProcess, Task
+from worker.decoding_child import Decode, frame
+
+log = structlog.get_logger()
+
+ATTEMPTS = 3  # at handing over one picture, when children die before they begin with it
+FAILED_STARTS = 3  # in a row, before those who wait are told
+PAUSE_SECONDS = 1.0  # before the next start after a failed one
+
+
+class DecoderPool:
+    """core.types.Decoder on `decode_processes` children, each replaced when it dies. Any thread may use it."""
+
+    def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
+        """Returns before the children are up; pictures can be brought at once.
+
+        decode: file bytes → pixels, instead of the preprocessing's; the children import it by its name.
+        """
+        self._children = _Children(decode or partial(preprocessing.decode, limits=settings), settings)
+        self._open = True
+        self._door = threading.Lock()  # nothing may be brought to the loop after it was told to end
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="decoders", daemon=True)
+        self._thread.start()
+
+    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+        """Pixels of file bytes, or of the blob with this key, which the child reads. Never blocks.
+
+        urgent: before all that are not; it waits at most for a picture that a child has in hand.
+        The future raises PictureError, TransientError (blob store), DecoderDied.
+        """
+        if isinstance(picture, str):
+            return self._bring(Task(frame(["decode blob", picture])), urgent)
+        return self._bring(Task(frame(["decode"], picture)), urgent)
+
+    def inspect(self, data: bytes, *, urgent: bool = False) -> Future[PictureInfo]:
+        """Type and size of the picture in these file bytes, from its header. Otherwise as `decode`."""
+        return self._bring(Task(frame(["inspect"], data)), urgent)
+
+    def pids(self) -> list[int]:
+        """The children, as they are now."""
+        return [child.pid for child in list(self._children.living)]
+
+    def close(self) -> None:
+        """End the children, and return when they have ended. What they have not finished raises TransientError."""
+        with self._door:
+            if self._open:
+                self._open = False
+                self._loop.call_soon_threadsafe(self._children.close)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _bring(self, task: Task, urgent: bool) -> Future[Any]:
+        with self._door:
+            if self._open:
+                self._loop.call_soon_threadsafe(self._children.accept, task, urgent)
+            else:
+                task.future.set_exception(TransientError("The decoders are closed."))
+        return task.future
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._children.serve())
+        finally:
+            self._loop.close()
+
+
+class _Children:
+    """The children, and the pictures that wait for one. All on the loop's thread, so nothing needs a lock."""
+
+    def __init__(self, decode: Decode, settings: Settings) -> None:
+        self.living: list[DecoderProcess] = []
+        self._settings = settings
+        self._greeting = frame([], pickle.dumps((decode, settings)))
+        self._urgent: deque[Task] = deque()
+        self._waiting: deque[Task] = deque()
+        self._free: list[DecoderProcess] = []
+        self._failed_starts = 0
+        self._closing = False
+        self._over = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Until closed and all children have ended."""
+        for _ in range(self._settings.decode_processes):
+            self._start()
+        await self._over.wait()
+
+    def accept(self, task: Task, urgent: bool) -> None:
+        """Take a picture in."""
+        (self._urgent if urgent else self._waiting).append(task)
+        self._hand_out()
+
+    def close(self) -> None:
+        """Give up what waits, and kill the children: they hold nothing that could be lost."""
+        self._closing = True
+        self._refuse_waiting("The decoders were closed.")
+        for child in self.living:
+            child.kill()
+        if not self.living:
+            self._over.set()
+
+    # What a child reports.
+
+    def freed(self, child: DecoderProcess) -> None:
+        """It can take a task."""
+        self._failed_starts = 0
+        self._free.append(child)
+        self._hand_out()
+
+    def lost(self, child: DecoderProcess) -> None:
+        """It takes no more tasks, and will end."""
+        if child in self._free:
+            self._free.remove(child)
+
+    def ended(self, child: DecoderProcess, how: str) -> None:
+        """It has ended, perhaps with a task in hand; another takes its place."""
+        self.living.remove(child)
+        if child.task:
+            self._take_back(child.task, how, late=child.late)
+        if self._closing:
+            if not self.living:
+                self._over.set()
+        elif child.ready:
+            log.warning("decoder replaced", pid=child.pid, how=how)
+            self._start()
+        else:
+            self._start_failed(how)
+
+    # ---
+
+    def _start(self) -> None:
+        if self._closing:
+            return
+        try:
+            self.living.append(DecoderProcess(self, self._settings, self._greeting))
+        except OSError as error:
+            self._start_failed(f"cannot be started: {error}")
+
+    def _start_failed(self, how: str) -> None:
+        """Try again soon. Once it looks as if that were of no use, whoever waits is told."""
+        self._failed_starts += 1
+        log.error("decoder does not start", how=how)
+        if self._failed_starts >= FAILED_STARTS and not any(child.ready for child in self.living):
+            self._refuse_waiting(f"No decoder starts; the last one {how}.")
+        asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._start)
+
+    def _hand_out(self) -> None:
+        while self._free and (task := self._next()):
+            self._free.pop().take(task)  # the one that was busy last: its memory is warm
+
+    def _next(self) -> Task | None:
+        """The next that its caller has not cancelled."""
+        while queue := self._urgent or self._waiting:
+            task = queue.popleft()
+            if task.attempts or task.future.set_running_or_notify_cancel():
+                return task
+        return None
+
+    def _take_back(self, task: Task, how: str, *, late: bool) -> None:
+        """What its child left undone: the picture's fault if the child had begun with it, else nobody's."""
+        if self._closing:
+            task.future.set_exception(TransientError("The decoders were closed."))
+        elif task.begun:
+            task.future.set_exception(DecoderDied(f"The decoder of this picture {how}."))
+        elif late or task.attempts >= ATTEMPTS:
+            task.future.set_exception(TransientError(f"The decoder {how} before it had the picture's bytes."))
+        else:
+            self._urgent.appendleft(task)  # it has waited already
+            self._hand_out()
+
+    def _refuse_waiting(self, why: str) -> None:
+        while task := self._next():
+            task.future.set_exception(TransientError(why))

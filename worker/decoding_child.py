@@ -1,0 +1,160 @@
+"""A child process that decodes pictures: tasks come in through a socket, one at a time, until its end is closed.
+
+A picture that crashes, hangs or bloats a decoder takes this process along and nothing else. No torch in here, so that
+it starts quickly and costs little. Answers are JSON and raw pixels, never pickles: they come out of a process that
+reads hostile files.
+"""
+
+import json
+import math
+import pickle
+import resource
+import signal
+import socket
+import struct
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import obstore
+from obstore.store import MemoryStore
+from PIL import Image
+
+from core import errors
+from core.blobs import Blobs
+from core.errors import UmbelError
+from core.pictures import inspect
+from core.settings import Settings
+from core.types import Pixels
+
+LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it
+# For the command line of the child. Whoever stops the worker with a signal to all its processes still gets the batch
+# in hand, so the children wait for the end of the socket instead; said first, before the slow imports.
+START = """
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.path[:] = json.loads(sys.argv[2])
+from worker.decoding_child import main
+main(int(sys.argv[1]))
+"""
+# Of Pillow's 16 MB, for the next picture. It keeps none by itself, and mapping fresh ones took a fifth of the CPU time.
+KEPT_BLOCKS = 4
+GRACE_SECONDS = 1  # how long after its time a child that its parent has not killed ends itself
+
+Decode = Callable[[bytes], Pixels]
+
+
+def frame(said: list[Any], body: bytes = b"") -> bytes:
+    """One message."""
+    head = json.dumps(said).encode()
+    return b"".join((LENGTHS.pack(len(head), len(body)), head, body))
+
+
+def main(descriptor: int) -> None:
+    """Serve the socket until its other end is closed. The first frame brings the decode function and the settings."""
+    connection = socket.socket(fileno=descriptor)
+    with connection, connection.makefile("rb") as stream:
+        _, body = _receive(stream)
+        decode, settings = pickle.loads(body)
+        child = Child(connection, decode, settings)
+        try:
+            child.serve(stream)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return  # the parent is gone, or has closed the pool
+
+
+class Child:
+    """What the process holds between two pictures."""
+
+    def __init__(self, connection: socket.socket, decode: Decode, settings: Settings) -> None:
+        self._connection = connection
+        self._decode = decode
+        self._settings = settings
+        self._blobs = Blobs(settings.blobs)
+        Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
+        limit_memory(settings.decode_memory)
+
+    def serve(self, stream: BinaryIO) -> None:
+        """Answer task after task. Returns when this process had better be replaced; raises EOFError at the end."""
+        self._say(["ready"])
+        fit = True
+        while fit:
+            (task, *arguments), data = _receive(stream)
+            try:
+                self._connection.sendall(self._answer(task, arguments, data))
+            except UmbelError as error:
+                fit = not _ran_out_of_memory(error)
+                self._say(_told(error))
+            except MemoryError:
+                fit = False
+                self._say(["out of memory"])
+            except Exception as error:
+                self._say(_told(error))
+            signal.alarm(0)
+
+    def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
+        self._give_time()
+        if task == "decode blob":
+            data = self._blobs.get(arguments[0])
+        self._give_time()
+        self._say(["begun"])  # from here on it is the picture's fault
+        if task == "inspect":
+            info = inspect(data, self._settings)
+            return frame(["info", info.media_type, info.width, info.height])
+        pixels = np.asarray(self._decode(data), np.uint8)
+        return frame(["pixels", *pixels.shape], pixels.tobytes())
+
+    def _say(self, said: list[Any]) -> None:
+        self._connection.sendall(frame(said))
+
+    def _give_time(self) -> None:
+        """End this process if it takes too long: one that hangs does not see that its parent is gone."""
+        signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
+
+
+def limit_memory(more: int) -> None:
+    """Let this process grow by at most `more` bytes; does nothing where the system cannot.
+
+    The limit is on address space, the only one that Linux enforces on a single process: RLIMIT_RSS has no effect.
+    Address space is not memory, and libraries reserve much more than they use, so what is there already is not
+    counted; obstore's threads, one a core with 64 MB each, are therefore started first.
+    """
+    with suppress(FileNotFoundError):
+        obstore.head(MemoryStore(), "nothing")
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return  # not Linux; macOS takes such a limit and does not keep it
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _receive(stream: BinaryIO) -> tuple[list[Any], bytes]:
+    said, body = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
+    return json.loads(_exactly(stream, said)), _exactly(stream, body)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def _told(error: Exception) -> list[Any]:
+    """An error of Umbel's by its name; any other as text, since its class need not survive the journey."""
+    name = type(error).__name__
+    if isinstance(error, UmbelError) and getattr(errors, name, None) is type(error):
+        return ["error", name, error.detail]
+    return ["failure", "".join(traceback.format_exception(error))]
+
+
+def _ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error began as a MemoryError: what else was refused memory meanwhile, nobody knows."""
+    cause = error.__cause__
+    return isinstance(error, MemoryError) or (cause is not None and _ran_out_of_memory(cause))
