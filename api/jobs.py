@@ -170,7 +170,7 @@ def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:
     known = sources.list_sources(session, [job.id for job in found])
     versions = {job.model_version_id for job in found if job.indexing}
     progress = {version: version and partitions.find_index_progress(session, version) for version in versions}
-    return [job_out(job, known.get(job.id), job.indexing and progress[job.model_version_id] or None) for job in found]
+    return [job_out(job, known.get(job.id), (job.indexing and progress[job.model_version_id]) or None) for job in found]
 
 
 def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None) -> JobOut:

@@ -7,7 +7,7 @@ ours: the standard library's, which gives up every picture when one child dies, 
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -17,7 +17,7 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import interleaved, own_home, seconds, spread, write
 
@@ -26,9 +26,11 @@ SMALL_TASKS = 1000
 IDLE_TASKS = 100
 PAUSE_SECONDS = 0.002  # between two of these, so that everybody has gone to sleep
 
-Submit = Callable[[bytes], "Future[Any]"]
+Submit = Callable[[bytes], Future[Any]]
 
-small = partial(np.frombuffer, dtype=np.uint8)  # a microsecond of work, known by its name in any process
+small: Callable[[bytes], Any] = partial(
+    np.frombuffer, dtype=np.uint8
+)  # a microsecond of work, known by its name in any process
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def main() -> None:
     )
 
 
-def _others(pools: ExitStack, children: int) -> dict[str, Callable[..., "Future[Any]"]]:
+def _others(pools: ExitStack, children: int) -> dict[str, Callable[..., Future[Any]]]:
     """submit(function, argument) of each pool to compare with."""
     forkserver = get_context("forkserver")
     others: dict[str, Callable[..., Future[Any]]] = {
@@ -79,7 +81,7 @@ def _others(pools: ExitStack, children: int) -> dict[str, Callable[..., "Future[
     return others
 
 
-def _pictures(pools: dict[str, Submit], files: Sequence[bytes]) -> dict[str, object]:
+def _pictures(pools: Mapping[str, Submit], files: Sequence[bytes]) -> dict[str, object]:
     taken = interleaved(**{name: partial(finish, submit, files) for name, submit in pools.items()})
     return {
         "pictures": len(files),
@@ -93,7 +95,7 @@ def _pictures(pools: dict[str, Submit], files: Sequence[bytes]) -> dict[str, obj
     }
 
 
-def _small_tasks(pools: dict[str, Submit]) -> dict[str, object]:
+def _small_tasks(pools: Mapping[str, Submit]) -> dict[str, object]:
     taken = interleaved(**{name: partial(finish, submit, [b"abc"] * SMALL_TASKS) for name, submit in pools.items()})
     return {
         "small_tasks_per_second": {

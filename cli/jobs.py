@@ -7,6 +7,7 @@ from uuid import UUID
 
 import click
 
+from cli.failures import show_failures
 from cli.output import api_client, json_option, print_json, table
 from client import Job, Umbel
 
@@ -24,28 +25,28 @@ def jobs(  # noqa: PLR0917 - click passes by name
     job_id: UUID | None, status: str | None, limit: int, wait: float, failures: TextIO | None, as_json: bool
 ) -> None:
     """List the newest jobs, or show JOB_ID with what failed in it."""
+    if failures is not None and job_id is None:
+        raise click.UsageError("--failures needs the JOB_ID whose failures to write.")
     with api_client() as api:
-        if failures is not None:
-            if job_id is None:
-                raise click.UsageError("--failures needs the JOB_ID whose failures to write.")
-            failures.write(api.items_csv(job_id, status="failed"))
-            return
         if job_id is None:
             found = list(islice(api.jobs(**({"status": status} if status else {})), limit))
-            failed = []
+            print_json([job.model_dump(mode="json") for job in found]) if as_json else _show(found)
+        elif failures is not None:
+            failures.write(api.items_csv(job_id, status="failed"))
         else:
-            found = [api.job(job_id, wait=wait)]
-            failed = list(islice(api.items(job_id, status="failed"), limit))
+            _show_one(api, api.job(job_id, wait=wait), limit, as_json=as_json)
+
+
+def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
     if as_json:
-        rows = [job.model_dump(mode="json") for job in found]
-        print_json(rows if job_id is None else {**rows[0], "failed": [item.model_dump(mode="json") for item in failed]})
+        failed = [item.model_dump(mode="json") for item in islice(api.items(job.id, status="failed"), limit)]
+        print_json({**job.model_dump(mode="json"), "failed": failed})
         return
-    _show(found)
-    if job_id is not None:
-        counts = found[0].counts.model_dump()
-        click.echo(", ".join(f"{count} {state}" for state, count in counts.items() if count))
-    if failed:
-        table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
+    _show([job])
+    click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.model_dump().items() if count))
+    if job.error:
+        click.echo(job.error)
+    show_failures(api, job, most=limit)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 import click
@@ -35,15 +36,9 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     if current != head:
         raise StackError(f"The schema is at {current or 'nothing'}, this version needs {head}: run `umbel db upgrade`.")
     with progress(quiet=as_json) as bars:
-
-        @contextmanager
-        def watch(doing: str, total: int | None) -> Iterator[Advance]:
-            with _bar(bars, doing, total) as advance:
-                yield advance
-
-        found = reconciliation.reconcile(
-            Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
-        )
+        watch = partial(_bar, bars)
+        context = Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
+        found = reconciliation.reconcile(context)
     ok = all(kind.repaired == kind.found for kind in found)
     if as_json:
         print_json({"checks": [_described(kind) for kind in found], "ok": ok})

@@ -7,8 +7,8 @@ from typing import Any
 import click
 from rich.progress import Progress
 
+from cli.failures import show_failures
 from cli.follow import follow
-from cli.output import skipped_lines
 from client import Job, Umbel
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -53,7 +53,5 @@ def report(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
             click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
         if job.error:
             click.echo(job.error)
-        if job.counts.failed and waited:
-            failed = [(item.name, item.error or "") for item in api.items(job.id, status="failed", limit="21")]
-            for line in skipped_lines(failed[:21]):
-                click.echo(line)
+        if waited:
+            show_failures(api, job)

@@ -3,7 +3,8 @@
 import errno
 import io
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -41,8 +42,12 @@ class BlobInfo:
 class Blobs:
     """A blob store. Keys are relative paths; a blob never changes once written."""
 
-    def __init__(self, url: str) -> None:
-        """url: file:///folder (made if absent) or anything obstore takes, such as s3://bucket/prefix."""
+    def __init__(self, url: str, *, min_free: int = 0) -> None:
+        """url: file:///folder (made if absent) or anything obstore takes, such as s3://bucket/prefix.
+
+        min_free: a folder takes no more when fewer bytes than this are left on its disk; Postgres may live there too.
+        """
+        self._min_free = min_free
         parts = urlsplit(url)
         self.folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
         self._store = LocalStore(self.folder, mkdir=True) if self.folder else from_url(url)
@@ -52,6 +57,7 @@ class Blobs:
 
         Raises StorageFull, TransientError.
         """
+        self._leave_room()
         try:
             obstore.put(self._store, key, data)
             if self.folder:
@@ -64,7 +70,7 @@ class Blobs:
 
         Raises StorageFull, TransientError; and what reading the stream raises, after which there is no blob either.
         """
-        chunks = _Chunks(stream)
+        chunks = _Chunks(stream, self._leave_room)
         try:
             obstore.put(self._store, key, chunks, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
             if self.folder:
@@ -130,6 +136,11 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _translated(error, prefix) from error
 
+    def _leave_room(self) -> None:
+        """Raises StorageFull."""
+        if self.folder and shutil.disk_usage(self.folder).free < self._min_free:
+            raise StorageFull(f"The disk of the blob store has less than {self._min_free >> 20:,} MiB left.")
+
     def delete(self, key: str) -> None:
         """Remove a blob; one that is gone already is no error. Raises TransientError."""
         try:
@@ -168,10 +179,10 @@ class _BlobFile(io.RawIOBase):
 
 
 class _Chunks:
-    """A stream as an iterator, which remembers whether it was the stream that failed."""
+    """A stream as an iterator, which remembers whether it was the stream that failed, or there was no room for it."""
 
-    def __init__(self, stream: Readable) -> None:
-        self._stream, self.failed = stream, False
+    def __init__(self, stream: Readable, leave_room: Callable[[], None]) -> None:
+        self._stream, self._leave_room, self.failed = stream, leave_room, False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -179,6 +190,7 @@ class _Chunks:
     def __next__(self) -> bytes:
         try:
             chunk = self._stream.read(CHUNK)
+            self._leave_room()
         except BaseException:
             self.failed = True
             raise
@@ -190,7 +202,7 @@ class _Chunks:
 @cache
 def blobs() -> Blobs:
     """The blob store of this process's settings."""
-    return Blobs(settings().blobs)
+    return Blobs(settings().blobs, min_free=settings().min_free_bytes)
 
 
 def _sync(path: Path) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 # pgvector's defaults; recall and build time are measured against them before anyone changes them.
 HNSW = "m = 16, ef_construction = 64"
+VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,7 @@ def create_partition(session: Session, version_id: UUID, dim: int) -> None:
 
 def has_index(session: Session, version_id: UUID) -> bool:
     """Whether the version's HNSW index is there and valid; one that is being built is not."""
-    statement = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
-    return bool(session.scalar(statement, {"name": f"{partition_name(version_id)}_hnsw"}))
+    return bool(session.scalar(VALID, {"name": f"{partition_name(version_id)}_hnsw"}))
 
 
 def has_at_most(session: Session, version_id: UUID, count: int) -> bool:
@@ -64,21 +64,16 @@ def build_index(connection: Connection, version_id: UUID, dim: int, *, memory_mb
     if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
         return False
     try:
-        valid = connection.scalar(
-            text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"), {"name": name}
-        )
-        if valid:
-            return True
-        if valid is not None:
+        valid = connection.scalar(VALID, {"name": name})
+        if valid is False:
             connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
-        connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
-        connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
-        connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim)}"))
-        return True
+        if not valid:
+            connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
+            connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
+            connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim)}"))
     finally:
-        connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
-        connection.execute(text("RESET maintenance_work_mem"))
-        connection.execute(text("RESET max_parallel_maintenance_workers"))
+        connection.invalidate()  # nobody gets it after us: with it go the lock and the settings
+    return True
 
 
 def find_index_progress(session: Session, version_id: UUID) -> IndexProgress | None:

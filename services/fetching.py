@@ -1,7 +1,7 @@
 """Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -19,7 +19,7 @@ from db.claims import ClaimedEntry
 from db.images import NewImage
 from db.session import Transaction
 from services.ingest import blob_key
-from services.listing import list_chunk
+from services.listing import Lister
 from services.patience import patiently
 from services.sources import Source, SourceSpec, open_source
 
@@ -74,6 +74,7 @@ class FetchLine:
         self._transaction, self._blobs, self._decoder, self._readers = transaction, blobs, decoder, readers
         self._settings, self._owner, self._ring, self._stopping = settings, owner, ring, stopping
         self._sources: dict[UUID, Source] = {}
+        self._lister = Lister(self._source, settings)
 
     def run(self) -> None:
         """List and read, a chunk of each in turn, until nothing is left to do."""
@@ -81,12 +82,11 @@ class FetchLine:
             while not self._stopping() and self._list() | self._fetch():
                 pass
         finally:
-            while self._sources:
-                self._sources.popitem()[1].close()
+            self._close_sources()
 
     def _list(self) -> bool:
         with self._transaction() as session:
-            return list_chunk(session, self._source, self._settings)
+            return self._lister.list_chunk(session)
 
     def _fetch(self) -> bool:
         with self._transaction() as session:
@@ -97,6 +97,7 @@ class FetchLine:
                 lease_seconds=self._settings.lease_seconds,
                 max_attempts=self._settings.max_attempts,
             )
+        self._close_sources({entry.job_id for entry in claimed})
         chunk = Chunk()
         for at in range(0, len(claimed), READERS):
             group = claimed[at : at + READERS]
@@ -109,7 +110,8 @@ class FetchLine:
     def _sort(self, chunk: Chunk, group: Sequence[ClaimedEntry]) -> None:
         """Read some items at once, and put each where it belongs."""
         last = self._settings.max_attempts
-        for entry, outcome in zip(group, self._readers.map(self._read, group), strict=True):
+        sources = [self._opened(entry.job_id) for entry in group]
+        for entry, outcome in zip(group, self._readers.map(self._read, group, sources), strict=True):
             match outcome:
                 case Fetched():
                     chunk.read[entry.id] = outcome
@@ -124,10 +126,10 @@ class FetchLine:
                 case _:
                     chunk.failed[entry.id] = (outcome.code, outcome.detail)
 
-    def _read(self, entry: ClaimedEntry) -> Fetched | UmbelError:
+    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Fetched | UmbelError:
+        if isinstance(source, UmbelError):
+            return source
         try:
-            with self._transaction() as session:
-                source = self._source(session, entry.job_id)
             data = source.read(entry.locator)
             info = self._decoder.inspect(data).result()
         except UmbelError as error:
@@ -185,13 +187,24 @@ class FetchLine:
             pass
         return new
 
+    def _opened(self, job_id: UUID) -> Source | UmbelError:
+        try:
+            with self._transaction() as session:
+                return self._source(session, job_id)
+        except UmbelError as error:
+            return error
+
+    def _close_sources(self, needed: Container[UUID] = ()) -> None:
+        """Those that are not needed now, if there are many; all without an argument."""
+        for job_id in [each for each in self._sources if each not in needed]:
+            if not needed or len(self._sources) > OPEN_SOURCES:
+                self._sources.pop(job_id).close()
+
     def _source(self, session: Session, job_id: UUID) -> Source:
         """The job's source, kept open while it is in use. Raises SourceError, TransientError."""
         if job_id not in self._sources:
             spec = sources.get_spec(session, job_id)
             if spec.get("gone"):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
-            if len(self._sources) >= OPEN_SOURCES:
-                self._sources.pop(next(iter(self._sources))).close()
             self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings)
         return self._sources[job_id]

@@ -1,6 +1,7 @@
 """Listing the sources of imports into the ledger, a chunk a transaction; killed anywhere, it goes on from there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -20,33 +21,48 @@ log = structlog.get_logger()
 CHUNK = 1_000
 
 OpenSource = Callable[[Session, UUID], Source]
+Entries = Iterator[Entry | PassedOver]
 
 
-def list_chunk(session: Session, opened: OpenSource, settings: Settings) -> bool:
-    """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
+class Lister:
+    """Lists sources; what it has open between two chunks spares beginning anew for each."""
 
-    The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
-    """
-    if claims.count_pending(session, settings.max_pending) >= settings.max_pending:
-        return False
-    source = sources.claim_source(session)
-    if source is None:
-        return False
-    found: list[Entry | PassedOver] = []
-    error: SourceError | None = None
-    try:
-        for entry in opened(session, source.job_id).entries(source.position):
-            found.append(entry)
-            if len(found) == CHUNK:
-                break
-    except SourceError as failure:
-        error = failure
-    _write_down(session, source, found)
-    if error or len(found) < CHUNK:
-        _end(session, source, error)
-    if not source.dry_run:
-        defer_index(session, source.job_id, settings)
-    return True
+    def __init__(self, opened: OpenSource, settings: Settings) -> None:
+        self._opened, self._settings = opened, settings
+        self._open: tuple[UUID, str | None, Entries] | None = None
+
+    def list_chunk(self, session: Session) -> bool:
+        """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
+
+        The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
+        """
+        if claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
+            return False
+        source = sources.claim_source(session)
+        if source is None:
+            return False
+        found: list[Entry | PassedOver] = []
+        error: SourceError | None = None
+        try:
+            entries = self._entries(session, source)
+            for entry in islice(entries, CHUNK):
+                found.append(entry)  # one by one: a source that breaks off has listed what came before
+            self._open = (source.job_id, found[-1].position if found else source.position, entries)
+        except SourceError as failure:
+            error = failure
+        _write_down(session, source, found)
+        if error or len(found) < CHUNK:
+            self._open = None
+            _end(session, source, error)
+        if not source.dry_run:
+            defer_index(session, source.job_id, self._settings)
+        return True
+
+    def _entries(self, session: Session, source: ImportSource) -> Entries:
+        """From the source's position on: what is open, unless that is elsewhere, as after a transaction that failed."""
+        if self._open and self._open[:2] == (source.job_id, source.position):
+            return self._open[2]
+        return self._opened(session, source.job_id).entries(source.position)
 
 
 def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:

@@ -19,7 +19,7 @@ DEEPEST = 100
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO must not wait for its writer
 LINKS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)  # what O_NOFOLLOW answers to a link, and O_DIRECTORY to a file
-PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Folder:
@@ -37,7 +37,7 @@ class Folder:
             with _descended(os.open(root, FOLDER), parts) as folder:
                 self._folder = os.dup(folder)
         except OSError as error:
-            raise SourceError(f"The folder {path!r} cannot be opened: {_reason(error)}.") from error
+            raise _unlistable(error, f"The folder {path!r}") from error
 
     def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
         try:
@@ -45,7 +45,7 @@ class Folder:
             folder = os.open(".", FOLDER, dir_fd=self._folder)
             yield from self._walk(folder, "", unquoted(after).split("/") if after else [])
         except OSError as error:
-            raise SourceError(f"The folder cannot be listed: {_reason(error)}.") from error
+            raise _unlistable(error, "The folder") from error
 
     def read(self, locator: str) -> bytes:
         path = unquoted(locator)
@@ -58,6 +58,8 @@ class Folder:
                     raise Unreadable("It is no regular file.")
                 return self._bytes_of(file)
         except OSError as error:
+            if error.errno == errno.EIO:  # may pass; but not while listing, where one bad file would stop all others
+                raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
             raise _refusal(error) from error
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ class Folder:
         except PictureError as error:
             yield Entry(position, shown, position, refused=error)
         except OSError as error:
-            yield Entry(position, shown, position, refused=_unreadable(error))
+            yield Entry(position, shown, position, refused=_refusal(error))
 
     def _may_be_picture(self, folder: int, name: str) -> bool:
         """By its suffix, without touching its bytes; else by its first bytes. Raises OSError if it is unreadable."""
@@ -151,16 +153,18 @@ def _opened(name: str, folder: int) -> Iterator[int]:
         os.close(file)
 
 
-def _refusal(error: OSError) -> PictureError | TransientError:
+def _refusal(error: OSError) -> PictureError:
+    """Raises TransientError instead when the failure is the machine's and may pass."""
+    if error.errno in PASSING:
+        raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
     if error.errno in LINKS:
         return UnsafePath("A link has taken the place of the file or of a folder above it.")
-    if error.errno in PASSING:
-        return TransientError(f"The file cannot be read now: {_reason(error)}.")
-    return _unreadable(error)
-
-
-def _unreadable(error: OSError) -> Unreadable:
     return Unreadable(f"The file cannot be read: {_reason(error)}.")
+
+
+def _unlistable(error: OSError, what: str) -> SourceError | TransientError:
+    kind = TransientError if error.errno in PASSING else SourceError
+    return kind(f"{what} cannot be opened: {_reason(error)}.")
 
 
 def _reason(error: OSError) -> str:

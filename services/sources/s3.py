@@ -42,18 +42,21 @@ class Bucket:
         bucket, prefix = bucket_below_root(url, settings.import_roots)
         self._max_bytes = settings.max_bytes
         config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
-        self._store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=config,
-            # Few retries of its own: the ledger tries again later, and meanwhile the worker has other work.
-            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
-            client_options={
-                "connect_timeout": timedelta(seconds=5),
-                "timeout": timedelta(seconds=60),
-                "allow_http": config.get("endpoint", "").startswith("http://"),
-            },
-        )
+        try:
+            self._store = S3Store(
+                bucket,
+                prefix=prefix or None,
+                config=config,
+                # Few retries of its own: the ledger tries again later, and meanwhile the worker has other work.
+                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
+                client_options={
+                    "connect_timeout": timedelta(seconds=5),
+                    "timeout": timedelta(seconds=60),
+                    "allow_http": config.get("endpoint", "").startswith("http://"),
+                },
+            )
+        except (BaseError, ValueError) as error:
+            raise SourceError(f"S3 is not set up on this server: {_first_line(str(error))}.") from error
 
     def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
         try:

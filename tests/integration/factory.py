@@ -14,11 +14,11 @@ DIM = 8
 
 
 class Factory:
-    """Makes rows in one session; numbers what it makes, so that no two pictures share bytes."""
+    """Makes rows in one session; numbers what it makes from `start` on, so that no two pictures share bytes."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, start: int = 0) -> None:
         self.session = session
-        self._count = 0
+        self._count = start
 
     def collection(self, name: str = "default") -> UUID:
         return collections.upsert_collection(self.session, name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.uploads import find_pictures
 from cli.main import COMMANDS
+from cli.uploads import find_pictures
 from tests.pictures import picture
 
 

@@ -1,8 +1,9 @@
 """The blob store keeps what it is given, whole or not at all."""
 
 import io
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from core.blobs import CHUNK, Blobs
-from core.errors import BlobMissing
+from core.errors import BlobMissing, StorageFull
 
 BYTES = bytes(range(256)) * 20_000  # 5 MB, so that a stream and a file have several chunks
 
@@ -129,3 +130,13 @@ def test_a_list_holds_what_is_below_the_prefix(blobs: Blobs) -> None:
 
 def test_a_list_of_an_unknown_prefix_is_empty(blobs: Blobs) -> None:
     assert list(blobs.list("uploads")) == []
+
+
+@pytest.mark.parametrize(
+    "put", [lambda store: store.put("a", b"1"), lambda store: store.put_stream("a", io.BytesIO(b"1"))]
+)
+def test_a_disk_that_is_nearly_full_is_not_filled(tmp_path: Path, put: Callable[[Blobs], None]) -> None:
+    full = Blobs(tmp_path.as_uri(), min_free=shutil.disk_usage(tmp_path).free * 2)
+    with pytest.raises(StorageFull):
+        put(full)
+    assert list(full.list("")) == []

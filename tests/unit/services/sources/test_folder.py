@@ -1,6 +1,7 @@
 """A folder on the server: listed in order, read safely, whatever happens to it meanwhile."""
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from core.errors import FileTooLarge, PictureError, SourceError, Unreadable, UnsafePath
+from core.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
 from core.settings import Settings
 from services.sources import folder as folder_module
 from services.sources.folder import Folder
@@ -290,3 +291,17 @@ def test_errors_of_reading_are_of_the_promised_kind(root: Path, opened: Callable
     (root / "d").mkdir()
     with pytest.raises(PictureError):
         opened().read("d")
+
+
+def test_a_machine_out_of_file_handles_is_worth_another_try(root: Path, opened: Callable[..., Folder]) -> None:
+    write(root, "d/a.jpg")
+    source = opened()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, before[1]))
+    try:
+        with pytest.raises(TransientError):
+            source.read("d/a.jpg")
+        with pytest.raises(TransientError):
+            list(source.entries())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,0 +1,155 @@
+"""How fast is a bulk import beside the raw forward, and does the worker's memory stay flat?
+
+Run `python -m benchmarks.bulk_import [--pictures 20000]`: the real stack as processes, a folder on the server imported
+through POST /v1/imports, then imported a second time. The raw forward of the same model is measured in this process
+before and after, while the worker is idle. Memory: RSS of the worker process and of its decoders, each second.
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+from PIL import Image
+
+from benchmarks.common import free_port, own_home, seconds, spread, write
+
+SIDE = 224
+WARM_UP = 0.2  # share of the import that memory may take to settle
+RAW_BLOCKS = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """done: items ended; bytes of resident memory."""
+
+    at: float
+    done: int
+    worker: int
+    decoders: int
+
+
+def draw(folder: Path, count: int) -> None:
+    """`count` different JPEGs in folders of a thousand: crops of drawn flowers, with a grain of their own each."""
+    from ml.garden import draw_garden  # noqa: PLC0415
+
+    flowers = [np.asarray(Image.open(path)) for path in draw_garden(folder / "drawn", species=12, per_species=2)]
+
+    def one(number: int) -> None:
+        rng = np.random.default_rng(number)
+        flower = flowers[rng.integers(len(flowers))]
+        left, top = rng.integers(0, 1 + np.array(flower.shape[:2]) // 8)
+        picture = flower[top:, left:].astype(np.int16) + rng.integers(-6, 7, (1, 1, 3), np.int16)
+        path = folder / f"{number // 1000:03}" / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = io.BytesIO()
+        small = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).resize((SIDE, SIDE))
+        small.putpixel((number % SIDE, number // SIDE % SIDE), (255, 0, number % 251))
+        small.save(out, "JPEG", quality=85, comment=str(number).encode())
+        path.write_bytes(out.getvalue())
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, range(count)))
+
+
+def memory(worker: psutil.Process) -> tuple[int, int]:
+    decoders = 0
+    for child in worker.children(recursive=True):
+        try:
+            decoders += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return worker.memory_info().rss, decoders
+
+
+def follow(api: Any, job_id: Any, worker: psutil.Process) -> Iterator[Sample]:
+    while True:
+        job = api.job(job_id, wait=1)
+        yield Sample(time.monotonic(), job.counts.total - job.counts.pending, *memory(worker))
+        if job.finished:
+            return
+
+
+def slope(samples: list[Sample], part: str, pictures: int) -> float:
+    """Bytes a picture, least squares, after the warm-up."""
+    kept = [sample for sample in samples if sample.done > WARM_UP * pictures]
+    done = np.array([sample.done for sample in kept], float)
+    return float(np.polyfit(done, [getattr(sample, part) for sample in kept], 1)[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=20_000)
+    pictures = parser.parse_args().pictures
+    with own_home() as home:
+        folder = home / "pictures"
+        draw(folder, pictures)
+        os.environ.update(UMBEL_PORT=str(free_port()), UMBEL_IMPORT_ROOTS=str(folder))
+
+        from client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
+        from core.settings import settings  # noqa: PLC0415
+        from ml.runtime import load_embedder  # noqa: PLC0415
+        from stack.state import read_state  # noqa: PLC0415
+
+        umbel = [sys.executable, "-P", "-m", "cli.main"]
+        subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
+        try:
+            worker = psutil.Process(next(p.pid for p in read_state(settings()).parts if p.name == "worker"))
+            embedder = load_embedder(settings())
+            files = sorted(folder.glob("000/*.jpg"))[:256]
+            pixels = [embedder.decode(path.read_bytes()) for path in files]
+
+            def raw() -> list[float]:
+                embedder.embed(pixels[:64])
+                return [len(pixels) / seconds(forward) for _ in range(RAW_BLOCKS)]
+
+            def forward() -> None:
+                for at in range(0, len(pixels), embedder.batch_size):
+                    embedder.embed(pixels[at : at + embedder.batch_size])
+
+            before = raw()
+            with Umbel(f"http://127.0.0.1:{settings().port}") as api:
+                source = {"type": "folder", "path": str(folder)}
+                began = time.monotonic()
+                samples = list(follow(api, job_id := api.import_source(source, collection="bulk"), worker))
+                took = time.monotonic() - began
+                embedded = next(s.at for s in samples if s.done >= pictures) - began
+                job = api.job(job_id)
+                again = seconds(lambda: list(follow(api, api.import_source(source, collection="bulk"), worker)))
+            after = raw()
+        finally:
+            subprocess.run([*umbel, "down"], check=True, capture_output=True)
+    rate, raw_rate = pictures / embedded, float(np.median(before + after))
+    write(
+        "bulk_import",
+        {
+            "pictures": pictures,
+            "counts": job.counts.model_dump(),
+            "per_second": round(rate, 1),
+            "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},
+            "raw_per_second": spread(before + after),
+            "of_raw": round(rate / raw_rate, 3),
+            "memory_mb": {
+                part: {
+                    "start": round(getattr(samples[0], part) / 2**20),
+                    "end": round(getattr(samples[-1], part) / 2**20),
+                    "most": round(max(getattr(sample, part) for sample in samples) / 2**20),
+                }
+                for part in ("worker", "decoders")
+            },
+            "bytes_a_picture": {part: round(slope(samples, part, pictures)) for part in ("worker", "decoders")},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A bucket as the blob store, against a real S3 server (moto's): the same promises as for a folder."""
+
+import io
+import logging
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from core.blobs import PART, Blobs
+from core.errors import BlobMissing
+from core.settings import Settings
+from services.sources import ArchiveSource, open_source, receive_archive
+from tests.unit.services.sources.archives import tarred, zipped
+from tests.unit.services.sources.listing import assert_resumes, contents
+
+BYTES = random.Random(1).randbytes(PART + 1000)  # more than one part of an upload
+FILES = [(f"{number}.jpg", BYTES[number * 1000 : number * 1500]) for number in range(1, 5)]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def client(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    s3 = boto3.client("s3", endpoint_url=endpoint)
+    s3.create_bucket(Bucket="blobs")
+    return s3
+
+
+@pytest.fixture
+def blobs(client: Any) -> Blobs:
+    return Blobs("s3://blobs/umbel")
+
+
+def test_a_stream_is_kept_as_it_came(blobs: Blobs) -> None:
+    blobs.put_stream("a", io.BytesIO(BYTES))
+    assert blobs.get("a") == BYTES
+
+
+def test_an_empty_stream_is_an_empty_blob(blobs: Blobs) -> None:
+    blobs.put_stream("a", io.BytesIO())
+    assert blobs.get("a") == b""
+
+
+def test_a_stream_that_breaks_off_leaves_nothing_behind(blobs: Blobs, client: Any) -> None:
+    class Breaking(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > PART:
+                raise ConnectionResetError("gone")
+            return super().read(size)
+
+    with pytest.raises(ConnectionResetError):
+        blobs.put_stream("broken", Breaking(BYTES))
+    assert not blobs.exists("broken")
+    assert client.list_multipart_uploads(Bucket="blobs").get("Uploads", []) == []
+
+
+@pytest.mark.parametrize(("start", "length", "expected"), [(2, 3, b"234"), (8, 9, b"89"), (10, 1, b""), (99, 1, b"")])
+def test_a_range_ends_where_the_blob_does(start: int, length: int, expected: bytes, blobs: Blobs) -> None:
+    blobs.put("a", b"0123456789")
+    assert blobs.get_range("a", start, length) == expected
+
+
+def test_what_is_not_there_is_missing(blobs: Blobs) -> None:
+    for verb in (blobs.get, blobs.size, blobs.open):
+        with pytest.raises(BlobMissing):
+            verb("gone")
+    with pytest.raises(BlobMissing):
+        blobs.get_range("gone", 0, 1)
+
+
+def test_a_list_holds_what_is_below_the_prefix(blobs: Blobs) -> None:
+    for key in ("list/a", "list/b/c", "list-old/d"):
+        blobs.put(key, b"12345")
+    assert sorted((info.key, info.size) for info in blobs.list("list")) == [("list/a", 5), ("list/b/c", 5)]
+
+
+@pytest.mark.parametrize(("kind", "archive"), [("zip", zipped(*FILES)), ("tar", tarred(*FILES))])
+def test_an_archive_is_listed_and_read_where_it_lies(kind: Any, archive: bytes, blobs: Blobs) -> None:
+    assert receive_archive(io.BytesIO(archive), blobs, "archive", Settings()) == kind
+    source = open_source(ArchiveSource(type=kind, blob_key="archive"), blobs, Settings())
+    assert contents(source) == dict(FILES)
+    assert_resumes(source)
