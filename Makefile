@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check bench clean
+.PHONY: help install demo run stop test lint check bench faults clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -40,6 +40,9 @@ check: test lint ## what CI runs
 
 bench: install ## the benchmarks, written to benchmarks/results/
 	@$(BIN)/python -m benchmarks
+
+faults: install ## storms of faults over the real stack, SEEDS=5 of them; figures to benchmarks/results/
+	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),5) --write $(ARGS)
 
 clean: stop ## remove .venv and var/
 	@rm -rf $(VENV) var

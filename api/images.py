@@ -148,7 +148,7 @@ def get_file(image_id: UUID) -> Response:
 @bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
-    return _served(image_id, lambda image: (gallery.read_thumbnail(blobs(), settings(), image), "image/jpeg"))
+    return _served(image_id, lambda image: (gallery.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"))
 
 
 @bp.get("/v1/images/<uuid:image_id>/similar")

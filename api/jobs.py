@@ -116,11 +116,10 @@ def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
 
 @bp.post("/v1/jobs/<uuid:job_id>/seal")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404))
+@bp.doc(responses=problems(404, 409))
 def seal_job(job_id: UUID) -> Any:
     """Say that an import has all its pictures. Saying it twice is harmless."""
-    with transaction() as session:
-        jobs.seal_job(session, job_id)
+    services.seal_job(transaction, job_id)
     return _described(job_id)
 
 

@@ -29,8 +29,8 @@ SHOWN = 20  # examples of each kind
 def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     """Find where ledger, blobs, embeddings and index contradict one another.
 
-    Works with the service down, and beside it while it runs. Exit 0 if nothing is amiss or all of it was repaired,
-    else 1.
+    Needs the database and the blob store alone, and is safe beside a service that runs. Exit 0 if nothing is amiss
+    or all of it was repaired, else 1.
     """
     current, head = schema.current(settings().database), schema.head()
     if current != head:

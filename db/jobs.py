@@ -108,6 +108,11 @@ def loads_go_on(session: Session, version_id: UUID) -> bool:
     return bool(session.scalar(select(exists().where(loading))))
 
 
+def index_is_awaited(session: Session, version_id: UUID) -> bool:
+    """Whether jobs wait for the version's index."""
+    return bool(session.scalar(select(exists().where(Job.indexing, Job.model_version_id == version_id))))
+
+
 def end_indexing(session: Session, version_id: UUID) -> None:
     """The version has its index: the jobs that waited for it may finish."""
     session.execute(update(Job).where(Job.indexing, Job.model_version_id == version_id).values(indexing=False))

@@ -19,13 +19,16 @@ def read_picture(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes
     return published(blobs.get(image.blob_key), limits)
 
 
-def read_thumbnail(blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
+def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
     """A small JPEG, made at the first call and kept beside the picture. Raises PictureError."""
     key = thumbnail_key(image.blob_key)
     if blobs.exists(key):
         return blobs.get(key)
     small = thumbnail(blobs.get(image.blob_key), limits)
-    blobs.put(key, small)
+    with transaction() as session:
+        images.lock_blobs(session, [image.blob_key])
+        if images.blob_is_used(session, image.blob_key):  # or it would outlive an image that is removed meanwhile
+            blobs.put(key, small)
     return small
 
 

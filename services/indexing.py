@@ -33,11 +33,15 @@ def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
 
 
 def index_is_due(session: Session) -> bool:
-    """Whether the active version has no index, and no load goes on that would be the slower for one."""
+    """Whether the active version has no index, or jobs that wait for one it has got, and no load would suffer from it.
+
+    The second is left behind by a process that was killed right after building.
+    """
     version = model_versions.find_active_version(session)
     if version is None or version.state != ModelState.ACTIVE:
         return False
-    return not partitions.has_index(session, version.id) and not jobs.loads_go_on(session, version.id)
+    wanted = jobs.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
+    return wanted and not jobs.loads_go_on(session, version.id)
 
 
 def build_index(transaction: Transaction, settings: Settings) -> bool:

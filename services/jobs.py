@@ -34,6 +34,18 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
             finished.wait(min(left, LOOK_SECONDS))
 
 
+def seal_job(transaction: Transaction, job_id: UUID) -> None:
+    """Say that an import has all its pictures. Twice is harmless.
+
+    Raises NotFound, and Conflict for one that workers list: it is sealed when they are done.
+    """
+    with transaction() as session:
+        source = sources.list_sources(session, [job_id]).get(job_id)
+        if source is not None and not source.done:
+            raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
+        jobs.seal_job(session, job_id)
+
+
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     """End a job where it stands: what is done stays done. A batch in hand is worked on to its end, and not stored.
 

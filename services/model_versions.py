@@ -28,15 +28,16 @@ class Candidate:
 def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
     """Make a checkpoint known: its files to the blob store, its row, its partition with an HNSW index.
 
-    Registering the same weights again returns the version that is there.
+    Registering the same weights again returns the version that is there, and puts back files that were lost.
     """
     model_versions.lock_registration(session)
+    files = (candidate.weights, candidate.card_file)
+    for key, file in zip(blob_keys(candidate.weights_sha256), files, strict=True):
+        if not blobs.exists(key):
+            blobs.put(key, file.read_bytes())
     known = model_versions.find_version_by_weights(session, candidate.weights_sha256)
     if known is not None:
         return known
-    weights, card = blob_keys(candidate.weights_sha256)
-    blobs.put(weights, candidate.weights.read_bytes())
-    blobs.put(card, candidate.card_file.read_bytes())
     version = model_versions.insert_model_version(
         session,
         name=candidate.name,

@@ -4,7 +4,7 @@ import io
 import json
 import re
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,6 +19,8 @@ from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.pictures import opened, picture
+
+NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -125,20 +127,24 @@ def test_an_upload_without_a_file_is_refused(api: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", f"/v1/images/{uuid4()}", 404, "not_found"),
-        ("GET", f"/v1/images/{uuid4()}/file", 404, "not_found"),
-        ("GET", f"/v1/images/{uuid4()}/thumbnail", 404, "not_found"),
-        ("GET", f"/v1/jobs/{uuid4()}", 404, "not_found"),
-        ("GET", f"/v1/jobs/{uuid4()}/items", 404, "not_found"),
-        ("POST", f"/v1/jobs/{uuid4()}/seal", 404, "not_found"),
-        ("DELETE", f"/v1/images/{uuid4()}", 404, "not_found"),
+        ("GET", f"/v1/images/{NOBODY}", 404, "not_found"),
+        ("GET", f"/v1/images/{NOBODY}/file", 404, "not_found"),
+        ("GET", f"/v1/images/{NOBODY}/thumbnail", 404, "not_found"),
+        ("GET", f"/v1/jobs/{NOBODY}", 404, "not_found"),
+        ("GET", f"/v1/jobs/{NOBODY}/items", 404, "not_found"),
+        *(
+            ("POST", f"/v1/jobs/{NOBODY}/{verb}", 404, "not_found")
+            for verb in ("seal", "cancel", "retry", "pause", "resume")
+        ),
+        ("GET", f"/v1/jobs/{NOBODY}/items.csv", 404, "not_found"),
+        ("DELETE", f"/v1/images/{NOBODY}", 404, "not_found"),
         ("GET", "/v1/images/not-an-id", 404, "not_found"),
         ("GET", "/nowhere", 404, "not_found"),
         ("PUT", "/v1/images", 405, "method_not_allowed"),
         ("GET", "/v1/images?limit=0", 422, "invalid_input"),
         ("GET", "/v1/images?cursor=x", 422, "invalid_input"),
         ("GET", "/v1/images?label=%00", 422, "invalid_input"),
-        ("GET", f"/v1/jobs/{uuid4()}?wait=31", 422, "invalid_input"),
+        ("GET", f"/v1/jobs/{NOBODY}?wait=31", 422, "invalid_input"),
         ("GET", "/v1/jobs?status=done", 422, "invalid_input"),
     ],
 )
@@ -301,7 +307,7 @@ def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
     "body",
     [
         {},
-        {"image_id": str(uuid4()), "vector": [1.0]},
+        {"image_id": NOBODY, "vector": [1.0]},
         {"vector": [1.0]},
         {"vector": ["a"]},
         {"vector": [1.0] * 8, "k": 0},

@@ -325,6 +325,12 @@ def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row
     assert (api.get("/v1/images").get_json()["items"], list(blobs().list("pictures"))) == ([], [])
 
 
+def test_an_import_that_is_being_listed_cannot_be_sealed(api: FlaskClient) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    answer = api.post(f"/v1/jobs/{job_id}/seal")
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "conflict")
+
+
 def test_a_finished_job_cannot_be_cancelled_or_paused(api: FlaskClient, fetch: Any) -> None:
     job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
     fetch()

@@ -130,3 +130,13 @@ def test_it_is_built_by_one_at_a_time(version: ModelVersion) -> None:
 
 def test_nothing_is_built_where_nothing_is_missing(version: ModelVersion) -> None:
     assert not build_index(transaction, FEW)
+
+
+def test_jobs_do_not_wait_for_an_index_that_was_built_before_its_builder_was_killed(version: ModelVersion) -> None:
+    job = load(5, version=version)
+    finish(job)
+    with autocommit() as connection:
+        partitions.build_index(connection, version.id, version.dim, memory_mb=64, processes=0)
+    waiting = status(job)
+    build_index(transaction, FEW)
+    assert (waiting, status(job)) == ("running", "succeeded")

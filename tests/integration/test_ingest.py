@@ -175,7 +175,7 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
     accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
-    gallery.read_thumbnail(blobs, settings(), image)
+    gallery.read_thumbnail(transaction, blobs, settings(), image)
     gallery.remove_image(transaction, blobs, image.id)
     with transaction() as session:
         job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]

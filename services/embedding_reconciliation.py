@@ -1,0 +1,87 @@
+"""Images against their embeddings and the index: what no search finds, or only slowly, though nothing has failed."""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from db import jobs, model_versions, partitions, reconciliation
+from db.models import ModelVersion
+from db.reconciliation import Page
+from services.indexing import build_index, defer_index, index_is_due
+from services.mismatches import Context, Mismatches
+from services.patience import patiently
+
+QUEUED = "Queued in a new job of the type repair."
+PATIENCE_SECONDS = 300.0  # with the index that a load was spared
+
+
+def check_embeddings(context: Context) -> list[Mismatches]:
+    """Images without a sound embedding of the active model version; a repair has them embedded by a job of its own."""
+    never = Mismatches("no_embedding", "images never embedded by the active model", QUEUED)
+    lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
+    wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
+    with context.transaction() as session:
+        version = model_versions.find_active_version(session)
+    if version is not None:
+        repair = _RepairJob(context, version)
+        for page in context.pages("image", "Looking for embeddings"):
+            with context.transaction() as session:
+                bare = reconciliation.list_unembedded_images(session, version.id, page)
+                vectors = reconciliation.list_wrong_vectors(session, version, page)
+            if context.repair and (bare or vectors):
+                repair.add(page, list(bare))
+            never.add((image for image, had_one in bare.items() if not had_one), repaired=context.repair)
+            lost.add((image for image, had_one in bare.items() if had_one), repaired=context.repair)
+            wrong.add(vectors, repaired=context.repair)
+        repair.seal()
+    return [never, lost, wrong]
+
+
+def check_index(context: Context) -> list[Mismatches]:
+    """The active version's HNSW index, and the jobs that wait for it."""
+    index = Mismatches(
+        "no_index", "model versions without a valid HNSW index", "Built; searches scan exactly till then."
+    )
+    waiting = Mismatches("index_awaited", "jobs that wait for an index that is there", "Finished.")
+    with context.transaction() as session:
+        version = model_versions.find_active_version(session)
+        if version is None:
+            return [index, waiting]
+        due = not partitions.has_index(session, version.id) and index_is_due(session)
+        due = due and not reconciliation.index_is_on_its_way(session, version.id, seconds=PATIENCE_SECONDS)
+        found = reconciliation.list_jobs_waiting_for_index(session, version.id, seconds=PATIENCE_SECONDS)
+        if found and not due and partitions.has_index(session, version.id):
+            if context.repair:
+                jobs.end_indexing(session, version.id)
+            waiting.add(found, repaired=context.repair)
+    if due:
+        with context.watch("Building the index", None):
+            built = context.repair and build_index(context.transaction, context.settings)
+        index.add([version.id], repaired=built)
+    return [index, waiting]
+
+
+class _RepairJob:
+    """The job that embeds again, made when the first image needs it."""
+
+    def __init__(self, context: Context, version: ModelVersion) -> None:
+        self._context, self._version = context, version
+        self._id: UUID | None = None
+
+    def add(self, page: Page, images: Sequence[UUID]) -> None:
+        """Queue `images`, and those of the page whose vectors are wrong, which go."""
+        if self._id is None:
+            with self._context.transaction() as session:
+                self._id = reconciliation.insert_repair_job(session, self._version.id)
+        patiently(partial(self._add, self._id, page, images))
+
+    def seal(self) -> None:
+        if self._id is not None:
+            with self._context.transaction() as session:
+                jobs.seal_job(session, self._id)
+
+    def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
+        with self._context.transaction() as session:
+            bared = reconciliation.delete_wrong_vectors(session, self._version, page)
+            reconciliation.queue_images(session, job_id, [*images, *bared])
+            defer_index(session, job_id, self._context.settings)
