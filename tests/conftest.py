@@ -13,6 +13,8 @@ for variable in [name for name in os.environ if name.startswith("UMBEL_") and no
     del os.environ[variable]
 os.environ["UMBEL_HOME"] = str(HOME)
 os.environ["UMBEL_LOG_LEVEL"] = "WARNING"
+if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside us: a team of threads that share cores wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator  # noqa: E402
 

@@ -21,6 +21,7 @@ from services import jobs
 from stack.redis import Redis
 from tests.pictures import picture
 from tests.processes import Process, eventually
+from tests.traps import TRAPS, archive_of_traps
 
 WORKER = "embed@test"
 
@@ -158,6 +159,25 @@ def test_queued_single_uploads_are_embedded_in_one_forward(
     with transaction() as session:
         times = session.scalars(text("SELECT DISTINCT finished_at FROM job WHERE id = ANY (:ids)"), {"ids": made}).all()
     assert len(times) == 1  # one transaction stored them all
+
+
+def test_an_archive_full_of_traps_costs_nothing_but_the_traps(api: FlaskClient) -> None:
+    answer = api.post(
+        "/v1/imports", data={"file": (io.BytesIO(archive_of_traps()), "traps.zip"), "collection": "traps"}
+    )
+    job = finished(api, answer.get_json()["job_id"])
+    seen = api.get(f"/v1/jobs/{job['id']}/items").get_json()["items"]
+    assert {item["name"]: item["error_code"] for item in seen} == TRAPS
+    assert (job["status"], job["counts"]["indexed"], job["source"]["passed_over"]) == ("partial", 2, 1)
+
+
+def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "ended"}).get_json()["job_id"]
+    for n in range(400, 500):
+        upload(api, picture(n), job_id=job_id, collection="ended")
+    job = api.post(f"/v1/jobs/{job_id}/cancel").get_json()
+    assert (job["status"], job["counts"]["pending"]) == ("cancelled", 0)
+    assert job["counts"]["cancelled"] > 0, "the worker was faster than its master"
 
 
 def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
