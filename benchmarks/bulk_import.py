@@ -146,6 +146,9 @@ def main() -> None:
                 }
                 for part in ("worker", "decoders")
             },
+            "worker_mb_by_pictures": {
+                sample.done: round(sample.worker / 2**20) for sample in samples[:: max(1, len(samples) // 25)]
+            },
             "bytes_a_picture": {part: round(slope(samples, part, pictures)) for part in ("worker", "decoders")},
         },
     )

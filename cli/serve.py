@@ -44,6 +44,9 @@ def worker(queues: str, name: str | None) -> None:
 
     The model is loaded once. A second worker on one machine needs a --name of its own.
     """
+    from worker.malloc import share_arenas  # noqa: PLC0415
+
+    share_arenas()
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.model import load_active_model  # noqa: PLC0415 - brings torch
     from worker.process import serve, withdraw  # noqa: PLC0415

@@ -42,19 +42,17 @@ def archive_of_traps() -> bytes:
 
 
 def _content(name: str) -> bytes:
-    match name:
-        case "bomb.jpg":
-            return picture(1) + bytes(10_000_000)
-        case "nested.zip" | "nested-under-another-name.jpg":
-            return _zip_of_one()
-        case "huge.png":
-            return _png(20_000, 15_000)
-        case "cut.jpg":
-            return picture(2, size=(400, 300))[:2_000]
-        case "empty.jpg":
-            return b""
-        case "text.jpg":
-            return b"not a picture, whatever its name"
+    special = {
+        "bomb.jpg": lambda: picture(1) + bytes(10_000_000),
+        "nested.zip": _zip_of_one,
+        "nested-under-another-name.jpg": _zip_of_one,
+        "huge.png": lambda: _png(20_000, 15_000),
+        "cut.jpg": lambda: picture(2, size=(400, 300))[:2_000],
+        "empty.jpg": bytes,
+        "text.jpg": lambda: b"not a picture, whatever its name",
+    }
+    if name in special:
+        return special[name]()
     return picture(sum(name.encode()), kind="PNG" if name.endswith(".png") else "JPEG")
 
 

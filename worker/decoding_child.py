@@ -5,7 +5,6 @@ it starts quickly and costs little. Answers are JSON and raw pixels, never pickl
 reads hostile files.
 """
 
-import ctypes
 import json
 import math
 import pickle
@@ -29,6 +28,7 @@ from core.errors import UmbelError
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import Pixels
+from worker.malloc import keep_blocks
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it
 # For the command line of the child. Whoever stops the worker with a signal to all its processes still gets the batch
@@ -41,7 +41,6 @@ sys.path[:] = json.loads(sys.argv[2])
 from worker.decoding_child import main
 main(int(sys.argv[1]))
 """
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 GRACE_SECONDS = 1  # how long after its time a child that its parent has not killed ends itself
 
 Decode = Callable[[bytes], Pixels]
@@ -73,7 +72,7 @@ class Child:
         self._decode = decode
         self._settings = settings
         self._blobs = Blobs(settings.blobs)
-        settle_malloc()
+        keep_blocks()
         limit_memory(settings.decode_memory)
 
     def serve(self, stream: BinaryIO) -> None:
@@ -112,18 +111,6 @@ class Child:
     def _give_time(self) -> None:
         """End this process if it takes too long: one that hangs does not see that its parent is gone."""
         signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
-
-
-def settle_malloc() -> None:
-    """Tell glibc to keep a little freed memory, and to give back the rest; another libc is left as it is.
-
-    By itself it gives back nearly all after each picture, and mapping it anew took a fifth of the CPU time; and after a
-    picture of 40 megapixels it kept hundreds of MB.
-    """
-    with suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 8 * 2**20)  # bytes from which a block is given back at once when it is freed
-        mallopt(M_TRIM_THRESHOLD, 32 * 2**20)  # freed bytes that may stay at the end of the heap
 
 
 def limit_memory(more: int) -> None:
