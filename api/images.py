@@ -148,7 +148,7 @@ def get_file(image_id: UUID) -> Response:
 @bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
-    return _served(image_id, lambda image: (gallery.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"))
+    return _served(image_id, _read_thumbnail)
 
 
 @bp.get("/v1/images/<uuid:image_id>/similar")
@@ -186,6 +186,10 @@ def _idempotency_key() -> str | None:
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise InvalidInput(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters.")
     return key
+
+
+def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:
+    return gallery.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
 
 
 def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:

@@ -1,0 +1,170 @@
+"""How each kind of fault is done. A strike returns when the fault is over; what it does not undo, the stack must."""
+
+import random
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psutil
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.doorbell import TASKS
+from core.types import Lane, TaskName
+from tests.faults.company import cut_connections, skewed_worker
+from tests.faults.schedule import Fault, Kind
+from tests.faults.target import NoTarget, Scene, children
+
+RINGS = 400
+
+
+Strike = Callable[[Scene, Fault], None]
+
+
+def kill(processes: Sequence[psutil.Process], fault: Fault, what: str) -> None:
+    """kill -9 of one of them. Raises NoTarget if there is none."""
+    if not processes:
+        raise NoTarget(f"there is no {what}")
+    with suppress(psutil.NoSuchProcess):
+        processes[int(fault.pick * len(processes))].kill()
+
+
+def kill_part(name: str) -> Strike:
+    return lambda scene, fault: scene.target.process(name).kill()
+
+
+def kill_decoder(scene: Scene, fault: Fault) -> None:
+    kill(scene.target.decoders(), fault, "decoder process")
+
+
+def kill_api_process(scene: Scene, fault: Fault) -> None:
+    kill(scene.target.api_processes(), fault, "API process")
+
+
+def kill_backend(scene: Scene, fault: Fault) -> None:
+    kill(scene.target.backends(), fault, "session of Postgres")
+
+
+def stop_postgres(scene: Scene, fault: Fault) -> None:
+    scene.target.process("postgres").send_signal(signal.SIGQUIT)
+
+
+def freeze_postgres(scene: Scene, fault: Fault) -> None:
+    postmaster = scene.target.process("postgres")
+    with frozen([postmaster, *children(postmaster)]):
+        scene.stop.wait(fault.seconds)
+
+
+def freeze_redis(scene: Scene, fault: Fault) -> None:
+    with frozen([scene.target.process("redis")]):
+        scene.stop.wait(fault.seconds)
+
+
+def flush_redis(scene: Scene, fault: Fault) -> None:
+    with suppress_redis(), Redis.from_url(scene.target.settings.redis, socket_timeout=2) as redis:
+        redis.flushall()
+
+
+def empty_redis(scene: Scene, fault: Fault) -> None:
+    data = scene.target.settings.home / "redis"
+    process = scene.target.process("redis")
+    process.kill()
+    psutil.wait_procs([process], timeout=2)
+    shutil.rmtree(data, ignore_errors=True)  # before the supervisor starts it again, half a second from now
+
+
+def refuse_blobs(scene: Scene, fault: Fault) -> None:
+    """No file of the API or the worker may grow beyond 0 bytes, or beyond a few hundred: EFBIG, as ENOSPC would be."""
+    limit = 0 if fault.pick < 0.5 else 512
+
+    def apply(size: int) -> None:
+        for name in ("api", "worker"):
+            with suppress(NoTarget, psutil.Error):
+                process = scene.target.process(name)
+                for each in (process, *children(process)):
+                    with suppress(psutil.Error):
+                        _, hard = each.rlimit(resource.RLIMIT_FSIZE)
+                        each.rlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    apply(limit)
+    try:
+        scene.stop.wait(fault.seconds)
+    finally:
+        apply(resource.RLIM_INFINITY)
+
+
+def ring_doorbells(scene: Scene, fault: Fault) -> None:
+    rng = random.Random(fault.seed)
+    lanes = rng.choices([*TASKS, Lane.MAINTENANCE], k=RINGS)
+    broker = scene.target.settings.broker
+    with suppress_redis(), Celery("umbel-faults", broker=broker, set_as_current=False) as celery:
+        celery.conf.update(task_ignore_result=True, broker_transport_options={"socket_timeout": 2.0})
+        with celery.producer_or_acquire() as producer:
+            for lane in lanes:
+                name, kwargs = (TASKS[lane], {"lane": lane}) if lane in TASKS else (TaskName.SWEEP, {})
+                celery.send_task(name, queue=lane, kwargs=kwargs, retry=False, producer=producer)
+
+
+def kill_supervisor(scene: Scene, fault: Fault) -> None:
+    supervisor = scene.target.supervisor()
+    supervisor.kill()
+    psutil.wait_procs([supervisor], timeout=5)
+    scene.target.up()
+
+
+@contextmanager
+def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Processes that stand still: their connections stay open, and nothing answers."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@contextmanager
+def suppress_redis() -> Iterator[None]:
+    """Redis may be away because of another fault: then there is nothing to flush, and nobody to ring."""
+    try:
+        yield
+    except (RedisError, OperationalError, OSError) as error:
+        raise NoTarget(f"Redis is away: {error}") from error
+
+
+STRIKES: dict[Kind, Strike] = {
+    Kind.DECODER: kill_decoder,
+    Kind.WORKER: kill_part("worker"),
+    Kind.API_PROCESS: kill_api_process,
+    Kind.API_MASTER: kill_part("api"),
+    Kind.SCHEDULER: kill_part("scheduler"),
+    Kind.REDIS_KILL: kill_part("redis"),
+    Kind.REDIS_FREEZE: freeze_redis,
+    Kind.REDIS_FLUSH: flush_redis,
+    Kind.REDIS_EMPTY: empty_redis,
+    Kind.POSTGRES_STOP: stop_postgres,
+    Kind.POSTGRES_BACKEND: kill_backend,
+    Kind.POSTGRES_FREEZE: freeze_postgres,
+    Kind.POSTMASTER: kill_part("postgres"),
+    Kind.BLOBS_REFUSED: refuse_blobs,
+    Kind.DOORBELLS: ring_doorbells,
+    Kind.SKEWED_WORKER: skewed_worker,
+    Kind.CONNECTIONS: cut_connections,
+    Kind.SUPERVISOR: kill_supervisor,
+}
+
+
+LASTING = (Kind.REDIS_FREEZE, Kind.POSTGRES_FREEZE, Kind.BLOBS_REFUSED, Kind.SKEWED_WORKER, Kind.CONNECTIONS)
+
+
+def healing_begins(kind: Kind, began: float) -> float:
+    """The moment from which healing counts: the end of a fault that lasts, the beginning of one that is a blow."""
+    return time.monotonic() if kind in LASTING else began

@@ -1,0 +1,119 @@
+"""The stack that faults strike: a real one in a home of its own, with its processes, its ledger and its files."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import psutil
+import psycopg
+
+from core.settings import Settings
+from stack.state import StackStatus, status
+from tests.e2e.conftest import Stack
+from tests.faults.clients import Clients
+from tests.processes import eventually
+
+PATIENCE_SECONDS = 5  # how long a fault waits for its target to be there
+
+
+class NoTarget(Exception):
+    """There is nothing that this fault could strike now."""
+
+
+class Target(Stack):
+    """A stack, seen from below: where a person sees commands and URLs, this sees process ids and tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = Settings(home=self.home / "var", port=self.port)
+
+    def up(self) -> None:
+        """Start it, or what is missing of it, and wait until it serves."""
+        self.umbel("up", "--detach")
+
+    def down(self) -> None:
+        self.umbel("down", check=False)
+
+    def remove(self) -> None:
+        """Take it down, with all its state."""
+        self.down()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def status(self) -> StackStatus:
+        return status(self.settings)
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of one supervised part, alive; waits a little if it is just being restarted. Raises NoTarget."""
+        try:
+            return eventually(lambda: self._process(name), within=PATIENCE_SECONDS)
+        except AssertionError as error:
+            raise NoTarget(f"{name} is not running") from error
+
+    def supervisor(self) -> psutil.Process:
+        pid = self.status().pid
+        if pid is None:
+            raise NoTarget("no supervisor is running")
+        return psutil.Process(pid)
+
+    def decoders(self) -> list[psutil.Process]:
+        """The processes in which the worker decodes; without those that Python's multiprocessing keeps for itself."""
+        return [child for child in children(self.process("worker")) if "_tracker" not in " ".join(command(child))]
+
+    def api_processes(self) -> list[psutil.Process]:
+        """gunicorn's children, which answer requests."""
+        return children(self.process("api"))
+
+    def backends(self) -> list[psutil.Process]:
+        """The processes of Postgres that serve Umbel's sessions."""
+        return [child for child in children(self.process("postgres")) if ": umbel umbel " in " ".join(command(child))]
+
+    def ledger(self, **options: Any) -> "psycopg.Connection[Any]":
+        """A connection of its own to the database, read-only. Raises psycopg.Error while Postgres is away."""
+        connection = psycopg.connect(
+            host=str(self.settings.socket_dir), user="umbel", dbname="umbel", connect_timeout=2, **options
+        )
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        return connection
+
+    def has_worker(self, name: str) -> bool:
+        """Whether a worker of that name has taken its place in the ledger."""
+        try:
+            with self.ledger() as connection:
+                return connection.execute("SELECT FROM worker WHERE name = %s", [name]).fetchone() is not None
+        except psycopg.Error:
+            return False
+
+    def _process(self, name: str) -> psutil.Process | None:
+        for part in self.status().parts:
+            if part.name == name and part.pid:
+                with suppress(psutil.Error):
+                    process = psutil.Process(part.pid)
+                    return process if process.status() != psutil.STATUS_ZOMBIE else None
+        return None
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """Its living children, oldest first."""
+    found: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        found = process.children(recursive=True)
+    return sorted(found, key=lambda child: child.pid)
+
+
+def command(process: psutil.Process) -> Sequence[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where a fault strikes. stop: somebody wants the run to end."""
+
+    target: Target
+    clients: Clients
+    stop: Event
