@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -21,6 +24,20 @@ def eventually(look: Callable[[], T], *, within: float = 30, every: float = 0.05
         assert time.monotonic() < deadline, f"not within {within} s: {seen!r}"
         time.sleep(every)
     return seen
+
+
+@contextmanager
+def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Processes that stand still: their connections stay open, and nothing answers."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 class Process:
@@ -46,6 +63,10 @@ class Process:
         """SIGTERM; returns the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(within)
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Let it stand still for as long as this lasts."""
+        return frozen([psutil.Process(self._process.pid)])
 
     def running(self) -> bool:
         return self._process.poll() is None

@@ -19,9 +19,9 @@ from core.types import Lane, TaskName
 from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
 from tests.faults.target import NoTarget, Scene, children
+from tests.processes import frozen
 
 RINGS = 400
-
 
 Strike = Callable[[Scene, Fault], None]
 
@@ -115,20 +115,6 @@ def kill_supervisor(scene: Scene, fault: Fault) -> None:
     supervisor.kill()
     psutil.wait_procs([supervisor], timeout=5)
     scene.target.up()
-
-
-@contextmanager
-def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """Processes that stand still: their connections stay open, and nothing answers."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from redis import Redis
 from tests.faults.clients import Clients, Receipts
 from tests.faults.pictures import picture
 from tests.faults.schedule import FAST, Fault, Kind
-from tests.faults.strikes import frozen, ring_doorbells
+from tests.faults.strikes import ring_doorbells
 from tests.faults.target import Scene, Target, children
 from tests.faults.trial import Plan, Trial
-from tests.processes import eventually
+from tests.processes import eventually, frozen
 from worker.process import THREADS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

@@ -147,13 +147,9 @@ def test_doubled_rings_change_nothing(api: FlaskClient) -> None:
     assert job["counts"] == {"total": 1, "pending": 0, "indexed": 1, "duplicate": 0, "failed": 0, "cancelled": 0}
 
 
-def test_queued_single_uploads_are_embedded_in_one_forward(
-    api: FlaskClient, worker: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.doorbell.Doorbell.ring", lambda *_: False)
-    made = [upload(api, picture(n))["job_id"] for n in range(150, 160)]
-    monkeypatch.undo()
-    doorbell().ring(Lane.SINGLE)
+def test_queued_single_uploads_are_embedded_in_one_forward(api: FlaskClient, worker: Process) -> None:
+    with worker.frozen():
+        made = [upload(api, picture(n))["job_id"] for n in range(150, 160)]
     for job_id in made:
         finished(api, job_id)
     with transaction() as session:
@@ -171,10 +167,12 @@ def test_an_archive_full_of_traps_costs_nothing_but_the_traps(api: FlaskClient) 
     assert (job["status"], job["counts"]["indexed"], job["source"]["passed_over"]) == ("partial", 2, 1)
 
 
-def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient) -> None:
+def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient, worker: Process) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "ended"}).get_json()["job_id"]
-    for n in range(400, 500):
-        upload(api, picture(n), job_id=job_id, collection="ended")
+    with worker.frozen():
+        for n in range(400, 520):
+            upload(api, picture(n), job_id=job_id, collection="ended")
+    eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["indexed"], every=0.01)
     job = api.post(f"/v1/jobs/{job_id}/cancel").get_json()
     assert (job["status"], job["counts"]["pending"]) == ("cancelled", 0)
     assert job["counts"]["cancelled"] > 0, "the worker was faster than its master"
@@ -182,8 +180,10 @@ def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient) -> None:
 
 def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "killed"}).get_json()["job_id"]
-    for n in range(200, 320):
-        upload(api, picture(n), job_id=job_id, collection="killed")
+    with worker.frozen():
+        for n in range(200, 320):
+            upload(api, picture(n), job_id=job_id, collection="killed")
+    eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["indexed"], every=0.01)
     worker.kill()
     api.post(f"/v1/jobs/{job_id}/seal")
     before = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]

@@ -1,11 +1,10 @@
 """What a process says, from its own loggers and from a library's, and what it does when nobody can write it down."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 SAY = """
 import logging, os, resource, structlog
@@ -37,20 +36,21 @@ def said(log: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("environment", [{}, {"UMBEL_LOG_JSON": "1"}], ids=["lines", "json"])
-def test_own_and_foreign_lines_have_one_format(tmp_path: Path, environment: dict[str, str]) -> None:
-    said(tmp_path / "log", **environment)
-    lines = (tmp_path / "log").read_text().splitlines()
-    if environment:
-        ours, theirs, broken = map(json.loads, lines)
-        assert (ours["event"], ours["picture"]) == ("ours", 7)
-        assert (theirs["event"], theirs["level"]) == ("theirs", "warning")
-        assert "ZeroDivisionError" in broken["exception"]
-        assert {line["request_id"] for line in (ours, theirs, broken)} == {"r1"}
-    else:
-        assert "[info     ] ours" in lines[0] and "picture=7" in lines[0] and "request_id=r1" in lines[0]
-        assert "[warning  ] theirs" in lines[1] and "request_id=r1" in lines[1]
-        assert any("ZeroDivisionError" in line for line in lines)
+def test_own_and_foreign_lines_look_alike(tmp_path: Path) -> None:
+    said(tmp_path / "log")
+    ours, theirs, *traceback = (tmp_path / "log").read_text().splitlines()
+    assert re.search(r"\[info     ] ours +picture=7 request_id=r1", ours)
+    assert re.search(r"\[warning  ] theirs +request_id=r1", theirs)
+    assert any("ZeroDivisionError" in line for line in traceback)
+
+
+def test_lines_for_machines(tmp_path: Path) -> None:
+    said(tmp_path / "log", UMBEL_LOG_JSON="1")
+    ours, theirs, broken = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (ours["event"], ours["picture"]) == ("ours", 7)
+    assert (theirs["event"], theirs["level"]) == ("theirs", "warning")
+    assert "ZeroDivisionError" in broken["exception"]
+    assert {line["request_id"] for line in (ours, theirs, broken)} == {"r1"}
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
