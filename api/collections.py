@@ -4,7 +4,7 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
-from api.schemas import CollectionOut, CollectionsOut
+from api.schemas.collections import CollectionOut, CollectionsOut
 from db import collections
 from db.session import transaction
 

@@ -7,7 +7,7 @@ from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from api.errors import answers
-from api.schemas import ReadyOut, WorkerOut
+from api.schemas.health import ReadyOut, WorkerOut
 from core.doorbell import doorbell
 from core.errors import NotReady
 from db import model_versions, statistics, workers

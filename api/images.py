@@ -9,19 +9,9 @@ from flask import Response, request, url_for
 
 from api.errors import answers, problems
 from api.gate import gate
-from api.schemas import (
-    AcceptedOut,
-    CheckIn,
-    CheckOut,
-    ImageOut,
-    ImagePatchIn,
-    ImagesOut,
-    ImagesQuery,
-    SearchOut,
-    SimilarQuery,
-    UploadIn,
-    page_of,
-)
+from api.schemas.fields import page_of
+from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
+from api.schemas.search import SearchOut, SimilarQuery
 from api.search import scope_of, searched
 from core.blobs import blobs
 from core.doorbell import doorbell

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from api.errors import invalid_fields, problems
 from api.gate import gate
-from api.schemas import ImportFormIn, ImportIn, ImportOut, UploadSource, inline_schema
+from api.schemas.fields import inline_schema
+from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.settings import settings

@@ -10,7 +10,8 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from api.errors import answers, problems
-from api.schemas import (
+from api.schemas.fields import page_of
+from api.schemas.jobs import (
     CountsOut,
     IndexOut,
     ItemOut,
@@ -23,7 +24,6 @@ from api.schemas import (
     JobsQuery,
     Phase,
     SourceOut,
-    page_of,
 )
 from core.doorbell import doorbell
 from core.settings import settings

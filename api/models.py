@@ -4,7 +4,7 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
-from api.schemas import ModelOut, ModelsOut
+from api.schemas.models import ModelOut, ModelsOut
 from db import model_versions
 from db.session import transaction
 

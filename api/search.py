@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.errors import invalid_fields, problems
-from api.schemas import (
+from api.schemas.fields import inline_schema
+from api.schemas.search import (
     LegacyMatch,
     LegacyOut,
     LegacySearchIn,
@@ -20,7 +21,6 @@ from api.schemas import (
     SearchInfo,
     SearchOptions,
     SearchOut,
-    inline_schema,
     picture_of,
 )
 from core.doorbell import doorbell

@@ -1,0 +1,97 @@
+"""What bodies and queries of several resources share: names, limits, pages."""
+
+import json
+from typing import Annotated, Any, Protocol, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class HasId(Protocol):
+    """A row of a list."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+T = TypeVar("T", bound=HasId)
+
+
+def _storable(text: str) -> str:
+    """Postgres takes no NUL and no lone surrogate; better said here than there."""
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid Unicode") from error
+    return text
+
+
+def json_object(value: Any) -> Any:
+    """Metadata may come as JSON text (in a form) or as an object (in a JSON body)."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("must be a JSON object") from error
+    return value
+
+
+def _storable_object(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("must be plain JSON without NaN or Infinity") from error
+    if "\\u0000" in text:
+        raise ValueError("must not contain a NUL character")
+    if len(_storable(text)) > 16_384:
+        raise ValueError("must not be longer than 16,384 characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Label = Annotated[Text, Field(min_length=1, max_length=200, examples=["tulip"])]
+Name = Annotated[Text, Field(max_length=1_000, description="File name or path, for people.")]
+CollectionName = Annotated[
+    str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$", description="Name of a collection.", examples=["garden"])
+]
+Metadata = Annotated[
+    dict[str, Any],
+    BeforeValidator(json_object),
+    AfterValidator(_storable_object),
+    Field(examples=[{"camera": "X100V"}], description="A JSON object of your own."),
+]
+K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]
+MaxDistance = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False, description="Cosine distance, 0 to 2.")]
+Cursor = Annotated[UUID, Field(description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Field(ge=1, le=500)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
+    """The page's rows, and the cursor of the next page if there is one: for lists asked for with limit + 1."""
+    page = rows[:limit]
+    return page, str(page[-1].id) if len(rows) > limit else None
+
+
+def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's JSON schema in one piece, for a place of the specification where APIFlask registers no parts."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return resolved(parts[node["$ref"].rpartition("/")[2]])
+        return {key: resolved(value) for key, value in node.items()}
+
+    return {key: resolved(value) for key, value in schema.items()}
