@@ -1,5 +1,6 @@
 """/v1/images: uploaded, listed, looked at, relabelled, removed."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,8 @@ from api.errors import answers, problems
 from api.gate import gate
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
-from api.schemas.search import SearchOut, SimilarQuery
-from api.search import scope_of, searched
+from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
+from api.search import searched
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import InvalidInput, PictureError
@@ -21,7 +22,7 @@ from db import collections, images
 from db.images import ImageRow
 from db.session import transaction
 from services import gallery, ingest
-from services.search import query_by_image
+from services.search import query_by_images
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
@@ -147,9 +148,10 @@ def get_thumbnail(image_id: UUID) -> Response:
 @bp.doc(responses=problems(404, 422, 503))
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
+    began = time.perf_counter()
+    options = SearchOptions(filter=FilterIn(label=query.label), **query.model_dump(exclude={"label"}))
     with transaction() as session:
-        scope = scope_of(session, query.collection, max_distance=query.max_distance, without=image_id)
-        return searched(session, query_by_image(session, image_id), k=query.k, scope=scope)
+        return searched(session, query_by_images(session, [image_id]), options, began)
 
 
 def image_out(row: ImageRow) -> ImageOut:

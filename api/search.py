@@ -2,7 +2,6 @@
 
 import time
 from typing import Any
-from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request
@@ -30,7 +29,7 @@ from db import collections
 from db.notify import listener
 from db.search import Match, Scope
 from db.session import transaction
-from services.search import Query, find_matches, query_by_image, query_by_picture, query_by_vector
+from services.search import Query, find_matches, query_by_images, query_by_pictures, query_by_vector
 
 bp = APIBlueprint("search", __name__, tag="Search")
 
@@ -51,23 +50,24 @@ EITHER_BODY = {
 @bp.output(SearchOut)
 @bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 413, 415, 422, 503))
 def search() -> Any:
-    """Find the most similar images: by picture, by image id or by vector.
+    """Find the most similar images: by picture, by image id, by examples or by vector.
 
-    JSON with exactly one of `image_id`, `vector` and `image` (base64), or multipart with `file`.
+    JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector` and `image` (base64), or
+    multipart with `file`. Images that are part of the query are not among the matches.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
         form = SearchFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
-        return _answer(form, _picture_query(form.file.read()), began)
+        return _by_picture(form.file.read(), form, began)
     body = SearchIn.model_validate(request.get_json(force=True))
     if body.image is not None:
-        return _answer(body, _picture_query(_decoded(body.image)), began)
+        return _by_picture(_decoded(body.image), body, began)
     with transaction() as session:
-        if body.image_id is not None:
-            query = query_by_image(session, body.image_id)
+        if body.vector is not None:
+            query = query_by_vector(session, body.vector)
         else:
-            query = query_by_vector(session, body.vector or [])
-    return _answer(body, query, began, without=body.image_id)
+            query = query_by_images(session, body.positive or [body.image_id], body.negative)  # type: ignore[list-item]
+        return searched(session, query, body, began)
 
 
 @bp.post("/search")
@@ -92,40 +92,29 @@ def invalid(error: ValidationError) -> Any:
     return invalid_fields(error)
 
 
-def scope_of(
-    session: Session,
-    collection: str | None,
-    *,
-    max_distance: float | None = None,
-    without: UUID | None = None,
-    options: SearchOptions | None = None,
-) -> Scope:
-    """The part of the gallery that a request asks for. Raises NotFound for a collection that is not there."""
-    return Scope(
-        collection_id=collections.get_collection(session, collection) if collection else None,
-        labels=options.filter.label if options else None,
-        metadata=options.filter.metadata if options else {},
-        max_distance=max_distance,
-        without=without,
-    )
-
-
-def searched(
-    session: Session, query: Query, *, k: int, scope: Scope, exact: bool = False, began: float | None = None
-) -> SearchOut:
-    """The matches, and how they were found. took_ms counts from `began` (perf_counter), else from now."""
-    began = began or time.perf_counter()
-    found = find_matches(session, query, k=k, scope=scope, exact=exact)
+def searched(session: Session, query: Query, options: SearchOptions, began: float) -> SearchOut:
+    """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound."""
+    found = find_matches(session, query, k=options.k, scope=scope_of(session, options), exact=options.exact)
     return SearchOut(
         matches=[match_out(match) for match in found.matches],
         model_version=query.version.id,
         search=SearchInfo(
             mode=found.mode,
-            requested=k,
+            requested=options.k,
             returned=len(found.matches),
+            ef_search=found.ef_search,
             exhausted=found.exhausted,
             took_ms=round((time.perf_counter() - began) * 1000, 2),
         ),
+    )
+
+
+def scope_of(session: Session, options: SearchOptions) -> Scope:
+    """The part of the gallery that a request asks for. Raises NotFound for a collection that is not there."""
+    return Scope(
+        collection_id=collections.get_collection(session, options.collection) if options.collection else None,
+        filter=options.filter.as_filter(),
+        max_distance=options.max_distance,
     )
 
 
@@ -142,16 +131,15 @@ def match_out(match: Match) -> MatchOut:
     )
 
 
-def _answer(options: SearchOptions, query: Query, began: float, without: UUID | None = None) -> SearchOut:
+def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
+    query = _picture_query(picture)
     with transaction() as session:
-        scope = scope_of(
-            session, options.collection, max_distance=options.max_distance, without=without, options=options
-        )
-        return searched(session, query, k=options.k, scope=scope, exact=options.exact, began=began)
+        return searched(session, query, options, began)
 
 
 def _picture_query(picture: bytes) -> Query:
-    return query_by_picture(transaction, listener(), doorbell(), settings(), picture)
+    [query] = query_by_pictures(transaction, listener(), doorbell(), settings(), [picture])
+    return query
 
 
 def _decoded(base64: str) -> bytes:

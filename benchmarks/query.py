@@ -40,7 +40,7 @@ def _measure(home: Path) -> None:
     from core.settings import settings  # noqa: PLC0415
     from db.search import Scope  # noqa: PLC0415
     from db.session import transaction  # noqa: PLC0415
-    from services.search import Query, find_matches, query_by_image  # noqa: PLC0415
+    from services.search import Query, find_matches, query_by_images  # noqa: PLC0415
     from stack.state import url  # noqa: PLC0415
     from worker.model import load_active_model  # noqa: PLC0415
 
@@ -51,8 +51,8 @@ def _measure(home: Path) -> None:
 
         def sql_by_id() -> Query:
             with transaction() as session:
-                query = query_by_image(session, image_id)
-                find_matches(session, query, k=10, scope=Scope(without=image_id))
+                query = query_by_images(session, [image_id])
+                find_matches(session, query, k=10, scope=Scope())
             return query
 
         version = sql_by_id().version

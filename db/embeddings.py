@@ -5,12 +5,12 @@ from uuid import UUID
 
 import numpy as np
 from pgvector import HalfVector
-from sqlalchemy import select, text
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import Uuid, text
 from sqlalchemy.orm import Session
 
 from core.types import Vector, Vectors
 from db.bulk import stage_rows
-from db.models import Embedding
 
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 
@@ -34,9 +34,11 @@ def upsert_embeddings(
     session.execute(text("TRUNCATE staged_embedding"))
 
 
-def find_vector(session: Session, version_id: UUID, image_id: UUID) -> Vector | None:
-    """The image's embedding under a version, (dim,) float32; None while it has none."""
-    vector = session.scalar(
-        select(Embedding.vector).where(Embedding.model_version_id == version_id, Embedding.image_id == image_id)
+def find_vectors(session: Session, version_id: UUID, images: Sequence[UUID]) -> dict[UUID, Vector]:
+    """The embeddings of those images that have one under a version, each (dim,) float32."""
+    # The version is a literal, so that only its own partition is looked at.
+    statement = text(
+        f"SELECT image_id, vector FROM embedding WHERE model_version_id = '{version_id}' AND image_id = ANY (:images)"
     )
-    return None if vector is None else np.asarray(vector, dtype=np.float32)
+    rows = session.execute(statement.columns(image_id=Uuid, vector=HALFVEC), {"images": list(images)})
+    return {row.image_id: np.asarray(row.vector, dtype=np.float32) for row in rows}

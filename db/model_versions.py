@@ -1,5 +1,6 @@
 """Model versions: registered, activated, asked for. Exactly one is active, by a partial unique index."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,16 @@ from sqlalchemy.orm import Session
 from core.errors import NotFound, NotReady
 from core.types import ModelState
 from db.models import ModelVersion
+
+NO_MODEL = "No model is active yet: a worker registers one when it first starts."
+
+
+@dataclass(frozen=True, slots=True)
+class VersionKey:
+    """What a search needs to know of a version; its card is long."""
+
+    id: UUID
+    dim: int
 
 
 def insert_model_version(
@@ -44,8 +55,18 @@ def get_active_version(session: Session) -> ModelVersion:
     """Raises NotReady when no model is active yet."""
     version = find_active_version(session)
     if version is None:
-        raise NotReady("No model is active yet: a worker registers one when it first starts.")
+        raise NotReady(NO_MODEL)
     return version
+
+
+def get_active_key(session: Session) -> VersionKey:
+    """Id and width of the active version. Raises NotReady when no model is active yet."""
+    row = session.execute(
+        select(ModelVersion.id, ModelVersion.dim).where(ModelVersion.state == ModelState.ACTIVE)
+    ).first()
+    if row is None:
+        raise NotReady(NO_MODEL)
+    return VersionKey(*row)
 
 
 def get_version(session: Session, version_id: UUID) -> ModelVersion:

@@ -78,8 +78,8 @@ def take_answer(session: Session, query_id: UUID) -> Answer | None:
     return Answer(row.model_version_id, vector, row.error_code and (row.error_code, row.error_detail))
 
 
-def delete_query(session: Session, query_id: UUID) -> None:
-    session.execute(delete(QueryPicture).where(QueryPicture.id == query_id))
+def delete_queries(session: Session, queries: Sequence[UUID]) -> None:
+    session.execute(delete(QueryPicture).where(QueryPicture.id.in_(queries)))
 
 
 def delete_old_queries(session: Session, seconds: float) -> int:

@@ -1,36 +1,43 @@
 """Nearest images by cosine distance: exactly where few qualify, through HNSW where many do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 from pgvector import HalfVector
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BindParameter, bindparam, text
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.expression import bindparam
 
 from core.types import Vector
-from db.models import ModelVersion
-from db.partitions import has_index
+from db.filters import Filter, filter_sql
+from db.model_versions import VersionKey
+from db.partitions import partition_name
 
-# Below this many candidates an exact scan takes a few milliseconds, and is exact.
-EXACT_BELOW = 2_000
-LARGEST_EF_SEARCH = 1_000  # pgvector's own limit
+# Up to this many candidates a scan takes some milliseconds, and is exact. Those of a filter lie scattered, which costs
+# more for each.
+EXACT_UP_TO = 10_000
+FILTERED_UP_TO = 2_000
+# HNSW looks at as many candidates as `ef_search` says: at least LEAST_EF, and EF_PER_MATCH times k. What recall that
+# gives is measured by POST /v1/admin/recall and in benchmarks/search.py.
+LEAST_EF, EF_PER_MATCH = 80, 2
+LARGEST_EF = 1_000  # pgvector's own limit
+# Where a filter lets few through, the index is followed for at most this share of the gallery; then a scan is cheaper.
+SCANNED_SHARE = 0.05
+LEAST_SCANNED = 2_000
 
 Mode = Literal["exact", "hnsw"]
+NO_FILTER = Filter()
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which images may match. None: no restriction. metadata: each given key must have the given value."""
+    """Which images may match. None: no restriction. without: images that must not match, such as the query itself."""
 
     collection_id: UUID | None = None
-    labels: Sequence[str] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    filter: Filter = NO_FILTER
     max_distance: float | None = None
-    without: UUID | None = None  # an image that must not match: the query itself
+    without: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,101 +53,138 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Matches, closest first, and how they were found."""
+    """Matches, closest first, and how they were found.
+
+    ef_search: candidates that the index kept in sight; None where it was not used. exhausted: the index gave up before
+    it had k, and all candidates were scanned instead.
+    """
 
     matches: list[Match]
     mode: Mode
-    exhausted: bool = False  # the index gave up before k were found, and a scan could not follow
+    ef_search: int | None = None
+    exhausted: bool = False
 
 
 def nearest_images(
-    session: Session, query: Vector, *, version: ModelVersion, k: int, scope: Scope, exact: bool = False
+    session: Session, query: Vector, *, version: VersionKey, k: int, scope: Scope, exact: bool = False
 ) -> Found:
     """Up to k images nearest to `query` in `scope`, closest first; ties by image id.
 
-    query: (version.dim,) unit vector. HNSW filters after scanning; iterative scan (pgvector ≥ 0.8) refills the
-    result, and where it still comes back short the set is scanned exactly: k matches whenever k images qualify.
+    query: (version.dim,) unit vector. HNSW filters after scanning; iterative scan (pgvector ≥ 0.8) goes on until k
+    passed the filter, and where it gives up the set is scanned exactly: k matches whenever k images qualify.
     While a load goes on that the index was dropped for, everything is scanned exactly.
     Source: pgvector README, "Iterative Index Scans".
     """
-    if exact or not has_index(session, version.id) or _at_most(session, version, scope, EXACT_BELOW):
+    plan = None if exact else _plan(session, version, scope, k)
+    if plan is None:
         return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
-    session.execute(
-        text("""
-            SELECT set_config('hnsw.iterative_scan', 'strict_order', true),
-                   set_config('hnsw.ef_search', :ef, true),
-                   set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-                   set_config('enable_sort', 'off', true)
-        """),
-        {"ef": str(min(LARGEST_EF_SEARCH, max(100, 2 * k)))},
-    )
     matches = _scan(session, query, version, scope, k=k, exact=False)
     if len(matches) < k:
-        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
-    return _found(matches, scope, "hnsw")
+        session.execute(RESET)
+        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact", exhausted=True)
+    return _found(matches, scope, "hnsw", ef_search=plan)
 
 
-def _found(matches: list[Match], scope: Scope, mode: Mode) -> Found:
+def _found(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Found:
     """The matches near enough. Whatever lies within max_distance is among the k nearest, or there are more than k."""
     near = [match for match in matches if scope.max_distance is None or match.distance <= scope.max_distance]
-    return Found(near, mode)
+    return Found(near, mode, **how)
 
 
-def _scan(session: Session, query: Vector, version: ModelVersion, scope: Scope, *, k: int, exact: bool) -> list[Match]:
+# Whether the index is there, and more candidates than are scanned exactly: only then it is used, and set up for this
+# transaction. The number of images in the gallery is taken from the partition's size, which costs nothing to ask.
+PLAN = """
+SELECT CASE WHEN gallery.images > :few AND gallery.indexed AND {many} THEN ARRAY[
+    set_config('hnsw.ef_search', :ef, true),
+    set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('hnsw.max_scan_tuples', greatest(:least_scanned, (gallery.images * :scanned)::int)::text, true),
+    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('enable_sort', 'off', true)
+] END IS NOT NULL
+FROM (
+    SELECT pg_relation_size(to_regclass(:partition)) / :row_bytes AS images,
+           coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:index)), false) AS indexed
+) gallery
+"""
+RESET = text("""
+    SELECT set_config(name, 'on', true)
+    FROM unnest(ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort']) name
+""")
+ROW_BYTES = 72  # of an embedding, beside two for each number
+
+
+def _plan(session: Session, version: VersionKey, scope: Scope, k: int) -> int | None:
+    """The ef_search with which the index is now ready to be used; None: scan exactly."""
+    many, parameters = _many_sql(version, scope)
+    ef = min(LARGEST_EF, max(LEAST_EF, EF_PER_MATCH * k))
+    statement = text(PLAN.format(many=many)).bindparams(*parameters)
+    values = {
+        "few": FILTERED_UP_TO if scope.filter else EXACT_UP_TO,
+        "ef": str(ef),
+        "scanned": SCANNED_SHARE,
+        "least_scanned": LEAST_SCANNED,
+        "partition": partition_name(version.id),
+        "index": f"{partition_name(version.id)}_hnsw",
+        "row_bytes": 2 * version.dim + ROW_BYTES,
+    }
+    return ef if session.execute(statement, values).scalar_one() else None
+
+
+def _many_sql(version: VersionKey, scope: Scope) -> tuple[str, list[BindParameter[Any]]]:
+    """SQL for: more than :few images may match. Counted no further than that, and only where an index counts them."""
+    where: list[str] = []
+    parameters: list[BindParameter[Any]] = []
+    source, owner = ("image i", "i") if scope.filter.indexed else ("embedding e", "e")
+    if scope.collection_id is not None:
+        where.append(f"{owner}.collection_id = :collection")
+        parameters.append(bindparam("collection", scope.collection_id))
+    if scope.filter.indexed:
+        condition, values = filter_sql(scope.filter)
+        where.append(condition)
+        parameters += values
+    if not where:
+        return "TRUE", []
+    if not scope.filter.indexed:
+        where.append(f"e.model_version_id = '{version.id}'")
+    some = f"SELECT FROM {source} WHERE {' AND '.join(where)} LIMIT :few + 1"
+    return f"(SELECT count(*) FROM ({some}) candidate) > :few", parameters
+
+
+def _scan(session: Session, query: Vector, version: VersionKey, scope: Scope, *, k: int, exact: bool) -> list[Match]:
     """One statement. The version and its width are literals: only so does the planner prune to the partition and
     recognise its expression index. Adding zero to the distance keeps the index out of an exact scan."""
     width = f"halfvec({int(version.dim)})"
     distance = f"(e.vector::{width} <=> CAST(:query AS {width}))"
     order = f"{distance} + 0, e.image_id" if exact else distance
-    where, parameters = _conditions(version, scope)
+    source, where, parameters = _candidates_sql(version, scope)
     statement = text(f"""
         SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
         FROM (
-            SELECT e.image_id, {distance} AS distance FROM embedding e {_image_join(scope)}
-            WHERE {where} ORDER BY {order} LIMIT :k
+            SELECT e.image_id, {distance} AS distance FROM {source} WHERE {where} ORDER BY {order} LIMIT :k
         ) near
         JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
-        ORDER BY near.distance, near.image_id
-    """)
-    values = {**parameters, "query": HalfVector(query).to_text(), "k": k}
-    rows = session.execute(_typed(statement, parameters), values)
+    """).bindparams(*parameters)
+    rows = session.execute(statement, {"query": HalfVector(query).to_text(), "k": k})
     # Rounding may take the distance of a vector to itself a hair below zero.
-    return [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
+    matches = [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
+    # Iterative scan returns them nearly in order; the nearest k are sorted here.
+    return sorted(matches, key=lambda match: (match.distance, match.image_id))
 
 
-def _at_most(session: Session, version: ModelVersion, scope: Scope, limit: int) -> bool:
-    """Whether at most `limit` images qualify, counting no further than that."""
-    where, parameters = _conditions(version, scope)
-    statement = text(f"""
-        SELECT count(*) FROM (
-            SELECT FROM embedding e {_image_join(scope)} WHERE {where} LIMIT :beyond
-        ) candidates
-    """)
-    values = {**parameters, "beyond": limit + 1}
-    return session.execute(_typed(statement, parameters), values).scalar_one() <= limit
-
-
-def _image_join(scope: Scope) -> str:
-    return "JOIN image i ON i.id = e.image_id" if scope.labels is not None or scope.metadata else ""
-
-
-def _conditions(version: ModelVersion, scope: Scope) -> tuple[str, dict[str, Any]]:
-    conditions = [f"e.model_version_id = '{version.id}'"]
-    values: dict[str, Any] = {}
+def _candidates_sql(version: VersionKey, scope: Scope) -> tuple[str, str, list[BindParameter[Any]]]:
+    """FROM and WHERE of the embeddings in scope."""
+    source, where = "embedding e", [f"e.model_version_id = '{version.id}'"]
+    parameters: list[BindParameter[Any]] = []
     if scope.collection_id is not None:
-        conditions.append("e.collection_id = :collection")
-        values["collection"] = scope.collection_id
-    if scope.without is not None:
-        conditions.append("e.image_id <> :without")
-        values["without"] = scope.without
-    if scope.labels is not None:
-        conditions.append("i.label = ANY (:labels)")
-        values["labels"] = list(scope.labels)
-    if scope.metadata:
-        conditions.append("i.metadata @> :metadata")
-        values["metadata"] = scope.metadata
-    return " AND ".join(conditions), values
-
-
-def _typed(statement: Any, parameters: dict[str, Any]) -> Any:
-    return statement.bindparams(bindparam("metadata", type_=JSONB)) if "metadata" in parameters else statement
+        where.append("e.collection_id = :collection")
+        parameters.append(bindparam("collection", scope.collection_id))
+    if scope.without:
+        where.append("e.image_id <> ALL (:without)")
+        parameters.append(bindparam("without", list(scope.without)))
+    if scope.filter:
+        condition, values = filter_sql(scope.filter)
+        source += " JOIN image i ON i.id = e.image_id"
+        where.append(condition)
+        parameters += values
+    return source, " AND ".join(where), parameters

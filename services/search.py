@@ -1,99 +1,132 @@
 """Searching: the vector of the query, then the images nearest to it."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from threading import Event
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
 from core.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
 from core.pictures import inspect
 from core.settings import Settings
-from core.types import Lane, Vector
+from core.types import ItemState, Lane, Vector
 from db import embeddings, images, model_versions, queries, search
-from db.models import ModelVersion
+from db.model_versions import VersionKey
 from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
 from db.search import Found, Scope
 from db.session import Transaction
 
+SHORTEST = 1e-6  # of a vector that still has a direction
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A unit vector and the model version it belongs to."""
+    """A unit vector and the model version it belongs to. examples: the images it was made of."""
 
     vector: Vector
-    version: ModelVersion
+    version: VersionKey
+    examples: tuple[UUID, ...] = ()
 
 
-def query_by_vector(session: Session, values: list[float]) -> Query:
+def query_by_vector(session: Session, values: Sequence[float]) -> Query:
     """A caller's own vector, brought to unit length. Raises InvalidInput."""
-    version = model_versions.get_active_version(session)
+    version = model_versions.get_active_key(session)
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (version.dim,):
         raise InvalidInput(f"The vector has {vector.size} numbers; the active model's have {version.dim}.")
-    with np.errstate(over="ignore"):
-        norm = float(np.linalg.norm(vector))
-    if not np.isfinite(norm) or norm < 1e-12:
-        raise InvalidInput("The vector must be finite and not zero.")
-    return Query((vector / norm).astype(np.float32), version)
+    return Query(_unit(vector, "The vector must be finite and not zero."), version)
 
 
-def query_by_image(session: Session, image_id: UUID) -> Query:
-    """The stored vector of an image. Raises NotFound, and NotReady while the image is not embedded yet."""
-    version = model_versions.get_active_version(session)
-    vector = embeddings.find_vector(session, version.id, image_id)
-    if vector is None:
-        status = images.get_image(session, image_id).status
-        if status == "failed":
-            raise NotFound(f"Image {image_id} could not be embedded, so it has no vector to search by.")
-        raise NotReady(f"Image {image_id} is not embedded yet.")
-    return Query(vector, version)
+def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequence[UUID] = ()) -> Query:
+    """More like these, less like those: the mean of the positive images' vectors, and away from the negatives' mean.
+
+    With negatives the vector is 2 · mean(positive) - mean(negative), brought to unit length: as far beyond the
+    positives as they are from the negatives. Source: J. Rocchio, "Relevance Feedback in Information Retrieval" (1971), and the
+    "average vector" strategy of Qdrant's recommendation API.
+    Raises NotFound, NotReady while an image is not embedded yet, InvalidInput for examples that cancel each other out.
+    """
+    version = model_versions.get_active_key(session)
+    examples = tuple(dict.fromkeys([*positive, *negative]))
+    vectors = embeddings.find_vectors(session, version.id, examples)
+    for image_id in examples:
+        if image_id not in vectors:
+            raise _without_vector(session, image_id)
+    if len(examples) == 1:
+        return Query(vectors[examples[0]], version, examples)
+    mean = np.mean([vectors[each] for each in positive], axis=0)
+    if negative:
+        mean = 2 * mean - np.mean([vectors[each] for each in negative], axis=0)
+    return Query(_unit(mean, "The examples cancel each other out."), version, examples)
 
 
-def query_by_picture(
-    transaction: Transaction, listener: Listener, doorbell: Doorbell, settings: Settings, picture: bytes
-) -> Query:
-    """The vector of a picture that is in no collection, embedded by a worker while we wait.
+def query_by_pictures(
+    transaction: Transaction, listener: Listener, doorbell: Doorbell, settings: Settings, pictures: Sequence[bytes]
+) -> list[Query]:
+    """The vectors of pictures that are in no collection, embedded by a worker while we wait.
 
     Raises PictureError, QueueUnavailable when no worker can be called, NotReady when none answers in time.
     """
-    inspect(picture, settings)
+    for picture in pictures:
+        inspect(picture, settings)
     with transaction() as session:
-        query_id = queries.insert_query(session, picture)
+        waiting = [queries.insert_query(session, picture) for picture in pictures]
     try:
-        with listener.expecting(f"query {query_id}") as answered:
+        with ExitStack() as stack:
+            answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
             if not doorbell.ring(Lane.QUERY):
                 raise QueueUnavailable("Redis cannot be reached, so no worker can be asked to embed the picture.")
-            answer = _await_answer(transaction, answered, query_id, settings.query_seconds)
+            until = time.monotonic() + settings.query_seconds
+            return [_await_answer(transaction, *each, until) for each in zip(answered, waiting, strict=True)]
     except Exception:
         with transaction() as session:
-            queries.delete_query(session, query_id)
+            queries.delete_queries(session, waiting)
         raise
-    if answer.error is not None:
-        raise refusal(*answer.error)
-    with transaction() as session:
-        version = model_versions.get_version(session, answer.model_version_id)  # type: ignore[arg-type]
-    return Query(answer.vector, version)  # type: ignore[arg-type]
 
 
 def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact: bool = False) -> Found:
-    """Up to k images nearest to `query` in `scope`."""
+    """Up to k images nearest to `query` in `scope`, those left out that the query was made of."""
+    scope = replace(scope, without=(*scope.without, *query.examples))
     return search.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
 
 
-def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, seconds: float) -> Answer:
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
+def _unit(vector: NDArray[np.floating], otherwise: str) -> Vector:
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or norm < SHORTEST:
+        raise InvalidInput(otherwise)
+    return (vector / norm).astype(np.float32)
+
+
+def _without_vector(session: Session, image_id: UUID) -> UmbelError:
+    """Why an image has no vector. Raises NotFound if there is no such image."""
+    if images.get_image(session, image_id).status == ItemState.FAILED:
+        return NotFound(f"Image {image_id} could not be embedded, so it has no vector to search by.")
+    return NotReady(f"Image {image_id} is not embedded yet.")
+
+
+def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, until: float) -> Query:
+    while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
         with transaction() as session:
             answer = queries.take_answer(session, query_id)
         if answer is not None:
-            return answer
-    raise NotReady(f"No worker embedded the picture within {seconds:g} seconds.")
+            return _query(answer)
+    raise NotReady("No worker embedded the picture in time.")
+
+
+def _query(answer: Answer) -> Query:
+    if answer.error is not None:
+        raise refusal(*answer.error)
+    assert answer.vector is not None
+    assert answer.model_version_id is not None
+    return Query(answer.vector, VersionKey(answer.model_version_id, len(answer.vector)))
 
 
 def refusal(code: str, detail: str) -> UmbelError:

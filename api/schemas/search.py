@@ -6,22 +6,45 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from apiflask.fields import UploadFile
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from api.schemas.fields import CollectionName, K, Label, MaxDistance, Metadata, Strict, json_object
+from db.filters import Filter, conditions_of
 
 MOST_LABELS = 1_000
+MOST_EXAMPLES = 100  # of each kind
+
+
+MetadataFilter = Annotated[
+    Metadata,
+    Field(
+        examples=[{"camera": "X100V", "year": {"$gte": 2020, "$lt": 2024}, "season": {"$in": ["spring", "summer"]}}],
+        description="For each key the value that it has, or an object of operators: `$eq`, `$in`, `$gt`, `$gte`, `$lt`,"
+        " `$lte` (numbers with numbers, text with text), `$exists` (true or false).",
+    ),
+]
 
 
 class SimilarQuery(Strict):
     k: K = 10
     collection: CollectionName | None = None
+    label: list[Label] | None = Field(None, max_length=MOST_LABELS, description="One of these labels.")
     max_distance: MaxDistance | None = None
+    exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
 
 
 class FilterIn(Strict):
     label: list[Label] | None = Field(None, max_length=MOST_LABELS, description="One of these labels.")
-    metadata: Metadata = Field(default_factory=dict, description="Each key has this value.")
+    metadata: MetadataFilter = Field(default_factory=dict)
+
+    @field_validator("metadata")
+    @classmethod
+    def _understood(cls, value: dict[str, Any]) -> dict[str, Any]:
+        conditions_of(value)
+        return value
+
+    def as_filter(self) -> Filter:
+        return Filter(labels=self.label, metadata=conditions_of(self.metadata))
 
 
 class SearchOptions(Strict):
@@ -36,6 +59,12 @@ class SearchOptions(Strict):
 
 class SearchIn(SearchOptions):
     image_id: UUID | None = Field(None, description="An image that is in the gallery.")
+    positive: list[UUID] | None = Field(
+        None, min_length=1, max_length=MOST_EXAMPLES, description="Images in the gallery: more like these."
+    )
+    negative: list[UUID] = Field(
+        default_factory=list, max_length=MOST_EXAMPLES, description="With `positive`: less like those."
+    )
     vector: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
         None, max_length=4_000, description="A vector of the active model's width."
     )
@@ -43,8 +72,10 @@ class SearchIn(SearchOptions):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(part is not None for part in (self.image_id, self.vector, self.image)) != 1:
-            raise ValueError("exactly one of image_id, vector and image must be given")
+        if sum(part is not None for part in (self.image_id, self.positive, self.vector, self.image)) != 1:
+            raise ValueError("exactly one of image_id, positive, vector and image must be given")
+        if self.negative and self.positive is None:
+            raise ValueError("negative examples need positive ones beside them")
         return self
 
 
@@ -75,10 +106,11 @@ class MatchOut(BaseModel):
 
 
 class SearchInfo(BaseModel):
-    mode: Literal["exact", "hnsw"]
+    mode: Literal["exact", "hnsw"] = Field(description="exact: every candidate was looked at.")
     requested: int
-    returned: int
-    exhausted: bool = Field(description="The index gave up before it had found all that might match.")
+    returned: int = Field(description="Fewer than requested only if no more images match.")
+    ef_search: int | None = Field(description="Candidates that the index kept in sight; null for an exact scan.")
+    exhausted: bool = Field(description="The index gave up before it had k, so every candidate was scanned: exact.")
     took_ms: float
 
 

@@ -7,15 +7,22 @@ from sqlalchemy.orm import Session
 
 from core.errors import InvalidInput, NotFound, NotReady
 from db import search
+from db.filters import Filter, conditions_of
 from db.models import ModelVersion
 from db.partitions import partition_name
 from db.search import Scope, nearest_images
-from services.search import query_by_image, query_by_vector
+from services.search import find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 
 
 def distances(found: search.Found) -> list[float]:
     return [match.distance for match in found.matches]
+
+
+def few(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
+    """Let no more than so many be scanned exactly."""
+    monkeypatch.setattr(search, "EXACT_UP_TO", images)
+    monkeypatch.setattr(search, "FILTERED_UP_TO", images)
 
 
 def test_matches_are_those_of_numpy_in_the_same_order(session: Session, make: Factory) -> None:
@@ -34,7 +41,7 @@ def test_the_index_is_used_for_large_sets_and_agrees_with_the_scan(
     version = make.version()
     for seed in range(1, 200):
         make.image(vector=unit(seed), version=version)
-    monkeypatch.setattr(search, "EXACT_BELOW", 10)
+    few(monkeypatch, 10)
     indexed = nearest_images(session, unit(0), version=version, k=5, scope=Scope())
     exact = nearest_images(session, unit(0), version=version, k=5, scope=Scope(), exact=True)
     assert (indexed.mode, exact.mode) == ("hnsw", "exact")
@@ -53,7 +60,7 @@ def test_the_mode_says_what_was_done(
     version = make.version()
     for seed in range(1, 50):
         make.image(vector=unit(seed), version=version, collection="garden")
-    monkeypatch.setattr(search, "EXACT_BELOW", 2)
+    few(monkeypatch, 2)
     before = index_scans(session, version)
     scope = Scope(collection_id=make.collection("garden"))
     nearest_images(session, unit(0), version=version, k=5, scope=scope, exact=exact)
@@ -84,11 +91,10 @@ def test_versions_of_different_width_live_side_by_side(session: Session, make: F
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
-        (Scope(labels=["rose"]), {"a", "b"}),
-        (Scope(labels=["rose", "tulip"]), {"a", "b", "c"}),
-        (Scope(labels=[]), set()),
-        (Scope(metadata={"red": True}), {"a", "c"}),
-        (Scope(labels=["rose"], metadata={"red": True}), {"a"}),
+        (Scope(filter=Filter(labels=["rose"])), {"a", "b"}),
+        (Scope(filter=Filter(labels=["rose", "tulip"])), {"a", "b", "c"}),
+        (Scope(filter=Filter(labels=[])), set()),
+        (Scope(filter=Filter(labelled=True)), {"a", "b", "c"}),
         (Scope(max_distance=0.0), set()),
     ],
 )
@@ -110,8 +116,8 @@ def test_a_selective_filter_still_returns_k_matches(
     version = make.version()
     for seed in range(1, 120):
         make.image(vector=unit(seed), version=version, label="rare" if seed % 20 == 0 else "common")
-    monkeypatch.setattr(search, "EXACT_BELOW", 2)
-    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(labels=["rare"]))
+    few(monkeypatch, 2)
+    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=Filter(labels=["rare"])))
     assert len(found.matches) == 5
 
 
@@ -126,7 +132,7 @@ def test_one_collection_is_searched_alone(session: Session, make: Factory) -> No
 def test_an_image_does_not_match_itself_when_left_out(session: Session, make: Factory) -> None:
     version = make.version()
     image = make.image(vector=unit(1), version=version)
-    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(without=image))
+    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(without=[image]))
     assert found.matches == []
 
 
@@ -154,10 +160,53 @@ def test_an_image_that_waits_to_be_embedded_is_not_ready(session: Session, make:
     make.item(job)
     image = session.execute(text("SELECT image_id FROM job_item")).scalar_one()
     with pytest.raises(NotReady, match="not embedded yet"):
-        query_by_image(session, image)
+        query_by_images(session, [image])
 
 
 def test_an_unknown_image_is_not_found(session: Session, make: Factory) -> None:
     version = make.version()
     with pytest.raises(NotFound):
-        query_by_image(session, version.id)
+        query_by_images(session, [version.id])
+
+
+def test_one_example_is_the_query_itself(session: Session, make: Factory) -> None:
+    version = make.version()
+    image = make.image(vector=unit(1), version=version)
+    query = query_by_images(session, [image])
+    assert query.vector == pytest.approx(unit(1))
+    assert query.examples == (image,)
+
+
+def test_examples_are_averaged_and_negatives_turned_away_from(session: Session, make: Factory) -> None:
+    version = make.version()
+    a, b, c = (make.image(vector=unit(seed), version=version) for seed in (1, 2, 3))
+    expected = (unit(1) + unit(2)) - unit(3)
+    query = query_by_images(session, [a, b], [c])
+    assert query.vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-3)
+
+
+def test_examples_are_not_among_the_matches(session: Session, make: Factory) -> None:
+    version = make.version()
+    a, b, c, d = (make.image(vector=unit(seed), version=version) for seed in (1, 2, 3, 4))
+    found = find_matches(session, query_by_images(session, [a, b], [c]), k=5, scope=Scope())
+    assert [match.image_id for match in found.matches] == [d]
+
+
+def test_examples_that_cancel_each_other_out_are_refused(session: Session, make: Factory) -> None:
+    version = make.version()
+    there, back = (make.image(vector=vector, version=version) for vector in (unit(1), -unit(1)))
+    with pytest.raises(InvalidInput, match="cancel"):
+        query_by_images(session, [there, back])
+
+
+def test_a_filter_that_lets_few_through_is_said_to_have_exhausted_the_index(
+    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(monkeypatch, 10)
+    monkeypatch.setattr(search, "LEAST_SCANNED", 100)
+    version = make.version()
+    for seed in range(200):
+        make.image(vector=unit(seed), version=version, meta={"year": 1900 + seed})
+    early = Filter(metadata=conditions_of({"year": {"$lt": 1903}}))
+    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=early))
+    assert (found.mode, found.exhausted, len(found.matches)) == ("exact", True, 3)
