@@ -8,13 +8,41 @@ import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
 
-from api import collections, errors, health, images, imports, jobs, models, page, search
+from api import (
+    admin,
+    collections,
+    duplicates,
+    errors,
+    health,
+    identify,
+    images,
+    imports,
+    jobs,
+    label_issues,
+    models,
+    page,
+    search,
+)
 from core.logging import configure_logging
 from core.settings import settings
 
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
+RESOURCES = (
+    images,
+    imports,
+    jobs,
+    search,
+    identify,
+    duplicates,
+    label_issues,
+    collections,
+    models,
+    admin,
+    health,
+    page,
+)
 FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
 
 
@@ -35,7 +63,7 @@ def create_app() -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
-    for resource in (images, imports, jobs, search, collections, models, health, page):
+    for resource in RESOURCES:
         app.register_blueprint(resource.bp)
     app.spec_processor(_require_bodies)
     app.before_request(_begin)

@@ -149,7 +149,8 @@ def get_thumbnail(image_id: UUID) -> Response:
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()
-    options = SearchOptions(filter=FilterIn(label=query.label), **query.model_dump(exclude={"label"}))
+    label = None if query.label is None else [query.label]
+    options = SearchOptions(filter=FilterIn(label=label), **query.model_dump(exclude={"label"}))
     with transaction() as session:
         return searched(session, query_by_images(session, [image_id]), options, began)
 

@@ -27,6 +27,7 @@ from api.schemas.jobs import (
 )
 from core.doorbell import doorbell
 from core.settings import settings
+from core.types import JobType
 from db import items, jobs, partitions, sources
 from db.models import ImportSource, Job
 from db.notify import listener
@@ -209,4 +210,6 @@ def phase_of(job: Job, source: ImportSource | None) -> Phase | None:
         return "paused"
     if source is not None and not source.done:
         return "listing"
+    if job.type == JobType.COMPARISON:
+        return "comparing"
     return "indexing" if job.indexing and not job.pending else "embedding"

@@ -15,6 +15,7 @@ from api.schemas.search import (
     LegacyOut,
     LegacySearchIn,
     MatchOut,
+    Scoped,
     SearchFormIn,
     SearchIn,
     SearchInfo,
@@ -61,7 +62,7 @@ def search() -> Any:
         return _by_picture(form.file.read(), form, began)
     body = SearchIn.model_validate(request.get_json(force=True))
     if body.image is not None:
-        return _by_picture(_decoded(body.image), body, began)
+        return _by_picture(decoded(body.image), body, began)
     with transaction() as session:
         if body.vector is not None:
             query = query_by_vector(session, body.vector)
@@ -76,7 +77,7 @@ def search() -> Any:
 @bp.doc(tags=["Predecessor"], responses=problems(400, 413, 415, 422, 503))
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
-    query = _picture_query(_decoded(body.image))
+    [query] = queries_by_picture([decoded(body.image)])
     with transaction() as session:
         found = find_matches(session, query, k=LEGACY_K, scope=Scope())
     return LegacyOut(
@@ -94,7 +95,9 @@ def invalid(error: ValidationError) -> Any:
 
 def searched(session: Session, query: Query, options: SearchOptions, began: float) -> SearchOut:
     """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound."""
-    found = find_matches(session, query, k=options.k, scope=scope_of(session, options), exact=options.exact)
+    found = find_matches(
+        session, query, k=options.k, scope=scope_of(session, options, options.max_distance), exact=options.exact
+    )
     return SearchOut(
         matches=[match_out(match) for match in found.matches],
         model_version=query.version.id,
@@ -109,12 +112,12 @@ def searched(session: Session, query: Query, options: SearchOptions, began: floa
     )
 
 
-def scope_of(session: Session, options: SearchOptions) -> Scope:
+def scope_of(session: Session, options: Scoped, max_distance: float | None = None) -> Scope:
     """The part of the gallery that a request asks for. Raises NotFound for a collection that is not there."""
     return Scope(
         collection_id=collections.get_collection(session, options.collection) if options.collection else None,
         filter=options.filter.as_filter(),
-        max_distance=options.max_distance,
+        max_distance=max_distance,
     )
 
 
@@ -132,17 +135,18 @@ def match_out(match: Match) -> MatchOut:
 
 
 def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
-    query = _picture_query(picture)
+    [query] = queries_by_picture([picture])
     with transaction() as session:
         return searched(session, query, options, began)
 
 
-def _picture_query(picture: bytes) -> Query:
-    [query] = query_by_pictures(transaction, listener(), doorbell(), settings(), [picture])
-    return query
+def queries_by_picture(pictures: list[bytes]) -> list[Query]:
+    """The pictures as queries, embedded by a worker."""
+    return query_by_pictures(transaction, listener(), doorbell(), settings(), pictures)
 
 
-def _decoded(base64: str) -> bytes:
+def decoded(base64: str) -> bytes:
+    """The picture's bytes. Raises InvalidInput."""
     try:
         return picture_of(base64)
     except ValueError as error:

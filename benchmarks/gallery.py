@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ def embed_folder(embedder: Embedder, folder: Path | None) -> tuple[Vectors, list
 
     with tempfile.TemporaryDirectory() as drawn:
         if folder is None:
-            draw_garden(Path(drawn), species=40, per_species=12)
+            list(draw_garden(Path(drawn), species=40, per_species=12))
         files = list(class_files(folder or Path(drawn)))
         portions = [files[at : at + embedder.batch_size] for at in range(0, len(files), embedder.batch_size)]
         vectors = [embedder.embed([embedder.decode(path.read_bytes()) for path, _ in some]) for some in portions]
@@ -62,24 +62,26 @@ def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collectio
 
     metadata: `percent`, a number from 0 to 99, each value of one in a hundred images, spread over all labels.
     """
+    from db import collections  # noqa: PLC0415
     from db.session import transaction  # noqa: PLC0415
 
     ids: list[UUID] = []
     for at in range(0, len(vectors), PORTION):
         with transaction() as session:
-            ids += _fill(session, version_id, vectors[at : at + PORTION], labels, at, collection)
+            owner = collections.upsert_collection(session, collection)
+            some = vectors[at : at + PORTION]
+            rows = (_image(owner, number, labels) for number in range(at, at + len(some)))
+            ids += _fill(session, version_id, owner, rows, some)
     return ids
 
 
 def _fill(
-    session: Session, version_id: UUID, vectors: Vectors, labels: Sequence[str], start: int, collection: str
+    session: Session, version_id: UUID, owner: UUID, rows: Iterable[tuple[Any, ...]], vectors: Vectors
 ) -> list[UUID]:
-    from db import collections, embeddings  # noqa: PLC0415
+    from db import embeddings  # noqa: PLC0415
     from db.bulk import copy_rows  # noqa: PLC0415
 
-    owner = collections.upsert_collection(session, collection)
-    numbers = range(start, start + len(vectors))
-    copy_rows(session, "image", COLUMNS, (_image(owner, number, labels) for number in numbers))
+    copy_rows(session, "image", COLUMNS, rows)
     made = session.execute(
         text("SELECT id FROM image WHERE collection_id = :owner ORDER BY blob_key DESC LIMIT :n"),
         {"owner": owner, "n": len(vectors)},

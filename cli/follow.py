@@ -10,14 +10,15 @@ DOING = {"listing": "Listing", "paused": "Paused", "indexing": "Building the ind
 
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
     """The job when it has finished."""
-    task = bars.add_task("Embedding", total=job.counts.total, note="")
+    usual = "Comparing" if job.type == "comparison" else "Embedding"
+    task = bars.add_task(usual, total=job.counts.total, note="")
     while True:
         counts = job.counts
         done, total = counts.total - counts.pending, counts.total
         if job.phase == "indexing" and job.index and job.index.total:
             done, total = job.index.done, job.index.total
         note = f"{counts.failed} failed" if counts.failed else ""
-        bars.update(task, description=DOING.get(job.phase or "", "Embedding"), completed=done, total=total, note=note)
+        bars.update(task, description=DOING.get(job.phase or "", usual), completed=done, total=total, note=note)
         if job.finished:
             return job
         job = api.job(job.id, wait=LOOK_SECONDS)

@@ -2,14 +2,32 @@
 
 from client.client import Umbel
 from client.errors import ApiError, UmbelClientError, Unreachable
-from client.models import Accepted, Image, Item, Job, Match, Ready, SearchResult
+from client.models import (
+    Accepted,
+    Comparison,
+    Duplicates,
+    Identified,
+    Image,
+    Item,
+    Job,
+    LabelIssue,
+    LabelIssues,
+    Match,
+    Ready,
+    SearchResult,
+)
 
 __all__ = [
     "Accepted",
     "ApiError",
+    "Comparison",
+    "Duplicates",
+    "Identified",
     "Image",
     "Item",
     "Job",
+    "LabelIssue",
+    "LabelIssues",
     "Match",
     "Ready",
     "SearchResult",

@@ -10,7 +10,18 @@ from uuid import UUID
 import httpx
 
 from client.errors import ApiError, Unreachable
-from client.models import Accepted, Image, Item, Job, Ready, SearchResult
+from client.models import (
+    Accepted,
+    Comparison,
+    Duplicates,
+    Identified,
+    Image,
+    Item,
+    Job,
+    LabelIssues,
+    Ready,
+    SearchResult,
+)
 
 RETRIED = (429, 503)  # the API says with Retry-After when to come back
 LONGEST_WAIT_SECONDS = 25.0
@@ -50,7 +61,6 @@ class Umbel:
         idempotency_key: str | None = None,
     ) -> Accepted:
         """Upload a picture. It can be found once its job has finished: see `job`."""
-        data = picture.read_bytes() if isinstance(picture, Path) else picture
         name = name or (picture.name if isinstance(picture, Path) else "picture")
         form = {
             "collection": collection,
@@ -63,7 +73,7 @@ class Umbel:
             "POST",
             "/v1/images",
             data={key: value for key, value in form.items() if value is not None},
-            files={"file": ("picture", data)},
+            files={"file": ("picture", _bytes(picture))},
             headers={"Idempotency-Key": idempotency_key} if idempotency_key else {},
         )
         return Accepted.model_validate(answer.json())
@@ -166,21 +176,57 @@ class Umbel:
         picture: Path | bytes | None = None,
         *,
         image_id: UUID | None = None,
+        positive: Sequence[UUID] | None = None,
+        negative: Sequence[UUID] = (),
         vector: Sequence[float] | None = None,
         k: int = 10,
         **options: Any,
     ) -> SearchResult:
-        """The k most similar images to a picture, an image or a vector; options: collection, filter, max_distance,
-        exact."""
+        """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
+
+        options: collection, filter ({"label": […], "metadata": {…}}), max_distance, exact.
+        """
         options = {"k": k, **_given(options)}
         if picture is not None:
-            data = picture.read_bytes() if isinstance(picture, Path) else picture
             form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in options.items()}
-            answer = self._request("POST", "/v1/search", data=form, files={"file": ("picture", data)})
+            answer = self._request("POST", "/v1/search", data=form, files={"file": ("picture", _bytes(picture))})
         else:
-            query = {"image_id": str(image_id)} if image_id else {"vector": list(vector or [])}
-            answer = self._request("POST", "/v1/search", json={**options, **query})
+            query: dict[str, Any] = {
+                "image_id": image_id and str(image_id),
+                "positive": positive and [str(each) for each in positive],
+                "negative": [str(each) for each in negative] or None,
+                "vector": vector and list(vector),
+            }
+            answer = self._request("POST", "/v1/search", json={**options, **_given(query)})
         return SearchResult.model_validate(answer.json())
+
+    def identify(
+        self, pictures: Sequence[Path | bytes] = (), *, image_ids: Sequence[UUID] = (), **options: Any
+    ) -> Identified:
+        """What one to five pictures, or images in the gallery, of one subject show; options: collection, filter,
+        exact."""
+        options = _given(options)
+        if pictures:
+            form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in options.items()}
+            files = [("file", ("picture", _bytes(picture))) for picture in pictures]
+            answer = self._request("POST", "/v1/identify", data=form, files=files)
+        else:
+            body = {**options, "image_ids": [str(each) for each in image_ids]}
+            answer = self._request("POST", "/v1/identify", json=body)
+        return Identified.model_validate(answer.json())
+
+    def compare(self, *, collection: str | None = None, again: bool = False) -> Comparison:
+        """Have pictures compared with their collection: those that are new, or all. See `job`."""
+        body = _given({"collection": collection, "again": again})
+        return Comparison.model_validate(self._request("POST", "/v1/duplicates", json=body).json())
+
+    def duplicates(self, **filters: Any) -> Duplicates:
+        """A page of near-duplicates; filters: collection, max_distance, min_agreement, limit, cursor."""
+        return Duplicates.model_validate(self._request("GET", "/v1/duplicates", params=_given(filters)).json())
+
+    def label_issues(self, **filters: Any) -> LabelIssues:
+        """A page of labels that are probably wrong; filters: collection, min_doubt, limit, cursor."""
+        return LabelIssues.model_validate(self._request("GET", "/v1/label-issues", params=_given(filters)).json())
 
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
@@ -217,6 +263,10 @@ class Umbel:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Unreachable(f"No answer from {self._http.base_url}: {error}. Is it running? `umbel up`") from error
+
+
+def _bytes(picture: Path | bytes) -> bytes:
+    return picture.read_bytes() if isinstance(picture, Path) else picture
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

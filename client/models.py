@@ -99,6 +99,7 @@ class SearchInfo(BaseModel):
     mode: Literal["exact", "hnsw"]
     requested: int
     returned: int
+    ef_search: int | None
     exhausted: bool
     took_ms: float
 
@@ -107,6 +108,94 @@ class SearchResult(BaseModel):
     matches: list[Match]
     model_version: UUID
     search: SearchInfo
+
+
+class LabelScore(BaseModel):
+    """score: the probability that the label is right; evidence: the images that say so, nearest first."""
+
+    label: str
+    score: float
+    evidence: list[UUID]
+
+
+class Identified(BaseModel):
+    """best: the label to be trusted, None when unknown; threshold: the least score of one that is."""
+
+    best: str | None
+    unknown: bool
+    results: list[LabelScore]
+    neighbours: list[Match]
+    threshold: float
+    model_version: UUID
+    took_ms: float
+
+
+class Comparison(BaseModel):
+    """job_id: None when nothing was new."""
+
+    job_id: UUID | None
+    status: Literal["queued", "up_to_date"]
+    pictures: int
+
+
+class Duplicate(BaseModel):
+    """size in bytes; distance_to_keep: cosine."""
+
+    image_id: UUID
+    name: str | None
+    label: str | None
+    width: int
+    height: int
+    size: int
+    sharpness: float | None
+    distance_to_keep: float
+
+
+class DuplicateGroup(BaseModel):
+    """images: the one to keep, then the others, nearest first."""
+
+    keep: UUID
+    collection: str
+    size: int
+    largest_distance: float
+    images: list[Duplicate]
+
+
+class Duplicates(BaseModel):
+    """A page of groups. They speak for the `compared` pictures; `waiting` are in none yet."""
+
+    items: list[DuplicateGroup]
+    next_cursor: str | None
+    compared: int
+    waiting: int
+
+
+class Witness(BaseModel):
+    image_id: UUID
+    label: str
+    distance: float
+
+
+class LabelIssue(BaseModel):
+    """evidence: the nearest labelled neighbours."""
+
+    image_id: UUID
+    collection: str
+    name: str | None
+    label: str
+    suggested_label: str
+    doubt: float
+    evidence: list[Witness]
+
+
+class LabelIssues(BaseModel):
+    """A page of issues, worst first. calibrated: doubts are probabilities."""
+
+    items: list[LabelIssue]
+    next_cursor: str | None
+    calibrated: bool
+    compared: int
+    waiting: int
 
 
 class Ready(BaseModel):

@@ -30,6 +30,7 @@ TASKS = {
     Lane.BULK: TaskName.EMBED_ITEMS,
     Lane.FETCH: TaskName.FETCH_ITEMS,
     Lane.INDEX: TaskName.BUILD_INDEX,
+    Lane.COMPARE: TaskName.COMPARE_ITEMS,
 }
 
 

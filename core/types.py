@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from core.looks import Look
     from core.pictures import PictureInfo
 
 Vector = NDArray[np.float32]  # (dim,), unit length
@@ -24,6 +25,7 @@ class Lane(StrEnum):
     BULK = "bulk"  # imports
     FETCH = "fetch"  # sources of imports: listed, and their pictures read
     INDEX = "index"  # HNSW indexes built after a load
+    COMPARE = "compare"  # pictures compared with their collection
     MAINTENANCE = "maintenance"  # the sweep
 
 
@@ -34,6 +36,7 @@ class TaskName(StrEnum):
     EMBED_QUERIES = "umbel.embed_queries"
     FETCH_ITEMS = "umbel.fetch_items"
     BUILD_INDEX = "umbel.build_index"
+    COMPARE_ITEMS = "umbel.compare_items"
     SWEEP = "umbel.sweep"
 
 
@@ -41,6 +44,7 @@ class JobType(StrEnum):
     UPLOAD = "upload"
     IMPORT = "import"
     REPAIR = "repair"  # what `umbel reconcile --repair` embeds again
+    COMPARISON = "comparison"  # pictures compared with their collection: duplicates, doubtful labels
 
 
 class JobStatus(StrEnum):
@@ -112,4 +116,16 @@ class Decoder(Protocol):
 
     def inspect(self, data: bytes, *, urgent: bool = False) -> "Future[PictureInfo]":
         """Type and size of the picture in these file bytes, from its header alone."""
+        ...
+
+    def look(self, blob_key: str) -> "Future[Look]":
+        """A thumb of the picture in this blob, and its sharpness."""
+        ...
+
+
+class Agreements(Protocol):
+    """Compares pictures pixel by pixel: ml.leakage.quick_agreements, which services are handed."""
+
+    def __call__(self, thumbs: NDArray[np.uint8], pairs: NDArray[np.intp], /) -> NDArray[np.float32]:
+        """thumbs: (N, side, side) grey; pairs: (P, 2) of them → (P,) from −1 to 1 for one picture."""
         ...

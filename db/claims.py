@@ -133,7 +133,7 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
     """The lanes in which anyone could claim something now: an item, or a source to list."""
     lanes = session.scalars(
         text("""
-            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch')) AS lanes(lane) WHERE EXISTS (
+            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare')) AS lanes(lane) WHERE EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
                 AND (lease_until IS NULL OR lease_until < now()))
             OR lane = 'fetch' AND EXISTS (
@@ -144,6 +144,10 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
 
 
 def count_pending(session: Session, most: int) -> int:
-    """How many items wait, counted no further than `most`."""
-    statement = text("SELECT count(*) FROM (SELECT FROM job_item WHERE state = 'pending' AND NOT held LIMIT :most) n")
+    """How many items wait for their embedding, counted no further than `most`."""
+    statement = text("""
+        SELECT count(*) FROM (
+            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane <> 'compare' LIMIT :most
+        ) waiting
+    """)
     return session.execute(statement, {"most": most}).scalar_one()

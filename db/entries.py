@@ -65,7 +65,8 @@ WITH found AS (
     SELECT s.item_id, image.id AS image_id,
            row_number() OVER (PARTITION BY image.id ORDER BY s.item_id) = 1 AND coalesce((
                SELECT earlier.state FROM job_item earlier
-               WHERE earlier.image_id = image.id AND earlier.state <> 'duplicate' ORDER BY earlier.id DESC LIMIT 1
+               WHERE earlier.image_id = image.id AND earlier.state <> 'duplicate' AND earlier.lane <> 'compare'
+               ORDER BY earlier.id DESC LIMIT 1
            ), 'failed') IN ('failed', 'cancelled') AS wanted
     FROM staged_image s JOIN image USING (collection_id, sha256)
 )

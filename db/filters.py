@@ -57,7 +57,8 @@ class Filter:
     @property
     def indexed(self) -> bool:
         """Whether an index finds the images: then counting them is cheap, however few they are."""
-        return self.labels is not None or any(each.operator in (Operator.EQ, Operator.IN) for each in self.metadata)
+        found = any(each.operator in (Operator.EQ, Operator.IN) for each in self.metadata)
+        return found or self.labelled or self.labels is not None
 
 
 def conditions_of(metadata: Mapping[str, Any]) -> list[Condition]:

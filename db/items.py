@@ -98,7 +98,7 @@ def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState
     """The newest job that embeds, or embedded, the image; and how far it is."""
     row = session.execute(
         select(JobItem.job_id, JobItem.state)
-        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE)
+        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.lane != Lane.COMPARE)
         .order_by(JobItem.id.desc())
         .limit(1)
     ).first()

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, Text, text
+from sqlalchemy import ARRAY, REAL, BigInteger, ForeignKey, LargeBinary, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -74,6 +74,54 @@ class Embedding(Table):
     image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
     collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
     vector: Mapped[Any] = mapped_column(HALFVEC)
+
+
+class Neighbourhood(Table):
+    """The images of its collection that are nearest to an image under a model version, and their vote on its label."""
+
+    __tablename__ = "neighbourhood"
+
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    neighbours: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))  # nearest first, without the image itself
+    distances: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    agreements: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    nearest: Mapped[float | None] = mapped_column(REAL, server_default=text("generated"))  # of the distances
+    agreed: Mapped[float] = mapped_column(REAL)  # the largest of the agreements
+    voted_label: Mapped[str | None]  # the image's label when its neighbours voted on it
+    suggested_label: Mapped[str | None]
+    doubt: Mapped[float | None] = mapped_column(REAL)
+    compared_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class LookRow(Table):
+    """What comparing pixels needs of an image, kept when it was looked at."""
+
+    __tablename__ = "look"
+
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    sharpness: Mapped[float | None] = mapped_column(REAL)
+    thumb: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class RecallReport(Table):
+    """How an index compared with exact search when it was measured."""
+
+    __tablename__ = "recall_report"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
+    k: Mapped[int]
+    sample: Mapped[int]  # searches compared
+    ef_search: Mapped[int]  # in use
+    recall: Mapped[float]
+    index_ms: Mapped[float]  # medians
+    exact_ms: Mapped[float]
+    ef_for_95: Mapped[int | None]  # least of those measured with that recall in percent
+    ef_for_99: Mapped[int | None]
+    steps: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Job(Table):

@@ -178,10 +178,12 @@ def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> di
             SELECT bare.id, newest.model_version_id IS NOT DISTINCT FROM '{version_id}' AS lost
             FROM bare LEFT JOIN LATERAL (
                 SELECT i.state, job.model_version_id FROM job_item i JOIN job ON job.id = i.job_id
-                WHERE i.image_id = bare.id AND i.state <> 'duplicate' ORDER BY i.id DESC LIMIT 1
+                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane <> 'compare'
+                ORDER BY i.id DESC LIMIT 1
             ) newest ON true
             WHERE coalesce(newest.state, 'indexed') = 'indexed'
-              AND NOT EXISTS (SELECT FROM job_item i WHERE i.image_id = bare.id AND i.state = 'pending')
+              AND NOT EXISTS (
+                  SELECT FROM job_item i WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane <> 'compare')
         """),
         page.bounds,
     )
@@ -194,8 +196,14 @@ def list_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> l
 
 
 def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:
-    """Remove what `list_wrong_vectors` lists. Returns the images that have lost theirs."""
-    statement = text(f"DELETE FROM embedding e WHERE {_wrong(version)} RETURNING e.image_id")
+    """Remove what `list_wrong_vectors` lists, and how it compared. Returns the images that have lost theirs."""
+    statement = text(f"""
+        WITH wrong AS (DELETE FROM embedding e WHERE {_wrong(version)} RETURNING e.image_id),
+        compared AS (
+            DELETE FROM neighbourhood n USING wrong
+            WHERE n.image_id = wrong.image_id AND n.model_version_id = '{version.id}')
+        SELECT image_id FROM wrong
+    """)
     return list(session.scalars(statement, page.bounds))
 
 

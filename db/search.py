@@ -20,10 +20,13 @@ EXACT_UP_TO = 10_000
 FILTERED_UP_TO = 2_000
 # HNSW looks at as many candidates as `ef_search` says: at least LEAST_EF, and EF_PER_MATCH times k. What recall that
 # gives is measured by POST /v1/admin/recall and in benchmarks/search.py.
-LEAST_EF, EF_PER_MATCH = 80, 2
+LEAST_EF, EF_PER_MATCH = 100, 2
 LARGEST_EF = 1_000  # pgvector's own limit
+# What passes a filter comes roughly in order, from farther and farther away: so many times k are taken, and the nearest
+# k of them kept.
+FILTERED_TIMES = 2
 # Where a filter lets few through, the index is followed for at most this share of the gallery; then a scan is cheaper.
-SCANNED_SHARE = 0.05
+SCANNED_SHARE = 0.02
 LEAST_SCANNED = 2_000
 
 Mode = Literal["exact", "hnsw"]
@@ -75,14 +78,29 @@ def nearest_images(
     While a load goes on that the index was dropped for, everything is scanned exactly.
     Source: pgvector README, "Iterative Index Scans".
     """
-    plan = None if exact else _plan(session, version, scope, k)
-    if plan is None:
+    ef = ef_for(k)
+    few = FILTERED_UP_TO if scope.filter else EXACT_UP_TO
+    if exact or not _prepare_index(session, version, scope, ef=ef, few=few):
         return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
     matches = _scan(session, query, version, scope, k=k, exact=False)
     if len(matches) < k:
         session.execute(RESET)
         return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact", exhausted=True)
-    return _found(matches, scope, "hnsw", ef_search=plan)
+    return _found(matches, scope, "hnsw", ef_search=ef)
+
+
+def ef_for(k: int) -> int:
+    """The ef_search with which k images are looked for."""
+    return min(LARGEST_EF, max(LEAST_EF, EF_PER_MATCH * k))
+
+
+def indexed_images(
+    session: Session, query: Vector, *, version: VersionKey, k: int, scope: Scope, ef_search: int
+) -> list[Match] | None:
+    """What the index alone finds, however few qualify: to be measured. None while there is no index."""
+    if not _prepare_index(session, version, scope, ef=ef_search, few=-1):
+        return None
+    return _scan(session, query, version, scope, k=k, exact=False)
 
 
 def _found(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Found:
@@ -93,7 +111,7 @@ def _found(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Found:
 
 # Whether the index is there, and more candidates than are scanned exactly: only then it is used, and set up for this
 # transaction. The number of images in the gallery is taken from the partition's size, which costs nothing to ask.
-PLAN = """
+PREPARE = """
 SELECT CASE WHEN gallery.images > :few AND gallery.indexed AND {many} THEN ARRAY[
     set_config('hnsw.ef_search', :ef, true),
     set_config('hnsw.iterative_scan', 'relaxed_order', true),
@@ -114,13 +132,15 @@ RESET = text("""
 ROW_BYTES = 72  # of an embedding, beside two for each number
 
 
-def _plan(session: Session, version: VersionKey, scope: Scope, k: int) -> int | None:
-    """The ef_search with which the index is now ready to be used; None: scan exactly."""
+def _prepare_index(session: Session, version: VersionKey, scope: Scope, *, ef: int, few: int) -> bool:
+    """Set this transaction up to search through the index; False, and nothing is set, where a scan is better.
+
+    few: up to so many candidates are better scanned.
+    """
     many, parameters = _many_sql(version, scope)
-    ef = min(LARGEST_EF, max(LEAST_EF, EF_PER_MATCH * k))
-    statement = text(PLAN.format(many=many)).bindparams(*parameters)
+    statement = text(PREPARE.format(many=many)).bindparams(*parameters)
     values = {
-        "few": FILTERED_UP_TO if scope.filter else EXACT_UP_TO,
+        "few": few,
         "ef": str(ef),
         "scanned": SCANNED_SHARE,
         "least_scanned": LEAST_SCANNED,
@@ -128,7 +148,7 @@ def _plan(session: Session, version: VersionKey, scope: Scope, k: int) -> int | 
         "index": f"{partition_name(version.id)}_hnsw",
         "row_bytes": 2 * version.dim + ROW_BYTES,
     }
-    return ef if session.execute(statement, values).scalar_one() else None
+    return bool(session.execute(statement, values).scalar_one())
 
 
 def _many_sql(version: VersionKey, scope: Scope) -> tuple[str, list[BindParameter[Any]]]:
@@ -159,17 +179,19 @@ def _scan(session: Session, query: Vector, version: VersionKey, scope: Scope, *,
     order = f"{distance} + 0, e.image_id" if exact else distance
     source, where, parameters = _candidates_sql(version, scope)
     statement = text(f"""
+        WITH taken AS MATERIALIZED (
+            SELECT e.image_id, {distance} AS distance FROM {source} WHERE {where} ORDER BY {order} LIMIT :taken
+        ), near AS MATERIALIZED (
+            SELECT * FROM taken ORDER BY distance, image_id LIMIT :k
+        )
         SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
-        FROM (
-            SELECT e.image_id, {distance} AS distance FROM {source} WHERE {where} ORDER BY {order} LIMIT :k
-        ) near
-        JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
+        FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
+        ORDER BY near.distance, near.image_id
     """).bindparams(*parameters)
-    rows = session.execute(statement, {"query": HalfVector(query).to_text(), "k": k})
+    taken = k if exact or not scope.filter else FILTERED_TIMES * k
+    rows = session.execute(statement, {"query": HalfVector(query).to_text(), "k": k, "taken": taken})
     # Rounding may take the distance of a vector to itself a hair below zero.
-    matches = [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
-    # Iterative scan returns them nearly in order; the nearest k are sorted here.
-    return sorted(matches, key=lambda match: (match.distance, match.image_id))
+    return [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
 
 
 def _candidates_sql(version: VersionKey, scope: Scope) -> tuple[str, str, list[BindParameter[Any]]]:

@@ -24,8 +24,9 @@ def count_all(session: Session) -> list[Figure]:
     return [
         Figure("umbel_images", "Images by collection.", "collection", by(IMAGES)),
         Figure("umbel_jobs", "Jobs by status.", "status", by("SELECT status, count(*) FROM job GROUP BY 1")),
-        Figure("umbel_items_pending", "Items that wait to be embedded, by lane.", "lane", by(PENDING)),
+        Figure("umbel_items_pending", "Items that wait, by lane.", "lane", by(PENDING)),
         Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "lane", by(OLDEST)),
+        Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", by(RECALL)),
         Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", by(SILENCE)),
     ]
 
@@ -33,9 +34,13 @@ def count_all(session: Session) -> list[Figure]:
 IMAGES = "SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection"
 PENDING = """
 SELECT lane, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.lane = lanes.lane)
-FROM (VALUES ('single'), ('bulk')) AS lanes(lane)
+FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare')) AS lanes(lane)
 """
 OLDEST = """
 SELECT lane, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY lane
+"""
+RECALL = """
+SELECT DISTINCT ON (k) k::text, recall FROM recall_report
+WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') ORDER BY k, recall_report.id DESC
 """
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"

@@ -16,6 +16,7 @@ from services.gallery import settle
 from services.indexing import index_is_due
 from services.patience import patiently
 
+ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
@@ -74,7 +75,7 @@ def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int
         elif job.failed:
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
     if retried:
-        for lane in (Lane.FETCH, Lane.BULK, Lane.SINGLE):
+        for lane in ITEM_LANES:
             doorbell.ring(lane)
     return retried
 
@@ -90,7 +91,7 @@ def pause_job(transaction: Transaction, job_id: UUID) -> None:
 def resume_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> None:
     """Go on with a paused job. Twice is harmless. Raises as `pause_job` does."""
     _hold(transaction, job_id, held=False)
-    for lane in (Lane.FETCH, Lane.BULK, Lane.SINGLE):
+    for lane in ITEM_LANES:
         doorbell.ring(lane)
 
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
+from core.calibration import Calibration
 from db import model_versions, partitions
 from db.models import ModelVersion
 
@@ -77,3 +79,11 @@ def fetch_checkpoint(blobs: Blobs, weights_sha256: str, folder: Path) -> Path:
 def blob_keys(weights_sha256: str) -> tuple[str, str]:
     """Where a checkpoint's weights and card are kept."""
     return f"models/{weights_sha256}/weights.safetensors", f"models/{weights_sha256}/card.json"
+
+
+def calibration_of(version: ModelVersion) -> Calibration | None:
+    """What the version's card says of distances and votes; None where it says nothing."""
+    try:
+        return Calibration.model_validate(version.card["calibration"])
+    except (KeyError, ValidationError):
+        return None

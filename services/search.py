@@ -48,8 +48,8 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     """More like these, less like those: the mean of the positive images' vectors, and away from the negatives' mean.
 
     With negatives the vector is 2 · mean(positive) - mean(negative), brought to unit length: as far beyond the
-    positives as they are from the negatives. Source: J. Rocchio, "Relevance Feedback in Information Retrieval" (1971), and the
-    "average vector" strategy of Qdrant's recommendation API.
+    positives as they are from the negatives. Source: J. Rocchio, "Relevance Feedback in Information Retrieval" (1971);
+    Qdrant's recommendation API calls it the average vector strategy.
     Raises NotFound, NotReady while an image is not embedded yet, InvalidInput for examples that cancel each other out.
     """
     version = model_versions.get_active_key(session)

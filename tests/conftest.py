@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session  # noqa: E402
 
 from core.settings import settings  # noqa: E402
 from db import schema  # noqa: E402
+from db.models import Table  # noqa: E402
 from db.session import engine  # noqa: E402
 from stack.postgres import Postgres  # noqa: E402
 from stack.redis import Redis  # noqa: E402
@@ -70,12 +71,7 @@ def database(postgres: Postgres) -> Iterator[None]:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-        connection.execute(
-            text(
-                "TRUNCATE worker, query_picture, blob_in_doubt, import_source, job_item, job, embedding, model_version,"
-                " image, collection"
-            )
-        )
+        connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
 
 
 @pytest.fixture

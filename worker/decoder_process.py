@@ -14,6 +14,7 @@ import numpy as np
 
 from core import errors
 from core.errors import DecoderDied
+from core.looks import Look
 from core.pictures import PictureInfo
 from core.settings import Settings
 from worker.decoding_child import LENGTHS, START
@@ -126,6 +127,8 @@ class DecoderProcess(asyncio.Protocol):
                 future.set_result(np.frombuffer(body, np.uint8).reshape(shape))
             case ["info", media_type, width, height]:
                 future.set_result(PictureInfo(media_type, width, height))
+            case ["look", sharpness, *shape]:
+                future.set_result(Look(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
             case ["error", name, detail]:
                 future.set_exception(getattr(errors, name)(detail))
             case ["out of memory"]:

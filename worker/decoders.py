@@ -11,6 +11,7 @@ from typing import Any, Self
 import structlog
 
 from core.errors import DecoderDied, TransientError
+from core.looks import Look
 from core.pictures import PictureInfo
 from core.settings import Settings
 from core.types import Pixels
@@ -53,6 +54,10 @@ class DecoderPool:
     def inspect(self, data: bytes, *, urgent: bool = False) -> Future[PictureInfo]:
         """Type and size of the picture in these file bytes, from its header. Otherwise as `decode`."""
         return self._bring(Task(frame(["inspect"], data)), urgent)
+
+    def look(self, blob_key: str) -> Future[Look]:
+        """A thumb of the picture in this blob, and its sharpness. Otherwise as `decode`."""
+        return self._bring(Task(frame(["look at blob", blob_key])), urgent=False)
 
     def pids(self) -> list[int]:
         """The children, as they are now."""

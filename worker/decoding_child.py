@@ -25,6 +25,7 @@ from obstore.store import MemoryStore
 from core import errors
 from core.blobs import Blobs
 from core.errors import UmbelError
+from core.looks import look
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import Pixels
@@ -95,13 +96,16 @@ class Child:
 
     def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
         self._give_time()
-        if task == "decode blob":
+        if task in ("decode blob", "look at blob"):
             data = self._blobs.get(arguments[0])
         self._give_time()
         self._say(["begun"])  # from here on it is the picture's fault
         if task == "inspect":
             info = inspect(data, self._settings)
             return frame(["info", info.media_type, info.width, info.height])
+        if task == "look at blob":
+            seen = look(data, self._settings)
+            return frame(["look", seen.sharpness, *seen.thumb.shape], seen.thumb.tobytes())
         pixels = np.asarray(self._decode(data), np.uint8)
         return frame(["pixels", *pixels.shape], pixels.tobytes())
 

@@ -17,6 +17,8 @@ from core.settings import Settings
 from core.types import Decoder, Embedder, Lane
 from db import claims, workers
 from db.session import transaction
+from ml.leakage import quick_agreements
+from services.comparing import ComparisonLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
@@ -25,9 +27,9 @@ from worker.app import celery
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
-# One thread embeds items however many doorbells ring, one reads sources, one may build an index; the others keep
-# searches and the sweep from waiting for them.
-THREADS = 6
+# One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares; the
+# others keep searches and the sweep from waiting for them.
+THREADS = 7
 
 
 class WorkerProcess:
@@ -67,9 +69,12 @@ class WorkerProcess:
             ring=doorbell().ring,
             stopping=self._stopping.is_set,
         )
+        stopping = self._stopping.is_set
+        comparing = ComparisonLine(transaction, decoder, quick_agreements, name, settings, stopping=stopping)
         item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK) if lane in lanes]
         self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
         self._fetching = OneAtATime(fetching.run)
+        self._comparing = OneAtATime(comparing.run)
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
@@ -78,6 +83,10 @@ class WorkerProcess:
     def fetch_items(self) -> None:
         """List the sources of imports and read what they have; as above."""
         self._fetching.run()
+
+    def compare_items(self) -> None:
+        """Compare pictures with their collections; as above."""
+        self._comparing.run()
 
     def answer_queries(self) -> None:
         self._line.answer_queries()

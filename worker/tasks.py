@@ -46,6 +46,13 @@ def build_index(lane: str) -> None:
         worker_process().build_index()
 
 
+@celery.task(name=TaskName.COMPARE_ITEMS)
+def compare_items(lane: str) -> None:
+    """Compare pictures with their collections."""
+    with _patiently("compare_items"):
+        worker_process().compare_items()
+
+
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
     """Ring for work left behind."""

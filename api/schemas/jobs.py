@@ -11,7 +11,7 @@ from core.types import ItemState, JobStatus, JobType
 
 MOST_ITEMS = 1_000
 
-Phase = Literal["paused", "listing", "embedding", "indexing"]
+Phase = Literal["paused", "listing", "embedding", "indexing", "comparing"]
 
 
 class JobQuery(Strict):

@@ -28,7 +28,7 @@ MetadataFilter = Annotated[
 class SimilarQuery(Strict):
     k: K = 10
     collection: CollectionName | None = None
-    label: list[Label] | None = Field(None, max_length=MOST_LABELS, description="One of these labels.")
+    label: Label | None = None
     max_distance: MaxDistance | None = None
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
 
@@ -47,14 +47,19 @@ class FilterIn(Strict):
         return Filter(labels=self.label, metadata=conditions_of(self.metadata))
 
 
-class SearchOptions(Strict):
+class Scoped(Strict):
+    """Which images may match, and how they are looked for."""
+
+    collection: CollectionName | None = None
+    filter: Annotated[FilterIn, BeforeValidator(json_object)] = FilterIn()
+    exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
+
+
+class SearchOptions(Scoped):
     """How to search; shared by the JSON and the multipart form of a request."""
 
     k: K = 10
-    collection: CollectionName | None = None
-    filter: Annotated[FilterIn, BeforeValidator(json_object)] = FilterIn()
     max_distance: MaxDistance | None = None
-    exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
 
 
 class SearchIn(SearchOptions):

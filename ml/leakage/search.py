@@ -21,6 +21,7 @@ from ml.leakage.signatures import Signatures, Thumbs, likeness, mirrored, signat
 NEIGHBOURS = 8  # candidates that each of the two ways proposes for a picture
 LIKELY = 0.55  # likeness from which a pair is worth the fine look
 AGREED = 0.8  # agreement from which two pictures are near duplicates
+SURE = 0.95  # likeness that no pair of different pictures was seen to have
 BLOCK = 256  # pictures at once
 
 
@@ -51,10 +52,27 @@ def near_links(thumbs: Thumbs, vectors: Vectors) -> Links:
     whole = signatures(thumbs)
     proposed = np.concatenate([*_nearest(vectors, vectors[:, :0]), *_nearest(whole, mirrored(whole))])
     pairs = np.unique(np.sort(proposed, axis=1), axis=0)
-    both = np.concatenate([pairs, pairs[:, ::-1]])  # either picture may be a window of the other
-    agreed = _agreements(thumbs, whole, both).reshape(2, -1).max(0)
+    agreed = agreements(thumbs, pairs)
     cosine = np.einsum("pd,pd->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
     return Links(pairs, agreed, cosine).only(agreed >= AGREED)
+
+
+def agreements(thumbs: Thumbs, pairs: Indices, *, sure: float = np.inf) -> NDArray[np.float32]:
+    """How well each of P pairs of N pictures agree, (P,) in [−1, 1]; −1 where a coarse look sees nothing in common.
+
+    sure: a likeness from which a pair needs no fine look, and its likeness counts as its agreement.
+    """
+    whole = signatures(thumbs)
+    found = _agreements(thumbs, whole, pairs, sure)
+    unsure = np.flatnonzero(found < sure)
+    turned = _agreements(thumbs, whole, pairs[unsure, ::-1], sure)  # either picture may be a window of the other
+    found[unsure] = np.maximum(found[unsure], turned)
+    return found
+
+
+def quick_agreements(thumbs: Thumbs, pairs: Indices) -> NDArray[np.float32]:
+    """As `agreements`, with a fine look at doubtful pairs alone: many times quicker where most are copies."""
+    return agreements(thumbs, pairs, sure=SURE)
 
 
 def _nearest(vectors: NDArray[np.float32], turned: NDArray[np.float32]) -> Iterator[Indices]:
@@ -75,18 +93,21 @@ def _nearest(vectors: NDArray[np.float32], turned: NDArray[np.float32]) -> Itera
     yield np.empty((0, 2), np.intp)
 
 
-def _agreements(thumbs: Thumbs, whole: Signatures, pairs: Indices) -> NDArray[np.float32]:
+def _agreements(thumbs: Thumbs, whole: Signatures, pairs: Indices, sure: float) -> NDArray[np.float32]:
     """(P,): the agreement of each pair, its second picture laid over a window of the first; −1 where none is likely."""
     found = np.full(len(pairs), -1, np.float32)
     order = np.argsort(pairs[:, 0], kind="stable")
     owners = pairs[order, 0]
     for start in range(0, len(thumbs), BLOCK):  # a picture's windows are made once, for all its pairs
         chosen = order[slice(*np.searchsorted(owners, (start, start + BLOCK)))]
+        if not len(chosen):
+            continue
         windows = window_signatures(thumbs[start : start + BLOCK])
         for some in np.array_split(chosen, max(1, len(chosen) // BLOCK)):
             own, other = pairs[some].T
             alike, where = likeness(windows[own - start], whole[other])
-            likely = alike >= LIKELY
+            found[some[alike >= sure]] = alike[alike >= sure]
+            likely = (alike >= LIKELY) & (alike < sure)
             found[some[likely]] = agreement(thumbs[own[likely]], thumbs[other[likely]], where[likely])
     return found
 

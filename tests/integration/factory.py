@@ -23,7 +23,7 @@ class Factory:
     def collection(self, name: str = "default") -> UUID:
         return collections.upsert_collection(self.session, name)
 
-    def version(self, *, active: bool = True, dim: int = DIM) -> ModelVersion:
+    def version(self, *, active: bool = True, dim: int = DIM, card: dict[str, object] | None = None) -> ModelVersion:
         self._count += 1
         version = model_versions.insert_model_version(
             self.session,
@@ -32,7 +32,7 @@ class Factory:
             dim=dim,
             weights_sha256=f"{self._count:064x}",
             preprocessing_hash="none",
-            card={},
+            card=card or {},
         )
         partitions.create_partition(self.session, version.id, dim)
         if active:

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from typing import Any
-from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,7 +16,7 @@ from core.types import Lane
 from db.session import engine, transaction
 from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.integration.factory import Factory, unit
+from tests.integration.factory import Factory
 from tests.pictures import opened, picture
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
@@ -280,59 +279,9 @@ def test_one_waiting_ring_is_enough(redis: Redis) -> None:
     bell._redis.delete(Lane.BULK)
 
 
-def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
-    def gallery(make: Factory) -> list[UUID]:
-        version = make.version()
-        return [make.image(vector=unit(n), version=version, label=f"label-{n}") for n in range(5)]
-
-    ids = [str(image_id) for image_id in committed(gallery)]
-    found = api.post("/v1/search", json={"vector": unit(3).tolist(), "k": 2}).get_json()
-    assert (found["matches"][0]["image_id"], found["matches"][0]["label"]) == (ids[3], "label-3")
-    assert found["matches"][0]["similarity"] == pytest.approx(1, abs=1e-3)
-    assert {key: found["search"][key] for key in ("mode", "requested", "returned", "exhausted")} == {
-        "mode": "exact",
-        "requested": 2,
-        "returned": 2,
-        "exhausted": False,
-    }
-    by_image = api.post("/v1/search", json={"image_id": ids[3], "k": 10}).get_json()
-    similar = api.get(f"/v1/images/{ids[3]}/similar?k=10").get_json()
-    assert [m["image_id"] for m in by_image["matches"]] == [m["image_id"] for m in similar["matches"]]
-    assert ids[3] not in [m["image_id"] for m in similar["matches"]]
-    labelled = api.post("/v1/search", json={"vector": unit(3).tolist(), "filter": {"label": ["label-1"]}}).get_json()
-    assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"image_id": NOBODY, "vector": [1.0]},
-        {"vector": [1.0]},
-        {"vector": ["a"]},
-        {"vector": [1.0] * 8, "k": 0},
-        {"vector": [1.0] * 8, "k": 1001},
-        {"vector": [1.0] * 8, "max_distance": 3},
-        {"vector": [1.0] * 8, "filter": {"lable": ["x"]}},
-        {"vector": [1.0] * 8, "filter": {"label": ["\x00"]}},
-        {"image": "not base64!"},
-        [],
-        7,
-    ],
-)
-def test_a_search_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
-    committed(lambda make: make.version())
-    assert_problem(api.post("/v1/search", json=body), 422, "invalid_input")
-
-
 def test_json_nested_too_deeply_is_a_bad_request(api: FlaskClient) -> None:
     answer = api.post("/v1/search", data="[" * 200_000, content_type="application/json")
     assert_problem(answer, 400, "bad_request")
-
-
-def test_a_search_in_an_unknown_collection_is_not_found(api: FlaskClient) -> None:
-    committed(lambda make: make.version())
-    assert_problem(api.post("/v1/search", json={"vector": [1.0] * 8, "collection": "none"}), 404, "not_found")
 
 
 def test_ready_says_what_is_missing(api: FlaskClient) -> None:

@@ -1,0 +1,74 @@
+"""/v1/identify: what a picture shows, or that it is unknown."""
+
+import time
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import request
+from pydantic import ValidationError
+
+from api.errors import invalid_fields, problems
+from api.schemas.fields import inline_schema
+from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
+from api.schemas.search import Scoped
+from api.search import decoded, match_out, queries_by_picture, scope_of
+from db.session import transaction
+from services.identify import identify
+from services.search import Query, query_by_images
+
+bp = APIBlueprint("identify", __name__, tag="Search")
+
+EITHER_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": inline_schema(IdentifyIn)},
+            "multipart/form-data": {"schema": inline_schema(IdentifyFormIn)},
+        },
+    }
+}
+
+
+@bp.post("/v1/identify")
+@bp.output(IdentifyOut)
+@bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 409, 413, 415, 422, 503))
+def identify_pictures() -> Any:
+    """Say what one to five pictures of one subject show, with how much certainty, by whose evidence.
+
+    The nearest labelled images vote. `unknown` is true when no label reaches the threshold that was learnt for the
+    active model: then do not trust `results`. JSON with `images` (base64) or `image_ids`, or multipart with one or more
+    `file`.
+    """
+    began = time.perf_counter()
+    if request.mimetype == "multipart/form-data":
+        form = IdentifyFormIn.model_validate({**request.form.to_dict(), "file": request.files.getlist("file")})
+        return _voted(queries_by_picture([file.read() for file in form.file]), form, began)
+    body = IdentifyIn.model_validate(request.get_json(force=True))
+    if body.images is not None:
+        return _voted(queries_by_picture([decoded(image) for image in body.images]), body, began)
+    with transaction() as session:
+        queries = [query_by_images(session, [image_id]) for image_id in body.image_ids or ()]
+    return _voted(queries, body, began)
+
+
+@bp.errorhandler(ValidationError)
+def invalid(error: ValidationError) -> Any:
+    return invalid_fields(error)
+
+
+def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:
+    with transaction() as session:
+        found = identify(session, queries, scope=scope_of(session, options), exact=options.exact)
+    results = [
+        LabelOut(label=one.label, score=one.score, evidence=[found.neighbours[at].image_id for at in one.evidence])
+        for one in found.ranked
+    ]
+    return IdentifyOut(
+        best=None if found.unknown else results[0].label,
+        unknown=found.unknown,
+        results=results,
+        neighbours=[match_out(match) for match in found.neighbours],
+        threshold=found.rule.unknown_below,
+        model_version=found.version_id,
+        took_ms=round((time.perf_counter() - began) * 1000, 2),
+    )

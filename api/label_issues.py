@@ -1,0 +1,68 @@
+"""/v1/label-issues: labels that the neighbours doubt."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+
+from api.duplicates import image_links
+from api.errors import problems
+from api.schemas.label_issues import (
+    LabelIssueOut,
+    LabelIssuesOut,
+    LabelIssuesQuery,
+    WitnessOut,
+    cursor_of,
+    place_of,
+)
+from db.session import transaction
+from services.label_issues import LabelIssue, find_label_issues
+
+bp = APIBlueprint("label_issues", __name__, tag="Label issues")
+
+
+@bp.get("/v1/label-issues")
+@bp.input(LabelIssuesQuery, location="query", arg_name="query")
+@bp.output(LabelIssuesOut)
+@bp.doc(responses=problems(404, 422, 503))
+def list_label_issues(query: LabelIssuesQuery) -> Any:
+    """List the images whose neighbours say that their label is wrong, the most doubted first.
+
+    POST /v1/duplicates compares what is new. An image whose label was changed since is left out until then.
+    """
+    with transaction() as session:
+        found = find_label_issues(
+            session,
+            collection=query.collection,
+            min_doubt=query.min_doubt,
+            after=place_of(query.cursor) if query.cursor else None,
+            limit=query.limit + 1,
+        )
+    page = found.issues[: query.limit]
+    more = len(found.issues) > query.limit
+    return LabelIssuesOut(
+        items=[_issue_out(issue) for issue in page],
+        next_cursor=cursor_of(page[-1].image.doubt, page[-1].image.id) if more else None,
+        min_doubt=query.min_doubt,
+        calibrated=found.calibrated,
+        model_version=found.version_id,
+        compared=found.progress.compared,
+        waiting=found.progress.waiting,
+    )
+
+
+def _issue_out(issue: LabelIssue) -> LabelIssueOut:
+    image = issue.image
+    return LabelIssueOut(
+        image_id=image.id,
+        collection=image.collection,
+        name=image.name,
+        label=image.label,
+        suggested_label=image.suggested_label,
+        doubt=image.doubt,
+        evidence=[
+            WitnessOut(image_id=one.image_id, label=one.label, distance=one.distance, links=image_links(one.image_id))
+            for one in issue.evidence
+        ],
+        compared_at=image.compared_at,
+        links=image_links(image.id),
+    )

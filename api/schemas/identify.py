@@ -1,0 +1,47 @@
+"""Asking what a picture shows, and the answer."""
+
+from typing import Self
+from uuid import UUID
+
+from apiflask.fields import UploadFile
+from pydantic import BaseModel, Field, model_validator
+
+from api.schemas.search import MatchOut, Scoped
+from core.vote import MOST_PICTURES
+
+
+class IdentifyIn(Scoped):
+    image_ids: list[UUID] | None = Field(
+        None, min_length=1, max_length=MOST_PICTURES, description="Images in the gallery; they do not vote themselves."
+    )
+    images: list[str] | None = Field(
+        None, min_length=1, max_length=MOST_PICTURES, description="Pictures of one subject, base64."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.image_ids is None) == (self.images is None):
+            raise ValueError("exactly one of image_ids and images must be given")
+        return self
+
+
+class IdentifyFormIn(Scoped):
+    file: list[UploadFile] = Field(
+        min_length=1, max_length=MOST_PICTURES, description="Pictures of one subject; the field may be repeated."
+    )
+
+
+class LabelOut(BaseModel):
+    label: str
+    score: float = Field(description="Probability that this label is right, calibrated; all add up to at most 1.")
+    evidence: list[UUID] = Field(description="The neighbours that say so, nearest first.")
+
+
+class IdentifyOut(BaseModel):
+    best: str | None = Field(description="The label to be trusted; null when unknown.")
+    unknown: bool = Field(description="No label is probable enough: the subject may be none of those in the gallery.")
+    results: list[LabelOut] = Field(description="All labels that got votes, the most probable first.")
+    neighbours: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
+    threshold: float = Field(description="Below this score of the first the answer is unknown.")
+    model_version: UUID
+    took_ms: float

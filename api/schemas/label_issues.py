@@ -1,0 +1,69 @@
+"""Labels that are probably wrong."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from api.schemas.fields import CollectionName, Limit, Strict
+from services.label_issues import MIN_DOUBT
+
+
+def cursor_of(doubt: float, image_id: UUID) -> str:
+    """Where a page ends."""
+    return f"{doubt:.9e}_{image_id}"
+
+
+def place_of(cursor: str) -> tuple[float, UUID]:
+    """What `cursor_of` was given."""
+    doubt, _, image_id = cursor.partition("_")
+    return float(doubt), UUID(image_id)
+
+
+def _cursor(text: str) -> str:
+    try:
+        doubt, _ = place_of(text)
+    except ValueError as error:
+        raise ValueError("must be the `next_cursor` of the page before") from error
+    if not 0 <= doubt <= 1:
+        raise ValueError("must be the `next_cursor` of the page before")
+    return text
+
+
+class LabelIssuesQuery(Strict):
+    collection: CollectionName | None = None
+    min_doubt: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_DOUBT
+    limit: Limit = 50
+    cursor: Annotated[str, AfterValidator(_cursor), Field(description="`next_cursor` of the page before.")] | None = (
+        None
+    )
+
+
+class WitnessOut(BaseModel):
+    image_id: UUID
+    label: str
+    distance: float
+    links: dict[str, str]
+
+
+class LabelIssueOut(BaseModel):
+    image_id: UUID
+    collection: str
+    name: str | None
+    label: str
+    suggested_label: str
+    doubt: float = Field(description="Probability, by the vote of its neighbours, that it is of the suggested label.")
+    evidence: list[WitnessOut] = Field(description="Its nearest labelled neighbours.")
+    compared_at: datetime
+    links: dict[str, str] = Field(description="PATCH self to set the label right.")
+
+
+class LabelIssuesOut(BaseModel):
+    items: list[LabelIssueOut]
+    next_cursor: str | None
+    min_doubt: float
+    calibrated: bool = Field(description="Whether doubts are probabilities; else they are shares of the votes.")
+    model_version: UUID
+    compared: int = Field(description="Pictures that were compared, with a label or without.")
+    waiting: int = Field(description="Pictures that have not been compared yet: POST /v1/duplicates.")

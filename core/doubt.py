@@ -1,0 +1,37 @@
+"""How much a picture's neighbours doubt its label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.calibration import Calibration
+from core.vote import tally, vote
+
+# Of a vote without a calibration: what calibrations of this project's models came to.
+K, TEMPERATURE = 11, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """suggested: the label that speaks most against the given one; doubt: how probable it is, in [0, 1]."""
+
+    suggested: str | None
+    doubt: float
+
+
+def doubt_label(
+    label: str, distances: Sequence[float], labels: Sequence[str | None], calibration: Calibration | None
+) -> Doubt | None:
+    """The doubt in `label` of a picture whose neighbours (distances, labels) do not include it. None: nobody can say.
+
+    It is the probability that the vote gives the best *other* label: large only where neighbours are near and agree on
+    something else. A picture unlike all others has little, since nothing speaks for another label. Without a
+    calibration: the other label's share of the votes, which does not know how near is near.
+    Raises ValueError as `core.vote.vote` does.
+    """
+    if calibration is None:
+        scores = [(one.label, one.share) for one in tally(distances, labels, k=K, temperature=TEMPERATURE)]
+    else:
+        scores = [(one.label, one.score) for one in vote(distances, labels, calibration).ranked]
+    if not scores:
+        return None
+    return next((Doubt(other, score) for other, score in scores if other != label), Doubt(None, 0.0))

@@ -1,0 +1,65 @@
+"""What comparing pictures pixel by pixel needs of each: a thumb of it, and how sharp it is."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from core.pictures import opened, upright_rgb
+from core.settings import Settings
+
+SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
+SMOOTHED = 1.0  # pixels at that scale
+SIDE = 64  # of a thumb, as ml/leakage takes it
+QUALITY = 85  # of a thumb that is stored: about 1.5 kB instead of 4
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture, much reduced. thumb: (SIDE, SIDE) uint8, grey, squashed to a square.
+
+    sharpness: of two pictures of one subject, the sharper one has more; it says nothing of different subjects.
+    """
+
+    sharpness: float
+    thumb: NDArray[np.uint8]
+
+
+def look(data: bytes, limits: Settings) -> Look:
+    """Thumb and sharpness of a picture file. Raises PictureError."""
+    with opened(data, limits) as picture:
+        picture.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
+        small = upright_rgb(picture)
+        small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
+        grey = small.convert("L")
+    thumb = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return Look(sharpness(grey), thumb)
+
+
+def sharpness(grey: Image.Image) -> float:
+    """Variance of the Laplacian of a grey picture, as a share of the picture's own variance: 0 for a plain surface.
+
+    Smoothed a little before, since the blocks of a JPEG are edges too: a recompressed copy then has 0.95 to 1.08 of its
+    original's, not up to 1.85. As a share, since more contrast is no more detail.
+    Source: J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR 2000,
+    measure LAP4.
+    """
+    pixels = np.asarray(grey.filter(ImageFilter.GaussianBlur(SMOOTHED)), np.float32)
+    neighbours = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
+    laplacian = neighbours - 4 * pixels[1:-1, 1:-1]
+    return float(laplacian.var() / (pixels.var() + 1)) if laplacian.size else 0.0
+
+
+def packed(thumb: NDArray[np.uint8]) -> bytes:
+    """A thumb as it is stored: a JPEG of our own making."""
+    out = io.BytesIO()
+    Image.fromarray(thumb).save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()
+
+
+def unpacked(data: bytes) -> NDArray[np.uint8]:
+    """A thumb as it was before `packed`, nearly."""
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+        return np.asarray(picture)

@@ -1,0 +1,71 @@
+"""Labels that the neighbours doubt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtedImage:
+    """An image whose label its neighbours doubt, with the neighbours, nearest first."""
+
+    id: UUID
+    collection: str
+    name: str | None
+    label: str
+    suggested_label: str
+    doubt: float
+    neighbours: list[UUID]
+    distances: list[float]
+    compared_at: datetime
+
+
+def list_doubted(
+    session: Session,
+    version_id: UUID,
+    collection_id: UUID | None,
+    *,
+    min_doubt: float,
+    after: tuple[float, UUID] | None,
+    limit: int,
+) -> list[DoubtedImage]:
+    """Up to `limit` images, the most doubted first, after the one with this doubt and id.
+
+    Not those whose label was changed since their neighbours voted on it.
+    """
+    conditions = ["n.model_version_id = :version", "n.doubt > 0", "n.doubt >= CAST(:least AS real)"]
+    if collection_id is not None:
+        conditions.append("n.collection_id = :collection")
+    if after is not None:
+        conditions.append("(n.doubt, n.image_id) < (CAST(:doubt AS real), CAST(:image AS uuid))")
+    doubt, image = after or (None, None)
+    rows = session.execute(
+        text(f"""
+            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.doubt, n.neighbours, n.distances, n.compared_at
+            FROM neighbourhood n
+            JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
+            JOIN collection c ON c.id = n.collection_id
+            WHERE {" AND ".join(conditions)} ORDER BY n.doubt DESC, n.image_id DESC LIMIT :limit
+        """),
+        {
+            "version": version_id,
+            "collection": collection_id,
+            "least": min_doubt,
+            "doubt": doubt,
+            "image": image,
+            "limit": limit,
+        },
+    )
+    return [DoubtedImage(*row) for row in rows]
+
+
+def list_labels(session: Session, images: Sequence[UUID]) -> dict[UUID, str]:
+    """{image id: label} of those of `images` that have one."""
+    rows = session.execute(
+        text("SELECT id, label FROM image WHERE id = ANY (:images) AND label IS NOT NULL"), {"images": list(images)}
+    )
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,222 @@
+"""The k-NN graph of a collection under a model version: what is to be compared, whom it is near, what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from core.types import JobType
+from db.bulk import stage_rows
+from db.models import Job, ModelVersion
+from db.partitions import has_index
+
+# Up to here each picture is compared with all of its collection: quicker than an index, and exact.
+EXACT_BELOW = 2_000
+EF_SEARCH = 100  # candidates that HNSW keeps: benchmarks/duplicates.py measures what it misses
+
+STAGED = {
+    "image_id": "uuid", "collection_id": "uuid", "neighbours": "uuid[]", "distances": "float4[]",
+    "agreements": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text", "doubt": "float4",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An image with its nearest others, nearest first, and their labels."""
+
+    image_id: UUID
+    label: str | None
+    neighbours: list[UUID]
+    distances: list[float]
+    labels: list[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """What comparing an image came to.
+
+    agreements: of pixels, in [0, 1]; doubt: that the label is wrong, in [0, 1], None where nobody could vote on it.
+    """
+
+    image_id: UUID
+    collection_id: UUID
+    neighbours: Sequence[UUID]
+    distances: Sequence[float]
+    agreements: Sequence[float]
+    voted_label: str | None
+    suggested_label: str | None
+    doubt: float | None
+
+    @property
+    def agreed(self) -> float:
+        """The largest of the agreements."""
+        return max(self.agreements, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of the images that have an embedding: how many were compared, and how many were not yet."""
+
+    compared: int
+    waiting: int
+
+
+def lock_comparisons(session: Session) -> None:
+    """Comparisons are begun one after the other; held until the transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel comparison'))"))
+
+
+def find_unfinished_comparison(session: Session, collection_id: UUID | None) -> UUID | None:
+    """A job that compares the collection, or all; for None: one that compares any."""
+    statement = select(Job.id).where(Job.type == JobType.COMPARISON, Job.finished_at.is_(None))
+    if collection_id is not None:
+        statement = statement.where((Job.collection_id == collection_id) | Job.collection_id.is_(None))
+    return session.scalar(statement.order_by(Job.id).limit(1))
+
+
+def count_compared(session: Session, version_id: UUID, collection_id: UUID | None) -> Progress:
+    row = session.execute(
+        text(f"""
+            SELECT count(n.image_id), count(*) - count(n.image_id)
+            FROM embedding e LEFT JOIN neighbourhood n
+                ON n.image_id = e.image_id AND n.model_version_id = e.model_version_id
+            WHERE e.model_version_id = '{version_id}' {_in_collection(collection_id)}
+        """),
+        {"collection": collection_id},
+    ).one()
+    return Progress(*row)
+
+
+def insert_comparison(
+    session: Session, version_id: UUID, collection_id: UUID | None, *, again: bool
+) -> tuple[UUID, int] | None:
+    """A job with an item for each image that was not compared yet, or for all; its id and how many. None for none."""
+    new = "" if again else f"AND {NOT_COMPARED}"
+    where = f"e.model_version_id = '{version_id}' {_in_collection(collection_id)} {new}"
+    values: dict[str, Any] = {"collection": collection_id}
+    if not session.scalar(text(f"SELECT EXISTS (SELECT FROM embedding e WHERE {where})"), values):
+        return None
+    job = insert(Job).values(
+        type=JobType.COMPARISON, collection_id=collection_id, model_version_id=version_id, sealed=True
+    )
+    job_id = session.execute(job.returning(Job.id)).scalar_one()
+    items = session.execute(
+        text(f"""
+            INSERT INTO job_item (job_id, image_id, lane, state, name)
+            SELECT :job, i.id, 'compare', 'pending', i.name FROM embedding e JOIN image i ON i.id = e.image_id
+            WHERE {where} ORDER BY i.id FOR KEY SHARE OF i
+        """),
+        {**values, "job": job_id},
+    )
+    return job_id, items.rowcount  # type: ignore[attr-defined]
+
+
+NOT_COMPARED = """NOT EXISTS (
+    SELECT FROM neighbourhood n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
+
+
+def collection_is_small(session: Session, version_id: UUID, collection_id: UUID, most: int) -> bool:
+    """Whether at most `most` images of the collection have an embedding, looking no further than that."""
+    statement = text(f"""
+        SELECT count(*) <= :most FROM (
+            SELECT FROM embedding WHERE model_version_id = '{version_id}' AND collection_id = :collection
+            LIMIT :most + 1
+        ) rows
+    """)
+    return bool(session.scalar(statement, {"collection": collection_id, "most": most}))
+
+
+def awaits_index(session: Session, version_id: UUID, collection_id: UUID, most: int) -> bool:
+    """Whether more than `most` images are to be compared and the HNSW index, left out for a load, is still to come."""
+    return not has_index(session, version_id) and not collection_is_small(session, version_id, collection_id, most)
+
+
+def list_nearest(
+    session: Session, version: ModelVersion, collection_id: UUID, images: Sequence[UUID], *, k: int
+) -> list[Near]:
+    """The k images of the collection that are nearest to each of `images`, itself left out.
+
+    Images without an embedding are left out. Large collections are searched through HNSW with iterative scan; where
+    that comes back short, and where there is no index, all are compared.
+    """
+    exact = collection_is_small(session, version.id, collection_id, EXACT_BELOW) or not has_index(session, version.id)
+    found = _nearest(session, version, collection_id, images, k=k, exact=exact)
+    short = [each.image_id for each in found if len(each.neighbours) < k]
+    if short and not exact:
+        _search_by_index(session, "off")
+        again = {each.image_id: each for each in _nearest(session, version, collection_id, short, k=k, exact=True)}
+        found = [again.get(each.image_id, each) for each in found]
+    return found
+
+
+def _search_by_index(session: Session, on: str) -> None:
+    """Leave the planner no other way than the HNSW index, or give it back its choice, until the transaction ends."""
+    scan, other = ("strict_order", "off") if on == "on" else ("off", "on")
+    settings = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+    calls = ", ".join(f"set_config('{name}', :other, true)" for name in settings)
+    session.execute(
+        text(
+            f"SELECT set_config('hnsw.iterative_scan', :scan, true), set_config('hnsw.ef_search', :ef, true), {calls}"
+        ),
+        {"scan": scan, "ef": str(EF_SEARCH), "other": other},
+    )
+
+
+def _nearest(
+    session: Session, version: ModelVersion, collection_id: UUID, images: Sequence[UUID], *, k: int, exact: bool
+) -> list[Near]:
+    """One statement for all of them. Version and width are literals, as in db/search.py; so is adding zero."""
+    if not exact:
+        _search_by_index(session, "on")
+    width = f"halfvec({int(version.dim)})"
+    distance = f"(e.vector::{width} <=> q.vector::{width})"
+    order = f"{distance} + 0, e.image_id" if exact else distance
+    rows = session.execute(
+        text(f"""
+            SELECT q.image_id, q.label, near.ids, near.distances, near.labels
+            FROM (
+                SELECT e.image_id, e.vector, i.label FROM embedding e JOIN image i ON i.id = e.image_id
+                WHERE e.model_version_id = '{version.id}' AND e.image_id = ANY (:images)
+            ) q CROSS JOIN LATERAL (
+                SELECT array_agg(n.image_id ORDER BY n.distance, n.image_id) AS ids,
+                       array_agg(n.distance ORDER BY n.distance, n.image_id) AS distances,
+                       array_agg(i.label ORDER BY n.distance, n.image_id) AS labels
+                FROM (
+                    SELECT e.image_id, greatest({distance}, 0)::real AS distance FROM embedding e
+                    WHERE e.model_version_id = '{version.id}' AND e.collection_id = :collection
+                    ORDER BY {order} LIMIT :most
+                ) n JOIN image i ON i.id = n.image_id
+                WHERE n.image_id <> q.image_id
+            ) near
+        """),
+        {"images": list(images), "collection": collection_id, "most": k + 1},  # one more: itself
+    )
+    return [Near(image_id, label, *((column or [])[:k] for column in columns)) for image_id, label, *columns in rows]
+
+
+def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Neighbourhood]) -> None:
+    """Store what comparing came to, in place of what was there. Images that are gone are passed over."""
+    if not rows:
+        return
+    stage_rows(session, "staged_neighbourhood", STAGED, ([getattr(row, name) for name in STAGED] for row in rows))
+    columns = ", ".join(STAGED)
+    session.execute(
+        text(f"""
+            INSERT INTO neighbourhood (model_version_id, {columns})
+            SELECT :version, s.* FROM staged_neighbourhood s JOIN image i ON i.id = s.image_id
+            ORDER BY s.image_id FOR KEY SHARE OF i
+            ON CONFLICT (image_id, model_version_id) DO UPDATE SET
+                neighbours = excluded.neighbours, distances = excluded.distances, agreements = excluded.agreements,
+                agreed = excluded.agreed, voted_label = excluded.voted_label,
+                suggested_label = excluded.suggested_label, doubt = excluded.doubt, compared_at = now()
+        """),
+        {"version": version_id},
+    )
+    session.execute(text("TRUNCATE staged_neighbourhood"))
+
+
+def _in_collection(collection_id: UUID | None) -> str:
+    return "" if collection_id is None else "AND e.collection_id = :collection"

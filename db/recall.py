@@ -1,0 +1,27 @@
+"""Recall of an index as it was measured: kept, and the newest shown."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from db.models import RecallReport
+from db.partitions import partition_name
+
+
+def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:
+    """Up to `count` embedded images, any as likely as any other."""
+    statement = text(f"SELECT image_id FROM {partition_name(version_id)} ORDER BY random() LIMIT :n")
+    return list(session.scalars(statement, {"n": count}))
+
+
+def insert_report(session: Session, **values: Any) -> RecallReport:
+    return session.execute(insert(RecallReport).values(values).returning(RecallReport)).scalar_one()
+
+
+def list_reports(session: Session, *, before: UUID | None, limit: int) -> Sequence[RecallReport]:
+    """Newest first (ids are UUIDv7)."""
+    statement = select(RecallReport).order_by(RecallReport.id.desc()).limit(limit)
+    return session.scalars(statement if before is None else statement.where(RecallReport.id < before)).all()

@@ -1,0 +1,226 @@
+"""Comparing what the ledger has queued: whom each picture is near, whether they look alike, what they say of its label.
+
+Nothing is compared with everything: the nearest by embedding are found through the index, and only their pixels are
+looked at.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from uuid import UUID
+
+import numpy as np
+import structlog
+
+from core.calibration import Calibration
+from core.doubt import doubt_label
+from core.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
+from core.looks import Look
+from core.settings import Settings
+from core.types import Agreements, Decoder, ItemState, Lane
+from db import claims, items, jobs, looks, model_versions, neighbourhoods
+from db.claims import ClaimedItem
+from db.neighbourhoods import Near, Neighbourhood
+from db.session import Transaction
+from services.model_versions import calibration_of
+from services.patience import patiently
+
+log = structlog.get_logger()
+
+BATCH = 100
+AT_ONCE = 2  # batches: while Postgres finds the neighbours of one, the pixels of the other are compared
+NEIGHBOURS = 16  # kept of each picture: enough for the vote of 11 although some have no label
+LOOKED_AT = 8  # nearest neighbours whose pixels are compared
+LOOK_DISTANCE = 0.5  # cosine distance beyond which no changed copy is expected; see docs/how-to/duplicates.md
+LOOK_SECONDS = 30.0  # for the pictures of a batch, below its lease; what takes longer is left unseen
+UNBEARABLE = 20_000  # images of a collection that are not compared one by one: they wait for their index
+WAIT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Claimed items and what comes of them."""
+
+    done: list[ClaimedItem] = field(default_factory=list)
+    rows: dict[UUID, Neighbourhood] = field(default_factory=dict)  # by item
+    seen: dict[UUID, Look | None] = field(default_factory=dict)  # by image
+    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    waiting: list[UUID] = field(default_factory=list)  # for an index that is not built yet
+    blamed: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonLine:
+    """Everything that comparing needs, put together once a process. owner: the name its leases carry."""
+
+    transaction: Transaction
+    decoder: Decoder
+    agreements: Agreements
+    owner: str
+    settings: Settings
+    stopping: Callable[[], bool] = lambda: False
+
+    def run(self) -> int:
+        """Compare what is queued until nothing is left. Returns how many items ended.
+
+        Killed at any point, nothing is lost: what was claimed and not stored is claimed again after its lease.
+        """
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="compare") as pool:
+            finished = sum(pool.map(lambda _: self._compare_while(self._claim_fresh), range(AT_ONCE)))
+        # One after the other, so that a death among them has no neighbours.
+        return finished + self._compare_while(self._claim_suspects)
+
+    def _compare_while(self, claim: Callable[[], list[ClaimedItem]]) -> int:
+        finished, waits = 0, False
+        while not (waits or self.stopping()) and (claimed := claim()):
+            batch = self._compared(claimed)
+            finished += patiently(partial(self._store, batch))
+            waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
+        return finished
+
+    def _claim_fresh(self) -> list[ClaimedItem]:
+        lease = self.settings.lease_seconds
+        with self.transaction() as session:
+            return claims.claim_items(session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease)
+
+    def _claim_suspects(self) -> list[ClaimedItem]:
+        lease, most = self.settings.lease_seconds, self.settings.max_attempts
+        with self.transaction() as session:
+            return claims.claim_suspects(
+                session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease, max_attempts=most
+            )
+
+    def _compared(self, claimed: list[ClaimedItem]) -> Batch:
+        batch = Batch()
+        for (job_id, collection_id), some in groupby(sorted(claimed, key=_owners), _owners):
+            self._compare(batch, job_id, collection_id, list(some))
+        return batch
+
+    def _compare(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
+        """Compare all at once; should that fail, each half by itself, down to the one picture that is to blame."""
+        try:
+            self._compare_all(batch, job_id, collection_id, some)
+        except (NotReady, TransientError):
+            raise
+        except Exception as error:
+            log.warning("a comparison failed", pictures=len(some), error=str(error))
+            if len(some) == 1:
+                self._blame(batch, some[0], str(error))
+                return
+            half = len(some) // 2
+            self._compare(batch, job_id, collection_id, some[:half])
+            self._compare(batch, job_id, collection_id, some[half:])
+
+    def _compare_all(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
+        with self.transaction() as session:
+            job = jobs.get_job(session, job_id)
+            version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+            if neighbourhoods.awaits_index(session, version.id, collection_id, UNBEARABLE):
+                batch.waiting += [item.id for item in some]
+                return
+            images = [item.image_id for item in some]
+            found = {
+                near.image_id: near
+                for near in neighbourhoods.list_nearest(session, version, collection_id, images, k=NEIGHBOURS)
+            }
+        pairs = [(near.image_id, other) for near in found.values() for other in _candidates(near)]
+        agreed = self._agreements(batch, pairs)
+        calibration = calibration_of(version)
+        for item in some:
+            if item.image_id in found:
+                batch.rows[item.id] = _row(collection_id, found[item.image_id], agreed, calibration)
+                batch.done.append(item)
+            else:
+                batch.failed[item.id] = ("not_embedded", "The picture has lost its embedding since it was queued.")
+
+    def _agreements(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
+        """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
+        with self.transaction() as session:
+            known = looks.list_looks(session, list({image for pair in pairs for image in pair}))
+        batch.seen |= (new := self._look(known.unseen))
+        every = known.looks | new
+        seen = {
+            image: look.thumb for image in dict.fromkeys(one for one, _ in pairs) if (look := every.pop(image, None))
+        }
+        seen |= {image: look.thumb for image, look in every.items() if look}  # those whose windows are tried come first
+        pairs = [pair for pair in pairs if pair[0] in seen and pair[1] in seen]
+        if not pairs:
+            return {}
+        place = {image: index for index, image in enumerate(seen)}
+        numbered = np.array([[place[one], place[other]] for one, other in pairs], np.intp)
+        agreed = self.agreements(np.stack(list(seen.values())), numbered)
+        return dict(zip(pairs, agreed.clip(0, 1).tolist(), strict=True))
+
+    def _look(self, unseen: Mapping[UUID, str]) -> dict[UUID, Look | None]:
+        """Look at pictures; None where nothing can be seen, now or later. Those that may be seen later are left out."""
+        coming: dict[UUID, Future[Look]] = {image: self.decoder.look(key) for image, key in unseen.items()}
+        deadline = time.monotonic() + LOOK_SECONDS
+        seen: dict[UUID, Look | None] = {}
+        for image, future in coming.items():
+            wait([future], max(0.0, deadline - time.monotonic()))
+            if future.cancel() or not future.done():
+                log.warning("not looked at in time", image=str(image))
+                continue
+            try:
+                seen[image] = future.result()
+            except (TransientError, BlobMissing) as error:
+                log.warning("not looked at", image=str(image), error=error.detail)
+            except (PictureError, DecoderDied, RuntimeError) as error:
+                log.warning("cannot be looked at", image=str(image), error=str(error))
+                seen[image] = None
+        return seen
+
+    def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
+        if item.attempts < self.settings.max_attempts:
+            batch.blamed.append(item.id)
+        else:
+            batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
+
+    def _store(self, batch: Batch) -> int:
+        with self.transaction() as session:
+            ready = [item.id for item in batch.done]
+            items.lock_items(session, [*ready, *batch.failed, *batch.waiting, *batch.blamed])
+            # Items first: one that was cancelled, or whose image is gone, brings no row with it.
+            done = items.finish_items(session, ready, ItemState.INDEXED)
+            rows: dict[UUID, list[Neighbourhood]] = {}
+            for item in batch.done:
+                if item.id in done:
+                    rows.setdefault(item.job_id, []).append(batch.rows[item.id])
+            for job_id, some in rows.items():
+                version_id = jobs.get_job(session, job_id).model_version_id
+                neighbourhoods.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
+            looks.insert_looks(session, batch.seen)
+            items.fail_items(session, batch.failed)
+            claims.release_items(session, batch.waiting, delay_seconds=WAIT_SECONDS)
+            claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
+        return len(done) + len(batch.failed)
+
+
+def _owners(item: ClaimedItem) -> tuple[UUID, UUID]:
+    """Items that are compared together: of one job, so of one model version, and of one collection."""
+    return item.job_id, item.collection_id
+
+
+def _candidates(near: Near) -> list[UUID]:
+    """The neighbours that may be copies."""
+    pairs = zip(near.neighbours[:LOOKED_AT], near.distances[:LOOKED_AT], strict=True)
+    return [other for other, distance in pairs if distance <= LOOK_DISTANCE]
+
+
+def _row(
+    collection_id: UUID, near: Near, agreed: Mapping[tuple[UUID, UUID], float], calibration: Calibration | None
+) -> Neighbourhood:
+    doubt = near.label and doubt_label(near.label, near.distances, near.labels, calibration)
+    return Neighbourhood(
+        image_id=near.image_id,
+        collection_id=collection_id,
+        neighbours=near.neighbours,
+        distances=near.distances,
+        agreements=[agreed.get((near.image_id, other), 0.0) for other in near.neighbours],
+        voted_label=near.label if doubt else None,
+        suggested_label=doubt.suggested if doubt else None,
+        doubt=doubt.doubt if doubt else None,
+    )

@@ -1,0 +1,39 @@
+"""Comparisons: begun for what is new in a collection, or for all of it. The work itself: services/comparing.py."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.doorbell import Doorbell
+from core.errors import Conflict
+from core.types import Lane
+from db import collections, model_versions, neighbourhoods
+from db.session import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A comparison that was begun. pictures: how many are to be compared."""
+
+    job_id: UUID
+    pictures: int
+
+
+def begin_comparison(
+    transaction: Transaction, doorbell: Doorbell, *, collection: str | None, again: bool = False
+) -> Begun | None:
+    """Have the images of a collection (None: of each) compared that were not yet, or all of them. None: all were.
+
+    Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished.
+    """
+    with transaction() as session:
+        version = model_versions.get_active_version(session)
+        collection_id = collection and collections.get_collection(session, collection)
+        neighbourhoods.lock_comparisons(session)
+        unfinished = neighbourhoods.find_unfinished_comparison(session, collection_id or None)
+        if unfinished is not None:
+            raise Conflict(f"Job {unfinished} compares these pictures already; wait for its end, or cancel it.")
+        found = neighbourhoods.insert_comparison(session, version.id, collection_id or None, again=again)
+    if found is None:
+        return None
+    doorbell.ring(Lane.COMPARE)
+    return Begun(*found)

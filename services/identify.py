@@ -1,0 +1,56 @@
+"""What a picture shows: its labelled neighbours vote; where the vote is not to be trusted the answer is: unknown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.calibration import VoteRule
+from core.errors import Conflict, NotReady
+from core.vote import Candidate, vote_together
+from db import model_versions
+from db.search import Match, Scope
+from services.model_versions import calibration_of
+from services.search import Query, find_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """ranked: labels, the most probable first; evidence counts through `neighbours`, one picture's after the other's.
+
+    unknown: the first is not to be trusted. rule: how was voted.
+    """
+
+    ranked: list[Candidate[str]]
+    unknown: bool
+    neighbours: list[Match]
+    rule: VoteRule
+    version_id: UUID
+
+
+def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> Identified:
+    """What 1 to 5 pictures of one subject show, by the labelled images nearest to each in `scope`.
+
+    How the vote goes and what its probability means: core/vote.py, docs/explanation/calibration.md.
+    Raises Conflict when the model version has no calibration, NotReady when the model was switched between pictures.
+    """
+    versions = {query.version.id for query in queries}
+    if len(versions) != 1:
+        raise NotReady("Another model has become active meanwhile; ask again.")
+    version = model_versions.get_version(session, versions.pop())
+    calibration = calibration_of(version)
+    if calibration is None:
+        raise Conflict(
+            f"The model {version.name!r} has no calibration, so it cannot say how likely a label is."
+            " `umbel evaluate` makes one and writes it into the model's card."
+        )
+    labelled = replace(scope, filter=replace(scope.filter, labelled=True))
+    found = [
+        find_matches(session, query, k=calibration.vote.k, scope=labelled, exact=exact).matches for query in queries
+    ]
+    verdict = vote_together(
+        [([match.distance for match in some], [match.label for match in some]) for some in found], calibration
+    )
+    neighbours = [match for some in found for match in some]
+    return Identified(verdict.ranked, verdict.unknown, neighbours, calibration.vote, version.id)

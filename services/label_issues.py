@@ -1,0 +1,62 @@
+"""Label issues: images whose neighbours say that their label is wrong, and what those are labelled themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import collections, label_issues, model_versions, neighbourhoods
+from db.label_issues import DoubtedImage
+from db.neighbourhoods import Progress
+from services.model_versions import calibration_of
+
+MIN_DOUBT = 0.5  # more probably another label than not
+EVIDENCE = 5  # neighbours shown
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A labelled neighbour."""
+
+    image_id: UUID
+    label: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelIssue:
+    """A doubted image, and its nearest labelled neighbours with the labels they have now."""
+
+    image: DoubtedImage
+    evidence: list[Witness]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Issues, the most doubted first, and how much of the collection they speak for. calibrated: see core/doubt.py."""
+
+    issues: list[LabelIssue]
+    version_id: UUID
+    calibrated: bool
+    progress: Progress
+
+
+def find_label_issues(
+    session: Session, *, collection: str | None, min_doubt: float, after: tuple[float, UUID] | None, limit: int
+) -> Found:
+    """Up to `limit` issues after the one with this doubt and id. Raises NotFound, NotReady."""
+    version = model_versions.get_active_version(session)
+    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    doubted = label_issues.list_doubted(
+        session, version.id, collection_id, min_doubt=min_doubt, after=after, limit=limit
+    )
+    labels = label_issues.list_labels(session, [other for image in doubted for other in image.neighbours])
+    progress = neighbourhoods.count_compared(session, version.id, collection_id)
+    issues = [LabelIssue(image, _evidence(image, labels)) for image in doubted]
+    return Found(issues, version.id, calibration_of(version) is not None, progress)
+
+
+def _evidence(image: DoubtedImage, labels: Mapping[UUID, str]) -> list[Witness]:
+    near = zip(image.neighbours, image.distances, strict=True)
+    return [Witness(other, labels[other], distance) for other, distance in near if other in labels][:EVIDENCE]

@@ -1,0 +1,107 @@
+"""A gallery whose embeddings a test chooses, with real pictures behind them; and a line that compares it."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import numpy as np
+from PIL import Image, ImageEnhance
+from sqlalchemy import text
+
+from core.blobs import blobs
+from core.settings import settings
+from core.types import Agreements, Vector
+from db import jobs
+from db.models import ModelVersion
+from db.session import transaction
+from ml.leakage import quick_agreements
+from ml.preprocess import Preprocessing
+from services.comparing import ComparisonLine
+from services.comparison import begin_comparison
+from tests.integration.factory import DIM, Factory
+from tests.pictures import opened, picture
+from worker.decoders import DecoderPool
+
+
+class Silent:
+    """A doorbell that nobody hears: tests run the line themselves."""
+
+    def ring(self, lane: object) -> bool:
+        return False
+
+
+@contextmanager
+def comparison_line(agreements: Agreements = quick_agreements) -> Iterator[ComparisonLine]:
+    """A line with decoders of its own."""
+    with DecoderPool(Preprocessing(), settings()) as decoder:
+        yield ComparisonLine(transaction, decoder, agreements, "tester", settings())
+
+
+def near(direction: Vector, distance: float, seed: int) -> Vector:
+    """A unit vector at this cosine distance from another."""
+    random = np.random.default_rng(seed).normal(size=direction.shape)
+    across = random - (random @ direction) * direction
+    cosine = 1 - distance
+    return (cosine * direction + np.sqrt(1 - cosine**2) * across / np.linalg.norm(across)).astype(np.float32)
+
+
+def axis(number: int) -> Vector:
+    """Unit vectors at distance 1 from one another."""
+    return np.eye(DIM, dtype=np.float32)[number]
+
+
+def version() -> ModelVersion:
+    with transaction() as session:
+        known = session.scalar(text("SELECT count(*) FROM model_version"))
+        return Factory(session, start=known or 0).version()
+
+
+def add(
+    of: ModelVersion, vector: Vector, data: bytes, *, collection: str = "default", label: str | None = None
+) -> UUID:
+    """An image with this embedding and these bytes."""
+    with transaction() as session:
+        start = session.scalar(text("SELECT coalesce(max(substring(blob_key FROM '[0-9]+$')::int), 1000) FROM image"))
+        image_id = Factory(session, start=start).image(collection=collection, label=label, vector=vector, version=of)
+        width, height = opened(data).size
+        key = session.scalar(
+            text("UPDATE image SET width = :w, height = :h, size = :size WHERE id = :id RETURNING blob_key"),
+            {"w": width, "h": height, "size": len(data), "id": image_id},
+        )
+    blobs().put(key, data)
+    return image_id
+
+
+def brighter(data: bytes, by: float = 1.15, quality: int = 80) -> bytes:
+    """The same picture, changed a little."""
+    out = io.BytesIO()
+    ImageEnhance.Brightness(opened(data)).enhance(by).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def smaller(data: bytes, share: float = 0.5) -> bytes:
+    whole, out = opened(data), io.BytesIO()
+    size = (round(whole.width * share), round(whole.height * share))
+    whole.resize(size, Image.Resampling.LANCZOS).save(out, "JPEG")
+    return out.getvalue()
+
+
+def photograph(seed: int) -> bytes:
+    """A picture with something to see in it."""
+    return picture(seed, size=(360, 240))
+
+
+def compare(line: ComparisonLine, *, collection: str | None = None, again: bool = False) -> UUID:
+    """Compare to the end; the job's id."""
+    job_id = begin(collection=collection, again=again)
+    line.run()
+    with transaction() as session:
+        assert jobs.get_job(session, job_id).finished_at is not None
+    return job_id
+
+
+def begin(*, collection: str | None = None, again: bool = False) -> UUID:
+    begun = begin_comparison(transaction, Silent(), collection=collection, again=again)  # type: ignore[arg-type]
+    assert begun is not None
+    return begun.job_id

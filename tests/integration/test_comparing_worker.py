@@ -1,0 +1,140 @@
+"""A real worker process in the middle of a comparison: killed, cancelled, paused."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from api import create_app
+from db import workers
+from db.session import engine, transaction
+from stack.redis import Redis
+from tests.integration.scene import brighter, photograph
+from tests.processes import Process, eventually
+
+WORKER = "compare@test"
+COPIES = 600  # pictures that are looked at, so that a comparison takes a while
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean(postgres: object) -> Iterator[None]:
+    """These tests share a gallery, which a worker embeds once."""
+    yield
+    with engine().begin() as connection:
+        connection.execute(text("TRUNCATE worker, query_picture, job_item, job, image, collection CASCADE"))
+        for partition in connection.scalars(
+            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass")
+        ).all():
+            connection.execute(text(f"DROP TABLE {partition}"))
+        connection.execute(text("TRUNCATE model_version CASCADE"))
+
+
+@pytest.fixture(scope="module")
+def api(redis: Redis) -> FlaskClient:
+    return create_app().test_client()
+
+
+@pytest.fixture(scope="module")
+def gallery(api: FlaskClient, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """COPIES pictures, five of each, embedded."""
+    worker = start_worker(tmp_path_factory.mktemp("gallery") / "worker.log")
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
+    for number in range(COPIES):
+        data = brighter(photograph(number // 5), 1 + number % 5 / 20)
+        api.post("/v1/images", data={"file": (io.BytesIO(data), f"{number}.jpg"), "job_id": job_id})
+    api.post(f"/v1/jobs/{job_id}/seal")
+    assert finished(api, job_id)["counts"]["indexed"] == COPIES
+    assert worker.stop() == 0
+
+
+@pytest.fixture
+def worker(gallery: None, tmp_path: Path) -> Iterator[Process]:
+    """A worker, and nothing compared yet."""
+    with transaction() as session:
+        session.execute(text("DELETE FROM neighbourhood"))
+        session.execute(text("DELETE FROM look"))
+    process = start_worker(tmp_path / "worker.log")
+    yield process
+    if process.running():
+        assert process.stop() == 0
+
+
+def start_worker(log: Path) -> Process:
+    process = Process("worker", "--name", WORKER, log=log, UMBEL_LOG_LEVEL="INFO")
+    eventually(lambda: alive() or not process.running(), within=90)
+    assert process.running(), log.read_text()[-2000:]
+    return process
+
+
+def alive() -> bool:
+    with transaction() as session:
+        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
+
+
+def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
+    job: dict[str, Any] = {"finished_at": None}
+    for _ in range(4):
+        job = job if job["finished_at"] else api.get(f"/v1/jobs/{job_id}?wait=30").get_json()
+    assert job["finished_at"], job
+    return job
+
+
+def counts(api: FlaskClient, job_id: str) -> dict[str, int]:
+    return dict(api.get(f"/v1/jobs/{job_id}").get_json()["counts"])
+
+
+def begun(api: FlaskClient) -> str:
+    """The id of a comparison that has compared something and has something left."""
+    job_id = api.post("/v1/duplicates", json={}).get_json()["job_id"]
+    eventually(lambda: counts(api, job_id)["indexed"], every=0.01)
+    return str(job_id)
+
+
+def stored() -> int:
+    with transaction() as session:
+        return session.scalar(text("SELECT count(*) FROM neighbourhood")) or 0
+
+
+def claimed() -> int:
+    with transaction() as session:
+        return session.scalar(text("SELECT count(*) FROM job_item WHERE lease_owner IS NOT NULL")) or 0
+
+
+def test_kill_9_in_the_middle_of_a_comparison_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
+    job_id = begun(api)
+    worker.kill()
+    before = counts(api, job_id)
+    assert (before["pending"] > 0, before["indexed"]) == (True, stored())
+    second = start_worker(tmp_path / "second.log")
+    try:
+        job = finished(api, job_id)
+    finally:
+        second.stop()
+    assert (job["status"], job["counts"]["indexed"], stored()) == ("succeeded", COPIES, COPIES)
+    assert sum(group["size"] for group in api.get("/v1/duplicates?limit=500").get_json()["items"]) == COPIES
+
+
+def test_a_cancelled_comparison_keeps_what_it_has_and_no_image_is_touched(api: FlaskClient, worker: Process) -> None:
+    job_id = begun(api)
+    job = api.post(f"/v1/jobs/{job_id}/cancel").get_json()
+    assert (job["status"], job["counts"]["pending"], job["counts"]["cancelled"] > 0) == ("cancelled", 0, True)
+    assert stored() == job["counts"]["indexed"]
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM embedding")) == COPIES
+    answer = api.get("/v1/duplicates").get_json()
+    assert (answer["compared"], answer["waiting"]) == (stored(), COPIES - stored())
+
+
+def test_a_paused_comparison_goes_on_where_it_stood(api: FlaskClient, worker: Process) -> None:
+    job_id = begun(api)
+    api.post(f"/v1/jobs/{job_id}/pause")
+    eventually(lambda: not claimed())  # the batch in hand is finished
+    stood = counts(api, job_id)
+    assert stood["pending"] > 0, "the worker was faster than its master"
+    api.post(f"/v1/jobs/{job_id}/resume")
+    job = finished(api, job_id)
+    assert (job["status"], job["counts"]["indexed"], stored()) == ("succeeded", COPIES, COPIES)

@@ -1,0 +1,82 @@
+"""The recall of the index is measured against exact searches, kept and shown."""
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from api import create_app
+from db import partitions
+from db.search import indexed_images
+from db.session import transaction
+from services import recall
+from tests.integration.factory import Factory, unit
+
+pytestmark = pytest.mark.usefixtures("database", "redis")
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return create_app()
+
+
+@pytest.fixture
+def api(app: Any) -> FlaskClient:
+    return app.test_client()  # type: ignore[no-any-return]
+
+
+def gallery(images: int) -> Any:
+    with transaction() as session:
+        make = Factory(session)
+        version = make.version()
+        for seed in range(images):
+            make.image(vector=unit(seed), version=version)
+        return version
+
+
+def test_a_sound_index_finds_what_an_exact_search_finds(api: FlaskClient) -> None:
+    gallery(60)
+    answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 20}).get_json()
+    assert (answer["k"], answer["sample"], answer["ef_search"]) == (5, 20, 100)
+    assert answer["recall"] > 0.95  # pgvector builds its graphs with a random hand
+    assert answer["ef_for_95"] == 40
+    assert [step["ef_search"] for step in answer["steps"]] == [40, 80, 100, 120, 200, 320, 500, 1000]
+
+
+def test_what_the_index_misses_counts(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery(60)
+    monkeypatch.setattr(recall, "indexed_images", lambda *a, **kw: indexed_images(*a, **kw)[1:])  # type: ignore[index]
+    answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 20}).get_json()
+    assert 0.7 < answer["recall"] <= 0.8
+    assert (answer["ef_for_95"], answer["ef_for_99"]) == (None, None)
+
+
+def test_what_was_measured_is_listed_newest_first_and_shown_to_prometheus(api: FlaskClient) -> None:
+    gallery(30)
+    made = [api.post("/v1/admin/recall", json={"k": k, "sample": 3}).get_json()["id"] for k in (3, 7, 3)]
+    first = api.get("/v1/admin/recall?limit=2").get_json()
+    rest = api.get(f"/v1/admin/recall?limit=2&cursor={first['next_cursor']}").get_json()
+    assert [item["id"] for item in first["items"] + rest["items"]] == made[::-1]
+    lines = api.get("/metrics").text.splitlines()
+    shown = {line.split()[0] for line in lines if line.startswith("umbel_index_recall{")}
+    assert shown == {'umbel_index_recall{k="3"}', 'umbel_index_recall{k="7"}'}
+
+
+def test_time_that_is_over_ends_it_with_what_there_is() -> None:
+    gallery(30)
+    assert recall.measure_recall(transaction, k=3, sample=30, seconds=0).sample == 1
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_gallery_with_nothing_to_find_is_a_conflict(api: FlaskClient, images: int) -> None:
+    gallery(images)
+    answer = api.post("/v1/admin/recall", json={})
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "conflict")
+
+
+def test_while_the_index_is_left_out_there_is_none_to_measure(api: FlaskClient) -> None:
+    version = gallery(10)
+    with transaction() as session:
+        partitions.drop_index(session, version.id)
+    answer = api.post("/v1/admin/recall", json={})
+    assert (answer.status_code, "no index" in answer.get_json()["detail"]) == (409, True)

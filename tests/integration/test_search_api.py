@@ -1,0 +1,203 @@
+"""Searching and identifying over HTTP, in a gallery of vectors; no worker, so no pictures to search by."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api import create_app
+from db import model_versions
+from db.session import transaction
+from tests.integration.factory import Factory, unit
+
+FORM = "multipart/form-data"
+NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
+CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
+
+pytestmark = pytest.mark.usefixtures("database", "redis")
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return create_app()
+
+
+@pytest.fixture
+def api(app: Any) -> FlaskClient:
+    return app.test_client()  # type: ignore[no-any-return]
+
+
+def committed(make: Any) -> Any:
+    """What `make(factory)` returns, its rows committed."""
+    with transaction() as session:
+        return make(Factory(session))
+
+
+def assert_problem(answer: TestResponse, status: int, code: str) -> None:
+    body = answer.get_json()
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert (body["status"], body["code"], bool(body["detail"])) == (status, code, True)
+
+
+def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [make.image(vector=unit(n), version=version, label=f"label-{n}") for n in range(5)]
+
+    ids = [str(image_id) for image_id in committed(gallery)]
+    found = api.post("/v1/search", json={"vector": unit(3).tolist(), "k": 2}).get_json()
+    assert (found["matches"][0]["image_id"], found["matches"][0]["label"]) == (ids[3], "label-3")
+    assert found["matches"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert {key: found["search"][key] for key in ("mode", "requested", "returned", "exhausted")} == {
+        "mode": "exact",
+        "requested": 2,
+        "returned": 2,
+        "exhausted": False,
+    }
+    by_image = api.post("/v1/search", json={"image_id": ids[3], "k": 10}).get_json()
+    similar = api.get(f"/v1/images/{ids[3]}/similar?k=10").get_json()
+    assert [m["image_id"] for m in by_image["matches"]] == [m["image_id"] for m in similar["matches"]]
+    assert ids[3] not in [m["image_id"] for m in similar["matches"]]
+    labelled = api.post("/v1/search", json={"vector": unit(3).tolist(), "filter": {"label": ["label-1"]}}).get_json()
+    assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"image_id": NOBODY, "vector": [1.0]},
+        {"vector": [1.0]},
+        {"vector": ["a"]},
+        {"vector": [1.0] * 8, "k": 0},
+        {"vector": [1.0] * 8, "k": 1001},
+        {"vector": [1.0] * 8, "max_distance": 3},
+        {"vector": [1.0] * 8, "filter": {"lable": ["x"]}},
+        {"vector": [1.0] * 8, "filter": {"label": ["\x00"]}},
+        {"image": "not base64!"},
+        {"vector": [1.0] * 8, "negative": [NOBODY]},
+        {"positive": []},
+        {"positive": [NOBODY], "image_id": NOBODY},
+        {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$near": 1}}}},
+        {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$gt": [1]}}}},
+        [],
+        7,
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
+    committed(lambda make: make.version())
+    assert_problem(api.post("/v1/search", json=body), 422, "invalid_input")
+
+
+def test_a_search_in_an_unknown_collection_is_not_found(api: FlaskClient) -> None:
+    committed(lambda make: make.version())
+    assert_problem(api.post("/v1/search", json={"vector": [1.0] * 8, "collection": "none"}), 404, "not_found")
+
+
+def test_more_like_these_less_like_those(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [make.image(vector=unit(n), version=version) for n in range(6)]
+
+    ids = [str(image_id) for image_id in committed(gallery)]
+    found = api.post("/v1/search", json={"positive": ids[:2], "negative": [ids[2]]}).get_json()
+    direction = unit(0) + unit(1) - unit(2)
+    expected = sorted(range(3, 6), key=lambda n: -float(unit(n) @ direction))
+    assert [match["image_id"] for match in found["matches"]] == [ids[n] for n in expected]
+
+
+def test_metadata_is_filtered_by_operators(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> None:
+        version = make.version()
+        for year in range(2018, 2026):
+            make.image(vector=unit(year), version=version, meta={"year": year})
+
+    committed(gallery)
+    asked = {"vector": unit(1).tolist(), "filter": {"metadata": {"year": {"$gte": 2020, "$lt": 2023}}}}
+    found = api.post("/v1/search", json=asked).get_json()
+    assert sorted(match["metadata"]["year"] for match in found["matches"]) == [2020, 2021, 2022]
+
+
+def test_similar_takes_a_label_and_exact(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [make.image(vector=unit(n), version=version, label=f"label-{n}") for n in range(5)]
+
+    ids = [str(image_id) for image_id in committed(gallery)]
+    found = api.get(f"/v1/images/{ids[0]}/similar?label=label-1&exact=true").get_json()
+    assert {match["label"] for match in found["matches"]} == {"label-1"}
+
+
+def kinds(make: Factory) -> dict[str, list[UUID]]:
+    """Two kinds, five images of each close together, and two images without a label."""
+    version = make.version(card=CARD)
+    made: dict[str, list[UUID]] = {"rose": [], "tulip": [], "": []}
+    for label, images in made.items():
+        for n in range(5 if label else 2):
+            near = unit(len(label)) + 0.05 * unit(100 + n + len(label))
+            vector = (near / np.linalg.norm(near)).astype(np.float32)
+            images.append(make.image(vector=vector, version=version, label=label or None))
+    return made
+
+
+def test_an_image_is_identified_by_its_labelled_neighbours(api: FlaskClient) -> None:
+    made = committed(kinds)
+    answer = api.post("/v1/identify", json={"image_ids": [str(made["rose"][0])]}).get_json()
+    first = answer["results"][0]
+    assert (answer["best"], answer["unknown"], first["label"]) == ("rose", False, "rose")
+    assert set(first["evidence"]) == {str(image_id) for image_id in made["rose"][1:]}
+    assert answer["threshold"] <= first["score"] <= 1
+    assert {match["label"] for match in answer["neighbours"]} == {"rose", "tulip"}
+
+
+def test_what_is_like_nothing_in_the_gallery_is_unknown(api: FlaskClient) -> None:
+    committed(kinds)
+
+    with transaction() as session:
+        make = Factory(session, start=1000)
+        version = model_versions.get_active_version(session)
+        image_id = make.image(vector=-unit(len("rose")), version=version, collection="strangers")
+    answer = api.post("/v1/identify", json={"image_ids": [str(image_id)]}).get_json()
+    assert (answer["best"], answer["unknown"]) == (None, True)
+    assert answer["results"][0]["score"] < answer["threshold"]
+
+
+def test_a_collection_without_labels_knows_nothing(api: FlaskClient) -> None:
+    made = committed(kinds)
+    committed(lambda make: make.collection("bare"))
+    answer = api.post("/v1/identify", json={"image_ids": [str(made["rose"][0])], "collection": "bare"}).get_json()
+    assert (answer["best"], answer["unknown"], answer["results"]) == (None, True, [])
+
+
+def test_several_images_of_one_subject_vote_together(api: FlaskClient) -> None:
+    made = committed(kinds)
+    asked = [str(image_id) for image_id in made["tulip"][:3]]
+    answer = api.post("/v1/identify", json={"image_ids": asked}).get_json()
+    assert answer["best"] == "tulip"
+    assert len(answer["neighbours"]) == 3 * 9  # each of the three asks all labelled images but itself
+
+
+def test_a_model_without_calibration_cannot_say_how_likely_a_label_is(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> UUID:
+        return make.image(vector=unit(1), version=make.version(), label="rose")
+
+    answer = api.post("/v1/identify", json={"image_ids": [str(committed(gallery))]})
+    assert_problem(answer, 409, "conflict")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"image_ids": []}, {"image_ids": [NOBODY] * 6}, {"images": ["???"]}, {"image_ids": [NOBODY], "images": ["a"]}],
+)
+def test_an_identification_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
+    committed(lambda make: make.version(card=CARD))
+    assert_problem(api.post("/v1/identify", json=body), 422, "invalid_input")
+
+
+def test_an_identification_without_a_file_is_refused(api: FlaskClient) -> None:
+    assert_problem(api.post("/v1/identify", data={"collection": "default"}, content_type=FORM), 422, "invalid_input")
