@@ -7,6 +7,10 @@ connection of its own. Compute: decode, a forward of one and that statement in o
 """
 
 import argparse
+import base64
+import http.client
+import io
+import json
 import os
 import subprocess
 import sys
@@ -127,16 +131,25 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
 
 
 def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dict[str, object]:
-    from client import Umbel  # noqa: PLC0415
     from core.settings import settings  # noqa: PLC0415
     from db.search import ef_for  # noqa: PLC0415
-    from stack.state import url  # noqa: PLC0415
 
     picture = _a_picture(folder)
-    with Umbel(url(settings())) as api, psycopg.connect(**_address(), autocommit=True) as connection:
+    api = http.client.HTTPConnection("127.0.0.1", settings().port)  # the least that a client can cost
+
+    def asked(method: str, path: str, body: str | None = None) -> Any:
+        api.request(method, path, body, {"Content-Type": "application/json"})
+        answer = api.getresponse()
+        content = answer.read()
+        assert answer.status == 200, content
+        return json.loads(content)
+
+    with psycopg.connect(**_address(), autocommit=True) as connection:
         connection.execute(f"SET hnsw.ef_search = {ef_for(K)}")
         connection.execute("SET hnsw.iterative_scan = relaxed_order")
-        ids = [image.image_id for image, _ in zip(api.images(), queries, strict=False)]
+        ids = [UUID(image["image_id"]) for image in asked("GET", f"/v1/images?limit={QUERIES}")["items"]]
+        vectors = [json.dumps({"vector": query.tolist(), "k": K}) for query in queries]
+        pictures = [json.dumps({"image": base64.b64encode(picture).decode(), "k": K})] * (QUERIES // 3)
         width = f"halfvec({version.dim})"
         nearest = f"""
             SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
@@ -164,12 +177,12 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
             return sql(embedder.embed([embedder.decode(data)])[0])
 
         works: dict[str, tuple[Callable[[Any], Any], Sequence[Any]]] = {
-            "vector": (lambda query: api.search(vector=query.tolist(), k=K), queries),
+            "vector": (lambda body: asked("POST", "/v1/search", body), vectors),
             "vector_sql": (sql, queries),
-            "id": (lambda image_id: api.similar(image_id, k=K), ids),
+            "id": (lambda image_id: asked("GET", f"/v1/images/{image_id}/similar?k={K}"), ids),
             "id_sql": (sql_by_id, ids),
-            "picture": (lambda data: api.search(data, k=K), [picture] * (QUERIES // 3)),
-            "picture_compute": (compute, [picture] * (QUERIES // 3)),
+            "picture": (lambda body: asked("POST", "/v1/search", body), pictures),
+            "picture_compute": (compute, [picture] * len(pictures)),
         }
         times: dict[Callable[[Any], Any], list[float]] = {work: [] for work, _ in works.values()}
         interleaved(**{name: each(work, over) for name, (work, over) in works.items()})
@@ -193,8 +206,6 @@ def _a_picture(folder: Path | None) -> bytes:
 
     if folder is not None:
         return next(folder.rglob("*.jpg")).read_bytes()
-    import io  # noqa: PLC0415
-
     out = io.BytesIO()
     draw_specimen(1, 0, 0, size=384).save(out, "JPEG", quality=88)
     return out.getvalue()

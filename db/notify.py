@@ -11,6 +11,7 @@ import psycopg
 from db.session import engine
 
 CHANNEL = "umbel"
+QUERIES_WAIT = "queries wait"  # pictures to search by are there
 RETRY_SECONDS = 1.0
 # Should a notification be lost with its connection, whoever waits looks for itself this often.
 LOOK_SECONDS = 1.0

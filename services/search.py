@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from threading import Event
 from uuid import UUID
@@ -23,6 +23,8 @@ from db.queries import Answer
 from db.search import Found, Scope
 from db.session import Transaction
 
+SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
+DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
 SHORTEST = 1e-6  # of a vector that still has a direction
 
 
@@ -71,23 +73,26 @@ def query_by_pictures(
 ) -> list[Query]:
     """The vectors of pictures that are in no collection, embedded by a worker while we wait.
 
-    Raises PictureError, QueueUnavailable when no worker can be called, NotReady when none answers in time.
+    Workers hear of them from Postgres; should none answer soon, one is rung for.
+    Raises PictureError, QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
     """
     for picture in pictures:
         inspect(picture, settings)
-    with transaction() as session:
-        waiting = [queries.insert_query(session, picture) for picture in pictures]
-    try:
-        with ExitStack() as stack:
+    until = time.monotonic() + settings.query_seconds
+    with ExitStack() as stack:
+        with transaction() as session:  # its end is what the workers hear, and the answer must find us listening
+            waiting = [queries.insert_query(session, picture) for picture in pictures]
             answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
-            if not doorbell.ring(Lane.QUERY):
-                raise QueueUnavailable("Redis cannot be reached, so no worker can be asked to embed the picture.")
-            until = time.monotonic() + settings.query_seconds
-            return [_await_answer(transaction, *each, until) for each in zip(answered, waiting, strict=True)]
-    except Exception:
-        with transaction() as session:
-            queries.delete_queries(session, waiting)
-        raise
+        try:
+            lost = NotReady("No worker embedded the picture in time.")
+            if not answered[0].wait(SOON_SECONDS) and not doorbell.ring(Lane.QUERY):
+                lost = QueueUnavailable("No worker answers, and Redis cannot be reached to ring for one.")
+                until = min(until, time.monotonic() + DEAF_SECONDS)
+            return [_await_answer(transaction, *each, until, lost) for each in zip(answered, waiting, strict=True)]
+        except Exception:
+            with suppress(NotReady), transaction() as session:
+                queries.delete_queries(session, waiting)
+            raise
 
 
 def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact: bool = False) -> Found:
@@ -111,14 +116,15 @@ def _without_vector(session: Session, image_id: UUID) -> UmbelError:
     return NotReady(f"Image {image_id} is not embedded yet.")
 
 
-def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, until: float) -> Query:
+def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query:
+    """Raises `lost` when time is up."""
     while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
         with transaction() as session:
             answer = queries.take_answer(session, query_id)
         if answer is not None:
             return _query(answer)
-    raise NotReady("No worker embedded the picture in time.")
+    raise lost
 
 
 def _query(answer: Answer) -> Query:
