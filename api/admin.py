@@ -1,16 +1,23 @@
-"""/v1/admin: what the operator of a service wants to know."""
+"""/v1/admin: what the operator of a service wants to know, and to have done."""
 
 from typing import Any
 
 from apiflask import APIBlueprint
+from flask import url_for
 
 from api.errors import problems
 from api.schemas.admin import RecallIn, RecallOut, RecallsOut, RecallsQuery
 from api.schemas.fields import page_of
-from db import recall
+from api.schemas.reindex import ReindexAccepted, ReindexIn
+from core.doorbell import doorbell
+from core.settings import settings
+from core.types import JobStatus, ReindexMode
+from db import model_versions, recall
 from db.models import RecallReport
+from db.partitions import Hnsw
 from db.session import transaction
 from services.recall import measure_recall
+from services.reindex import begin_reindex
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 
@@ -40,6 +47,35 @@ def list_measured(query: RecallsQuery) -> Any:
             list(recall.list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
         )
     return RecallsOut(items=[_out(row) for row in rows], next_cursor=next_cursor)
+
+
+@bp.post("/v1/admin/reindex")
+@bp.input(ReindexIn, arg_name="asked")
+@bp.output(ReindexAccepted, status_code=202, description="Begun")
+@bp.doc(responses=problems(400, 404, 409, 422, 503))
+def reindex(asked: ReindexIn) -> Any:
+    """Embed every picture with another model version, or build the live index anew, while all goes on.
+
+    The job tells how far it is, and its `reindex.report` what came of it. One runs at a time: 409 while one does.
+    """
+    job_id = begin_reindex(
+        transaction,
+        doorbell(),
+        mode=asked.mode,
+        version_id=asked.model_version,
+        activate=asked.activate,
+        max_drop=settings().gate_drop if asked.max_drop is None else asked.max_drop,
+        hnsw=_hnsw(asked) if asked.mode == ReindexMode.INDEX else None,
+    )
+    link = url_for("jobs.get_job", job_id=job_id)
+    body = ReindexAccepted(job_id=job_id, status=JobStatus.QUEUED, links={"self": link, "cancel": f"{link}/cancel"})
+    return body, 202, {"Location": link, "Retry-After": "1"}
+
+
+def _hnsw(asked: ReindexIn) -> Hnsw:
+    with transaction() as session:
+        live = model_versions.get_active_version(session)
+    return Hnsw(asked.m or live.hnsw_m, asked.ef_construction or live.hnsw_ef_construction)
 
 
 def _out(row: RecallReport) -> RecallOut:

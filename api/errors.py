@@ -27,7 +27,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.QueueFull: 429,
     errors.StorageFull: 507,
     errors.ModelNotFound: 503,
-    errors.BadCheckpoint: 503,
+    errors.BadCheckpoint: 422,
     errors.BadDataset: 422,
     errors.StackError: 503,
     errors.PictureError: 415,

@@ -1,8 +1,9 @@
 """/v1/jobs: followed, listed, sealed. Status is read from the ledger, never from a queue."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from apiflask import APIBlueprint
@@ -25,11 +26,12 @@ from api.schemas.jobs import (
     Phase,
     SourceOut,
 )
+from api.schemas.reindex import ReindexOut
 from core.doorbell import doorbell
 from core.settings import settings
-from core.types import JobType
-from db import items, jobs, partitions, sources
-from db.models import ImportSource, Job
+from core.types import JobType, ReindexMode, ReindexPhase
+from db import items, jobs, partitions, reindexes, sources
+from db.models import ImportSource, Job, Reindex
 from db.notify import listener
 from db.partitions import IndexProgress
 from db.session import transaction
@@ -167,19 +169,33 @@ def _described(job_id: UUID) -> JobOut:
 
 def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:
     """Jobs as people see them, with their sources and the progress of their indexes."""
-    known = sources.list_sources(session, [job.id for job in found])
-    versions = {job.model_version_id for job in found if job.indexing}
+    ids = [job.id for job in found]
+    known, reindexed = sources.list_sources(session, ids), reindexes.list_reindexes(session, ids)
+    building = {job.id for job in found if job.indexing or _builds(reindexed.get(job.id))}
+    versions = {job.model_version_id for job in found if job.id in building}
     progress = {version: version and partitions.find_index_progress(session, version) for version in versions}
-    return [job_out(job, known.get(job.id), (job.indexing and progress[job.model_version_id]) or None) for job in found]
+    return [
+        job_out(
+            job,
+            known.get(job.id),
+            (job.id in building and progress[job.model_version_id]) or None,
+            reindexed.get(job.id),
+        )
+        for job in found
+    ]
 
 
-def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None) -> JobOut:
+def _builds(reindex: Reindex | None) -> bool:
+    return reindex is not None and not reindex.done and reindex.phase == ReindexPhase.INDEXING
+
+
+def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None, reindex: Reindex | None) -> JobOut:
     link = f"/v1/jobs/{job.id}"
     return JobOut(
         id=job.id,
         type=job.type,
         status=job.status,
-        phase=phase_of(job, source),
+        phase=phase_of(job, source, reindex),
         paused=job.paused,
         source=source
         and SourceOut(
@@ -191,6 +207,15 @@ def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None) 
             dry_run=source.dry_run,
         ),
         index=index and IndexOut(phase=index.phase, done=index.done, total=index.total),
+        reindex=reindex
+        and ReindexOut(
+            mode=ReindexMode(reindex.mode),
+            phase=ReindexPhase(reindex.phase),
+            activate=reindex.activate,
+            max_drop=reindex.max_drop,
+            eta_seconds=_eta(job),
+            report=reindex.report,
+        ),
         counts=CountsOut.model_validate(job, from_attributes=True),
         model_version=job.model_version_id,
         error=job.error,
@@ -202,7 +227,18 @@ def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None) 
     )
 
 
-def phase_of(job: Job, source: ImportSource | None) -> Phase | None:
+def _eta(job: Job) -> float | None:
+    """Seconds until its pictures are embedded, if it goes on as it did."""
+    if job.finished_at is not None or job.paused or job.started_at is None:
+        return None
+    done = job.total - job.pending
+    if not job.pending or not done:
+        return None
+    elapsed = (datetime.now(UTC) - job.started_at).total_seconds()
+    return round(elapsed * job.pending / done, 1)
+
+
+def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = None) -> Phase | None:
     """What an unfinished job is at."""
     if job.finished_at is not None:
         return None
@@ -210,6 +246,8 @@ def phase_of(job: Job, source: ImportSource | None) -> Phase | None:
         return "paused"
     if source is not None and not source.done:
         return "listing"
+    if reindex is not None and reindex.phase != ReindexPhase.DONE:
+        return cast(Phase, str(reindex.phase))
     if job.type == JobType.COMPARISON:
         return "comparing"
     return "indexing" if job.indexing and not job.pending else "embedding"

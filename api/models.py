@@ -1,14 +1,29 @@
-"""/v1/models: the model versions and their states."""
+"""/v1/models: model versions registered, looked at, activated, gone back from, retired."""
 
 from typing import Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
+from flask import request, url_for
+from pydantic import ValidationError
 
-from api.schemas.models import ModelOut, ModelsOut
-from db import model_versions
+from api.errors import invalid_fields, problems
+from api.schemas.fields import inline_schema
+from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
+from core.blobs import blobs
+from core.settings import settings
+from db import model_versions, partitions
+from db.models import ModelVersion
+from db.partitions import IndexState
 from db.session import transaction
+from services import model_versions as services
+from services.patience import patiently
+from services.registration import read_candidate
 
 bp = APIBlueprint("models", __name__, tag="Models")
+
+DEAD_SHARE = 0.1  # of an index from which on it is worth building anew
+FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": inline_schema(ModelFormIn)}}}}
 
 
 @bp.get("/v1/models")
@@ -17,21 +32,101 @@ def list_models() -> Any:
     """List the model versions, newest first."""
     with transaction() as session:
         rows = model_versions.list_versions(session)
-    return ModelsOut(
-        items=[
-            ModelOut(
-                id=row.id,
-                name=row.name,
-                architecture=row.architecture,
-                dim=row.dim,
-                weights_sha256=row.weights_sha256,
-                preprocessing_hash=row.preprocessing_hash,
-                state=row.state,
-                metrics=row.card.get("metrics", {}),
-                created_at=row.created_at,
-                activated_at=row.activated_at,
-            )
-            for row in rows
-        ],
-        next_cursor=None,
+    return ModelsOut(items=[ModelOut(**_described(row)) for row in rows], next_cursor=None)
+
+
+@bp.post("/v1/models")
+@bp.output(ModelOut, status_code=201, description="Registered, or known already")
+@bp.doc(extensions=FORM, responses=problems(400, 409, 413, 422, 503, 507))
+def register_model() -> Any:
+    """Register a checkpoint of `umbel train`: its weights, its card, and who it was trained on.
+
+    Nothing is embedded with it yet: POST /v1/admin/reindex does that. The same weights again are the same version.
+    """
+    request.max_content_length = settings().max_checkpoint_bytes
+    form = ModelFormIn.model_validate(request.files.to_dict())
+    candidate = read_candidate(form.weights.read(), form.card.read(), form.split.read() if form.split else None)
+
+    def register() -> ModelVersion:
+        with transaction() as session:
+            return services.register(session, blobs(), candidate)
+
+    version = patiently(register)
+    return ModelOut(**_described(version)), 201, {"Location": url_for("models.get_model", version_id=version.id)}
+
+
+@bp.get("/v1/models/<uuid:version_id>")
+@bp.output(ModelDetailOut)
+@bp.doc(responses=problems(404))
+def get_model(version_id: UUID) -> Any:
+    """Describe a model version: its whole card, and how its index is."""
+    with transaction() as session:
+        version = model_versions.get_version(session, version_id)
+        index = partitions.find_index_state(session, version_id)
+    return ModelDetailOut(**_described(version), card=version.card, index=index and _index_out(index))
+
+
+@bp.post("/v1/models/<uuid:version_id>/activate")
+@bp.output(ModelOut)
+@bp.doc(responses=problems(404, 409, 503))
+def activate_model(version_id: UUID) -> Any:
+    """Let searches use this version from now on. It must have every picture. Saying it twice is harmless."""
+    return ModelOut(**_described(services.activate(transaction, version_id)))
+
+
+@bp.post("/v1/models/<uuid:version_id>/rollback")
+@bp.output(ModelOut)
+@bp.doc(responses=problems(404, 409, 503))
+def rollback_model(version_id: UUID) -> Any:
+    """Go back from this version, the active one, to the one it replaced, which is the answer."""
+    return ModelOut(**_described(services.rollback(transaction, version_id)))
+
+
+@bp.post("/v1/models/<uuid:version_id>/retire")
+@bp.output(ModelOut)
+@bp.doc(responses=problems(404, 409, 503))
+def retire_model(version_id: UUID) -> Any:
+    """Give up a version's vectors, which are removed within a minute. Its files stay. Twice is harmless."""
+    return ModelOut(**_described(services.retire(transaction, version_id)))
+
+
+@bp.errorhandler(ValidationError)
+def invalid(error: ValidationError) -> Any:
+    return invalid_fields(error)
+
+
+def _described(row: ModelVersion) -> dict[str, Any]:
+    link = f"/v1/models/{row.id}"
+    return {
+        "id": row.id,
+        "name": row.name,
+        "architecture": row.architecture,
+        "dim": row.dim,
+        "weights_sha256": row.weights_sha256,
+        "preprocessing_hash": row.preprocessing_hash,
+        "state": row.state,
+        "metrics": row.card.get("metrics", {}),
+        "replaced": row.replaced_id,
+        "created_at": row.created_at,
+        "activated_at": row.activated_at,
+        "links": {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")},
+    }
+
+
+def _index_out(index: IndexState) -> VersionIndexOut:
+    advice = None
+    if index.valid and index.dead > DEAD_SHARE * (index.rows + index.dead):
+        share = index.dead / (index.rows + index.dead)
+        advice = (
+            f"{share:.0%} of its vectors are of deleted pictures, which every search steps over: build the index anew"
+            ' (POST /v1/admin/reindex {"mode": "index"}), then VACUUM the partition, which is quicker after it.'
+        )
+    return VersionIndexOut(
+        valid=index.valid,
+        bytes=index.bytes,
+        rows=index.rows,
+        dead_rows=index.dead,
+        m=index.hnsw.m,
+        ef_construction=index.hnsw.ef_construction,
+        advice=advice,
     )

@@ -53,7 +53,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from services.comparing import ComparisonLine  # noqa: PLC0415
     from services.model_versions import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
-    from worker.model import load_active_model  # noqa: PLC0415
+    from worker.models import load_active_model  # noqa: PLC0415
 
     from db.session import transaction  # noqa: PLC0415  isort: skip
 

@@ -15,7 +15,7 @@ def main() -> None:
 
         from core.blobs import blobs  # noqa: PLC0415
         from core.settings import settings  # noqa: PLC0415
-        from core.types import Lane  # noqa: PLC0415
+        from core.types import Lane, LoadedModel  # noqa: PLC0415
         from db import schema  # noqa: PLC0415
         from db.session import engine, transaction  # noqa: PLC0415
         from ml.garden import draw_garden  # noqa: PLC0415
@@ -23,7 +23,7 @@ def main() -> None:
         from services.ingest import Upload, add_image  # noqa: PLC0415
         from stack.postgres import Postgres  # noqa: PLC0415
         from worker.decoders import DecoderPool  # noqa: PLC0415
-        from worker.model import load_active_model  # noqa: PLC0415
+        from worker.models import OneModel, load_active_model  # noqa: PLC0415
 
         server = Postgres(home, settings().socket_dir)
         server.start()
@@ -35,7 +35,8 @@ def main() -> None:
                 add_image(transaction, blobs(), settings(), Upload(data))
             pixels = [embedder.decode(data) for data in files]
             with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
-                line = EmbeddingLine(transaction, embedder, decoder, version_id, "bench", settings())
+                models = OneModel(LoadedModel(version_id, embedder, decoder))
+                line = EmbeddingLine(transaction, models, "bench", settings())
 
                 def ours() -> None:
                     with engine().begin() as connection:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -50,7 +51,7 @@ def main() -> None:
 def _answer(images: int, folder: Path | None) -> dict[str, object]:
     from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from db.model_versions import VersionKey  # noqa: PLC0415
-    from worker.model import load_active_model  # noqa: PLC0415
+    from worker.models import load_active_model  # noqa: PLC0415
 
     embedder, version_id = load_active_model(settings())
     vectors, labels = embed_folder(embedder, folder)
@@ -85,7 +86,7 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
     indexed = time.perf_counter() - began - filled
     with autocommit() as connection:
         connection.execute(text("VACUUM ANALYZE"))
-    return {"fill_seconds": round(filled, 1), "index_seconds": round(indexed, 1), "hnsw": partitions.HNSW}
+    return {"fill_seconds": round(filled, 1), "index_seconds": round(indexed, 1), "hnsw": asdict(partitions.Hnsw())}
 
 
 def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:

@@ -47,8 +47,9 @@ def worker(queues: str, name: str | None) -> None:
     from worker.malloc import share_arenas  # noqa: PLC0415
 
     share_arenas()
+    from ml.preprocess import Preprocessing  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
-    from worker.model import load_active_model  # noqa: PLC0415 - brings torch
+    from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415 - brings torch
     from worker.process import serve, withdraw  # noqa: PLC0415
 
     try:
@@ -57,10 +58,12 @@ def worker(queues: str, name: str | None) -> None:
         raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
     name = name or f"embed@{socket.gethostname()}"
     withdraw(name)
-    embedder, version_id = load_active_model(settings())
-    decoder = DecoderPool(embedder.card.preprocessing, settings())
+    version = ensure_active_version(settings())
+    decoder = DecoderPool(Preprocessing.model_validate(version.card["preprocessing"]), settings())
     try:
-        serve(settings(), embedder, decoder, version_id, name=name, lanes=lanes)
+        models = HeldModels(settings(), decoder.fitted)
+        [active] = models.load([version.id])
+        serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.device)
     finally:
         decoder.close()
 

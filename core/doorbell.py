@@ -31,6 +31,7 @@ TASKS = {
     Lane.FETCH: TaskName.FETCH_ITEMS,
     Lane.INDEX: TaskName.BUILD_INDEX,
     Lane.COMPARE: TaskName.COMPARE_ITEMS,
+    Lane.REINDEX: TaskName.REINDEX,
 }
 
 

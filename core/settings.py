@@ -74,6 +74,16 @@ class Settings(BaseSettings):
     )
     index_memory_mb: int = Field(512, ge=1, description="Memory for building an HNSW index, in MB; more is faster.")
     index_processes: int = Field(1, ge=0, description="Processes that help in building an HNSW index.")
+    gate_drop: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="A reindex does not switch to a model version whose R@1 or MAP@R on the gallery's labelled pictures"
+        " is lower than the live one's by more than this.",
+    )
+    max_checkpoint_bytes: int = Field(
+        2**30, gt=0, description="Refuse to register checkpoints larger than this, in bytes."
+    )
     min_free_bytes: int = Field(
         2**29, ge=0, description="A blob store in a folder takes no more bytes when its disk has less than this free."
     )

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,12 @@ class Lane(StrEnum):
     FETCH = "fetch"  # sources of imports: listed, and their pictures read
     INDEX = "index"  # HNSW indexes built after a load
     COMPARE = "compare"  # pictures compared with their collection
+    REINDEX = "reindex"  # every picture embedded once more, by another model version
     MAINTENANCE = "maintenance"  # the sweep
+
+
+# Items of pictures that are in the gallery already: they do not tell how far a picture's own embedding is.
+LATER_LANES = (Lane.COMPARE, Lane.REINDEX)
 
 
 class TaskName(StrEnum):
@@ -37,6 +44,7 @@ class TaskName(StrEnum):
     FETCH_ITEMS = "umbel.fetch_items"
     BUILD_INDEX = "umbel.build_index"
     COMPARE_ITEMS = "umbel.compare_items"
+    REINDEX = "umbel.reindex"
     SWEEP = "umbel.sweep"
 
 
@@ -45,6 +53,7 @@ class JobType(StrEnum):
     IMPORT = "import"
     REPAIR = "repair"  # what `umbel reconcile --repair` embeds again
     COMPARISON = "comparison"  # pictures compared with their collection: duplicates, doubtful labels
+    REINDEX = "reindex"  # every picture embedded by another model version, or the live index built anew
 
 
 class JobStatus(StrEnum):
@@ -65,11 +74,25 @@ class ItemState(StrEnum):
 
 
 class ModelState(StrEnum):
-    REGISTERED = "registered"
-    BACKFILLING = "backfilling"
-    READY = "ready"
-    ACTIVE = "active"
-    RETIRED = "retired"
+    REGISTERED = "registered"  # known; of the pictures it may have some
+    BACKFILLING = "backfilling"  # a reindex embeds all pictures with it, and new ones are embedded with it too
+    READY = "ready"  # it has all pictures, and gets the new ones too: it can become active at any moment
+    ACTIVE = "active"  # searches use it
+    RETIRED = "retired"  # its vectors are gone
+
+
+class ReindexMode(StrEnum):
+    EMBEDDINGS = "embeddings"  # every picture embedded by a model version, beside the live one
+    INDEX = "index"  # the live version's HNSW index built anew, beside the old one
+
+
+class ReindexPhase(StrEnum):
+    LISTING = "listing"  # pictures that have no vector of the version yet become items
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"  # the HNSW index is built
+    EVALUATING = "evaluating"  # the version, or the index, is compared with what is live
+    SWITCHING = "switching"
+    DONE = "done"
 
 
 class Embedder(Protocol):
@@ -123,9 +146,56 @@ class Decoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model version in this process, ready to embed. decoder: what makes pixels for this embedder."""
+
+    version_id: UUID
+    embedder: Embedder
+    decoder: Decoder
+
+
+class Models(Protocol):
+    """The model versions that a process holds. Any thread may use it."""
+
+    def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
+        """These versions, loaded if they are not yet; others are let go where memory is short.
+
+        Raises NotReady, TransientError, BadCheckpoint.
+        """
+        ...
+
+
 class Agreements(Protocol):
     """Compares pictures pixel by pixel: ml.leakage.quick_agreements, which services are handed."""
 
     def __call__(self, thumbs: NDArray[np.uint8], pairs: NDArray[np.intp], /) -> NDArray[np.float32]:
         """thumbs: (N, side, side) grey; pairs: (P, 2) of them → (P,) from −1 to 1 for one picture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A metric of the live model and of a candidate, in [0, 1]; low, high: 95 % interval of candidate − live."""
+
+    live: float
+    candidate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models judged on the same pictures. queries: those that have another picture of their class."""
+
+    queries: int
+    classes: int
+    metrics: dict[str, Compared]
+
+
+class Compare(Protocol):
+    """Judges two models on labelled pictures: ml.evaluation.comparison.compare_models, which services are handed."""
+
+    def __call__(self, live: Vectors, candidate: Vectors, labels: NDArray[np.intp], /) -> Comparison:
+        """live: (N, D), candidate: (N, E), unit length; labels: (N,)."""
         ...

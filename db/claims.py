@@ -22,6 +22,7 @@ class ClaimedItem:
     collection_id: UUID
     blob_key: str
     attempts: int
+    version_id: UUID | None = None  # the one version to embed it with; None: all that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + ma
 """
 CLAIM_ITEMS = f"""
 {CLAIM} FROM free, image WHERE item.id = free.id AND image.id = item.image_id
-RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts
+RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
+          (SELECT job.model_version_id FROM job WHERE job.id = item.job_id AND item.lane = 'reindex')
 """
 CLAIM_ENTRIES = f"""
 {CLAIM} FROM free, job, collection
@@ -133,21 +135,25 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
     """The lanes in which anyone could claim something now: an item, or a source to list."""
     lanes = session.scalars(
         text("""
-            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare')) AS lanes(lane) WHERE EXISTS (
+            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex')) AS lanes(lane)
+            WHERE EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
                 AND (lease_until IS NULL OR lease_until < now()))
             OR lane = 'fetch' AND EXISTS (
                 SELECT FROM import_source s JOIN job ON job.id = s.job_id WHERE NOT s.done AND NOT job.paused)
+            OR lane = 'reindex' AND EXISTS (
+                SELECT FROM reindex r JOIN job ON job.id = r.job_id
+                WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
         """)
     )
     return [Lane(lane) for lane in lanes]
 
 
 def count_pending(session: Session, most: int) -> int:
-    """How many items wait for their embedding, counted no further than `most`."""
+    """How many new items wait for their embedding, counted no further than `most`."""
     statement = text("""
         SELECT count(*) FROM (
-            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane <> 'compare' LIMIT :most
+            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane NOT IN ('compare', 'reindex') LIMIT :most
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
-from core.types import ItemState, Lane
+from core.types import LATER_LANES, ItemState
 from db.models import Collection, Embedding, Image, JobItem
 
 
@@ -134,7 +134,7 @@ def _status() -> ColumnElement[str]:
     indexed = exists().where(Embedding.image_id == Image.id)
     newest = (
         select(JobItem.state)
-        .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE, JobItem.lane != Lane.COMPARE)
+        .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE, JobItem.lane.not_in(LATER_LANES))
         .order_by(JobItem.id.desc())
         .limit(1)
         .scalar_subquery()

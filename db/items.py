@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from core.types import ItemState, Lane
+from core.types import LATER_LANES, ItemState, Lane
 from db.models import JobItem
 
 
@@ -98,7 +98,7 @@ def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState
     """The newest job that embeds, or embedded, the image; and how far it is."""
     row = session.execute(
         select(JobItem.job_id, JobItem.state)
-        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.lane != Lane.COMPARE)
+        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.lane.not_in(LATER_LANES))
         .order_by(JobItem.id.desc())
         .limit(1)
     ).first()

@@ -78,11 +78,12 @@ def seal_job(session: Session, job_id: UUID) -> None:
 def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
-    Not those that a worker lists, nor those that somebody paused.
+    Not those that a worker lists, nor those that somebody paused, nor reindexes: these end by themselves.
     """
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
-    statement = update(Job).where(~Job.sealed, ~Job.paused, Job.changed_at < idle, ~listed).values(sealed=True)
+    abandoned = (~Job.sealed, ~Job.paused, Job.changed_at < idle, ~listed, Job.type != JobType.REINDEX)
+    statement = update(Job).where(*abandoned).values(sealed=True)
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, NotReady
@@ -51,6 +51,11 @@ def find_active_version(session: Session) -> ModelVersion | None:
     return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE))
 
 
+def find_ready_version(session: Session) -> ModelVersion | None:
+    """The one that stands by with all pictures."""
+    return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.READY))
+
+
 def get_active_version(session: Session) -> ModelVersion:
     """Raises NotReady when no model is active yet."""
     version = find_active_version(session)
@@ -86,13 +91,58 @@ def list_versions(session: Session) -> list[ModelVersion]:
     return list(session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc())))
 
 
-def activate_version(session: Session, version_id: UUID) -> None:
-    """Make `version_id` the one and only active version."""
-    session.execute(update(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE).values(state=ModelState.READY))
-    active = {"state": ModelState.ACTIVE, "activated_at": text("now()")}
-    session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(active))
+def list_kept(session: Session) -> list[UUID]:
+    """The versions that every new picture is embedded with: the active one, then the one beside it."""
+    kept = (ModelState.ACTIVE, ModelState.BACKFILLING, ModelState.READY)
+    statement = select(ModelVersion.id).where(ModelVersion.state.in_(kept))
+    return list(session.scalars(statement.order_by(ModelVersion.state != ModelState.ACTIVE)))
+
+
+def list_with_vectors(session: Session) -> set[UUID]:
+    """The versions whose vectors are not given up."""
+    return set(session.scalars(select(ModelVersion.id).where(ModelVersion.state != ModelState.RETIRED)))
+
+
+def change_version(session: Session, version_id: UUID, **values: Any) -> None:
+    session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(values))
+
+
+def release_standby(session: Session) -> None:
+    """Let the version beside the active one fall behind; the vectors it has stay."""
+    standby = ModelVersion.state.in_((ModelState.BACKFILLING, ModelState.READY))
+    session.execute(update(ModelVersion).where(standby).values(state=ModelState.REGISTERED))
+
+
+def activate_version(session: Session, version_id: UUID, *, replaced: UUID | None = None) -> None:
+    """Make `version_id` the one active version; the one that was, if any, stands by. replaced: kept for a rollback.
+
+    In an order that leaves at most one active and one standing by after each statement.
+    """
+    active = find_active_version(session)
+    release_standby(session)
+    if active is not None and active.id != version_id:
+        change_version(session, active.id, state=ModelState.READY)
+    now = {"state": ModelState.ACTIVE, "activated_at": text("now()")}
+    change_version(session, version_id, **now, **({"replaced_id": replaced} if replaced else {}))
+    session.get(ModelVersion, version_id, populate_existing=True)  # the time is the database's
+
+
+def list_doomed(session: Session, *, seconds: float) -> list[UUID]:
+    """The versions that were retired `seconds` ago or earlier: no search that began before is under way any more."""
+    old = ModelVersion.retired_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return list(session.scalars(select(ModelVersion.id).where(ModelVersion.state == ModelState.RETIRED, old)))
 
 
 def lock_registration(session: Session) -> None:
     """Workers that start together register one after another; held until the transaction ends."""
     session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel model registration'))"))
+
+
+def lock_states(session: Session, *, shared: bool = False) -> None:
+    """Nobody changes a version's state while vectors are stored; held until the transaction ends.
+
+    shared: to store. To be taken before anything else, and in turn: who comes to store after one who waits to change a
+    state waits for that one.
+    """
+    kind = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    session.execute(text(f"SELECT {kind}(hashtext('umbel model states'))"))

@@ -63,6 +63,10 @@ class ModelVersion(Table):
     state: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     activated_at: Mapped[datetime | None]
+    replaced_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_version.id"))  # active before it
+    retired_at: Mapped[datetime | None]
+    hnsw_m: Mapped[int] = mapped_column(server_default=text("24"))
+    hnsw_ef_construction: Mapped[int] = mapped_column(server_default=text("128"))
 
 
 class Embedding(Table):
@@ -190,6 +194,23 @@ class ImportSource(Table):
     listed: Mapped[int] = mapped_column(server_default="0")
     refused: Mapped[int] = mapped_column(server_default="0")
     passed_over: Mapped[int] = mapped_column(server_default="0")
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class Reindex(Table):
+    """What a reindex is to do, how far it is, and what it found."""
+
+    __tablename__ = "reindex"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    mode: Mapped[str]
+    phase: Mapped[str]
+    activate: Mapped[bool]  # switch to the version if it passes the gate
+    max_drop: Mapped[float]  # of R@1 and MAP@R against the live version, that the gate lets through
+    hnsw_m: Mapped[int | None]
+    hnsw_ef_construction: Mapped[int | None]
+    position: Mapped[UUID | None]  # the last image that was listed
+    report: Mapped[dict[str, Any] | None]
     done: Mapped[bool] = mapped_column(server_default=text("false"))
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
 from core.types import JobType
 from db.bulk import stage_rows
 from db.models import Job, ModelVersion
+from db.models import Neighbourhood as NeighbourhoodRow
 from db.partitions import has_index
 
 # Up to here each picture is compared with all of its collection: quicker than an index, and exact.
@@ -116,6 +117,11 @@ def insert_comparison(
 
 NOT_COMPARED = """NOT EXISTS (
     SELECT FROM neighbourhood n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
+
+
+def delete_of_version(session: Session, version_id: UUID) -> None:
+    """Forget what was compared with a version's vectors."""
+    session.execute(delete(NeighbourhoodRow).where(NeighbourhoodRow.model_version_id == version_id))
 
 
 def collection_is_small(session: Session, version_id: UUID, collection_id: UUID, most: int) -> bool:

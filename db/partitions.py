@@ -6,11 +6,22 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-# Embeddings trained to form clusters leave outliers that a search of the graph does not reach: with pgvector's defaults
-# (16, 64) 1.6 % of 3,881 photographs did not find themselves at ef_search 100, with these 0.4 %; the index takes longer
-# to build and is a fifth larger. docs/explanation/search.md has the figures.
-HNSW = "m = 24, ef_construction = 128"
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+# What stands still for a moment while a table or an index comes or goes waits no longer than this for it.
+BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
+
+
+@dataclass(frozen=True, slots=True)
+class Hnsw:
+    """How an HNSW index is built: neighbours of each vector in the graph, candidates looked at for them.
+
+    Embeddings trained to form clusters leave outliers that a search of the graph does not reach: with pgvector's
+    defaults (16, 64) 1.6 % of 3,881 photographs did not find themselves at ef_search 100, with these 0.4 %; the index
+    takes longer to build and is a fifth larger. docs/explanation/search.md has the figures.
+    """
+
+    m: int = 24
+    ef_construction: int = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +33,77 @@ class IndexProgress:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """rows, dead: as Postgres last counted them; dead ones are of deleted pictures, until a vacuum. bytes: of the
+    index, 0 without one."""
+
+    rows: int
+    dead: int
+    bytes: int
+    valid: bool
+    hnsw: Hnsw
+
+
+REBUILT = "_rebuilt"  # at the end of the name of an index that is to take another's place
+
+
 def partition_name(version_id: UUID) -> str:
     return f"embedding_{version_id.hex}"
 
 
-def create_partition(session: Session, version_id: UUID, dim: int) -> None:
-    """Make the partition of a version with its index. Harmless when it is there already."""
+def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
+    """Make the partition of a version, with its index or to be filled first. Harmless when it is there already.
+
+    Made apart and then attached: so it waits for nobody's searches, and nobody's searches wait for it; only writers
+    do, as long as it takes. Raises TransientError when they do not let it through: try again.
+    Source: PostgreSQL documentation, "ALTER TABLE", ATTACH PARTITION.
+    """
     name = partition_name(version_id)
-    session.execute(text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF embedding FOR VALUES IN ('{version_id}')"))
-    session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
-    session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim)}"))
+    if not has_partition(session, version_id):
+        session.execute(BRIEFLY)
+        session.execute(text(f"CREATE TABLE {name} (LIKE embedding INCLUDING DEFAULTS)"))
+        for condition in (f"model_version_id = '{version_id}'", f"vector_dims(vector) = {int(dim)}"):
+            session.execute(text(f"ALTER TABLE {name} ADD CHECK ({condition})"))
+        session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
+    if indexed:
+        session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw())}"))
+
+
+def has_partition(session: Session, version_id: UUID) -> bool:
+    return bool(session.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": partition_name(version_id)}))
+
+
+def list_partitions(session: Session) -> list[UUID]:
+    """The versions that have a partition, attached or on its way out."""
+    names = session.scalars(
+        text("""
+            SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^embedding_[0-9a-f]{32}$'
+            AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'embedding'::regclass)
+        """)
+    )
+    return [UUID(name.removeprefix("embedding_")) for name in names]
+
+
+def drop_partition(connection: Connection, version_id: UUID) -> None:
+    """Remove a version's partition with all its vectors, beside running searches. Harmless when it is gone.
+
+    connection: in autocommit. Killed midway, it goes on at the next call.
+    Raises TransientError when something does not let it through.
+    Source: PostgreSQL documentation, "ALTER TABLE", DETACH PARTITION CONCURRENTLY.
+    """
+    name = partition_name(version_id)
+    pending = connection.scalar(
+        text("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)"), {"name": name}
+    )
+    if pending is not None:  # else it is detached already, or was never there
+        how = "FINALIZE" if pending else "CONCURRENTLY"
+        connection.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
+    connection.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too, and `image` stands still for that
+    try:
+        connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    finally:
+        connection.execute(text("RESET lock_timeout"))
 
 
 def has_index(session: Session, version_id: UUID) -> bool:
@@ -54,28 +126,55 @@ def drop_index(session: Session, version_id: UUID) -> None:
     session.execute(text(f"DROP INDEX IF EXISTS {partition_name(version_id)}_hnsw"))
 
 
-def build_index(connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
+def build_index(
+    connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw | None = None
+) -> bool:
     """Build the version's HNSW index beside running reads and writes; False where somebody else is at it.
 
-    connection: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
-    is there but invalid would be maintained and never used.
+    hnsw: as the version has it, if unset. connection: in autocommit, for this alone. What a build that was killed left
+    behind is removed first: an index that is there but invalid would be maintained and never used.
     Source: PostgreSQL documentation, "Building Indexes Concurrently"; pgvector README, "Index Build Time".
     """
+    return _build(connection, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix="")
+
+
+def rebuild_index(
+    connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw
+) -> bool:
+    """Build a second HNSW index beside the one in use, as `build_index` does. `swap_index` puts it in its place."""
+    drop_rebuilt_index(connection, version_id)  # one that was left behind may have been built in another way
+    return _build(connection, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix=REBUILT)
+
+
+def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
+    """Put the rebuilt index in the place of the one in use; False, and nothing is done, where it is not valid.
+
+    Raises TransientError when searches do not let it through: try again.
+    """
     name = f"{partition_name(version_id)}_hnsw"
-    # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
-    if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
+    if not session.scalar(VALID, {"name": name + REBUILT}):
         return False
-    try:
-        valid = connection.scalar(VALID, {"name": name})
-        if valid is False:
-            connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
-        if not valid:
-            connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
-            connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
-            connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim)}"))
-    finally:
-        connection.invalidate()  # nobody gets it after us: with it go the lock and the settings
+    session.execute(BRIEFLY)
+    session.execute(text(f"DROP INDEX IF EXISTS {name}"))
+    session.execute(text(f"ALTER INDEX {name}{REBUILT} RENAME TO {name}"))
+    _set_hnsw(session, version_id, hnsw)
     return True
+
+
+def drop_rebuilt_index(connection: Connection, version_id: UUID) -> None:
+    """Remove what a rebuild that did not come to its end left behind. connection: in autocommit."""
+    connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {partition_name(version_id)}_hnsw{REBUILT}"))
+
+
+def cancel_index_builds(session: Session, version_id: UUID) -> int:
+    """Stop whoever builds an index of the version now. Returns how many did."""
+    return session.execute(
+        text("""
+            SELECT count(pg_cancel_backend(pid)) FROM pg_stat_progress_create_index
+            WHERE relid = to_regclass(:name) AND datname = current_database()
+        """),
+        {"name": partition_name(version_id)},
+    ).scalar_one()
 
 
 def find_index_progress(session: Session, version_id: UUID) -> IndexProgress | None:
@@ -90,11 +189,74 @@ def find_index_progress(session: Session, version_id: UUID) -> IndexProgress | N
     return IndexProgress(*row) if row else None
 
 
-def _index(version_id: UUID, dim: int) -> str:
+def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
+    """The version's index and the rows it stands for; None without a partition."""
+    row = session.execute(
+        text("""
+            SELECT t.n_live_tup, t.n_dead_tup, coalesce(pg_relation_size(i.indexrelid), 0) AS bytes,
+                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction
+            FROM pg_stat_user_tables t
+            JOIN model_version v ON v.id = :version
+            LEFT JOIN pg_index i ON i.indexrelid = to_regclass(:index)
+            WHERE t.relid = to_regclass(:name)
+        """),
+        {
+            "version": version_id,
+            "name": partition_name(version_id),
+            "index": f"{partition_name(version_id)}_hnsw",
+        },
+    ).first()
+    if row is None:
+        return None
+    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, Hnsw(*row[-2:]))
+
+
+def _build(
+    connection: Connection,
+    version_id: UUID,
+    dim: int,
+    *,
+    memory_mb: int,
+    processes: int,
+    hnsw: Hnsw | None,
+    suffix: str,
+) -> bool:
+    name = f"{partition_name(version_id)}_hnsw{suffix}"
+    # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
+        return False
+    try:
+        valid = connection.scalar(VALID, {"name": name})
+        if valid is False:
+            connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
+        if not valid:
+            hnsw = hnsw or _hnsw_of(connection, version_id)
+            connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
+            connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
+            connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
+    finally:
+        connection.invalidate()  # nobody gets it after us: with it go the lock and the settings
+    return True
+
+
+def _hnsw_of(connection: Connection, version_id: UUID) -> Hnsw:
+    statement = text("SELECT hnsw_m, hnsw_ef_construction FROM model_version WHERE id = :id")
+    return Hnsw(*connection.execute(statement, {"id": version_id}).one())
+
+
+def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:
+    session.execute(
+        text("UPDATE model_version SET hnsw_m = :m, hnsw_ef_construction = :ef WHERE id = :id"),
+        {"id": version_id, "m": hnsw.m, "ef": hnsw.ef_construction},
+    )
+
+
+def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "") -> str:
     """Name, table and kind of the index, as CREATE INDEX wants them.
 
     The column is halfvec without a width, so the index is on the cast; searches must write the same expression.
     Source: pgvector README, "Can I store vectors with different dimensions in the same column?".
     """
     name = partition_name(version_id)
-    return f"{name}_hnsw ON {name} USING hnsw ((vector::halfvec({int(dim)})) halfvec_cosine_ops) WITH ({HNSW})"
+    width, how = f"halfvec({int(dim)})", f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
+    return f"{name}_hnsw{suffix} ON {name} USING hnsw ((vector::{width}) halfvec_cosine_ops) WITH ({how})"

@@ -25,3 +25,7 @@ def list_reports(session: Session, *, before: UUID | None, limit: int) -> Sequen
     """Newest first (ids are UUIDv7)."""
     statement = select(RecallReport).order_by(RecallReport.id.desc()).limit(limit)
     return session.scalars(statement if before is None else statement.where(RecallReport.id < before)).all()
+
+
+def count_embeddings(session: Session, version_id: UUID) -> int:
+    return session.execute(text(f"SELECT count(*) FROM {partition_name(version_id)}")).scalar_one()

@@ -111,7 +111,8 @@ def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
     rows = session.scalars(
         text("""
             SELECT id FROM job WHERE NOT sealed AND NOT paused AND changed_at < now() - make_interval(secs => :idle)
-            AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
+            AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done)
+            AND type <> 'reindex' ORDER BY id
         """),
         {"idle": idle_seconds},
     )
@@ -178,16 +179,34 @@ def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> di
             SELECT bare.id, newest.model_version_id IS NOT DISTINCT FROM '{version_id}' AS lost
             FROM bare LEFT JOIN LATERAL (
                 SELECT i.state, job.model_version_id FROM job_item i JOIN job ON job.id = i.job_id
-                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane <> 'compare'
+                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane NOT IN ('compare', 'reindex')
                 ORDER BY i.id DESC LIMIT 1
             ) newest ON true
             WHERE coalesce(newest.state, 'indexed') = 'indexed'
               AND NOT EXISTS (
-                  SELECT FROM job_item i WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane <> 'compare')
+                  SELECT FROM job_item i
+                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane NOT IN ('compare', 'reindex'))
         """),
         page.bounds,
     )
     return {row.id: row.lost for row in rows}
+
+
+def list_lacking(session: Session, live: UUID, version_id: UUID, page: Page) -> list[UUID]:
+    """Images of the live version that another, which is kept up to date, has no embedding of."""
+    return list(
+        session.scalars(
+            text(f"""
+                SELECT e.image_id FROM embedding e
+                WHERE e.model_version_id = '{live}' AND e.image_id > :after AND e.image_id <= :last AND NOT EXISTS (
+                    SELECT FROM embedding o WHERE o.model_version_id = '{version_id}' AND o.image_id = e.image_id)
+                AND NOT EXISTS (
+                    SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.state = 'pending'
+                    AND i.lane <> 'compare')
+            """),
+            page.bounds,
+        )
+    )
 
 
 def list_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:

@@ -6,8 +6,6 @@ hash. No torch at import: a card can be read, and a picture decoded, without it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.fingerprint import fingerprint
 from core.pictures import opened, upright_rgb
 from core.settings import Settings
 from core.types import Pixels
@@ -52,8 +51,7 @@ class Preprocessing(BaseModel):
     @cached_property
     def hash(self) -> str:
         """SHA-256 over the canonical JSON of every field, hex: equal exactly when the preprocessing is."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return fingerprint(self.model_dump(mode="json"))
 
     def decode(self, data: bytes, limits: Settings) -> Pixels:
         """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises PictureError, as core.pictures does."""

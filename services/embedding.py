@@ -1,4 +1,8 @@
-"""Embedding what the ledger has queued: claim, decode, forward, store. Each stage runs ahead of the next."""
+"""Embedding what the ledger has queued: claim, decode, forward, store. Each stage runs ahead of the next.
+
+A new picture is embedded with every model version that is kept: the active one, and the one beside it while there is
+one. Which these are is looked up when a batch is claimed, and once more, under a lock, when it is stored.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,12 +11,13 @@ from uuid import UUID
 
 import numpy as np
 import structlog
+from sqlalchemy.orm import Session
 
-from core.errors import DecoderDied, PictureError, TransientError
+from core.errors import DecoderDied, PictureError, TransientError, UmbelError
 from core.pipeline import ahead
 from core.settings import Settings
-from core.types import Decoder, Embedder, ItemState, Lane, Pixels, Vectors
-from db import claims, embeddings, items, queries
+from core.types import ItemState, Lane, LoadedModel, Models, Pixels, Vectors
+from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
 from db.session import Transaction
 from services.patience import patiently
@@ -25,14 +30,26 @@ TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps t
 
 @dataclass(slots=True)
 class Batch:
-    """Claimed items on their way: `ready` and `pixels` belong together, then `vectors` too, row by row."""
+    """Claimed items on their way to vectors of `models`: `ready` and `pixels` belong together, then `vectors` too.
 
+    pixels: for each item one for each model; vectors: for each model those of all items, in parts.
+    """
+
+    models: list[LoadedModel]
     ready: list[ClaimedItem] = field(default_factory=list)
-    pixels: list[Pixels] = field(default_factory=list)
-    vectors: list[Vectors] = field(default_factory=list)
+    pixels: list[list[Pixels]] = field(default_factory=list)
+    vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     released: list[UUID] = field(default_factory=list)  # tried again, the attempt does not count
     blamed: list[UUID] = field(default_factory=list)  # tried again, it does
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Items to embed together, and with which versions."""
+
+    items: list[ClaimedItem]
+    versions: list[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +57,7 @@ class EmbeddingLine:
     """Everything that embedding needs, put together once a process. owner: the name its leases carry."""
 
     transaction: Transaction
-    embedder: Embedder
-    decoder: Decoder
-    version_id: UUID
+    models: Models
     owner: str
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
@@ -59,11 +74,11 @@ class EmbeddingLine:
 
     def answer_queries(self) -> int:
         """Embed the pictures that searches wait for, until none is left. Returns how many."""
-        answered = 0
-        while claimed := self._claim_queries():
+        answered, model = 0, self._active()
+        while claimed := self._claim_queries(model.embedder.batch_size):
             answered += len(claimed)
             try:
-                self._answer(claimed)
+                self._answer(model, claimed)
             except Exception:
                 with self.transaction() as session:
                     queries.release_queries(session, [query_id for query_id, _ in claimed])
@@ -81,41 +96,67 @@ class EmbeddingLine:
             finished += self._store(self._forward(self._decode(claimed)))
         return finished
 
-    def _fresh_batches(self, lanes: Sequence[Lane]) -> Iterator[list[ClaimedItem]]:
+    def _fresh_batches(self, lanes: Sequence[Lane]) -> Iterator[Claim]:
         until = time.monotonic() + TURN_SECONDS
         while not self.stopping() and time.monotonic() < until and (claimed := self._claim_fresh(lanes)):
             yield claimed
 
-    def _claim_fresh(self, lanes: Sequence[Lane]) -> list[ClaimedItem]:
-        limit, lease = self.embedder.batch_size, self.settings.lease_seconds
+    def _claim_fresh(self, lanes: Sequence[Lane]) -> Claim | None:
+        lease, limit = self.settings.lease_seconds, self._batch_size()
         with self.transaction() as session:
             for lane in lanes:
                 claimed = claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
                 if claimed:
-                    return claimed
-        return []
+                    return self._claim(session, claimed)
+        return None
 
-    def _claim_suspects(self, lanes: Sequence[Lane]) -> list[ClaimedItem]:
+    def _claim_suspects(self, lanes: Sequence[Lane]) -> Claim | None:
+        limit = self._batch_size()
         with self.transaction() as session:
             for lane in lanes:
                 claimed = claims.claim_suspects(
                     session,
                     lane,
                     owner=self.owner,
-                    limit=self.embedder.batch_size,
+                    limit=limit,
                     lease_seconds=self.settings.lease_seconds,
                     max_attempts=self.settings.max_attempts,
                 )
                 if claimed:
-                    return claimed
-        return []
+                    return self._claim(session, claimed)
+        return None
 
-    def _decode(self, claimed: list[ClaimedItem]) -> Batch:
-        batch = Batch()
-        coming = [self.decoder.decode(item.blob_key) for item in claimed]
-        for item, pixels in zip(claimed, coming, strict=True):
+    def _claim(self, session: Session, claimed: list[ClaimedItem]) -> Claim:
+        """Items for all kept versions or, of a reindex, for its own."""
+        wanted = claimed[0].version_id
+        others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
+        claims.release_items(session, others, delay_seconds=0)
+        same = [item for item in claimed if item.version_id == wanted]
+        return Claim(same, [wanted] if wanted else model_versions.list_kept(session))
+
+    def _batch_size(self) -> int:
+        return self._active().embedder.batch_size
+
+    def _active(self) -> LoadedModel:
+        """The model of searches. Raises NotReady."""
+        with self.transaction() as session:
+            active = model_versions.get_active_key(session)
+        [model] = self.models.load([active.id])
+        return model
+
+    def _decode(self, claim: Claim) -> Batch:
+        try:
+            batch = Batch(self.models.load(claim.versions))
+        except UmbelError as error:  # not the fault of any picture
+            log.error("a model cannot be loaded", error=error.detail)
+            return Batch([], released=[item.id for item in claim.items])
+        # Models that prepare pictures alike share a decoder, and its pixels.
+        coming = [
+            {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models} for item in claim.items
+        ]
+        for item, pixels in zip(claim.items, coming, strict=True):
             try:
-                batch.pixels.append(pixels.result())
+                batch.pixels.append([pixels[model.decoder].result() for model in batch.models])
             except PictureError as error:
                 batch.failed[item.id] = (error.code, error.detail)
             except TransientError as error:
@@ -133,12 +174,15 @@ class EmbeddingLine:
         self._embed(batch, ready, pixels)
         return batch
 
-    def _embed(self, batch: Batch, ready: list[ClaimedItem], pixels: list[Pixels]) -> None:
+    def _embed(self, batch: Batch, ready: list[ClaimedItem], pixels: list[list[Pixels]]) -> None:
         """Embed all at once; should that fail, each half by itself, down to the one picture that is to blame."""
         if not ready:
             return
         try:
-            vectors = self.embedder.embed(pixels)
+            vectors = {
+                model.version_id: model.embedder.embed([each[place] for each in pixels])
+                for place, model in enumerate(batch.models)
+            }
         except Exception as error:
             log.warning("a batch failed", pictures=len(ready), error=str(error))
             if len(ready) == 1:
@@ -149,7 +193,8 @@ class EmbeddingLine:
             self._embed(batch, ready[half:], pixels[half:])
         else:
             batch.ready += ready
-            batch.vectors.append(vectors)
+            for version_id, some in vectors.items():
+                batch.vectors.setdefault(version_id, []).append(some)
 
     def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
         if item.attempts < self.settings.max_attempts:
@@ -159,37 +204,63 @@ class EmbeddingLine:
             batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
 
     def _store(self, batch: Batch) -> int:
-        return patiently(lambda: self._store_once(batch))
+        """Returns how many items ended."""
+        while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
+            self._catch_up(batch, missed)
+        return len(batch.ready) + len(batch.failed)
 
-    def _store_once(self, batch: Batch) -> int:
+    def _try_to_store(self, batch: Batch) -> list[UUID] | None:
+        """None when it is stored; else nothing is, and these versions have come to be kept since it was claimed."""
         with self.transaction() as session:
+            model_versions.lock_states(session, shared=True)
+            if batch.ready and batch.ready[0].version_id is None:
+                missed = [each for each in model_versions.list_kept(session) if each not in batch.vectors]
+                if missed:
+                    return missed
             ready = [item.id for item in batch.ready]
             items.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.blamed])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
             done = items.finish_items(session, ready, ItemState.INDEXED)
-            rows = [row for row, item in enumerate(batch.ready) if item.id in done]
-            if rows:
-                owners = [(batch.ready[row].image_id, batch.ready[row].collection_id) for row in rows]
-                embeddings.upsert_embeddings(session, self.version_id, owners, np.concatenate(batch.vectors)[rows])
+            self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
             items.fail_items(session, batch.failed)
             claims.release_items(session, batch.released, delay_seconds=RELEASE_SECONDS)
             claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
-        return len(done) + len(batch.failed)
+        return None
 
-    def _claim_queries(self) -> list[tuple[UUID, bytes]]:
+    def _store_vectors(self, session: Session, batch: Batch, rows: list[int]) -> None:
+        if not rows:
+            return
+        owners = [(batch.ready[row].image_id, batch.ready[row].collection_id) for row in rows]
+        for version_id in model_versions.list_with_vectors(session).intersection(batch.vectors):
+            vectors = np.concatenate(batch.vectors[version_id])[rows]
+            embeddings.upsert_embeddings(session, version_id, owners, vectors)
+
+    def _catch_up(self, batch: Batch, missed: list[UUID]) -> None:
+        """Embed what is ready with versions that came late, too; what they cannot embed is as if no version could."""
+        log.info("a batch is embedded again", pictures=len(batch.ready), versions=[str(each) for each in missed])
+        late = self._forward(self._decode(Claim(batch.ready, missed)))
+        place = {item.id: row for row, item in enumerate(batch.ready)}
+        rows = [place[item.id] for item in late.ready]
+        early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}
+        batch.ready, batch.vectors = late.ready, early | late.vectors
+        batch.failed |= late.failed
+        batch.released += late.released
+        batch.blamed += late.blamed
+
+    def _claim_queries(self, limit: int) -> list[tuple[UUID, bytes]]:
         with self.transaction() as session:
-            return queries.claim_queries(session, self.embedder.batch_size)
+            return queries.claim_queries(session, limit)
 
-    def _answer(self, claimed: list[tuple[UUID, bytes]]) -> None:
+    def _answer(self, model: LoadedModel, claimed: list[tuple[UUID, bytes]]) -> None:
         pixels: dict[UUID, Pixels] = {}
         refused: dict[UUID, tuple[str, str]] = {}
-        coming = {query_id: self.decoder.decode(picture, urgent=True) for query_id, picture in claimed}
+        coming = {query_id: model.decoder.decode(picture, urgent=True) for query_id, picture in claimed}
         for query_id, decoded in coming.items():
             try:
                 pixels[query_id] = decoded.result()
             except (PictureError, DecoderDied) as error:
                 refused[query_id] = (error.code, error.detail)
-        vectors = self.embedder.embed(list(pixels.values()))
+        vectors = model.embedder.embed(list(pixels.values()))
         with self.transaction() as session:
-            queries.answer_queries(session, self.version_id, dict(zip(pixels, vectors, strict=True)))
+            queries.answer_queries(session, model.version_id, dict(zip(pixels, vectors, strict=True)))
             queries.refuse_queries(session, refused)

@@ -16,25 +16,32 @@ PATIENCE_SECONDS = 300.0  # with the index that a load was spared
 
 
 def check_embeddings(context: Context) -> list[Mismatches]:
-    """Images without a sound embedding of the active model version; a repair has them embedded by a job of its own."""
+    """Images without a sound embedding of the active model version, or of the one that stands by.
+
+    A repair has them embedded by a job of its own, with all versions that are kept.
+    """
+    behind = Mismatches("standby_behind", "images that the model kept for a switch or rollback lacks", QUEUED)
     never = Mismatches("no_embedding", "images never embedded by the active model", QUEUED)
     lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
     wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
     with context.transaction() as session:
         version = model_versions.find_active_version(session)
+        standby = model_versions.find_ready_version(session)
     if version is not None:
         repair = _RepairJob(context, version)
         for page in context.pages("image", "Looking for embeddings"):
             with context.transaction() as session:
                 bare = reconciliation.list_unembedded_images(session, version.id, page)
                 vectors = reconciliation.list_wrong_vectors(session, version, page)
-            if context.repair and (bare or vectors):
-                repair.add(page, list(bare))
+                lacking = reconciliation.list_lacking(session, version.id, standby.id, page) if standby else []
+            if context.repair and (bare or vectors or lacking):
+                repair.add(page, [*bare, *lacking])
+            behind.add(lacking, repaired=context.repair)
             never.add((image for image, had_one in bare.items() if not had_one), repaired=context.repair)
             lost.add((image for image, had_one in bare.items() if had_one), repaired=context.repair)
             wrong.add(vectors, repaired=context.repair)
         repair.seal()
-    return [never, lost, wrong]
+    return [never, lost, wrong, behind]
 
 
 def check_index(context: Context) -> list[Mismatches]:

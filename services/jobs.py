@@ -7,16 +7,18 @@ from core.blobs import Blobs
 from core.doorbell import Doorbell
 from core.errors import Conflict
 from core.settings import Settings
-from core.types import Lane
+from core.types import JobType, Lane
 from db import blob_notes, claims, items, jobs, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
 from services.gallery import settle
 from services.indexing import index_is_due
+from services.model_versions import drop_retired
 from services.patience import patiently
+from services.reindex import end_reindex
 
-ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE)
+ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
@@ -54,6 +56,8 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     """
     with transaction() as session:  # first of all nothing more may come
         job = jobs.get_job(session, job_id)
+        if job.type == JobType.REINDEX:
+            end_reindex(session, job)
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         sources.end_source(session, job_id)
@@ -115,6 +119,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         with transaction() as session:
             items.hold_items(session, job_id, held=True)
     _tidy_blobs(transaction, blobs)
+    drop_retired(transaction, seconds=2 * settings.query_seconds)
     return lanes
 
 

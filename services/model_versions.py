@@ -1,56 +1,70 @@
-"""The model version that the gallery lives by: registered once, then loaded by its hash wherever a worker starts."""
+"""Model versions: registered, activated, gone back from, retired; loaded by their hash wherever a worker starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
 from core.calibration import Calibration
-from db import model_versions, partitions
+from core.errors import Conflict
+from core.types import ModelState
+from db import jobs, model_versions, neighbourhoods, partitions, reindexes
 from db.models import ModelVersion
+from db.session import Transaction, autocommit
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A checkpoint on this machine: its two files, and what its card says."""
+    """A checkpoint: its two files, and what its card says. split: who was learnt from, and who judged on; if known."""
 
-    weights: Path
-    card_file: Path
+    weights: bytes
+    card_file: bytes
     name: str
     architecture: str
     dim: int
     weights_sha256: str
     preprocessing_hash: str
     card: dict[str, Any]
+    split: bytes | None = None
 
 
 def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
-    """Make a checkpoint known: its files to the blob store, its row, its partition with an HNSW index.
+    """Make a checkpoint known: its files to the blob store, its row, a partition to be filled.
 
-    Registering the same weights again returns the version that is there, and puts back files that were lost.
+    Registering the same weights again returns the version that is there, puts back files that were lost, and brings a
+    retired one back. Raises Conflict while a retired one's vectors are still being removed, TransientError.
     """
     model_versions.lock_registration(session)
-    files = (candidate.weights, candidate.card_file)
-    for key, file in zip(blob_keys(candidate.weights_sha256), files, strict=True):
+    files = [*zip(blob_keys(candidate.weights_sha256), (candidate.weights, candidate.card_file), strict=True)]
+    if candidate.split is not None:
+        files.append((split_key(candidate.weights_sha256), candidate.split))
+    for key, file in files:
         if not blobs.exists(key):
-            blobs.put(key, file.read_bytes())
+            blobs.put(key, file)
     known = model_versions.find_version_by_weights(session, candidate.weights_sha256)
-    if known is not None:
+    if known is not None and known.state != ModelState.RETIRED:
         return known
-    version = model_versions.insert_model_version(
-        session,
-        name=candidate.name,
-        architecture=candidate.architecture,
-        dim=candidate.dim,
-        weights_sha256=candidate.weights_sha256,
-        preprocessing_hash=candidate.preprocessing_hash,
-        card=candidate.card,
-    )
-    partitions.create_partition(session, version.id, version.dim)
-    return version
+    if known is None:
+        known = model_versions.insert_model_version(
+            session,
+            name=candidate.name,
+            architecture=candidate.architecture,
+            dim=candidate.dim,
+            weights_sha256=candidate.weights_sha256,
+            preprocessing_hash=candidate.preprocessing_hash,
+            card=candidate.card,
+        )
+    elif partitions.has_partition(session, known.id):
+        raise Conflict(f"The vectors of {known.name!r} are still being removed; try again in a minute.")
+    else:
+        model_versions.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
+    partitions.create_partition(session, known.id, known.dim, indexed=False)
+    return known
 
 
 def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
@@ -60,8 +74,92 @@ def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> Mode
     if active is not None:
         return active
     version = register(session, blobs, candidate)
+    partitions.create_partition(session, version.id, version.dim)  # nothing to be filled first: with its index
     model_versions.activate_version(session, version.id)
     return version
+
+
+def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Make a version the one that searches use. Twice is harmless. Searches under way end with the old one.
+
+    Raises NotFound, and Conflict for one that lacks pictures which can be found now.
+    """
+    with transaction() as session:
+        model_versions.lock_states(session)
+        version = model_versions.get_version(session, version_id)
+        live = model_versions.get_active_version(session)
+        if version.id == live.id:
+            return version
+        if version.state == ModelState.RETIRED:
+            raise Conflict(f"The model {version.name!r} is retired: its vectors are gone. Register it again.")
+        lacking = reindexes.count_lacking(session, live=live.id, version_id=version.id)
+        if lacking:
+            raise Conflict(f"The model {version.name!r} lacks {lacking:,} pictures; reindex with it first.")
+        reindex = reindexes.find_running(session)
+        if reindex is not None and version.state == ModelState.BACKFILLING:
+            raise Conflict(f"Job {reindex.job_id} is still at work on {version.name!r}; wait for its end or cancel it.")
+        switch(session, version.id)
+        return model_versions.get_version(session, version.id)
+
+
+def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Go back from the active version `version_id` to the one it replaced, which is returned.
+
+    Raises NotFound, and Conflict where that is not possible: nothing was replaced, or it has not been kept.
+    """
+    with transaction() as session:
+        model_versions.lock_states(session)
+        version = model_versions.get_version(session, version_id)
+        if version.state != ModelState.ACTIVE:
+            raise Conflict(f"The model {version.name!r} is not active, so there is nothing to go back from.")
+        if version.replaced_id is None:
+            raise Conflict(f"The model {version.name!r} replaced no other.")
+        former = model_versions.get_version(session, version.replaced_id)
+        if former.state != ModelState.READY:
+            raise Conflict(
+                f"The model {former.name!r} was not kept up to date; it is {former.state}. Reindex with it first."
+            )
+        model_versions.activate_version(session, former.id)
+        jobs.end_indexing(session, version.id)
+        return model_versions.get_version(session, former.id)
+
+
+def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Give up a version's vectors; its files stay, and registering it again brings it back. Twice is harmless.
+
+    They are removed by the sweep, once no search that began before can need them. Raises NotFound, Conflict.
+    """
+    with transaction() as session:
+        model_versions.lock_states(session)
+        version = model_versions.get_version(session, version_id)
+        if version.state == ModelState.ACTIVE:
+            raise Conflict(f"The model {version.name!r} is active; activate another first.")
+        if version.state == ModelState.BACKFILLING:
+            raise Conflict(f"A reindex is at work on {version.name!r}; cancel it first.")
+        if version.state != ModelState.RETIRED:
+            model_versions.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
+            session.refresh(version)
+        return version
+
+
+def switch(session: Session, version_id: UUID) -> None:
+    """Make a version active in this transaction, which holds `lock_states`; the old one is kept for a rollback."""
+    live = model_versions.get_active_key(session)
+    model_versions.activate_version(session, version_id, replaced=live.id)
+    jobs.end_indexing(session, live.id)  # a load needs no index of a version that is not searched
+
+
+def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
+    """Remove the vectors of versions that were retired `seconds` ago; these. Raises NotReady, TransientError."""
+    with transaction() as session:
+        there = partitions.list_partitions(session)
+        doomed = [each for each in model_versions.list_doomed(session, seconds=seconds) if each in there]
+    for version_id in doomed:
+        with autocommit() as connection:
+            partitions.drop_partition(connection, version_id)
+        with transaction() as session:
+            neighbourhoods.delete_of_version(session, version_id)
+    return doomed
 
 
 def fetch_checkpoint(blobs: Blobs, weights_sha256: str, folder: Path) -> Path:
@@ -79,6 +177,11 @@ def fetch_checkpoint(blobs: Blobs, weights_sha256: str, folder: Path) -> Path:
 def blob_keys(weights_sha256: str) -> tuple[str, str]:
     """Where a checkpoint's weights and card are kept."""
     return f"models/{weights_sha256}/weights.safetensors", f"models/{weights_sha256}/card.json"
+
+
+def split_key(weights_sha256: str) -> str:
+    """Where it is kept who a checkpoint was trained on."""
+    return f"models/{weights_sha256}/split.json"
 
 
 def calibration_of(version: ModelVersion) -> Calibration | None:

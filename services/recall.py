@@ -38,14 +38,17 @@ class Sample:
     ms: dict[int, float]
 
 
-def measure_recall(transaction: Transaction, *, k: int, sample: int, seconds: float) -> RecallReport:
+def measure_recall(
+    transaction: Transaction, *, k: int, sample: int, seconds: float, version: VersionKey | None = None
+) -> RecallReport:
     """Search with stored vectors through the index and exactly, compare, and keep the result.
 
     sample: so many vectors, drawn at random, each without its own image; fewer when `seconds` are over before.
+    version: the active one, if unset.
     Raises NotReady without an active model, Conflict for a gallery of one and while there is no index.
     """
     with transaction() as session:
-        version = model_versions.get_active_key(session)
+        version = version or model_versions.get_active_key(session)
         vectors = embeddings.find_vectors(session, version.id, recall.sample_images(session, version.id, sample))
     until = time.monotonic() + seconds
     samples: list[Sample] = []

@@ -61,7 +61,7 @@ def redis(postgres: Postgres) -> Iterator[Redis]:
 def database(postgres: Postgres) -> Iterator[None]:
     """The migrated database, emptied afterwards with the blobs: for tests whose subject commits by itself."""
     yield
-    for folder in ("pictures", "thumbnails", "imports"):
+    for folder in ("pictures", "thumbnails", "imports", "models"):
         shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
     with engine().begin() as connection:
         for partition in connection.scalars(

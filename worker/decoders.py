@@ -5,7 +5,6 @@ import pickle
 import threading
 from collections import deque
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, Self
 
 import structlog
@@ -32,9 +31,11 @@ class DecoderPool:
     def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
         """Returns before the children are up; pictures can be brought at once.
 
-        decode: file bytes → pixels, instead of the preprocessing's; the children import it by its name.
+        preprocessing: what makes pixels of a picture; `fitted` gives a decoder with another.
+        decode: file bytes → pixels, instead of any preprocessing's; the children import it by its name.
         """
-        self._children = _Children(decode or partial(preprocessing.decode, limits=settings), settings)
+        self._preprocessing = "" if decode else preprocessing.model_dump_json()
+        self._children = _Children(decode, settings)
         self._open = True
         self._door = threading.Lock()  # nothing may be brought to the loop after it was told to end
         self._loop = asyncio.new_event_loop()
@@ -47,9 +48,11 @@ class DecoderPool:
         urgent: before all that are not; it waits at most for a picture that a child has in hand.
         The future raises PictureError, TransientError (blob store), DecoderDied.
         """
-        if isinstance(picture, str):
-            return self._bring(Task(frame(["decode blob", picture])), urgent)
-        return self._bring(Task(frame(["decode"], picture)), urgent)
+        return self._decode(picture, self._preprocessing, urgent)
+
+    def fitted(self, preprocessing: Preprocessing) -> "FittedDecoder":
+        """A decoder on these children that makes pixels for another model."""
+        return FittedDecoder(self, preprocessing)
 
     def inspect(self, data: bytes, *, urgent: bool = False) -> Future[PictureInfo]:
         """Type and size of the picture in these file bytes, from its header. Otherwise as `decode`."""
@@ -77,6 +80,11 @@ class DecoderPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _decode(self, picture: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
+        if isinstance(picture, str):
+            return self._bring(Task(frame(["decode blob", preprocessing, picture])), urgent)
+        return self._bring(Task(frame(["decode", preprocessing], picture)), urgent)
+
     def _bring(self, task: Task, urgent: bool) -> Future[Any]:
         with self._door:
             if self._open:
@@ -92,10 +100,22 @@ class DecoderPool:
             self._loop.close()
 
 
+class FittedDecoder:
+    """core.types.Decoder on a pool's children, with a preprocessing of its own."""
+
+    def __init__(self, pool: DecoderPool, preprocessing: Preprocessing) -> None:
+        self.inspect, self.look = pool.inspect, pool.look
+        self._pool, self._preprocessing = pool, preprocessing.model_dump_json()
+
+    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+        """As `DecoderPool.decode`."""
+        return self._pool._decode(picture, self._preprocessing, urgent)
+
+
 class _Children:
     """The children, and the pictures that wait for one. All on the loop's thread, so nothing needs a lock."""
 
-    def __init__(self, decode: Decode, settings: Settings) -> None:
+    def __init__(self, decode: Decode | None, settings: Settings) -> None:
         self.living: list[DecoderProcess] = []
         self._settings = settings
         self._greeting = frame([], pickle.dumps((decode, settings)))

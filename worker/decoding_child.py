@@ -15,6 +15,7 @@ import struct
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ from core.looks import look
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import Pixels
+from ml.preprocess import Preprocessing
 from worker.malloc import keep_blocks
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it
@@ -54,7 +56,10 @@ def frame(said: list[Any], body: bytes = b"") -> bytes:
 
 
 def main(descriptor: int) -> None:
-    """Serve the socket until its other end is closed. The first frame brings the decode function and the settings."""
+    """Serve the socket until its other end is closed.
+
+    The first frame brings the settings and, if pictures are not to be decoded as each task says, a decode function.
+    """
     connection = socket.socket(fileno=descriptor)
     with connection, connection.makefile("rb") as stream:
         try:
@@ -68,7 +73,7 @@ def main(descriptor: int) -> None:
 class Child:
     """What the process holds between two pictures."""
 
-    def __init__(self, connection: socket.socket, decode: Decode, settings: Settings) -> None:
+    def __init__(self, connection: socket.socket, decode: Decode | None, settings: Settings) -> None:
         self._connection = connection
         self._decode = decode
         self._settings = settings
@@ -97,7 +102,7 @@ class Child:
     def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
         self._give_time()
         if task in ("decode blob", "look at blob"):
-            data = self._blobs.get(arguments[0])
+            data = self._blobs.get(arguments[-1])
         self._give_time()
         self._say(["begun"])  # from here on it is the picture's fault
         if task == "inspect":
@@ -106,7 +111,8 @@ class Child:
         if task == "look at blob":
             seen = look(data, self._settings)
             return frame(["look", seen.sharpness, *seen.thumb.shape], seen.thumb.tobytes())
-        pixels = np.asarray(self._decode(data), np.uint8)
+        decode = self._decode or partial(_preprocessing(arguments[0]).decode, limits=self._settings)
+        pixels = np.asarray(decode(data), np.uint8)
         return frame(["pixels", *pixels.shape], pixels.tobytes())
 
     def _say(self, said: list[Any]) -> None:
@@ -115,6 +121,11 @@ class Child:
     def _give_time(self) -> None:
         """End this process if it takes too long: one that hangs does not see that its parent is gone."""
         signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
+
+
+@cache
+def _preprocessing(described: str) -> Preprocessing:
+    return Preprocessing.model_validate_json(described)
 
 
 def limit_memory(more: int) -> None:

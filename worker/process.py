@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from uuid import UUID
 
 import structlog
 from celery import signals
@@ -14,23 +13,25 @@ from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import NotReady
 from core.settings import Settings
-from core.types import Decoder, Embedder, Lane
+from core.types import Decoder, Lane, Models
 from db import claims, workers
 from db.notify import QUERIES_WAIT, listener
 from db.session import transaction
+from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
+from services.reindexing import ReindexLine
 from worker.app import celery
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
-# One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares; the
-# others keep searches and the sweep from waiting for them.
-THREADS = 7
+# One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
+# be at a reindex; the others keep searches and the sweep from waiting for them.
+THREADS = 8
 
 
 class WorkerProcess:
@@ -39,23 +40,21 @@ class WorkerProcess:
     def __init__(
         self,
         settings: Settings,
-        embedder: Embedder,
+        models: Models,
         decoder: Decoder,
-        version_id: UUID,
         *,
         name: str,
         lanes: Sequence[Lane],
+        device: str,
     ) -> None:
         self.name = name
         self.lanes = lanes
         self._settings = settings
         self._stopping = threading.Event()
-        self._device = embedder.device
+        self._device = device
         self._line = EmbeddingLine(
             transaction=transaction,
-            embedder=embedder,
-            decoder=decoder,
-            version_id=version_id,
+            models=models,
             owner=name,
             settings=settings,
             stopping=self._stopping.is_set,
@@ -72,10 +71,12 @@ class WorkerProcess:
         )
         stopping = self._stopping.is_set
         comparing = ComparisonLine(transaction, decoder, quick_agreements, name, settings, stopping=stopping)
-        item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK) if lane in lanes]
+        reindexing = ReindexLine(transaction, blobs(), models, compare_models, settings, stopping=stopping)
+        item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK, Lane.REINDEX) if lane in lanes]
         self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
         self._fetching = OneAtATime(fetching.run)
         self._comparing = OneAtATime(comparing.run)
+        self._reindexing = OneAtATime(reindexing.run)
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
@@ -88,6 +89,12 @@ class WorkerProcess:
     def compare_items(self) -> None:
         """Compare pictures with their collections; as above."""
         self._comparing.run()
+
+    def reindex(self) -> None:
+        """Bring a reindex as far as it goes now: list its pictures, embed them, and what follows."""
+        self._reindexing.run()
+        self._items.run()
+        self._reindexing.run()
 
     def answer_queries(self) -> None:
         self._line.answer_queries()
@@ -180,11 +187,11 @@ def withdraw(name: str) -> None:
 
 
 def serve(
-    settings: Settings, embedder: Embedder, decoder: Decoder, version_id: UUID, *, name: str, lanes: Sequence[Lane]
+    settings: Settings, models: Models, decoder: Decoder, *, name: str, lanes: Sequence[Lane], device: str
 ) -> None:
-    """Serve `lanes` with a loaded model until told to stop. Raises NotReady without a database."""
+    """Serve `lanes` until told to stop; device: where the models run. Raises NotReady without a database."""
     global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name
-    _process = WorkerProcess(settings, embedder, decoder, version_id, name=name, lanes=lanes)
+    _process = WorkerProcess(settings, models, decoder, name=name, lanes=lanes, device=device)
     _process.run()
 
 

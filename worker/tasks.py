@@ -53,6 +53,13 @@ def compare_items(lane: str) -> None:
         worker_process().compare_items()
 
 
+@celery.task(name=TaskName.REINDEX)
+def reindex(lane: str) -> None:
+    """Bring a reindex as far as it goes now."""
+    with _patiently("reindex"):
+        worker_process().reindex()
+
+
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
     """Ring for work left behind."""

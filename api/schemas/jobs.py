@@ -7,11 +7,12 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import Cursor, Limit, Strict
+from api.schemas.reindex import ReindexOut
 from core.types import ItemState, JobStatus, JobType
 
 MOST_ITEMS = 1_000
 
-Phase = Literal["paused", "listing", "embedding", "indexing", "comparing"]
+Phase = Literal["paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching"]
 
 
 class JobQuery(Strict):
@@ -70,6 +71,7 @@ class JobOut(BaseModel):
     counts: CountsOut
     source: SourceOut | None = Field(description="What a worker imports from.")
     index: IndexOut | None = Field(description="How far the index is, while one is built.")
+    reindex: ReindexOut | None = Field(description="What a reindex is to do, and what came of it.")
     model_version: UUID | None
     error: str | None
     attempts: int

@@ -11,7 +11,7 @@ import pytest
 
 from core.blobs import blobs
 from core.settings import settings
-from core.types import Lane, Pixels, Vectors
+from core.types import Lane, LoadedModel, Pixels, Vectors
 from db import items, jobs
 from db.session import transaction
 from services.embedding import EmbeddingLine
@@ -20,6 +20,7 @@ from services.ingest import Upload, add_image
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
 from worker.decoders import DecoderPool
+from worker.models import OneModel
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -73,7 +74,8 @@ def model() -> Model:
 def embed(decoder: DecoderPool, model: Model) -> Callable[[], int]:
     with transaction() as session:
         version = Factory(session).version().id
-    line = EmbeddingLine(transaction, model, decoder, version, "me", LIMITS)  # type: ignore[arg-type]
+    models = OneModel(LoadedModel(version, model, decoder))  # type: ignore[arg-type]
+    line = EmbeddingLine(transaction, models, "me", LIMITS)
     return lambda: line.embed_items([Lane.SINGLE, Lane.BULK])
 
 

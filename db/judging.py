@@ -1,0 +1,38 @@
+"""What a candidate for the live model is judged on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image that somebody has labelled. group: its label within its collection."""
+
+    image_id: UUID
+    group: tuple[UUID, str]
+
+
+def sample_labelled(
+    session: Session, *, live: UUID, candidate: UUID, without: Sequence[bytes], limit: int
+) -> list[Labelled]:
+    """Up to `limit` labelled images that both versions have a vector of, always the same of a gallery.
+
+    without: SHA-256 of pictures that are not to be judged on, since the candidate has learnt from them.
+    """
+    rows = session.execute(
+        text(f"""
+            SELECT i.id, i.collection_id, i.label FROM image i
+            JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{live}'
+            JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
+            WHERE i.label IS NOT NULL
+              AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)
+                              WHERE known.sha256 = i.sha256)
+            ORDER BY hashtextextended(i.id::text, 0) LIMIT :limit
+        """),
+        {"without": list(without), "limit": limit},
+    )
+    return [Labelled(row.id, (row.collection_id, row.label)) for row in rows]

@@ -1,0 +1,23 @@
+"""Work that is done by one process at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import text
+
+from db.session import autocommit
+
+
+@contextmanager
+def only_one(work: str) -> Iterator[bool]:
+    """Whether nobody else is at `work`; if so, nobody else will be as long as this lasts.
+
+    Held by a connection of its own, outside of any transaction: should it break, another may begin, so the work must
+    bear being done twice. Raises NotReady.
+    """
+    with autocommit() as connection:
+        ours = bool(connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:work))"), {"work": work}))
+        try:
+            yield ours
+        finally:
+            connection.invalidate()  # with it goes the lock

@@ -1,0 +1,44 @@
+"""Two models on the same labelled pictures, and how sure their difference is."""
+
+import numpy as np
+
+from core.types import Compared, Comparison, Vectors
+from ml.evaluation.intervals import draws, interval
+from ml.evaluation.metrics import Answers, Labels, Numbers, ask
+
+RESAMPLES = 1_000
+
+
+def compare_models(live: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
+    """core.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
+
+    Both see the same resamples of the queries, so what is hard for both does not widen the interval.
+    """
+    one, other = ask(live, labels), ask(candidate, labels)
+    asked = one.asked
+    weights = draws(int(asked.sum()), RESAMPLES, seed=0).astype(np.float64)
+    weights /= weights.sum(1, keepdims=True)
+    pairs = {name: (_each(one, name), _each(other, name)) for name in ("r_at_1", "map_at_r")}
+    return Comparison(
+        queries=int(asked.sum()),
+        classes=len(np.unique(labels[asked])),
+        metrics={name: _compared(*each, weights) for name, each in pairs.items()},
+    )
+
+
+def _each(answers: Answers, name: str) -> Numbers:
+    """(Q,) what each query adds to a metric."""
+    asked = answers.asked
+    if name == "r_at_1":
+        return answers.hits[asked, 0].astype(np.float64)
+    return answers.average_precision[asked].astype(np.float64)
+
+
+def _compared(live: Numbers, candidate: Numbers, weights: Numbers) -> Compared:
+    sure = interval(weights @ (candidate - live))
+    return Compared(
+        live=round(float(live.mean()), 4),
+        candidate=round(float(candidate.mean()), 4),
+        low=round(sure.low, 4),
+        high=round(sure.high, 4),
+    )

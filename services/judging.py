@@ -1,0 +1,167 @@
+"""Judging a model version beside the live one: on labelled pictures, by its index, by what changes; and the gate."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import BlobMissing
+from core.types import Compare, Comparison
+from db import embeddings, judging, model_versions, recall, reindexes
+from db.judging import Labelled
+from db.model_versions import VersionKey
+from db.models import ModelVersion, Reindex
+from db.search import Scope, ef_for, indexed_images, nearest_images
+from db.session import Transaction
+from services.model_versions import split_key
+
+JUDGED = 5_000  # labelled pictures at most
+LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
+SEARCHES = 200  # by which the lists of both versions, and the index, are compared
+K = 10
+RECALL = 0.95  # of the candidate's index that the gate asks for
+SAME = 1e-6  # of two distances, computed in single precision
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a version may become active by itself, and if not, why not: sentences for people."""
+
+    passed: bool
+    max_drop: float
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A candidate beside the live version.
+
+    missing: pictures that only the live one finds; learnt_from: labelled pictures left out, since the candidate was
+    trained on them; None: it was not registered with a split. recall: of its index, overlap: of the ten nearest by
+    either, both in [0, 1]; None where nothing could be searched.
+    """
+
+    live: str
+    candidate: str
+    pictures: int
+    missing: int
+    learnt_from: int | None
+    judged: Comparison | None
+    recall_at_10: float | None
+    overlap_at_10: float | None
+    gate: Gate = field(default_factory=lambda: Gate(False, 0, []))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Reindex, candidate: UUID) -> Report:
+    """Compare `candidate` with the version that is live now. Raises NotReady, TransientError."""
+    learnt_from = _learnt_from(transaction, blobs, candidate)
+    with transaction() as session:
+        live = model_versions.get_active_version(session)
+        version = model_versions.get_version(session, candidate)
+        missing = reindexes.count_lacking(session, live=live.id, version_id=candidate)
+        pictures = recall.count_embeddings(session, candidate)
+        labelled = judging.sample_labelled(
+            session, live=live.id, candidate=candidate, without=learnt_from or (), limit=JUDGED
+        )
+        judged = _judged(session, compare, live, version, labelled)
+        searched = recall.sample_images(session, candidate, SEARCHES)
+    overlaps, recalls = _searches(transaction, live, version, searched)
+    report = Report(
+        live=live.name,
+        candidate=version.name,
+        pictures=pictures,
+        missing=missing,
+        learnt_from=None if learnt_from is None else len(learnt_from),
+        judged=judged,
+        recall_at_10=round(fmean(recalls), 4) if recalls else None,
+        overlap_at_10=round(fmean(overlaps), 4) if overlaps else None,
+    )
+    return _gated(report, reindex.max_drop)
+
+
+def _gated(report: Report, max_drop: float) -> Report:
+    reasons = list(_objections(report, max_drop))
+    values = {name: getattr(report, name) for name in Report.__dataclass_fields__ if name != "gate"}
+    return Report(**values, gate=Gate(not reasons, max_drop, reasons))
+
+
+def _objections(report: Report, max_drop: float) -> Sequence[str]:
+    found = []
+    if report.missing:
+        found.append(f"{report.missing:,} pictures that can be found now could not be embedded with it.")
+    if report.judged is None:
+        found.append(
+            f"Fewer than {LEAST} labelled pictures that it has not learnt from: nothing says how good it is here."
+        )
+    else:
+        for name, figure in report.judged.metrics.items():
+            if figure.candidate < figure.live - max_drop:
+                found.append(
+                    f"{NAMES[name]} falls from {figure.live:.3f} to {figure.candidate:.3f},"
+                    f" by more than the {max_drop:g} allowed."
+                )
+    if report.recall_at_10 is not None and report.recall_at_10 < RECALL:
+        found.append(f"Its index finds only {report.recall_at_10:.1%} of the ten nearest, less than {RECALL:.0%}.")
+    return found
+
+
+NAMES = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
+
+
+def _learnt_from(transaction: Transaction, blobs: Blobs, candidate: UUID) -> list[bytes] | None:
+    """SHA-256 of the pictures it was trained on, if that is known."""
+    with transaction() as session:
+        version = model_versions.get_version(session, candidate)
+    try:
+        split = json.loads(blobs.get(split_key(version.weights_sha256)))
+    except BlobMissing:
+        return None
+    return [bytes.fromhex(one["sha256"]) for one in split["pictures"] if one["role"] == "train"]
+
+
+def _judged(
+    session: Session, compare: Compare, live: ModelVersion, candidate: ModelVersion, labelled: Sequence[Labelled]
+) -> Comparison | None:
+    groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
+    labels = np.array([groups[one.group] for one in labelled], np.intp)
+    if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:
+        return None
+    images = [one.image_id for one in labelled]
+    one, other = (embeddings.find_vectors(session, version.id, images) for version in (live, candidate))
+    stacked = [np.stack([vectors[image] for image in images]) for vectors in (one, other)]
+    return compare(stacked[0], stacked[1], labels)
+
+
+def _searches(
+    transaction: Transaction, live: ModelVersion, candidate: ModelVersion, images: Sequence[UUID]
+) -> tuple[list[float], list[float]]:
+    """Of each search: the share of the ten nearest that both versions find, and that the candidate's index finds."""
+    overlaps, recalls = [], []
+    keys = [VersionKey(version.id, version.dim) for version in (live, candidate)]
+    for image_id in images:
+        scope = Scope(without=[image_id])
+        with transaction() as session:
+            vectors = [embeddings.find_vectors(session, key.id, [image_id]).get(image_id) for key in keys]
+        if vectors[0] is None or vectors[1] is None:
+            continue
+        with transaction() as session:
+            before = nearest_images(session, vectors[0], version=keys[0], k=K, scope=scope).matches
+        with transaction() as session:
+            after = nearest_images(session, vectors[1], version=keys[1], k=K, scope=scope, exact=True).matches
+        with transaction() as session:
+            found = indexed_images(session, vectors[1], version=keys[1], k=K, scope=scope, ef_search=ef_for(K))
+        if after:
+            both = {match.image_id for match in before} & {match.image_id for match in after}
+            overlaps.append(len(both) / len(after))
+            if found is not None:
+                recalls.append(sum(match.distance <= after[-1].distance + SAME for match in found) / len(after))
+    return overlaps, recalls

@@ -1,0 +1,108 @@
+"""Reindexes: begun, and ended by a cancellation. The work itself: services/reindexing.py."""
+
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.doorbell import Doorbell
+from core.errors import Conflict, InvalidInput
+from core.types import Lane, ModelState, ReindexMode, ReindexPhase
+from db import model_versions, partitions, reindexes
+from db.models import Job, ModelVersion
+from db.partitions import Hnsw
+from db.session import Transaction
+
+
+def begin_reindex(
+    transaction: Transaction,
+    doorbell: Doorbell,
+    *,
+    mode: ReindexMode,
+    version_id: UUID | None = None,
+    activate: bool = False,
+    max_drop: float = 0,
+    hnsw: Hnsw | None = None,
+) -> UUID:
+    """Have every picture embedded by a version (unset: the newest that is not live), or the live index built anew.
+
+    activate: switch when the version passes the gate; max_drop: of R@1 and MAP@R that it lets through; hnsw: of the
+    new index. Returns the job's id.
+    Raises NotFound, NotReady without a live version, Conflict while a reindex runs or where there is nothing to do.
+    """
+    with transaction() as session:
+        model_versions.lock_states(session)
+        running = reindexes.find_running(session)
+        if running is not None:
+            raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
+        live = model_versions.get_active_version(session)
+        if mode == ReindexMode.INDEX:
+            job_id = _begin_index(session, live, version_id, hnsw or Hnsw(live.hnsw_m, live.hnsw_ef_construction))
+        else:
+            job_id = _begin_embeddings(session, live, version_id, activate=activate, max_drop=max_drop)
+    doorbell.ring(Lane.REINDEX)
+    return job_id
+
+
+def end_reindex(session: Session, job: Job) -> None:
+    """A cancelled reindex: its version falls behind, and keeps the vectors it has, so that another goes on from there.
+
+    The transaction must not hold locks yet.
+    """
+    model_versions.lock_states(session)
+    if not reindexes.change_reindex(session, job.id, done=True):
+        return
+    version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+    if version.state == ModelState.BACKFILLING:
+        model_versions.change_version(session, version.id, state=ModelState.REGISTERED)
+    partitions.cancel_index_builds(session, version.id)
+
+
+def _begin_index(session: Session, live: ModelVersion, version_id: UUID | None, hnsw: Hnsw) -> UUID:
+    if version_id not in (None, live.id):
+        raise Conflict("Only the live version's index is built anew; another is built when it is reindexed.")
+    if hnsw.ef_construction < 2 * hnsw.m:
+        raise InvalidInput(f"ef_construction must be at least twice m, so {2 * hnsw.m} or more.")
+    return reindexes.insert_reindex(
+        session,
+        live.id,
+        mode=ReindexMode.INDEX,
+        phase=ReindexPhase.EVALUATING,
+        activate=True,
+        max_drop=0,
+        hnsw_m=hnsw.m,
+        hnsw_ef_construction=hnsw.ef_construction,
+    )
+
+
+def _begin_embeddings(
+    session: Session, live: ModelVersion, version_id: UUID | None, *, activate: bool, max_drop: float
+) -> UUID:
+    version = _chosen(session, version_id)
+    if version.id == live.id:
+        raise Conflict(f"The model {version.name!r} is live: its pictures are embedded as they come.")
+    if version.state == ModelState.RETIRED:
+        raise Conflict(f"The model {version.name!r} is retired; register it again first.")
+    partitions.create_partition(session, version.id, version.dim, indexed=False)
+    if version.state == ModelState.REGISTERED:
+        partitions.drop_index(session, version.id)  # vectors first, the index after: a fraction of the time
+    return reindexes.insert_reindex(
+        session,
+        version.id,
+        mode=ReindexMode.EMBEDDINGS,
+        phase=ReindexPhase.LISTING,
+        activate=activate,
+        max_drop=max_drop,
+    )
+
+
+def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
+    if version_id is not None:
+        return model_versions.get_version(session, version_id)
+    waiting = [
+        version
+        for version in model_versions.list_versions(session)
+        if version.state not in (ModelState.ACTIVE, ModelState.RETIRED)
+    ]
+    if not waiting:
+        raise Conflict("There is no model version but the live one; register another first.")
+    return waiting[0]

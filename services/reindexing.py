@@ -1,0 +1,212 @@
+"""A reindex from phase to phase. Each step is a transaction or bears being done twice: killed anywhere, it goes on."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
+from core.settings import Settings
+from core.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
+from db import jobs, model_versions, partitions, reindexes
+from db.locks import only_one
+from db.model_versions import VersionKey
+from db.models import Job, ModelVersion, Reindex
+from db.partitions import Hnsw
+from db.session import Transaction, autocommit
+from services.judging import K, judge
+from services.model_versions import switch
+from services.patience import patiently
+from services.recall import measure_recall
+
+log = structlog.get_logger()
+
+LISTED = 5_000  # pictures in one transaction
+SAMPLE, SECONDS = 100, 20.0  # searches, and the time for them, by which a rebuilt index is measured
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexLine:
+    """Everything that a reindex needs, put together once a process; the items themselves: services/embedding.py."""
+
+    transaction: Transaction
+    blobs: Blobs
+    models: Models
+    compare: Compare
+    settings: Settings
+    stopping: Callable[[], bool] = lambda: False
+
+    def run(self) -> None:
+        """Bring the reindex that is under way as far as it goes: until it is done, or its items have to be embedded."""
+        with only_one("umbel reindex") as ours:
+            while ours and not self.stopping() and self._step():
+                pass
+
+    def _step(self) -> bool:
+        """False when there is nothing more to do for now."""
+        with self.transaction() as session:
+            reindex = reindexes.find_workable(session)
+            if reindex is None:
+                return False
+            job = jobs.get_job(session, reindex.job_id)
+            version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+        steps: dict[str, Callable[[Reindex, Job, ModelVersion], bool]] = {
+            ReindexPhase.LISTING: self._list,
+            ReindexPhase.EMBEDDING: self._await_embedding,
+            ReindexPhase.INDEXING: self._build,
+            ReindexPhase.EVALUATING: self._evaluate,
+            ReindexPhase.SWITCHING: self._switch,
+        }
+        return steps[reindex.phase](reindex, job, version)
+
+    def _list(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
+        if version.state == ModelState.REGISTERED and not self._try_model(reindex, version):
+            return False
+        with self.transaction() as session:
+            live = model_versions.get_active_key(session)
+            held = jobs.get_job(session, job.id).paused
+            last = reindexes.insert_lacking(
+                session, job.id, live=live.id, version_id=version.id, after=reindex.position, limit=LISTED, held=held
+            )
+            phase = ReindexPhase.LISTING if last else ReindexPhase.EMBEDDING
+            return reindexes.change_reindex(session, job.id, phase=phase, position=last)
+
+    def _try_model(self, reindex: Reindex, version: ModelVersion) -> bool:
+        """Load the model once before new pictures must be embedded with it: one that cannot be loaded would stop them.
+
+        From the moment that it is backfilling all new pictures are, so those that are listed after are all the others.
+        """
+        try:
+            [model] = self.models.load([version.id])
+            if model.embedder.dim != version.dim:
+                raise BadCheckpoint(f"The model makes vectors of {model.embedder.dim} numbers, not {version.dim}.")
+        except (BadCheckpoint, BlobMissing) as error:
+            self._fail(reindex, error.detail)
+            return False
+        with self.transaction() as session:
+            model_versions.lock_states(session)
+            if not reindexes.change_reindex(session, reindex.job_id, position=None):
+                return False
+            model_versions.release_standby(session)
+            model_versions.change_version(session, version.id, state=ModelState.BACKFILLING)
+        return True
+
+    def _await_embedding(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
+        if job.pending:
+            return False
+        with self.transaction() as session:
+            return reindexes.change_reindex(session, job.id, phase=ReindexPhase.INDEXING)
+
+    def _build(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
+        memory: dict[str, Any] = {
+            "memory_mb": self.settings.index_memory_mb,
+            "processes": self.settings.index_processes,
+        }
+        rebuilt = reindex.mode == ReindexMode.INDEX
+        try:
+            with autocommit() as connection:
+                if rebuilt:
+                    ours = partitions.rebuild_index(connection, version.id, version.dim, hnsw=_hnsw(reindex), **memory)
+                else:
+                    ours = partitions.build_index(connection, version.id, version.dim, **memory)
+        except (NotReady, TransientError):
+            if self._is_over(reindex):
+                return self._tidy(reindex, version)
+            raise
+        phase = ReindexPhase.SWITCHING if rebuilt else ReindexPhase.EVALUATING
+        with self.transaction() as session:
+            changed = ours and reindexes.change_reindex(session, job.id, phase=phase)
+        return changed or self._tidy(reindex, version)
+
+    def _evaluate(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
+        if reindex.mode == ReindexMode.INDEX:
+            return self._measure(reindex, version)
+        report = judge(self.transaction, self.blobs, self.compare, reindex, version.id).as_dict()
+        with self.transaction() as session:
+            return reindexes.change_reindex(session, job.id, phase=ReindexPhase.SWITCHING, report=report)
+
+    def _measure(self, reindex: Reindex, version: ModelVersion) -> bool:
+        """The index before it is rebuilt, and after."""
+        known = reindex.report or {}
+        found = self._measured(version)
+        if "before" in known:
+            with self.transaction() as session:
+                self._end(session, reindex, {**known, "after": found})
+            return False
+        with self.transaction() as session:
+            report = {"before": found}
+            return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING, report=report)
+
+    def _measured(self, version: ModelVersion) -> dict[str, Any]:
+        with self.transaction() as session:
+            state = partitions.find_index_state(session, version.id)
+        found: dict[str, Any] = {"bytes": state.bytes, **asdict(state.hnsw)} if state else {}
+        try:
+            key = VersionKey(version.id, version.dim)
+            measured = measure_recall(self.transaction, k=K, sample=SAMPLE, seconds=SECONDS, version=key)
+        except Conflict:  # no index, or nothing to search for
+            return found
+        return {**found, "recall_at_10": measured.recall, "ms": measured.index_ms}
+
+    def _switch(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
+        if reindex.mode == ReindexMode.INDEX:
+            return patiently(lambda: self._swap_index(reindex, version))
+        report = reindex.report or {}
+        with self.transaction() as session:
+            model_versions.lock_states(session)
+            live = model_versions.get_active_key(session)
+            if not report["missing"] and reindexes.count_lacking(session, live=live.id, version_id=version.id, most=1):
+                # Somebody went back to another version meanwhile, and that one has pictures which this one lacks.
+                return reindexes.change_reindex(session, job.id, phase=ReindexPhase.LISTING, position=None)
+            switched = reindex.activate and report["gate"]["passed"]
+            if not self._end(session, reindex, {**report, "switched": switched}):
+                return False
+            if switched:
+                switch(session, version.id)
+            else:
+                model_versions.change_version(session, version.id, state=ModelState.READY)
+        log.info("reindexed", model=version.name, switched=switched, objections=report["gate"]["reasons"])
+        return False
+
+    def _swap_index(self, reindex: Reindex, version: ModelVersion) -> bool:
+        with self.transaction() as session:
+            if not reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.EVALUATING):
+                return False
+            if partitions.swap_index(session, version.id, _hnsw(reindex)):
+                return True
+        with self.transaction() as session:  # what was built is gone, or broken
+            return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING)
+
+    def _end(self, session: Session, reindex: Reindex, report: dict[str, Any] | None, error: str | None = None) -> bool:
+        """False where it has ended already: it was cancelled."""
+        ended = reindexes.change_reindex(session, reindex.job_id, done=True, phase=ReindexPhase.DONE, report=report)
+        if ended:
+            jobs.seal_job(session, reindex.job_id)
+            jobs.change_job(session, reindex.job_id, error=error)
+        return ended
+
+    def _fail(self, reindex: Reindex, detail: str) -> None:
+        log.error("a reindex failed", job=str(reindex.job_id), error=detail)
+        with self.transaction() as session:
+            self._end(session, reindex, None, error=detail)
+
+    def _is_over(self, reindex: Reindex) -> bool:
+        with self.transaction() as session:
+            running = reindexes.find_running(session)
+        return running is None or running.job_id != reindex.job_id
+
+    def _tidy(self, reindex: Reindex, version: ModelVersion) -> bool:
+        """Leave no second index behind, which would be kept up to date and never used."""
+        if reindex.mode == ReindexMode.INDEX and self._is_over(reindex):
+            with autocommit() as connection:
+                partitions.drop_rebuilt_index(connection, version.id)
+        return False
+
+
+def _hnsw(reindex: Reindex) -> Hnsw:
+    assert reindex.hnsw_m is not None
+    assert reindex.hnsw_ef_construction is not None
+    return Hnsw(reindex.hnsw_m, reindex.hnsw_ef_construction)

@@ -1,0 +1,131 @@
+"""The model versions that a worker holds, each loaded by its hash from the blob store when it is first needed."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from uuid import UUID
+
+from core.blobs import blobs
+from core.errors import TransientError, UmbelError
+from core.settings import Settings
+from core.types import Decoder, LoadedModel
+from db import model_versions
+from db.models import ModelVersion
+from db.session import transaction
+from ml.card import card_path, read_card
+from ml.checkpoint import find_checkpoint
+from ml.preprocess import Preprocessing
+from ml.runtime import TorchEmbedder, load_embedder
+from services.model_versions import Candidate, fetch_checkpoint, register_first
+
+# The active version, and the one beside it that a reindex fills or that a rollback would return to.
+MOST = 2
+RETRY_SECONDS = 10.0  # after a version could not be loaded: until then the same error is raised at once
+
+Fit = Callable[[Preprocessing], Decoder]
+
+
+class HeldModels:
+    """core.types.Models: at most MOST versions at a time, the longest unused makes room."""
+
+    def __init__(self, settings: Settings, fit: Fit) -> None:
+        """fit: the decoder for a preprocessing."""
+        self._settings = settings
+        self._fit = fit
+        self._held: dict[UUID, Future[LoadedModel]] = {}  # the longest unused first
+        self._decoders: dict[str, Decoder] = {}  # by preprocessing: models that prepare pictures alike share one
+        self._door = threading.Lock()
+
+    def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
+        """These versions, loaded if they are not yet; whoever asks for one that is being loaded waits for it.
+
+        Raises NotReady, TransientError, BadCheckpoint.
+        """
+        return [self._get(version_id).result() for version_id in versions]
+
+    def _get(self, version_id: UUID) -> Future[LoadedModel]:
+        with self._door:
+            known = self._held.pop(version_id, None)
+            coming = self._held[version_id] = known or Future()  # now the one used last
+            for oldest in list(self._held)[:-MOST]:
+                del self._held[oldest]
+        if known is None:
+            self._load(version_id, coming)
+        return coming
+
+    def _load(self, version_id: UUID, coming: Future[LoadedModel]) -> None:
+        try:
+            with transaction() as session:
+                version = model_versions.get_version(session, version_id)
+            embedder = load_version(self._settings, version.weights_sha256)
+            coming.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
+        except Exception as error:
+            known = isinstance(error, UmbelError)
+            coming.set_exception(error if known else TransientError(f"The model cannot be loaded: {error}"))
+            forget = threading.Timer(RETRY_SECONDS, self._forget, [version_id, coming])
+            forget.daemon = True
+            forget.start()
+
+    def _decoder(self, preprocessing: Preprocessing) -> Decoder:
+        with self._door:
+            return self._decoders.setdefault(preprocessing.hash, self._fit(preprocessing))
+
+    def _forget(self, version_id: UUID, failed: Future[LoadedModel]) -> None:
+        with self._door:
+            if self._held.get(version_id) is failed:
+                del self._held[version_id]
+
+
+class OneModel:
+    """core.types.Models of a process that has one model and needs no other, such as a benchmark."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+
+    def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
+        """The one. Raises TransientError for any other."""
+        if any(version_id != self._model.version_id for version_id in versions):
+            raise TransientError("This process has one model and loads no other.")
+        return [self._model] * len(versions)
+
+
+def load_version(settings: Settings, weights_sha256: str) -> TorchEmbedder:
+    """The embedder of a registered version. Raises TransientError, BlobMissing, BadCheckpoint."""
+    weights = fetch_checkpoint(blobs(), weights_sha256, settings.home / "models")
+    return load_embedder(settings.model_copy(update={"checkpoint": weights}))
+
+
+def ensure_active_version(settings: Settings) -> ModelVersion:
+    """The active version. A gallery without a model takes the checkpoint found on this machine as its first.
+
+    Raises ModelNotFound, BadCheckpoint, NotReady.
+    """
+    with transaction() as session:
+        version = model_versions.find_active_version(session)
+    if version is None:
+        candidate = candidate_of(settings)
+        with transaction() as session:
+            version = register_first(session, blobs(), candidate)
+    return version
+
+
+def load_active_model(settings: Settings) -> tuple[TorchEmbedder, UUID]:
+    """The embedder of the active version, and the version's id. Raises what the two above do."""
+    version = ensure_active_version(settings)
+    return load_version(settings, version.weights_sha256), version.id
+
+
+def candidate_of(settings: Settings) -> Candidate:
+    """The checkpoint that the settings name, or the one that ships. Raises ModelNotFound, BadCheckpoint."""
+    weights = find_checkpoint(settings)
+    card = read_card(weights)
+    return Candidate(
+        weights=weights.read_bytes(),
+        card_file=card_path(weights).read_bytes(),
+        name=card.name,
+        architecture=card.architecture,
+        dim=card.dim,
+        weights_sha256=card.weights_sha256,
+        preprocessing_hash=card.preprocessing_hash,
+        card=card.model_dump(mode="json"),
+    )
