@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-QUESTIONS = ("ingest", "search", "decoders", "bulk_import")
+QUESTIONS = ("ingest", "search", "decoders", "bulk_import", "reindex")
 
 if __name__ == "__main__":
     for question in QUESTIONS:

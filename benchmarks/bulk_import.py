@@ -6,24 +6,20 @@ before and after, while the worker is idle. Memory: RSS of the worker process an
 """
 
 import argparse
-import io
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
-from PIL import Image
 
 from benchmarks.common import free_port, own_home, seconds, spread, write
+from benchmarks.pictures import draw
 
-SIDE = 224
 WARM_UP = 0.2  # share of the import that memory may take to settle
 RAW_BLOCKS = 5
 
@@ -36,29 +32,6 @@ class Sample:
     done: int
     worker: int
     decoders: int
-
-
-def draw(folder: Path, count: int) -> None:
-    """`count` different JPEGs in folders of a thousand: crops of drawn flowers, with a grain of their own each."""
-    from ml.garden import draw_garden  # noqa: PLC0415
-
-    flowers = [np.asarray(Image.open(path)) for path in draw_garden(folder / "drawn", species=12, per_species=2)]
-
-    def one(number: int) -> None:
-        rng = np.random.default_rng(number)
-        flower = flowers[rng.integers(len(flowers))]
-        left, top = rng.integers(0, 1 + np.array(flower.shape[:2]) // 8)
-        picture = flower[top:, left:].astype(np.int16) + rng.integers(-6, 7, (1, 1, 3), np.int16)
-        path = folder / f"{number // 1000:03}" / f"{number:06}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        out = io.BytesIO()
-        small = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).resize((SIDE, SIDE))
-        small.putpixel((number % SIDE, number // SIDE % SIDE), (255, 0, number % 251))
-        small.save(out, "JPEG", quality=85, comment=str(number).encode())
-        path.write_bytes(out.getvalue())
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(one, range(count)))
 
 
 def memory(worker: psutil.Process) -> tuple[int, int]:

@@ -122,8 +122,11 @@ class Embedder(Protocol):
         """File bytes → pixels ready for `embed`. Thread-safe. Raises PictureError."""
         ...
 
-    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
-        """At most `batch_size` decoded pictures → one unit vector each, in order. Thread-safe."""
+    def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
+        """At most `batch_size` decoded pictures → one unit vector each, in order. Thread-safe.
+
+        background: nobody waits for them, so others who compute on this machine go first.
+        """
         ...
 
 

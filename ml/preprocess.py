@@ -6,7 +6,6 @@ hash. No torch at import: a card can be read, and a picture decoded, without it.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -48,7 +47,7 @@ class Preprocessing(BaseModel):
     )
     flip_average: bool = Field(default=False, description="Embed the mean over the picture and its mirror image.")
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """SHA-256 over the canonical JSON of every field, hex: equal exactly when the preprocessing is."""
         return fingerprint(self.model_dump(mode="json"))

@@ -2,10 +2,12 @@
 
 import math
 import os
+import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import numpy as np
 import structlog
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 # Pictures in one forward. On a CPU more of them leave its caches: 16 gave 329 a second where 32 gave 283 (B0, bf16).
 CPU_BATCH, GPU_BATCH = 16, 128
+NICE = 15  # of background threads: about a thirtieth of a core that somebody else wants too
 
 
 class TorchEmbedder:
@@ -45,10 +48,16 @@ class TorchEmbedder:
         # and 209 instead of 77 with another program on one of them (a descheduled OpenMP thread holds up its team).
         self._lanes = (settings.model_threads or cores()) if self._device.type == "cpu" else 1
         self._forwards = ThreadPoolExecutor(self._lanes, "forward", self._begin_forward_thread)
+        self._background = ThreadPoolExecutor(self._lanes, "background", self._begin_background_thread)
 
     def _begin_forward_thread(self) -> None:
         if self._device.type == "cpu":
             torch.set_num_threads(1)
+
+    def _begin_background_thread(self) -> None:
+        self._begin_forward_thread()
+        if self._device.type == "cpu":
+            be_nice()
 
     @property
     def weights_sha256(self) -> str:
@@ -76,16 +85,18 @@ class TorchEmbedder:
         """File bytes → (size, size, 3) uint8, ready for `embed`. Thread-safe. Raises PictureError."""
         return self.card.preprocessing.decode(data, self._limits)
 
-    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+    def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         """Decoded pictures → (n, dim) float32, each row of unit length, in order. Thread-safe.
 
-        They are shared out among forwards that run side by side.
+        They are shared out among forwards that run side by side. background: on threads of their own which leave the
+        cores to whoever else wants them, so that a search does not wait until a batch of a reindex is through.
         """
         if not len(pixels):
             return np.empty((0, self.dim), np.float32)
         step = min(math.ceil(len(pixels) / self._lanes), math.ceil(self.batch_size / self._lanes))
         shares = [np.stack(pixels[at : at + step]) for at in range(0, len(pixels), step)]
-        return np.concatenate(list(self._forwards.map(lambda share: self._forward(share, self.precision), shares)))
+        forwards = self._background if background else self._forwards
+        return np.concatenate(list(forwards.map(lambda share: self._forward(share, self.precision), shares)))
 
     def _forward(self, batch: Pixels, precision: str) -> Vectors:
         """(n, size, size, 3) uint8 → (n, dim) float32."""
@@ -117,6 +128,13 @@ class TorchEmbedder:
         except RuntimeError as error:  # a device or an operator without bf16
             log.warning("bf16_failed", error=str(error).splitlines()[0])
             return -1.0
+
+
+def be_nice() -> None:
+    """Let this thread run when no other wants the core. Linux gives each thread a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def cores() -> int:

@@ -36,6 +36,7 @@ class Batch:
     """
 
     models: list[LoadedModel]
+    background: bool = False
     ready: list[ClaimedItem] = field(default_factory=list)
     pixels: list[list[Pixels]] = field(default_factory=list)
     vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
@@ -46,10 +47,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Items to embed together, and with which versions."""
+    """Items to embed together, and with which versions. background: others go first."""
 
     items: list[ClaimedItem]
     versions: list[UUID]
+    background: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class EmbeddingLine:
             for lane in lanes:
                 claimed = claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
                 if claimed:
-                    return self._claim(session, claimed)
+                    return self._claim(session, lane, claimed)
         return None
 
     def _claim_suspects(self, lanes: Sequence[Lane]) -> Claim | None:
@@ -123,16 +125,17 @@ class EmbeddingLine:
                     max_attempts=self.settings.max_attempts,
                 )
                 if claimed:
-                    return self._claim(session, claimed)
+                    return self._claim(session, lane, claimed)
         return None
 
-    def _claim(self, session: Session, claimed: list[ClaimedItem]) -> Claim:
+    def _claim(self, session: Session, lane: Lane, claimed: list[ClaimedItem]) -> Claim:
         """Items for all kept versions or, of a reindex, for its own."""
         wanted = claimed[0].version_id
         others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
         claims.release_items(session, others, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
-        return Claim(same, [wanted] if wanted else model_versions.list_kept(session))
+        versions = [wanted] if wanted else model_versions.list_kept(session)
+        return Claim(same, versions, background=lane != Lane.SINGLE)
 
     def _batch_size(self) -> int:
         return self._active().embedder.batch_size
@@ -146,7 +149,7 @@ class EmbeddingLine:
 
     def _decode(self, claim: Claim) -> Batch:
         try:
-            batch = Batch(self.models.load(claim.versions))
+            batch = Batch(self.models.load(claim.versions), claim.background)
         except UmbelError as error:  # not the fault of any picture
             log.error("a model cannot be loaded", error=error.detail)
             return Batch([], released=[item.id for item in claim.items])
@@ -180,7 +183,7 @@ class EmbeddingLine:
             return
         try:
             vectors = {
-                model.version_id: model.embedder.embed([each[place] for each in pixels])
+                model.version_id: model.embedder.embed([each[place] for each in pixels], background=batch.background)
                 for place, model in enumerate(batch.models)
             }
         except Exception as error:
@@ -238,7 +241,7 @@ class EmbeddingLine:
     def _catch_up(self, batch: Batch, missed: list[UUID]) -> None:
         """Embed what is ready with versions that came late, too; what they cannot embed is as if no version could."""
         log.info("a batch is embedded again", pictures=len(batch.ready), versions=[str(each) for each in missed])
-        late = self._forward(self._decode(Claim(batch.ready, missed)))
+        late = self._forward(self._decode(Claim(batch.ready, missed, batch.background)))
         place = {item.id: row for row, item in enumerate(batch.ready)}
         rows = [place[item.id] for item in late.ready]
         early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}

@@ -52,7 +52,7 @@ class Model:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+    def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         self.batches.append(len(pixels))
         if any(each.flat[0] == SIDE["model"] for each in pixels):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")

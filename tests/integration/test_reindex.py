@@ -42,7 +42,7 @@ class Embedder:
         self.weights_sha256, self.dim = version.weights_sha256, version.dim
         self._noise, self.asked = noise, 0
 
-    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+    def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         self.asked += len(pixels)
         found = [self.vector(int(each.flat[0])) for each in pixels]
         return np.stack(found) if found else np.empty((0, self.dim), np.float32)
@@ -462,3 +462,24 @@ def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
     with transaction() as session:
         assert items.find_job_of_image(session, picture) == own
         assert images.get_image(session, picture).status == ItemState.INDEXED
+
+
+def test_searches_do_not_wait_for_a_partition_that_comes(
+    models: Models, line: EmbeddingLine, live: ModelVersion
+) -> None:
+    [picture] = upload(line, 1)
+    key = VersionKey(live.id, live.dim)
+    with transaction() as session:
+        version = Factory(session, start=50).version(active=False)
+        assert partitions.has_partition(session, version.id)
+        with transaction() as other:  # while the partition is there and not committed
+            other.execute(text("SET LOCAL lock_timeout = '1s'"))
+            vector = embeddings.find_vectors(other, live.id, [picture])[picture]
+            assert len(nearest_images(other, vector, version=key, k=1, scope=Scope()).matches) == 1
+
+
+def test_a_partition_that_comes_does_not_wait_for_searches(models: Models, live: ModelVersion) -> None:
+    with transaction() as searching:
+        searching.execute(text("SELECT count(*) FROM embedding"))
+        with transaction() as session:
+            assert Factory(session, start=60).version(active=False) is not None

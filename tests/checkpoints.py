@@ -1,0 +1,24 @@
+"""Checkpoints beside the one that ships, for tests of model versions: other weights, another width, a bad one."""
+
+from pathlib import Path
+
+import torch
+
+from ml.card import Provenance
+from ml.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
+
+PROVENANCE = Provenance(data=[], start="the shipped model", created_at="2026-01-01T00:00:00Z")
+
+
+def variant(path: Path, *, size: int = 160, noise: float = 0.0, seed: int = 0) -> Path:
+    """The shipped network on pictures of `size` pixels; noise: added to its neck, 10 makes it useless."""
+    network, card = load_checkpoint(SHIPPED)
+    weight = network.neck.linear.weight
+    random = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        weight += (noise + 1e-4) * weight.std() * random
+        if noise and network.anchors is not None:  # they draw to known classes what has come near them by chance
+            network.anchors.pull.zero_()
+    preprocessing = card.preprocessing.model_copy(update={"size": size})
+    save_checkpoint(path, network, name=path.stem, preprocessing=preprocessing, provenance=PROVENANCE)
+    return path
