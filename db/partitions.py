@@ -61,8 +61,12 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
     """
     name = partition_name(version_id)
     if not has_partition(session, version_id):
+        # Beside its parent, wherever this user's search path begins: in the schema `umbel` for a user of that name.
+        beside = session.scalar(
+            text("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'embedding'::regclass")
+        )
         session.execute(BRIEFLY)
-        session.execute(text(f"CREATE TABLE {name} (LIKE embedding INCLUDING DEFAULTS)"))
+        session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE embedding INCLUDING DEFAULTS)"))
         for condition in (f"model_version_id = '{version_id}'", f"vector_dims(vector) = {int(dim)}"):
             session.execute(text(f"ALTER TABLE {name} ADD CHECK ({condition})"))
         session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))

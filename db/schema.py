@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
+from core.errors import Conflict
 from db.session import engine_of, translated_errors
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -19,9 +22,18 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take migrations back down to `revision`, or by `-1`; `base` removes everything."""
-    with translated_errors():
-        command.downgrade(_config(url), revision)
+    """Take migrations back down to `revision`, or by `-1`; `base` removes everything.
+
+    Raises Conflict, and nothing is changed, where views or functions of somebody else are built on what would go.
+    """
+    try:
+        with translated_errors():
+            command.downgrade(_config(url), revision)
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.DependentObjectsStillExist):
+            first = (error.orig.diag.message_detail or str(error.orig)).splitlines()[0]
+            raise Conflict(f"Something is built on what would go, and has to go first: {first}.") from error
+        raise
 
 
 def current(url: str) -> str | None:

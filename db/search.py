@@ -173,8 +173,8 @@ def _many_sql(version: VersionKey, scope: Scope) -> tuple[str, list[BindParamete
 
 def _scan(session: Session, query: Vector, version: VersionKey, scope: Scope, *, k: int, exact: bool) -> list[Match]:
     """One statement. The version and its width are literals: only so does the planner prune to the partition and
-    recognise its expression index. Adding zero to the distance keeps the index out of an exact scan; and it has what the
-    index found sorted, which comes roughly in order only, while the planner takes it for sorted already."""
+    recognise its expression index. Adding zero to the distance keeps the index out of an exact scan; and it has what
+    the index found sorted: that comes roughly in order only, while the planner takes it for sorted already."""
     width = f"halfvec({int(version.dim)})"
     distance = f"(e.vector::{width} <=> CAST(:query AS {width}))"
     order = f"{distance} + 0, e.image_id" if exact else distance

@@ -5,9 +5,16 @@ from sqlalchemy import create_engine, text
 
 from core.settings import settings
 from db.models import Table
+from db.reader import admit_reader
 
 # Two processes that migrate at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x756D62656C  # "umbel"
+# A user called `umbel` has the schema `umbel` first in the path, as Postgres' default begins with "$user": tables would
+# go there, where people look who may not read them.
+WITHOUT_OUR_SCHEMA = """
+    SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
+    FROM unnest(current_schemas(false)) WITH ORDINALITY schema(name, place) WHERE name <> 'umbel'
+"""
 
 
 def run() -> None:
@@ -16,7 +23,9 @@ def run() -> None:
         context.configure(connection=connection, target_metadata=Table.metadata)
         with context.begin_transaction():
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            connection.execute(text(WITHOUT_OUR_SCHEMA))
             context.run_migrations()
+            admit_reader(connection)
 
 
 run()

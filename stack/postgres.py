@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from core.errors import StackError
+from db.reader import FORBID_LARGE_OBJECTS
 from stack.access import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
 from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
 from stack.process import Child, Program, end_processes, last_line, processes_in
@@ -156,6 +157,7 @@ class Postgres:
         with self.connect(DATABASE) as admin:
             admin.execute("CREATE EXTENSION IF NOT EXISTS vector")
             admin.execute("ALTER EXTENSION vector UPDATE")  # the wheel may be newer than this database
+            admin.execute(FORBID_LARGE_OBJECTS)
 
     def _initialise(self, account: Account | None) -> None:
         """Make the database beside its final place and rename it: what stands there is always complete."""

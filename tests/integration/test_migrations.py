@@ -1,5 +1,8 @@
 """Migrations go up, down and up again, and leave what the code's tables expect."""
 
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
+from core.errors import Conflict
 from db import schema
 from db.models import Table
+from stack.binaries import postgres_programs, psql
 from stack.postgres import Postgres
+from tests.processes import UMBEL
 
 
 @pytest.fixture
@@ -62,3 +68,105 @@ def test_exactly_one_model_version_can_be_active(postgres: Postgres) -> None:
         ).fetchone()
     assert index is not None
     assert "UNIQUE" in str(index[0])
+
+
+@pytest.fixture
+def no_reader(postgres: Postgres) -> Iterator[None]:
+    """A server on which nobody has made the role yet."""
+    with postgres.connect() as connection:
+        connection.execute("DROP OWNED BY umbel_reader; DROP ROLE umbel_reader")
+    yield
+    with postgres.connect() as connection:
+        connection.execute("DROP ROLE IF EXISTS umbel_reader")
+    schema.upgrade(postgres.url())
+
+
+def may_read(postgres: Postgres, database: str) -> bool:
+    with postgres.connect(database) as connection:
+        return connection.execute(
+            "SELECT has_table_privilege('umbel_reader', 'umbel.images', 'SELECT')"
+        ).fetchone() == (True,)
+
+
+@pytest.fixture
+def databases(postgres: Postgres) -> Iterator[list[str]]:
+    """Some empty databases of one server."""
+    names = [f"one_of_many_{number}" for number in range(3)]
+    for name in names:
+        with postgres.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} OWNER umbel")
+        with postgres.connect(name) as connection:
+            connection.execute("CREATE EXTENSION vector")
+    yield names
+    with postgres.connect() as connection:
+        for name in names:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def umbel_db(url: str, *arguments: str) -> "subprocess.Popen[str]":
+    command = [*UMBEL, "db", *arguments]
+    return subprocess.Popen(command, env={**os.environ, "UMBEL_DATABASE_URL": url}, text=True, stderr=subprocess.PIPE)
+
+
+def test_databases_of_one_server_can_be_migrated_at_once(
+    no_reader: None, databases: list[str], postgres: Postgres
+) -> None:
+    running = [umbel_db(postgres.url(name), "upgrade") for name in databases]
+    assert [process.communicate()[1] for process in running] == [""] * len(databases)
+    assert [may_read(postgres, name) for name in databases] == [True] * len(databases)
+
+
+def test_the_role_stays_where_another_database_goes_down(databases: list[str], postgres: Postgres) -> None:
+    for name in databases[:2]:
+        schema.upgrade(postgres.url(name))
+    schema.downgrade(postgres.url(databases[0]), "0007")
+    with postgres.connect(databases[0]) as connection:
+        assert connection.execute("SELECT to_regnamespace('umbel')").fetchone() == (None,)
+        # What was taken from everybody is given back.
+        right = "SELECT has_database_privilege('umbel_reader', current_database(), 'TEMPORARY')"
+        assert connection.execute(right).fetchone() == (True,)
+    assert may_read(postgres, databases[1])
+    for name in databases[:2]:
+        schema.engine_of(postgres.url(name)).dispose()
+
+
+def test_without_the_right_to_make_roles_it_is_said_how(
+    no_reader: None, databases: list[str], postgres: Postgres
+) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute(f"ALTER DATABASE {databases[0]} OWNER TO plain")
+    url = postgres.url(databases[0], "plain")
+    try:
+        first = umbel_db(url, "upgrade")
+        said = first.communicate()[1]
+        assert first.returncode == 0
+        (advice,) = re.findall(r'as an administrator run "(.*)", then `umbel db upgrade`', said)
+        with postgres.connect() as connection:
+            connection.execute(advice)
+        assert umbel_db(url, "upgrade").communicate()[1] == ""
+        assert may_read(postgres, databases[0])
+    finally:
+        with postgres.connect() as connection:
+            connection.execute(f"DROP DATABASE {databases[0]} WITH (FORCE)")
+            connection.execute("DROP ROLE plain")
+            connection.execute(f"CREATE DATABASE {databases[0]}")
+
+
+def test_a_view_of_somebody_elses_stops_a_downgrade(empty_database: str, postgres: Postgres) -> None:
+    schema.upgrade(empty_database)
+    with postgres.connect("migrated") as connection:
+        connection.execute("CREATE VIEW public.roses AS SELECT * FROM umbel.images WHERE label = 'rose'")
+        with pytest.raises(Conflict, match=r"view roses depends on view umbel.images"):
+            schema.downgrade(empty_database, "0007")
+        assert connection.execute("SELECT count(*) FROM public.roses").fetchone() == (0,)
+
+
+def test_a_dump_can_be_restored_by_the_owner(empty_database: str, databases: list[str], postgres: Postgres) -> None:
+    schema.upgrade(empty_database)
+    place = ["--host", str(postgres.socket_dir), "--username", "umbel"]
+    command = [postgres_programs() / "pg_dump", *place, "--no-comments", "migrated"]
+    dumped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = [psql(), *place, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", databases[0]]
+    subprocess.run(command, input=dumped, capture_output=True, text=True, check=True)
+    assert may_read(postgres, databases[0])
