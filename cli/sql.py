@@ -1,0 +1,76 @@
+"""`umbel sql`: psql on the gallery, as a user who can read and nothing else."""
+
+import os
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+import psycopg
+from psycopg.rows import dict_row
+
+from cli.output import json_option, print_json
+from core.errors import StackError
+from core.settings import settings
+from db.reader import READER, connect, connection_parameters
+from stack.binaries import psql
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "-c", "--command", "commands", multiple=True, metavar="SQL", help="Run this instead of asking; repeatable."
+)
+@click.option("--owner", is_flag=True, help="As the owner, who can read and change everything.")
+@click.argument("psql_arguments", nargs=-1, type=click.UNPROCESSED)
+@json_option
+def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...], as_json: bool) -> None:
+    """Open psql on the database, as a user who can read the schema `umbel` and nothing else.
+
+    \b
+    umbel sql                                     ask away: \\dv lists the views, \\d images describes one
+    umbel sql -c "SELECT label, count(*) FROM images GROUP BY 1"
+    umbel sql -c "SELECT * FROM similar_images('0199…', 5)" --json
+    umbel sql --csv -f report.sql > report.csv    what psql takes, goes to psql
+
+    Views and functions, with twelve worked queries: docs/sql.md. What runs longer than 30 seconds is ended; for once:
+    SET statement_timeout = '10min'.
+    """
+    if as_json:
+        if len(commands) != 1 or psql_arguments:
+            raise click.UsageError("--json takes one --command, and nothing for psql.")
+        _print_rows(commands[0], owner=owner)
+        return
+    program = psql()
+    connect(settings(), as_reader=not owner).close()  # what is wrong, psql would say in many words
+    if sys.stdin.isatty() and not commands and not psql_arguments:
+        click.echo(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
+                   else "You are the owner: what you change or remove is changed and removed.", err=True)  # fmt: skip
+    # Not on the command line, where everybody on the machine could read a password.
+    for variable, value in _environment(owner=owner).items():
+        os.putenv(variable, value)
+    sys.stdout.flush()
+    os.execv(program, [str(program), *(word for each in commands for word in ("-c", each)), *psql_arguments])
+
+
+def _environment(*, owner: bool) -> dict[str, str]:
+    """The connection as libpq's variables."""
+    names = {each.keyword.decode(): each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
+    parameters = connection_parameters(settings(), as_reader=not owner)
+    return {names[key]: value for key, value in parameters.items()}
+
+
+def _print_rows(command: str, *, owner: bool) -> None:
+    with connect(settings(), as_reader=not owner) as connection:
+        try:
+            cursor = connection.cursor(row_factory=dict_row).execute(command.encode())
+            rows = cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            raise StackError(str(error).splitlines()[0]) from error
+    print_json([{name: _plain(value) for name, value in row.items()} for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    """As Postgres itself writes it in JSON."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    return value.isoformat() if isinstance(value, datetime) else value
