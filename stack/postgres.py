@@ -12,7 +12,6 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from core.errors import StackError
-from db.reader import FORBID_LARGE_OBJECTS
 from stack.access import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
 from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
 from stack.process import Child, Program, end_processes, last_line, processes_in
@@ -149,6 +148,8 @@ class Postgres:
 
         The role may create databases (tests) and roles (`umbel_reader`); it is no superuser.
         """
+        from db.reader import FORBID_LARGE_OBJECTS  # noqa: PLC0415, who only looks whether it is ready needs no SQLAlchemy
+
         with self.connect(SUPERUSER) as admin:
             if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
                 admin.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE")
