@@ -4,7 +4,8 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -22,6 +23,7 @@ from core.settings import settings
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
 PART = 16 * 2**20  # a multipart upload has at most 10 000 parts, so this bounds a blob at 156 GiB
 PARTS_AT_ONCE = 4
+DELETED_AT_ONCE = 8
 
 
 class Readable(Protocol):
@@ -140,6 +142,12 @@ class Blobs:
         """Raises StorageFull."""
         if self.folder and shutil.disk_usage(self.folder).free < self._min_free:
             raise StorageFull(f"The disk of the blob store has less than {self._min_free >> 20:,} MiB left.")
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove blobs, several at once: a remote store is mostly waiting. Raises TransientError."""
+        with ThreadPoolExecutor(DELETED_AT_ONCE, thread_name_prefix="delete") as pool:
+            for _ in pool.map(self.delete, keys):
+                pass
 
     def delete(self, key: str) -> None:
         """Remove a blob; one that is gone already is no error. Raises TransientError."""

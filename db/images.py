@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.types import LATER_LANES, ItemState
+from db.collections import PRESENT
 from db.models import Collection, Embedding, Image, JobItem
 
 
@@ -57,7 +58,7 @@ def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -
 def find_image_in(session: Session, collection: str, sha256: bytes) -> UUID | None:
     """As above, by the collection's name."""
     named = select(Image.id).join(Collection, Collection.id == Image.collection_id)
-    return session.scalar(named.where(Collection.name == collection, Image.sha256 == sha256))
+    return session.scalar(named.where(Collection.name == collection, PRESENT, Image.sha256 == sha256))
 
 
 def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
@@ -117,16 +118,22 @@ def update_image(session: Session, image_id: UUID, changes: dict[str, Any]) -> N
     """Change label and/or meta. Raises NotFound."""
     values = {"metadata" if key == "meta" else key: value for key, value in changes.items()}
     table = Image.__table__
-    if not session.execute(update(table).where(table.c.id == image_id).values(values)).rowcount:  # type: ignore[attr-defined,arg-type]
+    if not session.execute(update(table).where(table.c.id == image_id, _present()).values(values)).rowcount:  # type: ignore[attr-defined,arg-type]
         raise NotFound(f"There is no image {image_id}.")
 
 
 def delete_image(session: Session, image_id: UUID) -> str:
     """Remove the row with its embeddings, and return its blob's key. Raises NotFound."""
-    key = session.execute(delete(Image).where(Image.id == image_id).returning(Image.blob_key)).scalar_one_or_none()
+    statement = delete(Image).where(Image.id == image_id, _present())
+    key = session.scalar(statement.returning(Image.blob_key))
     if key is None:
         raise NotFound(f"There is no image {image_id}.")
     return key
+
+
+def _present() -> ColumnElement[bool]:
+    """Not of a collection that is being deleted."""
+    return Image.collection_id.in_(select(Collection.id).where(PRESENT))
 
 
 def _status() -> ColumnElement[str]:
@@ -157,14 +164,15 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.meta,
         Image.created_at,
         _status().label("status"),
-    ).join(Collection, Collection.id == Image.collection_id)
+    ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
 
 
 def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
     """Keep others from adding or removing the blobs' images until this transaction ends; always in one order."""
-    for key in sorted(set(blob_keys)):
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+    statement = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
+    session.execute(statement, {"keys": sorted(set(blob_keys))})
 
 
-def blob_is_used(session: Session, blob_key: str) -> bool:
-    return bool(session.scalar(select(exists().where(Image.blob_key == blob_key))))
+def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
+    """Those of `blob_keys` that are an image's, of whatever collection."""
+    return set(session.scalars(select(Image.blob_key).where(Image.blob_key.in_(blob_keys))))

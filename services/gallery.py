@@ -27,7 +27,7 @@ def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, ima
     small = thumbnail(blobs.get(image.blob_key), limits)
     with transaction() as session:
         images.lock_blobs(session, [image.blob_key])
-        if images.blob_is_used(session, image.blob_key):  # or it would outlive an image that is removed meanwhile
+        if images.list_used_blobs(session, [image.blob_key]):  # or it would outlive an image that is removed meanwhile
             blobs.put(key, small)
     return small
 
@@ -46,11 +46,10 @@ def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None
 
 def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
     """Remove the bytes that turn out to be nobody's, with their thumbnails, and the notes. Raises TransientError."""
-    images.lock_blobs(session, [note.blob_key for note in notes])
-    for note in notes:
-        if not images.blob_is_used(session, note.blob_key):  # the same bytes may have come, or come back, meanwhile
-            blobs.delete(note.blob_key)
-            blobs.delete(thumbnail_key(note.blob_key))
+    keys = sorted({note.blob_key for note in notes})
+    images.lock_blobs(session, keys)
+    unused = sorted(set(keys) - images.list_used_blobs(session, keys))  # the same bytes may have come, or come back
+    blobs.delete_all([*unused, *map(thumbnail_key, unused)])
     blob_notes.take_notes(session, [note.id for note in notes])
 
 
