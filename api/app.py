@@ -63,6 +63,7 @@ def create_app() -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
+    app.url_map.converters["collection"] = collections.NameConverter
     for resource in RESOURCES:
         app.register_blueprint(resource.bp)
     app.spec_processor(_require_bodies)

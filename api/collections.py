@@ -1,22 +1,85 @@
-"""/v1/collections."""
+"""/v1/collections: created, listed, described, deleted."""
 
 from typing import Any
 
 from apiflask import APIBlueprint
+from flask import url_for
+from werkzeug.routing import BaseConverter
 
-from api.schemas.collections import CollectionOut, CollectionsOut
+from api.errors import problems
+from api.schemas.collections import CollectionIn, CollectionOut, CollectionsOut, CollectionsQuery, DeletionOut
+from core.doorbell import doorbell
 from db import collections
+from db.collections import CollectionRow
 from db.session import transaction
+from services.deletion import begin_deletion
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
+THERE_ALREADY = {
+    "description": "There is one of that name already",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CollectionOut"}}},
+}
+
+
+class NameConverter(BaseConverter):
+    """The part of a path that may be a collection's name; anything else is a 404 before it is looked for."""
+
+    regex = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"
+
+
+@bp.post("/v1/collections")
+@bp.input(CollectionIn, arg_name="body")
+@bp.output(CollectionOut, status_code=201, description="Created")
+@bp.doc(responses={200: THERE_ALREADY, **problems(400, 422)})
+def create_collection(body: CollectionIn) -> Any:
+    """Create a collection, empty; 200 with the one that is there when the name is taken.
+
+    Uploads and imports create the collection that they name, so nobody needs to.
+    """
+    with transaction() as session:
+        new = collections.insert_collection(session, body.name)
+        row = collections.describe_collection(session, body.name)
+    return _out(row), 201 if new else 200, {"Location": url_for("collections.get_collection", name=body.name)}
+
 
 @bp.get("/v1/collections")
+@bp.input(CollectionsQuery, location="query", arg_name="query")
 @bp.output(CollectionsOut)
-def list_collections() -> Any:
+@bp.doc(responses=problems(422))
+def list_collections(query: CollectionsQuery) -> Any:
     """List the collections with their number of images, by name."""
     with transaction() as session:
-        rows = collections.list_collections(session)
-    return CollectionsOut(
-        items=[CollectionOut.model_validate(row, from_attributes=True) for row in rows], next_cursor=None
-    )
+        rows = collections.list_collections(session, after=query.cursor, limit=query.limit + 1)
+    page = rows[: query.limit]
+    more = len(rows) > query.limit
+    return CollectionsOut(items=[_out(row) for row in page], next_cursor=page[-1].name if more else None)
+
+
+@bp.get("/v1/collections/<collection:name>")
+@bp.output(CollectionOut)
+@bp.doc(responses=problems(404))
+def get_collection(name: str) -> Any:
+    """Describe a collection."""
+    with transaction() as session:
+        return _out(collections.describe_collection(session, name))
+
+
+@bp.delete("/v1/collections/<collection:name>")
+@bp.output(DeletionOut, status_code=202, description="Gone for everybody; a job removes what it leaves")
+@bp.doc(responses=problems(404, 503))
+def delete_collection(name: str) -> Any:
+    """Delete a collection: its images, their bytes and embeddings, and its jobs.
+
+    From now on nobody finds it or its images, and its name is free for a new one. What it leaves is removed in the
+    background, as a job to follow; asked for again meanwhile, it is the same job.
+    """
+    begun = begin_deletion(transaction, doorbell(), name)
+    link = url_for("jobs.get_job", job_id=begun.job_id)
+    body = DeletionOut(job_id=begun.job_id, status=begun.status, links={"job": link})
+    return body, 202, {"Location": link, "Retry-After": "1"}
+
+
+def _out(row: CollectionRow) -> CollectionOut:
+    links = {"self": f"/v1/collections/{row.name}", "images": f"/v1/images?collection={row.name}"}
+    return CollectionOut(name=row.name, images=row.images, created_at=row.created_at, links=links)

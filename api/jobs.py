@@ -250,4 +250,6 @@ def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = No
         return cast(Phase, str(reindex.phase))
     if job.type == JobType.COMPARISON:
         return "comparing"
+    if job.type == JobType.DELETION:
+        return "deleting"
     return "indexing" if job.indexing and not job.pending else "embedding"

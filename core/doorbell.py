@@ -32,6 +32,7 @@ TASKS = {
     Lane.INDEX: TaskName.BUILD_INDEX,
     Lane.COMPARE: TaskName.COMPARE_ITEMS,
     Lane.REINDEX: TaskName.REINDEX,
+    Lane.DELETE: TaskName.DELETE_ITEMS,
 }
 
 

@@ -29,11 +29,12 @@ class Lane(StrEnum):
     INDEX = "index"  # HNSW indexes built after a load
     COMPARE = "compare"  # pictures compared with their collection
     REINDEX = "reindex"  # every picture embedded once more, by another model version
+    DELETE = "delete"  # pictures of deleted collections
     MAINTENANCE = "maintenance"  # the sweep
 
 
 # Items of pictures that are in the gallery already: they do not tell how far a picture's own embedding is.
-LATER_LANES = (Lane.COMPARE, Lane.REINDEX)
+LATER_LANES = (Lane.COMPARE, Lane.REINDEX, Lane.DELETE)
 
 
 class TaskName(StrEnum):
@@ -45,6 +46,7 @@ class TaskName(StrEnum):
     BUILD_INDEX = "umbel.build_index"
     COMPARE_ITEMS = "umbel.compare_items"
     REINDEX = "umbel.reindex"
+    DELETE_ITEMS = "umbel.delete_items"
     SWEEP = "umbel.sweep"
 
 
@@ -54,6 +56,7 @@ class JobType(StrEnum):
     REPAIR = "repair"  # what `umbel reconcile --repair` embeds again
     COMPARISON = "comparison"  # pictures compared with their collection: duplicates, doubtful labels
     REINDEX = "reindex"  # every picture embedded by another model version, or the live index built anew
+    DELETION = "deletion"  # a collection removed with all that it has
 
 
 class JobStatus(StrEnum):

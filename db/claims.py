@@ -59,7 +59,8 @@ RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_k
 """
 CLAIM_ENTRIES = f"""
 {CLAIM} FROM free, job, collection
-WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
+WHERE item.id = free.id AND job.id = item.job_id
+  AND collection.id = job.collection_id AND collection.deleted_at IS NULL
 RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
           coalesce(item.metadata, '{{}}'), item.attempts
 """
@@ -132,11 +133,12 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> int:
 
 
 def list_waiting_lanes(session: Session) -> list[Lane]:
-    """The lanes in which anyone could claim something now: an item, or a source to list."""
+    """The lanes in which anyone could claim something now: an item, a source to list, a collection to delete."""
     lanes = session.scalars(
         text("""
-            SELECT lane FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex')) AS lanes(lane)
-            WHERE EXISTS (
+            SELECT lane FROM (
+                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete')
+            ) AS lanes(lane) WHERE EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
                 AND (lease_until IS NULL OR lease_until < now()))
             OR lane = 'fetch' AND EXISTS (
@@ -144,6 +146,8 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
             OR lane = 'reindex' AND EXISTS (
                 SELECT FROM reindex r JOIN job ON job.id = r.job_id
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
+            OR lane = 'delete' AND EXISTS (
+                SELECT FROM job WHERE type = 'deletion' AND NOT sealed AND NOT paused)
         """)
     )
     return [Lane(lane) for lane in lanes]
@@ -153,7 +157,7 @@ def count_pending(session: Session, most: int) -> int:
     """How many new items wait for their embedding, counted no further than `most`."""
     statement = text("""
         SELECT count(*) FROM (
-            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane NOT IN ('compare', 'reindex') LIMIT :most
+            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane IN ('single', 'bulk', 'fetch') LIMIT :most
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()

@@ -1,17 +1,33 @@
-"""Collections: found or made by name."""
+"""Collections: found or made by name, hidden as soon as they are deleted. What becomes of them: db/deletions.py."""
 
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from db.models import Collection, Image
 
+PRESENT = Collection.deleted_at.is_(None)
+# For queries that look into all collections at once. An array, computed once, is a filter that no plan depends on.
+DELETED_SQL = "ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL)"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection as people see it. images: how many it has."""
+
+    name: str
+    created_at: datetime
+    images: int
+
 
 def find_collection(session: Session, name: str) -> UUID | None:
-    return session.scalar(select(Collection.id).where(Collection.name == name))
+    return session.scalar(select(Collection.id).where(Collection.name == name, PRESENT))
 
 
 def get_collection(session: Session, name: str) -> UUID:
@@ -23,23 +39,41 @@ def get_collection(session: Session, name: str) -> UUID:
 
 
 def upsert_collection(session: Session, name: str) -> UUID:
-    """Id of the collection called `name`, made if it is new."""
-    found = find_collection(session, name)
+    """Id of the collection called `name`, made if it is new; its row stays until this transaction ends."""
+    found = session.scalar(
+        select(Collection.id).where(Collection.name == name, PRESENT).with_for_update(read=True, key_share=True)
+    )
     if found is not None:
         return found
     # DO UPDATE rather than DO NOTHING, so that a collection made meanwhile by another returns its id too.
     statement = insert(Collection).values(name=name)
-    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"name": name})
+    statement = statement.on_conflict_do_update(index_elements=["name"], index_where=PRESENT, set_={"name": name})
     return session.execute(statement.returning(Collection.id)).scalar_one()
 
 
-def list_collections(session: Session) -> list[Row]:
-    """Each collection's name, created_at and number of images, by name."""
-    images = select(Image.collection_id, func.count().label("images")).group_by(Image.collection_id).subquery()
-    return list(
-        session.execute(
-            select(Collection.name, Collection.created_at, func.coalesce(images.c.images, 0).label("images"))
-            .outerjoin(images, images.c.collection_id == Collection.id)
-            .order_by(Collection.name)
-        )
-    )
+def insert_collection(session: Session, name: str) -> bool:
+    """Make a collection. False if there is one of that name."""
+    statement = insert(Collection).values(name=name)
+    statement = statement.on_conflict_do_nothing(index_elements=["name"], index_where=PRESENT)
+    return session.scalar(statement.returning(Collection.id)) is not None
+
+
+def describe_collection(session: Session, name: str) -> CollectionRow:
+    """Raises NotFound."""
+    row = session.execute(_collections().where(Collection.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no collection called {name!r}.")
+    return CollectionRow(*row)
+
+
+def list_collections(session: Session, *, after: str | None, limit: int) -> list[CollectionRow]:
+    """Up to `limit` collections by name, after the one called `after`."""
+    statement = _collections().order_by(Collection.name).limit(limit)
+    if after is not None:
+        statement = statement.where(Collection.name > after)
+    return [CollectionRow(*row) for row in session.execute(statement)]
+
+
+def _collections() -> Select[Any]:
+    images = select(func.count()).where(Image.collection_id == Collection.id).correlate(Collection).scalar_subquery()
+    return select(Collection.name, Collection.created_at, images).where(PRESENT)

@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.collections import DELETED_SQL
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -34,14 +36,14 @@ def list_links(
     Ids as text, in whose order they sort as ids: there may be a million, and to make a UUID of each takes longer than
     all the rest.
     """
-    collection = "" if collection_id is None else "AND n.collection_id = :collection"
+    collection = "= :collection" if collection_id else f"<> ALL ({DELETED_SQL})"
     rows = session.execute(
         text(f"""
             SELECT n.image_id::text, link.other::text
             FROM neighbourhood n
             CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.agreements) AS link(other, distance, agreement)
             JOIN image ON image.id = link.other
-            WHERE n.model_version_id = :version {collection}
+            WHERE n.model_version_id = :version AND n.collection_id {collection}
               AND n.nearest <= :distance AND n.agreed >= :agreement
               AND link.distance <= :distance AND link.agreement >= :agreement
         """),

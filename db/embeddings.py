@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.types import Vector, Vectors
 from db.bulk import stage_rows
+from db.collections import DELETED_SQL
 
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 
@@ -35,10 +36,11 @@ def upsert_embeddings(
 
 
 def find_vectors(session: Session, version_id: UUID, images: Sequence[UUID]) -> dict[UUID, Vector]:
-    """The embeddings of those images that have one under a version, each (dim,) float32."""
+    """The embeddings of those images that have one under a version, each (dim,) float32; of no deleted collection."""
     # The version is a literal, so that only its own partition is looked at.
-    statement = text(
-        f"SELECT image_id, vector FROM embedding WHERE model_version_id = '{version_id}' AND image_id = ANY (:images)"
-    )
+    statement = text(f"""
+        SELECT image_id, vector FROM embedding WHERE model_version_id = '{version_id}' AND image_id = ANY (:images)
+        AND collection_id <> ALL ({DELETED_SQL})
+    """)
     rows = session.execute(statement.columns(image_id=Uuid, vector=HALFVEC), {"images": list(images)})
     return {row.image_id: np.asarray(row.vector, dtype=np.float32) for row in rows}

@@ -41,17 +41,23 @@ def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry], 
 
 
 def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) -> dict[UUID, str]:
-    """Rows for the pictures of pending items, {item id: image}, that their collections do not have yet.
+    """Rows for the pictures of pending items, {item id: image}, that their collections do not have yet; none where a
+    collection has been deleted meanwhile.
 
     Returns {image id: blob key} of the new ones, whose bytes are to be stored before the transaction ends.
     """
     stage_rows(session, "staged_image", STAGED, (_staged(item, image) for item, image in fetched.items()))
     rows = session.execute(
         text("""
+            WITH present AS MATERIALIZED (
+                SELECT id FROM collection WHERE deleted_at IS NULL
+                AND id IN (SELECT collection_id FROM staged_image) ORDER BY id FOR KEY SHARE
+            )
             INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
             SELECT DISTINCT ON (s.collection_id, s.sha256) s.collection_id, s.sha256, s.blob_key, s.media_type, s.size,
                    s.width, s.height, s.name, s.label, s.metadata
             FROM staged_image s JOIN job_item i ON i.id = s.item_id AND i.state = 'pending'
+            JOIN present ON present.id = s.collection_id
             ORDER BY s.collection_id, s.sha256, s.item_id
             ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id, blob_key
         """)

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.types import JobType, ModelState
-from db.models import ImportSource, Job, JobItem, ModelVersion
+from db.collections import PRESENT
+from db.models import Collection, ImportSource, Job, JobItem, ModelVersion
 
 
 def insert_job(
@@ -52,6 +53,13 @@ def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID 
     return row and (row[0], row[1])
 
 
+def release_idempotency_key(session: Session, key: str) -> None:
+    """Let a key that was used for a collection which is deleted now be used again."""
+    deleted = select(Collection.id).where(~PRESENT)
+    of_deleted = update(Job).where(Job.idempotency_key == key, Job.collection_id.in_(deleted))
+    session.execute(of_deleted.values(idempotency_key=None))
+
+
 def list_jobs(
     session: Session, *, status: str | None, job_type: str | None, before: UUID | None, limit: int
 ) -> list[Job]:
@@ -78,12 +86,12 @@ def seal_job(session: Session, job_id: UUID) -> None:
 def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
-    Not those that a worker lists, nor those that somebody paused, nor reindexes: these end by themselves.
+    Not those that a worker lists, nor those that somebody paused, nor reindexes and deletions, which nobody feeds.
     """
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
-    abandoned = (~Job.sealed, ~Job.paused, Job.changed_at < idle, ~listed, Job.type != JobType.REINDEX)
-    statement = update(Job).where(*abandoned).values(sealed=True)
+    fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION))
+    statement = update(Job).where(~Job.sealed, ~Job.paused, fed, Job.changed_at < idle, ~listed).values(sealed=True)
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
 
 

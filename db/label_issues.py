@@ -48,7 +48,7 @@ def list_doubted(
             SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.doubt, n.neighbours, n.distances, n.compared_at
             FROM neighbourhood n
             JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
-            JOIN collection c ON c.id = n.collection_id
+            JOIN collection c ON c.id = n.collection_id AND c.deleted_at IS NULL
             WHERE {" AND ".join(conditions)} ORDER BY n.doubt DESC, n.image_id DESC LIMIT :limit
         """),
         {

@@ -25,8 +25,9 @@ class Collection(Table):
     __tablename__ = "collection"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
-    name: Mapped[str]
+    name: Mapped[str]  # unique among those that are not deleted
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    deleted_at: Mapped[datetime | None]  # since when nobody sees it; the row goes with the last of its images
 
 
 class Image(Table):

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.types import JobType
 from db.bulk import stage_rows
+from db.collections import DELETED_SQL
 from db.models import Job, ModelVersion
 from db.models import Neighbourhood as NeighbourhoodRow
 from db.partitions import has_index
@@ -225,4 +226,5 @@ def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Nei
 
 
 def _in_collection(collection_id: UUID | None) -> str:
-    return "" if collection_id is None else "AND e.collection_id = :collection"
+    """SQL over the embedding `e`; None: in any that is not deleted."""
+    return f"AND e.collection_id {'= :collection' if collection_id else f'<> ALL ({DELETED_SQL})'}"

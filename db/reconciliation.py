@@ -110,9 +110,9 @@ def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
     """Those that `db.jobs.seal_abandoned_jobs` would seal."""
     rows = session.scalars(
         text("""
-            SELECT id FROM job WHERE NOT sealed AND NOT paused AND changed_at < now() - make_interval(secs => :idle)
-            AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done)
-            AND type <> 'reindex' ORDER BY id
+            SELECT id FROM job WHERE NOT sealed AND NOT paused AND type NOT IN ('reindex', 'deletion')
+            AND changed_at < now() - make_interval(secs => :idle)
+            AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
         """),
         {"idle": idle_seconds},
     )
@@ -179,13 +179,13 @@ def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> di
             SELECT bare.id, newest.model_version_id IS NOT DISTINCT FROM '{version_id}' AS lost
             FROM bare LEFT JOIN LATERAL (
                 SELECT i.state, job.model_version_id FROM job_item i JOIN job ON job.id = i.job_id
-                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane NOT IN ('compare', 'reindex')
+                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane IN ('single', 'bulk', 'fetch')
                 ORDER BY i.id DESC LIMIT 1
             ) newest ON true
             WHERE coalesce(newest.state, 'indexed') = 'indexed'
               AND NOT EXISTS (
                   SELECT FROM job_item i
-                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane NOT IN ('compare', 'reindex'))
+                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane IN ('single', 'bulk', 'fetch'))
         """),
         page.bounds,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import BindParameter, bindparam, text
 from sqlalchemy.orm import Session
 
 from core.types import Vector
+from db.collections import DELETED_SQL
 from db.filters import Filter, filter_sql
 from db.model_versions import VersionKey
 from db.partitions import partition_name
@@ -202,6 +203,8 @@ def _candidates_sql(version: VersionKey, scope: Scope) -> tuple[str, str, list[B
     if scope.collection_id is not None:
         where.append("e.collection_id = :collection")
         parameters.append(bindparam("collection", scope.collection_id))
+    else:
+        where.append(f"e.collection_id <> ALL ({DELETED_SQL})")
     if scope.without:
         where.append("e.image_id <> ALL (:without)")
         parameters.append(bindparam("without", list(scope.without)))

@@ -31,10 +31,12 @@ def count_all(session: Session) -> list[Figure]:
     ]
 
 
-IMAGES = "SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection"
+IMAGES = """
+SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection WHERE deleted_at IS NULL
+"""
 PENDING = """
 SELECT lane, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.lane = lanes.lane)
-FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare')) AS lanes(lane)
+FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete')) AS lanes(lane)
 """
 OLDEST = """
 SELECT lane, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY lane

@@ -102,6 +102,7 @@ def blob_key(collection: str, digest: bytes) -> str:
 
 def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:
     """The answer that was given to the first request with this idempotency key."""
+    jobs.release_idempotency_key(session, key)
     found = jobs.find_job_by_idempotency_key(session, key)
     if found is None:
         return None

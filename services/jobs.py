@@ -8,7 +8,7 @@ from core.doorbell import Doorbell
 from core.errors import Conflict
 from core.settings import Settings
 from core.types import JobType, Lane
-from db import blob_notes, claims, items, jobs, queries, sources
+from db import blob_notes, claims, deletions, items, jobs, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
@@ -18,7 +18,7 @@ from services.model_versions import drop_retired
 from services.patience import patiently
 from services.reindex import end_reindex
 
-ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX)
+ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
@@ -40,9 +40,11 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
 def seal_job(transaction: Transaction, job_id: UUID) -> None:
     """Say that an import has all its pictures. Twice is harmless.
 
-    Raises NotFound, and Conflict for one that workers list: it is sealed when they are done.
+    Raises NotFound, and Conflict for one that workers list or delete by: it is sealed when they are done.
     """
     with transaction() as session:
+        if jobs.get_job(session, job_id).type == JobType.DELETION:
+            raise Conflict(f"Job {job_id} deletes a collection: it is sealed when that is gone.")
         source = sources.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
@@ -52,12 +54,14 @@ def seal_job(transaction: Transaction, job_id: UUID) -> None:
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     """End a job where it stands: what is done stays done. A batch in hand is worked on to its end, and not stored.
 
-    Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise.
+    Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise, and for a deletion.
     """
     with transaction() as session:  # first of all nothing more may come
         job = jobs.get_job(session, job_id)
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
+        if job.type == JobType.DELETION:
+            raise Conflict(f"Job {job_id} deletes a collection: what is gone does not come back. It can be paused.")
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         sources.end_source(session, job_id)
@@ -69,10 +73,13 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
 def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int:
     """Try the failed items of a job once more. Returns how many; twice is harmless.
 
-    Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be sent again.
+    Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be sent again; or where
+    the collection is being deleted.
     """
     with transaction() as session:
         job = jobs.get_job(session, job_id)
+        if job.failed and deletions.is_deleted(session, job.collection_id):
+            raise Conflict(f"The collection of job {job_id} is being deleted.")
         retried = items.retry_items(session, job_id)
         if retried:
             jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)

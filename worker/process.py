@@ -20,6 +20,7 @@ from db.session import transaction
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
+from services.deleting import DeletionLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
@@ -30,8 +31,8 @@ log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
 # One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
-# be at a reindex; the others keep searches and the sweep from waiting for them.
-THREADS = 8
+# be at a reindex, one deletes; the others keep searches and the sweep from waiting for them.
+THREADS = 9
 
 
 class WorkerProcess:
@@ -77,6 +78,7 @@ class WorkerProcess:
         self._fetching = OneAtATime(fetching.run)
         self._comparing = OneAtATime(comparing.run)
         self._reindexing = OneAtATime(reindexing.run)
+        self._deleting = OneAtATime(DeletionLine(transaction, blobs(), stopping).run)
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
@@ -95,6 +97,10 @@ class WorkerProcess:
         self._reindexing.run()
         self._items.run()
         self._reindexing.run()
+
+    def delete_items(self) -> None:
+        """Remove what deleted collections leave; as above."""
+        self._deleting.run()
 
     def answer_queries(self) -> None:
         self._line.answer_queries()

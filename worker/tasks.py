@@ -60,6 +60,13 @@ def reindex(lane: str) -> None:
         worker_process().reindex()
 
 
+@celery.task(name=TaskName.DELETE_ITEMS)
+def delete_items(lane: str) -> None:
+    """Remove what deleted collections leave."""
+    with _patiently("delete_items"):
+        worker_process().delete_items()
+
+
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
     """Ring for work left behind."""

@@ -311,7 +311,7 @@ def test_the_page_runs_no_code_from_elsewhere(api: FlaskClient) -> None:
 def test_the_specification_names_every_route(app: Any, api: FlaskClient) -> None:
     described = set(api.get("/openapi.json").get_json()["paths"])
     served = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1")}
-    assert {path.replace("<uuid:", "{").replace(">", "}") for path in served} <= described
+    assert {re.sub(r"<\w+:(\w+)>", r"{\1}", path) for path in served} <= described
 
 
 def test_connections_that_the_database_cut_are_replaced(api: FlaskClient) -> None:

@@ -1,0 +1,37 @@
+"""Deletions of collections: begun. The work itself: services/deleting.py."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.doorbell import Doorbell
+from core.errors import NotFound
+from core.types import JobStatus, Lane
+from db import deletions
+from db.session import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A deletion that goes on."""
+
+    job_id: UUID
+    status: JobStatus
+
+
+def begin_deletion(transaction: Transaction, doorbell: Doorbell, name: str) -> Begun:
+    """Hide a collection from everybody and have it removed with all that it has.
+
+    Asked for again meanwhile, it is the same job; unless a new collection has taken the name, which is then deleted.
+    Raises NotFound.
+    """
+    with transaction() as session:
+        collection_id = deletions.hide_collection(session, name)
+        if collection_id is None:
+            found = deletions.find_deletion(session, name)
+            if found is None:
+                raise NotFound(f"There is no collection called {name!r}.")
+            return Begun(*found)
+        deletions.stop_jobs(session, collection_id)
+        job_id = deletions.insert_deletion(session, collection_id)
+    doorbell.ring(Lane.DELETE)
+    return Begun(job_id, JobStatus.QUEUED)

@@ -1,0 +1,107 @@
+"""A real worker process in the middle of a deletion: killed, and started again."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from api import create_app
+from core.blobs import blobs
+from core.types import Lane
+from db import collections, images, items, jobs, workers
+from db.session import transaction
+from services.imports import open_import
+from services.ingest import blob_key
+from stack.redis import Redis
+from tests.pictures import picture
+from tests.processes import Process, eventually
+
+WORKER = "delete@test"
+PICTURES = 900  # so that a deletion takes a few batches
+KEPT = 20
+LONG = 100  # seconds: a model may take a while to load
+NOTHING = {"total": 0, "pending": 0, "indexed": 0, "duplicate": 0, "failed": 0, "cancelled": 0}
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def api(redis: Redis) -> FlaskClient:
+    return create_app().test_client()
+
+
+@pytest.fixture
+def worker(api: FlaskClient, tmp_path: Path) -> Iterator[Process]:
+    """A worker, and two collections that it has begun to embed."""
+    fill("garden", range(PICTURES))
+    fill("meadow", range(KEPT))
+    process = start_worker(tmp_path / "worker.log")
+    eventually(embedded, within=LONG)
+    yield process
+    if process.running():
+        assert process.stop() == 0
+
+
+def fill(collection: str, seeds: range) -> None:
+    """Pictures that an import has sent and that wait to be embedded."""
+    with transaction() as session:
+        job_id = open_import(session, collection)
+        collection_id = collections.get_collection(session, collection)
+        for seed in seeds:
+            data = picture(seed)
+            digest = hashlib.sha256(data).digest()
+            key = blob_key(collection, digest)
+            image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
+            image_id = images.insert_image(session, image)
+            items.insert_item(session, job_id, image_id=image_id, lane=Lane.BULK, name="mine.jpg")
+            blobs().put(key, data)
+        jobs.seal_job(session, job_id)
+
+
+def start_worker(log: Path) -> Process:
+    process = Process("worker", "--name", WORKER, log=log, UMBEL_LOG_LEVEL="INFO")
+    eventually(lambda: alive() or not process.running(), within=90)
+    assert process.running(), log.read_text()[-2000:]
+    return process
+
+
+def alive() -> bool:
+    with transaction() as session:
+        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
+
+
+def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:
+    found = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]
+    assert found["total"] == sum(count for state, count in found.items() if state != "total")
+    return dict(found)
+
+
+def test_kill_9_in_the_middle_of_a_deletion_leaves_nothing_behind(
+    api: FlaskClient, worker: Process, tmp_path: Path
+) -> None:
+    """While the worker embeds what is deleted."""
+    job_id = api.delete("/v1/collections/garden").get_json()["job_id"]
+    eventually(lambda: counts(api, job_id)["indexed"], within=LONG, every=0.005)
+    worker.kill()
+    assert counts(api, job_id)["pending"] > 0, "the worker was faster than its master"
+    second = start_worker(tmp_path / "second.log")
+    try:
+        eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"], within=LONG)
+        assert counts(api, job_id) == {**NOTHING, "total": PICTURES, "indexed": PICTURES}
+        assert len(list(blobs().list("pictures"))) == KEPT
+        eventually(lambda: embedded() == KEPT, within=LONG)
+    finally:
+        second.stop()
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM image")) == KEPT
+        assert session.scalars(text("SELECT type FROM job ORDER BY type")).all() == ["deletion", "import"]
+        assert session.scalar(text("SELECT count(*) FROM job_item WHERE name IS NOT NULL")) == KEPT
+
+
+def embedded() -> int:
+    with transaction() as session:
+        return session.scalar(text("SELECT count(*) FROM embedding")) or 0
