@@ -5,12 +5,13 @@ from rich.progress import Progress
 from client import Job, Umbel
 
 LOOK_SECONDS = 0.5
+USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
 DOING = {"listing": "Listing", "paused": "Paused", "indexing": "Building the index"}
 
 
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
     """The job when it has finished."""
-    usual = "Comparing" if job.type == "comparison" else "Embedding"
+    usual = USUALLY.get(job.type, "Embedding")
     task = bars.add_task(usual, total=job.counts.total, note="")
     while True:
         counts = job.counts

@@ -27,6 +27,7 @@ COMMANDS = {
     "duplicates": "cli.duplicates:duplicates",
     "label-issues": "cli.label_issues:label_issues",
     "sql": "cli.sql:sql",
+    "collections": "cli.collections:collections",
     "jobs": "cli.jobs:jobs",
     "cancel": "cli.jobs:cancel",
     "retry": "cli.jobs:retry",

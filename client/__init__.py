@@ -4,7 +4,9 @@ from client.client import Umbel
 from client.errors import ApiError, UmbelClientError, Unreachable
 from client.models import (
     Accepted,
+    Collection,
     Comparison,
+    Deletion,
     Duplicates,
     Identified,
     Image,
@@ -20,7 +22,9 @@ from client.models import (
 __all__ = [
     "Accepted",
     "ApiError",
+    "Collection",
     "Comparison",
+    "Deletion",
     "Duplicates",
     "Identified",
     "Image",

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -12,7 +13,9 @@ import httpx
 from client.errors import ApiError, Unreachable
 from client.models import (
     Accepted,
+    Collection,
     Comparison,
+    Deletion,
     Duplicates,
     Identified,
     Image,
@@ -228,6 +231,21 @@ class Umbel:
         """A page of labels that are probably wrong; filters: collection, min_doubt, limit, cursor."""
         return LabelIssues.model_validate(self._request("GET", "/v1/label-issues", params=_given(filters)).json())
 
+    def create_collection(self, name: str) -> Collection:
+        """A new, empty collection; the one that is there if the name is taken."""
+        return Collection.model_validate(self._request("POST", "/v1/collections", json={"name": name}).json())
+
+    def collections(self) -> Iterator[Collection]:
+        """All collections, by name."""
+        return (Collection.model_validate(row) for row in self._pages("/v1/collections", {}))
+
+    def collection(self, name: str) -> Collection:
+        return Collection.model_validate(self._request("GET", _path_of(name)).json())
+
+    def delete_collection(self, name: str) -> Deletion:
+        """Delete a collection with all that it has: gone at once, removed by a job. See `job`."""
+        return Deletion.model_validate(self._request("DELETE", _path_of(name)).json())
+
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
         return Ready.model_validate(self._once("GET", "/readyz").json())
@@ -263,6 +281,10 @@ class Umbel:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Unreachable(f"No answer from {self._http.base_url}: {error}. Is it running? `umbel up`") from error
+
+
+def _path_of(collection: str) -> str:
+    return f"/v1/collections/{quote(collection, safe='')}"
 
 
 def _bytes(picture: Path | bytes) -> bytes:

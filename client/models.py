@@ -15,6 +15,21 @@ class Accepted(BaseModel):
     status: Literal["queued", "duplicate"]
 
 
+class Collection(BaseModel):
+    """images: how many it has."""
+
+    name: str
+    images: int
+    created_at: datetime
+
+
+class Deletion(BaseModel):
+    """A collection on its way out; see `job`."""
+
+    job_id: UUID
+    status: str
+
+
 class Image(BaseModel):
     image_id: UUID
     collection: str

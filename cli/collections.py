@@ -1,0 +1,75 @@
+"""`umbel collections`: listed, created, deleted."""
+
+import sys
+
+import click
+
+from cli.follow import follow
+from cli.output import api_client, json_option, print_json, progress, table
+from client import Collection, Job, Umbel
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def collections(context: click.Context, as_json: bool) -> None:
+    """List the collections, or create or delete one.
+
+    A collection is deduplicated, searched and deleted on its own. Imports create the one that they name.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with api_client() as api:
+        found = list(api.collections())
+    print_json([one.model_dump(mode="json") for one in found]) if as_json else _show(found)
+
+
+@collections.command()
+@click.argument("name")
+@json_option
+def create(name: str, as_json: bool) -> None:
+    """Create the collection NAME, empty; one that is there already is left as it is."""
+    with api_client() as api:
+        made = api.create_collection(name)
+    print_json(made.model_dump(mode="json")) if as_json else _show([made])
+
+
+@collections.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", is_flag=True, help="Return when all of it is removed, not when nobody finds it any more.")
+@json_option
+def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
+    """Delete the collection NAME: its pictures, what was made of them, and its jobs. There is no way back.
+
+    It is gone for everybody at once, and NAME is free for a new one. With --wait, exit 1 if it was not removed.
+    """
+    if as_json and not yes:
+        raise click.UsageError("--json asks nothing: confirm with --yes.")
+    with api_client() as api:
+        if not yes:
+            _confirm(api, name)
+        job = api.job(api.delete_collection(name).job_id)
+        if wait:
+            with progress(quiet=as_json) as bars:
+                job = follow(api, job, bars)
+    print_json(job.model_dump(mode="json")) if as_json else _report(name, job)
+    sys.exit(1 if wait and job.status != "succeeded" else 0)
+
+
+def _confirm(api: Umbel, name: str) -> None:
+    images = api.collection(name).images
+    pictures = "1 picture" if images == 1 else f"{images:,} pictures"
+    click.confirm(f"Delete the collection {name} with its {pictures} for ever?", abort=True)
+
+
+def _show(found: list[Collection]) -> None:
+    rows = ((one.name, f"{one.images:,}", f"{one.created_at.astimezone():%Y-%m-%d %H:%M}") for one in found)
+    table(None, ("collection", "pictures", "created"), rows, right="pictures")
+
+
+def _report(name: str, job: Job) -> None:
+    if job.finished:
+        click.echo(f"Deleted {name}: {job.counts.indexed:,} pictures.")
+    else:
+        click.echo(f"{name} is gone; what it leaves is being removed: umbel jobs {job.id} --wait 60")
