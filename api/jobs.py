@@ -238,6 +238,9 @@ def _eta(job: Job) -> float | None:
     return round(elapsed * job.pending / done, 1)
 
 
+BY_TYPE: dict[str, Phase] = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting"}
+
+
 def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = None) -> Phase | None:
     """What an unfinished job is at."""
     if job.finished_at is not None:
@@ -248,8 +251,5 @@ def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = No
         return "listing"
     if reindex is not None and reindex.phase != ReindexPhase.DONE:
         return cast(Phase, str(reindex.phase))
-    if job.type == JobType.COMPARISON:
-        return "comparing"
-    if job.type == JobType.DELETION:
-        return "deleting"
-    return "indexing" if job.indexing and not job.pending else "embedding"
+    usual: Phase = "indexing" if job.indexing and not job.pending else "embedding"
+    return BY_TYPE.get(job.type, usual)

@@ -157,7 +157,8 @@ def count_pending(session: Session, most: int) -> int:
     """How many new items wait for their embedding, counted no further than `most`."""
     statement = text("""
         SELECT count(*) FROM (
-            SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane IN ('single', 'bulk', 'fetch') LIMIT :most
+            SELECT FROM job_item
+            WHERE state = 'pending' AND NOT held AND lane IN ('single', 'bulk', 'fetch') LIMIT :most
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()

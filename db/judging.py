@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.collections import DELETED_SQL
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -28,7 +30,7 @@ def sample_labelled(
             SELECT i.id, i.collection_id, i.label FROM image i
             JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{live}'
             JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
-            WHERE i.label IS NOT NULL
+            WHERE i.label IS NOT NULL AND i.collection_id <> ALL ({DELETED_SQL})
               AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)
                               WHERE known.sha256 = i.sha256)
             ORDER BY hashtextextended(i.id::text, 0) LIMIT :limit

@@ -7,6 +7,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from core.types import JobType
+from db.collections import DELETED_SQL
 from db.models import Job, Reindex
 
 
@@ -43,10 +44,10 @@ def change_reindex(session: Session, job_id: UUID, **values: Any) -> bool:
 
 # Pictures that are searched and cannot be found with the other version. The versions are literals, so that only their
 # own partitions are looked into.
-LACKING = """
+LACKING = f"""
     SELECT e.image_id FROM embedding e
-    WHERE e.model_version_id = '{live}' AND e.image_id > :after
-      AND NOT EXISTS (SELECT FROM embedding o WHERE o.model_version_id = '{other}' AND o.image_id = e.image_id)
+    WHERE e.model_version_id = '{{live}}' AND e.image_id > :after AND e.collection_id <> ALL ({DELETED_SQL})
+      AND NOT EXISTS (SELECT FROM embedding o WHERE o.model_version_id = '{{other}}' AND o.image_id = e.image_id)
 """
 FIRST = UUID(int=0)
 

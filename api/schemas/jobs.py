@@ -12,9 +12,7 @@ from core.types import ItemState, JobStatus, JobType
 
 MOST_ITEMS = 1_000
 
-Phase = Literal[
-    "paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting"
-]
+Phase = Literal["paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting"]
 
 
 class JobQuery(Strict):

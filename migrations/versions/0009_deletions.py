@@ -6,7 +6,7 @@ Revision: 0009
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -26,15 +26,63 @@ ALTER TABLE job
 CREATE INDEX job_by_collection ON job (collection_id);
 """
 
+# People who query see no more of it than people who ask the API. {present}: what the collection c is asked for.
+SQL_CONTRACT = """
+CREATE OR REPLACE VIEW umbel.images AS
+SELECT i.id AS image_id, c.name AS collection, i.label, i.metadata, i.width, i.height, i.media_type, i.size, i.sha256,
+       i.created_at
+FROM image i JOIN collection c ON c.id = i.collection_id{present};
+
+CREATE OR REPLACE VIEW umbel.embeddings WITH (security_barrier) AS
+SELECT e.image_id, c.name AS collection, e.model_version_id AS model_version, e.vector
+FROM embedding e JOIN collection c ON c.id = e.collection_id{present}
+WHERE e.model_version_id = (SELECT v.id FROM model_version v WHERE v.state = 'active');
+"""
+
+# The parts of two functions that change: {what it was: what it is}.
+FUNCTIONS = {
+    "nearest_statement": {
+        "CASE WHEN within IS NOT NULL THEN format(' AND collection_id = %L', within) END": (
+            "CASE WHEN within IS NOT NULL THEN format(' AND collection_id = %L', within) ELSE"
+            " ' AND collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END"
+        )
+    },
+    "nearest_images": {"WHERE c.name = collection_name;": "WHERE c.name = collection_name AND c.deleted_at IS NULL;"},
+}
+CHANGE = """
+DO $do$ DECLARE
+    defined CONSTANT text := pg_get_functiondef('{function}'::regproc);
+BEGIN
+    IF position({before} IN defined) = 0 THEN
+        RAISE '{function} is not what this migration changes';
+    END IF;
+    EXECUTE replace(defined, {before}, {after});
+END $do$
+"""
+
 
 def upgrade() -> None:
-    for part in (COLLECTION, LEDGER):
+    for part in (COLLECTION, LEDGER, SQL_CONTRACT.format(present=" AND c.deleted_at IS NULL")):
         op.execute(part)
+    _change_functions(forward=True)
+
+
+def _change_functions(*, forward: bool) -> None:
+    for function, changes in FUNCTIONS.items():
+        for old, new in changes.items():
+            before, after = (_quoted(old), _quoted(new)) if forward else (_quoted(new), _quoted(old))
+            op.execute(CHANGE.format(function=function, before=before, after=after))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def downgrade() -> None:
     # The older schema has no words for a deletion: what was begun is brought to its end. Notes leave the bytes to the
     # sweep, which is there in every version since 0002.
+    _change_functions(forward=False)
+    op.execute(SQL_CONTRACT.format(present=""))
     op.execute("""
         CREATE TEMPORARY TABLE gone ON COMMIT DROP AS SELECT id FROM collection WHERE deleted_at IS NOT NULL;
         INSERT INTO blob_in_doubt (blob_key)

@@ -6,7 +6,7 @@ Revision: 0010
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -42,9 +42,9 @@ CREATE UNIQUE INDEX one_reindex ON reindex ((true)) WHERE NOT done;
 
 LEDGER = """
 ALTER TABLE job_item DROP CONSTRAINT job_item_lane_check,
-    ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'reindex'));
+    ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'delete', 'reindex'));
 ALTER TABLE job DROP CONSTRAINT job_type_check,
-    ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'reindex'));
+    ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion', 'reindex'));
 """
 
 
@@ -62,7 +62,7 @@ def downgrade() -> None:
         ALTER TABLE model_version DROP COLUMN replaced_id, DROP COLUMN retired_at, DROP COLUMN hnsw_m,
             DROP COLUMN hnsw_ef_construction;
         ALTER TABLE job DROP CONSTRAINT job_type_check,
-            ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison'));
+            ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion'));
         ALTER TABLE job_item DROP CONSTRAINT job_item_lane_check,
-            ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare'));
+            ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'delete'));
     """)
