@@ -63,9 +63,12 @@ class SearchOptions(Scoped):
 
 
 class SearchIn(SearchOptions):
-    image_id: UUID | None = Field(None, description="An image that is in the gallery.")
+    image_id: UUID | None = Field(None, description="An image that is in the gallery, in whatever collection.")
     positive: list[UUID] | None = Field(
-        None, min_length=1, max_length=MOST_EXAMPLES, description="Images in the gallery: more like these."
+        None,
+        min_length=1,
+        max_length=MOST_EXAMPLES,
+        description="Images in the gallery, in whatever collection: more like these.",
     )
     negative: list[UUID] = Field(
         default_factory=list, max_length=MOST_EXAMPLES, description="With `positive`: less like those."

@@ -102,6 +102,23 @@ def test_the_predecessors_request(stack: Stack) -> None:
     assert [set(result) for result in results] == [{"path", "simularity"}] * 5
 
 
+def test_a_collection_is_made_filled_and_deleted(stack: Stack, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "pictures", range(7000, 7005))
+    assert json.loads(stack.umbel("collections", "create", "meadow", "--json").stdout)["images"] == 0
+    stack.umbel("import", folder, "--collection", "meadow", "--wait")
+    listed = {one["name"]: one["images"] for one in json.loads(stack.umbel("collections", "--json").stdout)}
+    assert listed["meadow"] == 5
+    assert "meadow" in stack.umbel("collections").stdout
+    unasked = stack.umbel("collections", "delete", "meadow", "--json", check=False)
+    refused = stack.umbel("collections", "delete", "meadow", check=False)  # nobody answers
+    assert (unasked.returncode, refused.returncode) == (2, 1)
+    deleted = stack.umbel("collections", "delete", "meadow", "--yes", "--wait")
+    assert deleted.stdout == "Deleted meadow: 5 pictures.\n"
+    assert stack.umbel("collections", "delete", "meadow", "--yes", check=False).returncode == 1
+    assert "meadow" not in stack.umbel("collections").stdout
+    stack.umbel("reconcile")
+
+
 def test_the_python_example_of_the_readme(stack: Stack) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (stack.home / "photo.jpg").write_bytes(picture(3000))

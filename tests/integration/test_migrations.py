@@ -53,6 +53,29 @@ def test_upgrading_twice_changes_nothing(empty_database: str) -> None:
     assert schema.current(empty_database) == schema.head()
 
 
+def test_going_back_brings_deletions_to_their_end(empty_database: str, postgres: Postgres) -> None:
+    schema.upgrade(empty_database)
+    with postgres.connect("migrated") as connection:
+        connection.execute("""
+            INSERT INTO collection (name, deleted_at) VALUES ('garden', now()), ('garden', NULL), ('meadow', NULL);
+            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height)
+            SELECT id, sha256(name::bytea), coalesce(deleted_at::text, name), 'image/png', 1, 1, 1 FROM collection;
+            INSERT INTO job (type, collection_id, sealed) SELECT 'deletion', id, false FROM collection
+            WHERE deleted_at IS NOT NULL;
+            INSERT INTO job_item (job_id, image_id, lane, state) SELECT job.id, image.id, 'delete', 'pending'
+            FROM job JOIN image USING (collection_id);
+        """)
+    schema.downgrade(empty_database, "0007")
+    with postgres.connect("migrated") as connection:
+        names = connection.execute(
+            "SELECT c.name, blob_key FROM collection c JOIN image ON collection_id = c.id ORDER BY c.name"
+        ).fetchall()
+        [in_doubt] = connection.execute("SELECT count(*) FROM blob_in_doubt").fetchall()
+        [left] = connection.execute("SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM job_item)").fetchall()
+    schema.upgrade(empty_database)
+    assert (names, in_doubt, left) == ([("garden", "garden"), ("meadow", "meadow")], (1,), (0, 0))
+
+
 def test_the_tables_have_the_columns_that_the_code_names(postgres: Postgres) -> None:
     engine = schema.engine_of(postgres.url())
     with engine.connect() as connection:
