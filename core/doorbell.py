@@ -21,7 +21,9 @@ PAUSE_SECONDS = 2.0
 TRANSPORT = {
     "socket_timeout": 5.0,
     "socket_connect_timeout": TIMEOUT_SECONDS,
-    "visibility_timeout": 3600,  # far above any task: a task redelivered while it runs would run twice
+    # Redis does not keep a ring until it is acknowledged: the sweep rings again for work left behind, and a ring whose
+    # acknowledgement fails would count against what a worker may hold. Seven such, and it would be deaf for ever.
+    "ack_emulation": False,
 }
 
 TASKS = {

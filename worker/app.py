@@ -13,14 +13,15 @@ celery.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,  # what became of a job is in Postgres
-    task_acks_late=True,
-    task_reject_on_worker_lost=False,  # the ledger counts attempts; a message that kills must not come back by itself
+    task_acks_late=False,  # a ring that is heard has served: what it was rung for is in the ledger, and the sweep's
     task_queues=[Queue(lane) for lane in Lane],
     task_default_queue=Lane.MAINTENANCE,
     broker_transport_options=TRANSPORT,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,  # take a ring when a thread is free for it; another worker may have one
+    worker_enable_prefetch_count_reduction=False,  # nor fewer at a time after each loss of Redis
     worker_enable_remote_control=False,  # nobody asks, and it costs Redis a queue a worker
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
