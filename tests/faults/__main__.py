@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: one stack, many seeds, each a storm of its own. Exit 1 if any seed failed."""
+"""`python -m tests.faults`: many seeds, each a storm of its own, on one stack or some. Exit 1 if any seed failed."""
 
 import contextlib
 import io
@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from tests.faults.trial import Outcome, Plan, Trial
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many storms.")
 @click.option("--first", type=int, default=1, show_default=True, help="The first seed.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Stacks side by side.")
 @click.option("--pictures", type=click.IntRange(8), default=2000, show_default=True, help="Pictures in each import.")
 @click.option("--faults", type=click.IntRange(0), default=16, show_default=True, help="Faults in each storm.")
 @click.option(
@@ -36,6 +38,7 @@ def main(
     *,
     seeds: int,
     first: int,
+    jobs: int,
     pictures: int,
     faults: int,
     only: tuple[str, ...],
@@ -50,70 +53,83 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it wants the stack gone, too
     run = Run(plan, console)
     try:
-        run.over(range(first, first + seeds))
+        run.over(range(first, first + seeds), jobs)
     except KeyboardInterrupt:
         console.print("Interrupted: what there is so far.")
-    except AssertionError as error:  # a command of the stack failed, so there is nothing to go on with
-        run.outcomes.append(Outcome(first + len(run.outcomes), "none", [f"the stack does not start: {error}"]))
-    finally:
-        run.close()
-    if run.outcomes:
-        found = summary(run.outcomes)
-        show(found, [outcome.logs for outcome in run.outcomes if outcome.logs], console)
+    outcomes = sorted(run.outcomes, key=lambda outcome: outcome.seed)
+    if outcomes:
+        found = summary(outcomes)
+        show(found, [outcome.logs for outcome in outcomes if outcome.logs], console)
         if write:
-            _write(found, plan)
-    sys.exit(1 if any(outcome.failures for outcome in run.outcomes) or not run.outcomes else 0)
+            _write(found, plan, jobs)
+    sys.exit(1 if any(outcome.failures for outcome in outcomes) or not outcomes else 0)
 
 
 class Run:
-    """Seeds one after the other on one stack; outcomes: of those that ended."""
+    """Seeds shared among stacks that run side by side; outcomes: of those that ended, in no order."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self.outcomes: list[Outcome] = []
         self._plan, self._console = plan, console
         self._stop = threading.Event()
         self._kept = Path(tempfile.mkdtemp(prefix="umbel-faults-"))
-        self._target = Target()
+        self._line = console.status("starting")
+        self._now: dict[int, str] = {}  # what goes on in each seed
 
-    def over(self, seeds: range) -> None:
-        self._console.print(f"Starting the stack in {self._target.home}")
-        for number, seed in enumerate(seeds, 1):
-            with self._console.status(f"seed {seed}") as line:
-
-                def tell(event: str, line=line, seed=seed, number=number) -> None:  # type: ignore[no-untyped-def]
-                    line.update(f"[bold]seed {seed}[/] ({number} of {len(seeds)}): {escape(event)}")
-                    if not self._console.is_terminal:
-                        self._console.print(f"seed {seed}: {escape(event)}")
-
-                outcome = self._one(seed, tell)
-            self._console.print(self._told(outcome))
-
-    def close(self) -> None:
-        """Take the stack down; what it said while a seed failed is kept."""
-        self._stop.set()
-        self._target.remove()
+    def over(self, seeds: Iterable[int], jobs: int) -> None:
+        """Every seed once, on one of `jobs` stacks. Raises KeyboardInterrupt once all stacks are down."""
+        left = iter(list(seeds))
+        targets = [Target() for _ in range(jobs)]
+        # In threads of their own: Ctrl-C comes to the main thread, which then asks the others to end in good order.
+        threads = [threading.Thread(target=self._serve, args=[target, left]) for target in targets]
+        with self._line:
+            try:
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            except KeyboardInterrupt:
+                self._stop.set()
+                for thread in threads:
+                    thread.join()
+                raise
         with contextlib.suppress(OSError):
             self._kept.rmdir()  # unless something is in it
 
-    def _one(self, seed: int, tell) -> Outcome:  # type: ignore[no-untyped-def]
-        self._target.up()  # the supervisor may have given up since the last seed
-        logs = Logs(self._target.settings.home / "logs")
-        trial = Trial(self._target, seed, self._plan, stop=self._stop, tell=tell)
-        # In a thread of its own: Ctrl-C comes to the main thread, which then asks the other to end in good order.
-        worker = threading.Thread(target=self._guarded, args=[trial], name=f"seed {seed}")
-        worker.start()
+    def _serve(self, target: Target, left: Iterator[int]) -> None:
+        """Seeds on one stack, one after the other, until none is left; what it said while a seed failed is kept."""
+        self._console.print(f"Starting a stack in {target.home}")
         try:
-            worker.join()
-        except KeyboardInterrupt:
-            self._stop.set()
-            worker.join()
-            raise
+            for seed in left:
+                try:
+                    target.up()  # the supervisor may have given up since the last seed
+                except AssertionError as error:  # there is nothing to go on with
+                    self.outcomes.append(Outcome(seed, "none", [f"the stack does not start: {error}"]))
+                    return
+                outcome = self._one(target, seed)
+                if self._stop.is_set():
+                    return
+                self.outcomes.append(outcome)
+                self._console.print(self._told(outcome))
+        finally:
+            target.remove()
+
+    def _one(self, target: Target, seed: int) -> Outcome:
+        logs = Logs(target.settings.home / "logs")
+        trial = Trial(target, seed, self._plan, stop=self._stop, tell=lambda event: self._tell(seed, event))
+        self._guarded(trial)
+        self._now.pop(seed, None)
         outcome = trial.outcome
-        if outcome.failures:
+        if outcome.failures and not self._stop.is_set():
             outcome.logs = str(self._kept / f"seed-{seed}")
             logs.keep(outcome, self._kept / f"seed-{seed}")
-        self.outcomes.append(outcome)
         return outcome
+
+    def _tell(self, seed: int, event: str) -> None:
+        self._now[seed] = f"[bold]seed {seed}[/]: {escape(event)}"
+        self._line.update("\n".join(self._now.copy().values()))
+        if not self._console.is_terminal:
+            self._console.print(f"seed {seed}: {escape(event)}")
 
     def _guarded(self, trial: Trial) -> None:
         try:
@@ -131,12 +147,12 @@ class Run:
         )
 
 
-def _write(found: dict[str, object], plan: Plan) -> None:
+def _write(found: dict[str, object], plan: Plan, jobs: int) -> None:
     from benchmarks.common import write  # noqa: PLC0415
 
     command = " ".join(["python -m tests.faults", *sys.argv[1:]])
     with contextlib.redirect_stdout(io.StringIO()):  # the table has said it already
-        write("faults", {"command": command, "pictures_each": plan.pictures, **found})
+        write("faults", {"command": command, "jobs": jobs, "pictures_each": plan.pictures, **found})
 
 
 if __name__ == "__main__":
