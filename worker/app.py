@@ -2,12 +2,16 @@
 
 from celery import Celery
 from kombu.entity import Queue
+from kombu.transport.redis import Channel
 
 from core.doorbell import TRANSPORT
 from core.settings import settings
 from core.types import Lane, TaskName
 
 celery = Celery("umbel", broker=settings().broker, include=["worker.tasks"])
+
+# A ring in hand when the connection is lost has served, too; put back, it fails, and is written to a file in /tmp.
+Channel.do_restore = False
 
 celery.conf.update(
     task_serializer="json",
