@@ -3,10 +3,14 @@
 import io
 import stat
 import zipfile
+from pathlib import Path
 
 from PIL import Image
 
 from tests.pictures import picture
+
+# On the PYTHONPATH of a worker, its decoders crash on one of the traps: such pictures exist, but not for long.
+CRASHING = Path(__file__).with_name("crashing")
 
 # What becomes of each: None is indexed.
 TRAPS = {
@@ -21,6 +25,7 @@ TRAPS = {
     "cut.jpg": "corrupt_picture",
     "empty.jpg": "empty_file",
     "text.jpg": "unsupported_picture",
+    "crash.jpg": "poison",
     "good/b.png": None,
 }
 
@@ -50,6 +55,7 @@ def _content(name: str) -> bytes:
         "cut.jpg": lambda: picture(2, size=(400, 300))[:2_000],
         "empty.jpg": bytes,
         "text.jpg": lambda: b"not a picture, whatever its name",
+        "crash.jpg": lambda: picture(4, comment=b"crash"),
     }
     if name in special:
         return special[name]()

@@ -21,7 +21,7 @@ from services import jobs
 from stack.redis import Redis
 from tests.pictures import picture
 from tests.processes import Process, eventually
-from tests.traps import TRAPS, archive_of_traps
+from tests.traps import CRASHING, TRAPS, archive_of_traps
 
 WORKER = "embed@test"
 
@@ -53,7 +53,8 @@ def api(worker: Process) -> FlaskClient:
 
 
 def start_worker(log: Path, *arguments: str) -> Process:
-    process = Process("worker", "--name", WORKER, *arguments, log=log, UMBEL_LOG_LEVEL="INFO")
+    options = {"UMBEL_LOG_LEVEL": "INFO", "PYTHONPATH": str(CRASHING)}
+    process = Process("worker", "--name", WORKER, *arguments, log=log, **options)
     eventually(lambda: alive() or not process.running(), within=90)
     assert process.running(), log.read_text()[-2000:]
     return process
