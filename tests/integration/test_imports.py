@@ -384,6 +384,20 @@ def test_beyond_its_depth_the_queue_takes_no_more(api: FlaskClient, monkeypatch:
     assert int(second.headers["Retry-After"]) > 0
 
 
+def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
+    api: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Blobs(settings().blobs, min_free=2**62)
+    for module in ("api.images", "api.imports"):
+        monkeypatch.setattr(f"{module}.blobs", lambda: full)
+    answers = [
+        api.post("/v1/images", data={"file": (io.BytesIO(picture(1)), "a.jpg")}),
+        send(api, zipped(**{"a.jpg": picture(1)})),
+    ]
+    assert [(answer.status_code, answer.get_json()["code"]) for answer in answers] == [(507, "storage_full")] * 2
+    assert [api.get(path).get_json()["items"] for path in ("/v1/images", "/v1/jobs")] == [[], []]
+
+
 def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "CHUNK", 2)
     monkeypatch.setattr(FetchLine, "_fetch", lambda line: False)
