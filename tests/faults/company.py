@@ -15,7 +15,7 @@ from stack.programs import answers
 from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
 from tests.faults.schedule import Fault
-from tests.faults.target import Scene
+from tests.faults.target import NoTarget, Scene
 from tests.processes import UMBEL
 
 SKEWED = (sys.executable, "-P", str(Path(__file__).with_name("skewed.py")))
@@ -107,7 +107,7 @@ def serve(scene: Scene, guests: Sequence[Guest], seconds: float) -> None:
 
 
 def wait_until_ready(scene: Scene, guests: Sequence[Guest], *, worker: str, port: int | None = None) -> None:
-    """Wait until the worker of that name has taken its place and the API at that port answers."""
+    """Wait until the worker of that name has taken its place and the API at that port answers. Raises NoTarget."""
     until = time.monotonic() + READY_SECONDS
     settings = scene.target.settings.model_copy(update={"port": port or scene.target.port})
     while time.monotonic() < until and not scene.stop.wait(LOOK_SECONDS):
@@ -115,3 +115,5 @@ def wait_until_ready(scene: Scene, guests: Sequence[Guest], *, worker: str, port
             guest.keep()
         if scene.target.has_worker(worker) and answers(settings, "/healthz"):
             return
+    if not scene.stop.is_set():
+        raise NoTarget(f"{worker} is not ready after {READY_SECONDS} s")  # one that never took part tells nothing

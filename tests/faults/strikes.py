@@ -18,18 +18,20 @@ from core.doorbell import TASKS
 from core.types import Lane, TaskName
 from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
-from tests.faults.target import NoTarget, Scene, children
-from tests.processes import frozen
+from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
+from tests.processes import eventually, frozen
 
 RINGS = 400
 
 Strike = Callable[[Scene, Fault], None]
 
 
-def kill(processes: Sequence[psutil.Process], fault: Fault, what: str) -> None:
-    """kill -9 of one of them. Raises NoTarget if there is none."""
-    if not processes:
-        raise NoTarget(f"there is no {what}")
+def kill(look: Callable[[], Sequence[psutil.Process]], fault: Fault, what: str) -> None:
+    """kill -9 of one of those that `look` sees, as soon as there is one. Raises NoTarget if there is none."""
+    try:
+        processes = eventually(look, within=PATIENCE_SECONDS)
+    except AssertionError as error:
+        raise NoTarget(f"there is no {what}") from error
     with suppress(psutil.NoSuchProcess):
         processes[int(fault.pick * len(processes))].kill()
 
@@ -39,15 +41,15 @@ def kill_part(name: str) -> Strike:
 
 
 def kill_decoder(scene: Scene, fault: Fault) -> None:
-    kill(scene.target.decoders(), fault, "decoder process")
+    kill(scene.target.decoders, fault, "decoder process")
 
 
 def kill_api_process(scene: Scene, fault: Fault) -> None:
-    kill(scene.target.api_processes(), fault, "API process")
+    kill(scene.target.api_processes, fault, "API process")
 
 
 def kill_backend(scene: Scene, fault: Fault) -> None:
-    kill(scene.target.backends(), fault, "session of Postgres")
+    kill(scene.target.backends, fault, "session of Postgres")
 
 
 def stop_postgres(scene: Scene, fault: Fault) -> None:

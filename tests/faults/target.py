@@ -16,7 +16,7 @@ from tests.e2e.conftest import Stack
 from tests.faults.clients import Clients
 from tests.processes import eventually
 
-PATIENCE_SECONDS = 5  # how long a fault waits for its target to be there
+PATIENCE_SECONDS = 20  # how long a fault waits for its target, which may just be starting again
 
 
 class NoTarget(Exception):
