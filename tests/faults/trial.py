@@ -46,7 +46,8 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a seed. taken: pictures accepted; drained: seconds from the last fault until all was final."""
+    """What became of a seed. taken: pictures accepted; drained: seconds from the last fault and the last
+    upload (but the probes') until all was final."""
 
     seed: int
     way: str
@@ -87,8 +88,8 @@ class Trial:
         clients = Clients(self._target.url, self._receipts, patience=self._plan.patience, stop=self._stop)
         try:
             with Sampler(self._target, self.collection) as sampler:
-                self._weather(clients, folder)
-                self.outcome.failures += self._wait_for_peace()
+                calm = self._weather(clients, folder)
+                self.outcome.failures += self._wait_for_peace(calm)
                 self.outcome.failures += confirm_import(clients, folder, self.collection)
             self.outcome.samples = sampler.samples
             self.outcome.failures += [*sampler.complaints, *([] if sampler.samples else ["the ledger was never seen"])]
@@ -99,8 +100,8 @@ class Trial:
         self._sum_up()
         return self.outcome
 
-    def _weather(self, clients: Clients, folder: Path) -> None:
-        """The storm, with traffic in it; returns when the traffic has got through and the probes are back."""
+    def _weather(self, clients: Clients, folder: Path) -> float:
+        """The storm, with traffic in it. Returns once the probes are back: when storm and traffic were over."""
         scene = Scene(self._target, clients, self._stop)
         probes = Probes(clients, seed=self._seed, collection=self.collection, patience=self._plan.patience)
         storm = Storm(scene, probes, self._note)
@@ -119,6 +120,7 @@ class Trial:
             ]  # fmt: skip
             probes.measure(CALM, time.monotonic())
             storm.run(self._schedule)
+        calm = time.monotonic()
         probes.close()
         self.outcome.failures += storm.errors + _errors(sent)
         self.outcome.heals = probes.heals
@@ -126,16 +128,16 @@ class Trial:
         self.outcome.skipped.update(storm.skipped)
         if self._stop.is_set():
             raise Stopped
+        return calm
 
-    def _wait_for_peace(self) -> list[str]:
-        """Wait until nothing is on its way any more. Returns what still hangs when patience is at its end."""
-        began = time.monotonic()
+    def _wait_for_peace(self, calm: float) -> list[str]:
+        """Wait until nothing is on its way any more. Returns what hangs when patience since `calm` is at its end."""
         while hangs := self._hanging():
-            if time.monotonic() - began > self._plan.patience:
+            if time.monotonic() - calm > self._plan.patience:
                 return [f"after {self._plan.patience:g} s still not final: {each}" for each in hangs]
             if self._stop.wait(LOOK_SECONDS):
                 raise Stopped
-        self.outcome.drained = round(time.monotonic() - began, 1)
+        self.outcome.drained = round(time.monotonic() - calm, 1)
         self._note(f"all is final after {self.outcome.drained} s")
         return []
 
