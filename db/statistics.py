@@ -36,7 +36,7 @@ SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FR
 """
 PENDING = """
 SELECT lane, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.lane = lanes.lane)
-FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete')) AS lanes(lane)
+FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete'), ('reindex')) AS lanes(lane)
 """
 OLDEST = """
 SELECT lane, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY lane
