@@ -15,7 +15,10 @@ from client.models import (
     LabelIssue,
     LabelIssues,
     Match,
+    Model,
+    ModelDetail,
     Ready,
+    Reindex,
     SearchResult,
 )
 
@@ -33,7 +36,10 @@ __all__ = [
     "LabelIssue",
     "LabelIssues",
     "Match",
+    "Model",
+    "ModelDetail",
     "Ready",
+    "Reindex",
     "SearchResult",
     "Umbel",
     "UmbelClientError",

@@ -4,13 +4,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-import httpx
-
-from client.errors import ApiError, Unreachable
+from client.connection import Connection, checked
 from client.models import (
     Accepted,
     Collection,
@@ -22,35 +20,19 @@ from client.models import (
     Item,
     Job,
     LabelIssues,
+    Model,
+    ModelDetail,
     Ready,
     SearchResult,
 )
 
-RETRIED = (429, 503)  # the API says with Retry-After when to come back
 LONGEST_WAIT_SECONDS = 25.0
 BUSY_PAUSE_SECONDS = 0.5
+LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
 
 
-class Umbel:
-    """A connection pool to one Umbel API. Every method raises ApiError or Unreachable.
-
-    timeout: seconds for one answer; retries: further tries after 429, 503 and connections refused or broken, which
-    is safe because uploads are recognised by their bytes.
-    """
-
-    def __init__(self, url: str = "http://127.0.0.1:8080", *, timeout: float = 60, retries: int = 4) -> None:
-        # trust_env=False: a proxy of the environment has no business with a service on this machine or network.
-        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
-        self._retries = retries
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+class Umbel(Connection):
+    """Every request of the API. See `Connection` for what all of them share."""
 
     def upload(
         self,
@@ -106,8 +88,8 @@ class Umbel:
         """
         form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _given(options).items()}
         with path.open("rb") as file:
-            answer = self._once("POST", "/v1/imports", data=form, files={"file": (path.name, file)}, timeout=3600)
-        return UUID(_checked(answer).json()["job_id"])
+            answer = self._once("POST", "/v1/imports", data=form, files={"file": (path.name, file)}, timeout=LARGE_SECONDS)
+        return UUID(checked(answer).json()["job_id"])
 
     def seal(self, job_id: UUID) -> Job:
         """Say that an import has all its pictures."""
@@ -246,6 +228,41 @@ class Umbel:
         """Delete a collection with all that it has: gone at once, removed by a job. See `job`."""
         return Deletion.model_validate(self._request("DELETE", _path_of(name)).json())
 
+    def models(self) -> list[Model]:
+        """The model versions, newest first."""
+        return [Model.model_validate(row) for row in self._pages("/v1/models", {})]
+
+    def model(self, model_id: UUID) -> ModelDetail:
+        """One version: its whole card, and how its index is."""
+        return ModelDetail.model_validate(self._request("GET", f"/v1/models/{model_id}").json())
+
+    def register_model(self, weights: Path, card: Path, split: Path | None = None) -> Model:
+        """Make a checkpoint known; split: who it was trained on. The same weights again are the same version."""
+        paths = {"weights": weights, "card": card, "split": split}
+        files = {field: (path.name, path.read_bytes()) for field, path in paths.items() if path is not None}
+        answer = self._request("POST", "/v1/models", files=files, timeout=LARGE_SECONDS)
+        return Model.model_validate(answer.json())
+
+    def activate(self, model_id: UUID) -> Model:
+        """Let searches use it from now on. It must have every picture."""
+        return self._change_model(model_id, "activate")
+
+    def rollback(self, model_id: UUID) -> Model:
+        """Go back from the active version to the one it replaced, which is the answer."""
+        return self._change_model(model_id, "rollback")
+
+    def retire(self, model_id: UUID) -> Model:
+        """Give up its vectors."""
+        return self._change_model(model_id, "retire")
+
+    def reindex(self, **options: Any) -> UUID:
+        """Have every picture embedded with another model version, or the live index built anew. The job's id.
+
+        options: mode ("embeddings", "index"), model_version, activate, max_drop, m, ef_construction.
+        """
+        body = {key: str(value) if isinstance(value, UUID) else value for key, value in _given(options).items()}
+        return UUID(self._request("POST", "/v1/admin/reindex", json=body).json()["job_id"])
+
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
         return Ready.model_validate(self._once("GET", "/readyz").json())
@@ -253,34 +270,8 @@ class Umbel:
     def _change(self, job_id: UUID, verb: str) -> Job:
         return Job.model_validate(self._request("POST", f"/v1/jobs/{job_id}/{verb}").json())
 
-    def _pages(self, path: str, filters: dict[str, str]) -> Iterator[dict[str, Any]]:
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self._request("GET", path, params={**filters, **({"cursor": cursor} if cursor else {})}).json()
-            yield from page["items"]
-            cursor = page["next_cursor"]
-
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        for attempt in range(self._retries + 1):
-            last = attempt == self._retries
-            try:
-                answer = self._once(method, path, **options)
-            except Unreachable:
-                if last:
-                    raise
-                pause = 0.2 * 2**attempt
-            else:
-                if last or answer.status_code not in RETRIED:
-                    return _checked(answer)
-                pause = float(answer.headers.get("Retry-After", "1"))
-            time.sleep(pause)
-        raise AssertionError("unreachable")
-
-    def _once(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise Unreachable(f"No answer from {self._http.base_url}: {error}. Is it running? `umbel up`") from error
+    def _change_model(self, model_id: UUID, verb: str) -> Model:
+        return Model.model_validate(self._request("POST", f"/v1/models/{model_id}/{verb}").json())
 
 
 def _path_of(collection: str) -> str:
@@ -293,18 +284,3 @@ def _bytes(picture: Path | bytes) -> bytes:
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
-
-
-def _checked(answer: httpx.Response) -> httpx.Response:
-    """Raises ApiError."""
-    if answer.status_code >= 400:
-        raise ApiError(answer.status_code, _problem(answer))
-    return answer
-
-
-def _problem(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        problem = answer.json()
-    except ValueError:
-        return {"detail": answer.text[:200]}
-    return problem if isinstance(problem, dict) else {"detail": str(problem)[:200]}

@@ -37,6 +37,8 @@ class Image(BaseModel):
     label: str | None
     metadata: dict[str, Any]
     status: str
+    media_type: str
+    sha256: str  # of the bytes as they arrived, hex
     width: int
     height: int
     created_at: datetime
@@ -70,14 +72,32 @@ class IndexProgress(BaseModel):
     total: int
 
 
+class Reindex(BaseModel):
+    """mode: "embeddings" or "index"; report: what came of it, once there is something to tell."""
+
+    mode: Literal["embeddings", "index"]
+    phase: str
+    activate: bool
+    max_drop: float
+    eta_seconds: float | None
+    report: dict[str, Any] | None
+
+    @property
+    def switched(self) -> bool:
+        """Whether it made its version the active one."""
+        return bool(self.report and self.report.get("switched"))
+
+
 class Job(BaseModel):
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
-    phase: str | None = None  # of an unfinished job: paused, listing, embedding, indexing
+    phase: str | None = None  # of an unfinished job: paused, listing, embedding, indexing, evaluating, switching …
     paused: bool = False
     source: Source | None = None
     index: IndexProgress | None = None
+    reindex: Reindex | None = None
+    model_version: UUID | None = None
     counts: Counts
     error: str | None
     attempts: int
@@ -211,6 +231,39 @@ class LabelIssues(BaseModel):
     calibrated: bool
     compared: int
     waiting: int
+
+
+class Model(BaseModel):
+    """state: registered, backfilling, ready, active or retired; metrics: from its card."""
+
+    id: UUID
+    name: str
+    architecture: str
+    dim: int
+    weights_sha256: str
+    preprocessing_hash: str
+    state: str
+    metrics: dict[str, Any]
+    replaced: UUID | None
+    created_at: datetime
+    activated_at: datetime | None
+
+
+class ModelIndex(BaseModel):
+    """rows, dead_rows: vectors, and those of deleted pictures; advice: what would make searches better."""
+
+    valid: bool
+    bytes: int
+    rows: int
+    dead_rows: int
+    m: int
+    ef_construction: int
+    advice: str | None
+
+
+class ModelDetail(Model):
+    card: dict[str, Any]
+    index: ModelIndex | None
 
 
 class Ready(BaseModel):

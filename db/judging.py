@@ -38,3 +38,9 @@ def sample_labelled(
         {"without": list(without), "limit": limit},
     )
     return [Labelled(row.id, (row.collection_id, row.label)) for row in rows]
+
+
+def count_labelled(session: Session, sha256: Sequence[bytes]) -> int:
+    """How many labelled images are these pictures."""
+    statement = text("SELECT count(*) FROM image WHERE label IS NOT NULL AND sha256 = ANY(CAST(:known AS bytea[]))")
+    return session.execute(statement, {"known": list(sha256)}).scalar_one()

@@ -72,6 +72,7 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
         labelled = judging.sample_labelled(
             session, live=live.id, candidate=candidate, without=learnt_from or (), limit=JUDGED
         )
+        left_out = None if learnt_from is None else judging.count_labelled(session, learnt_from)
         judged = _judged(session, compare, live, version, labelled)
         searched = recall.sample_images(session, candidate, SEARCHES)
     overlaps, recalls = _searches(transaction, live, version, searched)
@@ -80,7 +81,7 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
         candidate=version.name,
         pictures=pictures,
         missing=missing,
-        learnt_from=None if learnt_from is None else len(learnt_from),
+        learnt_from=left_out,
         judged=judged,
         recall_at_10=round(fmean(recalls), 4) if recalls else None,
         overlap_at_10=round(fmean(overlaps), 4) if overlaps else None,
@@ -125,7 +126,13 @@ def _learnt_from(transaction: Transaction, blobs: Blobs, candidate: UUID) -> lis
         split = json.loads(blobs.get(split_key(version.weights_sha256)))
     except BlobMissing:
         return None
-    return [bytes.fromhex(one["sha256"]) for one in split["pictures"] if one["role"] == "train"]
+    return [known for one in split["pictures"] if one["role"] == "train" for known in hashes_of(one)]
+
+
+def hashes_of(picture: dict[str, str]) -> list[bytes]:
+    """SHA-256 that a picture of a split is known by: of its file, and of what the gallery holds of it."""
+    known = [picture["sha256"], *([picture["gallery_sha256"]] if "gallery_sha256" in picture else [])]
+    return [bytes.fromhex(each) for each in known]
 
 
 def _judged(

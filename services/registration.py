@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadCheckpoint
 from core.fingerprint import fingerprint
+from services.judging import hashes_of
 from services.model_versions import Candidate
 
 WIDTH = "neck.linear.weight"  # (dim, features); a network without a neck has none
@@ -35,8 +36,9 @@ class Card(BaseModel):
 
 def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None) -> Candidate:
     """The checkpoint in these files. Raises BadCheckpoint where they do not fit one another."""
+    everything = _card(card_file)
     try:
-        card = Card.model_validate_json(card_file)
+        card = Card.model_validate(everything)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "card"
@@ -45,9 +47,9 @@ def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None)
         raise BadCheckpoint("The weights are not the ones that the card describes: their SHA-256 differs.")
     if fingerprint(card.preprocessing) != card.preprocessing_hash:
         raise BadCheckpoint("The card has been changed: its preprocessing does not match its hash.")
-    width = _tensors(weights).get(WIDTH, {}).get("shape", [card.dim])[0]
-    if width != card.dim:
-        raise BadCheckpoint(f"The weights make vectors of {width} numbers; the card says {card.dim}.")
+    width = _tensors(weights).get(WIDTH, [card.dim])[:1]
+    if width != [card.dim]:
+        raise BadCheckpoint(f"The weights make vectors of {width[0] if width else 0} numbers; the card says {card.dim}.")
     if split is not None:
         _check_split(split)
     return Candidate(
@@ -58,12 +60,24 @@ def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None)
         dim=card.dim,
         weights_sha256=card.weights_sha256,
         preprocessing_hash=card.preprocessing_hash,
-        card=json.loads(card_file),
+        card=everything,
         split=split,
     )
 
 
-def _tensors(weights: bytes) -> dict[str, Any]:
+def _card(card_file: bytes) -> Any:
+    """What the card says, as far as Postgres can keep it: no NaN, no NUL, no half of a surrogate pair."""
+    try:
+        everything = json.loads(card_file)
+        if "\\u0000" in json.dumps(everything, allow_nan=False):
+            raise ValueError("it contains a NUL character")
+        json.dumps(everything, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise BadCheckpoint(f"The card cannot be read: {error}.") from error
+    return everything
+
+
+def _tensors(weights: bytes) -> dict[str, list[Any]]:
     """Name → shape of every tensor. Source: safetensors' README, "Format"."""
     try:
         (length,) = LENGTH.unpack_from(weights)
@@ -71,15 +85,15 @@ def _tensors(weights: bytes) -> dict[str, Any]:
             raise ValueError("its header is longer than the file")
         header = json.loads(weights[LENGTH.size : LENGTH.size + length])
         header.pop("__metadata__", None)
-        return {name: {"shape": [*tensor["shape"]]} for name, tensor in header.items()}
-    except (struct.error, ValueError, AttributeError, TypeError, KeyError) as error:
+        return {name: [*tensor["shape"]] for name, tensor in header.items()}
+    except (struct.error, ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         raise BadCheckpoint(f"The weights are not a safetensors file: {error}.") from error
 
 
 def _check_split(split: bytes) -> None:
     try:
         for one in json.loads(split)["pictures"]:
-            bytes.fromhex(one["sha256"])
+            hashes_of(one)
             one["role"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadCheckpoint("The split cannot be read: it must be the one that `umbel train` wrote.") from error

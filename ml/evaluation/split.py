@@ -15,6 +15,7 @@ class _Picture(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sha256: str
+    gallery_sha256: str | None = None  # of the bytes that a gallery holds, where the file is a copy that it served
     role: Role
 
 
@@ -38,5 +39,5 @@ def read_split(path: Path) -> Mapping[str, Role]:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "file"
         raise BadDataset(f"The split {path} cannot be read: {where}: {problem['msg']}.") from error
-    roles: dict[str, Role] = {picture.sha256: picture.role for picture in pictures}
-    return roles | {picture.sha256: "train" for picture in pictures if picture.role == "train"}
+    known = [(name, one.role) for one in pictures for name in (one.sha256, one.gallery_sha256) if name]
+    return dict(known) | {name: role for name, role in known if role == "train"}
