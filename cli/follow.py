@@ -6,7 +6,14 @@ from client import Job, Umbel
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
-DOING = {"listing": "Listing", "paused": "Paused", "indexing": "Building the index"}
+DOING = {
+    "listing": "Listing",
+    "paused": "Paused",
+    "indexing": "Building the index",
+    "evaluating": "Judging",
+    "switching": "Switching",
+}
+ENDED = {"failed": "Failed", "cancelled": "Cancelled"}
 
 
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
@@ -18,8 +25,14 @@ def follow(api: Umbel, job: Job, bars: Progress) -> Job:
         done, total = counts.total - counts.pending, counts.total
         if job.phase == "indexing" and job.index and job.index.total:
             done, total = job.index.done, job.index.total
-        note = f"{counts.failed} failed" if counts.failed else ""
-        bars.update(task, description=DOING.get(job.phase or "", usual), completed=done, total=total, note=note)
+        doing = DOING.get(job.phase or "", ENDED.get(job.status, usual))
+        bars.update(
+            task,
+            description=doing,
+            completed=done,
+            total=total,
+            note=f"{counts.failed} failed" if counts.failed else "",
+        )
         if job.finished:
             return job
         job = api.job(job.id, wait=LOOK_SECONDS)

@@ -9,6 +9,7 @@ import click
 
 from cli.failures import show_failures
 from cli.output import api_client, json_option, print_json, table
+from cli.reindex_report import show_story, tell
 from client import Job, Umbel
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
@@ -44,7 +45,9 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
         return
     _show([job])
     click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.model_dump().items() if count))
-    if job.error:
+    if job.reindex and job.finished:
+        show_story(tell(job))
+    elif job.error:
         click.echo(job.error)
     show_failures(api, job, most=limit)
 

@@ -37,6 +37,8 @@ COMMANDS = {
     "sample": "cli.garden:sample",
     "train": "cli.train:train",
     "evaluate": "cli.evaluate:evaluate",
+    "models": "cli.models:models",
+    "reindex": "cli.reindex:reindex",
     "db": "cli.database:db",
     "version": "cli.main:version",
 }

@@ -1,29 +1,20 @@
 """`umbel train`: a model for the pictures that someone has."""
 
-from __future__ import annotations
-
 import dataclasses
-import math
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from cli.output import json_option, print_json, progress, skipped_lines
+from cli.improve import Loop, Note, Outcome, Plan
+from cli.output import api_client, json_option, print_json, progress
+from cli.reindex import show_outcome
+from cli.training import TrainingRun, show_training
 from core.settings import settings
+from ml.training.files import RunFiles
 from ml.training.recipe import RECIPES, Recipe, progressive
-
-if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
-    from ml.datasets import Dataset
-    from ml.evaluation.metrics import Metrics
-    from ml.leakage import Leakage
-    from ml.training.progress import Epoch
-    from ml.training.tensorboard import Board
-    from ml.training.train import Result, Watcher
+from stack.state import url
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -39,7 +30,8 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 
 
 @click.command()
-@click.argument("folders", metavar="FOLDER…", nargs=-1, required=True, type=FOLDER)
+@click.argument("folders", metavar="[FOLDER…]", nargs=-1, type=FOLDER)
+@click.option("--from-collection", metavar="NAME", help="Train on its labelled pictures instead of FOLDERs.")
 @click.option("--out", required=True, type=NEW_FOLDER, help="Where the checkpoint, its card and its curves go.")
 @click.option(
     "--start", type=FILE, help="Weights to start from: a timm backbone or an Umbel checkpoint; else the hub's."
@@ -67,36 +59,78 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
+@click.option("--register", is_flag=True, help="Then make it known to the service that runs.")
+@click.option("--reindex", is_flag=True, help="Then embed every picture with it, and judge it. Registers it.")
+@click.option(
+    "--activate-if-better", is_flag=True, help="Then switch to it, unless it is worse; exit 1 if so. Reindexes."
+)
 @json_option
 def train(  # noqa: PLR0917 - click passes by name
     folders: tuple[Path, ...],
+    from_collection: str | None,
     out: Path,
     start: Path | None,
     recipe: str,
     tensorboard: Path | None,
     fresh: bool,
+    register: bool,
+    reindex: bool,
+    activate_if_better: bool,
     as_json: bool,
     **knobs: Any,
 ) -> None:
     """Fine-tune an EfficientNetV2 with ArcFace on FOLDERs of class folders (FOLDER/class/picture).
 
     Writes OUT/NAME.safetensors and its card OUT/NAME.json, who was learnt from (NAME.split.json), the curves
-    (NAME.curves.png, drawn anew after each epoch) and the duplicates found (NAME.duplicates.json and .png). To use the
-    model, set UMBEL_CHECKPOINT to the first; to judge it, see `umbel evaluate`.
+    (NAME.curves.png, drawn anew after each epoch) and the duplicates found (NAME.duplicates.json and .png).
 
     Every epoch is judged on pictures, and classes, that were not trained on; the best one is kept. Duplicates stay on
     one side. A run that was interrupted, even killed, goes on when the same command is given again, to the same end.
-    """
-    from ml.training.train import train as run  # noqa: PLC0415 - see TYPE_CHECKING above
 
-    with ExitStack() as stack:
-        board = stack.enter_context(_board(tensorboard)) if tensorboard else None
-        watcher = _watcher(stack.enter_context(progress(quiet=as_json)), board)
-        result = run(folders, out, start, _recipe(recipe, **knobs), fresh=fresh, settings=settings(), watcher=watcher)
+    \b
+    umbel train photos --out models                                  a model to evaluate
+    umbel train --from-collection garden --out models \\
+        --activate-if-better                  the whole loop, on the service that runs
+
+    The loop: the collection's labelled pictures are fetched into OUT/NAME.pictures, a model is trained on them and
+    registered, every picture of every collection is embedded with it, both models are judged on labelled pictures
+    that it has not learnt from, and searches switch to it unless it is worse. See docs/how-to/models.md.
+    """
+    if bool(folders) == bool(from_collection):
+        raise click.UsageError("Name FOLDERs to train on, or a collection with --from-collection.")
+    reindex = reindex or activate_if_better
+    plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
+    run = TrainingRun(RunFiles(out, knobs["name"]), start, _recipe(recipe, **knobs), tensorboard, fresh=fresh)
+    with progress(quiet=as_json) as bars:
+        outcome = _outcome(plan, run, bars)
     if as_json:
-        print_json(_report(result))
+        print_json(outcome.as_dict())
     else:
-        _show(result, Console())
+        show_training(outcome.training)
+        _show_rest(outcome)
+    if not outcome.reached(plan):
+        raise click.exceptions.Exit(1)
+
+
+def _outcome(plan: Plan, run: TrainingRun, bars: Progress) -> Outcome:
+    if not (plan.collection or plan.register):
+        return Outcome(run.learn(plan.folders, bars))
+    with api_client() as api:
+        loop = [str(folder.absolute()) for folder in plan.folders], plan.collection, url(settings()), run.arguments
+        note = Note(run.files.out / f"{run.files.name}.loop.json", loop, fresh=run.fresh)
+        return Loop(api, plan, run, note, bars).run()
+
+
+def _show_rest(outcome: Outcome) -> None:
+    if outcome.model is None:
+        return
+    click.echo(f"Registered as {outcome.model.name} ({outcome.model.id}), {outcome.model.state}.\n")
+    if outcome.job is not None:
+        show_outcome(outcome.job)
+    elif outcome.model.state == "active":
+        click.echo("It is the very model that is active already.")
+    else:
+        click.echo(f"To embed every picture with it: umbel reindex {outcome.model.id}")
 
 
 def _recipe(preset: str, *, epochs: int | None, size: int | None, flip_average: bool, **knobs: Any) -> Recipe:
@@ -106,81 +140,3 @@ def _recipe(preset: str, *, epochs: int | None, size: int | None, flip_average: 
         size = size or base.size
         changed |= {"size": size, "stages": progressive(size, epochs or base.epochs)}
     return dataclasses.replace(base, flip_average=flip_average, **changed)
-
-
-def _board(folder: Path) -> Board:
-    from ml.training.tensorboard import Board  # noqa: PLC0415
-
-    return Board(folder)
-
-
-def _watcher(bars: Progress, board: Board | None) -> Watcher:
-    """A bar over all pictures, then one over all steps, and a line for each epoch."""
-    from ml.training.train import Watcher  # noqa: PLC0415
-
-    task = bars.add_task("Reading pictures", total=None, note="")
-
-    def reading(done: int, total: int) -> None:
-        bars.update(task, completed=done, total=total)
-
-    def looking(done: int, total: int) -> None:
-        bars.update(task, description="Looking at pictures", completed=done, total=total)
-
-    def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
-        bars.console.print(leakage.text(dataset), highlight=False)
-        if done:
-            bars.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
-        bars.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
-        if board:
-            board.begin(done)
-
-    def step(loss: float) -> None:
-        bars.update(task, advance=1, note=f"loss {loss:.3f}")
-        if board:
-            board.step(loss)
-
-    def epoch(done: Epoch) -> None:
-        parts = (f"{name}: R@1 {one.r_at_1:.3f}, MAP@R {one.map_at_r:.3f}" for name, one in done.metrics.items())
-        which = f"Member {done.member + 1}, epoch {done.number} at {done.size} px, loss {done.loss:.3f}. "
-        bars.console.print(which + "; ".join(parts), highlight=False)
-        if board:
-            board.epoch(done)
-
-    return Watcher(reading=reading, looking=looking, begin=begin, step=step, epoch=epoch)
-
-
-def _show(result: Result, console: Console) -> None:
-    table = Table("Judged on", "Pictures", "R@1", "R@5", "MAP@R", "11-NN F1", "EER", title=result.card.name)
-    for name, metrics in result.metrics.items():
-        table.add_row(f"{name}: before", *_row(result.baseline[name]), style="dim")
-        table.add_row(name, *_row(metrics))
-    console.print(table)
-    for line in skipped_lines([(one.path, one.reason) for one in result.dataset.skipped]):
-        console.print(line, style="yellow", highlight=False)
-    console.print(f"Written to {result.files.checkpoint}; curves: {result.files.curves}", highlight=False)
-
-
-def _row(one: Metrics) -> list[str]:
-    figures = (one.r_at_1, one.r_at_5, one.map_at_r, one.knn_macro_f1, one.eer)
-    return [str(one.pictures), *(f"{figure:.3f}" for figure in figures)]
-
-
-def _report(result: Result) -> dict[str, object]:
-    return {
-        "checkpoint": str(result.files.checkpoint),
-        "card": result.card.model_dump(mode="json"),
-        "blend": result.blend,
-        "settling": result.settling._asdict(),
-        "duplicates": result.leakage.as_dict(result.dataset),
-        "epochs": [
-            {
-                "member": one.member,
-                "number": one.number,
-                "size": one.size,
-                "loss": round(one.loss, 4),
-                "score": None if math.isnan(one.score) else round(one.score, 4),
-            }
-            for one in result.epochs
-        ],
-        "skipped": [{"path": str(one.path), "reason": one.reason} for one in result.dataset.skipped],
-    }

@@ -88,7 +88,8 @@ class Umbel(Connection):
         """
         form = {key: v if isinstance(v, str) else json.dumps(v) for key, v in _given(options).items()}
         with path.open("rb") as file:
-            answer = self._once("POST", "/v1/imports", data=form, files={"file": (path.name, file)}, timeout=LARGE_SECONDS)
+            files = {"file": (path.name, file)}
+            answer = self._once("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
         return UUID(checked(answer).json()["job_id"])
 
     def seal(self, job_id: UUID) -> Job:

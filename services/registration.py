@@ -49,7 +49,9 @@ def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None)
         raise BadCheckpoint("The card has been changed: its preprocessing does not match its hash.")
     width = _tensors(weights).get(WIDTH, [card.dim])[:1]
     if width != [card.dim]:
-        raise BadCheckpoint(f"The weights make vectors of {width[0] if width else 0} numbers; the card says {card.dim}.")
+        raise BadCheckpoint(
+            f"The weights make vectors of {width[0] if width else 0} numbers; the card says {card.dim}."
+        )
     if split is not None:
         _check_split(split)
     return Candidate(

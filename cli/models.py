@@ -1,0 +1,186 @@
+"""`umbel models`: model versions registered, looked at, activated, gone back from, retired."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from cli.model_names import find_model, short_ids
+from cli.output import api_client, json_option, print_json, table
+from cli.reindex_report import show_story, tell
+from client import Job, Model, ModelDetail, Umbel
+from core.errors import Conflict
+
+CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # whether it is there is told in one line
+
+
+@click.group()
+def models() -> None:
+    """The models that searches use, used, or may use.
+
+    \b
+    umbel models register models/mine.safetensors     make a checkpoint of `umbel train` known
+    umbel reindex mine --activate                     embed every picture with it, and switch if it is as good
+    umbel models rollback                             go back to the one before
+    umbel models retire mine                          give up its vectors
+
+    MODEL is an id, the beginning of one, or a name. How it all goes together: docs/how-to/models.md.
+    """
+
+
+@models.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the model versions: the active one first, then the newest."""
+    with api_client() as api:
+        found = sorted(api.models(), key=lambda one: one.state != "active")
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+        return
+    rows = (
+        (
+            "●" if one.state == "active" else "",
+            one.name,
+            short,
+            one.state,
+            one.dim,
+            f"{one.created_at.astimezone():%Y-%m-%d %H:%M}",
+            *_first_figures(one.metrics),
+        )
+        for one, short in zip(found, short_ids(found), strict=True)
+    )
+    columns = ("", "model", "id", "state", "dim", "registered", "R@1", "MAP@R")
+    table(None, columns, rows, right="dim R@1 MAP@R")
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def show(model: str, as_json: bool) -> None:
+    """Show MODEL: where it comes from, how good it is, how its index is, what its last reindex found."""
+    with api_client() as api:
+        version = api.model(find_model(api.models(), model).id)
+        latest = latest_reindex(api, version.id)
+    if as_json:
+        print_json(version.model_dump(mode="json") | {"reindex": latest and latest.model_dump(mode="json")})
+        return
+    for name, value in _facts(version):
+        click.echo(f"{name:14}{value}")
+    rows = [(name, *_figures(one), one.get("pictures")) for name, one in _sets(version.metrics)]
+    if rows:
+        click.echo()
+        table(None, ("judged in training on", "R@1", "MAP@R", "pictures"), rows, right="R@1 MAP@R pictures")
+    if latest is not None and latest.finished:
+        click.echo()
+        show_story(tell(latest))
+    elif latest is not None:
+        click.echo(f"\nA reindex is at work: umbel jobs {latest.id}")
+
+
+@models.command()
+@click.argument("checkpoint", type=CHECKPOINT)
+@json_option
+def register(checkpoint: Path, as_json: bool) -> None:
+    """Make CHECKPOINT known: a .safetensors file of `umbel train`, its card beside it, and its split if it is there.
+
+    Weights, card, width and preprocessing must fit one another. Nothing changes for searches; `umbel reindex` is next.
+    """
+    from ml.card import card_path  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.checkpoint import load_checkpoint  # noqa: PLC0415
+
+    load_checkpoint(checkpoint)
+    split = checkpoint.with_suffix(".split.json")
+    with api_client() as api:
+        version = api.register_model(checkpoint, card_path(checkpoint), split if split.is_file() else None)
+    if not split.is_file() and not as_json:
+        click.echo(f"Without {split.name} it is judged on pictures that it may have learnt from.", err=True)
+    _told(version, "Registered", as_json=as_json)
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def activate(model: str, as_json: bool) -> None:
+    """Let searches use MODEL from now on. It must have every picture: `umbel reindex` sees to that."""
+    _change(Umbel.activate, model, "Active", as_json=as_json)
+
+
+@models.command()
+@click.argument("model", required=False)
+@json_option
+def rollback(model: str | None, as_json: bool) -> None:
+    """Go back from MODEL, the active one, to the one that it replaced."""
+    _change(Umbel.rollback, model, "Active again", as_json=as_json)
+
+
+@models.command()
+@click.argument("model")
+@json_option
+def retire(model: str, as_json: bool) -> None:
+    """Give up the vectors of MODEL. Its files stay; registering it again brings it back, to be reindexed."""
+    _change(Umbel.retire, model, "Retired", as_json=as_json)
+
+
+def _change(verb: Callable[[Umbel, UUID], Model], model: str | None, done: str, *, as_json: bool) -> None:
+    with api_client() as api:
+        known = api.models()
+        version = verb(api, (find_model(known, model) if model else _active(known)).id)
+    _told(version, done, as_json=as_json)
+
+
+def _active(known: list[Model]) -> Model:
+    for one in known:
+        if one.state == "active":
+            return one
+    raise Conflict("No model is active yet: a worker registers one when it first starts.")
+
+
+def _told(version: Model, done: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(version.model_dump(mode="json"))
+    else:
+        click.echo(f"{done}: {version.name} ({version.id}), {version.state}.")
+
+
+def latest_reindex(api: Umbel, model: UUID) -> Job | None:
+    """The newest reindex with this version."""
+    return next((job for job in api.jobs(type="reindex") if job.model_version == model), None)
+
+
+def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
+    provenance = version.card.get("provenance")
+    yield "Model", f"{version.name}, {version.state}"
+    yield "Id", version.id
+    yield "Weights", f"{version.architecture}, {version.dim} dimensions, SHA-256 {version.weights_sha256}"
+    yield "Preprocessing", version.preprocessing_hash
+    if isinstance(provenance, dict):
+        yield "Trained on", "; ".join(map(str, provenance.get("data", [])))
+        yield "Started from", provenance.get("start")
+        yield "Trained at", provenance.get("created_at")
+    yield "Registered", f"{version.created_at.astimezone():%Y-%m-%d %H:%M}"
+    if version.activated_at:
+        after = f", after {version.replaced}" if version.replaced else ""
+        yield "Activated", f"{version.activated_at.astimezone():%Y-%m-%d %H:%M}{after}"
+    if index := version.index:
+        kind = f"m {index.m}, ef_construction {index.ef_construction}, {index.bytes:,} bytes"
+        yield "Index", f"{kind}, {index.rows:,} vectors" if index.valid else "none: searches scan exactly"
+        if index.advice:
+            yield "Advice", index.advice
+
+
+def _sets(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The validation sets of a card of `umbel train`; a card of others may say anything."""
+    sets = metrics.get("validation")
+    return [(name, one) for name, one in sets.items() if isinstance(one, dict)] if isinstance(sets, dict) else []
+
+
+def _figures(one: dict[str, Any]) -> tuple[str, str]:
+    r_at_1, map_at_r = (one.get(key) for key in ("r_at_1", "map_at_r"))
+    return tuple(f"{value:.3f}" if isinstance(value, float) else "" for value in (r_at_1, map_at_r))  # type: ignore[return-value]
+
+
+def _first_figures(metrics: dict[str, Any]) -> tuple[str, str]:
+    sets = _sets(metrics)
+    return _figures(sets[0][1]) if sets else ("", "")

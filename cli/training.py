@@ -1,0 +1,135 @@
+"""A training run as `umbel train` sees it: its bars, its report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from cli.output import skipped_lines
+from core.settings import settings
+from ml.training.files import RunFiles
+from ml.training.recipe import Recipe
+
+if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+    from ml.datasets import Dataset
+    from ml.leakage import Leakage
+    from ml.training.progress import Epoch
+    from ml.training.tensorboard import Board
+    from ml.training.train import Result, Watcher
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events."""
+
+    files: RunFiles
+    start: Path | None
+    recipe: Recipe
+    tensorboard: Path | None
+    fresh: bool
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What makes the run this run, besides its pictures."""
+        return {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
+
+    def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
+        """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
+        from ml.training.train import train  # noqa: PLC0415 - see TYPE_CHECKING above
+
+        with ExitStack() as stack:
+            board = stack.enter_context(_board(self.tensorboard)) if self.tensorboard else None
+            watcher = _watcher(bars, board)
+            options: dict[str, Any] = {"fresh": self.fresh, "settings": settings(), "watcher": watcher}
+            return _report(train(folders, self.files.out, self.start, self.recipe, **options))
+
+
+def _board(folder: Path) -> Board:
+    from ml.training.tensorboard import Board  # noqa: PLC0415
+
+    return Board(folder)
+
+
+def _watcher(bars: Progress, board: Board | None) -> Watcher:
+    """A bar over all pictures, then one over all steps, and a line for each epoch."""
+    from ml.training.train import Watcher  # noqa: PLC0415
+
+    task = bars.add_task("Reading pictures", total=None, note="")
+
+    def reading(done: int, total: int) -> None:
+        bars.update(task, completed=done, total=total)
+
+    def looking(done: int, total: int) -> None:
+        bars.update(task, description="Looking at pictures", completed=done, total=total)
+
+    def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
+        bars.console.print(leakage.text(dataset), highlight=False)
+        if done:
+            bars.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
+        bars.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
+        if board:
+            board.begin(done)
+
+    def step(loss: float) -> None:
+        bars.update(task, advance=1, note=f"loss {loss:.3f}")
+        if board:
+            board.step(loss)
+
+    def epoch(done: Epoch) -> None:
+        parts = (f"{name}: R@1 {one.r_at_1:.3f}, MAP@R {one.map_at_r:.3f}" for name, one in done.metrics.items())
+        which = f"Member {done.member + 1}, epoch {done.number} at {done.size} px, loss {done.loss:.3f}. "
+        bars.console.print(which + "; ".join(parts), highlight=False)
+        if board:
+            board.epoch(done)
+
+    return Watcher(reading=reading, looking=looking, begin=begin, step=step, epoch=epoch)
+
+
+def show_training(report: Report) -> None:
+    """What the model came to, beside the plain features that it started from."""
+    console, card = Console(), report["card"]
+    table = Table("Judged on", "Pictures", "R@1", "R@5", "MAP@R", "11-NN F1", "EER", title=card["name"])
+    for name, metrics in card["metrics"]["validation"].items():
+        table.add_row(f"{name}: before", *_row(card["metrics"]["start_features"][name]), style="dim")
+        table.add_row(name, *_row(metrics))
+    console.print(table)
+    for line in skipped_lines([(one["path"], one["reason"]) for one in report["skipped"]]):
+        console.print(line, style="yellow", highlight=False)
+    console.print(f"Written to {report['checkpoint']}; curves: {report['curves']}", highlight=False)
+
+
+def _row(one: dict[str, float]) -> list[str]:
+    figures = (one[key] for key in ("r_at_1", "r_at_5", "map_at_r", "knn_macro_f1", "eer"))
+    return [str(one["pictures"]), *(f"{figure:.3f}" for figure in figures)]
+
+
+def _report(result: Result) -> Report:
+    return {
+        "checkpoint": str(result.files.checkpoint),
+        "curves": str(result.files.curves),
+        "card": result.card.model_dump(mode="json"),
+        "blend": result.blend,
+        "settling": result.settling._asdict(),
+        "duplicates": result.leakage.as_dict(result.dataset),
+        "epochs": [
+            {
+                "member": one.member,
+                "number": one.number,
+                "size": one.size,
+                "loss": round(one.loss, 4),
+                "score": None if math.isnan(one.score) else round(one.score, 4),
+            }
+            for one in result.epochs
+        ],
+        "skipped": [{"path": str(one.path), "reason": one.reason} for one in result.dataset.skipped],
+    }
