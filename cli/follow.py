@@ -18,7 +18,7 @@ ENDED = {"failed": "Failed", "cancelled": "Cancelled"}
 
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
     """The job when it has finished."""
-    usual = USUALLY.get(job.type, "Embedding")
+    usual = _usual(job)
     task = bars.add_task(usual, total=job.counts.total, note="")
     while True:
         counts = job.counts
@@ -36,3 +36,9 @@ def follow(api: Umbel, job: Job, bars: Progress) -> Job:
         if job.finished:
             return job
         job = api.job(job.id, wait=LOOK_SECONDS)
+
+
+def _usual(job: Job) -> str:
+    if job.reindex and job.reindex.mode == "index":
+        return "Building the index"
+    return USUALLY.get(job.type, "Embedding")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from cli.reindex_report import show_story, tell
 from client import Job, Model, ModelDetail, Umbel
 from core.errors import Conflict
 
+FIGURES = ("r_at_1", "map_at_r")
 CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # whether it is there is told in one line
 
 
@@ -47,7 +49,7 @@ def list_(as_json: bool) -> None:
             one.state,
             one.dim,
             f"{one.created_at.astimezone():%Y-%m-%d %H:%M}",
-            *_first_figures(one.metrics),
+            *_mean_figures(one.metrics),
         )
         for one, short in zip(found, short_ids(found), strict=True)
     )
@@ -97,6 +99,8 @@ def register(checkpoint: Path, as_json: bool) -> None:
     if not split.is_file() and not as_json:
         click.echo(f"Without {split.name} it is judged on pictures that it may have learnt from.", err=True)
     _told(version, "Registered", as_json=as_json)
+    if version.state == "registered" and not as_json:
+        click.echo(f"To embed every picture with it: umbel reindex {version.id}")
 
 
 @models.command()
@@ -141,7 +145,7 @@ def _told(version: Model, done: str, *, as_json: bool) -> None:
     if as_json:
         print_json(version.model_dump(mode="json"))
     else:
-        click.echo(f"{done}: {version.name} ({version.id}), {version.state}.")
+        click.echo(f"{done}: {version.name} ({version.id})")
 
 
 def latest_reindex(api: Umbel, model: UUID) -> Job | None:
@@ -177,10 +181,15 @@ def _sets(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _figures(one: dict[str, Any]) -> tuple[str, str]:
-    r_at_1, map_at_r = (one.get(key) for key in ("r_at_1", "map_at_r"))
-    return tuple(f"{value:.3f}" if isinstance(value, float) else "" for value in (r_at_1, map_at_r))  # type: ignore[return-value]
+    r_at_1, map_at_r = (one.get(key) for key in FIGURES)
+    return _rounded(r_at_1), _rounded(map_at_r)
 
 
-def _first_figures(metrics: dict[str, Any]) -> tuple[str, str]:
-    sets = _sets(metrics)
-    return _figures(sets[0][1]) if sets else ("", "")
+def _mean_figures(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Over the validation sets, every set counting alike."""
+    sets = [one for _, one in _sets(metrics) if all(isinstance(one.get(key), float) for key in FIGURES)]
+    return _figures({key: fmean(one[key] for one in sets) for key in FIGURES} if sets else {})
+
+
+def _rounded(figure: Any) -> str:
+    return f"{figure:.3f}" if isinstance(figure, float) else ""

@@ -1,5 +1,6 @@
 """`umbel reindex`: every picture embedded with another model version, or the live index built anew."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     if report:
         report.write_text(as_markdown(tell(job)))
     if wait and not succeeded(job, to_switch=bool(options["activate"])):
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _check(options: dict[str, Any], *, wait: bool, report: Path | None) -> None:

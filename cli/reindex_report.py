@@ -83,6 +83,7 @@ def _metric_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _found(report: dict[str, Any]) -> Iterator[str]:
     if judged := report["judged"]:
         yield f"Judged on {judged['queries']:,} labelled pictures of {judged['classes']:,} labels. {_left_out(report)}"
+        yield from _flattery(report)
     if report["recall_at_10"] is not None:
         yield f"Its index finds {report['recall_at_10']:.1%} of the ten nearest that an exact search finds."
     if report["overlap_at_10"] is not None:
@@ -95,6 +96,11 @@ def _left_out(report: dict[str, Any]) -> str:
     if report["learnt_from"] is None:
         return "It was registered without a split, so it may have learnt from some of them."
     return f"{report['learnt_from']:,} that it has learnt from are left out."
+
+
+def _flattery(report: dict[str, Any]) -> Iterator[str]:
+    if report.get("flattered"):
+        yield f"{report['live']} has learnt from some of them, which flatters it: too few are left that neither knows."
 
 
 def _verdict(report: dict[str, Any]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`umbel train`: a model for the pictures that someone has."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def train(  # noqa: PLR0917 - click passes by name
         show_training(outcome.training)
         _show_rest(outcome)
     if not outcome.reached(plan):
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _outcome(plan: Plan, run: TrainingRun, bars: Progress) -> Outcome:

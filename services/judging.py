@@ -14,7 +14,6 @@ from core.blobs import Blobs
 from core.errors import BlobMissing
 from core.types import Compare, Comparison
 from db import embeddings, judging, model_versions, recall, reindexes
-from db.judging import Labelled
 from db.model_versions import VersionKey
 from db.models import ModelVersion, Reindex
 from db.search import Scope, ef_for, indexed_images, nearest_images
@@ -43,8 +42,9 @@ class Report:
     """A candidate beside the live version.
 
     missing: pictures that only the live one finds; learnt_from: labelled pictures left out, since the candidate was
-    trained on them; None: it was not registered with a split. recall: of its index, overlap: of the ten nearest by
-    either, both in [0, 1]; None where nothing could be searched.
+    trained on them; None: it was not registered with a split. flattered: whether the live one was trained on some of
+    those that are judged on, since too few are left that neither was. recall: of its index, overlap: of the ten nearest
+    by either, both in [0, 1]; None where nothing could be searched.
     """
 
     live: str
@@ -52,6 +52,7 @@ class Report:
     pictures: int
     missing: int
     learnt_from: int | None
+    flattered: bool
     judged: Comparison | None
     recall_at_10: float | None
     overlap_at_10: float | None
@@ -63,17 +64,18 @@ class Report:
 
 def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Reindex, candidate: UUID) -> Report:
     """Compare `candidate` with the version that is live now. Raises NotReady, TransientError."""
-    learnt_from = _learnt_from(transaction, blobs, candidate)
     with transaction() as session:
         live = model_versions.get_active_version(session)
         version = model_versions.get_version(session, candidate)
+    learnt_from, live_learnt_from = (_learnt_from(blobs, one) for one in (version, live))
+    with transaction() as session:
         missing = reindexes.count_lacking(session, live=live.id, version_id=candidate)
         pictures = recall.count_embeddings(session, candidate)
-        labelled = judging.sample_labelled(
-            session, live=live.id, candidate=candidate, without=learnt_from or (), limit=JUDGED
-        )
         left_out = None if learnt_from is None else judging.count_labelled(session, learnt_from)
-        judged = _judged(session, compare, live, version, labelled)
+        judged = _judged(session, compare, live, version, without=[*(learnt_from or ()), *(live_learnt_from or ())])
+        flattered = judged is None and bool(live_learnt_from)
+        if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
+            judged = _judged(session, compare, live, version, without=learnt_from or ())
         searched = recall.sample_images(session, candidate, SEARCHES)
     overlaps, recalls = _searches(transaction, live, version, searched)
     report = Report(
@@ -82,6 +84,7 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
         pictures=pictures,
         missing=missing,
         learnt_from=left_out,
+        flattered=flattered and judged is not None,
         judged=judged,
         recall_at_10=round(fmean(recalls), 4) if recalls else None,
         overlap_at_10=round(fmean(overlaps), 4) if overlaps else None,
@@ -118,10 +121,8 @@ def _objections(report: Report, max_drop: float) -> Sequence[str]:
 NAMES = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
 
 
-def _learnt_from(transaction: Transaction, blobs: Blobs, candidate: UUID) -> list[bytes] | None:
+def _learnt_from(blobs: Blobs, version: ModelVersion) -> list[bytes] | None:
     """SHA-256 of the pictures it was trained on, if that is known."""
-    with transaction() as session:
-        version = model_versions.get_version(session, candidate)
     try:
         split = json.loads(blobs.get(split_key(version.weights_sha256)))
     except BlobMissing:
@@ -136,8 +137,10 @@ def hashes_of(picture: dict[str, str]) -> list[bytes]:
 
 
 def _judged(
-    session: Session, compare: Compare, live: ModelVersion, candidate: ModelVersion, labelled: Sequence[Labelled]
+    session: Session, compare: Compare, live: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
 ) -> Comparison | None:
+    """On labelled pictures but those; None where too few are left."""
+    labelled = judging.sample_labelled(session, live=live.id, candidate=candidate.id, without=without, limit=JUDGED)
     groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
     labels = np.array([groups[one.group] for one in labelled], np.intp)
     if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:

@@ -1,5 +1,6 @@
 """A reindex from phase to phase on a real database, its models made up: so each step can be taken by itself."""
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Future
 from uuid import UUID
@@ -243,6 +244,22 @@ def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
     report = reindex_of(job_id).report
     assert report is not None
     assert (report["learnt_from"], report["judged"]["queries"]) == (30, len(pictures) - 30)
+
+
+def test_what_the_live_one_has_learnt_from_does_not_flatter_it_while_enough_is_left(
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+) -> None:
+    upload(line, 60)
+    for learnt, judged, flattered in ((30, 30, False), (50, 60, True)):
+        with transaction() as session:
+            known = session.scalars(text("SELECT encode(sha256, 'hex') FROM image ORDER BY id LIMIT :n"), {"n": learnt})
+            split = [{"sha256": "00", "gallery_sha256": sha256, "role": "train"} for sha256 in known]
+        blobs().put(versions.split_key(live.weights_sha256), json.dumps({"pictures": split}).encode())
+        job_id = begin(make_version(models))
+        run(reindexing, line)
+        report = reindex_of(job_id).report
+        assert report is not None
+        assert (report["judged"]["queries"], report["flattered"], report["learnt_from"]) == (judged, flattered, None)
 
 
 def test_one_runs_at_a_time(models: Models, live: ModelVersion) -> None:
