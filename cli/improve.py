@@ -96,7 +96,6 @@ class Loop:
 
     def run(self) -> Outcome:
         """To the end of the plan. Raises what each step raises."""
-        self.api.models()  # is it there? better asked now than after the training
         training = self._trained()
         model = self._registered() if self.plan.register else None
         job = None

@@ -43,11 +43,12 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     """
     _check(options, wait=wait, report=report)
     options["activate"] = options["activate"] or None
-    with api_client() as api, progress(quiet=as_json) as bars:
+    with api_client() as api:
         version = find_model(api.models(), model).id if model else None
         job = api.job(api.reindex(model_version=version, **options))
         if wait:
-            job = follow(api, job, bars)
+            with progress(quiet=as_json) as bars:
+                job = follow(api, job, bars)
     if as_json:
         print_json(job.model_dump(mode="json"))
     elif wait:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import Progress
 
 from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import api_client, json_option, print_json, progress
@@ -102,8 +101,7 @@ def train(  # noqa: PLR0917 - click passes by name
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
     run = TrainingRun(RunFiles(out, knobs["name"]), start, _recipe(recipe, **knobs), tensorboard, fresh=fresh)
-    with progress(quiet=as_json) as bars:
-        outcome = _outcome(plan, run, bars)
+    outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())
     else:
@@ -113,13 +111,16 @@ def train(  # noqa: PLR0917 - click passes by name
         sys.exit(1)
 
 
-def _outcome(plan: Plan, run: TrainingRun, bars: Progress) -> Outcome:
+def _outcome(plan: Plan, run: TrainingRun, *, quiet: bool) -> Outcome:
     if not (plan.collection or plan.register):
-        return Outcome(run.learn(plan.folders, bars))
+        with progress(quiet=quiet) as bars:
+            return Outcome(run.learn(plan.folders, bars))
     with api_client() as api:
+        api.models()  # is it there? better asked now than after the training
         loop = [str(folder.absolute()) for folder in plan.folders], plan.collection, url(settings()), run.arguments
         note = Note(run.files.out / f"{run.files.name}.loop.json", loop, fresh=run.fresh)
-        return Loop(api, plan, run, note, bars).run()
+        with progress(quiet=quiet) as bars:
+            return Loop(api, plan, run, note, bars).run()
 
 
 def _show_rest(outcome: Outcome) -> None:

@@ -1,0 +1,102 @@
+"""The whole loop on a real stack: from labelled pictures in the gallery to the live model, refused, and back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ml.card import Provenance
+from ml.checkpoint import SHIPPED, now, save_checkpoint
+from ml.network import EmbeddingNetwork
+from ml.preprocess import Preprocessing
+from tests.e2e.conftest import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+RECIPE = (
+    *("--epochs", "1", "--members", "1", "--size", "64", "--batch-size", "16"),
+    *("--held-out-classes", "0", "--validation", "0.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def garden(stack: Stack) -> Stack:
+    """A stack with 64 labelled pictures."""
+    stack.umbel("up", "--detach")
+    folder = stack.home / "garden"
+    stack.umbel("sample", folder, "--species", 4, "--per-species", 16, "--size", 96)
+    stack.umbel("import", folder, "--collection", "garden", "--label-from-folder", "--wait")
+    return stack
+
+
+def states(stack: Stack) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in json.loads(stack.umbel("models", "list", "--json").stdout)}
+
+
+def improve(stack: Stack, *, check: bool) -> tuple[int, dict[str, Any], str]:
+    done = stack.umbel(
+        "train", "--from-collection", "garden", "--out", stack.home / "models", "--name", "mine", "--start", SHIPPED,
+        *RECIPE, "--activate-if-better", "--json", check=check,
+    )  # fmt: skip
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_one_command_from_labelled_pictures_to_a_verdict(garden: Stack) -> None:
+    code, found, err = improve(garden, check=False)
+    report = found["reindex"]["reindex"]["report"]
+    assert (report["live"], report["candidate"], report["pictures"], report["missing"]) == ("umbel-b0", "mine", 64, 0)
+    assert report["learnt_from"] + report["judged"]["queries"] == 64, "judged on what it has not learnt from"
+    assert report["gate"]["passed"] or report["gate"]["reasons"], err
+    assert (code == 0) == report["switched"] == report["gate"]["passed"]
+    assert states(garden)["mine"] == ("active" if report["switched"] else "ready")
+    assert not (garden.home / "models" / "mine.loop.json").exists()
+
+
+def test_a_model_that_has_learnt_nothing_is_refused_with_a_report_to_read(garden: Stack) -> None:
+    bad = make_bad(garden.home / "bad.safetensors")
+    garden.umbel("models", "register", bad)
+    before = states(garden)
+    done = garden.umbel("reindex", "bad", "--activate", "--report", garden.home / "bad.md", check=False)
+    assert done.returncode == 1
+    assert "The gate: not passed." in done.stdout
+    assert "MAP@R falls from" in done.stdout
+    assert "umbel models retire" in (garden.home / "bad.md").read_text()
+    assert [name for name, state in states(garden).items() if state == "active"] == [
+        name for name, state in before.items() if state == "active"
+    ]
+    assert "MAP@R falls from" in garden.umbel("models", "show", "bad").stdout
+
+
+def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
+    (live,) = (name for name, state in states(garden).items() if state == "active")
+    garden.umbel("models", "activate", "bad")
+    assert states(garden)["bad"] == "active"
+    picture = next((garden.home / "garden").rglob("*.jpg"))
+    assert json.loads(garden.umbel("similar", picture, "-k", "1", "--json").stdout)["matches"]
+    garden.umbel("models", "rollback")
+    assert states(garden)[live] == "active"
+    garden.umbel("models", "retire", "bad")
+    refused = garden.umbel("reindex", "bad", check=False)
+    assert (refused.returncode, refused.stderr.count("\n"), "retired" in refused.stderr) == (1, 1, True)
+
+
+def test_what_does_not_fit_its_card_is_refused_in_one_line(garden: Stack) -> None:
+    tampered = make_bad(garden.home / "tampered.safetensors")
+    tampered.write_bytes(tampered.read_bytes() + b"!")
+    refused = garden.umbel("models", "register", tampered, check=False)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert "SHA-256 differs" in refused.stderr
+
+
+def make_bad(path: Path) -> Path:
+    torch.manual_seed(0)
+    save_checkpoint(
+        path,
+        EmbeddingNetwork("tf_efficientnetv2_b0", 64),
+        name=path.stem,
+        preprocessing=Preprocessing(size=64),
+        provenance=Provenance(data=[], start="nothing", created_at=now()),
+    )
+    return path
