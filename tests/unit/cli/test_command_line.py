@@ -35,13 +35,36 @@ def test_the_version() -> None:
     assert json.loads(umbel("version", "--json").stdout)["version"] == umbel("version").stdout.split()[1]
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("import",), ("import", "/nowhere"), ("jobs", "not-an-id")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("import",),
+        ("import", "/nowhere"),
+        ("jobs", "not-an-id"),
+        ("models", "activate"),
+        ("reindex", "--m", "16"),
+        ("reindex", "--mode", "index", "--activate"),
+        ("train", "--out", "models"),
+        ("train", "/", "--from-collection", "garden", "--out", "models"),
+    ],
+)
 def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> None:
     seen = umbel(*arguments)
     assert (seen.returncode, "Traceback" in seen.stderr) == (2, False)
 
 
-@pytest.mark.parametrize("arguments", [("jobs",), ("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"), ("db", "check")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs",),
+        ("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"),
+        ("db", "check"),
+        ("models", "list"),
+        ("reindex",),
+        ("train", "--from-collection", "garden", "--out", "models"),
+    ],
+)
 def test_a_service_that_is_not_there_is_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     seen = umbel(*arguments, UMBEL_PORT="1", UMBEL_HOME=str(tmp_path))
     assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)
