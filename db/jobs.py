@@ -53,6 +53,11 @@ def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID 
     return row and (row[0], row[1])
 
 
+def lock_idempotency_key(session: Session, key: str) -> None:
+    """Whoever comes with the same key waits until this transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"idempotency {key}", 0))))
+
+
 def release_idempotency_key(session: Session, key: str) -> None:
     """Let a key that was used for a collection which is deleted now be used again."""
     deleted = select(Collection.id).where(~PRESENT)

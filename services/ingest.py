@@ -57,6 +57,10 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
         notes = blob_notes.insert_notes(session, [] if known else [key])
     with transaction() as session:
         blob_notes.take_notes(session, notes)
+        if upload.idempotency_key:  # another may have come with it since
+            jobs.lock_idempotency_key(session, upload.idempotency_key)
+            if again := _repeated(session, upload.idempotency_key, digest):
+                return again
         collection_id, held = _place_of(session, upload)
         if notes:
             images.lock_blobs(session, [key])

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from core.blobs import Blobs
+from core.errors import Conflict
 from core.settings import settings
 from core.types import ItemState, JobType, Lane
 from db import claims, items, jobs, queries
@@ -52,6 +53,21 @@ def test_workers_share_jobs_without_overlap_or_deadlock() -> None:
         for job in made:
             row = jobs.get_job(session, job)
             assert (row.total, row.pending, row.indexed + row.failed) == (30, 0, 30)
+
+
+def test_one_idempotency_key_on_many_pictures_at_once_is_good_for_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    blobs = Blobs(tmp_path_factory.mktemp("blobs").as_uri())
+
+    def send(number: int) -> UUID | None:
+        try:
+            upload = Upload(picture(number), idempotency_key="one")
+            return add_image(transaction, blobs, settings(), upload).image_id
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        taken = [image for image in pool.map(send, range(WORKERS)) if image]
+    assert len(taken) == 1
 
 
 def test_the_same_picture_sent_by_many_is_taken_once(tmp_path_factory: pytest.TempPathFactory) -> None:
