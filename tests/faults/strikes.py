@@ -5,8 +5,8 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import psutil
 from celery import Celery
@@ -68,8 +68,11 @@ def freeze_redis(scene: Scene, fault: Fault) -> None:
 
 
 def flush_redis(scene: Scene, fault: Fault) -> None:
-    with suppress_redis(), Redis.from_url(scene.target.settings.redis, socket_timeout=2) as redis:
-        redis.flushall()
+    def flush() -> None:
+        with Redis.from_url(scene.target.settings.redis, socket_timeout=2) as redis:
+            redis.flushall()
+
+    once_redis_is_there(flush)
 
 
 def empty_redis(scene: Scene, fault: Fault) -> None:
@@ -104,12 +107,16 @@ def ring_doorbells(scene: Scene, fault: Fault) -> None:
     rng = random.Random(fault.seed)
     lanes = rng.choices([*TASKS, Lane.MAINTENANCE], k=RINGS)
     broker = scene.target.settings.broker
-    with suppress_redis(), Celery("umbel-faults", broker=broker, set_as_current=False) as celery:
-        celery.conf.update(task_ignore_result=True, broker_transport_options={"socket_timeout": 2.0})
-        with celery.producer_or_acquire() as producer:
-            for lane in lanes:
-                name, kwargs = (TASKS[lane], {"lane": lane}) if lane in TASKS else (TaskName.SWEEP, {})
-                celery.send_task(name, queue=lane, kwargs=kwargs, retry=False, producer=producer)
+
+    def ring() -> None:
+        with Celery("umbel-faults", broker=broker, set_as_current=False) as celery:
+            celery.conf.update(task_ignore_result=True, broker_transport_options={"socket_timeout": 2.0})
+            with celery.producer_or_acquire() as producer:
+                for lane in lanes:
+                    name, kwargs = (TASKS[lane], {"lane": lane}) if lane in TASKS else (TaskName.SWEEP, {})
+                    celery.send_task(name, queue=lane, kwargs=kwargs, retry=False, producer=producer)
+
+    once_redis_is_there(ring)
 
 
 def kill_supervisor(scene: Scene, fault: Fault) -> None:
@@ -119,13 +126,20 @@ def kill_supervisor(scene: Scene, fault: Fault) -> None:
     scene.target.up()
 
 
-@contextmanager
-def suppress_redis() -> Iterator[None]:
-    """Redis may be away because of another fault: then there is nothing to flush, and nobody to ring."""
+def once_redis_is_there(work: Callable[[], None]) -> None:
+    """Redis may be away because of another fault: then wait for it, and do all of it again. Raises NoTarget."""
+
+    def done() -> bool:
+        try:
+            work()
+        except (RedisError, OperationalError, OSError):
+            return False
+        return True
+
     try:
-        yield
-    except (RedisError, OperationalError, OSError) as error:
-        raise NoTarget(f"Redis is away: {error}") from error
+        eventually(done, within=PATIENCE_SECONDS)
+    except AssertionError as error:
+        raise NoTarget("Redis is away") from error
 
 
 STRIKES: dict[Kind, Strike] = {
