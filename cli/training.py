@@ -108,9 +108,9 @@ def show_training(report: Report) -> None:
     console.print(f"Written to {report['checkpoint']}; curves: {report['curves']}", highlight=False)
 
 
-def _row(one: dict[str, float]) -> list[str]:
+def _row(one: dict[str, float | None]) -> list[str]:
     figures = (one[key] for key in ("r_at_1", "r_at_5", "map_at_r", "knn_macro_f1", "eer"))
-    return [str(one["pictures"]), *(f"{figure:.3f}" for figure in figures)]
+    return [str(one["pictures"]), *("unknown" if figure is None else f"{figure:.3f}" for figure in figures)]
 
 
 def _report(result: Result) -> Report:

@@ -67,8 +67,7 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
         )
         session.execute(BRIEFLY)
         session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE embedding INCLUDING DEFAULTS)"))
-        for condition in (f"model_version_id = '{version_id}'", f"vector_dims(vector) = {int(dim)}"):
-            session.execute(text(f"ALTER TABLE {name} ADD CHECK ({condition})"))
+        session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
         session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
     if indexed:
         session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw())}"))

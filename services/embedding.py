@@ -186,6 +186,8 @@ class EmbeddingLine:
                 model.version_id: model.embedder.embed([each[place] for each in pixels], background=batch.background)
                 for place, model in enumerate(batch.models)
             }
+            if not all(np.isfinite(some).all() for some in vectors.values()):
+                raise ArithmeticError("its vector is not finite")
         except Exception as error:
             log.warning("a batch failed", pictures=len(ready), error=str(error))
             if len(ready) == 1:

@@ -11,12 +11,15 @@ PROVENANCE = Provenance(data=[], start="the shipped model", created_at="2026-01-
 
 
 def variant(path: Path, *, size: int = 160, noise: float = 0.0, seed: int = 0) -> Path:
-    """The shipped network on pictures of `size` pixels; noise: added to its neck, 10 makes it useless."""
+    """The shipped network on pictures of `size` pixels; noise: added to all its weights; 0.5 makes it
+    useless, 100 makes no numbers of a picture any more."""
     network, card = load_checkpoint(SHIPPED)
-    weight = network.neck.linear.weight
-    random = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+    random = torch.Generator().manual_seed(seed)
+    changed = [*network.backbone.parameters()] if noise else []
     with torch.no_grad():
-        weight += (noise + 1e-4) * weight.std() * random
+        for weight in [*changed, network.neck.linear.weight]:
+            if weight.numel() > 1:
+                weight.add_((noise + 1e-4) * weight.std() * torch.randn(weight.shape, generator=random))
         if noise and network.anchors is not None:  # they draw to known classes what has come near them by chance
             network.anchors.pull.zero_()
     preprocessing = card.preprocessing.model_copy(update={"size": size})

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from uuid import UUID
 
+import numpy as np
+
 from core.blobs import blobs
-from core.errors import TransientError, UmbelError
+from core.errors import BadCheckpoint, TransientError, UmbelError
 from core.settings import Settings
 from core.types import Decoder, LoadedModel
 from db import model_versions
@@ -15,7 +17,7 @@ from db.session import transaction
 from ml.card import card_path, read_card
 from ml.checkpoint import find_checkpoint
 from ml.preprocess import Preprocessing
-from ml.runtime import TorchEmbedder, load_embedder
+from ml.runtime import TorchEmbedder, load_embedder, probe_pictures
 from services.model_versions import Candidate, fetch_checkpoint, register_first
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
@@ -90,9 +92,13 @@ class OneModel:
 
 
 def load_version(settings: Settings, weights_sha256: str) -> TorchEmbedder:
-    """The embedder of a registered version. Raises TransientError, BlobMissing, BadCheckpoint."""
+    """The embedder of a registered version, tried once. Raises TransientError, BlobMissing, BadCheckpoint."""
     weights = fetch_checkpoint(blobs(), weights_sha256, settings.home / "models")
-    return load_embedder(settings.model_copy(update={"checkpoint": weights}))
+    embedder = load_embedder(settings.model_copy(update={"checkpoint": weights}))
+    tried = embedder.embed([*probe_pictures(embedder.card.preprocessing.size)])
+    if not np.allclose(np.linalg.norm(tried, axis=1), 1, atol=1e-2):
+        raise BadCheckpoint(f"The model {embedder.card.name!r} makes vectors that are not of length 1, or no numbers.")
+    return embedder
 
 
 def ensure_active_version(settings: Settings) -> ModelVersion:

@@ -134,7 +134,7 @@ def test_killed_at_every_phase_it_comes_to_its_end_while_searches_go_on(target: 
 
 def test_a_bad_checkpoint_stops_before_the_gate_and_says_why(target: Target, tmp_path: Path) -> None:
     live = next(name for name, state in states(target).items() if state == "active")
-    bad = register(target, variant(tmp_path / "bad.safetensors", noise=20))
+    bad = register(target, variant(tmp_path / "bad.safetensors", noise=0.5))
     body = {"model_version": str(bad), "activate": True}
     job_id = httpx.post(f"{target.url}/v1/admin/reindex", json=body, timeout=60).json()["job_id"]
     with target.client() as api:

@@ -15,7 +15,7 @@ from core.blobs import Blobs
 from core.doorbell import doorbell
 from core.settings import settings
 from core.types import ItemState, Lane
-from db import claims, embeddings, images, items, jobs, model_versions, sources
+from db import claims, embeddings, images, items, jobs, model_versions, partitions, sources
 from db.session import autocommit, transaction
 from services import model_versions as models
 from services.imports import open_import
@@ -41,14 +41,13 @@ class Gallery:
 
     def register(self, seed: int, *, activate: bool = True) -> str:
         """A model version with its files. Returns its hash."""
-        weights, card = self.folder / f"{seed}.safetensors", self.folder / f"{seed}.json"
-        weights.write_bytes(b"weights %d" % seed)
-        card.write_text("{}")
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        candidate = models.Candidate(weights, card, f"model {seed}", "none", DIM, digest, "none", {})
+        weights = b"weights %d" % seed
+        digest = hashlib.sha256(weights).hexdigest()
+        candidate = models.Candidate(weights, b"{}", f"model {seed}", "none", DIM, digest, "none", {})
         with transaction() as session:
             version = models.register(session, self.blobs, candidate)
             if activate:
+                partitions.create_partition(session, version.id, DIM)  # with its index
                 model_versions.activate_version(session, version.id)
         return digest
 

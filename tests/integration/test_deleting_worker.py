@@ -92,7 +92,7 @@ def test_kill_9_in_the_middle_of_a_deletion_leaves_nothing_behind(
     try:
         eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"], within=LONG)
         assert counts(api, job_id) == {**NOTHING, "total": PICTURES, "indexed": PICTURES}
-        assert len(list(blobs().list("pictures"))) == KEPT
+        assert [len(list(blobs().list(f"pictures/{name}"))) for name in ("garden", "meadow")] == [0, KEPT]
         eventually(lambda: embedded() == KEPT, within=LONG)
     finally:
         second.stop()

@@ -2,20 +2,22 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from core.blobs import blobs
-from core.errors import UmbelError
+from core.errors import BadCheckpoint, UmbelError
 from core.settings import settings
 from core.types import LoadedModel
 from db.session import transaction
 from ml.preprocess import Preprocessing
-from services.model_versions import blob_keys, register
+from services.model_versions import Candidate, blob_keys, register
 from services.registration import read_candidate
 from tests.checkpoints import variant
+from tests.processes import eventually
 from worker import models as held_models
 from worker.models import HeldModels
 
@@ -33,10 +35,11 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def versions(checkpoints: list[Path]) -> list[UUID]:
     with transaction() as session:
-        return [
-            register(session, blobs(), read_candidate(path.read_bytes(), path.with_suffix(".json").read_bytes())).id
-            for path in checkpoints
-        ]
+        return [register(session, blobs(), candidate_of(path)).id for path in checkpoints]
+
+
+def candidate_of(checkpoint: Path) -> Candidate:
+    return read_candidate(checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes())
 
 
 @pytest.fixture
@@ -80,9 +83,7 @@ def test_one_that_is_missing_is_looked_for_again(
     models: HeldModels, versions: list[UUID], checkpoints: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(held_models, "RETRY_SECONDS", 0.01)
-    sha256 = read_candidate(
-        checkpoints[0].read_bytes(), checkpoints[0].with_suffix(".json").read_bytes()
-    ).weights_sha256
+    sha256 = candidate_of(checkpoints[0]).weights_sha256
     weights, _ = blob_keys(sha256)
     for cached in (settings().home / "models").glob(f"{sha256}*"):
         cached.unlink()
@@ -91,19 +92,21 @@ def test_one_that_is_missing_is_looked_for_again(
     with pytest.raises(UmbelError, match="missing"):
         models.load(versions[:1])
     blobs().put(weights, data)
-    assert _eventually(lambda: models.load(versions[:1]))[0].version_id == versions[0]
+    eventually(lambda: can_be_loaded(models, versions[0]))
 
 
-def _eventually(load: Callable[[], list[LoadedModel]]) -> list[LoadedModel]:
-    from tests.processes import eventually  # noqa: PLC0415
+def can_be_loaded(models: HeldModels, version_id: UUID) -> bool:
+    with suppress(UmbelError):
+        return models.load([version_id])[0].version_id == version_id
+    return False
 
-    def look() -> list[LoadedModel]:
-        try:
-            return load()
-        except UmbelError:
-            return []
 
-    return eventually(look)
+def test_a_model_that_makes_no_numbers_is_refused(models: HeldModels, tmp_path: Path) -> None:
+    broken = candidate_of(variant(tmp_path / "broken.safetensors", noise=100))
+    with transaction() as session:
+        version_id = register(session, blobs(), broken).id
+    with pytest.raises(BadCheckpoint, match="no numbers"):
+        models.load([version_id])
 
 
 def test_preprocessing_changed_by_a_copy_has_another_hash() -> None:

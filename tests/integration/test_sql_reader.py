@@ -180,7 +180,7 @@ def test_what_takes_too_long_is_ended(postgres: Postgres, admin: Connection) -> 
             postgres.connect(user="umbel_reader") as connection,
             pytest.raises(QueryCanceled, match="statement timeout"),
         ):
-            connection.execute("SELECT count(*) FROM umbel.images, generate_series(1, 1000000000)")
+            connection.execute("SELECT count(*) FROM generate_series(1, 1000000000)")
     finally:
         admin.execute("ALTER ROLE umbel_reader IN DATABASE umbel RESET statement_timeout")
 
