@@ -37,16 +37,17 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     """Make a checkpoint known: its files to the blob store, its row, a partition to be filled.
 
     Registering the same weights again returns the version that is there, puts back files that were lost, and brings a
-    retired one back. Raises Conflict while a retired one's vectors are still being removed, TransientError.
+    retired one back. Raises Conflict for known weights with another preprocessing, and while a retired one's vectors are
+    still being removed; TransientError.
     """
     model_versions.lock_registration(session)
+    known = _find_known(session, candidate)
     files = [*zip(blob_keys(candidate.weights_sha256), (candidate.weights, candidate.card_file), strict=True)]
     if candidate.split is not None:
         files.append((split_key(candidate.weights_sha256), candidate.split))
     for key, file in files:
         if not blobs.exists(key):
             blobs.put(key, file)
-    known = model_versions.find_version_by_weights(session, candidate.weights_sha256)
     if known is not None and known.state != ModelState.RETIRED:
         return known
     if known is None:
@@ -64,6 +65,14 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     else:
         model_versions.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
     partitions.create_partition(session, known.id, known.dim, indexed=False)
+    return known
+
+
+def _find_known(session: Session, candidate: Candidate) -> ModelVersion | None:
+    """The version with these weights. Raises Conflict if it prepares pictures in another way."""
+    known = model_versions.find_version_by_weights(session, candidate.weights_sha256)
+    if known is not None and known.preprocessing_hash != candidate.preprocessing_hash:
+        raise Conflict(f"These weights are registered as {known.name!r}, with another preprocessing.")
     return known
 
 

@@ -241,3 +241,10 @@ def test_the_specification_has_the_models(api: FlaskClient) -> None:
     for verb in ("activate", "rollback", "retire"):
         assert {"200", "404", "409"} <= set(paths[f"/v1/models/{{version_id}}/{verb}"]["post"]["responses"])
     assert {"202", "409"} <= set(paths["/v1/admin/reindex"]["post"]["responses"])
+
+
+def test_known_weights_with_another_preprocessing_are_refused(api: FlaskClient, live: ModelVersion) -> None:
+    registered(api)
+    other = PREPROCESSING | {"size": 64}
+    about = card(weights(), preprocessing=other, preprocessing_hash=fingerprint(other))
+    assert_problem(register(api, weights(), about), 409, "conflict")
