@@ -37,8 +37,8 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     """Make a checkpoint known: its files to the blob store, its row, a partition to be filled.
 
     Registering the same weights again returns the version that is there, puts back files that were lost, and brings a
-    retired one back. Raises Conflict for known weights with another preprocessing, and while a retired one's vectors are
-    still being removed; TransientError.
+    retired one back. Raises Conflict for known weights with another preprocessing and while a retired one's vectors
+    are still being removed; TransientError.
     """
     model_versions.lock_registration(session)
     known = _find_known(session, candidate)
