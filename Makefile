@@ -28,7 +28,7 @@ stop: ## stop what `make demo` or `umbel up` left running
 	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi
 
 test: install ## every test, against a real Postgres and Redis that it starts itself
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
