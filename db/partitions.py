@@ -129,15 +129,15 @@ def drop_index(session: Session, version_id: UUID) -> None:
     session.execute(text(f"DROP INDEX IF EXISTS {partition_name(version_id)}_hnsw"))
 
 
-def build_index(
-    connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw | None = None
-) -> bool:
-    """Build the version's HNSW index beside running reads and writes; False where somebody else is at it.
+def build_index(connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
+    """Build the version's HNSW index, as the version has it, beside running reads and writes; False where somebody
+    else is at it.
 
-    hnsw: as the version has it, if unset. connection: in autocommit, for this alone. What a build that was killed left
-    behind is removed first: an index that is there but invalid would be maintained and never used.
+    connection: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
+    is there but invalid would be maintained and never used.
     Source: PostgreSQL documentation, "Building Indexes Concurrently"; pgvector README, "Index Build Time".
     """
+    hnsw = _hnsw_of(connection, version_id)
     return _build(connection, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix="")
 
 
@@ -221,7 +221,7 @@ def _build(
     *,
     memory_mb: int,
     processes: int,
-    hnsw: Hnsw | None,
+    hnsw: Hnsw,
     suffix: str,
 ) -> bool:
     name = f"{partition_name(version_id)}_hnsw{suffix}"
@@ -233,7 +233,6 @@ def _build(
         if valid is False:
             connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
         if not valid:
-            hnsw = hnsw or _hnsw_of(connection, version_id)
             connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
             connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
             connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))

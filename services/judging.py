@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 from uuid import UUID
@@ -19,13 +19,13 @@ from db.models import ModelVersion, Reindex
 from db.search import Scope, ef_for, indexed_images, nearest_images
 from db.session import Transaction
 from services.model_versions import split_key
+from services.recall import share_found
 
 JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
 SEARCHES = 200  # by which the lists of both versions, and the index, are compared
 K = 10
 RECALL = 0.95  # of the candidate's index that the gate asks for
-SAME = 1e-6  # of two distances, computed in single precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,7 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
 
 def _gated(report: Report, max_drop: float) -> Report:
     reasons = list(_objections(report, max_drop))
-    values = {name: getattr(report, name) for name in Report.__dataclass_fields__ if name != "gate"}
-    return Report(**values, gate=Gate(not reasons, max_drop, reasons))
+    return replace(report, gate=Gate(not reasons, max_drop, reasons))
 
 
 def _objections(report: Report, max_drop: float) -> Sequence[str]:
@@ -173,5 +172,5 @@ def _searches(
             both = {match.image_id for match in before} & {match.image_id for match in after}
             overlaps.append(len(both) / len(after))
             if found is not None:
-                recalls.append(sum(match.distance <= after[-1].distance + SAME for match in found) / len(after))
+                recalls.append(share_found(found, after))
     return overlaps, recalls

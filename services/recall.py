@@ -78,12 +78,12 @@ def _measured(transaction: Transaction, vector: Vector, version: VersionKey, k: 
     if not exact:
         return []
     found = {ef: _timed(lambda ef=ef: through_index(ef)) for ef in _ladder(k)}  # type: ignore[misc]
-    recalls = {ef: _recall(matches, exact) for ef, (matches, _) in found.items()}
+    recalls = {ef: share_found(matches, exact) for ef, (matches, _) in found.items()}
     return [Sample(exact_ms, recalls, {ef: ms for ef, (_, ms) in found.items()})]
 
 
-def _recall(found: list[Match], exact: list[Match]) -> float:
-    """The share of the nearest that was found; one as near as the last of them is as good."""
+def share_found(found: list[Match], exact: list[Match]) -> float:
+    """The share of the nearest, in [0, 1], that was found; one as near as the last of them is as good."""
     return sum(match.distance <= exact[-1].distance + SAME for match in found) / len(exact)
 
 
