@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from db import workers
 from db.session import engine, transaction
 from stack.redis import Redis
 from tests.integration.scene import brighter, photograph
+from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 
 WORKER = "compare@test"
@@ -41,7 +41,7 @@ def api(redis: Redis) -> FlaskClient:
 @pytest.fixture(scope="module")
 def gallery(api: FlaskClient, tmp_path_factory: pytest.TempPathFactory) -> None:
     """COPIES pictures, five of each, embedded."""
-    worker = start_worker(tmp_path_factory.mktemp("gallery") / "worker.log")
+    worker = start_worker(WORKER, tmp_path_factory.mktemp("gallery") / "worker.log")
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
     for number in range(COPIES):
         data = brighter(photograph(number // 5), 1 + number % 5 / 20)
@@ -57,22 +57,10 @@ def worker(gallery: None, tmp_path: Path) -> Iterator[Process]:
     with transaction() as session:
         session.execute(text("DELETE FROM neighbourhood"))
         session.execute(text("DELETE FROM look"))
-    process = start_worker(tmp_path / "worker.log")
+    process = start_worker(WORKER, tmp_path / "worker.log")
     yield process
     if process.running():
         assert process.stop() == 0
-
-
-def start_worker(log: Path) -> Process:
-    process = Process("worker", "--name", WORKER, log=log, UMBEL_LOG_LEVEL="INFO")
-    eventually(lambda: alive() or not process.running(), within=90)
-    assert process.running(), log.read_text()[-2000:]
-    return process
-
-
-def alive() -> bool:
-    with transaction() as session:
-        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
 
 
 def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def test_kill_9_in_the_middle_of_a_comparison_loses_nothing(api: FlaskClient, wo
     worker.kill()
     before = counts(api, job_id)
     assert (before["pending"] > 0, before["indexed"]) == (True, stored())
-    second = start_worker(tmp_path / "second.log")
+    second = start_worker(WORKER, tmp_path / "second.log")
     try:
         job = finished(api, job_id)
     finally:

@@ -12,11 +12,12 @@ from sqlalchemy import text
 from api import create_app
 from core.blobs import blobs
 from core.types import Lane
-from db import collections, images, items, jobs, workers
+from db import collections, images, items, jobs
 from db.session import transaction
 from services.imports import open_import
 from services.ingest import blob_key
 from stack.redis import Redis
+from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually
 
@@ -39,7 +40,7 @@ def worker(api: FlaskClient, tmp_path: Path) -> Iterator[Process]:
     """A worker, and two collections that it has begun to embed."""
     fill("garden", range(PICTURES))
     fill("meadow", range(KEPT))
-    process = start_worker(tmp_path / "worker.log")
+    process = start_worker(WORKER, tmp_path / "worker.log")
     eventually(embedded, within=LONG)
     yield process
     if process.running():
@@ -62,18 +63,6 @@ def fill(collection: str, seeds: range) -> None:
         jobs.seal_job(session, job_id)
 
 
-def start_worker(log: Path) -> Process:
-    process = Process("worker", "--name", WORKER, log=log, UMBEL_LOG_LEVEL="INFO")
-    eventually(lambda: alive() or not process.running(), within=90)
-    assert process.running(), log.read_text()[-2000:]
-    return process
-
-
-def alive() -> bool:
-    with transaction() as session:
-        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
-
-
 def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:
     found = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]
     assert found["total"] == sum(count for state, count in found.items() if state != "total")
@@ -88,7 +77,7 @@ def test_kill_9_in_the_middle_of_a_deletion_leaves_nothing_behind(
     eventually(lambda: counts(api, job_id)["indexed"], within=LONG, every=0.005)
     worker.kill()
     assert counts(api, job_id)["pending"] > 0, "the worker was faster than its master"
-    second = start_worker(tmp_path / "second.log")
+    second = start_worker(WORKER, tmp_path / "second.log")
     try:
         eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"], within=LONG)
         assert counts(api, job_id) == {**NOTHING, "total": PICTURES, "indexed": PICTURES}

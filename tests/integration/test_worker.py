@@ -15,20 +15,21 @@ from core.blobs import blobs
 from core.doorbell import doorbell
 from core.settings import settings
 from core.types import Lane
-from db import workers
 from db.session import engine, transaction
 from services import jobs
 from stack.redis import Redis
+from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
 
 WORKER = "embed@test"
+CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder
 
 
 @pytest.fixture(scope="module")
 def worker(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = start_worker(tmp_path_factory.mktemp("worker") / "worker.log")
+    process = start_worker(WORKER, tmp_path_factory.mktemp("worker") / "worker.log", **CRASHES)
     yield process
     if process.running():
         assert process.stop() == 0
@@ -50,19 +51,6 @@ def clean(postgres: object) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def api(worker: Process) -> FlaskClient:
     return create_app().test_client()
-
-
-def start_worker(log: Path, *arguments: str) -> Process:
-    options = {"UMBEL_LOG_LEVEL": "INFO", "PYTHONPATH": str(CRASHING)}
-    process = Process("worker", "--name", WORKER, *arguments, log=log, **options)
-    eventually(lambda: alive() or not process.running(), within=90)
-    assert process.running(), log.read_text()[-2000:]
-    return process
-
-
-def alive() -> bool:
-    with transaction() as session:
-        return any(row.name == WORKER for row in workers.list_workers(session, seen_within_seconds=10))
 
 
 def upload(api: FlaskClient, data: bytes, **form: object) -> dict[str, Any]:
@@ -205,7 +193,7 @@ def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worke
     worker.kill()
     api.post(f"/v1/jobs/{job_id}/seal")
     before = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]
-    second = start_worker(tmp_path / "second.log")
+    second = start_worker(WORKER, tmp_path / "second.log", **CRASHES)
     try:
         job = finished(api, job_id)
     finally:
