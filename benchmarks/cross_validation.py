@@ -3,14 +3,20 @@
 Run `python -m benchmarks.cross_validation BROAD SPECIES --start WEIGHTS`. Each run holds out one fold of BROAD and one
 half of SPECIES, trains on all the rest with the recipe's first choices (nothing is chosen on what is judged), and
 compares to the start's own features at the same resolution. Finished runs are kept, so it may be stopped and repeated.
+`--jobs` runs go on side by side: worth it beside a GPU, which waits for the pictures that two threads a run prepare.
 """
 
 import argparse
 import dataclasses
 import json
+import multiprocessing
+import os
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,6 +146,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
     parser.add_argument("--members", type=int, default=RECIPES["b0"].members, help="fewer are quicker, and worse")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     given = parser.parse_args()
     base = RECIPES["b0"]
     recipe = dataclasses.replace(base, members=given.members, blends=base.blends[:1], settlings=base.settlings[:1])
@@ -147,16 +154,64 @@ def main() -> None:
     kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []
     done = {(one.seed, one.fold) for one in runs}
-    dataset = datasets.load([given.broad, given.species], Settings(), side=256)
-    network = load_start(given.start, recipe, pick_device("auto"))
-    features = validation.pooled_features(network, dataset, np.arange(len(dataset.labels)), recipe.preprocessing)
-    dataset = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy()).grouped(dataset)
-    for seed in given.seeds:
-        for fold in given.folds:
-            if (seed, fold) in done:
-                continue
-            runs.append(run(dataset, features, dataclasses.replace(recipe, seed=seed), given.start, fold))
-            write(question, {"summary": summary(runs), "runs": [asdict(one) for one in runs]})
+    wanted = [(seed, fold) for seed in given.seeds for fold in given.folds if (seed, fold) not in done]
+    device = device_name()
+    for one in all_runs(recipe, given.broad, given.species, given.start, wanted, jobs=given.jobs):
+        runs.append(one)
+        runs.sort(key=lambda run: (run.seed, run.fold))
+        write(question, {"device": device, "summary": summary(runs), "runs": [asdict(run) for run in runs]})
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every run needs. Set once in the parent, so that forked children share its pictures."""
+
+    dataset: Dataset
+    features: torch.Tensor
+
+
+material: Material
+
+
+def all_runs(
+    recipe: Recipe, broad: Path, species: Path, start: Path, wanted: list[tuple[int, int]], *, jobs: int
+) -> Iterator[Run]:
+    """Each run as it is done, `jobs` of them side by side. Nothing here touches a GPU before it has forked."""
+    global material  # noqa: PLW0603
+    dataset = datasets.load([broad, species], Settings(), side=256)
+    material = Material(dataset, torch.empty(0))
+    features = torch.from_numpy(next(_in_children(_features, [(recipe, start)], 1)))
+    duplicates = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
+    material = Material(duplicates.grouped(dataset), features)
+    work = [(dataclasses.replace(recipe, seed=seed), start, fold) for seed, fold in wanted]
+    yield from _in_children(_run, work, jobs)
+
+
+def _in_children(work: Callable[..., Any], arguments: list[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, fork, torch.set_num_threads, (threads,)) as pool:
+        for done in as_completed([pool.submit(work, *one) for one in arguments]):
+            yield done.result()
+
+
+def _features(recipe: Recipe, start: Path) -> np.ndarray:
+    network = load_start(start, recipe, pick_device("auto"))
+    rows = np.arange(len(material.dataset.labels))
+    return validation.pooled_features(network, material.dataset, rows, recipe.preprocessing).numpy()
+
+
+def _run(recipe: Recipe, start: Path, fold: int) -> Run:
+    return run(material.dataset, material.features, recipe, start, fold)
+
+
+def device_name() -> str:
+    """Of the GPU if there is one, asked in a child so that this process stays able to fork."""
+    return str(next(_in_children(_device_name, [()], 1)))
+
+
+def _device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 if __name__ == "__main__":
