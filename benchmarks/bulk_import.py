@@ -46,7 +46,7 @@ def memory(worker: psutil.Process) -> tuple[int, int]:
 
 def follow(api: Any, job_id: Any, worker: psutil.Process) -> Iterator[Sample]:
     while True:
-        job = api.job(job_id, wait=1)
+        job = api.jobs.get(job_id, wait=1)
         yield Sample(time.monotonic(), job.counts.total - job.counts.pending, *memory(worker))
         if job.finished:
             return
@@ -91,13 +91,16 @@ def main() -> None:
 
             before = raw()
             with Umbel(f"http://127.0.0.1:{settings().port}") as api:
-                source = {"type": "folder", "path": str(folder)}
+
+                def begin() -> Any:
+                    return api.imports.folder(str(folder), collection="bulk").job_id
+
                 began = time.monotonic()
-                samples = list(follow(api, job_id := api.import_source(source, collection="bulk"), worker))
+                samples = list(follow(api, job_id := begin(), worker))
                 took = time.monotonic() - began
                 embedded = next(s.at for s in samples if s.done >= pictures) - began
-                job = api.job(job_id)
-                again = seconds(lambda: list(follow(api, api.import_source(source, collection="bulk"), worker)))
+                job = api.jobs.get(job_id)
+                again = seconds(lambda: list(follow(api, begin(), worker)))
             after = raw()
         finally:
             subprocess.run([*umbel, "down"], check=True, capture_output=True)

@@ -150,9 +150,7 @@ def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:
 
     url = f"http://127.0.0.1:{settings().port}"
     with Umbel(url) as api, httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
-        job = api.import_source({"type": "folder", "path": str(folder)}, collection="bulk", label_from_folder=True)
-        while not api.job(job, wait=25).finished:
-            pass
+        api.imports.folder(str(folder), collection="bulk", label_from_folder=True).wait()
         images = [image["image_id"] for image in http.get("/v1/images?limit=500").json()["items"]]
         load = Load(url, images, [row.tolist() for row in _vectors(images)], variants(folder))
         load.run(_after(10))  # warms up

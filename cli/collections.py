@@ -20,7 +20,7 @@ def collections(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with api_client() as api:
-        found = list(api.collections())
+        found = list(api.collections.list())
     print_json([one.model_dump(mode="json") for one in found]) if as_json else _show(found)
 
 
@@ -30,7 +30,7 @@ def collections(context: click.Context, as_json: bool) -> None:
 def create(name: str, as_json: bool) -> None:
     """Create the collection NAME, empty; one that is there already is left as it is."""
     with api_client() as api:
-        made = api.create_collection(name)
+        made = api.collections.create(name)
     print_json(made.model_dump(mode="json")) if as_json else _show([made])
 
 
@@ -49,7 +49,7 @@ def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
     with api_client() as api:
         if not yes:
             _confirm(api, name)
-        job = api.job(api.delete_collection(name).job_id)
+        job = api.collections.delete(name).job()
         if wait:
             with progress(quiet=as_json) as bars:
                 job = follow(api, job, bars)
@@ -58,7 +58,7 @@ def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
 
 
 def _confirm(api: Umbel, name: str) -> None:
-    images = api.collection(name).images
+    images = api.collections.get(name).images
     pictures = "1 picture" if images == 1 else f"{images:,} pictures"
     click.confirm(f"Delete the collection {name} with its {pictures} for ever?", abort=True)
 

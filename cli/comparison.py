@@ -28,13 +28,13 @@ def compare(api: Umbel, *, collection: str | None, again: bool, quiet: bool) -> 
     """Have what is new compared, and wait; the job, None where nothing was new. One that is under way is awaited."""
     with progress(quiet=quiet) as bars:
         try:
-            begun = api.compare(collection=collection, again=again)
+            begun = api.duplicates.compare(collection=collection, again=again)
         except ApiError as error:
-            running = next((job for job in api.jobs(type="comparison") if not job.finished), None)
+            running = next((job for job in api.jobs.list(type="comparison") if not job.finished), None)
             if error.status != CONFLICT or again or running is None:
                 raise
             return follow(api, running, bars)
-        return follow(api, api.job(begun.job_id), bars) if begun.job_id else None
+        return follow(api, begun.job(), bars) if begun else None
 
 
 def say_how_complete(api: Umbel, job: Job | None, *, compared: int, waiting: int) -> None:
@@ -47,7 +47,7 @@ def say_how_complete(api: Umbel, job: Job | None, *, compared: int, waiting: int
 def opened(api: Umbel, image_id: UUID) -> Image.Image | None:
     """An image's thumbnail; None where it cannot be had."""
     with suppress(UmbelClientError):
-        return upright_rgb(Image.open(io.BytesIO(api.thumbnail(image_id))))
+        return upright_rgb(Image.open(io.BytesIO(api.images.thumbnail(image_id))))
     return None
 
 

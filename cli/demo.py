@@ -71,9 +71,9 @@ def _import(api: Umbel, folder: Path, collection: str) -> None:
 def _search(api: Umbel, query: Query, collection: str) -> SearchResult:
     """What looks most like the query, the query itself left out where it is in the collection."""
     digest = hashlib.sha256(query.data).hexdigest()
-    image_id = api.check([digest], collection=collection).get(digest)
+    image_id = api.images.check([digest], collection=collection).get(digest)
     if image_id is not None:
-        found = api.similar(image_id, k=MATCHES, collection=collection)
+        found = api.images.similar(image_id, k=MATCHES, collection=collection)
     else:
         found = api.search(query.data, k=MATCHES, collection=collection)
     if not found.matches:

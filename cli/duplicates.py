@@ -36,7 +36,7 @@ def duplicates(  # noqa: PLR0917 - click passes by name
     filters: dict[str, Any] = {"max_distance": max_distance, "min_agreement": min_agreement, "limit": limit}
     with api_client() as api:
         job = compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
-        found = api.duplicates(collection=collection, **filters)
+        found = api.duplicates.page(collection=collection, **filters)
         if picture:
             write_rows(_rows(api, found), picture, title="Near-duplicates, the one to keep first")
         if as_json:

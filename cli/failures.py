@@ -12,7 +12,7 @@ def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:
     """A table of pictures, codes and reasons; nothing where nothing failed."""
     if not job.counts.failed:
         return
-    failed = islice(api.items(job.id, status="failed"), most)
+    failed = islice(api.jobs.items(job.id, status="failed"), most)
     table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
     if job.counts.failed > most:
         click.echo(f"… and {job.counts.failed - most:,} more; all of them: umbel jobs {job.id} --failures failed.csv")

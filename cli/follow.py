@@ -35,7 +35,7 @@ def follow(api: Umbel, job: Job, bars: Progress) -> Job:
         )
         if job.finished:
             return job
-        job = api.job(job.id, wait=LOOK_SECONDS)
+        job = api.jobs.get(job.id, wait=LOOK_SECONDS)
 
 
 def _usual(job: Job) -> str:

@@ -19,7 +19,7 @@ from core.replacing import replacing
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 FETCHERS = 4  # pictures fetched at once
-PAGE = "500"  # images listed at once
+PAGE = 500  # images listed at once
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ def fetch_labelled(api: Umbel, collection: str, folder: Path, bars: Progress) ->
 def _listed(api: Umbel, collection: str, folder: Path, bars: Progress) -> tuple[dict[Path, UUID], Fetched]:
     task = bars.add_task("Listing pictures", total=None, note="")
     by_label: dict[str, list[Image]] = defaultdict(list)
-    for image in api.images(collection=collection, limit=PAGE):
+    for image in api.images.list(collection=collection, page_size=PAGE):
         bars.advance(task)
         if image.label is not None:
             by_label[image.label].append(image)
@@ -84,7 +84,7 @@ def _fetch(api: Umbel, one: tuple[Path, UUID]) -> tuple[UUID, str] | None:
     """Why not, if the picture cannot be had: it is damaged, or was removed meanwhile."""
     path, image_id = one
     try:
-        data = api.file(image_id)
+        data = api.images.file(image_id)
     except ApiError as error:
         if error.status not in (404, 413, 415, 422):
             raise

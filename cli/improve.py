@@ -101,7 +101,7 @@ class Loop:
         job = None
         if model and self.plan.reindex:
             job = self._reindexed(model)
-            model = self.api.model(model.id)
+            model = self.api.models.get(model.id)
         if job is None or job.status not in ENDED_BADLY:
             self.note.remove()
         return Outcome(training, model, job)
@@ -136,14 +136,14 @@ class Loop:
 
     def _registered(self) -> Model:
         task = self.bars.add_task("Registering", total=1, note="")
-        model = self.api.register_model(self.files.checkpoint, card_path(self.files.checkpoint), self.files.split)
+        model = self.api.models.register(self.files.checkpoint, card_path(self.files.checkpoint), self.files.split)
         self.bars.update(task, completed=1)
         return model
 
     def _reindexed(self, model: Model) -> Job | None:
         """The reindex, at its end; None where there was none: the training came to the very model that is live."""
         job_id = self.note.get("job")
-        job = self.api.job(UUID(job_id)) if job_id else None
+        job = self.api.jobs.get(UUID(job_id)) if job_id else None
         if job is None or job.status in ENDED_BADLY:
             if model.state == "active":
                 return latest_reindex(self.api, model.id)
@@ -153,10 +153,10 @@ class Loop:
 
     def _begun(self, model: Model) -> Job:
         """A new reindex, or the one under way if it is this very one; one that asks for less is let end first."""
-        wish = {"activate": True, "max_drop": 0} if self.plan.activate else {}
+        wish: dict[str, Any] = {"activate": True, "max_drop": 0} if self.plan.activate else {}
         while True:
             try:
-                return self.api.job(self.api.reindex(model_version=model.id, **wish))
+                return self.api.admin.reindex(model_version=model.id, **wish).job()
             except ApiError as error:
                 running = latest_reindex(self.api, model.id)
                 if error.status != 409 or running is None or running.finished or running.reindex is None:

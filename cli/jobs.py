@@ -11,6 +11,7 @@ from cli.failures import show_failures
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
 from client import Job, Umbel
+from client.jobs import Jobs
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 
@@ -30,17 +31,17 @@ def jobs(  # noqa: PLR0917 - click passes by name
         raise click.UsageError("--failures needs the JOB_ID whose failures to write.")
     with api_client() as api:
         if job_id is None:
-            found = list(islice(api.jobs(**({"status": status} if status else {})), limit))
+            found = list(islice(api.jobs.list(status=status), limit))
             print_json([job.model_dump(mode="json") for job in found]) if as_json else _show(found)
         elif failures is not None:
-            failures.write(api.items_csv(job_id, status="failed"))
+            failures.write(api.jobs.items_csv(job_id, status="failed"))
         else:
-            _show_one(api, api.job(job_id, wait=wait), limit, as_json=as_json)
+            _show_one(api, api.jobs.get(job_id, wait=wait), limit, as_json=as_json)
 
 
 def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
     if as_json:
-        failed = [item.model_dump(mode="json") for item in islice(api.items(job.id, status="failed"), limit)]
+        failed = [item.model_dump(mode="json") for item in islice(api.jobs.items(job.id, status="failed"), limit)]
         print_json({**job.model_dump(mode="json"), "failed": failed})
         return
     _show([job])
@@ -57,7 +58,7 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
 @json_option
 def cancel(job_id: UUID, as_json: bool) -> None:
     """End JOB_ID where it stands: what is indexed stays so, the rest is cancelled."""
-    _change(Umbel.cancel, job_id, as_json=as_json)
+    _change(Jobs.cancel, job_id, as_json=as_json)
 
 
 @click.command()
@@ -65,7 +66,7 @@ def cancel(job_id: UUID, as_json: bool) -> None:
 @json_option
 def retry(job_id: UUID, as_json: bool) -> None:
     """Try the failed pictures of JOB_ID once more, and no others."""
-    _change(Umbel.retry, job_id, as_json=as_json)
+    _change(Jobs.retry, job_id, as_json=as_json)
 
 
 @click.command()
@@ -73,7 +74,7 @@ def retry(job_id: UUID, as_json: bool) -> None:
 @json_option
 def pause(job_id: UUID, as_json: bool) -> None:
     """Let JOB_ID wait until it is resumed; the batch in hand is finished."""
-    _change(Umbel.pause, job_id, as_json=as_json)
+    _change(Jobs.pause, job_id, as_json=as_json)
 
 
 @click.command()
@@ -81,12 +82,12 @@ def pause(job_id: UUID, as_json: bool) -> None:
 @json_option
 def resume(job_id: UUID, as_json: bool) -> None:
     """Go on with JOB_ID, which was paused."""
-    _change(Umbel.resume, job_id, as_json=as_json)
+    _change(Jobs.resume, job_id, as_json=as_json)
 
 
-def _change(verb: Callable[[Umbel, UUID], Job], job_id: UUID, *, as_json: bool) -> None:
+def _change(verb: Callable[[Jobs, UUID], Job], job_id: UUID, *, as_json: bool) -> None:
     with api_client() as api:
-        job = verb(api, job_id)
+        job = verb(api.jobs, job_id)
     if as_json:
         print_json(job.model_dump(mode="json"))
     else:

@@ -36,7 +36,7 @@ def label_issues(  # noqa: PLR0917 - click passes by name
         raise click.UsageError("--again compares, --no-compare does not.")
     with api_client() as api:
         job = compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
-        found = api.label_issues(collection=collection, min_doubt=min_doubt, limit=limit)
+        found = api.label_issues.page(collection=collection, min_doubt=min_doubt, limit=limit)
         if picture:
             write_rows(_rows(api, found), picture, title="Doubtful labels, with the most similar pictures")
         if as_json:

@@ -12,6 +12,7 @@ from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
 from client import Job, Model, ModelDetail, Umbel
+from client.models import Models
 from core.errors import Conflict
 
 FIGURES = ("r_at_1", "map_at_r")
@@ -37,7 +38,7 @@ def models() -> None:
 def list_(as_json: bool) -> None:
     """List the model versions: the active one first, then the newest."""
     with api_client() as api:
-        found = sorted(api.models(), key=lambda one: one.state != "active")
+        found = sorted(api.models.list(), key=lambda one: one.state != "active")
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return
@@ -63,7 +64,7 @@ def list_(as_json: bool) -> None:
 def show(model: str, as_json: bool) -> None:
     """Show MODEL: where it comes from, how good it is, how its index is, what its last reindex found."""
     with api_client() as api:
-        version = api.model(find_model(api.models(), model).id)
+        version = api.models.get(find_model(list(api.models.list()), model).id)
         latest = latest_reindex(api, version.id)
     if as_json:
         print_json(version.model_dump(mode="json") | {"reindex": latest and latest.model_dump(mode="json")})
@@ -95,7 +96,7 @@ def register(checkpoint: Path, as_json: bool) -> None:
     load_checkpoint(checkpoint)
     split = checkpoint.with_suffix(".split.json")
     with api_client() as api:
-        version = api.register_model(checkpoint, card_path(checkpoint), split if split.is_file() else None)
+        version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
     if not split.is_file() and not as_json:
         click.echo(f"Without {split.name} it is judged on pictures that it may have learnt from.", err=True)
     _told(version, "Registered", as_json=as_json)
@@ -108,7 +109,7 @@ def register(checkpoint: Path, as_json: bool) -> None:
 @json_option
 def activate(model: str, as_json: bool) -> None:
     """Let searches use MODEL from now on. It must have every picture: `umbel reindex` sees to that."""
-    _change(Umbel.activate, model, "Active", as_json=as_json)
+    _change(Models.activate, model, "Active", as_json=as_json)
 
 
 @models.command()
@@ -116,7 +117,7 @@ def activate(model: str, as_json: bool) -> None:
 @json_option
 def rollback(model: str | None, as_json: bool) -> None:
     """Go back from MODEL, the active one, to the one that it replaced."""
-    _change(Umbel.rollback, model, "Active again", as_json=as_json)
+    _change(Models.rollback, model, "Active again", as_json=as_json)
 
 
 @models.command()
@@ -124,13 +125,13 @@ def rollback(model: str | None, as_json: bool) -> None:
 @json_option
 def retire(model: str, as_json: bool) -> None:
     """Give up the vectors of MODEL. Its files stay; registering it again brings it back, to be reindexed."""
-    _change(Umbel.retire, model, "Retired", as_json=as_json)
+    _change(Models.retire, model, "Retired", as_json=as_json)
 
 
-def _change(verb: Callable[[Umbel, UUID], Model], model: str | None, done: str, *, as_json: bool) -> None:
+def _change(verb: Callable[[Models, UUID], Model], model: str | None, done: str, *, as_json: bool) -> None:
     with api_client() as api:
-        known = api.models()
-        version = verb(api, (find_model(known, model) if model else _active(known)).id)
+        known = list(api.models.list())
+        version = verb(api.models, (find_model(known, model) if model else _active(known)).id)
     _told(version, done, as_json=as_json)
 
 
@@ -150,7 +151,7 @@ def _told(version: Model, done: str, *, as_json: bool) -> None:
 
 def latest_reindex(api: Umbel, model: UUID) -> Job | None:
     """The newest reindex with this version."""
-    return next((job for job in api.jobs(type="reindex") if job.model_version == model), None)
+    return next((job for job in api.jobs.list(type="reindex") if job.model_version == model), None)
 
 
 def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:

@@ -42,10 +42,9 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     docs/how-to/models.md.
     """
     _check(options, wait=wait, report=report)
-    options["activate"] = options["activate"] or None
     with api_client() as api:
-        version = find_model(api.models(), model).id if model else None
-        job = api.job(api.reindex(model_version=version, **options))
+        version = find_model(list(api.models.list()), model).id if model else None
+        job = api.admin.reindex(model_version=version, **options).job()
         if wait:
             with progress(quiet=as_json) as bars:
                 job = follow(api, job, bars)

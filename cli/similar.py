@@ -48,7 +48,8 @@ def show_matches(found: SearchResult) -> None:
 def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path, *, label: str | None = None) -> None:
     """Write the query and its matches as one picture."""
     tiles = [
-        Tile(_opened(api.thumbnail(match.image_id)), f"{match.similarity:.3f}", match.label) for match in found.matches
+        Tile(_opened(api.images.thumbnail(match.image_id)), f"{match.similarity:.3f}", match.label)
+        for match in found.matches
     ]
     sheet = contact_sheet(Tile(query, "query", label), tiles)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tupl
         image_id = UUID(file_or_id)
     except ValueError as error:
         raise click.BadParameter(f"{file_or_id!r} is neither a file nor an image id.") from error
-    return _opened(api.file(image_id)), api.similar(image_id, k=k, **options)
+    return _opened(api.images.file(image_id)), api.images.similar(image_id, k=k, **options)
 
 
 def _opened(data: bytes) -> Image.Image:

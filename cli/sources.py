@@ -21,20 +21,20 @@ def is_source(path: str) -> bool:
 
 
 def import_sources(
-    api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, **options: Any
+    api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, base: str | None, **options: Any
 ) -> list[Job]:
-    """One job for each of `paths`, followed to their ends if `wait`. options: as Umbel.import_source takes them."""
+    """One job for each of `paths`, followed to their ends if `wait`. options: as `client.imports` takes them."""
     found = []
     for path in paths:
         if path.startswith("s3://"):
-            job_id = api.import_source({"type": "s3", "url": path}, **options)
+            work = api.imports.s3(path, **options)
         elif on_server:
-            job_id = api.import_source({"type": "folder", "path": path}, **options)
+            work = api.imports.folder(path, **options)
         else:
             sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
-            job_id = api.import_file(Path(path), **options)
+            work = api.imports.file(path, base=base, **options)
             bars.update(sending, total=1, completed=1)
-        found.append(api.job(job_id))
+        found.append(work.job())
     return [follow(api, job, bars) for job in found] if wait else found
 
 

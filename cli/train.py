@@ -116,7 +116,7 @@ def _outcome(plan: Plan, run: TrainingRun, *, quiet: bool) -> Outcome:
         with progress(quiet=quiet) as bars:
             return Outcome(run.learn(plan.folders, bars))
     with api_client() as api:
-        api.models()  # is it there? better asked now than after the training
+        list(api.models.list())  # is it there? better asked now than after the training
         loop = [str(folder.absolute()) for folder in plan.folders], plan.collection, url(settings()), run.arguments
         note = Note(run.files.out / f"{run.files.name}.loop.json", loop, fresh=run.fresh)
         with progress(quiet=quiet) as bars:

@@ -11,12 +11,88 @@ class Unreachable(UmbelClientError):
     """No answer: nothing listens there, or the connection broke."""
 
 
+class StillRunning(UmbelClientError):
+    """Waited for as long as was asked; the work goes on. Wait again, or look later."""
+
+
+class NotIndexed(UmbelClientError):
+    """An uploaded picture that cannot be found by searches: its embedding failed or was cancelled. code is stable."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 class ApiError(UmbelClientError):
-    """The API refused, with problem+json. code is stable; detail is for people."""
+    """The API refused, with problem+json. code is stable; detail is for people; errors: {place: {field: [messages]}}.
+
+    request_id: what to look for in the server's log.
+    """
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
         self.code = str(problem.get("code", "error"))
         self.detail = str(problem.get("detail") or problem.get("title") or "no detail given")
-        self.errors = problem.get("errors") or {}
+        self.errors: dict[str, Any] = problem.get("errors") or {}
+        self.request_id: str | None = problem.get("request_id")
         super().__init__(f"{self.detail} ({status} {self.code})")
+
+
+class Unauthorized(ApiError):
+    """401: no key, or none that is known."""
+
+
+class Forbidden(ApiError):
+    """403: the key may not do that."""
+
+
+class NotFound(ApiError):
+    """404: no such image, job, collection or model version."""
+
+
+class Conflict(ApiError):
+    """409: not as things stand."""
+
+
+class TooLarge(ApiError):
+    """413: more bytes or pixels than are taken."""
+
+
+class UnsupportedPicture(ApiError):
+    """415: not a JPEG, PNG or WebP, or damaged."""
+
+
+class InvalidRequest(ApiError):
+    """400 or 422: `errors` names the fields."""
+
+
+class TooManyRequests(ApiError):
+    """429: the queue is full, or this key asks too often."""
+
+
+class NotReady(ApiError):
+    """503: a part of the service is away."""
+
+
+class StorageFull(ApiError):
+    """507: nothing was stored."""
+
+
+BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    415: UnsupportedPicture,
+    422: InvalidRequest,
+    429: TooManyRequests,
+    503: NotReady,
+    507: StorageFull,
+}
+
+
+def error_of(status: int, problem: dict[str, Any]) -> ApiError:
+    """The error of this status."""
+    return BY_STATUS.get(status, ApiError)(status, problem)

@@ -37,7 +37,7 @@ def test_the_demo_goes_from_nothing_to_a_search(stack: Stack) -> None:
     sheet = Image.open(stack.home / "var" / "demo.png")
     assert sheet.width > 800
     with stack.client() as api:
-        images = list(api.images(collection="garden"))
+        images = list(api.images.list(collection="garden"))
     assert len(images) == 240
     assert {image.status for image in images} == {"indexed"}
 
@@ -57,7 +57,7 @@ def test_the_first_match_of_the_demo_is_of_the_right_species(stack: Stack) -> No
 def test_a_second_demo_adds_nothing(stack: Stack) -> None:
     stack.umbel("demo")
     with stack.client() as api:
-        assert len(list(api.images(collection="garden"))) == 240
+        assert len(list(api.images.list(collection="garden"))) == 240
 
 
 def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
@@ -66,7 +66,7 @@ def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
 
     def some_are_done() -> bool:
         with stack.client() as api:
-            return any(job.type == "import" and 0 < job.counts.indexed < 300 for job in api.jobs(status="running"))
+            return any(job.type == "import" and 0 < job.counts.indexed < 300 for job in api.jobs.list(status="running"))
 
     eventually(some_are_done, every=0.01)
     os.kill(stack.part("worker")["pid"], signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
     counts = json.loads(out)["job"]["counts"]
     assert (importing.returncode, counts["indexed"], counts["total"]) == (0, 400, 400), err
     with stack.client() as api:
-        images = list(api.images(collection="killed"))
+        images = list(api.images.list(collection="killed"))
     assert Counter(image.status for image in images) == {"indexed": 400}
     assert stack.part("worker")["restarts"] >= 1
 
@@ -86,9 +86,9 @@ def test_a_killed_part_comes_back_and_uploads_go_on(stack: Stack, part: str) -> 
     eventually(lambda: stack.part(part)["pid"] not in (None, before["pid"]), within=60)
     seed = 2000 + sum(map(ord, part))
     with stack.client() as api:
-        accepted = api.upload(picture(seed), collection="healed")
+        accepted = api.images.upload(picture(seed), collection="healed")
         assert accepted.job_id is not None
-        job = api.job(accepted.job_id, wait=60)
+        job = api.jobs.get(accepted.job_id, wait=60)
         assert job.status == "succeeded"
         found = api.search(picture(seed), k=1, collection="healed")
     assert found.matches[0].image_id == accepted.image_id
@@ -137,10 +137,10 @@ def test_hostile_files_go_through_without_harm(stack: Stack, hostile: Path) -> N
     with stack.client() as api:
         for path in files:
             try:
-                jobs.append(api.upload(path, collection="hostile").job_id)
+                jobs.append(api.images.upload(path, collection="hostile").job_id)
             except ApiError as error:
                 refused[error.status] += 1
-        finished = [api.job(job_id, wait=60) for job_id in jobs if job_id]
+        finished = [api.jobs.get(job_id, wait=60) for job_id in jobs if job_id]
     assert set(refused) <= {413, 415, 422}
     assert {job.status for job in finished} <= {"succeeded", "failed"}
     assert all(job.finished for job in finished)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx
 
-from client import Accepted, ApiError, Umbel, UmbelClientError, Unreachable
+from client import ApiError, Umbel, UmbelClientError, Unreachable, Upload
 
 T = TypeVar("T")
 
@@ -54,17 +54,19 @@ class Client(Umbel):
     def __init__(self, url: str, receipts: Receipts) -> None:
         super().__init__(url, timeout=ANSWER_SECONDS, retries=0)
         self._receipts = receipts
+        self.connection.http.event_hooks = {"response": [self._record]}
 
-    def upload(self, picture: Any, **options: Any) -> Accepted:
-        accepted = super().upload(picture, **options)
-        self._receipts.take(hashlib.sha256(picture).hexdigest(), accepted.image_id)
-        return accepted
+    def upload(self, picture: bytes, **options: Any) -> Upload:
+        """Upload a picture, and keep the receipt."""
+        upload = self.images.upload(picture, **options)
+        self._receipts.take(hashlib.sha256(picture).hexdigest(), upload.image_id)
+        return upload
 
-    def _once(self, method: str, path: str, **options: Any) -> httpx.Response:
-        answer = super()._once(method, path, **options)
-        if path != "/readyz":
-            self._receipts.answered(f"{method} {path}", answer)
-        return answer
+    def _record(self, answer: httpx.Response) -> None:
+        request = answer.request
+        if request.url.path != "/readyz":
+            answer.read()
+            self._receipts.answered(f"{request.method} {request.url.path}", answer)
 
 
 class Clients:

@@ -57,7 +57,7 @@ def test_a_worker_with_its_hands_full_when_redis_dies_hears_again(target: Target
         eventually(lambda: b"Connection to broker lost" in log.read_bytes()[said:], within=PATIENCE_SECONDS)
     job_id = clients.ask(lambda api: api.upload(picture(2, 1))).job_id
     assert job_id is not None
-    assert clients.ask(lambda api: api.job(job_id, wait=PATIENCE_SECONDS)).status == "succeeded"
+    assert clients.ask(lambda api: api.jobs.get(job_id, wait=PATIENCE_SECONDS)).status == "succeeded"
     clients.close()
 
 

@@ -29,12 +29,12 @@ def target() -> Iterator[Target]:
     try:
         made.up()
         with made.client() as api:
-            job = api.open_import()
+            job = api.imports.open()
             for number in range(PICTURES):
                 kind = number % KINDS
-                api.upload(flower(kind, number), label=f"kind {kind}", job_id=job)
-            api.seal(job)
-            assert api.job(job, wait=90).status == "succeeded"
+                api.images.upload(flower(kind, number), label=f"kind {kind}", job_id=job)
+            api.jobs.seal(job)
+            assert api.jobs.get(job, wait=90).status == "succeeded"
         yield made
     finally:
         made.remove()
@@ -120,9 +120,9 @@ def test_killed_at_every_phase_it_comes_to_its_end_while_searches_go_on(target: 
             target.process(name).kill()
     eventually(lambda: _served(target), within=60)
     with target.client() as api:
-        added = api.upload(flower(0, PICTURES), label="kind 0")
-        assert api.job(added.job_id, wait=60).status == "succeeded"  # type: ignore[arg-type]
-        assert api.job(job_id, wait=60).status == "succeeded"
+        added = api.images.upload(flower(0, PICTURES), label="kind 0")
+        assert api.jobs.get(added.job_id, wait=60).status == "succeeded"  # type: ignore[arg-type]
+        assert api.jobs.get(job_id, wait=60).status == "succeeded"
     searcher.stop()
     assert reached[-1] == "done"
     assert searcher.failures == []
@@ -138,7 +138,7 @@ def test_a_bad_checkpoint_stops_before_the_gate_and_says_why(target: Target, tmp
     body = {"model_version": str(bad), "activate": True}
     job_id = httpx.post(f"{target.url}/v1/admin/reindex", json=body, timeout=60).json()["job_id"]
     with target.client() as api:
-        assert api.job(UUID(job_id), wait=120).status == "succeeded"
+        assert api.jobs.get(UUID(job_id), wait=120).status == "succeeded"
     report = httpx.get(f"{target.url}/v1/jobs/{job_id}", timeout=60).json()["reindex"]["report"]
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
     assert report["gate"]["reasons"][0].startswith("R@1 falls from")

@@ -79,7 +79,7 @@ def import_by_upload(clients: Clients, folder: Path, collection: str, seconds: f
     Half of it at once, so that there is much to do; the rest a little at a time, over about `seconds`, so that there
     is always something to do.
     """
-    job_id: UUID = clients.ask(lambda api: api.open_import(collection=collection))
+    job_id: UUID = clients.ask(lambda api: api.imports.open(collection=collection))
     files = sorted(folder.iterdir())
     half, few = len(files) // 2, max(1, len(files) // 2 // PORTIONS)
 
@@ -89,7 +89,7 @@ def import_by_upload(clients: Clients, folder: Path, collection: str, seconds: f
 
     def send_new(paths: Sequence[Path]) -> None:
         hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-        known = clients.ask(lambda api: api.check(list(hashes.values()), collection=collection))
+        known = clients.ask(lambda api: api.images.check(list(hashes.values()), collection=collection))
         for digest, image_id in known.items():
             clients.receipts.take(digest, image_id)
         list(senders.map(send, [path for path in paths if hashes[path] not in known]))
@@ -99,7 +99,7 @@ def import_by_upload(clients: Clients, folder: Path, collection: str, seconds: f
         for at in range(half, len(files), few):
             send_new(files[at : at + few])
             clients.pause(seconds / PORTIONS)
-    clients.ask(lambda api: api.seal(job_id))
+    clients.ask(lambda api: api.jobs.seal(job_id))
 
 
 def import_by_archive(clients: Clients, folder: Path, collection: str, seconds: float) -> None:
@@ -109,7 +109,7 @@ def import_by_archive(clients: Clients, folder: Path, collection: str, seconds: 
         for path in sorted(folder.iterdir()):
             packed.write(path, path.name)
     try:
-        clients.ask(lambda api: api.import_file(archive, collection=collection))
+        clients.ask(lambda api: api.imports.file(archive, collection=collection))
     finally:
         archive.unlink()
 
@@ -123,7 +123,7 @@ def confirm_import(clients: Clients, folder: Path, collection: str) -> list[str]
     known: dict[str, UUID] = {}
     for at in range(0, len(hashes), MOST_HASHES):
         some = list(hashes)[at : at + MOST_HASHES]
-        known |= clients.ask(lambda api, some=some: api.check(some, collection=collection))  # type: ignore[misc]
+        known |= clients.ask(lambda api, some=some: api.images.check(some, collection=collection))  # type: ignore[misc]
     for digest, image_id in known.items():
         clients.receipts.take(digest, image_id)
     lost = hashes.keys() - known.keys()
@@ -180,7 +180,7 @@ class Probes:
             job_id = accepted.job_id
             assert job_id is not None
             while time.monotonic() - since < self._patience:
-                job = self._clients.ask(lambda api: api.job(job_id, wait=5))
+                job = self._clients.ask(lambda api: api.jobs.get(job_id, wait=5))
                 if job.finished:
                     if job.counts.indexed:
                         heal = replace(heal, seconds=time.monotonic() - since, alone=self._begun == begun)

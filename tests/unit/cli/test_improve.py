@@ -13,7 +13,7 @@ from cli import improve
 from cli.gallery_pictures import fetch_labelled, folder_name, name_by_gallery
 from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import progress
-from client import ApiError, Image, Job
+from client import ApiError, Image, Job, Work
 from core.errors import BadDataset
 from ml.training.files import RunFiles
 from tests.unit.cli.test_reindex_report import REPORT, ended
@@ -29,6 +29,10 @@ class Service:
         self.running: list[Job] = []
         self.ended: dict[UUID, Job] = {}
         self.pictures: list[Image] = []
+        self.models = SimpleNamespace(get=lambda model_id: self.version, register=self._register)
+        self.jobs = SimpleNamespace(get=self._get, list=self._list)
+        self.images = SimpleNamespace(list=lambda **filters: iter(self.pictures), file=self._file)
+        self.admin = SimpleNamespace(reindex=self._reindex)
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
@@ -36,37 +40,31 @@ class Service:
             self.killed = ""
             raise KeyboardInterrupt
 
-    def model(self, model_id: UUID) -> Any:
-        return self.version
-
-    def register_model(self, weights: Path, card: Path, split: Path) -> Any:
+    def _register(self, weights: Path, card: Path, split: Path) -> Any:
         self._ask("register")
         return self.version
 
-    def reindex(self, **options: Any) -> UUID:
+    def _reindex(self, **options: Any) -> Work:
         if self.running:
             raise ApiError(409, {"detail": "a reindex is under way"})
         self._ask("reindex")
         self.version.state = "active"
         return self._end(ended(REPORT | {"switched": True}, id=uuid4(), model_version=self.version.id))
 
-    def _end(self, job: Job) -> UUID:
+    def _end(self, job: Job) -> Work:
         self.ended[job.id] = job
-        return job.id
+        return Work(job.id, lambda job_id, wait: self._get(job_id))
 
-    def job(self, job_id: UUID, *, wait: float = 0) -> Job:
+    def _get(self, job_id: UUID, *, wait: float = 0) -> Job:
         self._ask("job")
         self.running = [one for one in self.running if one.id != job_id]
         return self.ended[job_id]
 
-    def jobs(self, **filters: str) -> Iterator[Job]:
+    def _list(self, **filters: str) -> Iterator[Job]:
         yield from self.running
         yield from reversed(self.ended.values())
 
-    def images(self, **filters: str) -> Iterator[Image]:
-        yield from self.pictures
-
-    def file(self, image_id: UUID) -> bytes:
+    def _file(self, image_id: UUID) -> bytes:
         self._ask("file")
         if image_id.int == 404:
             raise ApiError(404, {"detail": "There is no such image."})
@@ -107,7 +105,7 @@ def go(service: Service, training: Training, *, collection: str | None = None, a
 
 def image(number: int, label: str | None) -> Image:
     values = {"image_id": UUID(int=number), "collection": "c", "name": None, "label": label, "metadata": {}}
-    values |= {"status": "indexed", "media_type": "image/jpeg", "sha256": f"{number:064x}"}
+    values |= {"status": "indexed", "media_type": "image/jpeg", "size": 1, "sha256": f"{number:064x}"}
     return Image.model_validate(values | {"width": 1, "height": 1, "created_at": "2026-01-01T00:00:00Z"})
 
 

@@ -31,7 +31,7 @@ def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    rooms = ("api", "cli", "client", "core", "db", "migrations", "ml", "services", "worker")
+    rooms = ("api", "cli", "core", "db", "migrations", "ml", "services", "worker")
     sources = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
     assert len(sources) > 50
     assert [str(path) for path in sources if "os.environ" in path.read_text() or "getenv" in path.read_text()] == []

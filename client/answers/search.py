@@ -1,0 +1,52 @@
+"""What was found, and how."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+
+class Match(BaseModel):
+    """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance."""
+
+    image_id: UUID
+    distance: float
+    similarity: float
+    collection: str
+    label: str | None
+    metadata: dict[str, Any]
+
+
+class SearchInfo(BaseModel):
+    mode: Literal["exact", "hnsw"]
+    requested: int
+    returned: int
+    ef_search: int | None
+    exhausted: bool
+    took_ms: float
+
+
+class SearchResult(BaseModel):
+    matches: list[Match]
+    model_version: UUID
+    search: SearchInfo
+
+
+class LabelScore(BaseModel):
+    """score: the probability that the label is right; evidence: the images that say so, nearest first."""
+
+    label: str
+    score: float
+    evidence: list[UUID]
+
+
+class Identified(BaseModel):
+    """best: the label to be trusted, None when unknown; threshold: the least score of one that is."""
+
+    best: str | None
+    unknown: bool
+    results: list[LabelScore]
+    neighbours: list[Match]
+    threshold: float
+    model_version: UUID
+    took_ms: float

@@ -1,0 +1,66 @@
+"""`umbel.imports`: one job for many pictures, sent one by one or read by the workers from a source."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from client.connection import Connection, given
+from client.jobs import Jobs
+from client.work import Work
+
+LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
+
+
+class Imports:
+    """Each returns at once; `.wait()` for the end."""
+
+    def __init__(self, connection: Connection, jobs: Jobs) -> None:
+        self._connection, self._jobs = connection, jobs
+
+    def open(self, *, collection: str = "default") -> UUID:
+        """The id of a job that many uploads can share; `jobs.seal` it after the last."""
+        body = {"source": {"type": "upload"}, "collection": collection}
+        # One that is opened twice stays empty and is sealed by the server.
+        return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
+
+    def folder(
+        self, path: str, *, collection: str = "default", label_from_folder: bool = False, dry_run: bool = False
+    ) -> Work:
+        """Let the workers read a folder of the server, below its UMBEL_IMPORT_ROOTS. dry_run: only list it."""
+        return self._source({"type": "folder", "path": path}, collection, label_from_folder, dry_run)
+
+    def s3(
+        self, url: str, *, collection: str = "default", label_from_folder: bool = False, dry_run: bool = False
+    ) -> Work:
+        """Let the workers read a bucket, s3://bucket/prefix, below UMBEL_IMPORT_ROOTS. dry_run: only list it."""
+        return self._source({"type": "s3", "url": url}, collection, label_from_folder, dry_run)
+
+    def file(
+        self,
+        path: Path | str,
+        *,
+        collection: str = "default",
+        label_from_folder: bool = False,
+        dry_run: bool = False,
+        base: str | None = None,
+    ) -> Work:
+        """Upload an archive of pictures (zip, tar), or a list of them (.csv, .jsonl), in one piece.
+
+        base: what the paths of a list are relative to. Not tried again once the connection broke in the middle.
+        """
+        options = given(collection=collection, label_from_folder=label_from_folder, dry_run=dry_run, base=base)
+        form = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+        with Path(path).open("rb") as file:
+            files = {"file": (Path(path).name, file)}
+            answer = self._connection.json("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
+        return self._jobs.work(UUID(answer["job_id"]))
+
+    def _source(self, source: dict[str, Any], collection: str, label_from_folder: bool, dry_run: bool) -> Work:
+        body = {
+            "source": source,
+            "collection": collection,
+            "label_from_folder": label_from_folder,
+            "dry_run": dry_run,
+        }
+        return self._jobs.work(UUID(self._connection.json("POST", "/v1/imports", json=body)["job_id"]))

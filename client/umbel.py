@@ -1,0 +1,111 @@
+"""`Umbel("http://…")`: pictures in, jobs followed, the most similar pictures out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+from client.admin import Admin
+from client.answers.search import Identified, SearchResult
+from client.answers.service import Ready
+from client.collections import Collections
+from client.connection import Connection, given
+from client.duplicates import DoubtfulLabels, NearDuplicates
+from client.images import Images, content
+from client.imports import Imports
+from client.jobs import Jobs
+from client.models import Models
+
+Picture = Path | str | bytes  # a path, or the bytes
+
+
+class Umbel:
+    """A client of one Umbel API. Thread-safe. Its methods raise UmbelClientError: ApiError or Unreachable.
+
+    url, key: unset, the variables UMBEL_URL (else http://127.0.0.1:8080) and UMBEL_KEY. timeout: seconds for one
+    answer; retries: further tries after 429, 503 and broken connections, with growing pauses or as Retry-After asks.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, key: str | None = None, timeout: float = 60, retries: int = 4
+    ) -> None:
+        self.connection = Connection(url, key=key, timeout=timeout, retries=retries)
+        self.jobs = Jobs(self.connection)
+        self.imports = Imports(self.connection, self.jobs)
+        self.images = Images(self.connection, self.jobs, self.imports)
+        self.collections = Collections(self.connection, self.jobs)
+        self.models = Models(self.connection)
+        self.duplicates = NearDuplicates(self.connection, self.jobs)
+        self.label_issues = DoubtfulLabels(self.connection)
+        self.admin = Admin(self.connection, self.jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.http.close()
+
+    def search(
+        self,
+        picture: Picture | None = None,
+        *,
+        image_id: UUID | None = None,
+        positive: Sequence[UUID] | None = None,
+        negative: Sequence[UUID] = (),
+        vector: Sequence[float] | None = None,
+        k: int = 10,
+        collection: str | None = None,
+        filter: dict[str, Any] | None = None,
+        max_distance: float | None = None,
+        exact: bool | None = None,
+    ) -> SearchResult:
+        """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
+
+        filter: {"label": […], "metadata": {…}}; max_distance: cosine, 0 to 2; exact: scan instead of the index.
+        """
+        options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
+        if picture is not None:
+            files = [("file", ("picture", content(picture)))]
+            answer = self._ask("/v1/search", data=_form(options), files=files)
+        else:
+            query = given(
+                image_id=image_id and str(image_id),
+                positive=positive and [str(each) for each in positive],
+                negative=[str(each) for each in negative] or None,
+                vector=vector if vector is None else list(vector),
+            )
+            answer = self._ask("/v1/search", json=options | query)
+        return SearchResult.model_validate(answer)
+
+    def identify(
+        self,
+        pictures: Sequence[Picture] = (),
+        *,
+        image_ids: Sequence[UUID] = (),
+        collection: str | None = None,
+        filter: dict[str, Any] | None = None,
+        exact: bool | None = None,
+    ) -> Identified:
+        """What one to five pictures, or images in the gallery, of one subject show."""
+        options = given(collection=collection, filter=filter, exact=exact)
+        if pictures:
+            files = [("file", ("picture", content(picture))) for picture in pictures]
+            answer = self._ask("/v1/identify", data=_form(options), files=files)
+        else:
+            answer = self._ask("/v1/identify", json={**options, "image_ids": [str(each) for each in image_ids]})
+        return Identified.model_validate(answer)
+
+    def ready(self) -> Ready:
+        """Whether the service can serve, and what is missing if not."""
+        return Ready.model_validate(self.connection.once("GET", "/readyz").json())
+
+    def _ask(self, path: str, **body: Any) -> Any:
+        return self.connection.json("POST", path, repeatable=True, **body)  # a question changes nothing
+
+
+def _form(options: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
