@@ -30,6 +30,8 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.BadCheckpoint: 422,
     errors.BadDataset: 422,
     errors.StackError: 503,
+    errors.DumpFailed: 503,
+    errors.BackupError: 422,
     errors.PictureError: 415,
     errors.EmptyFile: 422,
     errors.FileTooLarge: 413,

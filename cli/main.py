@@ -34,6 +34,8 @@ COMMANDS = {
     "pause": "cli.jobs:pause",
     "resume": "cli.jobs:resume",
     "reconcile": "cli.reconcile:reconcile",
+    "backup": "cli.backup:backup",
+    "restore": "cli.backup:restore",
     "sample": "cli.garden:sample",
     "train": "cli.train:train",
     "evaluate": "cli.evaluate:evaluate",

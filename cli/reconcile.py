@@ -36,9 +36,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     if current != head:
         raise StackError(f"The schema is at {current or 'nothing'}, this version needs {head}: run `umbel db upgrade`.")
     with progress(quiet=as_json) as bars:
-        watch = partial(_bar, bars)
-        context = Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
-        found = reconciliation.reconcile(context)
+        found = compare(bars, repair=repair, deep=deep)
     ok = all(kind.repaired == kind.found for kind in found)
     if as_json:
         print_json({"checks": [_described(kind) for kind in found], "ok": ok})
@@ -47,8 +45,16 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     sys.exit(0 if ok else 1)
 
 
+def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list[Mismatches]:
+    """Every check on this process's database and blob store, with its progress shown."""
+    watch = partial(bar, bars)
+    context = Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
+    return reconciliation.reconcile(context)
+
+
 @contextmanager
-def _bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
+def bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
+    """A `services.mismatches.Watch` that draws."""
     task = bars.add_task(doing, total=total, note="")
     yield lambda done: bars.update(task, advance=done)
     done = bars.tasks[bars.task_ids.index(task)].completed

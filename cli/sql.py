@@ -12,8 +12,9 @@ from psycopg.rows import dict_row
 from cli.output import json_option, print_json
 from core.errors import StackError
 from core.settings import settings
+from db.dump import variable_of
 from db.reader import READER, connect, connection_parameters
-from stack.binaries import psql
+from stack.binaries import postgres_client
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -40,7 +41,7 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
             raise click.UsageError("--json takes one --command, and nothing for psql.")
         _print_rows(commands[0], owner=owner)
         return
-    program = psql()
+    program = postgres_client("psql")
     connect(settings(), as_reader=not owner).close()  # what is wrong, psql would say in many words
     if sys.stdin.isatty() and not commands and not psql_arguments:
         click.echo(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
@@ -54,9 +55,8 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
 
 def _environment(*, owner: bool) -> dict[str, str]:
     """The connection as libpq's variables."""
-    names = {each.keyword.decode(): each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
     parameters = connection_parameters(settings(), as_reader=not owner)
-    return {names[key]: value for key, value in parameters.items()}
+    return {variable_of(name): value for name, value in parameters.items()}
 
 
 def _print_rows(command: str, *, owner: bool) -> None:

@@ -59,6 +59,18 @@ class StorageFull(UmbelError):
     code = "storage_full"
 
 
+class DumpFailed(UmbelError):
+    """Postgres' own programs could not write the database to a file, or read it back; nothing was changed."""
+
+    code = "dump_failed"
+
+
+class BackupError(UmbelError):
+    """A folder that holds no backup, not a whole one, or one that this version cannot read."""
+
+    code = "backup"
+
+
 class ModelNotFound(UmbelError):
     """No checkpoint could be found; the detail says where it was looked for and what to do."""
 

