@@ -94,5 +94,6 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     if request.path not in ("/healthz", "/readyz", "/metrics"):
         took: dict[str, Any] = {"ms": round((time.perf_counter() - g.began) * 1000, 1)}
-        log.info("request", method=request.method, path=request.path, status=response.status_code, **took)
+        ids = {name: str(value) for name, value in (request.view_args or {}).items() if name.endswith("_id")}
+        log.info("request", method=request.method, path=request.path, status=response.status_code, **ids, **took)
     return response

@@ -75,6 +75,7 @@ def problem(
     status: int, code: str, detail: str, *, errors: Any = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
+    structlog.contextvars.bind_contextvars(code=code)  # for the line that the request leaves in the log
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -10,6 +10,7 @@ from api.errors import answers
 from api.schemas.health import ReadyOut, WorkerOut
 from core.doorbell import doorbell
 from core.errors import NotReady
+from core.settings import settings
 from db import model_versions, statistics, workers
 from db.session import transaction
 
@@ -20,6 +21,13 @@ NOT_READY: Any = {
         "description": "Not ready: `checks` says what is missing",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReadyOut"}}},
     }
+}
+REASONS = {
+    "database": "The database cannot be reached.",
+    "redis": "Redis does not answer.",
+    "model": "No model version is active.",
+    "worker": "No worker is alive.",
+    "progress": "Work waits, and no worker has finished any for a while.",
 }
 # A worker speaks every five seconds; one that missed three is not there.
 WORKER_SILENCE_SECONDS = 16.0
@@ -36,21 +44,36 @@ def alive() -> Any:
 @bp.output(ReadyOut, description="Ready")
 @bp.doc(responses=NOT_READY)
 def ready() -> Any:
-    """Ready: database, Redis, an active model and a live worker are all there."""
+    """Ready: database, Redis, an active model and a live worker are all there, and workers get something done.
+
+    `progress` is false when work waits and no worker has finished any for UMBEL_STALLED_AFTER seconds. Paused jobs and
+    indexes that are being built are no work that waits.
+    """
     checks, alive_workers = {"database": False, "redis": doorbell().ping(), "model": False, "worker": False}, []
+    stalled = False
     try:
         with transaction() as session:
             checks["database"] = True
             checks["model"] = model_versions.find_active_version(session) is not None
             alive_workers = workers.list_workers(session, seen_within_seconds=WORKER_SILENCE_SECONDS)
+            idle = min((worker.idle_seconds for worker in alive_workers), default=0)
+            stalled = idle > settings().stalled_after and workers.work_is_left(session)
     except NotReady:
         pass
-    checks["worker"] = bool(alive_workers)
+    checks |= {"worker": bool(alive_workers), "progress": not stalled}
     body = ReadyOut(
         ready=all(checks.values()),
         checks=checks,
+        reasons=[REASONS[name] for name, there in checks.items() if not there],
         workers=[
-            WorkerOut(name=w.name, lanes=w.lanes.split(","), device=w.device, started_at=w.started_at)
+            WorkerOut(
+                name=w.name,
+                lanes=w.lanes.split(","),
+                device=w.device,
+                started_at=w.started_at,
+                hears_redis=w.hears_redis,
+                idle_seconds=round(w.idle_seconds, 1),
+            )
             for w in alive_workers
         ],
     )

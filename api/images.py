@@ -7,6 +7,7 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
+from structlog.contextvars import bind_contextvars
 
 from api.errors import answers, problems
 from api.gate import gate
@@ -60,6 +61,7 @@ def upload_image(form: UploadIn) -> Any:
         with transaction() as session:
             ingest.refuse_image(session, upload, error)
         raise
+    bind_contextvars(image_id=str(accepted.image_id), job_id=str(accepted.job_id))
     body = AcceptedOut(
         image_id=accepted.image_id, job_id=accepted.job_id, status="duplicate" if accepted.duplicate else "queued"
     )

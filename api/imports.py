@@ -5,6 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import request, url_for
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars
 
 from api.errors import invalid_fields, problems
 from api.gate import gate
@@ -62,4 +63,5 @@ def invalid(error: ValidationError) -> Any:
 
 def _opened(job_id: Any) -> Any:
     doorbell().ring(Lane.FETCH)
+    bind_contextvars(job_id=str(job_id))
     return ImportOut(job_id=job_id, status=JobStatus.QUEUED), 202, {"Location": url_for("jobs.get_job", job_id=job_id)}

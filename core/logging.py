@@ -40,5 +40,5 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for talkative in ("httpx", "alembic", "celery.beat"):  # a line for each request, revision or ring
+    for talkative in ("httpx", "alembic", "celery"):  # a line for each request, revision or ring
         logging.getLogger(talkative).setLevel(max(level, logging.WARNING))

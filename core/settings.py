@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         2**29, ge=0, description="A blob store in a folder takes no more bytes when its disk has less than this free."
     )
     sweep_seconds: float = Field(5, gt=0, description="How often the scheduler rings again for work left behind.")
+    stalled_after: float = Field(
+        60, gt=0, description="Seconds without progress of any worker, while work waits, after which /readyz says 503."
+    )
     query_seconds: float = Field(15, gt=0, description="How long a search waits for the vector of its picture.")
 
     import_roots: Annotated[tuple[str, ...], NoDecode] = Field(

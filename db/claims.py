@@ -23,6 +23,7 @@ class ClaimedItem:
     blob_key: str
     attempts: int
     version_id: UUID | None = None  # the one version to embed it with; None: all that are kept
+    request_id: str | None = None  # of the request that its job comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,20 @@ class ClaimedEntry:
     label: str | None
     meta: dict[str, Any]
     attempts: int
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExhaustedItem:
+    """An item that was just given up."""
+
+    id: UUID
+    job_id: UUID
+    image_id: UUID | None
+    lane: str
+    code: str
+    detail: str
+    request_id: str | None
 
 
 # attempts counts the times an item was claimed and did not come back: what was claimed before may be what killed its
@@ -53,16 +68,16 @@ UPDATE job_item item
 SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
 """
 CLAIM_ITEMS = f"""
-{CLAIM} FROM free, image WHERE item.id = free.id AND image.id = item.image_id
+{CLAIM} FROM free, image, job WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
 RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
-          (SELECT job.model_version_id FROM job WHERE job.id = item.job_id AND item.lane = 'reindex')
+          CASE WHEN item.lane = 'reindex' THEN job.model_version_id END, job.request_id
 """
 CLAIM_ENTRIES = f"""
 {CLAIM} FROM free, job, collection
 WHERE item.id = free.id AND job.id = item.job_id
   AND collection.id = job.collection_id AND collection.deleted_at IS NULL
 RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
-          coalesce(item.metadata, '{{}}'), item.attempts
+          coalesce(item.metadata, '{{}}'), item.attempts, job.request_id
 """
 
 
@@ -118,18 +133,21 @@ def release_items_of(session: Session, owner: str) -> int:
     return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined]
 
 
-def fail_exhausted_items(session: Session, max_attempts: int) -> int:
+def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedItem]:
     """Fail the items that took their worker down, or its lease to the end, `max_attempts` times."""
-    result = session.execute(
+    rows = session.execute(
         text("""
-            UPDATE job_item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
+            UPDATE job_item item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
                    error_code = 'poison',
-                   error_detail = 'Given up: ' || attempts || ' attempts ended without an answer.'
-            WHERE state = 'pending' AND attempts >= :most AND (lease_until IS NULL OR lease_until < now())
+                   error_detail = 'Given up: ' || item.attempts || ' attempts ended without an answer.'
+            FROM job
+            WHERE job.id = item.job_id
+              AND state = 'pending' AND item.attempts >= :most AND (lease_until IS NULL OR lease_until < now())
+            RETURNING item.id, item.job_id, item.image_id, item.lane, error_code, error_detail, job.request_id
         """),
         {"most": max_attempts},
     )
-    return result.rowcount  # type: ignore[attr-defined]
+    return [ExhaustedItem(*row) for row in rows]
 
 
 def list_waiting_lanes(session: Session) -> list[Lane]:

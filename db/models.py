@@ -9,6 +9,8 @@ from sqlalchemy import ARRAY, REAL, BigInteger, ForeignKey, LargeBinary, Text, U
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from core import origin
+
 NOW = text("now()")
 UUID7 = text("uuidv7()")
 
@@ -156,6 +158,8 @@ class Job(Table):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    request_id: Mapped[str | None] = mapped_column(default=origin.request_id)
+    traceparent: Mapped[str | None]
 
 
 class JobItem(Table):
@@ -250,3 +254,5 @@ class Worker(Table):
     device: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    progress_at: Mapped[datetime] = mapped_column(server_default=NOW)  # something was finished, or nothing was left
+    hears_redis: Mapped[bool] = mapped_column(server_default=text("true"))

@@ -13,13 +13,33 @@ def upsert_worker(session: Session, name: str, *, lanes: str, device: str) -> No
     statement = insert(Worker).values(name=name, lanes=lanes, device=device)
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=["name"], set_={"lanes": lanes, "device": device, "started_at": now, "seen_at": now}
+            index_elements=["name"],
+            set_={"lanes": lanes, "device": device, "started_at": now, "seen_at": now, "progress_at": now},
         )
     )
 
 
-def touch_worker(session: Session, name: str) -> None:
-    session.execute(text("UPDATE worker SET seen_at = now() WHERE name = :name"), {"name": name})
+def touch_worker(session: Session, name: str, *, progressed: bool, hears_redis: bool) -> None:
+    """A heartbeat. progressed: something was finished since the last one; that nothing is left to do is as good."""
+    session.execute(
+        text(f"""
+            UPDATE worker SET seen_at = now(), hears_redis = :hears,
+                   progress_at = CASE WHEN :progressed OR NOT {WORK_IS_LEFT} THEN now() ELSE progress_at END
+            WHERE name = :name
+        """),
+        {"name": name, "progressed": progressed, "hears": hears_redis},
+    )
+
+
+# Not what is held, for its job is paused; nor comparisons, which may have to wait until an index is built.
+WORK_IS_LEFT = """EXISTS (
+    SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane <> 'compare'
+)"""
+
+
+def work_is_left(session: Session) -> bool:
+    """Whether a worker has anything to do now: items that are neither ended nor held."""
+    return bool(session.scalar(text(f"SELECT {WORK_IS_LEFT}")))
 
 
 def delete_worker(session: Session, name: str) -> None:
@@ -27,11 +47,12 @@ def delete_worker(session: Session, name: str) -> None:
 
 
 def list_workers(session: Session, *, seen_within_seconds: float) -> list[Row]:
-    """The workers heard of lately, with the age of that word in seconds."""
+    """The workers heard of lately, with the seconds since that word, and since they got anything done."""
     age = func.extract("epoch", func.now() - Worker.seen_at).label("age_seconds")
+    idle = func.extract("epoch", func.now() - Worker.progress_at).label("idle_seconds")
     return list(
         session.execute(
-            select(Worker.name, Worker.lanes, Worker.device, Worker.started_at, age)
+            select(Worker.name, Worker.lanes, Worker.device, Worker.started_at, Worker.hears_redis, age, idle)
             .where(age < seen_within_seconds)
             .order_by(Worker.name)
         )

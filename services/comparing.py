@@ -25,6 +25,7 @@ from db import claims, items, jobs, looks, model_versions, neighbourhoods
 from db.claims import ClaimedItem
 from db.neighbourhoods import Near, Neighbourhood
 from db.session import Transaction
+from services import trail
 from services.model_versions import calibration_of
 from services.patience import patiently
 
@@ -78,6 +79,7 @@ class ComparisonLine:
         while not (waits or self.stopping()) and (claimed := claim()):
             batch = self._compared(claimed)
             finished += patiently(partial(self._store, batch))
+            trail.ended("compared", Lane.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
             waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
         return finished
 

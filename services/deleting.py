@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.blobs import Blobs
+from core.progress import progress
 from db import blob_notes, deletions
 from db.session import Transaction
 from services.gallery import settle
@@ -44,6 +45,7 @@ class DeletionLine:
         with self.transaction() as session:
             settle(session, self.blobs, blob_notes.claim_notes(session, notes))
             deletions.finish_items(session, taken.items)
+        progress.note()
         return True
 
     def _go_on(self) -> bool:
@@ -59,5 +61,5 @@ class DeletionLine:
             removed, archives = deletions.delete_jobs(session, deletion, LEDGER_BATCH)
             self.blobs.delete_all(archives)  # before their jobs: nobody reads them, and none is left behind
             if not removed and deletions.end_deletion(session, deletion):
-                log.info("collection deleted", job=str(deletion.job_id))
+                log.info("collection deleted", job_id=str(deletion.job_id))
         return True

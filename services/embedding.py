@@ -20,12 +20,27 @@ from core.types import ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
 from db.session import Transaction
+from services import trail
 from services.patience import patiently
 
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
 TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Items to embed together, and with which versions."""
+
+    items: list[ClaimedItem]
+    versions: list[UUID]
+    lane: Lane
+
+    @property
+    def background(self) -> bool:
+        """Whether others go first."""
+        return self.lane != Lane.SINGLE
 
 
 @dataclass(slots=True)
@@ -35,23 +50,15 @@ class Batch:
     pixels: for each item one for each model; vectors: for each model those of all items, in parts.
     """
 
+    claim: Claim
     models: list[LoadedModel]
-    background: bool = False
     ready: list[ClaimedItem] = field(default_factory=list)
     pixels: list[list[Pixels]] = field(default_factory=list)
     vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     released: list[UUID] = field(default_factory=list)  # tried again, the attempt does not count
     blamed: list[UUID] = field(default_factory=list)  # tried again, it does
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Items to embed together, and with which versions. background: others go first."""
-
-    items: list[ClaimedItem]
-    versions: list[UUID]
-    background: bool
+    done: list[UUID] = field(default_factory=list)  # stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ class EmbeddingLine:
         claims.release_items(session, others, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
         versions = [wanted] if wanted else model_versions.list_kept(session)
-        return Claim(same, versions, background=lane != Lane.SINGLE)
+        trail.claimed(lane, same)
+        return Claim(same, versions, lane)
 
     def _batch_size(self) -> int:
         return self._active().embedder.batch_size
@@ -149,10 +157,10 @@ class EmbeddingLine:
 
     def _decode(self, claim: Claim) -> Batch:
         try:
-            batch = Batch(self.models.load(claim.versions), claim.background)
+            batch = Batch(claim, self.models.load(claim.versions))
         except UmbelError as error:  # not the fault of any picture
             log.error("a model cannot be loaded", error=error.detail)
-            return Batch([], released=[item.id for item in claim.items])
+            return Batch(claim, [], released=[item.id for item in claim.items])
         # Models that prepare pictures alike share a decoder, and its pixels.
         coming = [
             {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models} for item in claim.items
@@ -163,7 +171,7 @@ class EmbeddingLine:
             except PictureError as error:
                 batch.failed[item.id] = (error.code, error.detail)
             except TransientError as error:
-                log.warning("will try again", item=str(item.id), error=error.detail)
+                trail.retried(item, error.detail)
                 batch.released.append(item.id)
             except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
                 self._blame(batch, item, str(error))
@@ -183,7 +191,9 @@ class EmbeddingLine:
             return
         try:
             vectors = {
-                model.version_id: model.embedder.embed([each[place] for each in pixels], background=batch.background)
+                model.version_id: model.embedder.embed(
+                    [each[place] for each in pixels], background=batch.claim.background
+                )
                 for place, model in enumerate(batch.models)
             }
             if not all(np.isfinite(some).all() for some in vectors.values()):
@@ -203,7 +213,7 @@ class EmbeddingLine:
 
     def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
         if item.attempts < self.settings.max_attempts:
-            log.warning("will try again alone", item=str(item.id), attempts=item.attempts, reason=reason)
+            trail.retried(item, reason)
             batch.blamed.append(item.id)
         else:
             batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
@@ -212,6 +222,7 @@ class EmbeddingLine:
         """Returns how many items ended."""
         while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
             self._catch_up(batch, missed)
+        trail.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
         return len(batch.ready) + len(batch.failed)
 
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
@@ -230,6 +241,7 @@ class EmbeddingLine:
             items.fail_items(session, batch.failed)
             claims.release_items(session, batch.released, delay_seconds=RELEASE_SECONDS)
             claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
+        batch.done = list(done)
         return None
 
     def _store_vectors(self, session: Session, batch: Batch, rows: list[int]) -> None:
@@ -243,7 +255,7 @@ class EmbeddingLine:
     def _catch_up(self, batch: Batch, missed: list[UUID]) -> None:
         """Embed what is ready with versions that came late, too; what they cannot embed is as if no version could."""
         log.info("a batch is embedded again", pictures=len(batch.ready), versions=[str(each) for each in missed])
-        late = self._forward(self._decode(Claim(batch.ready, missed, batch.background)))
+        late = self._forward(self._decode(Claim(batch.ready, missed, batch.claim.lane)))
         place = {item.id: row for row, item in enumerate(batch.ready)}
         rows = [place[item.id] for item in late.ready]
         early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}

@@ -18,6 +18,7 @@ from db import blob_notes, claims, entries, images, items, sources
 from db.claims import ClaimedEntry
 from db.images import NewImage
 from db.session import Transaction
+from services import trail
 from services.ingest import blob_key
 from services.listing import Lister
 from services.patience import patiently
@@ -51,6 +52,7 @@ class Chunk:
     released: list[UUID] = field(default_factory=list)
     blamed: dict[UUID, int] = field(default_factory=dict)  # {item: attempts so far}
     size: int = 0
+    claimed: list[ClaimedEntry] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.read) + len(self.failed) + len(self.released) + len(self.blamed)
@@ -97,6 +99,7 @@ class FetchLine:
                 lease_seconds=self._settings.lease_seconds,
                 max_attempts=self._settings.max_attempts,
             )
+        trail.claimed(Lane.FETCH, claimed)
         self._close_sources({entry.job_id for entry in claimed})
         chunk = Chunk()
         for at in range(0, len(claimed), READERS):
@@ -110,6 +113,7 @@ class FetchLine:
     def _sort(self, chunk: Chunk, group: Sequence[ClaimedEntry]) -> None:
         """Read some items at once, and put each where it belongs."""
         last = self._settings.max_attempts
+        chunk.claimed += group
         sources = [self._opened(entry.job_id) for entry in group]
         for entry, outcome in zip(group, self._readers.map(self._read, group, sources), strict=True):
             match outcome:
@@ -160,6 +164,7 @@ class FetchLine:
             chunk.released += chunk.read
             chunk.read = {}
             patiently(lambda: self._store_once(chunk))
+        trail.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
         self._ring(Lane.BULK)
 
     def _store_once(self, chunk: Chunk) -> None:

@@ -12,6 +12,7 @@ from db import blob_notes, claims, deletions, items, jobs, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
+from services import trail
 from services.gallery import settle
 from services.indexing import index_is_due
 from services.model_versions import drop_retired
@@ -109,7 +110,7 @@ def resume_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> No
 def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: Settings) -> list[Lane]:
     """Ring again for whatever waits, and tidy up after those who will not come back. Returns the lanes rung."""
     with transaction() as session:
-        claims.fail_exhausted_items(session, settings.max_attempts)
+        given_up = claims.fail_exhausted_items(session, settings.max_attempts)
         jobs.seal_abandoned_jobs(session, ABANDONED_SECONDS)
         lanes = claims.list_waiting_lanes(session)
         queries.delete_old_queries(session, 4 * settings.query_seconds)
@@ -118,6 +119,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         if index_is_due(session):
             lanes.append(Lane.INDEX)
         cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)
+    trail.given_up(given_up)
     for lane in lanes:
         doorbell.ring(lane)
     for job_id in cancelled:

@@ -9,10 +9,12 @@ import structlog
 from sqlalchemy.orm import Session
 
 from core.errors import SourceError
+from core.progress import progress
 from core.settings import Settings
 from db import claims, entries, jobs, sources
 from db.entries import NewEntry
 from db.models import ImportSource
+from services import trail
 from services.indexing import defer_index
 from services.sources import Entry, PassedOver, Source
 
@@ -68,9 +70,12 @@ class Lister:
 def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
-        held = jobs.get_job(session, source.job_id).paused  # what slips through is held at the next sweep
+        job = jobs.get_job(session, source.job_id)
         rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
-        entries.insert_entries(session, source.job_id, rows, held=held)
+        # What slips through while the job is being paused is held at the next sweep.
+        entries.insert_entries(session, source.job_id, rows, held=job.paused)
+        trail.refused(job.request_id, job.id, rows)
+        progress.note()
     source.listed += len(listed)
     source.refused += sum(entry.refused is not None for entry in listed)
     source.passed_over += len(found) - len(listed)
@@ -81,7 +86,8 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
 def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
     source.done = True
     session.flush()
-    log.info("source listed", job=str(source.job_id), listed=source.listed, error=error and error.detail)
+    named = {"request_id": jobs.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
+    log.info("source listed", **named, listed=source.listed, error=error and error.detail)
     if error is None and source.listed == 0:
         error = SourceError(f"There is no picture in it; {source.passed_over:,} other files were passed over.")
     jobs.seal_job(session, source.job_id)

@@ -189,7 +189,7 @@ class ReindexLine:
         return ended
 
     def _fail(self, reindex: Reindex, detail: str) -> None:
-        log.error("a reindex failed", job=str(reindex.job_id), error=detail)
+        log.error("a reindex failed", job_id=str(reindex.job_id), error=detail)
         with self.transaction() as session:
             self._end(session, reindex, None, error=detail)
 

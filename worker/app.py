@@ -1,6 +1,6 @@
 """The Celery application. Messages are doorbells: small, JSON, harmless when lost, doubled or late."""
 
-from celery import Celery
+from celery import Celery, signals
 from kombu.entity import Queue
 from kombu.transport.redis import Channel
 
@@ -9,6 +9,12 @@ from core.settings import settings
 from core.types import Lane, TaskName
 
 celery = Celery("umbel", broker=settings().broker, include=["worker.tasks"])
+
+
+@signals.setup_logging.connect
+def _leave_logging_alone(**_: object) -> None:
+    """With a receiver for this signal, Celery does not set the root logger to a level of its own."""
+
 
 # A ring in hand when the connection is lost has served, too; put back, it fails, and is written to a file in /tmp.
 Channel.do_restore = False

@@ -12,6 +12,7 @@ from celery.apps.worker import Worker
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import NotReady
+from core.progress import progress
 from core.settings import Settings
 from core.types import Decoder, Lane, Models
 from db import claims, workers
@@ -142,8 +143,9 @@ class WorkerProcess:
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
             try:
+                hears = doorbell().ping()
                 with transaction() as session:
-                    workers.touch_worker(session, self.name)
+                    workers.touch_worker(session, self.name, progressed=progress.since_asked(), hears_redis=hears)
             except NotReady as error:
                 log.warning("no heartbeat", error=error.detail)
 

@@ -10,9 +10,12 @@ class WorkerOut(BaseModel):
     lanes: list[str]
     device: str
     started_at: datetime
+    hears_redis: bool
+    idle_seconds: float  # since it finished something, or had nothing to do
 
 
 class ReadyOut(BaseModel):
     ready: bool
     checks: dict[str, bool]
+    reasons: list[str]  # what is missing, for people
     workers: list[WorkerOut]

@@ -1,0 +1,86 @@
+"""When /readyz says that work waits and nobody gets anything done."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from api import create_app
+from core.types import Lane
+from db import items, workers
+from db.session import transaction
+from services import jobs
+from stack.redis import Redis
+from tests.integration.factory import Factory
+
+ACTIVE = "embed@there"
+
+
+@pytest.fixture
+def api(redis: Redis, database: None) -> Iterator[FlaskClient]:
+    """With an active model, and one live worker that finished something two minutes ago."""
+    with transaction() as session:
+        Factory(session).version()
+        workers.upsert_worker(session, ACTIVE, lanes="single,bulk", device="cpu")
+        session.execute(text("UPDATE worker SET progress_at = now() - interval '2 minutes'"))
+    return create_app().test_client()
+
+
+def job_with_item(lane: Lane) -> Any:
+    with transaction() as session:
+        make = Factory(session)
+        job_id = make.job()
+        make.item(job_id, lane=lane)
+        return job_id
+
+
+def beat(*, progressed: bool) -> None:
+    with transaction() as session:
+        workers.touch_worker(session, ACTIVE, progressed=progressed, hears_redis=True)
+
+
+def ready(api: FlaskClient) -> bool:
+    answer = api.get("/readyz")
+    body = answer.get_json()
+    assert body["ready"] == (answer.status_code == 200) == body["checks"]["progress"], body
+    assert body["reasons"] == ([] if body["ready"] else ["Work waits, and no worker has finished any for a while."])
+    return bool(body["ready"])
+
+
+def test_an_idle_worker_is_ready(api: FlaskClient) -> None:
+    assert ready(api)
+
+
+@pytest.mark.parametrize(("lane", "stalled"), [(Lane.BULK, True), (Lane.REINDEX, True), (Lane.COMPARE, False)])
+def test_work_that_waits_for_a_worker_stalls_and_work_that_waits_for_an_index_does_not(
+    api: FlaskClient, lane: Lane, stalled: bool
+) -> None:
+    job_with_item(lane)
+    beat(progressed=False)
+    assert ready(api) != stalled
+
+
+def test_progress_makes_it_ready_again(api: FlaskClient) -> None:
+    job_with_item(Lane.SINGLE)
+    assert not ready(api)
+    beat(progressed=True)
+    assert ready(api)
+
+
+def test_a_paused_job_does_not_stall_nor_does_it_when_it_is_resumed(api: FlaskClient) -> None:
+    job_id = job_with_item(Lane.BULK)
+    jobs.pause_job(transaction, job_id)
+    assert ready(api)
+    beat(progressed=False)  # nothing was left to do, so the minute begins when there is
+    with transaction() as session:
+        items.hold_items(session, job_id, held=False)
+    assert ready(api)
+
+
+def test_one_worker_that_gets_on_is_enough(api: FlaskClient) -> None:
+    job_with_item(Lane.SINGLE)
+    with transaction() as session:
+        workers.upsert_worker(session, "embed@busy", lanes="single", device="cpu")
+    assert ready(api)
