@@ -167,7 +167,7 @@ class Material:
     """What every run needs. Set once in the parent, so that forked children share its pictures."""
 
     dataset: Dataset
-    features: torch.Tensor
+    features: np.ndarray  # (N, F), the start's, pooled
 
 
 material: Material
@@ -176,18 +176,21 @@ material: Material
 def all_runs(
     recipe: Recipe, broad: Path, species: Path, start: Path, wanted: list[tuple[int, int]], *, jobs: int
 ) -> Iterator[Run]:
-    """Each run as it is done, `jobs` of them side by side. Nothing here touches a GPU before it has forked."""
+    """Each run as it is done, `jobs` of them side by side.
+
+    Children are forked, to share the pictures. So nothing here may compute with torch before the last of them is:
+    neither OpenMP's threads nor a GPU outlive a fork, and a child that needs them would wait for ever.
+    """
     global material  # noqa: PLW0603
     dataset = datasets.load([broad, species], Settings(), side=256)
-    material = Material(dataset, torch.empty(0))
-    features = torch.from_numpy(next(_in_children(_features, [(recipe, start)], 1)))
-    duplicates = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
-    material = Material(duplicates.grouped(dataset), features)
+    material = Material(dataset, np.empty(0))
+    features, groups = next(_in_children(_features_and_groups, [(recipe, start)], jobs=1))
+    material = Material(dataclasses.replace(dataset, groups=groups), features)
     work = [(dataclasses.replace(recipe, seed=seed), start, fold) for seed, fold in wanted]
-    yield from _in_children(_run, work, jobs)
+    yield from _in_children(_run, work, jobs=jobs)
 
 
-def _in_children(work: Callable[..., Any], arguments: list[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+def _in_children(work: Callable[..., Any], arguments: list[tuple[Any, ...]], *, jobs: int) -> Iterator[Any]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, fork, torch.set_num_threads, (threads,)) as pool:
@@ -195,19 +198,21 @@ def _in_children(work: Callable[..., Any], arguments: list[tuple[Any, ...]], job
             yield done.result()
 
 
-def _features(recipe: Recipe, start: Path) -> np.ndarray:
+def _features_and_groups(recipe: Recipe, start: Path) -> tuple[np.ndarray, Indices]:
+    dataset = material.dataset
     network = load_start(start, recipe, pick_device("auto"))
-    rows = np.arange(len(material.dataset.labels))
-    return validation.pooled_features(network, material.dataset, rows, recipe.preprocessing).numpy()
+    features = validation.pooled_features(network, dataset, np.arange(len(dataset.labels)), recipe.preprocessing)
+    duplicates = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
+    return features.numpy(), duplicates.grouped(dataset).groups
 
 
 def _run(recipe: Recipe, start: Path, fold: int) -> Run:
-    return run(material.dataset, material.features, recipe, start, fold)
+    return run(material.dataset, torch.from_numpy(material.features), recipe, start, fold)
 
 
 def device_name() -> str:
     """Of the GPU if there is one, asked in a child so that this process stays able to fork."""
-    return str(next(_in_children(_device_name, [()], 1)))
+    return str(next(_in_children(_device_name, [()], jobs=1)))
 
 
 def _device_name() -> str:
