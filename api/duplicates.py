@@ -52,6 +52,7 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
         found = find_duplicates(
             session,
             collection=query.collection,
+            image_id=query.image_id,
             max_distance=query.max_distance,
             min_agreement=query.min_agreement,
             before=query.cursor,

@@ -37,7 +37,8 @@ EITHER_BODY = {
 def open_import() -> Any:
     """Import many pictures as one job.
 
-    As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; or of the type `upload`, whose
+    As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; the `sample` garden, drawn by the
+    workers; or of the type `upload`, whose
     pictures follow by POST /v1/images with this `job_id` until POST /v1/jobs/{id}/seal (ten idle minutes seal it too).
     As multipart: `file` is a zip, a tar, or a list (.csv, .jsonl) of paths or URLs. With `dry_run` it is only listed.
     """

@@ -172,6 +172,18 @@ class Models(Protocol):
         ...
 
 
+class Garden(Protocol):
+    """Draws sample pictures: ml.garden.SampleGarden, which services are handed. Any thread may use it."""
+
+    def name(self, species: int) -> str:
+        """What a species is called, from 0 on; it is the label of its pictures."""
+        ...
+
+    def draw(self, species: int, specimen: int) -> bytes:
+        """A JPEG of one specimen, from 0 on; always the same."""
+        ...
+
+
 class Agreements(Protocol):
     """Compares pictures pixel by pixel: ml.leakage.quick_agreements, which services are handed."""
 

@@ -58,11 +58,13 @@ def find_duplicates(
     min_agreement: float,
     before: UUID | None,
     limit: int,
+    image_id: UUID | None = None,
 ) -> Found:
     """Up to `limit` groups whose newest image is older than `before`.
 
     A group is what links hold together, be it through others: pairs at most `max_distance` apart whose pixels agree by
-    `min_agreement`; 0 asks for the distance alone. Raises NotFound, NotReady.
+    `min_agreement`; 0 asks for the distance alone. image_id: only the group that this image is in.
+    Raises NotFound, NotReady.
     """
     version = model_versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
@@ -70,6 +72,8 @@ def find_duplicates(
         session, version.id, collection_id, max_distance=max_distance, min_agreement=min_agreement
     )
     groups = sorted(connected_components(links), key=max, reverse=True)
+    if image_id is not None:
+        groups = [group for group in groups if str(image_id) in group]
     page = [group for group in groups if before is None or max(group) < str(before)][:limit]
     progress = neighbourhoods.count_compared(session, version.id, collection_id)
     described = _described(session, version.id, [[UUID(image) for image in group] for group in page])

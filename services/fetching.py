@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.blobs import Blobs
 from core.errors import DecoderDied, NotReady, SourceError, StorageFull, TransientError, UmbelError
 from core.settings import Settings
-from core.types import Decoder, Lane
+from core.types import Decoder, Garden, Lane
 from db import blob_notes, claims, entries, images, items, sources
 from db.claims import ClaimedEntry
 from db.images import NewImage
@@ -71,10 +71,12 @@ class FetchLine:
         *,
         owner: str,
         ring: Callable[[Lane], object],
+        garden: Garden | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._transaction, self._blobs, self._decoder, self._readers = transaction, blobs, decoder, readers
         self._settings, self._owner, self._ring, self._stopping = settings, owner, ring, stopping
+        self._garden = garden
         self._sources: dict[UUID, Source] = {}
         self._lister = Lister(self._source, settings)
 
@@ -211,5 +213,5 @@ class FetchLine:
             spec = sources.get_spec(session, job_id)
             if spec.get("gone"):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
-            self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings)
+            self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings, self._garden)
         return self._sources[job_id]

@@ -19,6 +19,7 @@ from db import claims, workers
 from db.notify import QUERIES_WAIT, listener
 from db.session import transaction
 from ml.evaluation.comparison import compare_models
+from ml.garden import SampleGarden
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
 from services.deleting import DeletionLine
@@ -69,6 +70,7 @@ class WorkerProcess:
             settings,
             owner=name,
             ring=doorbell().ring,
+            garden=SampleGarden(),
             stopping=self._stopping.is_set,
         )
         stopping = self._stopping.is_set

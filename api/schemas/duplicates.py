@@ -22,6 +22,7 @@ class ComparisonOut(BaseModel):
 
 class DuplicatesQuery(Strict):
     collection: CollectionName | None = None
+    image_id: Annotated[UUID, Field(description="Only the group that has this image, if any.")] | None = None
     max_distance: Annotated[
         float,
         Field(ge=0, le=MAX_DISTANCE, allow_inf_nan=False, description="Cosine distance of two pictures of a group."),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from api.schemas.fields import CollectionName, Strict
 from core.types import JobStatus
 from services.ingest import DEFAULT_COLLECTION
-from services.sources.specs import FolderSource, S3Source
+from services.sources.specs import FolderSource, S3Source, SampleSource
 
 
 class UploadSource(Strict):
@@ -25,7 +25,7 @@ class ImportOptions(Strict):
 
 
 class ImportIn(ImportOptions):
-    source: Annotated[UploadSource | FolderSource | S3Source, Field(discriminator="type")]
+    source: Annotated[UploadSource | FolderSource | S3Source | SampleSource, Field(discriminator="type")]
 
 
 class ImportFormIn(ImportOptions):

@@ -5,7 +5,8 @@ light, company and background.
 """
 
 from ml.garden.planting import Plan, draw_garden, is_drawn, picture_path
+from ml.garden.sample import SampleGarden
 from ml.garden.scene import draw_specimen
 from ml.garden.species import Species, species_of
 
-__all__ = ["Plan", "Species", "draw_garden", "draw_specimen", "is_drawn", "picture_path", "species_of"]
+__all__ = ["Plan", "SampleGarden", "Species", "draw_garden", "draw_specimen", "is_drawn", "picture_path", "species_of"]

@@ -3,13 +3,15 @@
 from core.blobs import Blobs
 from core.errors import SourceError
 from core.settings import Settings
+from core.types import Garden
 from services.sources.folder import Folder
 from services.sources.manifest import Manifest
 from services.sources.receive import receive_archive, receive_manifest
 from services.sources.roots import is_bucket
 from services.sources.s3 import Bucket
+from services.sources.sample import Sample
 from services.sources.source import Entry, PassedOver, Source
-from services.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SourceSpec
+from services.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SampleSource, SourceSpec
 from services.sources.tars import Tar
 from services.sources.web import Web
 from services.sources.zips import Zip
@@ -21,6 +23,7 @@ __all__ = [
     "ManifestSource",
     "PassedOver",
     "S3Source",
+    "SampleSource",
     "Source",
     "SourceSpec",
     "open_source",
@@ -29,8 +32,10 @@ __all__ = [
 ]
 
 
-def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings) -> Source:
+def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings, garden: Garden | None = None) -> Source:
     """The source that a spec describes, ready to be listed and read; close it in the end.
+
+    garden: who draws the sample, where it is to be listed or read.
 
     Raises SourceError when it lies outside the import roots or is not there; TransientError.
     """
@@ -47,6 +52,8 @@ def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings) -> Source:
             if not blobs.exists(spec.blob_key):
                 raise SourceError("The uploaded manifest is no longer there.")
             return Manifest(spec, blobs, settings, _base(spec.base, settings), Web(settings))
+        case SampleSource():
+            return Sample(spec, garden)
 
 
 def _base(base: str | None, settings: Settings) -> Source | None:

@@ -30,6 +30,14 @@ class S3Source(_Spec):
     url: str = Field(min_length=1, max_length=4096)
 
 
+class SampleSource(_Spec):
+    """The sample garden: drawn flowers of invented species, always the same ones."""
+
+    type: Literal["sample"]
+    species: int = Field(12, ge=1, le=100, description="Kinds of flower, each a label.")
+    per_species: int = Field(20, ge=1, le=1_000, description="Pictures of each kind.")
+
+
 class ManifestSource(_Spec):
     """An uploaded list of paths and URLs. base: the folder or s3://bucket/prefix that its paths are relative to."""
 
@@ -39,4 +47,6 @@ class ManifestSource(_Spec):
     base: str | None = Field(None, max_length=4096)
 
 
-SourceSpec = Annotated[FolderSource | ArchiveSource | S3Source | ManifestSource, Field(discriminator="type")]
+SourceSpec = Annotated[
+    FolderSource | ArchiveSource | S3Source | ManifestSource | SampleSource, Field(discriminator="type")
+]

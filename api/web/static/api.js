@@ -1,28 +1,45 @@
-// The API as the page uses it. Every refusal is an Error whose message is for people.
+// The API as the page uses it.
 
-async function answer(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Error("No answer from the server.");
-  }
-  const body = await response.json();
-  if (!response.ok) throw new Error(body.detail || response.statusText);
-  return body;
-}
+import { form, request, url } from "./http.js";
 
-function form(file, fields = {}) {
-  const data = new FormData();
-  data.append("file", file, file.name || "pasted");
-  for (const [name, value] of Object.entries(fields)) data.append(name, value);
-  return { method: "POST", body: data };
-}
+const post = (path, body = {}, signal = null) => request(path, { method: "POST", body, signal });
 
-export const images = (cursor) => answer(`/v1/images?limit=60${cursor ? `&cursor=${cursor}` : ""}`);
-export const upload = (file) => answer("/v1/images", form(file));
-export const job = (id) => answer(`/v1/jobs/${id}?wait=20`);
-export const failures = (id) => answer(`/v1/jobs/${id}/items?status=failed&limit=1`);
-export const similar = (id) => answer(`/v1/images/${id}/similar?k=24`);
-export const search = (file) => answer("/v1/search", form(file, { k: 24 }));
 export const ready = async () => (await fetch("/readyz")).json();
+export const collections = (signal) => request("/v1/collections?limit=500", { signal });
+
+export const images = (parameters, signal) => request(url("/v1/images", parameters), { signal });
+export const image = (id, signal) => request(`/v1/images/${id}`, { signal });
+export const upload = (fields) => post("/v1/images", form(fields));
+export const change = (id, changes) => request(`/v1/images/${id}`, { method: "PATCH", body: changes });
+export const remove = (id) => request(`/v1/images/${id}`, { method: "DELETE" });
+export const thumbnail = (id) => `/v1/images/${id}/thumbnail`;
+
+export const openImport = (options) => post("/v1/imports", options);
+export const importFile = (fields) => post("/v1/imports", form(fields));
+export const seal = (job) => post(`/v1/jobs/${job}/seal`);
+
+export const search = (query, signal) => post("/v1/search", query, signal);
+export const searchFile = (fields, signal) => post("/v1/search", form(fields), signal);
+export const similar = (id, parameters, signal) => request(url(`/v1/images/${id}/similar`, parameters), { signal });
+export const identify = (query, signal) => post("/v1/identify", query, signal);
+export function identifyFiles(files, collection, signal) {
+  const data = form({ collection });
+  for (const file of files) data.append("file", file, file.name || "pasted");
+  return post("/v1/identify", data, signal);
+}
+
+export const jobs = (parameters, signal) => request(url("/v1/jobs", parameters), { signal });
+export const job = (id, signal, wait = 0) => request(url(`/v1/jobs/${id}`, { wait: wait || null }), { signal });
+export const items = (id, parameters, signal) => request(url(`/v1/jobs/${id}/items`, parameters), { signal });
+export const steer = (id, verb) => post(`/v1/jobs/${id}/${verb}`);
+
+
+export const duplicates = (parameters, signal) => request(url("/v1/duplicates", parameters), { signal });
+export const compare = (collection) => post("/v1/duplicates", collection ? { collection } : {});
+export const labelIssues = (parameters, signal) => request(url("/v1/label-issues", parameters), { signal });
+
+export const models = (signal) => request("/v1/models", { signal });
+export const steerModel = (id, verb) => post(`/v1/models/${id}/${verb}`);
+export const reindex = (options) => post("/v1/admin/reindex", options);
+export const recalls = (signal) => request("/v1/admin/recall?limit=5", { signal });
+export const measureRecall = (options) => post("/v1/admin/recall", options);

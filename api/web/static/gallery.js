@@ -1,40 +1,70 @@
 // All pictures, newest first, a page at a time as one scrolls.
 
 import * as api from "./api.js";
+import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
+import { nothingYet, nothingFound } from "./empty.js";
+import { Grid } from "./grid.js";
+import { counted } from "./format.js";
+import { h, icon } from "./dom.js";
+import { go, to } from "./router.js";
 import { tile } from "./tiles.js";
 
-export class Gallery {
-  constructor(list, more, empty, open) {
-    Object.assign(this, { list, more, empty, open, cursor: null });
-    more.addEventListener("click", () => this.load());
-    new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && this.load(), {
-      rootMargin: "600px",
-    }).observe(more);
-  }
+const PAGE = 200;
+let kept = null; // what was last shown, for those who come back
 
-  async refresh() {
-    this.cursor = null;
-    this.list.replaceChildren();
-    await this.load();
-  }
+export const title = "Gallery";
 
-  async load() {
-    if (this.loading) return;
-    this.loading = true;
-    try {
-      const page = await api.images(this.cursor);
-      this.list.append(
-        ...page.items.map((image) =>
-          tile(image.links.thumbnail, { label: image.label ?? "", note: said(image.status), open: () => this.open(image) }),
-        ),
-      );
-      this.cursor = page.next_cursor;
-      this.more.hidden = !page.next_cursor;
-      this.empty.hidden = this.list.childElementCount > 0;
-    } finally {
-      this.loading = false;
-    }
+/** Forget what was shown: pictures came, went, or have other labels. */
+export const forget = () => (kept = null);
+
+export async function show({ main, heading, parameters, signal }) {
+  const { collection = "", label = "" } = parameters;
+  const filter = (changes) => go("gallery", { collection, label, ...changes });
+  const total = h("span", { class: "faint" });
+  const bar = h(
+    "div",
+    { class: "bar" },
+    await collectionFilter(collection, (value) => filter({ collection: value }), signal),
+    labelFilter(label, (value) => filter({ label: value })),
+    h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
+  );
+  heading.after(h("p", { class: "lead" }, total), bar);
+  const known = kept?.collection === collection && kept.label === label;
+  if (!known) kept = { collection, label, ...pages(collection, label) };
+  const { grid, first } = kept;
+  main.append(grid.element);
+  grid.release();
+  await first();
+  if (signal.aborted) return;
+  if (!grid.items.length) {
+    bar.hidden = !collection && !label;
+    main.append(label || collection ? nothingFound("gallery") : nothingYet(signal));
   }
+  const counts = await sizes(signal);
+  total.textContent = label ? `labelled ${label}` : counted(counts.of(collection), "picture");
+  grid.attach(signal);
 }
 
-const said = (status) => (status === "indexed" ? "" : status);
+function pages(collection, label) {
+  let cursor = null;
+  let coming = null;
+  let ended = false;
+  const next = () => {
+    if (ended) return coming;
+    coming ??= api
+      .images({ collection, label, cursor, limit: PAGE })
+      .then((page) => {
+        cursor = page.next_cursor;
+        ended = !cursor;
+        coming = null;
+        seen(page.items);
+        grid.append(page.items);
+      })
+      .catch(() => {
+        coming = null; // asked for again at the next scroll
+      });
+    return coming;
+  };
+  const grid = new Grid((image) => tile(image, { note: image.status === "indexed" ? "" : image.status }), next);
+  return { grid, first: async () => grid.items.length || next() };
+}

@@ -1,30 +1,47 @@
-// One picture as a tile. Text only ever goes in as text.
+// A picture as a tile: a link to all that is known of it, its label, and a way into the search basket.
 
-export function tile(source, { label = "", note = "", open = null } = {}) {
-  const item = document.createElement("li");
-  const box = document.createElement(open ? "button" : "div");
-  box.className = "tile";
-  const picture = new Image();
-  picture.loading = "lazy";
-  picture.decoding = "async";
-  picture.alt = label || "picture without a label";
-  picture.src = source;
-  const line = document.createElement("span");
-  const name = document.createElement("span");
-  name.textContent = label;
-  const value = document.createElement("b");
-  value.textContent = note;
-  line.append(name, value);
-  box.append(picture, line);
-  if (open) {
-    box.type = "button";
-    box.addEventListener("click", open);
-  }
-  item.append(box);
-  item.say = (text, bad = false) => {
-    value.textContent = text;
-    value.classList.toggle("bad", bad);
-    box.title = bad ? text : "";
-  };
-  return item;
+import { basket } from "./basket.js";
+import { h, icon } from "./dom.js";
+import { to } from "./router.js";
+
+/** image: {image_id, label, links}. note: a short text at the right. */
+export function tile(image, { note = "", href = to(`image/${image.image_id}`), least = false } = {}) {
+  const name = image.label ?? "no label";
+  const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: image.links.thumbnail });
+  const caption = h(
+    "span",
+    { class: "caption" },
+    h("span", { class: image.label ? "label" : "label none" }, name),
+    note && h("span", { class: "note" }, note),
+  );
+  const link = h("a", { class: "picture", href }, picture, caption);
+  return h("li", { class: "tile" }, link, least ? null : collect(image));
 }
+
+function collect(image) {
+  const chosen = basket.has(image.image_id);
+  const button = h("button", { type: "button", class: "collect" }, icon(chosen ? "check" : "plus"));
+  const shown = (inside) => {
+    button.setAttribute("aria-pressed", String(inside));
+    button.setAttribute("aria-label", `More like this: ${image.label ?? "picture without a label"}`);
+    button.replaceChildren(icon(inside ? "check" : "plus"));
+  };
+  shown(chosen);
+  button.addEventListener("click", () => shown(basket.toggle(image)));
+  return button;
+}
+
+export const tiles = (images, options = () => ({})) =>
+  h(
+    "ul",
+    { class: "tiles" },
+    images.map((image) => tile(image, options(image))),
+  );
+
+/** A small picture by id, as evidence: a link to what is known of it. */
+export const thumb = (id, text) =>
+  h(
+    "a",
+    { class: "thumb", href: to(`image/${id}`), title: text },
+    h("img", { alt: text, loading: "lazy", decoding: "async", src: `/v1/images/${id}/thumbnail` }),
+  );

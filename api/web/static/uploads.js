@@ -1,36 +1,108 @@
-// Pictures on their way in: each tile shows its way through queued, embedding, done, or why not.
+// Pictures on their way in: sent a few at a time as one job, then followed until each is done or says why not.
 
 import * as api from "./api.js";
-import { tile } from "./tiles.js";
+import { Refusal } from "./http.js";
 
 const AT_A_TIME = 4;
+const LOOK_MS = 700;
+const PAGE = 1000;
+const TRIES = 6;
+export const ENDS = ["done", "known", "failed", "cancelled"];
 
-export async function add(files, section, list, done) {
-  section.hidden = false;
-  const waiting = [...files].map((file) => {
-    const item = tile(URL.createObjectURL(file), { label: file.name, note: "waiting" });
-    list.prepend(item);
-    return [file, item];
-  });
-  const send = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) await follow(...next);
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, send));
-  done();
-}
-
-async function follow(file, item) {
-  try {
-    item.say("sending");
-    const accepted = await api.upload(file);
-    if (accepted.status === "duplicate") return item.say("known already");
-    item.say("queued");
-    let job = await api.job(accepted.job_id);
-    while (!job.finished_at) job = await api.job(accepted.job_id);
-    if (job.status === "succeeded") return item.say("done");
-    const failed = await api.failures(accepted.job_id);
-    item.say(failed.items[0]?.error ?? job.status, true);
-  } catch (error) {
-    item.say(error.message, true);
+/** One picture. state: waiting, sending, queued, embedding, or one of ENDS. */
+class Upload {
+  constructor(file, name, folder) {
+    Object.assign(this, { file, name, folder, state: "waiting", reason: "", imageId: null });
   }
 }
+
+class Uploads extends EventTarget {
+  all = [];
+
+  add(files, options) {
+    const uploads = files.map(({ file, path }) => new Upload(file, path, path.split("/").at(-2) ?? ""));
+    this.all.unshift(...uploads);
+    this.dispatchEvent(new CustomEvent("add", { detail: uploads }));
+    return this.#send(uploads, options).catch((error) => {
+      for (const upload of uploads) if (!ENDS.includes(upload.state)) this.#set(upload, "failed", error.message);
+    });
+  }
+
+  count(...states) {
+    return this.all.filter(({ state }) => states.includes(state)).length;
+  }
+
+  async #send(uploads, { collection, label, byFolder }) {
+    const { job_id: job } = await api.openImport({ source: { type: "upload" }, collection });
+    const waiting = [...uploads];
+    let sent = false;
+    const sender = async () => {
+      for (let upload = waiting.shift(); upload; upload = waiting.shift()) {
+        await this.#sendOne(upload, { collection, label: byFolder && upload.folder ? upload.folder : label, job_id: job });
+      }
+    };
+    const following = this.#follow(job, uploads, () => sent);
+    await Promise.all(Array.from({ length: AT_A_TIME }, sender));
+    sent = true;
+    await api.seal(job);
+    await following;
+  }
+
+  async #sendOne(upload, fields, tries = TRIES) {
+    try {
+      this.#set(upload, "sending");
+      const accepted = await api.upload({ file: upload.file, name: upload.name, ...fields });
+      upload.imageId = accepted.image_id;
+      this.#set(upload, accepted.status === "duplicate" ? "known" : "queued");
+    } catch (error) {
+      const passing = !(error instanceof Refusal) || [0, 429, 503].includes(error.status);
+      if (!passing || tries <= 1) return this.#set(upload, "failed", error.message);
+      await pause((error.retryAfter || 2 ** (TRIES - tries)) * 1000);
+      await this.#sendOne(upload, fields, tries - 1);
+    }
+  }
+
+  /** Ask how far they are until none is on its way. What is neither pending nor failed was stored. */
+  async #follow(job, uploads, sent) {
+    for (;;) {
+      await pause(LOOK_MS);
+      const underway = uploads.filter(({ state }) => ["queued", "embedding"].includes(state));
+      if (!underway.length) {
+        if (sent()) return;
+        continue;
+      }
+      const [pending, failed] = await Promise.all([everyItem(job, "pending"), everyItem(job, "failed")]).catch(() => []);
+      if (!pending) continue; // no answer: ask again
+      for (const upload of underway) {
+        const waits = pending.get(upload.imageId);
+        const error = failed.get(upload.imageId)?.error;
+        if (waits) this.#set(upload, waits.attempts ? "embedding" : "queued");
+        else this.#set(upload, error ? "failed" : "done", error);
+      }
+    }
+  }
+
+  #set(upload, state, reason = "") {
+    if (upload.state === state) return;
+    Object.assign(upload, { state, reason });
+    this.dispatchEvent(new CustomEvent("change", { detail: upload }));
+  }
+}
+
+async function everyItem(job, status) {
+  const found = new Map();
+  for (let cursor = null; ; ) {
+    const page = await api.items(job, { status, limit: PAGE, cursor });
+    for (const item of page.items) found.set(item.image_id, item);
+    cursor = page.next_cursor;
+    if (!cursor) return found;
+  }
+}
+
+export const pause = (milliseconds, signal = null) =>
+  new Promise((go) => {
+    const timer = setTimeout(go, milliseconds);
+    signal?.addEventListener("abort", () => (clearTimeout(timer), go()));
+  });
+
+export const uploads = new Uploads();

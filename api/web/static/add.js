@@ -1,0 +1,189 @@
+// Adding pictures: where they come from, and a tile for each that shows its way in.
+
+import * as api from "./api.js";
+import { check, chooser, field, h, icon } from "./dom.js";
+import { chosen, sorted } from "./files.js";
+import { labelInput } from "./filters.js";
+import { counted, number } from "./format.js";
+import { forget } from "./gallery.js";
+import { go, to } from "./router.js";
+import { say, tried } from "./say.js";
+import { ENDS, pause, uploads } from "./uploads.js";
+
+export const title = "Add pictures";
+const MOST_TILES = 600;
+const LOOK_MS = 900;
+const SAID = {
+  waiting: "waiting",
+  sending: "sending",
+  queued: "queued",
+  embedding: "embedding",
+  done: "done",
+  known: "known already",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+const options = { collection: "default", label: "", byFolder: true };
+
+/** Bring in files from wherever, and show their way. */
+export async function bring(entries) {
+  const { pictures, archives, others } = sorted(entries);
+  if (others) say(`${counted(others, "other file")} passed over.`);
+  if (pictures.length) uploads.add(pictures, { ...options });
+  let job = null;
+  for (const file of archives) {
+    const { collection, byFolder } = options;
+    const begun = await tried(() => api.importFile({ file, collection, label_from_folder: byFolder }));
+    job = begun?.job_id ?? job;
+  }
+  if (pictures.length || job) go("add", { job: job ?? "" });
+}
+
+export async function show({ main, parameters, signal }) {
+  if (parameters.collection) options.collection = parameters.collection;
+  const list = h("ul", { class: "tiles arriving", "aria-label": "Pictures on their way" });
+  const progress = h("p", { class: "progress", role: "status" });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
+  main.append(dropzone(), settings(), h("div", { class: "arrivals" }, progress, bar), list);
+  if (parameters.job) return followJob(parameters.job, list, progress, bar, signal);
+  follow(list, progress, bar, signal);
+}
+
+function dropzone() {
+  const add = (files) => bring(chosen(files));
+  return h(
+    "section",
+    { class: "dropzone", "aria-label": "Choose pictures" },
+    h("div", { class: "emblem" }, icon("add")),
+    h("p", {}, "Drop pictures, a folder or a zip anywhere on this page, or paste a picture."),
+    h(
+      "div",
+      { class: "actions" },
+      chooser("Choose pictures", add, { multiple: true, accept: "image/jpeg,image/png,image/webp", quiet: false }),
+      chooser("A folder", add, { webkitdirectory: true, multiple: true }),
+      chooser("A zip or tar", add, { multiple: true, accept: ".zip,.tar,.tgz,.gz,.bz2,.xz,.csv,.jsonl" }),
+    ),
+    h("p", { class: "faint" }, "JPEG, PNG or WebP, up to 20 MB each."),
+  );
+}
+
+function settings() {
+  const keep = (name) => ({ target }) => (options[name] = target.value.trim());
+  const name = h("input", {
+    type: "text",
+    value: options.collection,
+    required: true,
+    pattern: "[a-zA-Z0-9][a-zA-Z0-9._\\-]{0,62}",
+    onchange: keep("collection"),
+  });
+  return h(
+    "div",
+    { class: "bar" },
+    field("Into collection", name),
+    field("Label", labelInput(options.label, { placeholder: "none", onchange: keep("label") })),
+    check("Label by folder name", {
+      checked: options.byFolder,
+      onchange: ({ target }) => (options.byFolder = target.checked),
+    }),
+  );
+}
+
+function follow(list, progress, bar, signal) {
+  const shown = new Map();
+  const put = (some) => {
+    const fresh = some.slice(0, MOST_TILES).map((upload) => {
+      const tile = new Arriving(upload.name, () => URL.createObjectURL(upload.file));
+      shown.set(upload, tile);
+      tile.set(upload);
+      return tile.element;
+    });
+    list.prepend(...fresh);
+    tell();
+  };
+  const tell = () => {
+    const { length } = uploads.all;
+    if (!length) return;
+    const ended = uploads.count(...ENDS);
+    const failed = uploads.count("failed");
+    const known = uploads.count("known");
+    progress.textContent = [
+      `${number(ended)} of ${counted(length, "picture")} finished`,
+      known && `${number(known)} known already`,
+      failed && `${number(failed)} failed`,
+    ]
+      .filter(Boolean)
+      .join(", ");
+    Object.assign(bar, { hidden: ended === length, max: length, value: ended });
+  };
+  uploads.addEventListener("add", ({ detail }) => put(detail), { signal });
+  uploads.addEventListener(
+    "change",
+    ({ detail }) => {
+      shown.get(detail)?.set(detail);
+      if (ENDS.includes(detail.state)) forget();
+      tell();
+    },
+    { signal },
+  );
+  put(uploads.all);
+}
+
+/** A job that workers read from a source: its items become tiles as they are listed. */
+async function followJob(id, list, progress, bar, signal) {
+  const shown = new Map();
+  for (;;) {
+    const job = await api.job(id, signal);
+    const { items } = await api.items(id, { limit: MOST_TILES }, signal);
+    for (const item of items) {
+      if (!shown.has(item.id)) {
+        shown.set(item.id, new Arriving(item.name ?? "picture"));
+        list.append(shown.get(item.id).element);
+      }
+      shown.get(item.id).set({ imageId: item.image_id, state: stateOf(item), reason: item.error });
+    }
+    const { total, pending, failed } = job.counts;
+    bar.hidden = Boolean(job.finished_at);
+    Object.assign(bar, { max: total || 1, value: total - pending });
+    progress.replaceChildren(
+      job.error ?? (total ? `${number(total - pending)} of ${counted(total, "picture")} finished` : "Reading what it has…"),
+      failed ? `, ${number(failed)} failed` : "",
+      " · ",
+      h("a", { href: to(`job/${id}`) }, "the job"),
+    );
+    forget();
+    if (job.finished_at || signal.aborted) return;
+    await pause(LOOK_MS, signal);
+    if (signal.aborted) return;
+  }
+}
+
+function stateOf({ status, attempts, image_id }) {
+  if (status === "pending") return attempts && image_id ? "embedding" : "queued";
+  return { indexed: "done", duplicate: "known" }[status] ?? status;
+}
+
+/** A tile whose picture is on its way. */
+class Arriving {
+  constructor(name, source = null) {
+    this.image = h("img", { alt: "", loading: "lazy", decoding: "async" });
+    this.image.addEventListener("error", () => this.image.classList.add("broken"));
+    if (source) this.image.src = source();
+    else this.image.hidden = true;
+    this.state = h("span", { class: "state" });
+    this.reason = h("span", { class: "reason", hidden: true });
+    this.box = h("a", { class: "picture" }, this.image, h("span", { class: "caption" }, h("span", { class: "label" }, name.split("/").at(-1)), this.state), this.reason);
+    this.element = h("li", { class: "tile", title: name }, this.box);
+  }
+
+  set({ state, reason, imageId }) {
+    this.element.dataset.state = state;
+    this.state.textContent = SAID[state] ?? state;
+    this.reason.textContent = reason ?? "";
+    this.reason.hidden = !reason;
+    if (imageId && this.image.hidden) {
+      this.image.src = api.thumbnail(imageId);
+      this.image.hidden = false;
+    }
+    if (imageId) this.box.href = to(`image/${imageId}`);
+  }
+}

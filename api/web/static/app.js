@@ -1,0 +1,79 @@
+// The page: its views, what stands around them, and pictures that are dropped or pasted anywhere.
+
+import * as add from "./add.js";
+import * as admin from "./admin.js";
+import * as api from "./api.js";
+import { showTray } from "./basket.js";
+import * as detail from "./detail.js";
+import * as duplicates from "./duplicates.js";
+import { chosen, dropped } from "./files.js";
+import * as gallery from "./gallery.js";
+import { openSession, signedIn, signOut } from "./http.js";
+import * as identify from "./identify.js";
+import * as job from "./job.js";
+import * as jobs from "./jobs.js";
+import { current, start } from "./router.js";
+import { tried } from "./say.js";
+import * as search from "./search.js";
+
+const VIEWS = { gallery, add, image: detail, search, identify, duplicates, jobs, job, admin };
+const STATE_MS = 10_000;
+const $ = (id) => document.getElementById(id);
+
+/** One picture on the views that ask about pictures is a question; anything else is to be added. */
+function receive(entries, way = null) {
+  const single = entries.length === 1 && entries[0].file.type.startsWith("image/");
+  const { view } = current();
+  if (view === "identify" && way !== "add" && single) identify.identifyBy([entries[0].file]);
+  else if (single && (way === "search" || (way === null && view === "search"))) search.searchBy(entries[0].file);
+  else add.bring(entries);
+}
+
+function hearDrops() {
+  const over = $("drop");
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const wayOf = (event) => event.target.closest?.("[data-way]")?.dataset.way ?? null;
+  document.addEventListener("dragenter", (event) => carriesFiles(event) && (over.hidden = false));
+  document.addEventListener("dragover", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    for (const half of over.children) half.classList.toggle("here", half.dataset.way === wayOf(event));
+  });
+  document.addEventListener("dragleave", (event) => !event.relatedTarget && (over.hidden = true));
+  document.addEventListener("drop", async (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    over.hidden = true;
+    const way = wayOf(event);
+    receive(await dropped(event.dataTransfer), way);
+  });
+  document.addEventListener("paste", ({ clipboardData }) => {
+    if (clipboardData.files.length) receive(chosen(clipboardData.files));
+  });
+}
+
+async function state() {
+  const line = $("state");
+  try {
+    const { ready, checks } = await api.ready();
+    const missing = Object.keys(checks).filter((part) => !checks[part]);
+    line.textContent = ready ? "Ready" : `Waiting for ${missing.join(", ")}`;
+    line.dataset.ready = ready;
+  } catch {
+    line.textContent = "No answer from the server";
+    line.dataset.ready = "false";
+  }
+}
+
+await openSession();
+$("sign-out").hidden = !signedIn();
+$("sign-out").addEventListener("click", () => tried(signOut));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+showTray($("tray"));
+hearDrops();
+state();
+setInterval(state, STATE_MS);
+await start(VIEWS, $("main"));

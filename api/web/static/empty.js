@@ -1,0 +1,37 @@
+// What to do where there is nothing yet.
+
+import * as api from "./api.js";
+import { action, h, icon } from "./dom.js";
+import { go, to } from "./router.js";
+import { say, tried } from "./say.js";
+
+/** symbol: an icon's name; what follows the text are ways out. */
+export const empty = (symbol, headline, text, ...ways) =>
+  h(
+    "section",
+    { class: "empty" },
+    h("div", { class: "emblem" }, icon(symbol)),
+    h("h2", {}, headline),
+    h("p", {}, text),
+    ways.length > 0 && h("div", { class: "actions" }, ways),
+  );
+
+/** An empty gallery. */
+export const nothingYet = () =>
+  empty(
+    "gallery",
+    "No pictures yet",
+    "Drop pictures, a folder or a zip anywhere on this page. Or begin with the sample garden: 240 drawn flowers of twelve species, made on this machine.",
+    h("a", { class: "button primary", href: to("add") }, icon("plus"), h("span", {}, "Add pictures")),
+    action("Load the sample garden", loadGarden, { quiet: true, symbol: "umbel" }),
+  );
+
+async function loadGarden() {
+  const begun = await tried(() => api.openImport({ source: { type: "sample" }, collection: "garden" }));
+  if (!begun) return;
+  say("The sample garden is being drawn.");
+  go(`add`, { job: begun.job_id });
+}
+
+export const nothingFound = (view) =>
+  empty("search", "Nothing matches", "No picture is in that collection with that label.", h("a", { class: "button quiet", href: to(view) }, "Clear the filters"));

@@ -1,0 +1,75 @@
+// Every request of the page. A refusal is a Refusal, whose message is for people.
+
+export class Refusal extends Error {
+  constructor(message, { status = 0, code = "", retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, code, retryAfter });
+  }
+}
+
+const READING = ["GET", "HEAD"];
+let session = null; // {signed_in, scopes, csrf_token} where the service has keys, else null
+
+/** Who we are: asked once, before anything else. Null where the service knows no sessions. */
+export async function openSession() {
+  const response = await fetch("/v1/session", { headers: { Accept: "application/json" } });
+  session = response.ok ? await response.json() : null;
+  return session;
+}
+
+export const signedIn = () => Boolean(session?.signed_in && session.csrf_token);
+
+export async function signOut() {
+  await request("/v1/session", { method: "DELETE" });
+  location.assign("/signin");
+}
+
+/** The JSON that a request is answered with, null for none. body: an object, or a FormData. */
+export async function request(path, { method = "GET", body = null, signal = null } = {}) {
+  const headers = { Accept: "application/json" };
+  if (!READING.includes(method) && session?.csrf_token) headers["X-CSRF-Token"] = session.csrf_token;
+  if (body && !(body instanceof FormData)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal("No answer from the server.");
+  }
+  if (response.status === 401) {
+    location.assign(`/signin?next=${encodeURIComponent(`/${location.hash}`)}`);
+    throw new Refusal("Sign in first.", { status: 401 });
+  }
+  if (!response.ok) throw await refusal(response);
+  return response.status === 204 ? null : response.json();
+}
+
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({}));
+  const fields = Object.values(problem.errors ?? {}).flatMap((place) =>
+    Object.entries(place).map(([name, messages]) => `${name}: ${[messages].flat().join(" ")}`),
+  );
+  const message = [problem.detail || response.statusText || `Error ${response.status}`, ...fields].join(" ");
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  return new Refusal(message, { status: response.status, code: problem.code, retryAfter });
+}
+
+/** A path with those of the parameters that are set. */
+export function url(path, parameters = {}) {
+  const set = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const query = new URLSearchParams(set).toString();
+  return query ? `${path}?${query}` : path;
+}
+
+export function form(fields) {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value === null || value === undefined || value === "") continue;
+    if (value instanceof Blob) data.append(name, value, value.name || "pasted");
+    else data.append(name, value);
+  }
+  return data;
+}

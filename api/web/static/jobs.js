@@ -1,0 +1,103 @@
+// Pieces of work: how far each is, and what became of it.
+
+import * as api from "./api.js";
+import { h, select, field } from "./dom.js";
+import { empty } from "./empty.js";
+import { ago, counted, number, when } from "./format.js";
+import { go, to } from "./router.js";
+import { pause } from "./uploads.js";
+
+export const title = "Jobs";
+const LOOK_MS = 1500;
+const STATES = ["queued", "running", "succeeded", "partial", "failed", "cancelled"];
+export const TYPES = {
+  upload: "Upload",
+  import: "Import",
+  repair: "Repair",
+  comparison: "Comparison",
+  reindex: "Reindex",
+  deletion: "Deletion",
+  map: "Map",
+};
+
+export async function show({ main, heading, parameters, signal }) {
+  const { status = "", type = "" } = parameters;
+  const refilter = (changes) => go("jobs", { status, type, ...changes });
+  const list = h("ul", { class: "rows" });
+  const more = h("p", { class: "further" });
+  heading.after(
+    h(
+      "div",
+      { class: "bar" },
+      field("Status", select([["", "any"], ...STATES.map((each) => [each, each])], status, { onchange: ({ target }) => refilter({ status: target.value }) })),
+      field("Kind", select([["", "any"], ...Object.entries(TYPES)], type, { onchange: ({ target }) => refilter({ type: target.value }) })),
+    ),
+  );
+  main.append(list, more);
+  let limit = 30;
+  for (;;) {
+    const page = await api.jobs({ status, type, limit }, signal);
+    if (signal.aborted) return;
+    refill(list, page.items);
+    more.replaceChildren(page.next_cursor && limit < 500 ? h("button", { class: "quiet", onclick: () => (limit = Math.min(500, limit * 2)) }, "Show older ones") : "");
+    if (!page.items.length && !main.querySelector(".empty")) {
+      main.append(empty("jobs", "No jobs", "Uploads, imports, comparisons and reindexes are listed here while they run, and after.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
+    }
+    await pause(LOOK_MS, signal);
+    if (signal.aborted) return;
+  }
+}
+
+/** Rows stay where they are while they change, so that neither focus nor reader loses them. */
+function refill(list, jobs) {
+  const old = new Map([...list.children].map((row) => [row.dataset.id, row]));
+  const rows = jobs.map((job) => {
+    const row = old.get(job.id) ?? h("li", { "data-id": job.id });
+    const state = JSON.stringify(job);
+    if (row.state !== state) {
+      const focused = row.contains(document.activeElement);
+      row.replaceChildren(line(job));
+      if (focused) row.firstChild.focus();
+    }
+    row.state = state;
+    return row;
+  });
+  if (rows.length !== list.childElementCount || rows.some((row, at) => list.children[at] !== row)) list.replaceChildren(...rows);
+}
+
+function line(job) {
+  const { total, failed } = job.counts;
+  return h(
+    "a",
+    { class: "row", href: to(`job/${job.id}`) },
+    h("span", { class: "kind" }, TYPES[job.type] ?? job.type),
+    badge(job),
+    progress(job),
+    h("span", { class: "number" }, total ? counted(total, "picture") : "", failed ? h("span", { class: "bad" }, ` ${number(failed)} failed`) : ""),
+    h("time", { class: "faint", dateTime: job.created_at, title: when(job.created_at) }, ago(job.created_at)),
+  );
+}
+
+export const badge = (job) => h("span", { class: "badge", "data-status": job.status }, job.phase ? (job.phase === "paused" ? "paused" : job.phase) : job.status);
+
+/** Shares of what became of its pictures, side by side. */
+export function progress({ counts, status }) {
+  const { total } = counts;
+  const bar = h("span", { class: "shares", role: "img", "aria-label": described(counts) });
+  for (const part of ["indexed", "duplicate", "failed", "cancelled"]) {
+    if (!counts[part]) continue;
+    const share = h("span", { class: part });
+    share.style.flexGrow = counts[part] / total;
+    bar.append(share);
+  }
+  const rest = h("span", { class: "pending" });
+  rest.style.flexGrow = total ? counts.pending / total : status === "succeeded" ? 0 : 1;
+  bar.append(rest);
+  return bar;
+}
+
+export function described(counts) {
+  const said = { indexed: "done", duplicate: "known already", failed: "failed", cancelled: "cancelled", pending: "waiting" };
+  const parts = Object.entries(said).filter(([part]) => counts[part]);
+  return parts.map(([part, text]) => `${number(counts[part])} ${text}`).join(", ") || "no pictures";
+}

@@ -1,0 +1,35 @@
+"""The sample garden as a source: nothing is read, its pictures are drawn when they are asked for."""
+
+from collections.abc import Iterator
+
+from core.errors import SourceError, Unreadable
+from core.types import Garden
+from services.sources.source import Entry
+from services.sources.specs import SampleSource
+
+
+class Sample:
+    """Species after species, labelled. garden: who draws; without it the source can be opened and no more."""
+
+    def __init__(self, spec: SampleSource, garden: Garden | None) -> None:
+        self._spec, self._garden = spec, garden
+
+    def entries(self, after: str | None = None) -> Iterator[Entry]:
+        garden = self._garden
+        if garden is None:
+            raise SourceError("The sample garden is drawn by workers.")
+        for species in range(self._spec.species):
+            label = garden.name(species)
+            for specimen in range(self._spec.per_species):
+                position = f"{species:04d}/{specimen:04d}"
+                if after is None or position > after:
+                    yield Entry(position, f"{label}/{label}-{specimen + 1:04d}.jpg", position, label)
+
+    def read(self, locator: str) -> bytes:
+        if self._garden is None:
+            raise Unreadable("The sample garden is drawn by workers.")
+        species, specimen = map(int, locator.split("/"))
+        return self._garden.draw(species, specimen)
+
+    def close(self) -> None:
+        """Nothing is open."""
