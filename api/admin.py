@@ -6,13 +6,13 @@ from apiflask import APIBlueprint
 from flask import url_for
 
 from api.errors import problems
-from api.schemas.admin import RecallIn, RecallOut, RecallsOut, RecallsQuery
+from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
 from core.doorbell import doorbell
 from core.settings import settings
 from core.types import JobStatus, ReindexMode
-from db import model_versions, recall
+from db import audit, model_versions, recall
 from db.models import RecallReport
 from db.partitions import Hnsw
 from db.session import transaction
@@ -70,6 +70,20 @@ def reindex(asked: ReindexIn) -> Any:
     link = url_for("jobs.get_job", job_id=job_id)
     body = ReindexAccepted(job_id=job_id, status=JobStatus.QUEUED, links={"self": link, "cancel": f"{link}/cancel"})
     return body, 202, {"Location": link, "Retry-After": "1"}
+
+
+@bp.get("/v1/admin/audit")
+@bp.input(AuditQuery, location="query", arg_name="query")
+@bp.output(AuditOut)
+@bp.doc(responses=problems(422, 503))
+def list_audit(query: AuditQuery) -> Any:
+    """List what administrators did, newest first: changes that take the scope admin, and keys made and revoked."""
+    with transaction() as session:
+        rows = audit.list_events(session, before=query.cursor, limit=query.limit + 1)
+    page, next_cursor = page_of(rows, query.limit)
+    fields = set(AuditEventOut.model_fields)
+    items = [AuditEventOut(**{name: getattr(row, name) for name in fields}) for row in page]
+    return AuditOut(items=items, next_cursor=next_cursor)
 
 
 def _hnsw(asked: ReindexIn) -> Hnsw:

@@ -9,7 +9,9 @@ from apiflask import APIFlask
 from flask import Response, g, request
 
 from api import (
+    access,
     admin,
+    audit,
     collections,
     duplicates,
     errors,
@@ -22,6 +24,7 @@ from api import (
     models,
     page,
     search,
+    session,
 )
 from core.logging import configure_logging
 from core.settings import settings
@@ -41,6 +44,7 @@ RESOURCES = (
     models,
     admin,
     health,
+    session,
     page,
 )
 FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
@@ -50,7 +54,14 @@ def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
     configure_logging(limits)
-    app = APIFlask("umbel", title="Umbel", version=VERSION, spec_path="/openapi.json", static_folder=str(page.STATIC))
+    app = APIFlask(
+        "umbel",
+        title="Umbel",
+        version=VERSION,
+        spec_path="/openapi.json",
+        static_folder=str(page.STATIC),
+        template_folder=str(page.TEMPLATES),
+    )
     app.config.update(
         # Base64 in JSON takes a third more than the file it carries; each route checks the file itself.
         MAX_CONTENT_LENGTH=limits.max_bytes * 4 // 3 + FORM_OVERHEAD,
@@ -60,6 +71,9 @@ def create_app() -> APIFlask:
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,  # routes name their problems themselves
         SYNC_LOCAL_SPEC=False,
+        REQUIRE_KEYS=limits.require_keys,
+        OPEN_METRICS=limits.open_metrics,
+        CORS_ORIGINS=limits.cors_origins,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
@@ -68,7 +82,9 @@ def create_app() -> APIFlask:
         app.register_blueprint(resource.bp)
     app.spec_processor(_require_bodies)
     app.before_request(_begin)
+    app.before_request(access.check)
     app.after_request(_end)
+    app.after_request(audit.end)
     return app
 
 

@@ -6,6 +6,7 @@ from apiflask import APIBlueprint
 from flask import url_for
 from werkzeug.routing import BaseConverter
 
+from api.access import reach, within
 from api.errors import problems
 from api.schemas.collections import CollectionIn, CollectionOut, CollectionsOut, CollectionsQuery, DeletionOut
 from core.doorbell import doorbell
@@ -37,10 +38,11 @@ def create_collection(body: CollectionIn) -> Any:
 
     Uploads and imports create the collection that they name, so nobody needs to.
     """
+    name = within(body.name)
     with transaction() as session:
-        new = collections.insert_collection(session, body.name)
-        row = collections.describe_collection(session, body.name)
-    return _out(row), 201 if new else 200, {"Location": url_for("collections.get_collection", name=body.name)}
+        new = collections.insert_collection(session, name)
+        row = collections.describe_collection(session, name)
+    return _out(row), 201 if new else 200, {"Location": url_for("collections.get_collection", name=name)}
 
 
 @bp.get("/v1/collections")
@@ -50,7 +52,7 @@ def create_collection(body: CollectionIn) -> Any:
 def list_collections(query: CollectionsQuery) -> Any:
     """List the collections with their number of images, by name."""
     with transaction() as session:
-        rows = collections.list_collections(session, after=query.cursor, limit=query.limit + 1)
+        rows = collections.list_collections(session, after=query.cursor, limit=query.limit + 1, within=reach())
     page = rows[: query.limit]
     more = len(rows) > query.limit
     return CollectionsOut(items=[_out(row) for row in page], next_cursor=page[-1].name if more else None)

@@ -6,6 +6,7 @@ from uuid import UUID
 from apiflask import APIBlueprint
 from flask import url_for
 
+from api.access import check_images, within
 from api.errors import problems
 from api.schemas.duplicates import ComparisonIn, ComparisonOut, DuplicatesOut, DuplicatesQuery, GroupOut, MemberOut
 from api.schemas.fields import page_of
@@ -32,7 +33,7 @@ def compare(body: ComparisonIn) -> Any:
     202 with a job to follow; 200 when there is nothing to compare; 409 while such a job is unfinished. The lists of
     near-duplicates and of label issues both come of it.
     """
-    begun = begin_comparison(transaction, doorbell(), collection=body.collection, again=body.again)
+    begun = begin_comparison(transaction, doorbell(), collection=within(body.collection), again=body.again)
     if begun is None:
         return ComparisonOut(job_id=None, status="up_to_date", pictures=0), 200
     headers = {"Location": url_for("jobs.get_job", job_id=begun.job_id), "Retry-After": "1"}
@@ -48,10 +49,12 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
 
     `waiting` says how many pictures have not been compared yet, so are in no group.
     """
+    if query.image_id is not None:
+        check_images([query.image_id])
     with transaction() as session:
         found = find_duplicates(
             session,
-            collection=query.collection,
+            collection=within(query.collection),
             image_id=query.image_id,
             max_distance=query.max_distance,
             min_agreement=query.min_agreement,

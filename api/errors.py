@@ -20,6 +20,9 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.UmbelError: 500,
     errors.InvalidInput: 422,
     errors.NotFound: 404,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.CrossSite: 403,
     errors.Conflict: 409,
     errors.NotReady: 503,
     errors.QueueUnavailable: 503,
@@ -118,7 +121,8 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(errors.UmbelError)
     def ours(error: errors.UmbelError) -> Response:
         status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        return problem(status, error.code, error.detail)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return problem(status, error.code, error.detail, headers=headers)
 
     @app.error_processor
     def validation(error: HTTPError) -> Response:

@@ -7,6 +7,7 @@ from apiflask import APIBlueprint
 from flask import request
 from pydantic import ValidationError
 
+from api.access import check_images, within
 from api.errors import invalid_fields, problems
 from api.schemas.fields import inline_schema
 from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
@@ -42,10 +43,13 @@ def identify_pictures() -> Any:
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
         form = IdentifyFormIn.model_validate({**request.form.to_dict(), "file": request.files.getlist("file")})
+        within(form.collection)  # before a worker is bothered
         return _voted(queries_by_picture([file.read() for file in form.file]), form, began)
     body = IdentifyIn.model_validate(request.get_json(force=True))
+    within(body.collection)
     if body.images is not None:
         return _voted(queries_by_picture([decoded(image) for image in body.images]), body, began)
+    check_images(body.image_ids or ())
     with transaction() as session:
         queries = [query_by_images(session, [image_id]) for image_id in body.image_ids or ()]
     return _voted(queries, body, began)

@@ -9,6 +9,8 @@ from apiflask import APIBlueprint
 from flask import Response, request, url_for
 from structlog.contextvars import bind_contextvars
 
+from api.access import check_job, within
+from api.caller import caller
 from api.errors import answers, problems
 from api.gate import gate
 from api.schemas.fields import page_of
@@ -45,9 +47,11 @@ def upload_image(form: UploadIn) -> Any:
     202 with a job to follow; 200 with `status: duplicate` when the collection has these very bytes already. With the
     header `Idempotency-Key`, a repeated request is answered as the first one was.
     """
+    if form.job_id is not None:
+        check_job(form.job_id)
     upload = ingest.Upload(
         data=form.file.read(),
-        collection=form.collection,
+        collection=within(form.collection),
         name=form.name or (form.file.filename or "")[:1000].replace("\x00", "") or None,
         label=form.label,
         metadata=form.metadata,
@@ -78,7 +82,7 @@ def upload_image(form: UploadIn) -> Any:
 def check_images(body: CheckIn) -> Any:
     """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
     with transaction() as session:
-        collection_id = collections.find_collection(session, body.collection)
+        collection_id = collections.find_collection(session, within(body.collection))
         hashes = [bytes.fromhex(digest) for digest in body.sha256]
         known = images.list_known_sha256(session, collection_id, hashes) if collection_id else {}
     return CheckOut(known={digest.hex(): image_id for digest, image_id in known.items()})
@@ -92,7 +96,7 @@ def list_images(query: ImagesQuery) -> Any:
     """List images, newest first."""
     with transaction() as session:
         rows = images.list_images(
-            session, collection=query.collection, label=query.label, before=query.cursor, limit=query.limit + 1
+            session, collection=within(query.collection), label=query.label, before=query.cursor, limit=query.limit + 1
         )
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor)
@@ -180,7 +184,8 @@ def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise InvalidInput(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters.")
-    return key
+    # One caller's keys are none of another's: what they were used for is not told.
+    return f"{caller().key_id} {key}" if key is not None and caller().key_id else key
 
 
 def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:

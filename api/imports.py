@@ -7,6 +7,7 @@ from flask import request, url_for
 from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
 
+from api.access import within
 from api.errors import invalid_fields, problems
 from api.gate import gate
 from api.schemas.fields import inline_schema
@@ -47,9 +48,11 @@ def open_import() -> Any:
         request.max_content_length = settings().archive_bytes
         form = ImportFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
+        within(form.collection)
         file, name = form.file.stream, form.file.filename or ""
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, name=name, **options))
     body = ImportIn.model_validate(request.get_json(force=True))
+    within(body.collection)
     if isinstance(body.source, UploadSource):
         with transaction() as session:
             return _opened(imports.open_import(session, body.collection))

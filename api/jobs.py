@@ -10,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response
 from sqlalchemy.orm import Session
 
+from api.access import reach
 from api.errors import answers, problems
 from api.schemas.fields import page_of
 from api.schemas.jobs import (
@@ -70,7 +71,12 @@ def list_jobs(query: JobsQuery) -> Any:
     """List jobs, newest first."""
     with transaction() as session:
         rows = jobs.list_jobs(
-            session, status=query.status, job_type=query.type, before=query.cursor, limit=query.limit + 1
+            session,
+            status=query.status,
+            job_type=query.type,
+            before=query.cursor,
+            limit=query.limit + 1,
+            within=reach(),
         )
         page, cursor = page_of(rows, query.limit)
         return JobsOut(items=describe(session, page), next_cursor=cursor)

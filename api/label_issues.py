@@ -4,6 +4,7 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
+from api.access import within
 from api.duplicates import image_links
 from api.errors import problems
 from api.schemas.label_issues import (
@@ -32,7 +33,7 @@ def list_label_issues(query: LabelIssuesQuery) -> Any:
     with transaction() as session:
         found = find_label_issues(
             session,
-            collection=query.collection,
+            collection=within(query.collection),
             min_doubt=query.min_doubt,
             after=place_of(query.cursor) if query.cursor else None,
             limit=query.limit + 1,

@@ -8,6 +8,7 @@ from flask import Response, current_app
 bp = APIBlueprint("page", __name__, enable_openapi=False)
 
 STATIC = Path(__file__).parent / "web" / "static"  # served by the application under /static
+TEMPLATES = STATIC.parent / "templates"
 
 # No inline code and nothing from elsewhere: what the page needs is served beside it.
 CONTENT_SECURITY_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'"

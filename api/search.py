@@ -8,6 +8,7 @@ from flask import request
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from api.access import check_images, within
 from api.errors import invalid_fields, problems
 from api.schemas.fields import inline_schema
 from api.schemas.search import (
@@ -61,13 +62,16 @@ def search() -> Any:
         form = SearchFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
         return _by_picture(form.file.read(), form, began)
     body = SearchIn.model_validate(request.get_json(force=True))
+    within(body.collection)
     if body.image is not None:
         return _by_picture(decoded(body.image), body, began)
+    positive = body.positive or ([body.image_id] if body.image_id else [])
+    check_images([*positive, *body.negative])
     with transaction() as session:
         if body.vector is not None:
             query = query_by_vector(session, body.vector)
         else:
-            query = query_by_images(session, body.positive or [body.image_id], body.negative)  # type: ignore[list-item]
+            query = query_by_images(session, positive, body.negative)
         return searched(session, query, body, began)
 
 
@@ -77,9 +81,10 @@ def search() -> Any:
 @bp.doc(tags=["Predecessor"], responses=problems(400, 413, 415, 422, 503))
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
+    within(None)
     [query] = queries_by_picture([decoded(body.image)])
     with transaction() as session:
-        found = find_matches(session, query, k=LEGACY_K, scope=Scope())
+        found = find_matches(session, query, k=LEGACY_K, scope=scope_of(session, Scoped()))
     return LegacyOut(
         results=[
             LegacyMatch(path=f"/v1/images/{match.image_id}/file", simularity=1 - match.distance)
@@ -114,8 +119,9 @@ def searched(session: Session, query: Query, options: SearchOptions, began: floa
 
 def scope_of(session: Session, options: Scoped, max_distance: float | None = None) -> Scope:
     """The part of the gallery that a request asks for. Raises NotFound for a collection that is not there."""
+    name = within(options.collection)
     return Scope(
-        collection_id=collections.get_collection(session, options.collection) if options.collection else None,
+        collection_id=collections.get_collection(session, name) if name else None,
         filter=options.filter.as_filter(),
         max_distance=max_distance,
     )
@@ -135,6 +141,7 @@ def match_out(match: Match) -> MatchOut:
 
 
 def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
+    within(options.collection)  # before a worker is bothered
     [query] = queries_by_picture([picture])
     with transaction() as session:
         return searched(session, query, options, began)

@@ -36,6 +36,7 @@ COMMANDS = {
     "reconcile": "cli.reconcile:reconcile",
     "backup": "cli.backup:backup",
     "restore": "cli.backup:restore",
+    "keys": "cli.keys:keys",
     "sample": "cli.garden:sample",
     "train": "cli.train:train",
     "evaluate": "cli.evaluate:evaluate",

@@ -24,7 +24,8 @@ def json_option(command: F) -> F:
 
 def api_client() -> Umbel:
     """A client of the API that the settings name."""
-    return Umbel(url(settings()))
+    key = settings().key
+    return Umbel(url(settings()), key=key.get_secret_value() if key else None)
 
 
 def print_json(value: Any) -> None:

@@ -14,6 +14,7 @@ from core.types import Lane
 def api() -> None:
     """Serve the HTTP API with gunicorn until told to stop."""
     config = settings()
+    config.refuse_to_be_open()
     command = [
         sys.executable, "-P", "-m", "gunicorn", "api:create_app()",
         "--bind", f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}",

@@ -23,6 +23,24 @@ class NotFound(UmbelError):
     code = "not_found"
 
 
+class Unauthenticated(UmbelError):
+    """No key, or one that is not valid: unknown, expired, revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(UmbelError):
+    """The key is valid, but not for this: its scope or its collections do not reach that far."""
+
+    code = "forbidden"
+
+
+class CrossSite(Forbidden):
+    """A browser sent this on behalf of another site, or without the token that its own page would have sent."""
+
+    code = "cross_site"
+
+
 class Conflict(UmbelError):
     """The request contradicts the present state."""
 

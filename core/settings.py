@@ -3,15 +3,32 @@
 import hashlib
 import tempfile
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import StackError
 
 # sockaddr_un holds 108 bytes; Postgres appends "/.s.PGSQL.5432" (14) and a lock suffix.
 LONGEST_SOCKET_DIR = 88
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _separated(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]  # separated by commas
 
 
 class Settings(BaseSettings):
@@ -93,7 +110,7 @@ class Settings(BaseSettings):
     )
     query_seconds: float = Field(15, gt=0, description="How long a search waits for the vector of its picture.")
 
-    import_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+    import_roots: Names = Field(
         (),
         description="What imports may read on the server, separated by commas: absolute folders and s3://bucket/prefix"
         " URLs. A source must lie below one of them; unset: imports read uploads only.",
@@ -120,6 +137,23 @@ class Settings(BaseSettings):
 
     api_processes: int = Field(2, ge=1, description="gunicorn processes of the API.")
     api_threads: int = Field(16, ge=1, description="Threads in each gunicorn process.")
+    key: SecretStr | None = Field(None, description="Key that the command line calls the API with.")
+    require_keys: bool = Field(
+        False,
+        description="Answer only to keys (`umbel keys create`). Without it the API listens on the loopback alone, where"
+        " anybody on this machine may do everything.",
+    )
+    open_metrics: bool = Field(
+        False, description="Answer /metrics without a key all the same, for a Prometheus on the same private network."
+    )
+    session_hours: float = Field(12, gt=0, description="How long a browser stays signed in, in hours.")
+    audit_days: int = Field(400, ge=1, description="How long the audit log remembers, in days.")
+    cors_origins: Names = Field(
+        (),
+        description="Origins whose pages may call the API with a key, separated by commas, such as"
+        " https://pictures.example.org; unset: only its own page.",
+    )
+
     log_level: str = Field("INFO", description="Least severe level that is logged.")
     log_json: bool = Field(False, description="Log as JSON lines instead of readable text.")
 
@@ -128,11 +162,6 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
 
-    @field_validator("import_roots", mode="before")
-    @classmethod
-    def _separated(cls, roots: object) -> object:
-        return [root.strip() for root in roots.split(",") if root.strip()] if isinstance(roots, str) else roots
-
     @field_validator("import_roots")
     @classmethod
     def _folders_or_buckets(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,6 +169,14 @@ class Settings(BaseSettings):
             if not (Path(root).is_absolute() or (root.startswith("s3://") and root.removeprefix("s3://").strip("/"))):
                 raise ValueError(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL")
         return roots
+
+    def refuse_to_be_open(self) -> None:
+        """Raises StackError if anybody beyond this machine could call the API without a key."""
+        if not (self.require_keys or _is_loopback(self.host)):
+            raise StackError(
+                f"the API would be open to everybody who reaches {self.host or 'this machine'}: set"
+                " UMBEL_REQUIRE_KEYS=true and make keys with `umbel keys create`, or leave UMBEL_HOST at 127.0.0.1"
+            )
 
     @property
     def socket_dir(self) -> Path:

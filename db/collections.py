@@ -1,5 +1,6 @@
 """Collections: found or made by name, hidden as soon as they are deleted. What becomes of them: db/deletions.py."""
 
+from collections.abc import Collection as Names
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -66,11 +67,15 @@ def describe_collection(session: Session, name: str) -> CollectionRow:
     return CollectionRow(*row)
 
 
-def list_collections(session: Session, *, after: str | None, limit: int) -> list[CollectionRow]:
-    """Up to `limit` collections by name, after the one called `after`."""
+def list_collections(
+    session: Session, *, after: str | None, limit: int, within: Names[str] | None = None
+) -> list[CollectionRow]:
+    """Up to `limit` collections by name, after the one called `after`. within: of these names only; None: all."""
     statement = _collections().order_by(Collection.name).limit(limit)
     if after is not None:
         statement = statement.where(Collection.name > after)
+    if within is not None:
+        statement = statement.where(Collection.name.in_(within))
     return [CollectionRow(*row) for row in session.execute(statement)]
 
 

@@ -114,6 +114,12 @@ def list_images(
     return [ImageRow(*row) for row in session.execute(statement)]
 
 
+def list_image_ids_in(session: Session, image_ids: Sequence[UUID], names: Sequence[str]) -> set[UUID]:
+    """Those of `image_ids` that are in collections of these names."""
+    named = select(Collection.id).where(Collection.name.in_(names), PRESENT)
+    return set(session.scalars(select(Image.id).where(Image.id.in_(image_ids), Image.collection_id.in_(named))))
+
+
 def update_image(session: Session, image_id: UUID, changes: dict[str, Any]) -> None:
     """Change label and/or meta. Raises NotFound."""
     values = {"metadata" if key == "meta" else key: value for key, value in changes.items()}

@@ -1,5 +1,6 @@
 """Jobs: opened, found, listed, sealed, paused, cancelled. Their counts and status belong to the triggers."""
 
+from collections.abc import Collection as Names
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,11 @@ def get_job(session: Session, job_id: UUID) -> Job:
     return job
 
 
+def find_collection_name(session: Session, job_id: UUID) -> str | None:
+    """Name of the collection that a job is about; None if there is no such job, or it is about all of them."""
+    return session.scalar(select(Collection.name).join(Job, Job.collection_id == Collection.id).where(Job.id == job_id))
+
+
 def get_open_job(session: Session, job_id: UUID) -> Job | None:
     """The job, locked against being sealed until this transaction ends; None if it is sealed. Raises NotFound."""
     # FOR KEY SHARE: in the way of sealing alone. Uploads into one job must not wait for each other, and the trigger
@@ -66,9 +72,15 @@ def release_idempotency_key(session: Session, key: str) -> None:
 
 
 def list_jobs(
-    session: Session, *, status: str | None, job_type: str | None, before: UUID | None, limit: int
+    session: Session,
+    *,
+    status: str | None,
+    job_type: str | None,
+    before: UUID | None,
+    limit: int,
+    within: Names[str] | None = None,
 ) -> list[Job]:
-    """Up to `limit` jobs, newest first."""
+    """Up to `limit` jobs, newest first. within: names of collections; None: all jobs."""
     statement = select(Job).order_by(Job.id.desc()).limit(limit)
     if status is not None:
         statement = statement.where(Job.status == status)
@@ -76,6 +88,9 @@ def list_jobs(
         statement = statement.where(Job.type == job_type)
     if before is not None:
         statement = statement.where(Job.id < before)
+    if within is not None:
+        named = select(Collection.id).where(Collection.name.in_(within))  # also of a deletion that is under way
+        statement = statement.where(Job.collection_id.in_(named))
     return list(session.scalars(statement))
 
 

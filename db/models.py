@@ -30,6 +30,10 @@ class Collection(Table):
     name: Mapped[str]  # unique among those that are not deleted
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     deleted_at: Mapped[datetime | None]  # since when nobody sees it; the row goes with the last of its images
+    max_images: Mapped[int | None] = mapped_column(BigInteger)  # its quota
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    used_images: Mapped[int] = mapped_column(BigInteger, server_default="0")  # kept by triggers while it has a quota
+    used_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Image(Table):
@@ -256,3 +260,48 @@ class Worker(Table):
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
     progress_at: Mapped[datetime] = mapped_column(server_default=NOW)  # something was finished, or nothing was left
     hears_redis: Mapped[bool] = mapped_column(server_default=text("true"))
+
+
+class ApiKey(Table):
+    """Who may call the API. Of the key itself only the SHA-256 is kept."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    name: Mapped[str]
+    prefix: Mapped[str]  # the public part, by which it is found
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    scope: Mapped[str]
+    collections: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # by name; NULL: all
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # to the minute
+
+
+class WebSession(Table):
+    """A browser that is signed in with a key. Of its cookie only the SHA-256 is kept."""
+
+    __tablename__ = "web_session"
+
+    sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    api_key_id: Mapped[UUID] = mapped_column(ForeignKey("api_key.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime]
+
+
+class AuditEvent(Table):
+    """Something an administrator did."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    actor: Mapped[str]
+    api_key_id: Mapped[UUID | None]
+    action: Mapped[str]
+    target: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    status: Mapped[int | None]  # of the answer; NULL: begun, and not known to have ended
+    request_id: Mapped[str | None]
+    address: Mapped[str | None]

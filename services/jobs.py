@@ -8,7 +8,7 @@ from core.doorbell import Doorbell
 from core.errors import Conflict
 from core.settings import Settings
 from core.types import JobType, Lane
-from db import blob_notes, claims, deletions, items, jobs, queries, sources
+from db import audit, blob_notes, claims, deletions, items, jobs, keys, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
@@ -116,6 +116,8 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         queries.delete_old_queries(session, 4 * settings.query_seconds)
         if queries.release_unanswered_queries(session, settings.query_seconds / 3):
             lanes.insert(0, Lane.QUERY)
+        keys.delete_expired_web_sessions(session)
+        audit.delete_old_events(session, settings.audit_days)
         if index_is_due(session):
             lanes.append(Lane.INDEX)
         cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)

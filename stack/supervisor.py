@@ -136,6 +136,7 @@ class Supervisor:
             self._tell(text)
 
     def _bring_up(self) -> None:
+        self.settings.refuse_to_be_open()
         clear_leftovers(self.settings)
         check_port(self.settings)
         postgres = Postgres(self.settings.home, self.settings.socket_dir, durable=self._durable)

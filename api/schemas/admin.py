@@ -1,7 +1,7 @@
 """What an administrator asks for."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -17,6 +17,28 @@ class RecallIn(Strict):
 class RecallsQuery(Strict):
     limit: Limit = 50
     cursor: Cursor | None = None
+
+
+class AuditQuery(Strict):
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class AuditEventOut(BaseModel):
+    id: UUID
+    at: datetime
+    actor: str = Field(description="Who: the key's name and public part, or a user of the command line.")
+    action: str = Field(description="What, as a stable word.", examples=["models.activate_model"])
+    target: str = Field(description="Of what.")
+    details: dict[str, Any]
+    status: int | None = Field(description="Of the answer; null: begun, and never known to have ended.")
+    request_id: str | None
+    address: str | None = Field(description="Where the request came from.")
+
+
+class AuditOut(BaseModel):
+    items: list[AuditEventOut]
+    next_cursor: str | None
 
 
 class RecallStepOut(BaseModel):

@@ -1,11 +1,13 @@
 """Settings come from the environment, and their page says what there is."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from core.describe import settings_page
+from core.errors import StackError
 from core.settings import LONGEST_SOCKET_DIR, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -28,6 +30,17 @@ def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("UMBEL_PORT", "70000")
     with pytest.raises(ValidationError):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "require_keys", "refused"),
+    [("127.0.0.1", False, False), ("::1", False, False), ("localhost", False, False), ("0.0.0.0", True, False)]
+    + [(host, False, True) for host in ("0.0.0.0", "::", "", "192.168.1.5", "umbel.example.org")],
+)
+def test_an_api_that_others_reach_asks_for_keys(host: str, require_keys: bool, refused: bool) -> None:
+    settings = Settings(host=host, require_keys=require_keys)
+    with pytest.raises(StackError, match="UMBEL_REQUIRE_KEYS") if refused else nullcontext():
+        settings.refuse_to_be_open()
 
 
 def test_only_the_settings_read_the_environment() -> None:

@@ -1,0 +1,126 @@
+"""The door: before each request, whether its caller may make it. What routes need is in api/needs.py."""
+
+import hmac
+from collections.abc import Iterable
+from typing import overload
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flask import current_app, request
+
+from api import audit
+from api.caller import called_by_key, caller
+from api.needs import NEEDS, STRICTEST, Where
+from core.errors import CrossSite, Forbidden, NotFound
+from core.keys import KeyScope
+from db import images, jobs
+from db.session import transaction
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+CSRF_HEADER = "X-CSRF-Token"
+
+
+def check() -> None:
+    """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key does not let it see."""
+    if request.endpoint is None or request.method == "OPTIONS":
+        return  # nothing answers there, or only which methods do
+    refuse_other_sites()
+    need = NEEDS.get(request.endpoint, STRICTEST)
+    if need is None or (request.endpoint == "health.metrics" and current_app.config["OPEN_METRICS"]):
+        return
+    who = caller()
+    if who.token is not None and request.method not in SAFE_METHODS:
+        check_csrf_token(request.headers.get(CSRF_HEADER, ""))
+    if not who.scope.includes(need.scope):
+        raise Forbidden(f"This needs a key of the scope {need.scope}; {who.name} has {who.scope}.")
+    if who.collections is not None:
+        _check_place(need.where)
+    if need.scope is KeyScope.ADMIN and request.method not in SAFE_METHODS:
+        audit.begin()
+
+
+def refuse_other_sites() -> None:
+    """A browser says on whose behalf it sends something. Raises CrossSite unless that is our own page.
+
+    This keeps other sites from using an API that is open on somebody's machine, and from signing people in or out.
+    """
+    if request.method in SAFE_METHODS or called_by_key():
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        ours = urlsplit(origin).netloc == request.host or origin in current_app.config["CORS_ORIGINS"]
+    else:
+        ours = request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+    if not ours:
+        raise CrossSite("A page of another site may not do this.")
+
+
+def check_csrf_token(given: str) -> None:
+    """Raises CrossSite unless a browser that is signed in sends the token of its session."""
+    expected = caller().csrf_token
+    if expected is not None and not hmac.compare_digest(given.encode(), expected.encode()):
+        raise CrossSite(f"Whoever is signed in sends the token of GET /v1/session along, as {CSRF_HEADER}.")
+
+
+def _check_place(where: Where) -> None:
+    arguments = request.view_args or {}
+    match where:
+        case Where.PATH:
+            within(arguments["name"])
+        case Where.IMAGE:
+            check_images([arguments["image_id"]])
+        case Where.JOB:
+            check_job(arguments["job_id"])
+        case Where.ALL:
+            raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed()}.")
+
+
+def reach() -> frozenset[str] | None:
+    """The collections that the caller may see; None: all."""
+    return caller().collections
+
+
+@overload
+def within(name: str) -> str: ...
+@overload
+def within(name: str | None) -> str | None: ...
+def within(name: str | None) -> str | None:
+    """The collection that a request is about: the one it names, or else the only one that the caller's key is for.
+
+    None: all collections, to somebody who may see all. Raises Forbidden.
+    """
+    allowed = reach()
+    if allowed is None or name in allowed:
+        return name
+    if name is not None:
+        raise Forbidden(f"{caller().name} is for {_listed()}, not for {name}.")
+    if len(allowed) > 1:
+        raise Forbidden(f"{caller().name} is for {_listed()}: name one of them as `collection`.")
+    return next(iter(allowed))
+
+
+def check_images(image_ids: Iterable[UUID]) -> None:
+    """Raises NotFound for an image that the caller may not see, as if it were not there."""
+    allowed = reach()
+    if allowed is None:
+        return
+    wanted = list(image_ids)
+    with transaction() as session:
+        seen = images.list_image_ids_in(session, wanted, sorted(allowed))
+    for image_id in wanted:
+        if image_id not in seen:
+            raise NotFound(f"There is no image {image_id}.")
+
+
+def check_job(job_id: UUID) -> None:
+    """Raises NotFound for a job that the caller may not see, as if it were not there."""
+    allowed = reach()
+    if allowed is None:
+        return
+    with transaction() as session:
+        if jobs.find_collection_name(session, job_id) not in allowed:
+            raise NotFound(f"There is no job {job_id}.")
+
+
+def _listed() -> str:
+    return ", ".join(sorted(reach() or ()))

@@ -1,0 +1,38 @@
+"""The audit log: whatever an administrator changes is written down before it is done, and then how it ended."""
+
+import structlog
+from flask import Response, g, request
+
+from api.caller import caller
+from core.errors import UmbelError
+from db import audit
+from db.audit import NewEvent
+from db.session import transaction
+
+log = structlog.get_logger()
+
+
+def begin() -> None:
+    """Write down what is about to be done. What cannot be written down is not done: raises NotReady."""
+    who = caller()
+    event = NewEvent(
+        actor=who.name,
+        api_key_id=who.key_id,
+        action=request.endpoint or "",
+        target=request.path,
+        request_id=g.request_id,
+        address=request.remote_addr,
+    )
+    with transaction() as session:
+        g.audit_event = audit.insert_event(session, event)
+
+
+def end(response: Response) -> Response:
+    """Add the answer's status. Should that fail, the event stays without one."""
+    if event_id := g.get("audit_event"):
+        try:
+            with transaction() as session:
+                audit.finish_event(session, event_id, response.status_code)
+        except UmbelError as error:
+            log.warning("the end of an audited request was not written down", error=error.detail)
+    return response

@@ -1,0 +1,93 @@
+"""What each route needs: one table, which a test holds against the routes that there are."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from core.keys import KeyScope
+
+
+class Where(Enum):
+    """How the collections that a request is about are found, for keys that are not for all of them."""
+
+    NOWHERE = auto()  # it is about none
+    PATH = auto()  # `name` in the path
+    IMAGE = auto()  # the collection of `image_id` in the path; elsewhere such an image is a 404
+    JOB = auto()  # the collection of `job_id` in the path; elsewhere, or across collections, such a job is a 404
+    REQUEST = auto()  # named in the query or the body, which the route hands to access.within()
+    LIST = auto()  # all that the key reaches: the route asks access.reach()
+    ALL = auto()  # every collection: only keys that are for all
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A key of this scope, for the collections found so."""
+
+    scope: KeyScope
+    where: Where
+
+
+READ, WRITE, ADMIN = KeyScope
+
+NEEDS: dict[str, Need | None] = {
+    # For everybody: the page without what it shows, signing in, what load balancers ask, the documentation.
+    "static": None,
+    "page.page": None,
+    "session.page": None,
+    "session.sign_in_by_form": None,
+    "session.sign_out_by_form": None,
+    "session.sign_in": None,
+    "session.describe": None,
+    "session.sign_out": None,
+    "health.alive": None,
+    "health.ready": None,
+    "openapi.spec": None,
+    "openapi.docs": None,
+    "openapi.swagger_ui_oauth_redirect": None,
+    # Pictures
+    "images.upload_image": Need(WRITE, Where.REQUEST),
+    "images.check_images": Need(READ, Where.REQUEST),
+    "images.list_images": Need(READ, Where.REQUEST),
+    "images.get_image": Need(READ, Where.IMAGE),
+    "images.change_image": Need(WRITE, Where.IMAGE),
+    "images.remove_image": Need(WRITE, Where.IMAGE),
+    "images.get_file": Need(READ, Where.IMAGE),
+    "images.get_thumbnail": Need(READ, Where.IMAGE),
+    "images.similar_images": Need(READ, Where.IMAGE),
+    "imports.open_import": Need(WRITE, Where.REQUEST),
+    # Jobs
+    "jobs.list_jobs": Need(READ, Where.LIST),
+    "jobs.get_job": Need(READ, Where.JOB),
+    "jobs.list_items": Need(READ, Where.JOB),
+    "jobs.download_items": Need(READ, Where.JOB),
+    "jobs.seal_job": Need(WRITE, Where.JOB),
+    "jobs.cancel_job": Need(WRITE, Where.JOB),
+    "jobs.retry_job": Need(WRITE, Where.JOB),
+    "jobs.pause_job": Need(WRITE, Where.JOB),
+    "jobs.resume_job": Need(WRITE, Where.JOB),
+    # Questions
+    "search.search": Need(READ, Where.REQUEST),
+    "search.legacy_search": Need(READ, Where.REQUEST),
+    "identify.identify_pictures": Need(READ, Where.REQUEST),
+    "duplicates.compare": Need(WRITE, Where.REQUEST),
+    "duplicates.list_duplicates": Need(READ, Where.REQUEST),
+    "label_issues.list_label_issues": Need(READ, Where.REQUEST),
+    # Collections
+    "collections.create_collection": Need(WRITE, Where.REQUEST),
+    "collections.list_collections": Need(READ, Where.LIST),
+    "collections.get_collection": Need(READ, Where.PATH),
+    "collections.delete_collection": Need(ADMIN, Where.PATH),
+    # The service
+    "models.list_models": Need(READ, Where.NOWHERE),
+    "models.get_model": Need(READ, Where.NOWHERE),
+    "models.register_model": Need(ADMIN, Where.ALL),
+    "models.activate_model": Need(ADMIN, Where.ALL),
+    "models.rollback_model": Need(ADMIN, Where.ALL),
+    "models.retire_model": Need(ADMIN, Where.ALL),
+    "admin.measure": Need(ADMIN, Where.ALL),
+    "admin.list_measured": Need(ADMIN, Where.ALL),
+    "admin.reindex": Need(ADMIN, Where.ALL),
+    "admin.list_audit": Need(ADMIN, Where.ALL),
+    "health.metrics": Need(READ, Where.ALL),
+}
+# A route that somebody forgot is open to nobody but those who may do everything.
+STRICTEST = Need(ADMIN, Where.ALL)

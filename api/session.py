@@ -1,0 +1,132 @@
+"""/signin and /v1/session: a browser signs in with a key once, and out again."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, current_app, g, redirect, render_template, request
+
+from api.access import CSRF_HEADER, check_csrf_token
+from api.caller import COOKIE, Caller, caller, caller_of
+from api.errors import problems
+from api.schemas.session import SessionIn, SessionOut
+from core.errors import Unauthenticated
+from core.keys import digest
+from core.settings import settings
+from db import keys
+from db.session import transaction
+from services.keys import authenticate
+
+bp = APIBlueprint("session", __name__, tag="Session")
+
+
+@bp.get("/v1/session")
+@bp.output(SessionOut)
+@bp.doc(responses=problems(503))
+def describe() -> Any:
+    """Tell who is calling, what that lets them do, and the token that a browser sends along with changes."""
+    return _described(_somebody())
+
+
+@bp.post("/v1/session")
+@bp.input(SessionIn, arg_name="body")
+@bp.output(SessionOut, status_code=201, description="Signed in: the cookie stands for the key")
+@bp.doc(responses=problems(400, 401, 403, 422, 503))
+def sign_in(body: SessionIn) -> Any:
+    """Sign a browser in with a key. The cookie that it gets is out of reach of scripts and of other sites."""
+    who = _open_session(body.key)
+    response = current_app.make_response((_described(who).model_dump(mode="json"), 201))
+    return _with_cookie(response, who)
+
+
+@bp.delete("/v1/session")
+@bp.output({}, status_code=204)
+@bp.doc(responses=problems(403, 503))
+def sign_out() -> Any:
+    """Sign the browser out."""
+    return _signed_out(current_app.make_response(("", 204)), request.headers.get(CSRF_HEADER, ""))
+
+
+@bp.get("/signin")
+@bp.doc(hide=True)
+def page() -> Any:
+    """The form; or who is signed in, and a way out."""
+    return _form()
+
+
+@bp.post("/signin")
+@bp.doc(hide=True)
+def sign_in_by_form() -> Any:
+    """Sign in without scripts."""
+    try:
+        who = _open_session(request.form.get("key", "").strip())
+    except Unauthenticated as error:
+        return _form(error.detail), 401
+    return _with_cookie(redirect("/", 303), who)  # type: ignore[arg-type]
+
+
+@bp.post("/signout")
+@bp.doc(hide=True)
+def sign_out_by_form() -> Any:
+    """Sign out without scripts."""
+    return _signed_out(redirect("/signin", 303), request.form.get("csrf_token", ""))  # type: ignore[arg-type]
+
+
+def _somebody() -> Caller | None:
+    try:
+        return caller()
+    except Unauthenticated:  # also a browser whose key was revoked meanwhile
+        return None
+
+
+def _described(who: Caller | None) -> SessionOut:
+    return SessionOut(
+        signed_in=who is not None and who.key_id is not None,
+        keys_required=current_app.config["REQUIRE_KEYS"],
+        name=who and who.name,
+        scope=who and who.scope,
+        collections=sorted(who.collections) if who and who.collections is not None else None,
+        csrf_token=who and who.csrf_token,
+    )
+
+
+def _form(error: str | None = None) -> str:
+    return render_template("signin.html", who=_somebody(), error=error)
+
+
+def _open_session(key: str) -> Caller:
+    """Raises Unauthenticated."""
+    token = secrets.token_urlsafe(32)
+    with transaction() as session:
+        row = authenticate(session, key)
+        keys.insert_web_session(session, digest(token), row.id, lasts=_lasts())
+    g.caller = caller_of(row, token)
+    return caller()
+
+
+def _with_cookie(response: Response, who: Caller) -> Response:
+    response.set_cookie(
+        COOKIE,
+        who.token or "",
+        max_age=_lasts(),
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _signed_out(response: Response, csrf_token: str) -> Response:
+    who = _somebody()
+    if who is not None and who.token is not None:
+        check_csrf_token(csrf_token)
+        with transaction() as session:
+            keys.delete_web_session(session, digest(who.token))
+    response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
+    return response
+
+
+def _lasts() -> timedelta:
+    return timedelta(hours=settings().session_hours)

@@ -1,0 +1,135 @@
+"""`umbel keys`: who may call the API. Works on the database itself, so whoever runs the service needs no key."""
+
+import getpass
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from cli.output import json_option, print_json, table
+from core.keys import KeyScope, prefix_of
+from db import keys as rows
+from db.models import ApiKey
+from db.session import transaction
+from services import keys as services
+
+SPAN = re.compile(r"(\d{1,5})([hdw])")
+HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+COLLECTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
+
+
+class Span(click.ParamType):
+    """A length of time: 12h, 90d, 4w."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        if not (match := SPAN.fullmatch(value)):
+            self.fail(f"{value!r} is no length of time such as 12h, 90d or 4w.", param, ctx)
+        return timedelta(hours=int(match[1]) * HOURS[match[2]])
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys that the API asks for.
+
+    \b
+    umbel keys create --name camera --scope write --collection garden --expires 90d
+    umbel keys revoke 3f9a61c0d2b4
+
+    These commands work on the database of the settings. Callers send a key as `Authorization: Bearer …`; this
+    command line sends the one in UMBEL_KEY. How it all goes together: docs/how-to/keys.md.
+    """
+
+
+@keys.command()
+@click.option("--name", required=True, help="Whose it is, for people.")
+@click.option("--scope", type=click.Choice(list(map(str, KeyScope))), required=True, help="What it is good for.")
+@click.option(
+    "--collection", "collections", multiple=True, help="Collection it is for; may be repeated. [default: all]"
+)
+@click.option("--expires", type=Span(), metavar="12h|90d|4w", help="How long it is valid. [default: until revoked]")
+@json_option
+def create(name: str, scope: str, collections: tuple[str, ...], expires: timedelta | None, as_json: bool) -> None:
+    """Make a key and show it, this once: only its SHA-256 is kept.
+
+    Each scope includes the one before: read looks and searches, write adds, changes and removes pictures, admin does
+    everything else.
+    """
+    for collection in collections:
+        if not COLLECTION.fullmatch(collection):
+            raise click.BadParameter(f"{collection!r} is no collection's name.", param_hint="--collection")
+    with transaction() as session:
+        text, row = services.create_key(
+            session,
+            name=name,
+            scope=KeyScope(scope),
+            collections=collections,
+            lasts=expires,
+            actor=_actor(),
+        )
+    if as_json:
+        print_json({"key": text, **_facts(row)})
+        return
+    click.echo(text)
+    click.echo("Keep it now: it is not shown again.", err=True)
+
+
+@keys.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the keys, newest first."""
+    with transaction() as session:
+        found = rows.list_keys(session)
+    if as_json:
+        print_json([_facts(row) for row in found])
+        return
+    lines = (
+        (
+            row.name,
+            row.prefix,
+            row.scope,
+            ", ".join(row.collections) if row.collections else "all",
+            _state(row),
+            _time(row.last_used_at),
+        )
+        for row in found
+    )
+    table(None, ("name", "key", "scope", "collections", "state", "last used"), lines)
+
+
+@keys.command()
+@click.argument("key")
+@json_option
+def revoke(key: str, as_json: bool) -> None:
+    """Revoke KEY, given by its public part or whole: it is good for nothing from now on, for good."""
+    with transaction() as session:
+        row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
+    print_json(_facts(row)) if as_json else click.echo(f"Revoked {row.name} ({row.prefix}).")
+
+
+def _actor() -> str:
+    try:
+        return f"command line ({getpass.getuser()})"
+    except (KeyError, OSError):  # a user id without a name
+        return "command line"
+
+
+def _facts(row: ApiKey) -> dict[str, Any]:
+    names = ("name", "prefix", "scope", "collections", "created_at", "expires_at", "revoked_at", "last_used_at")
+    return {name: getattr(row, name) for name in names}
+
+
+def _state(row: ApiKey) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at is not None:
+        return "expired" if row.expires_at <= datetime.now(UTC) else f"until {_time(row.expires_at)}"
+    return "valid"
+
+
+def _time(at: datetime | None) -> str:
+    return "never" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,377 @@
+"""Who may do what: every route against every kind of key that must not get through, and those that must."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from api import create_app
+from api.caller import COOKIE
+from api.needs import NEEDS, Need, Where
+from cli.keys import keys as cli_keys
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.keys import KeyScope
+from core.settings import settings
+from db.session import transaction
+from services import jobs
+from services.keys import create_key, revoke_key
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.integration.factory import Factory
+from tests.pictures import picture
+
+READ, WRITE, ADMIN = KeyScope
+GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}
+OURS, THEIRS = "ours", "theirs"
+NOBODY = "019a0000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def app(postgres: Postgres, redis: Redis) -> Iterator[Flask]:
+    """An API that asks for keys, with an image and a job in each of two collections."""
+    application = create_app()
+    application.config["REQUIRE_KEYS"] = True
+    yield application
+    with transaction() as session:
+        tables = "image, job, job_item, collection, api_key, web_session, audit_event, model_version"
+        session.execute(text(f"TRUNCATE {tables} CASCADE"))
+
+
+@pytest.fixture(scope="module")
+def places(app: Flask) -> dict[str, dict[str, str]]:
+    """{collection: the arguments of paths that lead into it}."""
+    made = {}
+    with transaction() as session:
+        for start, name in enumerate((OURS, THEIRS), 1):
+            make = Factory(session, start=1000 * start)
+            image_id = make.image(collection=name)
+            job_id = session.scalar(
+                text("INSERT INTO job (type, collection_id, sealed) VALUES ('import', :c, false) RETURNING id"),
+                {"c": make.collection(name)},
+            )
+            made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": NOBODY}
+    return made
+
+
+def make_key(scope: KeyScope, *collections: str, name: str = "test", lasts: timedelta | None = None) -> str:
+    with transaction() as session:
+        return create_key(session, name=name, scope=scope, collections=collections, lasts=lasts, actor="test")[0]
+
+
+@pytest.fixture(scope="module")
+def keys(app: Flask) -> dict[str, str]:
+    made = {scope: make_key(scope) for scope in KeyScope}
+    made |= {f"{scope} ours": make_key(scope, OURS) for scope in KeyScope}
+    made |= {"expired": make_key(ADMIN, lasts=timedelta(seconds=1)), "revoked": make_key(ADMIN)}
+    with transaction() as session:
+        revoke_key(session, made["revoked"].split("_")[1], actor="test")
+        session.execute(text("UPDATE api_key SET expires_at = now() WHERE expires_at IS NOT NULL"))
+    return made
+
+
+@pytest.fixture
+def api(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def rule_of(app: Flask, endpoint: str) -> tuple[str, Rule]:
+    rule = next(rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint)
+    assert rule.methods is not None
+    [method] = rule.methods - {"HEAD", "OPTIONS"}
+    return method, rule
+
+
+def call(
+    app: Flask, endpoint: str, key: str | None = None, *, at: dict[str, str] | None = None, **options: Any
+) -> TestResponse:
+    method, rule = rule_of(app, endpoint)
+    arguments = at or {"name": OURS, "image_id": NOBODY, "job_id": NOBODY, "version_id": NOBODY}
+    path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments[match[1]], rule.rule)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return app.test_client().open(path, method=method, headers=headers, **options)
+
+
+def assert_refused(answer: TestResponse, status: int, code: str) -> None:
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
+    assert answer.get_json()["code"] == code
+
+
+def test_every_route_says_what_it_needs(app: Flask) -> None:
+    assert {rule.endpoint for rule in app.url_map.iter_rules()} == set(NEEDS)
+
+
+@pytest.mark.parametrize("endpoint", GUARDED)
+@pytest.mark.parametrize("kind", ["nobody", "no key at all", "unknown", "expired", "revoked"])
+def test_who_has_no_valid_key_is_turned_away(app: Flask, keys: dict[str, str], endpoint: str, kind: str) -> None:
+    unknown = {"nobody": None, "no key at all": "abc", "unknown": f"umbel_{'0' * 12}_{'0' * 64}"}
+    answer = call(app, endpoint, unknown[kind] if kind in unknown else keys[kind])
+    assert_refused(answer, 401, "unauthenticated")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("endpoint", [name for name, need in GUARDED.items() if need.scope is not READ])
+def test_the_next_lower_scope_is_not_enough(app: Flask, keys: dict[str, str], endpoint: str) -> None:
+    scopes = list(KeyScope)
+    lower = scopes[scopes.index(GUARDED[endpoint].scope) - 1]
+    assert_refused(call(app, endpoint, keys[lower]), 403, "forbidden")
+
+
+PICTURE = picture(1)
+# What a request to each of these says to be about another's collection.
+NAMING: dict[str, dict[str, Any]] = {
+    "images.check_images": {"json": {"sha256": ["0" * 64], "collection": THEIRS}},
+    "images.list_images": {"query_string": {"collection": THEIRS}},
+    "imports.open_import": {"json": {"source": {"type": "upload"}, "collection": THEIRS}},
+    "search.search": {"json": {"vector": [1.0], "collection": THEIRS}},
+    "search.legacy_search": {"json": {"image": "AAAA"}},  # names none, so asks all that the key reaches
+    "duplicates.compare": {"json": {"collection": THEIRS}},
+    "duplicates.list_duplicates": {"query_string": {"collection": THEIRS}},
+    "label_issues.list_label_issues": {"query_string": {"collection": THEIRS}},
+    "collections.create_collection": {"json": {"name": THEIRS}},
+}
+
+
+def naming(endpoint: str, places: dict[str, dict[str, str]]) -> dict[str, Any]:
+    if endpoint == "images.upload_image":
+        return {"data": {"file": (io.BytesIO(PICTURE), "a.jpg"), "collection": THEIRS}}
+    if endpoint == "identify.identify_pictures":
+        return {"json": {"image_ids": [places[OURS]["image_id"]], "collection": THEIRS}}
+    return NAMING[endpoint]
+
+
+@pytest.mark.parametrize("endpoint", [name for name, need in GUARDED.items() if need.where is Where.REQUEST])
+def test_a_request_about_anothers_collection_is_refused(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
+) -> None:
+    two = make_key(GUARDED[endpoint].scope, OURS, "meadow")
+    assert_refused(call(app, endpoint, two, **naming(endpoint, places)), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "endpoint", [name for name, need in GUARDED.items() if need.where in (Where.PATH, Where.IMAGE, Where.JOB)]
+)
+def test_a_path_into_anothers_collection_leads_nowhere(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
+) -> None:
+    need = GUARDED[endpoint]
+    answer = call(app, endpoint, keys[f"{need.scope} ours"], at=places[THEIRS])
+    assert_refused(answer, *((403, "forbidden") if need.where is Where.PATH else (404, "not_found")))
+
+
+@pytest.mark.parametrize("endpoint", [name for name, need in GUARDED.items() if need.where is Where.ALL])
+def test_what_concerns_all_collections_takes_a_key_for_all(app: Flask, keys: dict[str, str], endpoint: str) -> None:
+    assert_refused(call(app, endpoint, keys[f"{GUARDED[endpoint].scope} ours"]), 403, "forbidden")
+
+
+@pytest.mark.parametrize("endpoint", GUARDED)
+def test_the_right_key_gets_through(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
+) -> None:
+    need: Need = GUARDED[endpoint]
+    if endpoint == "collections.delete_collection":
+        places = {OURS: {**places[OURS], "name": "nobodys"}}
+    key = keys[need.scope] if need.where is Where.ALL or endpoint == "collections.delete_collection" else None
+    answer = call(app, endpoint, key or keys[f"{need.scope} ours"], at={**places[OURS], "image_id": NOBODY})
+    assert answer.status_code not in (401, 403), answer.text
+
+
+def test_lists_hold_what_the_key_reaches(app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]]) -> None:
+    def listed(endpoint: str, key: str, field: str) -> set[str]:
+        return {item[field] for item in call(app, endpoint, keys[key]).get_json()["items"]}
+
+    assert listed("collections.list_collections", "read ours", "name") == {OURS}
+    assert listed("collections.list_collections", "read", "name") >= {OURS, THEIRS}
+    assert listed("images.list_images", "read ours", "collection") == {OURS}
+    assert places[THEIRS]["job_id"] in listed("jobs.list_jobs", "read", "id")
+    ours = listed("jobs.list_jobs", "read ours", "id")
+    assert places[OURS]["job_id"] in ours
+    assert places[THEIRS]["job_id"] not in ours
+
+
+@pytest.mark.parametrize(
+    "body", [{"image_id": THEIRS}, {"positive": [OURS, THEIRS]}, {"positive": [OURS], "negative": [THEIRS]}]
+)
+def test_anothers_images_cannot_be_searched_by(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], body: dict[str, Any]
+) -> None:
+    ids = json.loads(re.sub("ours|theirs", lambda match: places[match[0]]["image_id"], json.dumps(body)))
+    answer = call(app, "search.search", keys["read ours"], json=ids)
+    assert_refused(answer, 404, "not_found")
+    assert places[THEIRS]["image_id"] in answer.get_json()["detail"]
+
+
+def test_nothing_is_written_into_anothers_job(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]]
+) -> None:
+    form = {"file": (io.BytesIO(b"no picture"), "a.jpg"), "collection": OURS, "job_id": places[THEIRS]["job_id"]}
+    assert_refused(call(app, "images.upload_image", keys["write ours"], data=form), 404, "not_found")
+    items = call(app, "jobs.list_items", keys["read"], at=places[THEIRS]).get_json()["items"]
+    assert items == []
+
+
+def test_an_idempotency_key_is_its_callers_own(app: Flask, api: FlaskClient, keys: dict[str, str]) -> None:
+    def upload(seed: int, key: str) -> TestResponse:
+        form = {"file": (io.BytesIO(picture(seed)), "a.jpg"), "collection": OURS}
+        headers = {"Authorization": f"Bearer {keys[key]}", "Idempotency-Key": "same"}
+        return api.post("/v1/images", data=form, headers=headers)
+
+    one, other = upload(1, "write ours"), upload(2, "write")
+    assert (one.status_code, other.status_code) == (202, 202)
+    assert one.get_json()["job_id"] != other.get_json()["job_id"]
+
+
+def test_last_use_is_written_once_a_minute(app: Flask, keys: dict[str, str]) -> None:
+    key = make_key(READ)
+
+    def used() -> Any:
+        call(app, "models.list_models", key)
+        with transaction() as session:
+            statement = text("SELECT last_used_at, xmin::text FROM api_key WHERE prefix = :prefix")
+            return session.execute(statement, {"prefix": key.split("_")[1]}).one()
+
+    first = used()
+    assert first.last_used_at is not None
+    assert used() == first
+
+
+def test_of_a_key_only_its_hash_is_kept(app: Flask, postgres: Postgres, keys: dict[str, str]) -> None:
+    with transaction() as session:
+        kept = session.execute(text("SELECT api_key::text, encode(sha256, 'hex') FROM api_key")).all()
+    secrets = [key.rpartition("_")[2] for key in keys.values()]
+    assert not [secret for secret in secrets if any(secret in cell for row in kept for cell in row)]
+
+
+def test_the_command_line_makes_lists_and_revokes_keys(app: Flask) -> None:
+    def umbel(*arguments: str) -> Any:
+        result = CliRunner().invoke(cli_keys, [*arguments, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    made = umbel("create", "--name", "camera", "--scope", "write", "--collection", OURS, "--expires", "90d")
+    assert call(app, "images.list_images", made["key"]).status_code == 200
+    [listed] = [row for row in umbel("list") if row["name"] == "camera"]
+    assert listed.keys() == made.keys() - {"key"}
+    assert (listed["scope"], listed["collections"], listed["revoked_at"]) == ("write", [OURS], None)
+    assert umbel("revoke", made["prefix"])["revoked_at"] is not None
+    assert_refused(call(app, "images.list_images", made["key"]), 401, "unauthenticated")
+
+
+# A browser
+
+
+def sign_in(api: FlaskClient, key: str) -> str:
+    answer = api.post("/v1/session", json={"key": key})
+    assert answer.status_code == 201, answer.text
+    cookie = answer.headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    token = answer.get_json()["csrf_token"]
+    assert isinstance(token, str)
+    return token
+
+
+def test_a_browser_signs_in_and_out(api: FlaskClient, keys: dict[str, str]) -> None:
+    before = api.get("/v1/session").get_json()
+    assert (before["signed_in"], before["keys_required"], before["scope"]) == (False, True, None)
+    token = sign_in(api, keys["write ours"])
+    now = api.get("/v1/session").get_json()
+    assert (now["signed_in"], now["scope"], now["collections"], now["csrf_token"]) == (True, WRITE, [OURS], token)
+    assert api.get("/v1/images").status_code == 200
+    assert_refused(api.delete("/v1/session"), 403, "cross_site")
+    cookie = api.get_cookie(COOKIE)
+    assert cookie is not None
+    assert api.delete("/v1/session", headers={"X-CSRF-Token": token}).status_code == 204
+    api.set_cookie(COOKIE, cookie.value)  # somebody kept it
+    assert api.get("/v1/images").status_code == 401
+
+
+def test_changes_by_a_browser_take_its_token(api: FlaskClient, keys: dict[str, str]) -> None:
+    token = sign_in(api, keys["write ours"])
+    assert_refused(api.post("/v1/collections", json={"name": OURS}), 403, "cross_site")
+    assert_refused(
+        api.post("/v1/collections", json={"name": OURS}, headers={"X-CSRF-Token": "0" * 64}), 403, "cross_site"
+    )
+    assert api.post("/v1/collections", json={"name": OURS}, headers={"X-CSRF-Token": token}).status_code == 200
+
+
+def test_revoking_a_key_signs_its_browsers_out(api: FlaskClient) -> None:
+    key = make_key(READ)
+    sign_in(api, key)
+    with transaction() as session:
+        revoke_key(session, key.split("_")[1], actor="test")
+    assert api.get("/v1/images").status_code == 401
+    assert api.get("/v1/session").get_json()["signed_in"] is False
+
+
+def test_the_form_needs_no_scripts(api: FlaskClient, keys: dict[str, str]) -> None:
+    wrong = api.post("/signin", data={"key": "umbel_wrong"})
+    assert wrong.status_code == 401
+    assert "This is not a key of this service." in wrong.text
+    assert "<script" not in wrong.text
+    right = api.post("/signin", data={"key": f" {keys['read']}\n"})
+    assert (right.status_code, right.headers["Location"]) == (303, "/")
+    found = re.search(r'name="csrf_token" value="(\w+)"', api.get("/signin").text)
+    assert found
+    assert api.post("/signout", data={"csrf_token": "x"}).status_code == 403
+    assert api.post("/signout", data={"csrf_token": found[1]}).status_code == 303
+    assert api.get("/v1/images").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_other_sites_use_no_browser_of_ours(app: Flask, headers: dict[str, str]) -> None:
+    """Neither where keys are asked for, nor where anybody on the machine may do everything."""
+    app.config["REQUIRE_KEYS"] = False
+    try:
+        answer = app.test_client().post("/v1/collections", json={"name": "x"}, headers=headers)
+        ours = app.test_client().post("/v1/collections", json={"name": OURS}, headers={"Origin": "http://localhost"})
+    finally:
+        app.config["REQUIRE_KEYS"] = True
+    assert_refused(answer, 403, "cross_site")
+    assert ours.status_code == 200
+    assert_refused(app.test_client().post("/v1/session", json={"key": ""}, headers=headers), 403, "cross_site")
+
+
+def test_without_keys_required_a_wrong_one_is_refused_all_the_same(app: Flask, api: FlaskClient) -> None:
+    app.config["REQUIRE_KEYS"] = False
+    try:
+        assert api.get("/v1/images").status_code == 200
+        assert_refused(call(app, "images.list_images", "umbel_wrong"), 401, "unauthenticated")
+    finally:
+        app.config["REQUIRE_KEYS"] = True
+
+
+def test_what_administrators_change_is_written_down(app: Flask, keys: dict[str, str]) -> None:
+    call(app, "models.activate_model", keys["admin"])
+    call(app, "admin.reindex", keys["write"], json={})
+    answer = call(app, "admin.list_audit", keys["admin"], query_string={"limit": 1})
+    [event] = answer.get_json()["items"]
+    assert event["action"] == "models.activate_model"
+    assert event["target"] == f"/v1/models/{UUID(NOBODY)}/activate"
+    assert event["actor"] == f"test ({keys['admin'].split('_')[1]})"
+    assert event["status"] == 404
+    older = call(app, "admin.list_audit", keys["admin"], query_string={"cursor": answer.get_json()["next_cursor"]})
+    assert "keys.create" in {each["action"] for each in older.get_json()["items"]}
+
+
+def test_the_sweep_forgets_what_is_over(app: Flask, api: FlaskClient, keys: dict[str, str]) -> None:
+    sign_in(api, keys["read"])
+    with transaction() as session:
+        session.execute(text("UPDATE web_session SET expires_at = now()"))
+        session.execute(text("UPDATE audit_event SET at = now() - interval '401 days' WHERE action = 'keys.revoke'"))
+    jobs.sweep(transaction, doorbell(), blobs(), settings())
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM web_session")) == 0
+        assert "keys.revoke" not in set(session.scalars(text("SELECT action FROM audit_event")))
