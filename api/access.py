@@ -1,7 +1,7 @@
 """The door: before each request, whether its caller may make it. What routes need is in api/needs.py."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import overload
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,8 +11,9 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
-from core.errors import CrossSite, Forbidden, NotFound
+from core.errors import CrossSite, Forbidden, NotFound, UnknownHost
 from core.keys import KeyScope
+from core.settings import is_loopback
 from db import images, jobs
 from db.session import transaction
 
@@ -24,6 +25,7 @@ def check() -> None:
     """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key does not let it see."""
     if request.endpoint is None or request.method == "OPTIONS":
         return  # nothing answers there, or only which methods do
+    refuse_other_hosts()
     refuse_other_sites()
     need = NEEDS.get(request.endpoint, STRICTEST)
     if need is None or (request.endpoint == "health.metrics" and current_app.config["OPEN_METRICS"]):
@@ -37,6 +39,28 @@ def check() -> None:
         _check_place(need.where)
     if need.scope is KeyScope.ADMIN and request.method not in SAFE_METHODS:
         audit.begin()
+
+
+def refuse_other_hosts() -> None:
+    """Raises UnknownHost for a name that is not ours: a site may let its own name lead to this machine.
+
+    Those who ask whether we live call us by whatever address they find us at.
+    """
+    allowed: Sequence[str] = current_app.config["HOSTS"]
+    if request.endpoint not in ("health.alive", "health.ready") and not _is_one_of(request.host, allowed):
+        raise UnknownHost(
+            "The API is not called by this name; UMBEL_ALLOWED_HOSTS lists the names that it is called by."
+        )
+
+
+def _is_one_of(host: str, allowed: Sequence[str]) -> bool:
+    """Whether a Host header names the loopback or one of `allowed`; .example.org stands for all below it, * for any."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    below = (each for each in allowed if each.startswith("."))
+    return is_loopback(name) or name in allowed or "*" in allowed or any(f".{name}".endswith(each) for each in below)
 
 
 def refuse_other_sites() -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import structlog
 from apiflask import APIFlask
 from flask import Response, g, request
+from flask_cors import CORS
+from limits import parse
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
     access,
@@ -15,6 +18,7 @@ from api import (
     collections,
     duplicates,
     errors,
+    headers,
     health,
     identify,
     images,
@@ -23,6 +27,7 @@ from api import (
     label_issues,
     models,
     page,
+    rates,
     search,
     session,
 )
@@ -74,6 +79,8 @@ def create_app() -> APIFlask:
         REQUIRE_KEYS=limits.require_keys,
         OPEN_METRICS=limits.open_metrics,
         CORS_ORIGINS=limits.cors_origins,
+        HOSTS=(limits.host, *limits.allowed_hosts),
+        RATE_LIMIT=parse(limits.rate_limit) if limits.rate_limit else None,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
@@ -83,8 +90,15 @@ def create_app() -> APIFlask:
     app.spec_processor(_require_bodies)
     app.before_request(_begin)
     app.before_request(access.check)
+    app.before_request(rates.check)
     app.after_request(_end)
+    app.after_request(headers.harden)
     app.after_request(audit.end)
+    if limits.cors_origins:
+        CORS(app, **headers.cors_options(limits))
+    if limits.proxies:
+        count = limits.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
 
 
@@ -107,7 +121,6 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
     if request.path not in ("/healthz", "/readyz", "/metrics"):
         took: dict[str, Any] = {"ms": round((time.perf_counter() - g.began) * 1000, 1)}
         ids = {name: str(value) for name, value in (request.view_args or {}).items() if name.endswith("_id")}

@@ -23,11 +23,13 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.CrossSite: 403,
+    errors.UnknownHost: 400,
     errors.Conflict: 409,
     errors.NotReady: 503,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
     errors.QueueFull: 429,
+    errors.RateLimited: 429,
     errors.StorageFull: 507,
     errors.ModelNotFound: 503,
     errors.BadCheckpoint: 422,
@@ -121,7 +123,9 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(errors.UmbelError)
     def ours(error: errors.UmbelError) -> Response:
         status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        if isinstance(error, errors.RateLimited):
+            headers["Retry-After"] = str(error.retry_after)
         return problem(status, error.code, error.detail, headers=headers)
 
     @app.error_processor

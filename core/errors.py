@@ -41,6 +41,12 @@ class CrossSite(Forbidden):
     code = "cross_site"
 
 
+class UnknownHost(UmbelError):
+    """The request is for a name under which this API is not called."""
+
+    code = "unknown_host"
+
+
 class Conflict(UmbelError):
     """The request contradicts the present state."""
 
@@ -69,6 +75,16 @@ class QueueFull(UmbelError):
     """More items wait already than `max_pending`; worth trying again later."""
 
     code = "queue_full"
+
+
+class RateLimited(UmbelError):
+    """The caller has called more often than `rate_limit`. retry_after: seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class StorageFull(UmbelError):

@@ -1,6 +1,7 @@
 """Every knob of every process. Built once; nothing else reads the environment."""
 
 import hashlib
+import re
 import tempfile
 from functools import cache
 from ipaddress import ip_address
@@ -17,7 +18,11 @@ from core.errors import StackError
 LONGEST_SOCKET_DIR = 88
 
 
-def _is_loopback(host: str) -> bool:
+RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches itself by that name or address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -148,6 +153,20 @@ class Settings(BaseSettings):
     )
     session_hours: float = Field(12, gt=0, description="How long a browser stays signed in, in hours.")
     audit_days: int = Field(400, ge=1, description="How long the audit log remembers, in days.")
+    allowed_hosts: Names = Field(
+        (),
+        description="Names under which the API is called, separated by commas, beside those of the loopback and"
+        " UMBEL_HOST; .example.org stands for all below it, * for any. Requests for others get 400.",
+    )
+    proxies: int = Field(
+        0,
+        ge=0,
+        description="Reverse proxies before the API whose X-Forwarded-For, -Proto and -Host are to be believed.",
+    )
+    rate_limit: str | None = Field(
+        None,
+        description="How often one key (or one address without a key) may call, such as 600/minute; unset: no limit.",
+    )
     cors_origins: Names = Field(
         (),
         description="Origins whose pages may call the API with a key, separated by commas, such as"
@@ -172,11 +191,18 @@ class Settings(BaseSettings):
 
     def refuse_to_be_open(self) -> None:
         """Raises StackError if anybody beyond this machine could call the API without a key."""
-        if not (self.require_keys or _is_loopback(self.host)):
+        if not (self.require_keys or is_loopback(self.host)):
             raise StackError(
                 f"the API would be open to everybody who reaches {self.host or 'this machine'}: set"
                 " UMBEL_REQUIRE_KEYS=true and make keys with `umbel keys create`, or leave UMBEL_HOST at 127.0.0.1"
             )
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _understood(cls, limit: str | None) -> str | None:
+        if limit is not None and not RATE.fullmatch(limit):
+            raise ValueError("it must be a number of calls per second, minute, hour or day, such as 600/minute")
+        return limit
 
     @property
     def socket_dir(self) -> Path:

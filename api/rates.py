@@ -1,0 +1,75 @@
+"""How often one caller may call: counted in Redis by key, or by address where there is none.
+
+Without Redis nobody is refused: a service that answers too often is better than one that does not answer.
+"""
+
+import math
+import time
+from functools import cache
+
+import structlog
+from flask import current_app, request
+from limits import RateLimitItem
+from limits.storage import RedisStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+
+from api.caller import caller
+from api.needs import NEEDS, STRICTEST
+from core.errors import RateLimited
+from core.settings import settings
+
+log = structlog.get_logger()
+
+TIMEOUT_SECONDS = 0.25
+PAUSE_SECONDS = 5.0  # in which a Redis that did not answer is not asked again
+UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests that were let through uncounted, as Redis was away.")
+
+
+class Limiter:
+    """Counts calls over a sliding window."""
+
+    def __init__(self, redis_url: str) -> None:
+        options = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+        url = redis_url.replace("unix://", "redis+unix://", 1)  # as `limits` spells it
+        self._storage = RedisStorage(url, key_prefix="umbel-rate", **options)  # type: ignore[arg-type]
+        self._counter = SlidingWindowCounterRateLimiter(self._storage)
+        self._silent_until = 0.0
+
+    def wait_of(self, limit: RateLimitItem, who: str) -> float | None:
+        """None when `who` may go on; else the seconds until that may be so."""
+        if time.monotonic() < self._silent_until:
+            UNLIMITED.inc()
+            return None
+        try:
+            if self._counter.hit(limit, who):
+                return None
+            return max(0.0, self._counter.get_window_stats(limit, who).reset_time - time.time())
+        except (RedisError, OSError) as error:
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            UNLIMITED.inc()
+            log.warning("calls are not counted: Redis does not answer", error=str(error))
+            return None
+
+    def forget(self) -> None:
+        """Forget all calls so far."""
+        self._storage.reset()
+
+
+@cache
+def limiter() -> Limiter:
+    """The limiter of this process's settings."""
+    return Limiter(settings().redis)
+
+
+def check() -> None:
+    """Raises RateLimited when the caller has called too often."""
+    limit: RateLimitItem | None = current_app.config["RATE_LIMIT"]
+    guarded = NEEDS.get(request.endpoint or "static", STRICTEST) is not None
+    if limit is None or not (guarded or request.method == "POST"):
+        return
+    who = str(caller().key_id) if guarded and caller().key_id else request.remote_addr or ""
+    wait = limiter().wait_of(limit, who)
+    if wait is not None:
+        raise RateLimited(f"No more than {limit} from one caller.", retry_after=math.ceil(wait))
