@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check bench faults clean
+.PHONY: help install demo run stop test lint check bench faults deploy-check clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 install: $(STAMP) ## create .venv and install everything into it
 
@@ -43,6 +43,16 @@ bench: install ## the benchmarks, written to benchmarks/results/
 
 faults: install ## storms of faults over the real stack, SEEDS=5 of them; figures to benchmarks/results/
 	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),5) --write $(ARGS)
+
+deploy-check: install ## Compose, images and manifests without an engine: linted, built, run (as root)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[deploy]'
+	@deploy/check.sh $(STEPS)
+
+.env: deploy/env.example ## settings of the containers, with passwords drawn at random
+	@test ! -e $@ || { echo "$@ is there already: compare it with deploy/env.example yourself."; touch $@; }
+	@test -e $@ || (umask 077; while IFS= read -r line; do case $$line in \
+	  *PASSWORD=|AWS_SECRET_ACCESS_KEY=) echo "$$line$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')";; \
+	  *) echo "$$line";; esac; done < deploy/env.example > $@)
 
 clean: stop ## remove .venv and var/
 	@rm -rf $(VENV) var

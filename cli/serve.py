@@ -40,11 +40,15 @@ def api() -> None:
     help="Lanes to serve, the more urgent first.",
 )
 @click.option("--name", default=None, help="Name in the ledger, unique and lasting. [default: embed@HOST]")
-def worker(queues: str, name: str | None) -> None:
+@click.option("--probe", is_flag=True, help="Start nothing; exit 0 if the worker of this name was heard of just now.")
+def worker(queues: str, name: str | None, probe: bool) -> None:
     """Embed pictures with the active model until told to stop.
 
     The model is loaded once. A second worker on one machine needs a --name of its own.
     """
+    name = name or f"embed@{socket.gethostname()}"
+    if probe:
+        sys.exit(0 if _is_heard(name) else 1)
     from worker.malloc import share_arenas  # noqa: PLC0415
 
     share_arenas()
@@ -57,7 +61,6 @@ def worker(queues: str, name: str | None) -> None:
         lanes = [Lane(lane.strip()) for lane in queues.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
-    name = name or f"embed@{socket.gethostname()}"
     withdraw(name)
     version = ensure_active_version(settings())
     decoder = DecoderPool(Preprocessing.model_validate(version.card["preprocessing"]), settings())
@@ -67,6 +70,15 @@ def worker(queues: str, name: str | None) -> None:
         serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.device)
     finally:
         decoder.close()
+
+
+def _is_heard(name: str) -> bool:
+    """Whether a worker has said within three heartbeats that it lives, and the database can be asked."""
+    from db import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
+    from db.session import transaction  # noqa: PLC0415
+
+    with transaction() as session:
+        return any(one.name == name for one in workers.list_workers(session, seen_within_seconds=16))
 
 
 @click.command()

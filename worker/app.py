@@ -8,7 +8,8 @@ from core.doorbell import TRANSPORT
 from core.settings import settings
 from core.types import Lane, TaskName
 
-celery = Celery("umbel", broker=settings().broker, include=["worker.tasks"])
+# Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
+celery = Celery("umbel", broker=settings().broker)
 
 
 @signals.setup_logging.connect

@@ -125,6 +125,7 @@ class WorkerProcess:
             pool="threads",  # no fork after the model is loaded; torch and Pillow let go of the GIL where it matters
             concurrency=THREADS,
             queues=[str(lane) for lane in self.lanes],
+            include=["worker.tasks"],
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,

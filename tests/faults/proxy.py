@@ -1,4 +1,4 @@
-"""A TCP port that leads to a Unix socket, and a hand that cuts the wires."""
+"""A TCP port that leads to a server, and a hand that cuts the wires."""
 
 import asyncio
 import random
@@ -9,16 +9,19 @@ from typing import Self
 
 
 class Proxy:
-    """Passes bytes between a port on the loopback and the Unix socket of a server, until told otherwise."""
+    """Passes bytes between a port on the loopback and a server, until told otherwise.
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    server: its Unix socket, or its address and port. host: the loopback address to listen on.
+    """
+
+    def __init__(self, server: Path | tuple[str, int], *, host: str = "127.0.0.1") -> None:
+        self._target = server
         self._wires: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._refusing = False
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy of {socket.name}", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy of {server}", daemon=True)
         self._thread.start()
-        self._server = self._call(asyncio.start_server(self._passed, "127.0.0.1", 0))
+        self._server = self._call(asyncio.start_server(self._passed, host, 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -69,7 +72,7 @@ class Proxy:
             writer.transport.abort()
             return
         try:
-            server_reader, server_writer = await asyncio.open_unix_connection(self._socket)
+            server_reader, server_writer = await self._connected()
         except OSError:
             writer.transport.abort()
             return
@@ -80,6 +83,11 @@ class Proxy:
         self._wires.discard(wire)
         for end in wire:
             end.close()
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, Path):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection(*self._target)
 
 
 async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

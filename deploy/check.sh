@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks what is deployed from, without a container engine: `make deploy-check`.
+#
+#   lint      docker-compose.yml against the schema of the Compose specification, the Dockerfile by hadolint, the Kubernetes
+#             manifests against the schemas of Kubernetes and KEDA; images pinned, variables explained
+#   images    (root, debootstrap) every step of the Dockerfile executed, stage after stage, in a Debian root file system
+#   services  (root) the images' processes run as docker-compose.yml says, and used: a key, a picture, a search, a backup
+#
+# Without arguments all three. CHECK_CACHE keeps root file systems between runs (default: /var/cache/umbel-deploy).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+cache=${CHECK_CACHE:-/var/cache/umbel-deploy}
+steps=("$@")
+[ $# -gt 0 ] || steps=(lint images services)
+
+lint() {
+  .venv/bin/hadolint deploy/Dockerfile
+  .venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+  sh -n deploy/postgres/init.sh
+  $python deploy/check/manifests.py
+}
+
+images() {
+  [ "$(id -u)" = 0 ] || { echo "images: needs root, for chroot"; exit 1; }
+  command -v debootstrap > /dev/null || { echo "images: needs debootstrap"; exit 1; }
+  mkdir -p "$cache"
+  $python deploy/check/images.py "$cache"
+}
+
+services() {
+  [ "$(id -u)" = 0 ] || { echo "services: needs root, for network namespaces"; exit 1; }
+  unshare --net --mount --propagation private $python deploy/check/services.py "$cache"
+}
+
+for step in "${steps[@]}"; do
+  echo "== $step"
+  "$step"
+done

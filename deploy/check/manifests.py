@@ -1,0 +1,99 @@
+"""What schemas do not say of the files the service is deployed from; and the Kubernetes manifests against theirs."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+from jsonschema import Draft7Validator
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+PROJECTS_OWN = ("umbel-api", "umbel-worker")  # built here
+NO_HEALTH = {
+    "migrate",
+    "backup",
+    "s3-volume",
+    "celery-exporter",
+}  # they end by themselves, or the image has no tool to ask
+
+
+def complaints() -> Iterator[str]:
+    yield from _compose(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+    yield from _variables()
+    for path in sorted(KUBERNETES.rglob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            yield from (f"{path.relative_to(ROOT)}: {one}" for one in _manifest(document))
+    yield from _kustomized()
+    for path in (ROOT / "deploy" / "grafana").rglob("*.json"):
+        yield from _dashboard(path)
+
+
+def _compose(services: dict[str, Any]) -> Iterator[str]:
+    for name, service in services.items():
+        if not re.search(r":v?\d+\.\d+[\w.-]*$", service["image"]):
+            yield f"docker-compose.yml: {name}: the image {service['image']} is not pinned to a version"
+        if name not in NO_HEALTH and "healthcheck" not in service:
+            yield f"docker-compose.yml: {name} has no health check"
+        if name != "s3-volume" and not service.get("read_only"):
+            yield f"docker-compose.yml: {name} may write to its root file system"
+        if name != "s3-volume" and "memory" not in service["deploy"]["resources"]["limits"]:
+            yield f"docker-compose.yml: {name} has no limit of memory"
+        own = service["image"].startswith(PROJECTS_OWN)
+        if not own and "user" not in service:
+            yield f"docker-compose.yml: {name} runs as the user of its image, perhaps root"
+
+
+def _variables() -> Iterator[str]:
+    asked = set(re.findall(r"\$\{(\w+)|^  (AWS_\w+):$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE))
+    asked = {name or passed for name, passed in asked}
+    explained = set(re.findall(r"^#? ?(\w+)=", (ROOT / "deploy" / "env.example").read_text(), re.MULTILINE))
+    for name in sorted(asked - explained):
+        yield f"deploy/env.example does not explain {name}"
+    for name in sorted(explained - asked):
+        yield f"deploy/env.example explains {name}, which docker-compose.yml does not ask for"
+
+
+def _manifest(document: dict[str, Any]) -> Iterator[str]:
+    kind = document["kind"]
+    if document["apiVersion"].startswith("keda.sh/"):
+        schema = json.loads((KUBERNETES / "schemas" / f"{kind.lower()}.json").read_text())
+        yield from (f"{kind}: {error.message}" for error in Draft7Validator(schema).iter_errors(document))
+    elif not document["apiVersion"].startswith("kustomize.config.k8s.io/"):
+        try:
+            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{kind} {document['metadata']['name']}: {error.message} at {'.'.join(map(str, error.path))}"
+
+
+def _kustomized() -> Iterator[str]:
+    """Every manifest is in a kustomization; and where kubectl is installed, what it makes of them is as valid."""
+    for path in KUBERNETES.rglob("kustomization.yaml"):
+        told = yaml.safe_load(path.read_text())
+        for resource in (*told.get("resources", ()), *told.get("components", ())):
+            if not (path.parent / resource).exists():
+                yield f"{path.relative_to(ROOT)}: {resource} is not there"
+        made = subprocess.run(["kubectl", "kustomize", path.parent], capture_output=True, text=True, check=False)
+        if made.returncode:
+            yield f"{path.relative_to(ROOT)}: {made.stderr.strip()}"
+        for document in yaml.safe_load_all(made.stdout):
+            yield from (f"{path.relative_to(ROOT)}, made: {one}" for one in _manifest(document))
+
+
+def _dashboard(path: Path) -> Iterator[str]:
+    dashboard = json.loads(path.read_text())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    if len(ids) != len(set(ids)):
+        yield f"{path.relative_to(ROOT)}: two panels have one id"
+    for panel in dashboard["panels"]:
+        if not all(target.get("expr") for target in panel["targets"]):
+            yield f"{path.relative_to(ROOT)}: the panel {panel['title']!r} asks for nothing"
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(complaints()) or 0)

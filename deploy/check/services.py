@@ -1,0 +1,225 @@
+"""Run the images that `images.py` has built as docker-compose.yml says, without an engine, and use the service.
+
+Every process runs in its image's root file system, read-only, with Compose's command, environment, user, volumes and
+temporary file systems, in a network namespace without a way out. In the place of the images of Postgres and Redis stand
+the servers of the wheels, given the commands of the compose file and its initialisation script.
+"""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from images import ROOT, Stage, inside
+
+from stack.access import BARE, let_through, server_account
+from stack.binaries import let_run_postgres, let_run_redis, postgres_client, postgres_programs, redis_server
+
+HOSTS = "127.0.0.1 localhost postgres redis s3 api\n"
+SECRETS = ("POSTGRES_PASSWORD", "UMBEL_POSTGRES_PASSWORD", "REDIS_PASSWORD")
+
+
+def compose(environment: dict[str, str]) -> dict[str, Any]:
+    """docker-compose.yml with its variables put in. `$$` is a dollar sign, `:?` asks for one that must be there."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        name, operator, default = found["name"], found["operator"], found["default"] or ""
+        if operator == ":?" and not environment.get(name):
+            sys.exit(f"docker-compose.yml asks for {name}, which .env does not set")
+        return environment.get(name) or default
+
+    pattern = r"\$\$|\$\{(?P<name>\w+)(?:(?P<operator>:[-?])(?P<default>[^}]*))?\}"
+    text = (ROOT / "docker-compose.yml").read_text()
+    return yaml.safe_load(re.sub(pattern, value, text))  # type: ignore[no-any-return]
+
+
+class Service:
+    """One service of the compose file."""
+
+    def __init__(self, name: str, told: dict[str, Any], image: Stage, folder: Path) -> None:
+        self.name, self.told, self.image, self.folder = name, told, image, folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, arguments: list[str] | None = None) -> list[str]:
+        """The command line; arguments: in the place of Compose's, run by themselves."""
+        command = arguments or [*self.image.entrypoint, *self.told.get("command", self.image.cmd)]
+        binds = [(self.folder / "hosts", "/etc/hosts"), *map(self._volume, self.told.get("volumes", ()))]
+        tmpfs = [tuple(each.split(":", 1)) for each in self.told.get("tmpfs", ())]
+        shell = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', self.image.workdir, *command]
+        return inside(
+            self.image.root, binds, shell, user=self.image.user, tmpfs=tmpfs, read_only=self.told["read_only"]
+        )
+
+    def run(self, arguments: list[str] | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run to its end."""
+        return subprocess.run(
+            self.command(arguments), env={**self._environment(), **more}, capture_output=True, text=True, check=False
+        )
+
+    def start(self) -> None:
+        with (self.folder / f"{self.name}.log").open("wb") as log:
+            self.process = subprocess.Popen(self.command(), env=self._environment(), stdout=log, stderr=log)
+
+    def healthy(self) -> bool:
+        """What the health check says. Raises SystemExit when the process has ended."""
+        assert self.process
+        if self.process.poll() is not None:
+            sys.exit(f"{self.name} ended with {self.process.returncode}:\n{self.log()}")
+        return self.run(self.told["healthcheck"]["test"][1:]).returncode == 0
+
+    def stop(self) -> None:
+        """SIGTERM to the process itself, behind the namespace's. Its exit status becomes ours."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        code = self.process.wait(60)
+        assert code == 0, f"{self.name} ended with {code} when told to:\n{self.log()}"
+
+    def log(self) -> str:
+        return (self.folder / f"{self.name}.log").read_text()[-3000:]
+
+    def _environment(self) -> dict[str, str]:
+        told = self.told.get("environment", {})
+        return {**self.image.env, **{name: str(value) for name, value in told.items() if value is not None}}
+
+    def _volume(self, volume: str) -> tuple[Path, str]:
+        source, target = volume.split(":")[:2]
+        held = self.folder / "volumes" / Path(source).name
+        if not held.exists():  # a new volume takes the owner of the folder it is mounted on
+            held.mkdir(parents=True)
+            within = self.image.root / target.lstrip("/")
+            owner = within.stat() if within.exists() else held.stat()
+            os.chown(held, owner.st_uid, owner.st_gid)
+        return held, target
+
+
+def bring_up_loopback() -> None:
+    """A new network namespace has a loopback device, switched off."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14s", b"lo", 1, b"")  # IFF_UP, netdevice(7)
+        fcntl.ioctl(control, 0x8914, request)  # SIOCSIFFLAGS
+
+
+def start_postgres(told: dict[str, Any], folder: Path) -> "subprocess.Popen[bytes]":
+    account = server_account()
+    assert account, "run this as root"
+    let_run_postgres(account)
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    os.chown(data, account.uid, account.gid)
+    let_through(data, account)
+    become, programs = account.options(), postgres_programs()
+    arguments = told["environment"]["POSTGRES_INITDB_ARGS"].split()
+    made = [programs / "initdb", *arguments, "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]
+    subprocess.run([*made, "-D", data], check=True, stdout=subprocess.DEVNULL, env=BARE, cwd="/", **become)
+    options = ["-D", str(data), "-k", str(data), "-clisten_addresses=127.0.0.1"]
+    log = (folder / "postgres.log").open("wb")
+    server = subprocess.Popen(
+        [programs / "postgres", *options, *told["command"][1:]], stdout=log, stderr=log, env=BARE, cwd="/", **become
+    )
+    ready = [postgres_client("pg_isready"), "--quiet", "--host", data]
+    wait("postgres", lambda: subprocess.run(ready, check=False).returncode == 0)
+    environment = {**told["environment"], "PGHOST": str(data), "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run([ROOT / "deploy/postgres/init.sh"], env=environment, check=True)
+    return server
+
+
+def start_redis(told: dict[str, Any], folder: Path) -> "subprocess.Popen[bytes]":
+    let_run_redis(None)
+    (folder / "redis").mkdir()
+    command = [word.replace("/data", str(folder / "redis")) for word in told["command"]]
+    environment = {**told["environment"], "PATH": f"{redis_server().parent}:{os.environ['PATH']}"}
+    log = (folder / "redis.log").open("wb")
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            sys.exit(f"{what} is not healthy after {seconds:g} s")
+        time.sleep(0.5)
+    print(f"{what}: healthy", flush=True)
+
+
+def use(api: Service, backup: Service, folder: Path) -> None:
+    """What a person does first: a key, a picture, a search, a look by SQL, a backup."""
+    keyless = api.run(["umbel", "keys", "--help"]).returncode
+    key = (
+        ""
+        if keyless
+        else json.loads(succeeded(api.run(["umbel", "keys", "create", "--name=check", "--scope=admin", "--json"])))[
+            "key"
+        ]
+    )
+    shutil.copy(ROOT / "docs/images/search.jpg", folder / "volumes/blobs/photo.jpg")
+    asked = {"UMBEL_KEY": key, "UMBEL_HOST": "127.0.0.1"}
+    photo = "/var/lib/umbel/blobs/photo.jpg"
+    done = json.loads(succeeded(api.run(["umbel", "import", photo, "--wait", "--json"], **asked)))
+    assert done["job"]["counts"]["indexed"] == 1, done
+    found = json.loads(succeeded(api.run(["umbel", "similar", photo, "--json"], **asked)))
+    assert found["matches"][0]["similarity"] > 0.99, found
+    assert succeeded(api.run(["umbel", "sql", "-c", "SELECT count(*) FROM images", "--", "-At"])).strip() == "1"
+    os.chown(backup._volume(backup.told["volumes"][1])[0], 10001, 10001)
+    print(succeeded(backup.run()).strip())
+
+
+def succeeded(done: "subprocess.CompletedProcess[str]") -> str:
+    if done.returncode:
+        sys.exit(f"{done.args[-1]} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def main(cache: Path) -> None:
+    bring_up_loopback()
+    folder = cache / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "hosts").write_text(HOSTS)
+    services = compose({name: secrets.token_hex(24) for name in SECRETS})["services"]
+    images = {
+        name: Stage(**{**told, "root": Path(told["root"])})
+        for name, told in json.loads((cache / "images.json").read_text()).items()
+    }
+    mine = {
+        name: Service(name, services[name], images[services[name]["build"]["target"]], folder)
+        for name in ("migrate", "api", "worker", "scheduler", "backup")
+    }
+    servers = [start_postgres(services["postgres"], folder), start_redis(services["redis"], folder)]
+    try:
+        succeeded(mine["migrate"].run())
+        running = [mine[name] for name in ("api", "worker", "scheduler")]
+        for service in running:
+            service.start()
+        for service in running:
+            wait(service.name, service.healthy)
+        use(mine["api"], mine["backup"], folder)
+        for service in running:
+            service.stop()
+        print("All services did their work and ended when told to.")
+    finally:
+        for service in mine.values():
+            if service.process and service.process.poll() is None:
+                service.process.kill()
+        for server in servers:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
