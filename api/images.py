@@ -16,7 +16,7 @@ from api.gate import gate
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
-from api.search import searched
+from api.search import by_image
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import InvalidInput, PictureError
@@ -25,7 +25,6 @@ from db import collections, images
 from db.images import ImageRow
 from db.session import transaction
 from services import gallery, ingest
-from services.search import query_by_images
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
@@ -157,8 +156,7 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     began = time.perf_counter()
     label = None if query.label is None else [query.label]
     options = SearchOptions(filter=FilterIn(label=label), **query.model_dump(exclude={"label"}))
-    with transaction() as session:
-        return searched(session, query_by_images(session, [image_id]), options, began)
+    return by_image(image_id, options, began)
 
 
 def image_out(row: ImageRow) -> ImageOut:

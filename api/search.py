@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request
@@ -31,11 +32,21 @@ from db import collections
 from db.notify import listener
 from db.search import Match, Scope
 from db.session import transaction
-from services.search import Query, find_matches, query_by_images, query_by_pictures, query_by_vector
+from services.search import (
+    Answered,
+    Query,
+    QuickSearch,
+    find_matches,
+    query_by_images,
+    query_by_pictures,
+    query_by_vector,
+)
 
 bp = APIBlueprint("search", __name__, tag="Search")
 
 LEGACY_K = 5
+
+_quick = QuickSearch()
 
 EITHER_BODY = {
     "requestBody": {
@@ -65,14 +76,15 @@ def search() -> Any:
     within(body.collection)
     if body.image is not None:
         return _by_picture(decoded(body.image), body, began)
-    positive = body.positive or ([body.image_id] if body.image_id else [])
+    if body.vector is not None:
+        return _by_vector(body.vector, body, began)
+    if body.image_id is not None:
+        check_images([body.image_id])
+        return by_image(body.image_id, body, began)
+    positive = body.positive or []
     check_images([*positive, *body.negative])
     with transaction() as session:
-        if body.vector is not None:
-            query = query_by_vector(session, body.vector)
-        else:
-            query = query_by_images(session, positive, body.negative)
-        return searched(session, query, body, began)
+        return searched(session, query_by_images(session, positive, body.negative), body, began)
 
 
 @bp.post("/search")
@@ -103,9 +115,40 @@ def searched(session: Session, query: Query, options: SearchOptions, began: floa
     found = find_matches(
         session, query, k=options.k, scope=scope_of(session, options, options.max_distance), exact=options.exact
     )
+    if _everywhere(options):
+        _quick.learn(query.version, found)
+    return _search_out(Answered(query.version.id, found), options, began)
+
+
+def by_image(image_id: UUID, options: SearchOptions, began: float) -> SearchOut:
+    """What is most like an image of the gallery. Raises NotFound, NotReady while it is not embedded."""
+    if _everywhere(options):
+        answered = _quick.by_image(image_id, k=options.k, max_distance=options.max_distance)
+        if answered is not None:
+            return _search_out(answered, options, began)
+    with transaction() as session:
+        return searched(session, query_by_images(session, [image_id]), options, began)
+
+
+def _by_vector(vector: list[float], options: SearchOptions, began: float) -> SearchOut:
+    if _everywhere(options):
+        answered = _quick.by_vector(vector, k=options.k, max_distance=options.max_distance)
+        if answered is not None:
+            return _search_out(answered, options, began)
+    with transaction() as session:
+        return searched(session, query_by_vector(session, vector), options, began)
+
+
+def _everywhere(options: SearchOptions) -> bool:
+    """Whether all of the gallery is meant, and any way of looking will do."""
+    return within(options.collection) is None and not (options.exact or options.filter.as_filter())
+
+
+def _search_out(answered: Answered, options: SearchOptions, began: float) -> SearchOut:
+    found = answered.found
     return SearchOut(
         matches=[match_out(match) for match in found.matches],
-        model_version=query.version.id,
+        model_version=answered.version_id,
         search=SearchInfo(
             mode=found.mode,
             requested=options.k,

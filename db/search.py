@@ -82,12 +82,12 @@ def nearest_images(
     ef = ef_for(k)
     few = FILTERED_UP_TO if scope.filter else EXACT_UP_TO
     if exact or not _prepare_index(session, version, scope, ef=ef, few=few):
-        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
+        return found_in(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
     matches = _scan(session, query, version, scope, k=k, exact=False)
     if len(matches) < k:
         session.execute(RESET)
-        return _found(_scan(session, query, version, scope, k=k, exact=True), scope, "exact", exhausted=True)
-    return _found(matches, scope, "hnsw", ef_search=ef)
+        return found_in(_scan(session, query, version, scope, k=k, exact=True), scope, "exact", exhausted=True)
+    return found_in(matches, scope, "hnsw", ef_search=ef)
 
 
 def ef_for(k: int) -> int:
@@ -104,7 +104,7 @@ def indexed_images(
     return _scan(session, query, version, scope, k=k, exact=False)
 
 
-def _found(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Found:
+def found_in(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Found:
     """The matches near enough. Whatever lies within max_distance is among the k nearest, or there are more than k."""
     near = [match for match in matches if scope.max_distance is None or match.distance <= scope.max_distance]
     return Found(near, mode, **how)
@@ -191,7 +191,7 @@ def _scan(session: Session, query: Vector, version: VersionKey, scope: Scope, *,
         ORDER BY near.distance, near.image_id
     """).bindparams(*parameters)
     taken = k if exact or not scope.filter else FILTERED_TIMES * k
-    rows = session.execute(statement, {"query": HalfVector(query).to_text(), "k": k, "taken": taken})
+    rows = session.execute(statement, {"query": HalfVector(query), "k": k, "taken": taken})
     # Rounding may take the distance of a vector to itself a hair below zero.
     return [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
 

@@ -1,14 +1,18 @@
 """Engines and transactions. The edge (route, task, command) opens one transaction around a use case."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg.types.string import StrDumper
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -17,21 +21,44 @@ from core.settings import settings
 
 # Our enums are text in the tables; psycopg would otherwise write a member's name instead of its value.
 psycopg.adapters.register_dumper(StrEnum, StrDumper)
+# Half the bytes of the text, and nothing to print or to parse. The type is known from where it is used.
+psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
+
+RESTED_SECONDS = 0.5
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 
 
 @cache
 def engine_of(url: str, pool_size: int = 8) -> Engine:
-    """The process's engine for `url`. Connections are tested before use, so a restarted database is survived."""
-    return create_engine(
+    """The process's engine for `url`. Connections that rested are tested before use, so that a restarted database is
+    survived; under load that test would cost each transaction a round trip."""
+    made = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
-        pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "application_name": "umbel"},
     )
+    event.listen(made, "checkin", _note_rest)
+    event.listen(made, "checkout", _test_rested)
+    return made
+
+
+def _note_rest(_: object, record: Any) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _test_rested(connection: Any, record: Any, _: object) -> None:
+    """Raises InvalidatePoolError, for which the pool makes new connections, in place of all that it holds."""
+    since = record.info.get("rests_since")
+    if since is None or time.monotonic() - since < RESTED_SECONDS:
+        return
+    try:
+        connection.execute("")  # is answered by whoever listens at the other end
+        connection.rollback()
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
 
 
 def engine() -> Engine:
@@ -58,6 +85,20 @@ def autocommit() -> Iterator[Connection]:
 
 
 @contextmanager
+def raw_connection() -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the pool as the driver knows it, for what is to cost no more than it must. Raises as above."""
+    with translated_errors():
+        pooled = engine().raw_connection()
+        try:
+            yield pooled.driver_connection  # type: ignore[misc]
+        except psycopg.OperationalError:
+            pooled.invalidate()
+            raise
+        finally:
+            pooled.close()
+
+
+@contextmanager
 def translated_errors() -> Iterator[None]:
     """The driver's errors in our own words, see `transaction`."""
     try:
@@ -65,17 +106,19 @@ def translated_errors() -> Iterator[None]:
     except PoolTimeout as error:
         raise NotReady("All database connections are busy.") from error
     except DBAPIError as error:
-        raise _translated(error) from error
+        raise _translated(error, error.orig) from error
+    except psycopg.Error as error:
+        raise _translated(error, error) from error
 
 
-def _translated(error: DBAPIError) -> Exception:
-    state = getattr(error.orig, "sqlstate", None) or ""
-    reason = str(error.orig).strip().split("\n")[0].rstrip(".")
+def _translated(error: DBAPIError | psycopg.Error, cause: BaseException | None) -> Exception:
+    state = getattr(cause, "sqlstate", None) or ""
+    reason = str(cause).strip().split("\n")[0].rstrip(".")
     # Deadlock, serialization failure; a lock not to be had; a row that was removed while another came to refer to it.
     if state.startswith("40") or state in ("55P03", "23503"):
         return TransientError(f"Transactions got in each other's way: {reason}.")
     if state == "53100":
         return StorageFull("The database's disk is full.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    if isinstance(cause, psycopg.OperationalError) or getattr(error, "connection_invalidated", False):
         return NotReady(f"The database cannot be reached: {reason}.")
     return error

@@ -20,12 +20,21 @@ from db import embeddings, images, model_versions, queries, search
 from db.model_versions import VersionKey
 from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
+from db.quick_search import Example, find_quickly
 from db.search import Found, Scope
 from db.session import Transaction
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
 SHORTEST = 1e-6  # of a vector that still has a direction
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was found, and the model version whose vectors were compared."""
+
+    version_id: UUID
+    found: Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +46,45 @@ class Query:
     examples: tuple[UUID, ...] = ()
 
 
+class QuickSearch:
+    """Searches of the whole gallery in one round trip, for as long as what was learnt of the gallery holds.
+
+    One a process. A search that it has no answer to goes the long way, which also says what is wrong.
+    """
+
+    def __init__(self) -> None:
+        self._version: VersionKey | None = None  # the active one, while its index is worth using
+
+    def by_vector(self, values: Sequence[float], *, k: int, max_distance: float | None) -> Answered | None:
+        """The matches of a caller's own vector. Raises InvalidInput."""
+        version = self._version
+        if version is None or len(values) != version.dim:
+            return None
+        return self._found(version, Example(vector=_unit_of(values)), k, max_distance)
+
+    def by_image(self, image_id: UUID, *, k: int, max_distance: float | None) -> Answered | None:
+        """The matches of an image of the gallery."""
+        version = self._version
+        return None if version is None else self._found(version, Example(image_id=image_id), k, max_distance)
+
+    def learn(self, version: VersionKey, found: Found) -> None:
+        """How a search that went the long way was answered."""
+        self._version = version if found.mode == "hnsw" else None
+
+    def _found(self, version: VersionKey, example: Example, k: int, max_distance: float | None) -> Answered | None:
+        found = find_quickly(example, version=version, k=k, max_distance=max_distance)
+        if found is None:
+            self._version = None
+            return None
+        return Answered(version.id, found)
+
+
 def query_by_vector(session: Session, values: Sequence[float]) -> Query:
     """A caller's own vector, brought to unit length. Raises InvalidInput."""
     version = model_versions.get_active_key(session)
-    vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (version.dim,):
-        raise InvalidInput(f"The vector has {vector.size} numbers; the active model's have {version.dim}.")
-    return Query(_unit(vector, "The vector must be finite and not zero."), version)
+    if len(values) != version.dim:
+        raise InvalidInput(f"The vector has {len(values)} numbers; the active model's have {version.dim}.")
+    return Query(_unit_of(values), version)
 
 
 def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequence[UUID] = ()) -> Query:
@@ -99,6 +140,10 @@ def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact:
     """Up to k images nearest to `query` in `scope`, those left out that the query was made of."""
     scope = replace(scope, without=(*scope.without, *query.examples))
     return search.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
+
+
+def _unit_of(values: Sequence[float]) -> Vector:
+    return _unit(np.asarray(values, dtype=np.float64), "The vector must be finite and not zero.")
 
 
 def _unit(vector: NDArray[np.floating], otherwise: str) -> Vector:
