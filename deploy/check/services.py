@@ -160,14 +160,7 @@ def wait(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
 
 def use(api: Service, backup: Service, folder: Path) -> None:
     """What a person does first: a key, a picture, a search, a look by SQL, a backup."""
-    keyless = api.run(["umbel", "keys", "--help"]).returncode
-    key = (
-        ""
-        if keyless
-        else json.loads(succeeded(api.run(["umbel", "keys", "create", "--name=check", "--scope=admin", "--json"])))[
-            "key"
-        ]
-    )
+    key = json.loads(succeeded(api.run(["umbel", "keys", "create", "--name=check", "--scope=admin", "--json"])))["key"]
     shutil.copy(ROOT / "docs/images/search.jpg", folder / "volumes/blobs/photo.jpg")
     asked = {"UMBEL_KEY": key, "UMBEL_HOST": "127.0.0.1"}
     photo = "/var/lib/umbel/blobs/photo.jpg"

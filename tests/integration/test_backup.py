@@ -129,6 +129,34 @@ def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(origi
     shutil.rmtree(home)
 
 
+def test_the_database_moves_to_another_postgres_or_stays_as_it_was(original: Gallery) -> None:
+    """With one version of Umbel in both places; first the newer one is broken."""
+    folder, _ = backed_up(original)
+    home = Path(tempfile.mkdtemp(prefix="umbel-upgraded-"))
+    broken = original.folder / "broken"
+    (broken / "bin").mkdir(parents=True)
+    (broken / "bin" / "umbel").write_text("#!/bin/sh\nmkdir $UMBEL_HOME/postgres; exit 1\n")
+    (broken / "bin" / "umbel").chmod(0o755)
+    assert umbel("restore", folder, UMBEL_HOME=str(home)).returncode == 0
+    identity = (home / "postgres" / "global" / "pg_control").stat().st_ino
+    failed = upgrade(home, to=broken)
+    kept = (home / "postgres" / "global" / "pg_control").stat().st_ino
+    moved = upgrade(home, to=Path(sys.prefix))
+    again = umbel("backup", home / "again", "--json", UMBEL_HOME=str(home))
+    assert (failed.returncode, kept, moved.returncode) == (1, identity, 0), failed.stdout + moved.stdout + moved.stderr
+    assert (home / "postgres.18" / "global" / "pg_control").stat().st_ino == identity
+    assert json.loads(again.stdout)["images"] == 12
+    shutil.rmtree(home)
+
+
+def upgrade(home: Path, *, to: Path) -> "subprocess.CompletedProcess[str]":
+    script = Path(__file__).parents[2] / "deploy" / "upgrade_postgres.sh"
+    command = [str(script), sys.prefix, str(to)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "UMBEL_HOME": str(home)}
+    )
+
+
 def test_a_second_backup_copies_what_is_new_and_drops_what_was_deleted(original: Gallery) -> None:
     folder, _ = backed_up(original)
     deleted, kept = original.key(0), folder / "blobs" / original.key(1)

@@ -1,0 +1,142 @@
+"""What do a million, ten million, a hundred million and a billion pictures take?
+
+Bytes a picture are measured here, in a real database filled with PICTURES random embeddings; so is decoding. The rates of
+importing and of building an index are those of the other benchmarks (results/*.json). The rest is arithmetic, written out
+in `estimate`. docs/explanation/scale.md shows the table and says what it leaves out.
+"""
+
+import io
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.common import RESULTS, own_home, write
+
+PICTURES = 20_000
+DIM = 512
+SIZES = (10**6, 10**7, 10**8, 10**9)
+SIDES = {"640 x 480": (640, 480), "12 megapixels": (4000, 3000)}
+HOUR = 3600
+DECODERS_OF_A_GPU = 16  # cores that decode for one
+
+
+def main() -> None:
+    with own_home() as home:
+        measured = {
+            "bytes_a_picture": _bytes(home),
+            "decoded_a_second_a_core": {k: _decoding(v) for k, v in SIDES.items()},
+        }
+    rates = _rates()
+    table = {f"{size:.0e}": estimate(size, measured, rates) for size in SIZES}
+    write("scale", {"pictures": PICTURES, "dim": DIM, **measured, "rates": rates, "table": table})
+
+
+def estimate(pictures: int, measured: dict[str, Any], rates: dict[str, float]) -> dict[str, float]:
+    """For so many pictures of 640 x 480, 100 kB each."""
+    size = measured["bytes_a_picture"]
+    # Each insertion looks for its neighbours among those that are there: it takes longer by the logarithm.
+    growth = math.log(pictures) / math.log(rates["indexed_pictures"])
+    decoding = measured["decoded_a_second_a_core"]["640 x 480"]
+    return {
+        "pictures_tb": round(pictures * 1e5 / 1e12, 2),
+        "tables_gb": round(pictures * (size["image"] + size["item"] + size["embedding"]) / 1e9, 1),
+        "index_gb": round(pictures * size["hnsw"] / 1e9, 1),
+        "import_core_hours": round(pictures / rates["imported_a_second_a_core"] / HOUR, 1),
+        "gpu_hours": round(pictures / (decoding * DECODERS_OF_A_GPU) / HOUR, 1),
+        "index_core_hours": round(pictures / rates["indexed_a_second_a_core"] * growth / HOUR, 1),
+    }
+
+
+def _rates() -> dict[str, float]:
+    imports, index = _result("bulk_import"), _result("duplicates")
+    return {
+        "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),
+        "indexed_a_second_a_core": round(index["pictures"] / index["seconds"]["index"] / index["machine"]["cores"], 1),
+        "indexed_pictures": index["pictures"],
+    }
+
+
+def _result(question: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{question}.json").read_text()))
+
+
+def _bytes(home: Path) -> dict[str, float]:
+    """Of each table with its B-trees, and of the HNSW index, after a load and a vacuum."""
+    from benchmarks.gallery import fill  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from core.settings import settings  # noqa: PLC0415
+    from db import model_versions, partitions, schema  # noqa: PLC0415
+    from db.session import autocommit, transaction  # noqa: PLC0415
+    from stack.postgres import Postgres  # noqa: PLC0415
+
+    server = Postgres(home, settings().socket_dir, durable=False)
+    server.start()
+    try:
+        schema.upgrade(settings().database)
+        with transaction() as session:
+            version = model_versions.insert_model_version(
+                session, name="scale", architecture="none", dim=DIM, weights_sha256="0" * 64, preprocessing_hash="none",
+                card={},
+            )  # fmt: skip
+            partitions.create_partition(session, version.id, DIM, indexed=False)
+            model_versions.activate_version(session, version.id)
+        vectors = np.random.default_rng(1).normal(size=(PICTURES, DIM)).astype(np.float32)
+        fill(version.id, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ["a label"])
+        with autocommit() as connection:
+            partitions.build_index(connection, version.id, DIM, memory_mb=settings().index_memory_mb, processes=1)
+        return _sizes(version.id.hex)
+    finally:
+        server.stop()
+
+
+def _sizes(version: str) -> dict[str, float]:
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from db.session import autocommit, engine  # noqa: PLC0415
+
+    partition = f"embedding_{version}"
+    with autocommit() as connection:
+        connection.execute(text("INSERT INTO job (type, sealed) VALUES ('import', true)"))
+        connection.execute(
+            text("""
+                INSERT INTO job_item (job_id, image_id, lane, state, name, finished_at)
+                SELECT (SELECT id FROM job), id, 'bulk', 'indexed', 'folder/picture ' || row_number() OVER (), now()
+                FROM image
+            """)
+        )
+        connection.execute(text("VACUUM FULL ANALYZE"))
+        total, hnsw = "SELECT pg_total_relation_size(:name)", "SELECT pg_relation_size(:name)"
+        index = connection.execute(text(hnsw), {"name": f"{partition}_hnsw"}).scalar_one()
+        tables = {
+            "image": connection.execute(text(total), {"name": "image"}).scalar_one(),
+            "item": connection.execute(text(total), {"name": "job_item"}).scalar_one(),
+            "embedding": connection.execute(text(total), {"name": partition}).scalar_one() - index,
+            "hnsw": index,
+        }
+    engine().dispose()
+    return {name: round(size / PICTURES) for name, size in tables.items()}
+
+
+def _decoding(side: tuple[int, int]) -> float:
+    """JPEGs of that size that one core brings to what the model takes, a second."""
+    from core.settings import settings  # noqa: PLC0415
+    from ml.preprocess import Preprocessing  # noqa: PLC0415
+
+    noise = np.random.default_rng(1).integers(0, 256, (side[1] // 8, side[0] // 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize(side, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
+    decode, limits, data = Preprocessing().decode, settings(), file.getvalue()
+    decode(data, limits=limits)
+    began, count = time.process_time(), 0
+    while (taken := time.process_time() - began) < 2:
+        decode(data, limits=limits)
+        count += 1
+    return round(count / taken, 1)
+
+
+if __name__ == "__main__":
+    main()
