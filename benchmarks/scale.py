@@ -1,7 +1,7 @@
 """What do a million, ten million, a hundred million and a billion pictures take?
 
-Bytes a picture are measured here, in a real database filled with PICTURES random embeddings; so is decoding. The rates
-of importing and of building an index are those of the other benchmarks (results/*.json). The rest is arithmetic, written
+Bytes a picture are measured here, in a real database filled with PICTURES random embeddings; so is decoding. Rates of
+importing and of building an index are those of the other benchmarks (results/*.json). The rest is arithmetic, written
 out in `estimate`. docs/explanation/scale.md shows the table and says what it leaves out.
 """
 
