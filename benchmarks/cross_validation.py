@@ -25,10 +25,10 @@ from benchmarks.common import RESULTS, write
 from core.settings import Settings
 from ml import datasets
 from ml.datasets import Dataset, Indices
+from ml.devices import pick_device
 from ml.evaluation import validation
 from ml.evaluation.metrics import measure
 from ml.leakage import find_duplicates
-from ml.runtime import pick_device
 from ml.training.course import Course
 from ml.training.learner import State
 from ml.training.progress import Epoch

@@ -106,7 +106,8 @@ def candidate(path: Path) -> Path:
     import torch  # noqa: PLC0415
 
     from ml.card import Provenance  # noqa: PLC0415
-    from ml.checkpoint import SHIPPED, load_checkpoint, save_checkpoint  # noqa: PLC0415
+    from ml.checkpoint import load_checkpoint, save_checkpoint  # noqa: PLC0415
+    from ml.shipped import SHIPPED  # noqa: PLC0415
 
     network, card = load_checkpoint(SHIPPED)
     with torch.no_grad():

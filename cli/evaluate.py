@@ -60,10 +60,10 @@ def evaluate(
     """
     if not folders and not chosen["held_out"]:
         raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out.")
-    from ml.checkpoint import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
     from ml.evaluation.evaluate import evaluate as run  # noqa: PLC0415
     from ml.evaluation.publish import make_folder, publish  # noqa: PLC0415
     from ml.evaluation.report import report as described  # noqa: PLC0415
+    from ml.shipped import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
 
     config = settings()
     if out:

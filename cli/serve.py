@@ -54,7 +54,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     share_arenas()
     from ml.preprocess import Preprocessing  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
-    from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415 - brings torch
+    from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415
     from worker.process import serve, withdraw  # noqa: PLC0415
 
     try:
@@ -67,7 +67,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     try:
         models = HeldModels(settings(), decoder.fitted)
         [active] = models.load([version.id])
-        serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.device)
+        serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.description)
     finally:
         decoder.close()
 

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         None,
         description="Model checkpoint (.safetensors with its card beside it); unset: the one shipped in ml/weights.",
     )
+    runtime: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="What runs the model; auto: OpenVINO on a CPU, torch on a GPU. OpenVINO must agree with torch, else"
+        " torch runs it.",
+    )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Arithmetic of the model; auto: bf16 where the hardware has it natively, else fp32."

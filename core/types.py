@@ -113,7 +113,12 @@ class Embedder(Protocol):
 
     @property
     def device(self) -> str:
-        """Where the model runs, for people."""
+        """Where the model runs."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Where and how it runs, for people: device, runtime, arithmetic, agreement with the reference."""
         ...
 
     @property

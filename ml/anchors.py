@@ -50,6 +50,6 @@ class Anchors(nn.Module):
         # In float32 also under autocast, whose rounding a sharp softmax would show.
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = embeddings.float() @ self.centres.T
-            nothing = self.nothing.expand(len(embeddings), 1)
+            nothing = self.nothing.expand(embeddings.shape[0], 1)
             shares = F.softmax(self.sharpness * torch.cat([cosines, nothing], 1), 1)[:, :-1]
             return embeddings + (shares * self.pull) @ self.centres

@@ -1,5 +1,6 @@
 """The card beside a checkpoint: what the weights are, how they came to be, and how good they are. No torch."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,14 @@ def read_card(checkpoint: Path) -> ModelCard:
         raise BadCheckpoint(f"The card of {checkpoint} cannot be read: {_first(error)}.") from error
     if card.preprocessing.hash != card.preprocessing_hash:
         raise BadCheckpoint(f"The card of {checkpoint} has been changed: its preprocessing does not match its hash.")
+    return card
+
+
+def verified_card(checkpoint: Path) -> ModelCard:
+    """The card of the checkpoint at this path, whose weights are the ones it describes. Raises as read_card does."""
+    card = read_card(checkpoint)
+    if hashlib.sha256(checkpoint.read_bytes()).hexdigest() != card.weights_sha256:
+        raise BadCheckpoint(f"The weights in {checkpoint} are not the ones its card describes: their SHA-256 differs.")
     return card
 
 

@@ -13,12 +13,11 @@ from torch import Tensor
 from core.calibration import Calibration
 from core.errors import BadCheckpoint, ModelNotFound
 from core.replacing import replacing
-from core.settings import Settings
-from ml.card import ModelCard, Provenance, card_path, read_card
+from ml.card import ModelCard, Provenance, card_path, verified_card
 from ml.network import ARCHITECTURES, EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from ml.shipped import SHIPPED
 
-SHIPPED = Path(__file__).parent / "weights" / "umbel-b0.safetensors"
 HUB_ARCHITECTURE = ARCHITECTURES[0]
 
 log = structlog.get_logger(__name__)
@@ -63,9 +62,7 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     Raises ModelNotFound when there is no such file; BadCheckpoint when weights, card and preprocessing do not fit
     one another.
     """
-    card = read_card(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
-        raise BadCheckpoint(f"The weights in {path} are not the ones its card describes: their SHA-256 differs.")
+    card = verified_card(path)
     try:
         network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck, anchors=card.anchors)
         state = {key: tensor.float() for key, tensor in load_file(path).items()}
@@ -78,21 +75,7 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     return network.eval(), card
 
 
-def find_checkpoint(settings: Settings) -> Path:
-    """The checkpoint to use: the one in the settings, else the shipped one, else one made of the hub's weights.
-
-    Raises ModelNotFound. A path in the settings that does not exist is an error, never passed over in silence.
-    """
-    if settings.checkpoint is not None:
-        if not settings.checkpoint.is_file():
-            raise ModelNotFound(f"UMBEL_CHECKPOINT names {settings.checkpoint}, which does not exist.")
-        return settings.checkpoint
-    if SHIPPED.is_file():
-        return SHIPPED
-    return _from_hub(settings.home / "models" / f"{HUB_ARCHITECTURE}-imagenet.safetensors")
-
-
-def _from_hub(path: Path) -> Path:
+def from_hub(path: Path) -> Path:
     """timm's pretrained weights as a checkpoint without a projection: plain ImageNet features, honest if not tuned."""
     if path.is_file():
         return path

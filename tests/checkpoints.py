@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from ml.card import Provenance
-from ml.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
+from ml.checkpoint import load_checkpoint, save_checkpoint
+from ml.shipped import SHIPPED
 
 PROVENANCE = Provenance(data=[], start="the shipped model", created_at="2026-01-01T00:00:00Z")
 

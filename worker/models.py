@@ -15,9 +15,11 @@ from db import model_versions
 from db.models import ModelVersion
 from db.session import transaction
 from ml.card import card_path, read_card
-from ml.checkpoint import find_checkpoint
+from ml.embedder import NetworkEmbedder
 from ml.preprocess import Preprocessing
-from ml.runtime import TorchEmbedder, load_embedder, probe_pictures
+from ml.runtime import load_embedder
+from ml.runtimes.parity import probe_pictures
+from ml.shipped import find_checkpoint
 from services.model_versions import Candidate, fetch_checkpoint, register_first
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
@@ -91,7 +93,7 @@ class OneModel:
         return [self._model] * len(versions)
 
 
-def load_version(settings: Settings, weights_sha256: str) -> TorchEmbedder:
+def load_version(settings: Settings, weights_sha256: str) -> NetworkEmbedder:
     """The embedder of a registered version, tried once. Raises TransientError, BlobMissing, BadCheckpoint."""
     weights = fetch_checkpoint(blobs(), weights_sha256, settings.home / "models")
     embedder = load_embedder(settings.model_copy(update={"checkpoint": weights}))
@@ -115,7 +117,7 @@ def ensure_active_version(settings: Settings) -> ModelVersion:
     return version
 
 
-def load_active_model(settings: Settings) -> tuple[TorchEmbedder, UUID]:
+def load_active_model(settings: Settings) -> tuple[NetworkEmbedder, UUID]:
     """The embedder of the active version, and the version's id. Raises what the two above do."""
     version = ensure_active_version(settings)
     return load_version(settings, version.weights_sha256), version.id

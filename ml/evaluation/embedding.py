@@ -11,14 +11,14 @@ from core.pipeline import ahead
 from core.settings import Settings
 from core.types import Pixels, Vectors
 from ml.datasets import Skipped
-from ml.runtime import TorchEmbedder
+from ml.embedder import NetworkEmbedder
 
 Decoded = list[Pixels] | Skipped  # one picture, decoded for each model
 
 
 def embed_files(
     paths: Sequence[Path],
-    models: Sequence[TorchEmbedder],
+    models: Sequence[NetworkEmbedder],
     settings: Settings,
     done: Callable[[int], None] = lambda files: None,
 ) -> tuple[list[Vectors], list[Skipped]]:
@@ -41,13 +41,13 @@ def embed_files(
 
 
 def _batches(
-    paths: Sequence[Path], models: Sequence[TorchEmbedder], batch: int, pool: ThreadPoolExecutor
+    paths: Sequence[Path], models: Sequence[NetworkEmbedder], batch: int, pool: ThreadPoolExecutor
 ) -> Iterator[list[Decoded]]:
     for start in range(0, len(paths), batch):
         yield list(pool.map(lambda path: _decode(path, models), paths[start : start + batch]))
 
 
-def _decode(path: Path, models: Sequence[TorchEmbedder]) -> Decoded:
+def _decode(path: Path, models: Sequence[NetworkEmbedder]) -> Decoded:
     """The picture as each model wants it; models of equal preprocessing share it."""
     found: dict[str, Pixels] = {}
     try:

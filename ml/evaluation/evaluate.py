@@ -13,6 +13,7 @@ from core.errors import BadDataset
 from core.settings import Settings
 from core.types import Vectors
 from ml.datasets import Skipped
+from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Counts, Interval, Replicates, draws, interval, replicate
 from ml.evaluation.metrics import Answers, Metrics, ask, summary
@@ -21,7 +22,6 @@ from ml.evaluation.pairs import pairs_of
 from ml.evaluation.sets import JudgedSet, Selection, select
 from ml.evaluation.split import read_split
 from ml.evaluation.verification import Roc, verification
-from ml.runtime import TorchEmbedder
 
 Watch = Callable[[str, int, int], None]  # told what is being done, how much of it is done, and of how much
 
@@ -58,7 +58,7 @@ class SetResult:
 class Evaluation:
     """What was measured. models, names: the one that is judged, then those it is compared with."""
 
-    models: tuple[TorchEmbedder, ...]
+    models: tuple[NetworkEmbedder, ...]
     names: tuple[str, ...]
     checkpoints: tuple[Path, ...]
     selection: Selection
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _embed(
-    paths: list[Path], models: Sequence[TorchEmbedder], settings: Settings, watch: Watch
+    paths: list[Path], models: Sequence[NetworkEmbedder], settings: Settings, watch: Watch
 ) -> tuple[list[Vectors], list[Skipped]]:
     seen = 0
 
@@ -147,7 +147,7 @@ def _judge(vectors: Vectors, one: JudgedSet, counts: Counts, seed: int) -> Judge
     return Judgement(vectors, answers, roc, summary(answers, roc), replicate(answers, pairs, counts), pairs.drawn)
 
 
-def _names(models: Sequence[TorchEmbedder]) -> tuple[str, ...]:
+def _names(models: Sequence[NetworkEmbedder]) -> tuple[str, ...]:
     """The models' names; of those that share one, the later ones are numbered."""
     seen: Counter[str] = Counter()
     names = []

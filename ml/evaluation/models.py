@@ -10,17 +10,18 @@ from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
 from ml.card import ModelCard, Provenance, card_path
 from ml.checkpoint import load_checkpoint, now
+from ml.embedder import NetworkEmbedder
 from ml.network import ARCHITECTURES, EmbeddingNetwork
 from ml.preprocess import Preprocessing
-from ml.runtime import TorchEmbedder
+from ml.runtimes.torch_forward import torch_embedder
 
 
-def load_model(checkpoint: Path, settings: Settings) -> TorchEmbedder:
+def load_model(checkpoint: Path, settings: Settings) -> NetworkEmbedder:
     """The checkpoint on this hardware, as a worker runs it. Raises ModelNotFound, BadCheckpoint, InvalidInput."""
-    return TorchEmbedder(*load_checkpoint(checkpoint), settings)
+    return torch_embedder(*load_checkpoint(checkpoint), settings)
 
 
-def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> TorchEmbedder:
+def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> NetworkEmbedder:
     """A model to compare with: a checkpoint, or the weights of a timm backbone without a card.
 
     A backbone stands for a model that nobody has tuned: its pooled features, of pictures prepared as for the judged
@@ -31,7 +32,7 @@ def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> TorchEmb
     if not weights.is_file():
         raise ModelNotFound(f"There is no checkpoint at {weights}.")
     network = _backbone(weights, judged.architecture)
-    return TorchEmbedder(network, _plain_card(weights, network, judged.preprocessing), settings)
+    return torch_embedder(network, _plain_card(weights, network, judged.preprocessing), settings)
 
 
 def _backbone(weights: Path, likely: str) -> EmbeddingNetwork:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ml.checkpoint import now
+from ml.embedder import NetworkEmbedder
 from ml.evaluation.evaluate import Evaluation, Judgement, SetResult
 from ml.evaluation.intervals import FAR_GRID, LEVEL, NAMES, Interval
 from ml.evaluation.metrics import KNN
 from ml.revision import commit
-from ml.runtime import TorchEmbedder
 
 VERSION = 1
 
@@ -35,7 +35,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _model(model: TorchEmbedder, name: str, path: Path) -> dict[str, Any]:
+def _model(model: NetworkEmbedder, name: str, path: Path) -> dict[str, Any]:
     card = model.card
     return {
         "name": name,

@@ -19,12 +19,12 @@ from ml import datasets
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
 from ml.datasets import Dataset
+from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
 from ml.leakage import Leakage, find_duplicates
 from ml.network import EmbeddingNetwork
 from ml.revision import commit
-from ml.runtime import pick_device
 from ml.training.course import Course
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from ml.card import Provenance
-from ml.checkpoint import SHIPPED, now, save_checkpoint
+from ml.checkpoint import now, save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from ml.shipped import SHIPPED
 from tests.e2e.conftest import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]

@@ -10,12 +10,13 @@ import torch
 
 from core.errors import BadCheckpoint, ModelNotFound
 from core.settings import Settings
-from ml import checkpoint
+from ml import checkpoint, shipped
 from ml.anchors import Anchors
 from ml.card import Provenance, card_path, read_card
-from ml.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from ml.shipped import find_checkpoint
 
 PROVENANCE = Provenance(data=["none"], start="random", created_at="2026-01-01T00:00:00Z")
 
@@ -132,14 +133,14 @@ def test_a_path_in_the_settings_that_is_wrong_is_never_passed_over(tmp_path):
 
 
 def test_the_shipped_checkpoint_comes_second():
-    assert find_checkpoint(Settings(checkpoint=None)) == checkpoint.SHIPPED
+    assert find_checkpoint(Settings(checkpoint=None)) == shipped.SHIPPED
 
 
 def test_without_hub_the_error_says_what_to_do(monkeypatch, tmp_path):
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route to the hub")
 
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "none.safetensors")
     monkeypatch.setattr(checkpoint, "EmbeddingNetwork", unreachable)
 
     with pytest.raises(ModelNotFound, match=r"Set UMBEL_CHECKPOINT .*`umbel train"):
@@ -153,7 +154,7 @@ def test_the_hub_comes_last_and_is_asked_once(monkeypatch, tmp_path):
         asked.append(options)
         return EmbeddingNetwork(architecture, neck="none")
 
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "none.safetensors")
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "none.safetensors")
     monkeypatch.setattr(checkpoint, "EmbeddingNetwork", pretrained)
 
     first, second = (find_checkpoint(Settings(home=tmp_path)) for _ in range(2))
@@ -164,8 +165,8 @@ def test_the_hub_comes_last_and_is_asked_once(monkeypatch, tmp_path):
 
 
 def test_the_shipped_checkpoint_is_small_and_its_card_tells_what_it_is():
-    size = sum(path.stat().st_size for path in (checkpoint.SHIPPED, card_path(checkpoint.SHIPPED)))
-    card = read_card(checkpoint.SHIPPED)
+    size = sum(path.stat().st_size for path in (shipped.SHIPPED, card_path(shipped.SHIPPED)))
+    card = read_card(shipped.SHIPPED)
 
     assert size < 15_000_000
     assert (card.architecture, card.dim) == ("tf_efficientnetv2_b0", 512)

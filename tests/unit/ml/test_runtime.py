@@ -1,104 +1,148 @@
-"""The embedder on the shipped checkpoint."""
+"""Which runtime a model gets, and that none is taken which gives other vectors."""
 
-from concurrent.futures import ThreadPoolExecutor
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from core.errors import InvalidInput
 from core.settings import Settings
-from core.types import Embedder
-from ml import runtime
-from ml.card import Provenance
+from ml import devices
+from ml.card import Provenance, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.preprocess import Preprocessing
-from ml.runtime import TorchEmbedder, load_embedder, probe_pictures
-from tests.unit.ml.conftest import as_file, draw
+from ml.runtime import load_embedder, may_use_openvino
+from ml.runtimes import torch_forward as on_torch
+from ml.runtimes.cuda_graphs import bucket
+from ml.runtimes.parity import FAITHFUL, agreement, probe_pictures, probe_set
+from ml.runtimes.served import ServedNetwork
+from ml.runtimes.torch_forward import TorchForward, reference_vectors, torch_forward
 
 
 @pytest.fixture(scope="module")
-def embedder() -> TorchEmbedder:
-    return load_embedder(Settings(home=Path("/nonexistent"), batch_size=4))
+def settings(network, tmp_path_factory) -> Settings:
+    """Of a home in which a small model was converted already."""
+    home = tmp_path_factory.mktemp("home")
+    path = home / "small.safetensors"
+    provenance = Provenance(data=[], start="random", created_at="2026-01-01T00:00:00Z")
+    save_checkpoint(path, network, name="small", preprocessing=Preprocessing(size=64), provenance=provenance)
+    wanted = Settings(home=home, checkpoint=path, device="cpu")
+    assert load_embedder(wanted).runtime == "openvino"
+    return wanted
 
 
-@pytest.fixture(scope="module")
-def pixels(embedder) -> list[np.ndarray]:
-    return [embedder.decode(as_file(draw(kind, seed, side=150))) for kind in range(3) for seed in range(2)]
+def conversions(settings: Settings) -> list[Path]:
+    return list((settings.home / "models" / "openvino").iterdir())
 
 
-def test_it_is_the_embedder_that_services_are_handed(embedder):
-    promised: Embedder = embedder
+def test_a_model_that_was_converted_before_needs_no_torch(settings):
+    program = """
+import json, sys
+from core.settings import Settings
+from ml.runtime import load_embedder
+embedder = load_embedder(Settings())
+print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.main" in sys.modules]))
+"""
+    environment = {
+        "UMBEL_HOME": str(settings.home), "UMBEL_CHECKPOINT": str(settings.checkpoint), "UMBEL_DEVICE": "cpu",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=Path.cwd(), capture_output=True, text=True, check=True
+    )
 
-    assert (promised.dim, promised.batch_size, len(promised.weights_sha256)) == (512, 4, 64)
-
-
-def test_embeddings_are_float32_of_unit_length(embedder, pixels):
-    vectors = embedder.embed(pixels)
-
-    assert (vectors.shape, vectors.dtype) == ((6, 512), np.float32)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-
-
-def test_order_is_kept_and_company_changes_nothing(embedder, pixels):
-    together = embedder.embed(pixels)
-    alone = np.concatenate([embedder.embed([one]) for one in pixels])
-
-    assert (together * alone).sum(1).min() > 0.99
-    assert ((together @ alone.T).argmax(1) == np.arange(len(pixels))).all()
+    assert json.loads(done.stdout.splitlines()[-1]) == ["openvino", False, False]
 
 
-def test_nothing_in_nothing_out(embedder):
-    assert embedder.embed([]).shape == (0, 512)
+def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings):
+    [place] = conversions(settings)
+    with np.load(place / "probe.npz") as kept:
+        np.savez(place / "probe.npz", probe=kept["probe"][::-1], reference=kept["reference"])
+
+    refused = load_embedder(settings)
+    again = load_embedder(settings)
+
+    assert (refused.runtime, again.runtime) == ("torch", "openvino")
+    assert again.parity > FAITHFUL
 
 
-def test_threads_may_share_it(embedder, pixels):
-    alone = embedder.embed(pixels)
-    with ThreadPoolExecutor(4) as pool:
-        for vectors in pool.map(lambda _: embedder.embed(pixels), range(8)):
-            np.testing.assert_allclose((vectors * alone).sum(1), 1, atol=1e-3)
+def test_a_damaged_conversion_is_made_anew(settings):
+    [place] = conversions(settings)
+    (place / "network.xml").write_text("<net")
+
+    assert load_embedder(settings).runtime == "openvino"
+    assert (place / "network.xml").stat().st_size > 1000
 
 
-def test_pictures_of_one_kind_are_nearer_than_others(embedder, pixels):
-    similarity = (vectors := embedder.embed(pixels)) @ vectors.T
-    np.fill_diagonal(similarity, -1)
+def test_a_home_that_cannot_be_written_to_costs_only_time(settings, tmp_path):
+    (tmp_path / "home").write_text("not a folder")
 
-    assert (similarity.argmax(1) // 2 == np.arange(6) // 2).all()
+    embedder = load_embedder(settings.model_copy(update={"home": tmp_path / "home"}))
 
-
-def test_bf16_that_is_unfaithful_is_refused(embedder, monkeypatch):
-    monkeypatch.setattr(TorchEmbedder, "_bf16_agreement", lambda self: 0.9)
-
-    assert embedder._pick_precision("bf16") == "fp32"
+    assert embedder.runtime == "openvino"
 
 
-def test_auto_is_fp32_where_bf16_is_only_emulated(embedder, monkeypatch):
-    monkeypatch.setattr(runtime, "has_native_bf16", lambda device: False)
+def test_what_openvino_cannot_do_is_said():
+    with pytest.raises(InvalidInput, match="cuda:1"):
+        may_use_openvino(Settings(runtime="openvino", device="cuda:1"))
 
-    assert embedder._pick_precision("auto") == "fp32"
+    assert not may_use_openvino(Settings(runtime="torch"))
+    assert not may_use_openvino(Settings(device="cuda"))
 
 
-def test_bf16_gives_the_embeddings_of_fp32(embedder):
-    assert embedder._bf16_agreement() >= runtime.FAITHFUL
+def test_bf16_that_is_unfaithful_is_refused(settings, monkeypatch):
+    network, card = load_checkpoint(settings.checkpoint)
+    served = ServedNetwork(network, card.preprocessing)
+    monkeypatch.setattr(on_torch, "reference_vectors", lambda network, probe: -reference_vectors(network, probe))
+
+    forward, parity = torch_forward(served, 64, settings.model_copy(update={"precision": "bf16"}))
+
+    assert (forward.precision, parity) == ("fp32", 1.0)
+
+
+def test_auto_is_fp32_where_bf16_is_only_emulated(settings, monkeypatch):
+    network, card = load_checkpoint(settings.checkpoint)
+    monkeypatch.setattr(on_torch, "has_native_bf16", lambda device: False)
+
+    forward, _ = torch_forward(ServedNetwork(network, card.preprocessing), 64, settings)
+
+    assert forward.precision == "fp32"
+
+
+def test_vectors_that_are_no_numbers_agree_with_nothing(settings):
+    network, card = load_checkpoint(settings.checkpoint)
+    forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", lanes=1)
+    probe = probe_pictures(64)
+
+    assert agreement(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
+    assert agreement(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_device_that_is_not_there_is_invalid_input():
     with pytest.raises(InvalidInput, match="cuda:7"):
-        runtime.pick_device("cuda:7")
+        devices.pick_device("cuda:7")
 
 
 def test_probe_pictures_are_always_the_same():
-    np.testing.assert_array_equal(probe_pictures(32), probe_pictures(32))
+    np.testing.assert_array_equal(probe_set(32), probe_set(32))
+    assert probe_set(32).shape == (8, 32, 32, 3)
 
 
-def test_flip_averaged_embeddings_are_those_of_the_mirror_image(network, tmp_path):
-    path = tmp_path / "flip.safetensors"
-    provenance = Provenance(data=[], start="random", created_at="2026-01-01T00:00:00Z")
-    look = Preprocessing(size=64, flip_average=True)
-    save_checkpoint(path, network, name="flip", preprocessing=look, provenance=provenance)
-    embedder = TorchEmbedder(*load_checkpoint(path), Settings(home=tmp_path, precision="fp32"))
-    picture = probe_pictures(64, 1)[0]
+def test_batches_are_padded_by_less_than_they_hold():
+    assert [bucket(count) for count in (1, 2, 3, 16, 17, 32, 33, 100, 128)] == [1, 2, 4, 16, 32, 32, 64, 128, 128]
 
-    one, mirrored = embedder.embed([picture, np.ascontiguousarray(picture[:, ::-1])])
 
-    assert one @ mirrored == pytest.approx(1, abs=1e-5)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_cuda_graphs_give_the_vectors_of_float32(settings):
+    embedder = load_embedder(settings.model_copy(update={"device": "cuda"}))
+    slow = load_embedder(settings.model_copy(update={"runtime": "torch", "precision": "fp32"}))
+    pictures = [*probe_pictures(64, 37)]
+
+    assert read_card(settings.checkpoint).dim == embedder.dim
+    assert embedder.device == "cuda"
+    for count in (1, 5, 37, 5):
+        agreed = (embedder.embed(pictures[:count]) * slow.embed(pictures[:count])).sum(1)
+        assert agreed.min() > FAITHFUL

@@ -20,7 +20,7 @@ from core.logging import configure_logging
 from core.settings import Settings
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
-from ml.runtime import TorchEmbedder
+from ml.runtimes.torch_forward import torch_embedder
 from ml.training.learner import blended, cosine_drift, parameter_groups
 from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe, Settling
@@ -68,7 +68,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_embeds(make_folder, tmp_path,
     assert len(steps) == 12
     assert seen[-1].arcface < 0.8 * seen[0].arcface
     assert result.card.provenance.recipe["best_epochs"] == [1 + int(np.argmax([epoch.score for epoch in seen]))]
-    embedder = TorchEmbedder(*load_checkpoint(result.files.checkpoint), Settings())
+    embedder = torch_embedder(*load_checkpoint(result.files.checkpoint), Settings())
     assert embedder.embed([embedder.decode((folder / "kind0" / "0.jpg").read_bytes())]).shape == (1, 16)
     assert result.card.metrics["validation"]["shapes, held-out pictures"]["pictures"] == 9
 

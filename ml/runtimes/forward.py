@@ -1,0 +1,49 @@
+"""What every runtime offers, and what the network is to all of them: uint8 pictures in, unit vectors out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.types import Vectors
+
+Batch = NDArray[np.uint8]  # (n, size, size, 3), RGB, as preprocessing left them
+
+
+class Forward(Protocol):
+    """A network on a runtime. As many calls as `lanes` run side by side, each on a thread that `begin_thread` began."""
+
+    @property
+    def runtime(self) -> str:
+        """torch or openvino."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: cpu, cuda, cuda:1, mps."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic: fp32 or bf16."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """Forwards that run side by side."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Pictures that one forward should get when there are many."""
+        ...
+
+    def begin_thread(self) -> None:
+        """To be called once on each thread that is to call this."""
+        ...
+
+    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
+        """(n, size, size, 3) → (n, dim) float32. background: others who compute on this machine go first."""
+        ...

@@ -1,0 +1,78 @@
+"""The network on OpenVINO, compiled for this CPU on loading. No torch. Source: docs.openvino.ai, "CPU device"."""
+
+import importlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from core.types import Vectors
+from ml.runtimes.forward import Batch
+from ml.threads import be_nice
+
+BATCH = 16  # pictures in one forward: 8, 16 and 32 were equally fast (B0, bf16)
+PRECISIONS = {"fp32": "f32", "bf16": "bf16"}  # in OpenVINO's words
+
+
+def library() -> Any:
+    """OpenVINO, kept from reporting its use over the network as it does when imported. Raises ImportError."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # it does without, as documented
+    return importlib.import_module("openvino")
+
+
+class OpenVinoForward:
+    """ml.runtimes.forward.Forward on OpenVINO's CPU device.
+
+    OpenVINO computes on threads of its own, one a lane. They are as nice as the thread that compiled the model, so
+    forwards in the background have a compiled model of their own; it is made when it is first needed.
+    """
+
+    runtime, device, batch = "openvino", "cpu", BATCH
+
+    def __init__(self, model: Any, precision: str, lanes: int) -> None:
+        """precision: fp32 or bf16; lanes: forwards side by side, each on one thread."""
+        self.precision, self.lanes = precision, lanes
+        self._model = model
+        self._compiled = self._compile()
+        self._nice: Any = None
+        self._door = threading.Lock()
+        self._mine = threading.local()  # a request serves one call at a time, so each thread has its own
+
+    def begin_thread(self) -> None:
+        """Nothing: OpenVINO computes on its own threads."""
+
+    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
+        """(n, size, size, 3) → (n, dim) float32. Any number of threads may call; `lanes` of them compute."""
+        name = "background" if background else "forward"
+        request = getattr(self._mine, name, None)
+        if request is None:
+            request = (self._nicely() if background else self._compiled).create_infer_request()
+            setattr(self._mine, name, request)
+        return np.array(request.infer([batch], share_inputs=True, share_outputs=True)[0])
+
+    def _compile(self) -> Any:
+        core = library().Core()
+        options = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            "NUM_STREAMS": self.lanes,
+            "INFERENCE_NUM_THREADS": self.lanes,
+            "ENABLE_CPU_PINNING": False,  # the decoders, Postgres and the API want these cores too
+        }
+        return core.compile_model(self._model, "CPU", options)
+
+    def _nicely(self) -> Any:
+        with self._door:
+            if self._nice is None:
+                with ThreadPoolExecutor(1, "compile", be_nice) as nice:
+                    self._nice = nice.submit(self._compile).result()
+        return self._nice
+
+
+def native_precisions(wanted: str) -> list[str]:
+    """Arithmetics to try, the fastest first. wanted: as the setting says."""
+    if wanted == "fp32":
+        return ["fp32"]
+    capabilities = library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ["bf16", "fp32"] if wanted == "bf16" or "BF16" in capabilities else ["fp32"]

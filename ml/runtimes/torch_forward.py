@@ -1,0 +1,93 @@
+"""The network on torch: eager on CPUs and Apple's GPUs, CUDA graphs on NVIDIA's."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from core.settings import Settings
+from core.types import Pixels, Vectors
+from ml.card import ModelCard
+from ml.devices import has_native_bf16, pick_device
+from ml.embedder import NetworkEmbedder
+from ml.network import EmbeddingNetwork
+from ml.runtimes.cuda_graphs import CudaGraphs
+from ml.runtimes.forward import Batch
+from ml.runtimes.parity import is_faithful, probe_set
+from ml.runtimes.served import ServedNetwork
+from ml.threads import cores
+
+# Pictures in one forward. On a CPU more of them leave its caches: 16 gave 329 a second where 32 gave 283 (B0, bf16).
+CPU_BATCH, GPU_BATCH = 16, 128
+
+
+class TorchForward:
+    """ml.runtimes.forward.Forward on torch."""
+
+    runtime = "torch"
+
+    def __init__(self, network: ServedNetwork, device: torch.device, precision: str, lanes: int) -> None:
+        """precision: fp32 or bf16; lanes: forwards side by side, on CPUs only."""
+        self.precision = precision
+        self.lanes = lanes if device.type == "cpu" else 1
+        self.batch = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+        self._device = device
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._graphs = CudaGraphs(self._eager, device) if device.type == "cuda" else None
+
+    @property
+    def device(self) -> str:
+        """As torch spells it."""
+        return str(self._device)
+
+    def begin_thread(self) -> None:
+        """One thread a forward: see ml.embedder."""
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
+
+    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
+        """(n, size, size, 3) → (n, dim) float32. background: the calling thread's own priority says it."""
+        if self._graphs is not None:
+            return self._graphs(batch)
+        with torch.inference_mode():
+            return self._eager(torch.from_numpy(batch).to(self._device)).cpu().numpy()
+
+    def _eager(self, batch: torch.Tensor) -> torch.Tensor:
+        with self._arithmetic():
+            vectors: torch.Tensor = self._network(batch)
+        return vectors
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self.precision == "bf16":
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+
+def torch_forward(network: ServedNetwork, size: int, settings: Settings) -> tuple[TorchForward, float]:
+    """The network on the settings' device, with its agreement with float32.
+
+    bf16 only where it is fast, or asked for, and gives this checkpoint's embeddings. Raises InvalidInput when there is
+    no such device.
+    """
+    device, lanes = pick_device(settings.device), settings.model_threads or cores()
+    wanted = settings.precision
+    if wanted == "bf16" or (wanted == "auto" and has_native_bf16(device)):
+        probe = probe_set(size)
+        reference = reference_vectors(network, probe)
+        quick = TorchForward(network, device, "bf16", lanes)
+        faithful, cosine = is_faithful(quick, probe, reference)
+        if faithful:
+            return quick, cosine
+    return TorchForward(network, device, "fp32", lanes), 1.0
+
+
+def torch_embedder(network: EmbeddingNetwork, card: ModelCard, settings: Settings) -> NetworkEmbedder:
+    """A network in this process on torch, put into eval mode. Raises InvalidInput as torch_forward does."""
+    forward, parity = torch_forward(ServedNetwork(network, card.preprocessing), card.preprocessing.size, settings)
+    return NetworkEmbedder(card, forward, settings, parity=parity)
+
+
+@torch.inference_mode()
+def reference_vectors(network: ServedNetwork, probe: Pixels) -> Vectors:
+    """(n, size, size, 3) → (n, dim): what torch makes of the probe in float32 on the CPU, the measure of all others."""
+    vectors: torch.Tensor = network.to("cpu")(torch.from_numpy(probe))
+    return vectors.numpy()
