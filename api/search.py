@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from flask import request
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
+from werkzeug.exceptions import BadRequest
 
 from api.access import check_images, within
 from api.errors import invalid_fields, problems
@@ -72,7 +73,7 @@ def search() -> Any:
     if request.mimetype == "multipart/form-data":
         form = SearchFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
         return _by_picture(form.file.read(), form, began)
-    body = SearchIn.model_validate(request.get_json(force=True))
+    body = _body()
     within(body.collection)
     if body.image is not None:
         return _by_picture(decoded(body.image), body, began)
@@ -139,6 +140,16 @@ def _by_vector(vector: list[float], options: SearchOptions, began: float) -> Sea
         return searched(session, query_by_vector(session, vector), options, began)
 
 
+def _body() -> SearchIn:
+    """Parsed and checked in one go: a vector is hundreds of numbers. Raises BadRequest, ValidationError."""
+    try:
+        return SearchIn.model_validate_json(request.get_data())
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            raise BadRequest("The body is not JSON.") from error
+        raise
+
+
 def _everywhere(options: SearchOptions) -> bool:
     """Whether all of the gallery is meant, and any way of looking will do."""
     return within(options.collection) is None and not (options.exact or options.filter.as_filter())
@@ -186,6 +197,10 @@ def match_out(match: Match) -> MatchOut:
 def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
     within(options.collection)  # before a worker is bothered
     [query] = queries_by_picture([picture])
+    if _everywhere(options):
+        answered = _quick.by_query(query, k=options.k, max_distance=options.max_distance)
+        if answered is not None:
+            return _search_out(answered, options, began)
     with transaction() as session:
         return searched(session, query, options, began)
 

@@ -19,7 +19,7 @@ from core.settings import Settings
 from core.types import ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
-from db.session import Transaction
+from db.session import Transaction, lone_statements
 from services import trail
 from services.patience import patiently
 
@@ -150,7 +150,7 @@ class EmbeddingLine:
 
     def _active(self) -> LoadedModel:
         """The model of searches. Raises NotReady."""
-        with self.transaction() as session:
+        with lone_statements() as session:
             active = model_versions.get_active_key(session)
         [model] = self.models.load([active.id])
         return model
@@ -265,7 +265,7 @@ class EmbeddingLine:
         batch.blamed += late.blamed
 
     def _claim_queries(self, limit: int) -> list[tuple[UUID, bytes]]:
-        with self.transaction() as session:
+        with lone_statements() as session:
             return queries.claim_queries(session, limit)
 
     def _answer(self, model: LoadedModel, claimed: list[tuple[UUID, bytes]]) -> None:
@@ -278,6 +278,6 @@ class EmbeddingLine:
             except (PictureError, DecoderDied) as error:
                 refused[query_id] = (error.code, error.detail)
         vectors = model.embedder.embed(list(pixels.values()))
-        with self.transaction() as session:
+        with lone_statements() as session:  # each answer goes out by itself, as soon as it can
             queries.answer_queries(session, model.version_id, dict(zip(pixels, vectors, strict=True)))
             queries.refuse_queries(session, refused)

@@ -22,7 +22,7 @@ from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
 from db.search import Found, Scope
-from db.session import Transaction
+from db.session import Transaction, lone_statements
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -61,6 +61,12 @@ class QuickSearch:
         if version is None or len(values) != version.dim:
             return None
         return self._found(version, Example(vector=_unit_of(values)), k, max_distance)
+
+    def by_query(self, query: Query, *, k: int, max_distance: float | None) -> Answered | None:
+        """The matches of a vector that a worker made."""
+        if query.version != self._version:
+            return None
+        return self._found(query.version, Example(vector=query.vector), k, max_distance)
 
     def by_image(self, image_id: UUID, *, k: int, max_distance: float | None) -> Answered | None:
         """The matches of an image of the gallery."""
@@ -129,7 +135,7 @@ def query_by_pictures(
             if not answered[0].wait(SOON_SECONDS) and not doorbell.ring(Lane.QUERY):
                 lost = QueueUnavailable("No worker answers, and Redis cannot be reached to ring for one.")
                 until = min(until, time.monotonic() + DEAF_SECONDS)
-            return [_await_answer(transaction, *each, until, lost) for each in zip(answered, waiting, strict=True)]
+            return [_await_answer(*each, until, lost) for each in zip(answered, waiting, strict=True)]
         except Exception:
             with suppress(NotReady), transaction() as session:
                 queries.delete_queries(session, waiting)
@@ -161,11 +167,11 @@ def _without_vector(session: Session, image_id: UUID) -> UmbelError:
     return NotReady(f"Image {image_id} is not embedded yet.")
 
 
-def _await_answer(transaction: Transaction, answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query:
+def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query:
     """Raises `lost` when time is up."""
     while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
-        with transaction() as session:
+        with lone_statements() as session:
             answer = queries.take_answer(session, query_id)
         if answer is not None:
             return _query(answer)
