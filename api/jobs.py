@@ -244,7 +244,7 @@ def _eta(job: Job) -> float | None:
     return round(elapsed * job.pending / done, 1)
 
 
-BY_TYPE: dict[str, Phase] = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting"}
+BY_TYPE: dict[str, Phase] = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
 
 
 def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = None) -> Phase | None:

@@ -35,6 +35,7 @@ TASKS = {
     Lane.COMPARE: TaskName.COMPARE_ITEMS,
     Lane.REINDEX: TaskName.REINDEX,
     Lane.DELETE: TaskName.DELETE_ITEMS,
+    Lane.MAP: TaskName.DRAW_MAPS,
 }
 
 

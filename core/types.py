@@ -1,6 +1,6 @@
 """The words that every room shares: lanes, states, and the protocol of an embedder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
+Plane = NDArray[np.float32]  # (n, 2), x and y in [0, 1]
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB, as the model's preprocessing left it
 
 
@@ -30,6 +31,7 @@ class Lane(StrEnum):
     COMPARE = "compare"  # pictures compared with their collection
     REINDEX = "reindex"  # every picture embedded once more, by another model version
     DELETE = "delete"  # pictures of deleted collections
+    MAP = "map"  # maps of the gallery
     MAINTENANCE = "maintenance"  # the sweep
 
 
@@ -47,6 +49,7 @@ class TaskName(StrEnum):
     COMPARE_ITEMS = "umbel.compare_items"
     REINDEX = "umbel.reindex"
     DELETE_ITEMS = "umbel.delete_items"
+    DRAW_MAPS = "umbel.draw_maps"
     SWEEP = "umbel.sweep"
 
 
@@ -57,6 +60,7 @@ class JobType(StrEnum):
     COMPARISON = "comparison"  # pictures compared with their collection: duplicates, doubtful labels
     REINDEX = "reindex"  # every picture embedded by another model version, or the live index built anew
     DELETION = "deletion"  # a collection removed with all that it has
+    MAP = "map"  # the pictures laid out in the plane
 
 
 class JobStatus(StrEnum):
@@ -186,6 +190,14 @@ class Garden(Protocol):
 
     def draw(self, species: int, specimen: int) -> bytes:
         """A JPEG of one specimen, from 0 on; always the same."""
+        ...
+
+
+class Project(Protocol):
+    """Lays vectors out in the plane: worker.projecting.project_apart, which services are handed."""
+
+    def __call__(self, vectors: Vectors, unwanted: Callable[[], bool], /) -> Plane | None:
+        """One point a vector, in order; None when `unwanted` said so meanwhile. Raises TransientError."""
         ...
 
 

@@ -151,11 +151,12 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedI
 
 
 def list_waiting_lanes(session: Session) -> list[Lane]:
-    """The lanes in which anyone could claim something now: an item, a source to list, a collection to delete."""
+    """The lanes in which anyone could claim something now: an item, a source to list, a collection to
+    delete, a map to draw."""
     lanes = session.scalars(
         text("""
             SELECT lane FROM (
-                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete')
+                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
             ) AS lanes(lane) WHERE EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
                 AND (lease_until IS NULL OR lease_until < now()))
@@ -166,6 +167,9 @@ def list_waiting_lanes(session: Session) -> list[Lane]:
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
             OR lane = 'delete' AND EXISTS (
                 SELECT FROM job WHERE type = 'deletion' AND NOT sealed AND NOT paused)
+            OR lane = 'map' AND EXISTS (
+                SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
+                WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)
         """)
     )
     return [Lane(lane) for lane in lanes]

@@ -106,11 +106,11 @@ def seal_job(session: Session, job_id: UUID) -> None:
 def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
-    Not those that a worker lists, nor those that somebody paused, nor reindexes and deletions, which nobody feeds.
+    Not those that a worker lists, nor those that somebody paused, nor what nobody feeds: reindexes, deletions and maps.
     """
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
-    fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION))
+    fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION, JobType.MAP))
     statement = update(Job).where(~Job.sealed, ~Job.paused, fed, Job.changed_at < idle, ~listed).values(sealed=True)
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
 

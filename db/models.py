@@ -116,6 +116,20 @@ class LookRow(Table):
     thumb: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
+class GalleryMap(Table):
+    """The pictures of a job's collection, or all, as points in the plane under the job's model version."""
+
+    __tablename__ = "gallery_map"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
+    pictures: Mapped[int | None]  # that had a vector when it was drawn
+    image_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    xs: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    ys: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    drawn_at: Mapped[datetime | None]
+
+
 class RecallReport(Table):
     """How an index compared with exact search when it was measured."""
 

@@ -110,7 +110,7 @@ def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
     """Those that `db.jobs.seal_abandoned_jobs` would seal."""
     rows = session.scalars(
         text("""
-            SELECT id FROM job WHERE NOT sealed AND NOT paused AND type NOT IN ('reindex', 'deletion')
+            SELECT id FROM job WHERE NOT sealed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')
             AND changed_at < now() - make_interval(secs => :idle)
             AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
         """),

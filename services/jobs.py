@@ -8,7 +8,7 @@ from core.doorbell import Doorbell
 from core.errors import Conflict
 from core.settings import Settings
 from core.types import JobType, Lane
-from db import audit, blob_notes, claims, deletions, items, jobs, keys, queries, sources
+from db import audit, blob_notes, claims, deletions, items, jobs, keys, maps, queries, sources
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
@@ -19,7 +19,7 @@ from services.model_versions import drop_retired
 from services.patience import patiently
 from services.reindex import end_reindex
 
-ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE)
+ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
@@ -46,6 +46,8 @@ def seal_job(transaction: Transaction, job_id: UUID) -> None:
     with transaction() as session:
         if jobs.get_job(session, job_id).type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: it is sealed when that is gone.")
+        if jobs.get_job(session, job_id).type == JobType.MAP:
+            raise Conflict(f"Job {job_id} draws a map: it is sealed when that is done.")
         source = sources.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
@@ -61,6 +63,8 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         job = jobs.get_job(session, job_id)
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
+        if job.type == JobType.MAP:
+            maps.end_map(session, job_id)
         if job.type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: what is gone does not come back. It can be paused.")
         if job.finished_at is not None and not job.cancelling:

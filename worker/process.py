@@ -26,15 +26,17 @@ from services.deleting import DeletionLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
+from services.maps import MapLine
 from services.reindexing import ReindexLine
 from worker.app import celery
+from worker.projecting import project_apart
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
 # One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
-# be at a reindex, one deletes; the others keep searches and the sweep from waiting for them.
-THREADS = 9
+# be at a reindex, one deletes, one waits for a map; the others keep searches and the sweep from waiting for them.
+THREADS = 10
 
 
 class WorkerProcess:
@@ -82,6 +84,7 @@ class WorkerProcess:
         self._comparing = OneAtATime(comparing.run)
         self._reindexing = OneAtATime(reindexing.run)
         self._deleting = OneAtATime(DeletionLine(transaction, blobs(), stopping).run)
+        self._mapping = OneAtATime(MapLine(transaction, project_apart, stopping).run)
 
     def embed_items(self) -> None:
         """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
@@ -104,6 +107,10 @@ class WorkerProcess:
     def delete_items(self) -> None:
         """Remove what deleted collections leave; as above."""
         self._deleting.run()
+
+    def draw_maps(self) -> None:
+        """Draw the maps that are asked for; as above."""
+        self._mapping.run()
 
     def answer_queries(self) -> None:
         self._line.answer_queries()

@@ -67,6 +67,13 @@ def delete_items(lane: str) -> None:
         worker_process().delete_items()
 
 
+@celery.task(name=TaskName.DRAW_MAPS)
+def draw_maps(lane: str) -> None:
+    """Lay the gallery out in the plane."""
+    with _patiently("draw_maps"):
+        worker_process().draw_maps()
+
+
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
     """Ring for work left behind."""

@@ -12,7 +12,9 @@ from core.types import ItemState, JobStatus, JobType
 
 MOST_ITEMS = 1_000
 
-Phase = Literal["paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting"]
+Phase = Literal[
+    "paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting", "drawing"
+]
 
 
 class JobQuery(Strict):

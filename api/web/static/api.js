@@ -34,6 +34,9 @@ export const items = (id, parameters, signal) => request(url(`/v1/jobs/${id}/ite
 export const steer = (id, verb) => post(`/v1/jobs/${id}/${verb}`);
 
 
+export const map = (collection, signal) => request(url("/v1/map", { collection }), { signal });
+export const drawMap = (collection) => post("/v1/map", collection ? { collection } : {});
+
 export const duplicates = (parameters, signal) => request(url("/v1/duplicates", parameters), { signal });
 export const compare = (collection) => post("/v1/duplicates", collection ? { collection } : {});
 export const labelIssues = (parameters, signal) => request(url("/v1/label-issues", parameters), { signal });

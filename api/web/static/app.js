@@ -8,15 +8,16 @@ import * as detail from "./detail.js";
 import * as duplicates from "./duplicates.js";
 import { chosen, dropped } from "./files.js";
 import * as gallery from "./gallery.js";
-import { openSession, signedIn, signOut } from "./http.js";
+import { openSession, ownCollection, signedIn, signOut } from "./http.js";
 import * as identify from "./identify.js";
 import * as job from "./job.js";
 import * as jobs from "./jobs.js";
+import * as map from "./map.js";
 import { current, start } from "./router.js";
 import { tried } from "./say.js";
 import * as search from "./search.js";
 
-const VIEWS = { gallery, add, image: detail, search, identify, duplicates, jobs, job, admin };
+const VIEWS = { gallery, add, image: detail, search, identify, map, duplicates, jobs, job, admin };
 const STATE_MS = 10_000;
 const $ = (id) => document.getElementById(id);
 
@@ -76,4 +77,5 @@ showTray($("tray"));
 hearDrops();
 state();
 setInterval(state, STATE_MS);
-await start(VIEWS, $("main"));
+const own = ownCollection();
+await start(VIEWS, $("main"), own ? { collection: own } : {});

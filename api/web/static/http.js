@@ -8,16 +8,18 @@ export class Refusal extends Error {
 }
 
 const READING = ["GET", "HEAD"];
-let session = null; // {signed_in, scopes, csrf_token} where the service has keys, else null
+let session = null; // {signed_in, keys_required, scope, collections, csrf_token}
 
-/** Who we are: asked once, before anything else. Null where the service knows no sessions. */
+/** Who we are: asked once, before anything else. */
 export async function openSession() {
   const response = await fetch("/v1/session", { headers: { Accept: "application/json" } });
   session = response.ok ? await response.json() : null;
-  return session;
 }
 
 export const signedIn = () => Boolean(session?.signed_in && session.csrf_token);
+
+/** The collection that is meant where none is named: with a key for some, the first of them. */
+export const ownCollection = () => session?.collections?.[0] ?? null;
 
 export async function signOut() {
   await request("/v1/session", { method: "DELETE" });
@@ -40,7 +42,7 @@ export async function request(path, { method = "GET", body = null, signal = null
     throw new Refusal("No answer from the server.");
   }
   if (response.status === 401) {
-    location.assign(`/signin?next=${encodeURIComponent(`/${location.hash}`)}`);
+    location.assign("/signin");
     throw new Refusal("Sign in first.", { status: 401 });
   }
   if (!response.ok) throw await refusal(response);

@@ -25,15 +25,17 @@ export function current() {
   return { view: view || "gallery", id, parameters: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** views: {name: {title, show(context)}}, where show fills context.main and stops when context.signal says so. */
-export function start(views, main) {
+/** views: {name: {title, show(context)}}, where show fills context.main and stops when context.signal says so.
+    defaults: parameters for addresses that do not say. */
+export function start(views, main, defaults = {}) {
   history.scrollRestoration = "manual";
   let shown = location.hash;
   addEventListener("scroll", () => scrolled.set(shown, scrollY), { passive: true });
   const back = { is: false };
   addEventListener("popstate", () => (back.is = true));
   const show = async () => {
-    const { view, id, parameters } = current();
+    const { view, id, parameters: said } = current();
+    const parameters = { ...defaults, ...said };
     const { title, show: fill } = views[view] ?? views.gallery;
     shown = location.hash;
     const top = scrolled.get(shown) ?? 0;

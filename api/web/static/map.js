@@ -1,0 +1,114 @@
+// The gallery in the plane: similar pictures near each other, coloured by label, a lasso to take some out.
+
+import * as api from "./api.js";
+import { action, h, icon } from "./dom.js";
+import { empty, nothingYet } from "./empty.js";
+import { collectionFilter, sizes } from "./filters.js";
+import { ago, counted, number, seconds } from "./format.js";
+import { colourOf, legend } from "./legend.js";
+import { Plane } from "./plane.js";
+import { go, to } from "./router.js";
+import { say, tried } from "./say.js";
+import { selection } from "./selection.js";
+import { pause } from "./uploads.js";
+
+export const title = "Map";
+const LOOK_MS = 800;
+
+export async function show({ main, heading, parameters, signal }) {
+  const { collection = "" } = parameters;
+  const told = h("p", { class: "lead", role: "status" });
+  const body = h("div", {});
+  const anew = action("Draw anew", () => draw(), { quiet: true });
+  const bar = h("div", { class: "bar" }, await collectionFilter(collection, (value) => go("map", { collection: value }), signal), h("span", { class: "end" }, anew));
+  heading.after(told, bar);
+  main.append(body);
+  const draw = async () => {
+    const begun = await tried(() => api.drawMap(collection));
+    if (begun) await follow(begun.job_id);
+  };
+  const follow = async (id) => {
+    const began = Date.now();
+    for (;;) {
+      const job = await api.job(id, signal);
+      if (signal.aborted) return;
+      if (job.finished_at) {
+        if (job.error || job.status !== "succeeded") say(job.error ?? `The map was ${job.status}.`, { bad: true });
+        break;
+      }
+      told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Drawing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
+      await pause(LOOK_MS, signal);
+      if (signal.aborted) return;
+    }
+    await fill();
+  };
+  const fill = async () => {
+    const data = await api.map(collection, signal);
+    anew.hidden = !data.drawn_at;
+    bar.hidden = !data.drawn_at && !collection;
+    told.textContent = data.drawn_at ? state(data) : "";
+    if (data.drawn_at) body.replaceChildren(chart(data, signal));
+    else body.replaceChildren((await sizes(signal)).of(collection) ? undrawn(draw) : nothingYet());
+  };
+  await fill();
+}
+
+function state({ ids, pictures, new: fresh, drawn_at: at }) {
+  const sample = pictures > ids.length ? ` of ${number(pictures)}` : "";
+  return `${number(ids.length)}${sample} pictures, drawn ${ago(at)}${fresh ? `; ${number(fresh)} new since` : ""}.`;
+}
+
+const undrawn = (draw) =>
+  empty(
+    "map",
+    "Not drawn yet",
+    "Every picture becomes a point, near those it resembles. A worker lays them out: seconds for hundreds, minutes for many thousands.",
+    action("Draw the map", draw, { symbol: "map" }),
+  );
+
+function chart(data, signal) {
+  const canvas = h("canvas", { tabIndex: 0, role: "application", "aria-label": "Map of the gallery", "aria-describedby": "map-keys" });
+  const name = h("p", { class: "faint here", "aria-live": "polite" });
+  const plane = new Plane(canvas, data, colourOf, signal);
+  const labelled = (index) => data.labels[data.label[index]] ?? "no label";
+  const chosen = selection(data, plane);
+  plane.addEventListener("here", ({ detail }) => (name.textContent = detail === null ? "" : labelled(detail)));
+  plane.addEventListener("open", ({ detail }) => go(`image/${data.ids[detail]}`));
+  plane.addEventListener("lasso", ({ detail }) => {
+    chosen.set(detail);
+    lasso.setAttribute("aria-pressed", "false");
+  });
+  plane.addEventListener("toggle", ({ detail }) => chosen.toggle(detail));
+  const lasso = tool("lasso", "Lasso", () => lasso.setAttribute("aria-pressed", String(plane.toggleLasso())));
+  lasso.setAttribute("aria-pressed", "false");
+  const view = h(
+    "div",
+    { class: "view" },
+    canvas,
+    h(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Map tools" },
+      tool("plus", "Nearer", () => plane.zoom(1.5)),
+      tool("minus", "Farther", () => plane.zoom(1 / 1.5)),
+      tool("fit", "Show all", () => plane.fit()),
+      lasso,
+    ),
+    name,
+  );
+  const highlight = (labels) => plane.highlight(labels);
+  return h(
+    "div",
+    { class: "map" },
+    view,
+    h(
+      "aside",
+      { "aria-label": "Legend and selection" },
+      h("div", { class: "actions" }, action("Select what is in view", () => chosen.set(plane.inView()), { quiet: true, symbol: "check" })),
+      chosen.element,
+      legend(data, highlight, (index) => chosen.set(data.ids.map((_, at) => at).filter((at) => data.label[at] === index))),
+    ),
+    h("p", { id: "map-keys", class: "faint keys" }, "Drag or arrow keys move, the wheel or + and − zoom, 0 shows all. Enter opens the picture in the middle, the space bar selects it."),
+  );
+}
+
+const tool = (symbol, name, act) => h("button", { type: "button", title: name, "aria-label": name, onclick: act }, icon(symbol));

@@ -1,0 +1,64 @@
+// Pictures taken out of the map: seen, searched with, given a label.
+
+import * as api from "./api.js";
+import { action, field, h } from "./dom.js";
+import { labelInput } from "./filters.js";
+import { counted, number } from "./format.js";
+import { forget } from "./gallery.js";
+import { go } from "./router.js";
+import { say } from "./say.js";
+import { thumb } from "./tiles.js";
+
+const SEEN = 24;
+const MOST_EXAMPLES = 100; // as a search takes them
+const AT_A_TIME = 4;
+
+/** {element, set(indices), toggle(index)} of a map's data and plane. */
+export function selection(data, plane) {
+  let chosen = new Set();
+  const element = h("section", { class: "selection", "aria-label": "Selected pictures", "aria-live": "polite", hidden: true });
+  const set = (indices) => {
+    chosen = new Set(indices);
+    plane.select(chosen);
+    draw();
+  };
+  const name = (index) => data.labels[data.label[index]] ?? "picture without a label";
+  const draw = () => {
+    element.hidden = !chosen.size;
+    const ids = [...chosen].map((index) => data.ids[index]);
+    const input = labelInput("", { placeholder: "label", "aria-label": "Label for the selected pictures" });
+    element.replaceChildren(
+      h("h2", {}, `${counted(ids.length, "picture")} selected`),
+      h("div", { class: "thumbs" }, [...chosen].slice(0, SEEN).map((index) => thumb(data.ids[index], name(index)))),
+      ids.length > SEEN && h("p", { class: "faint" }, `and ${number(ids.length - SEEN)} more`),
+      h(
+        "div",
+        { class: "actions" },
+        action("Search", () => go("search", { more: ids.slice(0, MOST_EXAMPLES).join(",") }), { symbol: "search" }),
+        action("Clear", () => set([]), { quiet: true }),
+      ),
+      h("div", { class: "actions relabel" }, field("Label them all", input), action("Set", () => relabel(ids, input.value.trim()), { quiet: true })),
+    );
+  };
+  return {
+    element,
+    set,
+    toggle: (index) => set(chosen.has(index) ? [...chosen].filter((one) => one !== index) : [...chosen, index]),
+  };
+}
+
+async function relabel(ids, label) {
+  if (!label) return say("Type a label first.", { bad: true });
+  const waiting = [...ids];
+  let failed = 0;
+  const work = async () => {
+    for (let id = waiting.pop(); id; id = waiting.pop()) {
+      await api.change(id, { label }).catch(() => failed++);
+      if (waiting.length % 50 === 0) say(`${number(ids.length - waiting.length)} of ${number(ids.length)} labelled…`);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  forget();
+  say(failed ? `${counted(failed, "picture")} could not be labelled.` : `${counted(ids.length, "picture")} labelled ${label}.`, { bad: failed > 0 });
+  return dispatchEvent(new HashChangeEvent("hashchange"));
+}

@@ -1,0 +1,179 @@
+"""Maps of the gallery: begun, found, filled with points, read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import numpy as np
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import Uuid, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from core.types import JobType, Plane, Vectors
+from db.collections import DELETED_SQL
+from db.models import GalleryMap, Job
+
+READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
+
+
+@dataclass(frozen=True, slots=True)
+class MapWork:
+    """A map that is to be drawn: of a collection's pictures, or of all (None), under a model version."""
+
+    job_id: UUID
+    version_id: UUID
+    collection_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    image_id: UUID
+    x: float
+    y: float
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnMap:
+    """A map as it was drawn. placed: points it has, of pictures that are gone by now too; pictures: it speaks for."""
+
+    job_id: UUID
+    drawn_at: datetime
+    pictures: int
+    placed: int
+
+
+def lock_maps(session: Session) -> None:
+    """Whoever else begins a map waits until this transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext("begin map"))))
+
+
+def find_unfinished_map(session: Session, collection_id: UUID | None) -> UUID | None:
+    """The job that is to draw this very map."""
+    same = Job.collection_id.is_not_distinct_from(collection_id)
+    statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id).where(~GalleryMap.done, same)
+    return session.scalar(statement.limit(1))
+
+
+def insert_map(session: Session, version_id: UUID, collection_id: UUID | None) -> UUID:
+    """A job with a map to be drawn; its id. The job stays open until the map is done."""
+    job = insert(Job).values(type=JobType.MAP, model_version_id=version_id, collection_id=collection_id, sealed=False)
+    job_id = session.execute(job.returning(Job.id)).scalar_one()
+    session.execute(insert(GalleryMap).values(job_id=job_id))
+    return job_id
+
+
+def find_workable_map(session: Session) -> MapWork | None:
+    """The oldest that is neither done nor paused nor cancelled."""
+    workable = (~GalleryMap.done, ~Job.paused, ~Job.cancelling)
+    statement = (
+        select(Job.id, Job.model_version_id, Job.collection_id)
+        .join(GalleryMap, GalleryMap.job_id == Job.id)
+        .where(*workable)
+        .order_by(Job.id)
+        .limit(1)
+    )
+    row = session.execute(statement).one_or_none()
+    return MapWork(row[0], cast(UUID, row[1]), row[2]) if row else None
+
+
+def is_wanted(session: Session, job_id: UUID) -> bool:
+    """Whether the map is still to be drawn: it was not cancelled, and its collection is there."""
+    statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id)
+    return session.scalar(statement.where(Job.id == job_id, ~GalleryMap.done, ~Job.cancelling)) is not None
+
+
+def count_vectors(session: Session, version_id: UUID, collection_id: UUID | None) -> int:
+    """How many pictures the map of a scope would be of."""
+    return session.execute(
+        text(f"SELECT count(*) {_scope(version_id, collection_id)}"), {"collection": collection_id}
+    ).scalar_one()
+
+
+def list_vectors(
+    session: Session, version_id: UUID, collection_id: UUID | None, *, dim: int, most: int
+) -> tuple[list[UUID], Vectors]:
+    """Image ids and their vectors, (n, dim): at most `most`, in an order by chance that stays."""
+    statement = text(f"""
+        SELECT image_id, vector {_scope(version_id, collection_id)}
+        ORDER BY hashtext(image_id::text), image_id LIMIT :most
+    """).columns(image_id=Uuid, vector=HALFVEC)
+    rows = session.execute(
+        statement, {"collection": collection_id, "most": most}, execution_options={"yield_per": READ_AT_ONCE}
+    )
+    ids: list[UUID] = []
+    parts = [np.empty((0, dim), np.float32)]
+    for some in rows.partitions():
+        ids += [row.image_id for row in some]
+        parts.append(np.asarray([row.vector for row in some], np.float32))
+    return ids, np.concatenate(parts)
+
+
+def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plane, *, pictures: int) -> bool:
+    """Fill a map with its points; maps of the same scope from before go. False if it was cancelled meanwhile."""
+    values = {
+        "done": True,
+        "pictures": pictures,
+        "image_ids": list(ids),
+        "xs": points[:, 0].tolist(),
+        "ys": points[:, 1].tolist(),
+        "drawn_at": func.now(),
+    }
+    statement = update(GalleryMap).where(GalleryMap.job_id == work.job_id, ~GalleryMap.done).values(values)
+    if not session.execute(statement).rowcount:  # type: ignore[attr-defined]
+        return False
+    session.execute(
+        text("""
+            DELETE FROM gallery_map m USING job, job own
+            WHERE job.id = m.job_id AND own.id = :job AND m.done AND m.job_id <> own.id
+              AND job.model_version_id = own.model_version_id
+              AND job.collection_id IS NOT DISTINCT FROM own.collection_id
+        """),
+        {"job": work.job_id},
+    )
+    return True
+
+
+def end_map(session: Session, job_id: UUID) -> None:
+    """It will not be drawn: its job was cancelled, or failed. One that is drawn stays."""
+    session.execute(update(GalleryMap).where(GalleryMap.job_id == job_id, ~GalleryMap.done).values(done=True))
+
+
+def find_map(session: Session, version_id: UUID, collection_id: UUID | None) -> DrawnMap | None:
+    """The newest map of a scope."""
+    statement = (
+        select(GalleryMap.job_id, GalleryMap.drawn_at, GalleryMap.pictures, func.cardinality(GalleryMap.image_ids))
+        .join(Job, Job.id == GalleryMap.job_id)
+        .where(
+            GalleryMap.drawn_at.is_not(None),
+            Job.model_version_id == version_id,
+            Job.collection_id.is_not_distinct_from(collection_id),
+        )
+        .order_by(GalleryMap.job_id.desc())
+        .limit(1)
+    )
+    row = session.execute(statement).one_or_none()
+    return DrawnMap(*row) if row else None
+
+
+def list_points(session: Session, job_id: UUID) -> list[MapPoint]:
+    """A map's points with the labels that their pictures have now; without those that are gone."""
+    rows = session.execute(
+        text(f"""
+            SELECT i.id, point.x, point.y, i.label
+            FROM gallery_map m
+            CROSS JOIN LATERAL unnest(m.image_ids, m.xs, m.ys) AS point(id, x, y)
+            JOIN image i ON i.id = point.id
+            WHERE m.job_id = :job AND i.collection_id <> ALL ({DELETED_SQL})
+        """),
+        {"job": job_id},
+    )
+    return [MapPoint(*row) for row in rows]
+
+
+def _scope(version_id: UUID, collection_id: UUID | None) -> str:
+    collection = "= :collection" if collection_id else f"<> ALL ({DELETED_SQL})"
+    # The version is a literal, so that only its own partition is looked at.
+    return f"FROM embedding WHERE model_version_id = '{version_id}' AND collection_id {collection}"

@@ -1,0 +1,125 @@
+"""Maps of the gallery: begun, drawn, read. Similar pictures lie near each other; distances on the map mean no more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from core.doorbell import Doorbell
+from core.errors import Conflict, TransientError
+from core.types import Lane, Project
+from db import collections, jobs, maps, model_versions
+from db.locks import only_one
+from db.maps import DrawnMap, MapPoint, MapWork
+from db.session import Transaction
+from services.patience import patiently
+
+log = structlog.get_logger()
+
+MOST = 50_000  # pictures on a map; of more, as many drawn by chance
+NOTHING = "No picture has a vector yet, so there is nothing to draw."
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A map as it is now. drawn: None where there is none yet.
+
+    new: pictures that have come since it was drawn, as far as counts can tell.
+    """
+
+    version_id: UUID
+    drawn: DrawnMap | None
+    points: list[MapPoint]
+    new: int
+
+
+def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str | None) -> UUID:
+    """Have the map of a collection (None: of all) drawn with the active model version; the job's id.
+
+    Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished or where there
+    is no picture.
+    """
+    with transaction() as session:
+        version = model_versions.get_active_version(session)
+        collection_id = collections.get_collection(session, collection) if collection is not None else None
+        maps.lock_maps(session)
+        unfinished = maps.find_unfinished_map(session, collection_id)
+        if unfinished is not None:
+            raise Conflict(f"Job {unfinished} draws this map already; wait for its end, or cancel it.")
+        if not maps.count_vectors(session, version.id, collection_id):
+            raise Conflict(NOTHING)
+        job_id = maps.insert_map(session, version.id, collection_id)
+    doorbell.ring(Lane.MAP)
+    return job_id
+
+
+def find_map(session: Session, *, collection: str | None) -> Shown:
+    """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
+    version = model_versions.get_active_version(session)
+    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    pictures = maps.count_vectors(session, version.id, collection_id)
+    drawn = maps.find_map(session, version.id, collection_id)
+    if drawn is None:
+        return Shown(version.id, None, [], pictures)
+    points = maps.list_points(session, drawn.job_id)
+    gone = drawn.placed - len(points)
+    return Shown(version.id, drawn, points, max(0, pictures - (drawn.pictures - gone)))
+
+
+@dataclass(frozen=True, slots=True)
+class MapLine:
+    """Everything that drawing maps needs, put together once a process."""
+
+    transaction: Transaction
+    project: Project
+    stopping: Callable[[], bool] = lambda: False
+
+    def run(self) -> None:
+        """Draw the maps that are asked for, one after the other. Killed at any point, the map is drawn anew."""
+        with only_one("umbel map") as ours:
+            while ours and not self.stopping() and self._draw_next():
+                pass
+
+    def _draw_next(self) -> bool:
+        """False when there is none to draw, or no time for it."""
+        with self.transaction() as session:
+            work = maps.find_workable_map(session)
+            if work is None:
+                return False
+            jobs.change_job(session, work.job_id, started_at=datetime.now(UTC))
+        with self.transaction() as session:
+            version = model_versions.get_version(session, work.version_id)
+            pictures = maps.count_vectors(session, version.id, work.collection_id)
+            ids, vectors = maps.list_vectors(session, version.id, work.collection_id, dim=version.dim, most=MOST)
+        if not ids:
+            self._end(work, NOTHING)
+            return True
+        try:
+            points = self.project(vectors, lambda: self.stopping() or not self._is_wanted(work))
+        except TransientError as error:
+            self._end(work, error.detail)
+            return True
+        if points is None:
+            return not self.stopping()
+
+        def store() -> None:
+            with self.transaction() as session:
+                if maps.store_map(session, work, ids, points, pictures=pictures):
+                    jobs.seal_job(session, work.job_id)
+
+        patiently(store)
+        log.info("map drawn", job=str(work.job_id), pictures=len(ids))
+        return True
+
+    def _is_wanted(self, work: MapWork) -> bool:
+        with self.transaction() as session:
+            return maps.is_wanted(session, work.job_id)
+
+    def _end(self, work: MapWork, error: str) -> None:
+        with self.transaction() as session:
+            maps.end_map(session, work.job_id)
+            jobs.seal_job(session, work.job_id)
+            jobs.change_job(session, work.job_id, error=error)

@@ -1,0 +1,51 @@
+"""Laying out a map in a process of its own: for a minute it would keep a core from those who wait, or kill us all."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from core.errors import TransientError
+from core.types import Plane, Vectors
+from ml.projection import project
+
+PATIENCE_SECONDS = 1.0  # between two looks at whether it is wanted still
+NICENESS = 10  # behind everything that somebody waits for
+
+
+def project_apart(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane | None:
+    """core.types.Project: `ml.projection.project`, given up within a second when `unwanted` says so (None).
+
+    Raises TransientError when the process dies.
+    """
+    context = get_context("spawn")  # never a fork: threads of ours hold locks
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True, name="map")
+    process.start()
+    theirs.close()
+    try:
+        ours.send(vectors)
+        while not ours.poll(PATIENCE_SECONDS):
+            if unwanted():
+                return None
+        points: Plane | Exception = ours.recv()
+    except (EOFError, OSError) as error:
+        raise TransientError("The process that laid out the map died; there may be too little memory.") from error
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    if isinstance(points, Exception):
+        raise TransientError(f"The map could not be laid out: {points}")
+    return points
+
+
+def _work(pipe: Connection) -> None:
+    os.nice(NICENESS)
+    with suppress(EOFError, OSError):  # whoever asked is gone
+        vectors = pipe.recv()
+        try:
+            pipe.send(project(vectors))
+        except Exception as error:
+            pipe.send(error)
