@@ -31,7 +31,7 @@ def main() -> None:
             "bytes_a_picture": _bytes(home),
             "decoded_a_second_a_core": {k: _decoding(v) for k, v in SIDES.items()},
         }
-    rates = _rates()
+    rates = current_rates()
     table = {f"{size:.0e}": estimate(size, measured, rates) for size in SIZES}
     write("scale", {"pictures": PICTURES, "dim": DIM, **measured, "rates": rates, "table": table})
 
@@ -52,7 +52,26 @@ def estimate(pictures: int, measured: dict[str, Any], rates: dict[str, float]) -
     }
 
 
-def _rates() -> dict[str, float]:
+COLUMNS = {
+    "pictures_tb": ("originals", "{:,.1f} TB"),
+    "tables_gb": ("tables", "{:,.0f} GB"),
+    "index_gb": ("HNSW index", "{:,.0f} GB"),
+    "import_core_hours": ("import on CPUs", "{:,.0f} core hours"),
+    "gpu_hours": ("import with GPUs", "{:,.1f} GPU hours"),
+    "index_core_hours": ("building the index", "{:,.1f} core hours"),
+}
+
+
+def page_table(answer: dict[str, Any]) -> str:
+    """The table of docs/explanation/scale.md."""
+    head = ["pictures", *(title for title, _ in COLUMNS.values())]
+    lines = [head, ["---:"] * len(head)]
+    for size, row in answer["table"].items():
+        lines.append([f"{int(float(size)):,}", *(shape.format(row[key]) for key, (_, shape) in COLUMNS.items())])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def current_rates() -> dict[str, float]:
     imports, index = _result("bulk_import"), _result("duplicates")
     return {
         "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import psycopg
@@ -99,23 +100,21 @@ def load(pg_restore: Path, url: str, source: Path, *, index_memory_mb: int) -> N
     environment = libpq_environment(url)
     listed = _run([str(pg_restore), "--list", str(source)], environment)
     contents = "".join(line for line in listed.splitlines(keepends=True) if not NOT_OURS.match(line))
-    chosen = source.with_name(f".contents-{os.getpid()}")
-    try:
-        chosen.write_text(contents)
+    with NamedTemporaryFile("w", prefix="umbel-contents-") as chosen:
+        chosen.write(contents)
+        chosen.flush()
         _run(
             [
                 str(pg_restore),
                 "--no-owner",
                 "--single-transaction",
                 "--exit-on-error",
-                f"--use-list={chosen}",
+                f"--use-list={chosen.name}",
                 f"--dbname={environment.get('PGDATABASE', 'umbel')}",
                 str(source),
             ],
             {**environment, "PGOPTIONS": f"-c maintenance_work_mem={index_memory_mb}MB"},
         )
-    finally:
-        chosen.unlink(missing_ok=True)
 
 
 def libpq_environment(url: str) -> dict[str, str]:

@@ -1,0 +1,20 @@
+"""The figures of docs/explanation/scale.md are those of the benchmarks."""
+
+import json
+from pathlib import Path
+
+from benchmarks.common import RESULTS
+from benchmarks.scale import SIZES, current_rates, estimate, page_table
+
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "scale.md"
+ANSWER = json.loads((RESULTS / "scale.json").read_text())
+
+
+def test_the_page_shows_the_table_that_was_computed() -> None:
+    assert page_table(ANSWER) in PAGE.read_text(), page_table(ANSWER)
+
+
+def test_the_table_follows_from_what_was_measured() -> None:
+    """Of the other benchmarks, too, as they are now: when one of them is run again, this one is to be."""
+    assert ANSWER["rates"] == current_rates()
+    assert ANSWER["table"] == {f"{size:.0e}": estimate(size, ANSWER, ANSWER["rates"]) for size in SIZES}
