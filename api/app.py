@@ -32,7 +32,9 @@ from api import (
     search,
     session,
 )
+from core import tracing
 from core.logging import configure_logging
+from core.metrics import REQUESTS
 from core.settings import settings
 
 log = structlog.get_logger()
@@ -54,6 +56,7 @@ RESOURCES = (
     session,
     page,
 )
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
 FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
 
 
@@ -61,6 +64,7 @@ def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
     configure_logging(limits)
+    tracing.configure_tracing(limits, "api")
     app = APIFlask(
         "umbel",
         title="Umbel",
@@ -119,12 +123,20 @@ def _begin() -> None:
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    g.span = None if request.path in QUIET else tracing.begin("request", request.headers.get("traceparent"))
+    if traceparent := tracing.traceparent_of(g.span):
+        structlog.contextvars.bind_contextvars(traceparent=traceparent)
 
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    if request.path not in ("/healthz", "/readyz", "/metrics"):
-        took: dict[str, Any] = {"ms": round((time.perf_counter() - g.began) * 1000, 1)}
+    seconds = time.perf_counter() - g.began
+    rule = request.url_rule
+    method, route = (request.method, rule.rule) if rule else ("", "")  # what nobody serves can have any name
+    REQUESTS.labels(method, route, response.status_code).observe(seconds)
+    tracing.end(g.span, f"request {method} {route}", request_id=g.request_id, status=response.status_code)
+    if request.path not in QUIET:
+        took: dict[str, Any] = {"ms": round(seconds * 1000, 1)}
         ids = {name: str(value) for name, value in (request.view_args or {}).items() if name.endswith("_id")}
         log.info("request", method=request.method, path=request.path, status=response.status_code, **ids, **took)
     return response

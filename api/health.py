@@ -4,14 +4,15 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.errors import answers
+from api.metrics import exposition
 from api.schemas.health import ReadyOut, WorkerOut
 from core.doorbell import doorbell
 from core.errors import NotReady
 from core.settings import settings
-from db import model_versions, statistics, workers
+from db import model_versions, workers
 from db.session import transaction
 
 bp = APIBlueprint("health", __name__, tag="Health")
@@ -83,12 +84,5 @@ def ready() -> Any:
 @bp.get("/metrics")
 @bp.doc(responses=answers("Prometheus text", "text/plain"))
 def metrics() -> Response:
-    """The ledger's figures, read from the database at each scrape, so that every API process says the same."""
-    registry = CollectorRegistry()
-    with transaction() as session:
-        figures = statistics.count_all(session)
-    for name, help_text, label, values in figures:
-        gauge = Gauge(name, help_text, [label] if label else [], registry=registry)
-        for value, count in values.items():
-            (gauge.labels(value) if label else gauge).set(count)
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    """The figures of the ledger, read from the database at each scrape, and those of this API's processes."""
+    return Response(exposition(), content_type=CONTENT_TYPE_LATEST)

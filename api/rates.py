@@ -12,19 +12,18 @@ from flask import current_app, request
 from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from api.caller import caller
 from api.needs import NEEDS, STRICTEST
 from core.errors import RateLimited
+from core.metrics import UNLIMITED
 from core.settings import settings
 
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 5.0  # in which a Redis that did not answer is not asked again
-UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests that were let through uncounted, as Redis was away.")
 
 
 class Limiter:

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from core.settings import settings
+from core.settings import settings, share_metrics
+from core.tracing import configure_tracing
 from core.types import Lane
 
 
@@ -15,6 +16,7 @@ def api() -> None:
     """Serve the HTTP API with gunicorn until told to stop."""
     config = settings()
     config.refuse_to_be_open()
+    share_metrics(config.port)
     command = [
         sys.executable, "-P", "-m", "gunicorn", "api:create_app()",
         "--bind", f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}",
@@ -54,6 +56,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     share_arenas()
     from ml.preprocess import Preprocessing  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.exporter import serve_metrics  # noqa: PLC0415
     from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415
     from worker.process import serve, withdraw  # noqa: PLC0415
 
@@ -61,12 +64,14 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
         lanes = [Lane(lane.strip()) for lane in queues.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
+    configure_tracing(settings(), "worker")
     withdraw(name)
     version = ensure_active_version(settings())
     decoder = DecoderPool(Preprocessing.model_validate(version.card["preprocessing"]), settings())
     try:
         models = HeldModels(settings(), decoder.fitted)
         [active] = models.load([version.id])
+        serve_metrics(settings(), active.embedder.device)
         serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.description)
     finally:
         decoder.close()

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from core.metrics import SILENT_DOORBELLS
 from core.settings import settings
 from core.types import Lane, TaskName
 
@@ -69,6 +70,7 @@ class Doorbell:
                 self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
+            SILENT_DOORBELLS.inc()
             log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
             return False
         return True

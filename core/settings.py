@@ -1,7 +1,9 @@
 """Every knob of every process. Built once; nothing else reads the environment."""
 
 import hashlib
+import os
 import re
+import shutil
 import tempfile
 from functools import cache
 from ipaddress import ip_address
@@ -118,6 +120,14 @@ class Settings(BaseSettings):
     stalled_after: float = Field(
         60, gt=0, description="Seconds without progress of any worker, while work waits, after which /readyz says 503."
     )
+    deaf_after: float = Field(
+        300,
+        gt=0,
+        description="A worker ends, to be started again, when work waits and Redis says nothing for so many seconds.",
+    )
+    max_failed_batches: int = Field(
+        2, ge=1, description="A worker ends, to be started again, when so many batches in a row gave no vector at all."
+    )
     query_seconds: float = Field(15, gt=0, description="How long a search waits for the vector of its picture.")
 
     import_roots: Names = Field(
@@ -179,6 +189,21 @@ class Settings(BaseSettings):
     )
 
     log_level: str = Field("INFO", description="Least severe level that is logged.")
+    metrics_host: str = Field("127.0.0.1", description="Address a worker serves its metrics on.")
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port a worker serves its metrics on, for Prometheus; 0: none. The API has /metrics.",
+    )
+    trace_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector that gets traces, as http://host:4318 (OTLP over HTTP); unset: none. Needs"
+        " umbel[tracing].",
+    )
+    trace_ratio: float = Field(
+        1, ge=0, le=1, description="Share of requests that are traced, where the caller has not decided."
+    )
     log_json: bool = Field(False, description="Log as JSON lines instead of readable text.")
 
     @field_validator("home", "checkpoint")
@@ -238,6 +263,30 @@ class Settings(BaseSettings):
     def blobs(self) -> str:
         """URL of the blob store."""
         return self.blob_url or (self.home / "blobs").as_uri()
+
+
+# prometheus_client knows no other way of being told than the environment.
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_metrics(port: int) -> None:
+    """Let all processes that descend from this one add up their figures. For the API, before its server starts.
+
+    In memory where there is a folder for that, and begun anew at each start.
+    """
+    parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+    folder = parent / f"umbel-metrics-{os.getuid()}-{port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # somebody else's
+        folder = Path(tempfile.mkdtemp(prefix="umbel-metrics-"))
+    os.environ[SHARED_METRICS] = str(folder)
+
+
+def shared_metrics() -> str | None:
+    """Where the processes of this API add up their figures; None for a process that counts alone."""
+    return os.environ.get(SHARED_METRICS)
 
 
 @cache

@@ -24,6 +24,8 @@ class ClaimedItem:
     attempts: int
     version_id: UUID | None = None  # the one version to embed it with; None: all that are kept
     request_id: str | None = None  # of the request that its job comes from
+    traceparent: str | None = None
+    waited: float = 0.0  # seconds since it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class ClaimedEntry:
     meta: dict[str, Any]
     attempts: int
     request_id: str | None = None
+    traceparent: str | None = None
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,18 @@ WITH free AS (
 UPDATE job_item item
 SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
 """
+WAITED = "extract(epoch FROM now() - item.created_at)::float8"
 CLAIM_ITEMS = f"""
 {CLAIM} FROM free, image, job WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
 RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
-          CASE WHEN item.lane = 'reindex' THEN job.model_version_id END, job.request_id
+          CASE WHEN item.lane = 'reindex' THEN job.model_version_id END, job.request_id, job.traceparent, {WAITED}
 """
 CLAIM_ENTRIES = f"""
 {CLAIM} FROM free, job, collection
 WHERE item.id = free.id AND job.id = item.job_id
   AND collection.id = job.collection_id AND collection.deleted_at IS NULL
 RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
-          coalesce(item.metadata, '{{}}'), item.attempts, job.request_id
+          coalesce(item.metadata, '{{}}'), item.attempts, job.request_id, job.traceparent, {WAITED}
 """
 
 

@@ -177,7 +177,7 @@ class Job(Table):
     finished_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
     request_id: Mapped[str | None] = mapped_column(default=origin.request_id)
-    traceparent: Mapped[str | None]
+    traceparent: Mapped[str | None] = mapped_column(default=origin.traceparent)
 
 
 class JobItem(Table):

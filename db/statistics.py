@@ -7,28 +7,17 @@ from sqlalchemy.orm import Session
 
 
 class Figure(NamedTuple):
-    """A gauge: its values by one label, or one value under the empty name."""
+    """A gauge by one label, and the statement that gives (label, value)."""
 
     name: str
     help: str
-    label: str | None
-    values: dict[str, float]
+    label: str
+    statement: str
 
 
-def count_all(session: Session) -> list[Figure]:
-    """What Prometheus is told: images, jobs by status, items waiting by lane and age, workers."""
-
-    def by(statement: str) -> dict[str, float]:
-        return {row[0]: float(row[1]) for row in session.execute(text(statement))}
-
-    return [
-        Figure("umbel_images", "Images by collection.", "collection", by(IMAGES)),
-        Figure("umbel_jobs", "Jobs by status.", "status", by("SELECT status, count(*) FROM job GROUP BY 1")),
-        Figure("umbel_items_pending", "Items that wait, by lane.", "lane", by(PENDING)),
-        Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "lane", by(OLDEST)),
-        Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", by(RECALL)),
-        Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", by(SILENCE)),
-    ]
+def count(session: Session, figure: Figure) -> dict[str, float]:
+    """A figure's values by its label."""
+    return {row[0]: float(row[1]) for row in session.execute(text(figure.statement))}
 
 
 IMAGES = """
@@ -46,3 +35,16 @@ SELECT DISTINCT ON (k) k::text, recall FROM recall_report
 WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') ORDER BY k, recall_report.id DESC
 """
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
+IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
+HEARING = "SELECT name, hears_redis::int FROM worker"
+
+FIGURES = (
+    Figure("umbel_images", "Images by collection.", "collection", IMAGES),
+    Figure("umbel_jobs", "Jobs by status.", "status", "SELECT status, count(*) FROM job GROUP BY 1"),
+    Figure("umbel_items_pending", "Items that wait, by lane.", "lane", PENDING),
+    Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "lane", OLDEST),
+    Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", RECALL),
+    Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", SILENCE),
+    Figure("umbel_worker_idle_seconds", "Since a worker finished something, or had nothing to do.", "worker", IDLE),
+    Figure("umbel_worker_hears_redis", "Whether Redis answers a worker.", "worker", HEARING),
+)

@@ -86,7 +86,9 @@ class ComparisonLine:
     def _claim_fresh(self) -> list[ClaimedItem]:
         lease = self.settings.lease_seconds
         with self.transaction() as session:
-            return claims.claim_items(session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease)
+            claimed = claims.claim_items(session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease)
+        trail.claimed(Lane.COMPARE, claimed)
+        return claimed
 
     def _claim_suspects(self) -> list[ClaimedItem]:
         lease, most = self.settings.lease_seconds, self.settings.max_attempts

@@ -6,6 +6,7 @@ one. Which these are is looked up when a batch is claimed, and once more, under 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,10 +14,12 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
+from core import tracing
 from core.errors import DecoderDied, PictureError, TransientError, UmbelError
+from core.metrics import STAGES
 from core.pipeline import ahead
 from core.settings import Settings
-from core.types import ItemState, Lane, LoadedModel, Models, Pixels, Vectors
+from core.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
 from db.session import Transaction, lone_statements
@@ -70,6 +73,8 @@ class EmbeddingLine:
     owner: str
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
+    fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
+    forwarded: Callable[[bool], None] = lambda _: None  # told of each batch whether any picture of it got a vector
 
     def embed_items(self, lanes: Sequence[Lane]) -> int:
         """Embed what is queued in `lanes`, the first lane first, until nothing is left. Returns how many items ended.
@@ -87,8 +92,10 @@ class EmbeddingLine:
         while claimed := self._claim_queries(model.embedder.batch_size):
             answered += len(claimed)
             try:
-                self._answer(model, claimed)
-            except Exception:
+                with STAGES.labels("answer", Lane.QUERY).time():
+                    self._answer(model, claimed)
+            except Exception as error:
+                self.fatal(error)
                 with self.transaction() as session:
                     queries.release_queries(session, [query_id for query_id, _ in claimed])
                 raise
@@ -114,7 +121,9 @@ class EmbeddingLine:
         lease, limit = self.settings.lease_seconds, self._batch_size()
         with self.transaction() as session:
             for lane in lanes:
-                claimed = claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
+                claimed: list[ClaimedItem] = []
+                with trail.stage("claim", lane, claimed):
+                    claimed += claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
                 if claimed:
                     return self._claim(session, lane, claimed)
         return None
@@ -123,14 +132,16 @@ class EmbeddingLine:
         limit = self._batch_size()
         with self.transaction() as session:
             for lane in lanes:
-                claimed = claims.claim_suspects(
-                    session,
-                    lane,
-                    owner=self.owner,
-                    limit=limit,
-                    lease_seconds=self.settings.lease_seconds,
-                    max_attempts=self.settings.max_attempts,
-                )
+                claimed: list[ClaimedItem] = []
+                with trail.stage("claim", lane, claimed):
+                    claimed += claims.claim_suspects(
+                        session,
+                        lane,
+                        owner=self.owner,
+                        limit=limit,
+                        lease_seconds=self.settings.lease_seconds,
+                        max_attempts=self.settings.max_attempts,
+                    )
                 if claimed:
                     return self._claim(session, lane, claimed)
         return None
@@ -161,28 +172,40 @@ class EmbeddingLine:
         except UmbelError as error:  # not the fault of any picture
             log.error("a model cannot be loaded", error=error.detail)
             return Batch(claim, [], released=[item.id for item in claim.items])
-        # Models that prepare pictures alike share a decoder, and its pixels.
-        coming = [
-            {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models} for item in claim.items
-        ]
-        for item, pixels in zip(claim.items, coming, strict=True):
+        with trail.stage("decode", claim.lane, claim.items, traced=claim.background):
+            self._take_pixels(batch, claim.items)
+        return batch
+
+    def _take_pixels(self, batch: Batch, claimed: list[ClaimedItem]) -> None:
+        coming = [self._bring(batch, item) for item in claimed]
+        for item, pixels in zip(claimed, coming, strict=True):
             try:
                 batch.pixels.append([pixels[model.decoder].result() for model in batch.models])
             except PictureError as error:
                 batch.failed[item.id] = (error.code, error.detail)
             except TransientError as error:
-                trail.retried(item, error.detail)
+                trail.retried(batch.claim.lane, item, error.detail)
                 batch.released.append(item.id)
             except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
                 self._blame(batch, item, str(error))
             else:
                 batch.ready.append(item)
-        return batch
+
+    def _bring(self, batch: Batch, item: ClaimedItem) -> dict[Decoder, Future[Pixels]]:
+        """To its decoders: models that prepare pictures alike share one, and its pixels.
+
+        A picture that somebody waits for has the spans of its own decoding in its trace; an import, those of batches.
+        """
+        with tracing.within(None if batch.claim.background else item.traceparent):
+            return {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models}
 
     def _forward(self, batch: Batch) -> Batch:
         ready, pixels = batch.ready, batch.pixels
         batch.ready, batch.pixels = [], []
-        self._embed(batch, ready, pixels)
+        with trail.stage("forward", batch.claim.lane, ready):
+            self._embed(batch, ready, pixels)
+        if ready:
+            self.forwarded(bool(batch.vectors))
         return batch
 
     def _embed(self, batch: Batch, ready: list[ClaimedItem], pixels: list[list[Pixels]]) -> None:
@@ -199,6 +222,9 @@ class EmbeddingLine:
             if not all(np.isfinite(some).all() for some in vectors.values()):
                 raise ArithmeticError("its vector is not finite")
         except Exception as error:
+            if self.fatal(error):
+                batch.released += [item.id for item in ready]
+                return
             log.warning("a batch failed", pictures=len(ready), error=str(error))
             if len(ready) == 1:
                 self._blame(batch, ready[0], f"The model failed on it: {error}")
@@ -213,15 +239,16 @@ class EmbeddingLine:
 
     def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
         if item.attempts < self.settings.max_attempts:
-            trail.retried(item, reason)
+            trail.retried(batch.claim.lane, item, reason)
             batch.blamed.append(item.id)
         else:
             batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
 
     def _store(self, batch: Batch) -> int:
         """Returns how many items ended."""
-        while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
-            self._catch_up(batch, missed)
+        with trail.stage("store", batch.claim.lane, batch.claim.items):
+            while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
+                self._catch_up(batch, missed)
         trail.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
         return len(batch.ready) + len(batch.failed)
 

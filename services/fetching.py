@@ -93,8 +93,9 @@ class FetchLine:
             return self._lister.list_chunk(session)
 
     def _fetch(self) -> bool:
-        with self._transaction() as session:
-            claimed = claims.claim_entries(
+        claimed: list[ClaimedEntry] = []
+        with trail.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
+            claimed += claims.claim_entries(
                 session,
                 owner=self._owner,
                 limit=CHUNK,
@@ -106,7 +107,8 @@ class FetchLine:
         chunk = Chunk()
         for at in range(0, len(claimed), READERS):
             group = claimed[at : at + READERS]
-            self._sort(chunk, group)
+            with trail.stage("read", Lane.FETCH, group):
+                self._sort(chunk, group)
             if chunk.size >= CHUNK_BYTES or group[-1] is claimed[-1]:
                 self._store(chunk)
                 chunk = Chunk()
@@ -159,13 +161,14 @@ class FetchLine:
         return Fetched(data, image)
 
     def _store(self, chunk: Chunk) -> None:
-        try:
-            patiently(lambda: self._store_once(chunk))
-        except StorageFull as error:
-            log.warning("the blob store is full; will try again", error=error.detail)
-            chunk.released += chunk.read
-            chunk.read = {}
-            patiently(lambda: self._store_once(chunk))
+        with trail.stage("store", Lane.FETCH, chunk.claimed):
+            try:
+                patiently(lambda: self._store_once(chunk))
+            except StorageFull as error:
+                log.warning("the blob store is full; will try again", error=error.detail)
+                chunk.released += chunk.read
+                chunk.read = {}
+                patiently(lambda: self._store_once(chunk))
         trail.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
         self._ring(Lane.BULK)
 

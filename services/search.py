@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
 from core.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
+from core.metrics import QUERY_VECTORS, SEARCHES
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import ItemState, Lane, Vector
@@ -126,7 +127,7 @@ def query_by_pictures(
     for picture in pictures:
         inspect(picture, settings)
     until = time.monotonic() + settings.query_seconds
-    with ExitStack() as stack:
+    with QUERY_VECTORS.time(), ExitStack() as stack:
         with transaction() as session:  # its end is what the workers hear, and the answer must find us listening
             waiting = [queries.insert_query(session, picture) for picture in pictures]
             answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
@@ -145,7 +146,10 @@ def query_by_pictures(
 def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact: bool = False) -> Found:
     """Up to k images nearest to `query` in `scope`, those left out that the query was made of."""
     scope = replace(scope, without=(*scope.without, *query.examples))
-    return search.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
+    began = time.perf_counter()
+    found = search.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
+    SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
+    return found
 
 
 def _unit_of(values: Sequence[float]) -> Vector:

@@ -4,12 +4,16 @@ A batch holds items of many requests. Of each job in it there is one line, so th
 not write a million; of an item that fails there is one of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from core import tracing
+from core.metrics import BATCHES, FAILURES, FINISHED, ITEM_WAITS, RETRIES, STAGES
 from core.progress import progress
 from core.types import Lane
 from db.claims import ClaimedEntry, ClaimedItem, ExhaustedItem
@@ -18,10 +22,33 @@ from db.entries import NewEntry
 log = structlog.get_logger()
 
 Claimed = ClaimedItem | ClaimedEntry
+FAILED = "failed"
+
+
+@contextmanager
+def stage(name: str, lane: Lane, items: Sequence[Claimed], *, traced: bool = True) -> Iterator[None]:
+    """Time a stage of work on claimed items; `items` may be filled while it lasts, and none is not worth telling.
+
+    traced: it is a span in the trace of each job, too.
+    """
+    began = time.perf_counter()
+    yield
+    if not items:
+        return
+    seconds = time.perf_counter() - began
+    STAGES.labels(name, lane).observe(seconds)
+    for some in _jobs(items) if traced else ():
+        if some[0].traceparent:
+            tracing.record(name, some[0].traceparent, seconds, lane=lane.value, **_named(some))
 
 
 def claimed(lane: Lane, items: Sequence[Claimed]) -> None:
     """Tell which items were taken up."""
+    if items:
+        BATCHES.labels(lane).observe(len(items))
+    for item in items:
+        if item.attempts == 1:
+            ITEM_WAITS.labels(lane).observe(item.waited)
     for some in _jobs(items):
         log.debug("claimed", lane=lane, **_named(some))
 
@@ -37,13 +64,17 @@ def ended(
         if item.id in failed:
             code, detail = failed[item.id]
             log.warning("item failed", lane=lane, code=code, detail=detail, **_named([item]))
+            FAILURES.labels(lane, code).inc()
+    FINISHED.labels(lane, event).inc(len(finished))
+    FINISHED.labels(lane, FAILED).inc(len(failed))
     if finished or failed:
         progress.note()
 
 
-def retried(item: Claimed, reason: str) -> None:
+def retried(lane: Lane, item: Claimed, reason: str) -> None:
     """Tell that an item goes back into the queue, and why."""
-    log.warning("will try again", reason=reason, **_named([item]))
+    RETRIES.labels(lane).inc()
+    log.warning("will try again", lane=lane, reason=reason, **_named([item]))
 
 
 def given_up(items: Iterable[ExhaustedItem]) -> None:
@@ -53,6 +84,8 @@ def given_up(items: Iterable[ExhaustedItem]) -> None:
         if item.image_id:
             named["image_id"] = str(item.image_id)
         log.warning("item failed", lane=item.lane, code=item.code, detail=item.detail, **named)
+        FAILURES.labels(item.lane, item.code).inc()
+        FINISHED.labels(item.lane, FAILED).inc()
 
 
 def refused(request_id: str | None, job_id: UUID, entries: Iterable[NewEntry]) -> None:
@@ -62,6 +95,8 @@ def refused(request_id: str | None, job_id: UUID, entries: Iterable[NewEntry]) -
             code, detail = entry.error
             named = {"request_id": request_id, "job_id": str(job_id), "name": entry.name}
             log.warning("item failed", lane=Lane.FETCH, code=code, detail=detail, **named)
+            FAILURES.labels(Lane.FETCH, code).inc()
+            FINISHED.labels(Lane.FETCH, FAILED).inc()
 
 
 def _jobs(items: Sequence[Claimed]) -> list[list[Claimed]]:

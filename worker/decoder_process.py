@@ -6,15 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
+from prometheus_client import Histogram
 
-from core import errors
+from core import errors, tracing
 from core.errors import DecoderDied
 from core.looks import Look
+from core.metrics import DECODES, READS
 from core.pictures import PictureInfo
 from core.settings import Settings
 from worker.decoding_child import LENGTHS, START
@@ -31,6 +34,8 @@ class Task:
     future: Future[Any] = field(default_factory=Future)
     attempts: int = 0
     begun: bool = False
+    traceparent: str | None = field(default_factory=tracing.inside)
+    since: float = 0.0  # perf_counter when a child took it, then when it had the bytes
 
 
 class Keeper(Protocol):
@@ -76,6 +81,7 @@ class DecoderProcess(asyncio.Protocol):
         """Hand over a task; only to a child that is free."""
         self.task = task
         task.attempts += 1
+        task.since = time.perf_counter()
         self._give_time()
         self._transport.write(task.message)
 
@@ -111,15 +117,24 @@ class DecoderProcess(asyncio.Protocol):
     def _hear(self, answer: list[Any], body: bytearray) -> None:
         if answer == ["begun"] and self.task:
             self.task.begun = True
+            self._time(READS, "read", self.task)
             self._give_time()
             return
         self._clock.cancel()
         if answer == ["ready"]:
             self.ready = True
         elif self.task:
+            if answer[0] == "pixels":
+                self._time(DECODES, "decode", self.task)
             self._settle(self.task.future, answer, body)
             self.task = None
         self._keeper.freed(self)
+
+    def _time(self, times: Histogram, step: str, task: Task) -> None:
+        """Keep the time of the step that has just ended; the next one begins."""
+        began, task.since = task.since, time.perf_counter()
+        times.observe(task.since - began)
+        tracing.record(step, task.traceparent, task.since - began)
 
     def _settle(self, future: Future[Any], answer: list[Any], body: bytearray) -> None:
         match answer:

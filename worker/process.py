@@ -30,10 +30,12 @@ from services.maps import MapLine
 from services.reindexing import ReindexLine
 from worker.app import celery
 from worker.projecting import project_apart
+from worker.watchdog import Exit, Watchdog, end_process
 
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
+LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
 # One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
 # be at a reindex, one deletes, one waits for a map; the others keep searches and the sweep from waiting for them.
 THREADS = 10
@@ -57,12 +59,15 @@ class WorkerProcess:
         self._settings = settings
         self._stopping = threading.Event()
         self._device = device
+        self._watchdog = Watchdog(transaction, settings, lanes, self._leave)
         self._line = EmbeddingLine(
             transaction=transaction,
             models=models,
             owner=name,
             settings=settings,
             stopping=self._stopping.is_set,
+            fatal=self._watchdog.fatal,
+            forwarded=self._watchdog.forwarded,
         )
         fetching = FetchLine(
             transaction,
@@ -122,6 +127,7 @@ class WorkerProcess:
     def run(self) -> None:
         """Serve until told to stop; the batch in hand is finished first."""
         signals.worker_shutting_down.connect(self._stop, weak=False)
+        signals.task_prerun.connect(self._watchdog.heard, weak=False)
         self._introduce()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         if Lane.QUERY in self.lanes:
@@ -153,9 +159,10 @@ class WorkerProcess:
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
             try:
-                hears = doorbell().ping()
+                hears, progressed = doorbell().ping(), progress.since_asked()
                 with transaction() as session:
-                    workers.touch_worker(session, self.name, progressed=progress.since_asked(), hears_redis=hears)
+                    workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
+                self._watchdog.look(progressed=progressed)
             except NotReady as error:
                 log.warning("no heartbeat", error=error.detail)
 
@@ -176,6 +183,17 @@ class WorkerProcess:
         with suppress(NotReady), transaction() as session:  # left there, the row grows old by itself
             workers.delete_worker(session, self.name)
 
+    def _leave(self, status: Exit) -> None:
+        """Let the batches in hand be put back, say goodbye, and end; without either if they take too long."""
+        last = threading.Timer(LEAVE_SECONDS, end_process, [status])
+        last.daemon = True
+        last.start()
+        self._stopping.set()
+        self._items.wait()
+        with suppress(NotReady), transaction() as session:
+            workers.delete_worker(session, self.name)
+        end_process(status)
+
 
 class OneAtATime:
     """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
@@ -193,6 +211,11 @@ class OneAtATime:
                 self._work()
             finally:
                 self._busy.release()
+
+    def wait(self) -> None:
+        """Until nobody is at it."""
+        with self._busy:
+            pass
 
 
 _process: WorkerProcess | None = None

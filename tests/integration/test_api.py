@@ -331,8 +331,9 @@ def test_connections_that_the_database_cut_are_replaced(api: FlaskClient) -> Non
 def test_a_database_that_is_away_is_a_503(api: FlaskClient, postgres: Postgres) -> None:
     postgres.stop()
     try:
-        answer = api.get("/v1/images")
+        answer, metrics = api.get("/v1/images"), api.get("/metrics").text
     finally:
         postgres.start()
+    assert "umbel_database_up 0.0" in metrics
     assert_problem(answer, 503, "not_ready")
     assert api.get("/v1/images").status_code == 200

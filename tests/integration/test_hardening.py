@@ -8,7 +8,8 @@ from flask import Flask
 from limits import parse
 
 from api import create_app, rates
-from api.rates import UNLIMITED, Limiter
+from api.rates import Limiter
+from core.metrics import UNLIMITED
 from core.settings import Settings, settings
 from stack.postgres import Postgres
 from stack.redis import Redis

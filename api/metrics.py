@@ -1,0 +1,27 @@
+"""The figures for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from core import metrics
+from core.errors import NotReady
+from db.session import transaction
+from db.statistics import FIGURES, count
+
+DATABASE_UP = ("umbel_database_up", "Whether the figures of the ledger could be read.")
+
+
+def exposition() -> bytes:
+    """The ledger's figures, if the database answers, and what this API has counted."""
+    registry = CollectorRegistry()
+    up = Gauge(*DATABASE_UP, registry=registry)
+    try:
+        with transaction() as session:
+            counted = [(figure, count(session, figure)) for figure in FIGURES]
+    except NotReady:
+        return generate_latest(registry) + metrics.counted()
+    up.set(1)
+    for figure, values in counted:
+        gauge = Gauge(figure.name, figure.help, [figure.label], registry=registry)
+        for value, number in values.items():
+            gauge.labels(value).set(number)
+    return generate_latest(registry) + metrics.counted()

@@ -1,0 +1,79 @@
+"""What observing costs a picture: log lines, metrics and spans of one batch, without any of the work they tell of.
+
+    python -m benchmarks.observing
+
+Prints microseconds a picture, for a batch of uploads (a job each), for a batch of an import (one job), and what of it
+tracing adds when every request is traced. Spans are made and thrown away; a collector costs the network.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+
+from core import metrics, tracing
+from core.logging import configure_logging
+from core.settings import Settings
+from core.types import Lane
+from db.claims import ClaimedItem
+from services import trail
+
+PICTURES, ROUNDS = 32, 300
+TRACEPARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
+
+
+def batch(jobs: int, traceparent: str | None) -> list[ClaimedItem]:
+    """Claimed items of so many jobs."""
+    ids = [uuid4() for _ in range(jobs)]
+    return [
+        ClaimedItem(
+            uuid4(), ids[n % jobs], uuid4(), uuid4(), "pictures/a", 1, None, uuid4().hex, traceparent, waited=0.2
+        )
+        for n in range(PICTURES)
+    ]
+
+
+def observe(lane: Lane, items: list[ClaimedItem]) -> None:
+    """All that a batch leaves behind on its way, as services.embedding has it."""
+    trail.claimed(lane, items)
+    for stage in ("claim", "decode", "forward", "store"):
+        with trail.stage(stage, lane, items, traced=lane != Lane.SINGLE or stage != "decode"):
+            pass
+    for item in items:
+        for times, step in ((metrics.READS, "read"), (metrics.DECODES, "decode")):
+            times.observe(0.001)
+            tracing.record(step, item.traceparent if lane == Lane.SINGLE else None, 0.001)
+    trail.ended("embedded", lane, items, [item.id for item in items], {})
+
+
+def microseconds(work: Callable[[], None]) -> float:
+    """A picture, the median of the rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return sorted(times)[ROUNDS // 2] / PICTURES * 1e6
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    configure_logging(Settings(log_json=True))
+    structlog.get_logger().info("begun")
+    for traced in (False, True):
+        if traced:
+            tracing.configure_tracing(Settings(trace_endpoint="http://127.0.0.1:1"), "bench")
+        parent = TRACEPARENT if traced else None
+        for lane, jobs in ((Lane.SINGLE, PICTURES), (Lane.BULK, 1)):
+            items = batch(jobs, parent)
+            cost = microseconds(lambda lane=lane, items=items: observe(lane, items))  # type: ignore[misc]
+            print(f"{lane.value:>8}  traced: {traced!s:<5}  {cost:7.1f} µs a picture")
+    os._exit(0)  # nobody listens to what the exporter still wants to send
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What this process counts and times for Prometheus. docs/metrics.md lists it all and is made of this.
+
+The ledger's own figures (queue depth, jobs, recall) are no part of this: db/statistics.py reads them at each scrape.
+"""
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from core.settings import shared_metrics
+
+MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+MINUTES = (0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+REQUESTS = Histogram(
+    "umbel_request_seconds", "Requests, by route and answer.", ["method", "route", "status"], buckets=SECONDS
+)
+SEARCHES = Histogram(
+    "umbel_search_seconds", "Finding the nearest in Postgres: exact, or through hnsw.", ["mode"], buckets=MILLISECONDS
+)
+QUERY_VECTORS = Histogram(
+    "umbel_query_vector_seconds", "Waiting for a worker to embed the picture of a search.", buckets=SECONDS
+)
+SILENT_DOORBELLS = Counter("umbel_doorbell_silent_total", "Rings that Redis did not take; the sweep makes them good.")
+UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests that were let through uncounted, as Redis was away.")
+
+ITEM_WAITS = Histogram(
+    "umbel_item_wait_seconds", "From the making of an item to its first claim.", ["lane"], buckets=MINUTES
+)
+BATCHES = Histogram("umbel_batch_pictures", "Items claimed together.", ["lane"], buckets=SIZES)
+STAGES = Histogram(
+    "umbel_stage_seconds",
+    "One stage of one batch: claim, read (of a source), decode, forward, store; answer (searches).",
+    ["stage", "lane"],
+    buckets=SECONDS,
+)
+READS = Histogram(
+    "umbel_picture_read_seconds", "One picture's way from the blob store to its decoder.", buckets=MILLISECONDS
+)
+DECODES = Histogram("umbel_picture_decode_seconds", "Decoding one picture.", buckets=MILLISECONDS)
+FINISHED = Counter(
+    "umbel_items_finished_total", "Items that were fetched, embedded or compared, or failed.", ["lane", "outcome"]
+)
+FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error code.", ["lane", "code"])
+RETRIES = Counter("umbel_item_retries_total", "Items that went back into the queue after a try.", ["lane"])
+GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
+
+BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, SILENT_DOORBELLS, UNLIMITED)
+BY_WORKERS: tuple[MetricWrapperBase, ...] = (
+    ITEM_WAITS, BATCHES, STAGES, READS, DECODES, FINISHED, FAILURES, RETRIES, GPU_MEMORY,
+)  # fmt: skip
+
+
+def counted() -> bytes:
+    """What has been counted so far, as Prometheus reads it: by all processes that share their figures, or by this."""
+    folder = shared_metrics()
+    if folder is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, folder)
+    return generate_latest(registry)

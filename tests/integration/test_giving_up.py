@@ -1,0 +1,104 @@
+"""Workers that can do no more, and end so that others can: real processes, a Redis that stands still."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from api import create_app
+from core.settings import settings
+from db import items
+from db.models import JobItem
+from db.session import transaction
+from stack.process import processes_in
+from stack.redis import Redis
+from tests.integration.workers import start_worker
+from tests.pictures import picture
+from tests.processes import Process, eventually, frozen
+from worker.watchdog import Exit
+
+BROKEN = str(Path(__file__).parents[1] / "giving_up")
+WORKER = "embed@giving-up"
+
+
+@pytest.fixture
+def api(redis: Redis, database: None) -> FlaskClient:
+    return create_app().test_client()
+
+
+def upload(api: FlaskClient, seed: int) -> str:
+    answer = api.post("/v1/images", data={"file": (io.BytesIO(picture(seed)), "a.jpg")})
+    return str(answer.get_json()["job_id"])
+
+
+def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any]:
+        job = api.get(f"/v1/jobs/{job_id}?wait=30").get_json()
+        return job if job["finished_at"] else {}
+
+    return eventually(look, within=90)
+
+
+def item_of(job_id: str) -> JobItem:
+    with transaction() as session:
+        [item] = items.list_items(session, job_id, state=None, after=None, limit=2)  # type: ignore[arg-type]
+        return item
+
+
+def embedded_by_another(api: FlaskClient, job_id: str, log: Path) -> None:
+    worker = start_worker(WORKER, log)
+    try:
+        assert finished(api, job_id)["status"] == "succeeded"
+    finally:
+        worker.stop()
+
+
+def test_a_lost_gpu_ends_the_worker_and_costs_no_picture_an_attempt(api: FlaskClient, tmp_path: Path) -> None:
+    says = "CUDA error: device-side assert triggered"
+    worker = start_worker(WORKER, tmp_path / "lost.log", PYTHONPATH=BROKEN, BROKEN_FORWARD=says)
+    job_id = upload(api, 1)
+    assert ended(worker) == Exit.DEVICE_LOST
+    assert "worker gives up" in (tmp_path / "lost.log").read_text()
+    assert (item_of(job_id).state, item_of(job_id).attempts) == ("pending", 0)
+    embedded_by_another(api, job_id, tmp_path / "next.log")
+
+
+def test_a_model_that_fails_on_everything_leaves_the_last_attempt_to_another_process(
+    api: FlaskClient, tmp_path: Path
+) -> None:
+    worker = start_worker(WORKER, tmp_path / "fails.log", PYTHONPATH=BROKEN, BROKEN_FORWARD="weights are gone")
+    job_id = upload(api, 2)
+    assert ended(worker) == Exit.MODEL_FAILS
+    assert (item_of(job_id).state, item_of(job_id).attempts) == ("pending", settings().max_attempts - 1)
+    embedded_by_another(api, job_id, tmp_path / "next.log")
+
+
+def test_a_worker_that_hears_nothing_while_work_waits_ends(
+    api: FlaskClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 6}))
+    worker = start_worker(WORKER, tmp_path / "deaf.log", UMBEL_DEAF_AFTER="14")
+    assert api.get("/readyz").get_json()["ready"]
+    with frozen(processes_in(redis.data, "redis-server")):
+        job_id = upload(api, 3)
+        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["hears_redis"])
+        eventually(lambda: not api.get("/readyz").get_json()["checks"]["progress"])
+        assert ended(worker) == Exit.BROKER_SILENT
+    embedded_by_another(api, job_id, tmp_path / "next.log")
+
+
+def test_an_idle_worker_that_hears_nothing_stays(api: FlaskClient, redis: Redis, tmp_path: Path) -> None:
+    worker = start_worker(WORKER, tmp_path / "idle.log", UMBEL_DEAF_AFTER="0.1")
+    with frozen(processes_in(redis.data, "redis-server")):
+        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["hears_redis"])
+    eventually(lambda: api.get("/readyz").get_json()["workers"][0]["hears_redis"])  # two looks, and it lives
+    assert finished(api, upload(api, 4))["status"] == "succeeded"
+    assert worker.stop() == 0
+
+
+def ended(worker: Process) -> int:
+    """The exit status of a worker that ends by itself."""
+    eventually(lambda: not worker.running(), within=60)
+    return worker.stop()
