@@ -12,7 +12,7 @@ BUILT_ON_IT = [
 ]
 METRIC = (
     r"\bumbel_(?:request|search|query|doorbell|item|batch|stage|picture|gpu"
-    r"|images|jobs|oldest|index|worker|database_up)\w*"
+    r"|images|jobs|oldest|index|worker|database_up|rate_limit)\w*"
 )
 
 
