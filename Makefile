@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check bench faults deploy-check clean
+.PHONY: help install demo run stop test lint check bench faults screenshots deploy-check clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,9 @@ deploy-check: install ## Compose, images and manifests without an engine: linted
 	@test -e $@ || (umask 077; while IFS= read -r line; do case $$line in \
 	  *PASSWORD=|AWS_SECRET_ACCESS_KEY=) echo "$$line$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')";; \
 	  *) echo "$$line";; esac; done < deploy/env.example > $@)
+
+screenshots: install ## every view of the page to docs/images/page/, by Chromium
+	@$(BIN)/python -m tests.browser.screenshots
 
 clean: stop ## remove .venv and var/
 	@rm -rf $(VENV) var

@@ -74,13 +74,13 @@ function settings() {
     value: options.collection,
     required: true,
     pattern: "[a-zA-Z0-9][a-zA-Z0-9._\\-]{0,62}",
-    onchange: keep("collection"),
+    oninput: keep("collection"),
   });
   return h(
     "div",
     { class: "bar" },
     field("Into collection", name),
-    field("Label", labelInput(options.label, { placeholder: "none", onchange: keep("label") })),
+    field("Label", labelInput(options.label, { placeholder: "none", oninput: keep("label") })),
     check("Label by folder name", {
       checked: options.byFolder,
       onchange: ({ target }) => (options.byFolder = target.checked),

@@ -1,33 +1,35 @@
 // The page: its views, what stands around them, and pictures that are dropped or pasted anywhere.
 
-import * as add from "./add.js";
-import * as admin from "./admin.js";
-import * as api from "./api.js";
+import { ready } from "./api.js";
 import { showTray } from "./basket.js";
-import * as detail from "./detail.js";
-import * as duplicates from "./duplicates.js";
 import { chosen, dropped } from "./files.js";
-import * as gallery from "./gallery.js";
 import { openSession, ownCollection, signedIn, signOut } from "./http.js";
-import * as identify from "./identify.js";
-import * as job from "./job.js";
-import * as jobs from "./jobs.js";
-import * as map from "./map.js";
 import { current, start } from "./router.js";
 import { tried } from "./say.js";
-import * as search from "./search.js";
 
-const VIEWS = { gallery, add, image: detail, search, identify, map, duplicates, jobs, job, admin };
+// Loaded when they are first shown: {title, show} each.
+const VIEWS = {
+  gallery: () => import("./gallery.js"),
+  add: () => import("./add.js"),
+  image: () => import("./detail.js"),
+  search: () => import("./search.js"),
+  identify: () => import("./identify.js"),
+  map: () => import("./map.js"),
+  duplicates: () => import("./duplicates.js"),
+  jobs: () => import("./jobs.js"),
+  job: () => import("./job.js"),
+  admin: () => import("./admin.js"),
+};
 const STATE_MS = 10_000;
 const $ = (id) => document.getElementById(id);
 
 /** One picture on the views that ask about pictures is a question; anything else is to be added. */
-function receive(entries, way = null) {
+async function receive(entries, way = null) {
   const single = entries.length === 1 && entries[0].file.type.startsWith("image/");
   const { view } = current();
-  if (view === "identify" && way !== "add" && single) identify.identifyBy([entries[0].file]);
-  else if (single && (way === "search" || (way === null && view === "search"))) search.searchBy(entries[0].file);
-  else add.bring(entries);
+  if (view === "identify" && way !== "add" && single) (await VIEWS.identify()).identifyBy([entries[0].file]);
+  else if (single && (way === "search" || (way === null && view === "search"))) (await VIEWS.search()).searchBy(entries[0].file);
+  else (await VIEWS.add()).bring(entries);
 }
 
 function hearDrops() {
@@ -56,10 +58,10 @@ function hearDrops() {
 async function state() {
   const line = $("state");
   try {
-    const { ready, checks } = await api.ready();
+    const { ready: all, checks } = await ready();
     const missing = Object.keys(checks).filter((part) => !checks[part]);
-    line.textContent = ready ? "Ready" : `Waiting for ${missing.join(", ")}`;
-    line.dataset.ready = ready;
+    line.textContent = all ? "Ready" : `Waiting for ${missing.join(", ")}`;
+    line.dataset.ready = all;
   } catch {
     line.textContent = "No answer from the server";
     line.dataset.ready = "false";

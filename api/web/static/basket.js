@@ -29,13 +29,6 @@ class Basket extends EventTarget {
     return this.has(image.image_id);
   }
 
-  fill(images) {
-    for (const image of images.slice(0, MOST - this.#images.size)) {
-      this.#images.set(image.image_id, { image, less: false });
-    }
-    this.#changed();
-  }
-
   turn(id) {
     this.#images.get(id).less = !this.#images.get(id).less;
     this.#changed();

@@ -39,13 +39,13 @@ export async function show({ main, heading, id, signal }) {
 
 function sentence({ counts, status, phase, error }) {
   if (error) return error;
-  return `${phase ?? status}: ${described(counts)}.`.replace(/^./, (letter) => letter.toUpperCase());
+  return `${phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`.replace(/^./, (letter) => letter.toUpperCase());
 }
 
 function redraw(head, job) {
   const focused = head.contains(document.activeElement) ? document.activeElement.textContent : null;
   head.replaceChildren(
-    h("div", { class: "track" }, badge(job), progress(job), h("span", { class: "number" }, counted(job.counts.total, "picture"))),
+    h("div", { class: "track" }, badge(job), progress(job), job.counts.total > 0 && h("span", { class: "number" }, counted(job.counts.total, "picture"))),
     steps(job),
     job.source ? h("p", { class: "faint" }, source(job.source)) : "",
     job.index?.total ? h("p", { class: "faint" }, `Index: ${job.index.phase}, ${number(job.index.done)} of ${number(job.index.total)}.`) : "",

@@ -91,7 +91,7 @@ export function progress({ counts, status }) {
     bar.append(share);
   }
   const rest = h("span", { class: "pending" });
-  rest.style.flexGrow = total ? counts.pending / total : status === "succeeded" ? 0 : 1;
+  rest.style.flexGrow = total ? counts.pending / total : ["queued", "running"].includes(status) ? 1 : 0;
   bar.append(rest);
   return bar;
 }

@@ -25,7 +25,7 @@ export function current() {
   return { view: view || "gallery", id, parameters: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** views: {name: {title, show(context)}}, where show fills context.main and stops when context.signal says so.
+/** views: {name: async () => {title, show(context)}}; show fills context.main, and stops when context.signal says so.
     defaults: parameters for addresses that do not say. */
 export function start(views, main, defaults = {}) {
   history.scrollRestoration = "manual";
@@ -36,13 +36,14 @@ export function start(views, main, defaults = {}) {
   const show = async () => {
     const { view, id, parameters: said } = current();
     const parameters = { ...defaults, ...said };
-    const { title, show: fill } = views[view] ?? views.gallery;
     shown = location.hash;
     const top = scrolled.get(shown) ?? 0;
     leaving.abort();
     leaving = new AbortController();
     const { signal } = leaving;
     mark(view);
+    const { title, show: fill } = await (views[view] ?? views.gallery)();
+    if (signal.aborted) return;
     document.title = `${title} · Umbel`;
     const heading = h("h1", { tabIndex: -1 }, title);
     main.replaceChildren(heading);

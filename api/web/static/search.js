@@ -1,13 +1,11 @@
 // Search by a picture, by one of the gallery, or by several: more like these, less like those.
 
 import * as api from "./api.js";
-import { basket } from "./basket.js";
 import { chooser, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, labelFilter, seen } from "./filters.js";
 import { counted } from "./format.js";
 import { go, note, to } from "./router.js";
-import { say } from "./say.js";
 import { thumb, tile } from "./tiles.js";
 
 export const title = "Search";
@@ -164,10 +162,4 @@ function ways() {
       " in the tray below.",
     ),
   );
-}
-
-/** Search with what was collected on the map. */
-export function searchLike(images) {
-  basket.fill(images);
-  say(`${counted(basket.ids(false).length, "picture")} collected to search with.`);
 }

@@ -1,0 +1,123 @@
+"""`make screenshots`: every view, light and dark, wide and on a phone, as docs/images/page/VIEW-SCHEME-WIDTH.webp.
+
+They show the sample garden, spoilt a little (tests/browser/gallery.py), on a stack of their own.
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from tests.browser.chromium import ABSENT, find_chromium, running
+from tests.browser.gallery import begun, done, plant, specimen, spoil
+from tests.e2e.conftest import Stack
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images" / "page"
+WIDTHS = {"wide": (1280, 800), "phone": (390, 844)}
+QUALITY = 74
+PATIENCE = 60_000
+
+
+def main() -> int:
+    path = find_chromium()
+    if path is None:
+        print(f"No screenshots: {ABSENT}.", file=sys.stderr)
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    stack = Stack()
+    try:
+        stack.umbel("up", "--detach")
+        with running(path) as browser:
+            empty(browser, stack)
+            plant(stack, species=12, per_species=20)
+            spoil(stack)
+            done(stack, begun(stack, "/v1/map", {"collection": "garden"}))
+            done(stack, begun(stack, "/v1/admin/reindex", {"mode": "index"}))
+            for scheme in ("light", "dark"):
+                for name, size in WIDTHS.items():
+                    every_view(browser, stack, scheme, name, size)
+    finally:
+        stack.umbel("down", check=False)
+        shutil.rmtree(stack.home, ignore_errors=True)
+    return 0
+
+
+def empty(browser: Browser, stack: Stack) -> None:
+    page = opened(browser, stack, "light", WIDTHS["wide"])
+    shoot(page, "empty-light-wide", "#/gallery")
+
+
+def every_view(browser: Browser, stack: Stack, scheme: str, width: str, size: tuple[int, int]) -> None:
+    page = opened(browser, stack, scheme, size)
+    suffix = f"{scheme}-{width}"
+    page.goto("/#/gallery?collection=garden")
+    copy = page.evaluate("fetch('/v1/duplicates').then((answer) => answer.json())")["items"][0]["keep"]
+    ids = page.evaluate("fetch('/v1/images?limit=200').then((answer) => answer.json())")["items"]
+    ids = [each["image_id"] for each in ids if each["status"] == "indexed"]
+    jobs = page.evaluate("fetch('/v1/jobs?type=reindex').then((answer) => answer.json())")["items"]
+    views = {
+        "gallery": "#/gallery?collection=garden",
+        "picture": f"#/image/{copy}",
+        "search": f"#/search?image={ids[30]}",
+        "basket": f"#/search?more={ids[70]},{ids[72]}&less={ids[110]}",
+        "map": "#/map?collection=garden",
+        "duplicates": "#/duplicates",
+        "jobs": "#/jobs",
+        "reindex": f"#/job/{jobs[0]['id']}",
+        "admin": "#/admin",
+    }
+    for name, address in views.items():
+        shoot(page, f"{name}-{suffix}", address)
+    page.goto("/#/identify")
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "unseen.jpg", "mimeType": "image/jpeg", "buffer": specimen(5)}
+    )
+    page.locator(".answer").wait_for(timeout=PATIENCE)
+    keep(page, f"identify-{suffix}")
+    page.goto("/#/add")
+    pictures = [
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": specimen(number % 12, 300 + number)}
+        for number in range(17)
+    ]
+    broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 no picture"}
+    page.locator("input[type=file]").first.set_input_files([*pictures[:9], broken, *pictures[9:]])
+    page.locator("[data-state=failed]").wait_for(timeout=PATIENCE)
+    page.locator("[data-state=queued], [data-state=embedding], [data-state=known]").first.wait_for(timeout=PATIENCE)
+    keep(page, f"add-{suffix}")
+    page.context.close()
+
+
+def opened(browser: Browser, stack: Stack, scheme: str, size: tuple[int, int]) -> Page:
+    width, height = size
+    context = browser.new_context(
+        base_url=stack.url,
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": width, "height": height},
+        has_touch=width < 500,
+        is_mobile=width < 500,
+    )
+    return context.new_page()
+
+
+def shoot(page: Page, name: str, address: str) -> None:
+    page.goto(f"/{address}")
+    page.reload()
+    page.locator("h1").wait_for()
+    keep(page, name)
+
+
+def keep(page: Page, name: str) -> None:
+    """What is on the screen, once nothing is loading any more."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("[...document.images].every((one) => one.complete || one.loading === 'lazy')")
+    page.wait_for_timeout(300)  # pictures that have come are painted with the next frames
+    picture = Image.open(io.BytesIO(page.screenshot()))
+    picture.save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
+    print(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""The page as people use it, in a real Chromium, against the real stack."""
+
+import io
+import re
+import zipfile
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from ml.garden import SampleGarden
+from tests.browser.chromium import Watch
+from tests.browser.gallery import specimen
+from tests.e2e.conftest import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+LABELS = [SampleGarden().name(species) for species in range(4)]
+VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "admin")
+PATIENCE = 40_000  # ms, for what a worker does
+
+
+def file(name: str, data: bytes) -> dict[str, object]:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent.trim()"))
+
+
+def test_a_picture_goes_from_upload_to_search_results(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="Add pictures").click()
+    expect(page.get_by_role("heading", name="Add pictures")).to_be_focused()
+    page.get_by_label("Label", exact=True).fill("found outside")
+    page.locator("input[type=file]").first.set_input_files([file("mine.jpg", specimen(0))])
+    arrived = page.locator(".arriving .tile")
+    expect(arrived).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    expect(page.get_by_text("1 of 1 picture finished")).to_be_visible()
+    arrived.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="found outside")).to_be_focused()
+    page.get_by_role("link", name="Search", exact=True).last.click()
+    matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
+    expect(matches.first).to_contain_text(LABELS[0])
+    expect(page.get_by_text(re.compile(r"\d+ matches, every picture compared"))).to_be_visible()
+
+
+def test_what_is_no_picture_says_why_at_its_tile_and_in_its_job(watch: tuple[Page, Watch]) -> None:
+    page, watched = watch
+    watched.refused = {415}
+    page.goto("/#/add")
+    broken = file("broken.jpg", b"\xff\xd8 this is no picture")
+    page.locator("input[type=file]").first.set_input_files([broken, file("fine.jpg", specimen(1))])
+    tile = page.locator(".arriving .tile", has_text="broken.jpg")
+    expect(tile).to_have_attribute("data-state", "failed")
+    reason = tile.locator(".reason").inner_text()
+    assert reason
+    expect(page.locator(".arriving .tile", has_text="fine.jpg")).to_have_attribute(
+        "data-state", "done", timeout=PATIENCE
+    )
+    page.goto("/#/jobs")
+    page.locator(".row", has_text="1 failed").first.click()
+    expect(page.get_by_role("row", name=re.compile("broken.jpg"))).to_contain_text(reason)
+    expect(page.get_by_role("link", name="Failures as CSV")).to_be_visible()
+
+
+def test_a_zip_becomes_tiles_labelled_by_folder(page: Page) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in (20, 21):
+            archive.writestr(f"from-a-zip/{number}.jpg", specimen(2, number))
+    page.goto("/#/add")
+    page.locator("input[type=file]").nth(2).set_input_files(
+        {"name": "pictures.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
+    )
+    expect(page.locator(".arriving [data-state=done]")).to_have_count(2, timeout=PATIENCE)
+    page.goto("/#/gallery?label=from-a-zip")
+    expect(page.locator(".grid .tile")).to_have_count(2)
+
+
+def test_a_click_in_the_gallery_searches_and_the_slider_narrows(page: Page) -> None:
+    page.goto(f"/#/gallery?collection=garden&label={LABELS[2]}")
+    page.locator(".grid .picture").first.click()
+    expect(page.get_by_role("heading", name="Similar pictures")).to_be_visible()
+    page.get_by_role("link", name="Search", exact=True).last.click()
+    matches = page.get_by_role("list", name="Matches").locator("li:visible")
+    expect(matches.first).to_contain_text(LABELS[2])
+    all_of_them = matches.count()
+    slider = page.get_by_role("slider", name="Max distance")
+    slider.fill("0.3")
+    expect(page.get_by_text("within the distance")).to_be_visible()
+    assert 0 < matches.count() < all_of_them
+
+
+def test_more_like_these_less_like_those(page: Page) -> None:
+    page.goto("/#/gallery?collection=garden")
+    for label in LABELS[:2]:
+        page.get_by_role("button", name=f"More like this: {label}").first.click()
+    tray = page.get_by_role("region", name="Search basket")
+    tray.get_by_role("button", name=f"More like this {LABELS[1]}").click()
+    tray.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("heading", name="Less like")).to_be_visible()
+    matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
+    expect(matches.first).to_contain_text(LABELS[0])
+
+
+def test_identify_names_what_it_knows_and_shows_its_evidence(page: Page) -> None:
+    page.goto("/#/identify")
+    page.locator("input[type=file]").first.set_input_files([file("what.jpg", specimen(3))])
+    verdict = page.get_by_role("region", name="Answer")
+    expect(verdict.locator(".answer")).to_have_text(re.compile(f"{LABELS[3]}|Unknown"))
+    expect(verdict.get_by_role("listitem").first).to_contain_text(LABELS[3])
+    assert verdict.locator(".thumb").count() >= 3
+
+
+def test_the_map_is_drawn_and_pictures_are_taken_out_of_it(page: Page) -> None:
+    page.goto("/#/map?collection=garden")
+    page.get_by_role("button", name="Draw the map").click()
+    canvas = page.get_by_role("application", name="Map of the gallery")
+    expect(canvas).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("button", name=re.compile(LABELS[0])).first).to_be_visible()
+    chosen = page.get_by_role("region", name="Selected pictures")
+    canvas.focus()
+    page.keyboard.press(" ")
+    expect(chosen).to_contain_text("1 picture selected")
+    page.get_by_role("button", name="Select what is in view").click()
+    everything = int(re.findall(r"\d+", chosen.get_by_role("heading").inner_text())[0])
+    page.get_by_role("button", name="Lasso").click()
+    box = canvas.bounding_box()
+    assert box is not None
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"]
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    for x, y in ((across, box["y"] + 20), (across, down - 20), (box["x"] + 20, down - 20)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    half = int(re.findall(r"\d+", chosen.get_by_role("heading").inner_text())[0])
+    assert 0 < half < everything
+    chosen.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("heading", name="More like")).to_be_visible()
+
+
+def test_a_reindex_is_begun_and_watched_to_its_report(page: Page) -> None:
+    page.goto("/#/admin")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("list", name="Phases")).to_be_visible()
+    expect(page.get_by_role("table", name="Before and after")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("row", name=re.compile("Recall@10"))).to_contain_text("%")
+
+
+def test_keeping_one_of_two_copies_deletes_the_other(page: Page) -> None:
+    page.goto("/#/duplicates?collection=garden")
+    groups = page.locator(".group")
+    expect(groups.first).to_be_visible()
+    before = groups.count()
+    groups.first.get_by_role("button", name="Keep the chosen").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("Delete")).click()
+    expect(groups).to_have_count(before - 1)
+
+
+def test_everything_is_reached_by_keyboard_and_the_focus_is_never_lost(page: Page) -> None:
+    page.goto("/#/gallery?collection=garden")
+    expect(page.locator(".grid .tile").first).to_be_visible()
+    press = page.keyboard.press
+    press("Tab")
+    assert focused(page) == "A Skip to the content"
+    press("Enter")
+    assert focused(page).startswith("MAIN")
+    for _ in range(4):  # collection, label, add, the first picture
+        press("Tab")
+    assert page.evaluate("document.activeElement.className") == "picture"
+    press("Tab")
+    press("Enter")
+    expect(page.get_by_role("region", name="Search basket")).to_be_visible()
+    press("Shift+Tab")
+    press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    page.get_by_role("button", name="Delete").focus()
+    press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert focused(page) == "BUTTON Delete"
+    page.go_back()
+    expect(page.get_by_role("heading", level=1, name="Gallery")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_view_has_a_fault_that_axe_finds(chromium: Browser, site: Stack, scheme: str) -> None:
+    context = chromium.new_context(base_url=site.url, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    watched = Watch(page, site.url)
+    page.goto("/#/gallery")
+    image = page.locator(".grid .picture").first.get_attribute("href")
+    assert image
+    job = page.evaluate("fetch('/v1/jobs?status=failed').then((answer) => answer.json())")["items"][0]["id"]
+    similar = image.replace("#/image/", "#/search?image=")
+    verdict = image.replace("#/image/", "#/identify?image=")
+    faults = {}
+    for view in (*[f"#/{name}" for name in VIEWS], image, similar, verdict, f"#/job/{job}", "signin"):
+        page.goto(f"/{view}")
+        page.wait_for_load_state("networkidle")
+        if violations := Axe().run(page).response["violations"]:
+            faults[view] = [(each["id"], [node["html"] for node in each["nodes"][:3]]) for each in violations]
+    context.close()
+    assert faults == {}
+    assert watched.trouble == []
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen_nor_too_small_to_touch(chromium: Browser, site: Stack) -> None:
+    context = chromium.new_context(base_url=site.url, viewport={"width": 390, "height": 844}, is_mobile=True)
+    page = context.new_page()
+    for view in VIEWS:
+        page.goto(f"/#/{view}")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, view
+        small = page.evaluate(
+            """[...document.querySelectorAll('button, .button, nav a, select, input:not([type=file]), textarea')]
+            .filter((one) => one.checkVisibility() && !one.closest('label.check'))
+            .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
+            .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([html]) => html)"""
+        )
+        assert small == [], view
+    context.close()
+
+
+def test_the_first_view_is_small_and_stays_where_it_is(page: Page) -> None:
+    page.goto("/#/gallery")
+    page.wait_for_load_state("networkidle")
+    sizes = page.evaluate(
+        """performance.getEntriesByType('resource').filter((one) => /static/.test(one.name))
+        .reduce((sum, one) => sum + one.decodedBodySize, 0)"""
+    )
+    assert sizes < 130_000
+    shift = page.evaluate(
+        """new Promise((told) => { let sum = 0; const watch = new PerformanceObserver((list) => {
+        for (const one of list.getEntries()) if (!one.hadRecentInput) sum += one.value; });
+        watch.observe({ type: 'layout-shift', buffered: true }); setTimeout(() => told(sum), 100); })"""
+    )
+    assert shift < 0.1
