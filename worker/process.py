@@ -11,7 +11,7 @@ from celery.apps.worker import Worker
 
 from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import NotReady
+from core.errors import NotReady, TransientError
 from core.progress import progress
 from core.settings import Settings
 from core.types import Decoder, Lane, Models
@@ -163,7 +163,7 @@ class WorkerProcess:
                 with transaction() as session:
                     workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
                 self._watchdog.look(progressed=progressed)
-            except NotReady as error:
+            except (NotReady, TransientError) as error:
                 log.warning("no heartbeat", error=error.detail)
 
     def _hear_queries(self) -> None:
