@@ -175,7 +175,7 @@ def use(api: Service, backup: Service, folder: Path) -> None:
 
 def succeeded(done: "subprocess.CompletedProcess[str]") -> str:
     if done.returncode:
-        sys.exit(f"{done.args[-1]} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+        sys.exit(f"{done.args[-1].splitlines()[-1]} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
