@@ -29,9 +29,12 @@ from api import (
     models,
     page,
     rates,
+    reference,
     search,
     session,
+    specification,
 )
+from api.request import ObjectRequest
 from core import tracing
 from core.logging import configure_logging
 from core.metrics import REQUESTS
@@ -55,6 +58,7 @@ RESOURCES = (
     health,
     session,
     page,
+    reference,
 )
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
 FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
@@ -70,9 +74,11 @@ def create_app() -> APIFlask:
         title="Umbel",
         version=VERSION,
         spec_path="/openapi.json",
+        docs_path=None,  # ours is api/reference.py: APIFlask's loads scripts from elsewhere
         static_folder=str(page.STATIC),
         template_folder=str(page.TEMPLATES),
     )
+    app.request_class = ObjectRequest
     app.config.update(
         # Base64 in JSON takes a third more than the file it carries; each route checks the file itself.
         MAX_CONTENT_LENGTH=limits.max_bytes * 4 // 3 + FORM_OVERHEAD,
@@ -93,7 +99,7 @@ def create_app() -> APIFlask:
     app.url_map.converters["collection"] = collections.NameConverter
     for resource in RESOURCES:
         app.register_blueprint(resource.bp)
-    app.spec_processor(_require_bodies)
+    specification.install(app)
     app.before_request(_begin)
     app.before_request(access.check)
     app.before_request(rates.check)
@@ -106,15 +112,6 @@ def create_app() -> APIFlask:
         count = limits.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
-
-
-def _require_bodies(spec: Any) -> Any:
-    """OpenAPI takes a body for optional unless told otherwise; none of ours is."""
-    for operations in spec["paths"].values():
-        for operation in operations.values():
-            if "requestBody" in operation:
-                operation["requestBody"]["required"] = True
-    return spec
 
 
 def _begin() -> None:

@@ -9,6 +9,7 @@ from werkzeug.routing import BaseConverter
 from api.access import reach, within
 from api.errors import problems
 from api.schemas.collections import CollectionIn, CollectionOut, CollectionsOut, CollectionsQuery, DeletionOut
+from api.schemas.fields import NAME
 from core.doorbell import doorbell
 from db import collections
 from db.collections import CollectionRow
@@ -26,7 +27,7 @@ THERE_ALREADY = {
 class NameConverter(BaseConverter):
     """The part of a path that may be a collection's name; anything else is a 404 before it is looked for."""
 
-    regex = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"
+    regex = NAME
 
 
 @bp.post("/v1/collections")

@@ -58,21 +58,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.UnsupportedManifest: 415,
     errors.DecoderDied: 422,
 }
-PROBLEM = {
-    "type": "object",
-    "description": "RFC 9457",
-    "required": ["type", "title", "status", "detail", "instance", "code", "errors", "request_id"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "code": {"type": "string", "description": "Stable; for programs."},
-        "errors": {"type": "object", "description": "{place: {field: [messages]}}"},
-        "request_id": {"type": ["string", "null"]},
-    },
-}
+PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
 

@@ -9,25 +9,17 @@ from pydantic import ValidationError
 
 from api.access import check_images, within
 from api.errors import invalid_fields, problems
-from api.schemas.fields import inline_schema
 from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
 from api.schemas.search import Scoped
 from api.search import decoded, match_out, queries_by_picture, scope_of
+from api.specification import either_body
 from db.session import transaction
 from services.identify import identify
 from services.search import Query, query_by_images
 
 bp = APIBlueprint("identify", __name__, tag="Search")
 
-EITHER_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": inline_schema(IdentifyIn)},
-            "multipart/form-data": {"schema": inline_schema(IdentifyFormIn)},
-        },
-    }
-}
+EITHER_BODY = either_body(json=IdentifyIn, form=IdentifyFormIn)
 
 
 @bp.post("/v1/identify")

@@ -10,8 +10,8 @@ from structlog.contextvars import bind_contextvars
 from api.access import within
 from api.errors import invalid_fields, problems
 from api.gate import gate
-from api.schemas.fields import inline_schema
 from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
+from api.specification import either_body
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.settings import settings
@@ -21,15 +21,7 @@ from services import imports
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
 
-EITHER_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": inline_schema(ImportIn)},
-            "multipart/form-data": {"schema": inline_schema(ImportFormIn)},
-        },
-    }
-}
+EITHER_BODY = either_body(json=ImportIn, form=ImportFormIn)
 
 
 @bp.post("/v1/imports")

@@ -8,8 +8,8 @@ from flask import request, url_for
 from pydantic import ValidationError
 
 from api.errors import invalid_fields, problems
-from api.schemas.fields import inline_schema
 from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
+from api.specification import either_body
 from core.blobs import blobs
 from core.settings import settings
 from db import model_versions, partitions
@@ -23,7 +23,7 @@ from services.registration import read_candidate
 bp = APIBlueprint("models", __name__, tag="Models")
 
 DEAD_SHARE = 0.1  # of an index from which on it is worth building anew
-FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": inline_schema(ModelFormIn)}}}}
+FORM = either_body(form=ModelFormIn)
 
 
 @bp.get("/v1/models")

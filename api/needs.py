@@ -41,8 +41,7 @@ NEEDS: dict[str, Need | None] = {
     "health.alive": None,
     "health.ready": None,
     "openapi.spec": None,
-    "openapi.docs": None,
-    "openapi.swagger_ui_oauth_redirect": None,
+    "reference.reference_page": None,
     # Pictures
     "images.upload_image": Need(WRITE, Where.REQUEST),
     "images.check_images": Need(READ, Where.REQUEST),

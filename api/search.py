@@ -12,7 +12,6 @@ from werkzeug.exceptions import BadRequest
 
 from api.access import check_images, within
 from api.errors import invalid_fields, problems
-from api.schemas.fields import inline_schema
 from api.schemas.search import (
     LegacyMatch,
     LegacyOut,
@@ -26,6 +25,7 @@ from api.schemas.search import (
     SearchOut,
     picture_of,
 )
+from api.specification import either_body
 from core.doorbell import doorbell
 from core.errors import InvalidInput
 from core.settings import settings
@@ -49,15 +49,7 @@ LEGACY_K = 5
 
 _quick = QuickSearch()
 
-EITHER_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": inline_schema(SearchIn)},
-            "multipart/form-data": {"schema": inline_schema(SearchFormIn)},
-        },
-    }
-}
+EITHER_BODY = either_body(json=SearchIn, form=SearchFormIn)
 
 
 @bp.post("/v1/search")

@@ -23,7 +23,7 @@ bp = APIBlueprint("session", __name__, tag="Session")
 
 @bp.get("/v1/session")
 @bp.output(SessionOut)
-@bp.doc(responses=problems(503))
+@bp.doc(operation_id="describe_session", responses=problems(503))
 def describe() -> Any:
     """Tell who is calling, what that lets them do, and the token that a browser sends along with changes."""
     return _described(_somebody())

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # of a collection
+
 
 class HasId(Protocol):
     """A row of a list."""
@@ -53,9 +55,7 @@ def _storable_object(value: dict[str, Any]) -> dict[str, Any]:
 Text = Annotated[str, AfterValidator(_storable)]
 Label = Annotated[Text, Field(min_length=1, max_length=200, examples=["tulip"])]
 Name = Annotated[Text, Field(max_length=1_000, description="File name or path, for people.")]
-CollectionName = Annotated[
-    str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$", description="Name of a collection.", examples=["garden"])
-]
+CollectionName = Annotated[str, Field(pattern=f"^{NAME}$", description="Name of a collection.", examples=["garden"])]
 Metadata = Annotated[
     dict[str, Any],
     BeforeValidator(json_object),
@@ -78,20 +78,3 @@ def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
     """The page's rows, and the cursor of the next page if there is one: for lists asked for with limit + 1."""
     page = rows[:limit]
     return page, str(page[-1].id) if len(rows) > limit else None
-
-
-def inline_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema in one piece, for a place of the specification where APIFlask registers no parts."""
-    schema = model.model_json_schema()
-    parts = schema.pop("$defs", {})
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolved(each) for each in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return resolved(parts[node["$ref"].rpartition("/")[2]])
-        return {key: resolved(value) for key, value in node.items()}
-
-    return {key: resolved(value) for key, value in schema.items()}

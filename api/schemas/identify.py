@@ -6,7 +6,7 @@ from uuid import UUID
 from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field, model_validator
 
-from api.schemas.search import MatchOut, Scoped
+from api.schemas.search import Base64, MatchOut, Scoped
 from core.vote import MOST_PICTURES
 
 
@@ -14,7 +14,7 @@ class IdentifyIn(Scoped):
     image_ids: list[UUID] | None = Field(
         None, min_length=1, max_length=MOST_PICTURES, description="Images in the gallery; they do not vote themselves."
     )
-    images: list[str] | None = Field(
+    images: list[Base64] | None = Field(
         None, min_length=1, max_length=MOST_PICTURES, description="Pictures of one subject, base64."
     )
 

@@ -14,6 +14,8 @@ from db.filters import Filter, conditions_of
 MOST_LABELS = 1_000
 MOST_EXAMPLES = 100  # of each kind
 
+Base64 = Annotated[str, Field(json_schema_extra={"format": "byte"})]
+
 
 MetadataFilter = Annotated[
     Metadata,
@@ -76,7 +78,7 @@ class SearchIn(SearchOptions):
     vector: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
         None, max_length=4_000, description="A vector of the active model's width."
     )
-    image: str | None = Field(None, description="A picture, base64.")
+    image: Base64 | None = Field(None, description="A picture, base64.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -92,7 +94,7 @@ class SearchFormIn(SearchOptions):
 
 
 class LegacySearchIn(BaseModel):
-    image: str = Field(description="A picture, base64.")
+    image: Base64 = Field(description="A picture, base64.")
 
 
 def picture_of(base64: str) -> bytes:

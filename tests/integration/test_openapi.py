@@ -1,0 +1,149 @@
+"""The specification: valid, whole, true in its examples, and readable at /docs."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from pydantic import BaseModel
+
+from api import create_app, schemas
+from api.page import CONTENT_SECURITY_POLICY
+from api.specification import FOLLOWED, METHODS, TAGS, operations
+
+NOT_OF_THE_API = {"/", "/docs", "/openapi.json", "/static/<path:filename>", "/signin", "/signout"}
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    return create_app()
+
+
+@pytest.fixture(scope="module")
+def spec(app: Any) -> Any:
+    return app.test_client().get("/openapi.json").get_json()
+
+
+def test_it_is_valid_openapi(spec: Any) -> None:
+    assert spec["openapi"].startswith("3.1")
+    validate(spec)
+
+
+def test_every_route_is_in_it_and_nothing_else(app: Any, spec: Any) -> None:
+    served = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        if rule.rule not in NOT_OF_THE_API
+        for method in rule.methods
+        if method.lower() in METHODS
+    }
+    assert len(served) > 40
+    assert {(path, method) for path, method, _ in operations(spec)} == served
+
+
+def test_every_operation_is_named_once_described_and_filed(spec: Any) -> None:
+    found = [operation for *_, operation in operations(spec)]
+    ids = [operation["operationId"] for operation in found]
+    assert len(set(ids)) == len(ids)
+    assert [one["operationId"] for one in found if not one["summary"] or not set(one["tags"]) <= set(TAGS)] == []
+    targets = {target for links in FOLLOWED.values() for target, _ in links.values()}
+    assert targets | set(FOLLOWED) <= set(ids)
+
+
+def test_every_body_of_the_code_is_a_schema_and_every_schema_has_one_name(spec: Any) -> None:
+    of_the_code = {model.__name__ for model in _models(BaseModel) if model.__module__.startswith(schemas.__name__)} - {
+        "Strict",
+        "Scoped",
+        "SearchOptions",
+        "ImportOptions",
+    }
+    queries = {name for name in of_the_code if name.endswith("Query")}
+    assert of_the_code - queries - set(spec["components"]["schemas"]) == set()
+    assert [name for name in spec["components"]["schemas"] if "." in name] == []
+
+
+def test_every_refusal_is_a_problem(spec: Any) -> None:
+    for path, method, operation in operations(spec):
+        refused = {status for status in operation["responses"] if status >= "400"}
+        if "requestBody" in operation:
+            assert {"400", "413", "422"} <= refused, (method, path)
+        for status in refused - ({"503"} if path == "/readyz" else set()):
+            assert list(operation["responses"][status]["content"]) == ["application/problem+json"], (method, path)
+
+
+def test_every_example_is_what_its_schema_says(spec: Any) -> None:
+    checked = 0
+    for where, schema, example in _examples(spec):
+        problems = [error.message for error in _validator(schema, spec).iter_errors(example)]
+        assert problems == [], where
+        checked += 1
+    assert checked > 200
+
+
+def test_the_reference_shows_all_of_it_without_a_script_or_another_host(app: Any, spec: Any) -> None:
+    answer = app.test_client().get("/docs")
+    assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    page = _Page()
+    page.feed(answer.text)
+    assert {operation["operationId"] for *_, operation in operations(spec)} <= page.ids
+    assert {name for name, schema in spec["components"]["schemas"].items() if schema.get("properties")} <= page.ids
+    assert {target[1:] for target in page.targets if target.startswith("#")} <= page.ids | {"main"}
+    assert not page.forbidden
+    assert all(target.startswith(("/", "#")) for target in page.targets)
+    for target in {target for target in page.targets if target.startswith("/")}:
+        assert app.test_client().get(target).status_code == 200, target
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"text"', b"7", b"", b"{", b"\xff\xfe", b'{"name": "\xff"}'])
+def test_a_body_that_is_no_object_is_refused(app: Any, body: bytes) -> None:
+    api: FlaskClient = app.test_client()
+    for path in ("/v1/collections", "/v1/search", "/v1/admin/recall"):
+        answer = api.post(path, data=body, content_type="application/json")
+        assert (answer.status_code, answer.content_type) == (400, "application/problem+json"), path
+
+
+def _models(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in of.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _validator(schema: Any, spec: Any) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": spec["components"]})
+
+
+def _examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(place, schema, example) of each example at and below a node."""
+    if isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from _examples(child, f"{where}/{number}")
+    if isinstance(node, dict):
+        if "example" in node and "schema" in node:
+            yield where, node["schema"], node["example"]
+        if isinstance(node.get("examples"), list):
+            yield from ((where, node, example) for example in node["examples"])
+        for name, child in node.items():
+            if name not in ("example", "examples"):
+                yield from _examples(child, f"{where}/{name}")
+
+
+class _Page(HTMLParser):
+    """What a page has and where it points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.targets: list[str] = []
+        self.forbidden: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if given.get("id"):
+            self.ids.add(str(given["id"]))
+        self.targets += [str(given[name]) for name in ("href", "src") if given.get(name)]
+        if tag in ("script", "style", "iframe") or "style" in given or any(name.startswith("on") for name in given):
+            self.forbidden.append(tag)
