@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check bench faults screenshots deploy-check clean
+.PHONY: help install demo run stop test lint check bench faults screenshots deploy-check fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -43,6 +43,9 @@ bench: install ## the benchmarks, written to benchmarks/results/
 
 faults: install ## storms of faults over the real stack, SEEDS=5 of them; figures to benchmarks/results/
 	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),5) --write $(ARGS)
+
+fuzz: install ## the API of a whole stack under schemathesis: thousands of requests, no 500, nothing unspecified
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 deploy-check: install ## Compose, images and manifests without an engine: linted, built, run (as root)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[deploy]'

@@ -43,6 +43,21 @@ IN_PATHS: dict[str, Any] = {
         for name in ("image_id", "job_id", "version_id")
     },
 }
+REQUEST_ID: Any = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "description": "Your name for the request, at most 64 printable ASCII characters: the answer and the log carry it.",
+    "schema": {"type": "string"},
+}
+IDEMPOTENCY_KEY: Any = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A request that is repeated with its key is answered as the first one was.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+HEADERS = {"upload_image": [IDEMPOTENCY_KEY]}
 KEY = {
     "type": "http",
     "scheme": "bearer",
@@ -161,7 +176,7 @@ def _say_who_may(operation: Any, need: Need | None, *, keys_required: bool) -> N
         return
     operation["security"] = [{"key": []}] if keys_required else [{"key": []}, {}]
     operation["x-scope"] = need.scope.value
-    for status, answer in problems(401, 403).items():
+    for status, answer in problems(401, 403, 429).items():
         operation["responses"].setdefault(str(status), answer)
 
 
@@ -183,6 +198,7 @@ def _complete_parameters(operation: Any) -> None:
         schema = parameter["schema"] = _without_null(parameter["schema"])
         if "description" in schema:
             parameter["description"] = schema.pop("description")
+    operation["parameters"] += [*HEADERS.get(operation["operationId"], ()), REQUEST_ID]
 
 
 def _without_null(schema: Any) -> Any:

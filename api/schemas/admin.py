@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import Cursor, K, Limit, Strict
+from api.schemas.fields import Cursor, K, Limit, NextCursor, Strict
 
 
 class RecallIn(Strict):
@@ -38,7 +38,7 @@ class AuditEventOut(BaseModel):
 
 class AuditOut(BaseModel):
     items: list[AuditEventOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 class RecallStepOut(BaseModel):
@@ -64,4 +64,4 @@ class RecallOut(BaseModel):
 
 class RecallsOut(BaseModel):
     items: list[RecallOut]
-    next_cursor: str | None
+    next_cursor: NextCursor

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import CollectionName, Limit, Strict
+from api.schemas.fields import CollectionName, Limit, NextCursor, Strict
 from core.types import JobStatus
 
 
@@ -30,7 +30,7 @@ class CollectionOut(BaseModel):
 
 class CollectionsOut(BaseModel):
     items: list[CollectionOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 class DeletionOut(BaseModel):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import CollectionName, Cursor, Limit, Strict
+from api.schemas.fields import CollectionName, Cursor, Limit, Links, NextCursor, Strict
 from services.duplicates import MAX_DISTANCE, MIN_AGREEMENT
 
 
@@ -37,19 +37,19 @@ class DuplicatesQuery(Strict):
 
 class MemberOut(BaseModel):
     image_id: UUID
-    name: str | None
-    label: str | None
-    width: int
-    height: int
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str | None = Field(examples=["tulip"])
+    width: int = Field(description="Pixels, upright.", examples=[640])
+    height: int = Field(description="Pixels, upright.", examples=[480])
     size: int = Field(description="Bytes of the file.")
     sharpness: float | None = Field(description="Comparable within the group; null where the picture was not seen.")
     distance_to_keep: float = Field(description="Cosine distance to the picture to keep.")
-    links: dict[str, str]
+    links: Links
 
 
 class GroupOut(BaseModel):
     keep: UUID = Field(description="The picture with most pixels, then the sharpest, the largest file, the oldest.")
-    collection: str
+    collection: str = Field(examples=["garden"])
     size: int = Field(description="How many pictures; of a very large group not all are listed.")
     largest_distance: float = Field(description="Of any of them to the picture to keep.")
     images: list[MemberOut] = Field(description="The one to keep, then the others, nearest first.")
@@ -57,7 +57,7 @@ class GroupOut(BaseModel):
 
 class DuplicatesOut(BaseModel):
     items: list[GroupOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
     max_distance: float
     min_agreement: float
     model_version: UUID

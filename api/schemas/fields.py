@@ -65,7 +65,18 @@ Metadata = Annotated[
 K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]
 MaxDistance = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False, description="Cosine distance, 0 to 2.")]
 Cursor = Annotated[UUID, Field(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Field(ge=1, le=500)]
+Limit = Annotated[int, Field(ge=1, le=500, description="Items of a page.")]
+NextCursor = Annotated[
+    str | None, Field(description="Ask with it for the next page; null: this is the last.", examples=[None])
+]
+Links = Annotated[
+    dict[str, str],
+    Field(
+        description="Where to go from here, by name.",
+        examples=[{"self": "/v1/images/019b2f6e-0000-7000-8000-000000000000"}],
+    ),
+]
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"  # an example
 
 
 class Strict(BaseModel):

@@ -32,7 +32,7 @@ class IdentifyFormIn(Scoped):
 
 
 class LabelOut(BaseModel):
-    label: str
+    label: str = Field(examples=["tulip"])
     score: float = Field(description="Probability that this label is right, calibrated; all add up to at most 1.")
     evidence: list[UUID] = Field(description="The neighbours that say so, nearest first.")
 
@@ -44,4 +44,4 @@ class IdentifyOut(BaseModel):
     neighbours: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
     threshold: float = Field(description="Below this score of the first the answer is unknown.")
     model_version: UUID
-    took_ms: float
+    took_ms: float = Field(examples=[4.2])

@@ -7,7 +7,7 @@ from uuid import UUID
 from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import CollectionName, Cursor, Label, Limit, Metadata, Name, Strict
+from api.schemas.fields import SHA256, CollectionName, Cursor, Label, Limit, Links, Metadata, Name, NextCursor, Strict
 from core.types import ItemState
 from services.ingest import DEFAULT_COLLECTION
 
@@ -29,7 +29,7 @@ class ImagePatchIn(Strict):
 
 
 class CheckIn(Strict):
-    sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(max_length=MOST_HASHES)
+    sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", examples=[SHA256])]] = Field(max_length=MOST_HASHES)
     collection: CollectionName = DEFAULT_COLLECTION
 
 
@@ -48,23 +48,23 @@ class AcceptedOut(BaseModel):
 
 class ImageOut(BaseModel):
     image_id: UUID
-    collection: str
-    name: str | None
-    label: str | None
-    metadata: dict[str, Any]
+    collection: str = Field(examples=["garden"])
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str | None = Field(examples=["tulip"])
+    metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
     status: ItemState
-    media_type: str
+    media_type: str = Field(examples=["image/jpeg"])
     size: int = Field(description="Bytes of the file as it arrived.")
-    sha256: str
-    width: int
-    height: int
+    sha256: str = Field(description="Of the bytes as they arrived, hex.", examples=[SHA256])
+    width: int = Field(description="Pixels, upright.", examples=[640])
+    height: int = Field(description="Pixels, upright.", examples=[480])
     created_at: datetime
-    links: dict[str, str]
+    links: Links
 
 
 class ImagesOut(BaseModel):
     items: list[ImageOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 class CheckOut(BaseModel):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import Cursor, Limit, Strict
+from api.schemas.fields import Cursor, Limit, Links, NextCursor, Strict
 from api.schemas.reindex import ReindexOut
 from core.types import ItemState, JobStatus, JobType
 
@@ -39,12 +39,12 @@ class ItemsFileQuery(Strict):
 
 
 class CountsOut(BaseModel):
-    total: int
-    pending: int
-    indexed: int
-    duplicate: int
-    failed: int
-    cancelled: int
+    total: int = Field(description="pending + indexed + duplicate + failed + cancelled, always.", examples=[240])
+    pending: int = Field(examples=[0])
+    indexed: int = Field(description="Found by searches.", examples=[238])
+    duplicate: int = Field(description="Their bytes were in the collection.", examples=[1])
+    failed: int = Field(examples=[1])
+    cancelled: int = Field(examples=[0])
 
 
 class SourceOut(BaseModel):
@@ -64,41 +64,42 @@ class IndexOut(BaseModel):
 
 class JobOut(BaseModel):
     id: UUID
-    type: JobType
-    status: JobStatus
+    type: JobType = Field(examples=["import"])
+    status: JobStatus = Field(examples=["partial"])
     phase: Phase | None = Field(
-        description="What an unfinished job is at; indexing: all is embedded and can be found, its HNSW index is built."
+        examples=[None],
+        description="What an unfinished job is at; indexing: all is embedded and found, its index is built.",
     )
-    paused: bool
+    paused: bool = Field(examples=[False])
     counts: CountsOut
-    source: SourceOut | None = Field(description="What a worker imports from.")
-    index: IndexOut | None = Field(description="How far the index is, while one is built.")
-    reindex: ReindexOut | None = Field(description="What a reindex is to do, and what came of it.")
+    source: SourceOut | None = Field(examples=[None], description="What a worker imports from.")
+    index: IndexOut | None = Field(examples=[None], description="How far the index is, while one is built.")
+    reindex: ReindexOut | None = Field(examples=[None], description="What a reindex is to do, and what came of it.")
     model_version: UUID | None
-    error: str | None
-    attempts: int
+    error: str | None = Field(description="Why, if it failed.", examples=[None])
+    attempts: int = Field(examples=[1])
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    links: dict[str, str]
+    links: Links
 
 
 class JobsOut(BaseModel):
     items: list[JobOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 class ItemOut(BaseModel):
     id: UUID
     image_id: UUID | None
-    name: str | None
+    name: str | None = Field(examples=["tulips/1.jpg"])
     status: ItemState
-    attempts: int
-    error_code: str | None
-    error: str | None
+    attempts: int = Field(examples=[1])
+    error_code: str | None = Field(description="Stable; for programs.", examples=[None])
+    error: str | None = Field(description="Why, if it failed.", examples=[None])
     finished_at: datetime | None
 
 
 class ItemsOut(BaseModel):
     items: list[ItemOut]
-    next_cursor: str | None
+    next_cursor: NextCursor

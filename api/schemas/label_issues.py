@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from api.schemas.fields import CollectionName, Limit, Strict
+from api.schemas.fields import CollectionName, Limit, Links, NextCursor, Strict
 from services.label_issues import MIN_DOUBT
 
 
@@ -42,16 +42,16 @@ class LabelIssuesQuery(Strict):
 
 class WitnessOut(BaseModel):
     image_id: UUID
-    label: str
-    distance: float
-    links: dict[str, str]
+    label: str = Field(examples=["tulip"])
+    distance: float = Field(description="Cosine distance, 0 to 2; lower is nearer.", examples=[0.12])
+    links: Links
 
 
 class LabelIssueOut(BaseModel):
     image_id: UUID
-    collection: str
-    name: str | None
-    label: str
+    collection: str = Field(examples=["garden"])
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str = Field(examples=["tulip"])
     suggested_label: str
     doubt: float = Field(description="Probability, by the vote of its neighbours, that it is of the suggested label.")
     evidence: list[WitnessOut] = Field(description="Its nearest labelled neighbours.")
@@ -61,7 +61,7 @@ class LabelIssueOut(BaseModel):
 
 class LabelIssuesOut(BaseModel):
     items: list[LabelIssueOut]
-    next_cursor: str | None
+    next_cursor: NextCursor
     min_doubt: float
     calibrated: bool = Field(description="Whether doubts are probabilities; else they are shares of the votes.")
     model_version: UUID

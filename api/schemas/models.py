@@ -7,7 +7,7 @@ from uuid import UUID
 from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
-from api.schemas.fields import Strict
+from api.schemas.fields import SHA256, Links, NextCursor, Strict
 from core.types import ModelState
 
 
@@ -32,9 +32,9 @@ class VersionIndexOut(BaseModel):
 class ModelOut(BaseModel):
     id: UUID
     name: str
-    architecture: str
+    architecture: str = Field(examples=["tf_efficientnetv2_b0.in1k"])
     dim: int = Field(description="Length of its vectors.")
-    weights_sha256: str
+    weights_sha256: str = Field(examples=[SHA256])
     preprocessing_hash: str
     state: ModelState = Field(
         description="active: searches use it; backfilling: a reindex is at work; ready: it has all pictures and can"
@@ -44,7 +44,7 @@ class ModelOut(BaseModel):
     replaced: UUID | None = Field(description="The version that was active before it, and a rollback would return to.")
     created_at: datetime
     activated_at: datetime | None
-    links: dict[str, str]
+    links: Links
 
 
 class ModelDetailOut(ModelOut):
@@ -54,4 +54,4 @@ class ModelDetailOut(ModelOut):
 
 class ModelsOut(BaseModel):
     items: list[ModelOut]
-    next_cursor: str | None
+    next_cursor: NextCursor

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.schemas.fields import Strict
+from api.schemas.fields import Links, Strict
 from core.types import JobStatus, ReindexMode, ReindexPhase
 
 
@@ -41,7 +41,7 @@ class ReindexIn(Strict):
 class ReindexAccepted(BaseModel):
     job_id: UUID
     status: JobStatus
-    links: dict[str, str]
+    links: Links
 
 
 class ReindexOut(BaseModel):

@@ -8,7 +8,7 @@ from uuid import UUID
 from apiflask.fields import UploadFile
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from api.schemas.fields import CollectionName, K, Label, MaxDistance, Metadata, Strict, json_object
+from api.schemas.fields import CollectionName, K, Label, Links, MaxDistance, Metadata, Strict, json_object
 from db.filters import Filter, conditions_of
 
 MOST_LABELS = 1_000
@@ -107,12 +107,12 @@ def picture_of(base64: str) -> bytes:
 
 class MatchOut(BaseModel):
     image_id: UUID
-    distance: float
-    similarity: float
-    collection: str
-    label: str | None
-    metadata: dict[str, Any]
-    links: dict[str, str]
+    distance: float = Field(description="Cosine distance, 0 to 2; lower is nearer.", examples=[0.12])
+    similarity: float = Field(description="1 − distance.", examples=[0.88])
+    collection: str = Field(examples=["garden"])
+    label: str | None = Field(examples=["tulip"])
+    metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
+    links: Links
 
 
 class SearchInfo(BaseModel):
@@ -121,7 +121,7 @@ class SearchInfo(BaseModel):
     returned: int = Field(description="Fewer than requested only if no more images match.")
     ef_search: int | None = Field(description="Candidates that the index kept in sight; null for an exact scan.")
     exhausted: bool = Field(description="The index gave up before it had k, so every candidate was scanned: exact.")
-    took_ms: float
+    took_ms: float = Field(examples=[4.2])
 
 
 class SearchOut(BaseModel):

@@ -1,9 +1,19 @@
-"""Our client against a stack that runs."""
+"""Clients against a stack that runs: ours, and one that others' tools generate from our specification."""
 
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
@@ -87,3 +97,57 @@ def test_what_cannot_be_had_is_said_by_type(umbel: Umbel) -> None:
     umbel.jobs.cancel(job_id)
     with pytest.raises(NotIndexed):
         held.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def generated(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
+    """A client as `openapi-python-client` makes it from /openapi.json, imported."""
+    folder = tmp_path_factory.mktemp("generated")
+    specification = folder / "openapi.json"
+    specification.write_text(json.dumps(httpx.get(f"{running.url}/openapi.json", trust_env=False).json()))
+    config = folder / "config.json"  # the tool reads JSON and octet streams; pictures and CSV are bytes to it
+    kinds = ("image/*", "image/jpeg", "text/csv", "text/plain")
+    config.write_text(json.dumps({"content_type_overrides": dict.fromkeys(kinds, "application/octet-stream")}))
+    tools = Path(sys.executable).parent
+    made = subprocess.run(
+        [
+            tools / "openapi-python-client", "generate", "--path", specification, "--config", config,
+            "--output-path", folder / "umbel_made", "--meta", "none", "--fail-on-warning",
+        ],
+        capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},  # it formats what it wrote with ruff
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    sys.path.insert(0, str(folder))
+    try:
+        yield importlib.import_module("umbel_made")
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.split(".")[0] == "umbel_made"]:
+            del sys.modules[name]
+
+
+def test_a_generated_client_uploads_polls_and_searches(running: Stack, generated: types.ModuleType) -> None:
+    def part(name: str) -> Any:
+        return importlib.import_module(f"umbel_made.{name}")
+
+    client = generated.Client(base_url=running.url, httpx_args={"trust_env": False})
+    file = part("types").File(payload=io.BytesIO(picture(77)), file_name="77.jpg", mime_type="image/jpeg")
+    accepted = part("api.images.upload_image").sync(
+        client=client, body=part("models").UploadIn(file=file, label="generated")
+    )
+    assert (accepted.status, accepted.job_id is not None) == ("queued", True)
+
+    deadline = time.monotonic() + PATIENCE
+    while (job := part("api.jobs.get_job").sync(accepted.job_id, client=client, wait=10.0)).finished_at is None:
+        assert time.monotonic() < deadline
+    assert (job.status, job.counts.indexed) == ("succeeded", 1)
+
+    found = part("api.images.similar_images").sync(accepted.image_id, client=client, k=3)
+    assert all(match.image_id != accepted.image_id for match in found.matches)
+    found = part("api.search.search").sync(
+        client=client, body=part("models").SearchIn(image_id=accepted.image_id, k=3, exact=True)
+    )
+    assert (found.search.mode, found.search.requested) == ("exact", 3)
+    missing = part("api.images.get_image").sync(UUID(int=1), client=client)
+    assert (missing.status, missing.code) == (404, "not_found")

@@ -46,8 +46,8 @@ def fuzz(url: str, folder: Path, *, cases: int, seed: int, phases: str) -> tuple
     made: Counter[str] = Counter()
     for line in (folder / "events.ndjson").read_text().splitlines():
         for name, event in json.loads(line).items():
-            if name == "ScenarioFinished" and event["recorder"]:
-                made[event["phase"]] += len(event["recorder"]["cases"])
+            if name == "ScenarioFinished":
+                made[event["phase"]] += len(event["recorder"].get("cases", ()))
     return status, made
 
 
