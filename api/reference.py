@@ -10,7 +10,6 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, make_response, render_template
 from markupsafe import Markup, escape
 
-from api.page import CONTENT_SECURITY_POLICY
 from api.specification import SCHEMAS, operations
 
 bp = APIBlueprint("reference", __name__, enable_openapi=False)
@@ -72,10 +71,7 @@ def reference_page() -> Response:
     page = render_template(
         "reference.html", info=spec["info"], sections=list(sections(spec)), schemas=dict(schemas(spec)), code=_code
     )
-    response = make_response(page)
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    return make_response(page)
 
 
 def sections(spec: Any) -> Iterator[Section]:
