@@ -30,6 +30,7 @@ TAGS = {
     "Duplicates": "Near-duplicates.",
     "Label issues": "Labels that the neighbours doubt.",
     "Collections": "A collection is deduplicated, searched and deleted on its own.",
+    "Map": "The gallery on a plane: pictures that look alike lie together.",
     "Models": "Model versions. Exactly one is active; searches use it.",
     "Admin": "What the operator of a service wants to know, and to have done.",
     "Session": "A browser signs in with a key once, and out again.",
