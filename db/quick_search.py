@@ -76,7 +76,7 @@ def _statement(version: VersionKey, example: Example) -> str:
             SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{partition}_hnsw')
         ) AND pg_relation_size(to_regclass('{partition}')) > {search.EXACT_UP_TO * (2 * version.dim + ROW_BYTES)}
         FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
-        ORDER BY near.distance, near.image_id
+        ORDER BY near.distance + 0, near.image_id
     """
 
 

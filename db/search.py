@@ -19,13 +19,11 @@ from db.partitions import partition_name
 # more for each.
 EXACT_UP_TO = 10_000
 FILTERED_UP_TO = 2_000
-# HNSW looks at as many candidates as `ef_search` says: at least LEAST_EF, and EF_PER_MATCH times k. What recall that
-# gives is measured by POST /v1/admin/recall and in benchmarks/search.py.
-LEAST_EF, EF_PER_MATCH = 100, 2
+# HNSW looks at as many candidates as `ef_search` says: at least LEAST_EF, and EF_PER_MATCH times k. What passes a
+# filter comes from farther and farther away, where a narrow search misses more: so it is wider with one. What recall
+# that gives is measured by POST /v1/admin/recall and in benchmarks/search.py.
+LEAST_EF, FILTERED_EF, EF_PER_MATCH = 64, 300, 2
 LARGEST_EF = 1_000  # pgvector's own limit
-# What passes a filter comes roughly in order, from farther and farther away: so many times k are taken, and the nearest
-# k of them kept.
-FILTERED_TIMES = 2
 # Where a filter lets few through, the index is followed for at most this share of the gallery; then a scan is cheaper.
 SCANNED_SHARE = 0.02
 LEAST_SCANNED = 2_000
@@ -79,7 +77,7 @@ def nearest_images(
     While a load goes on that the index was dropped for, everything is scanned exactly.
     Source: pgvector README, "Iterative Index Scans".
     """
-    ef = ef_for(k)
+    ef = ef_for(k, least=FILTERED_EF if scope.filter else LEAST_EF)
     few = FILTERED_UP_TO if scope.filter else EXACT_UP_TO
     if exact or not _prepare_index(session, version, scope, ef=ef, few=few):
         return found_in(_scan(session, query, version, scope, k=k, exact=True), scope, "exact")
@@ -90,9 +88,9 @@ def nearest_images(
     return found_in(matches, scope, "hnsw", ef_search=ef)
 
 
-def ef_for(k: int) -> int:
+def ef_for(k: int, *, least: int | None = None) -> int:
     """The ef_search with which k images are looked for."""
-    return min(LARGEST_EF, max(LEAST_EF, EF_PER_MATCH * k))
+    return min(LARGEST_EF, max(LEAST_EF if least is None else least, EF_PER_MATCH * k))
 
 
 def indexed_images(
@@ -181,17 +179,14 @@ def _scan(session: Session, query: Vector, version: VersionKey, scope: Scope, *,
     order = f"{distance} + 0, e.image_id" if exact else distance
     source, where, parameters = _candidates_sql(version, scope)
     statement = text(f"""
-        WITH taken AS MATERIALIZED (
-            SELECT e.image_id, {distance} AS distance FROM {source} WHERE {where} ORDER BY {order} LIMIT :taken
-        ), near AS MATERIALIZED (
-            SELECT * FROM taken ORDER BY distance + 0, image_id LIMIT :k
+        WITH near AS MATERIALIZED (
+            SELECT e.image_id, {distance} AS distance FROM {source} WHERE {where} ORDER BY {order} LIMIT :k
         )
         SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
         FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
-        ORDER BY near.distance, near.image_id
+        ORDER BY near.distance + 0, near.image_id
     """).bindparams(*parameters)
-    taken = k if exact or not scope.filter else FILTERED_TIMES * k
-    rows = session.execute(statement, {"query": HalfVector(query), "k": k, "taken": taken})
+    rows = session.execute(statement, {"query": HalfVector(query), "k": k})
     # Rounding may take the distance of a vector to itself a hair below zero.
     return [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest in rows]
 

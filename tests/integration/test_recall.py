@@ -37,10 +37,10 @@ def gallery(images: int) -> Any:
 def test_a_sound_index_finds_what_an_exact_search_finds(api: FlaskClient) -> None:
     gallery(60)
     answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 20}).get_json()
-    assert (answer["k"], answer["sample"], answer["ef_search"]) == (5, 20, 100)
+    assert (answer["k"], answer["sample"], answer["ef_search"]) == (5, 20, 64)
     assert answer["recall"] > 0.95  # pgvector builds its graphs with a random hand
     assert answer["ef_for_95"] == 40
-    assert [step["ef_search"] for step in answer["steps"]] == [40, 80, 100, 120, 200, 320, 500, 1000]
+    assert [step["ef_search"] for step in answer["steps"]] == [40, 64, 80, 120, 200, 320, 500, 1000]
 
 
 def test_what_the_index_misses_counts(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

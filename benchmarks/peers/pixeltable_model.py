@@ -1,0 +1,22 @@
+"""The network as a function of Pixeltable's, which hands it batches of opened pictures."""
+
+from typing import Any
+
+import numpy as np
+import pixeltable as pxt
+from PIL import Image
+from pixeltable.func import Batch
+
+from benchmarks.peers.store import BATCH, Model
+
+_model: list[Model] = []
+
+
+@pxt.udf(batch_size=BATCH)
+def embed(pictures: Batch[Image.Image]) -> Batch[pxt.Array[(512,), np.float32]]:
+    """Decoded by Pixeltable, so what is left is to bring them to size."""
+    if not _model:
+        _model.append(Model())
+    embedder = _model[0].embedder
+    pixels: list[Any] = [embedder.card.preprocessing.fit(picture.convert("RGB")) for picture in pictures]
+    return list(embedder.embed(pixels))
