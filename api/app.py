@@ -38,7 +38,7 @@ from api.request import ObjectRequest
 from core import tracing
 from core.logging import configure_logging
 from core.metrics import REQUESTS
-from core.settings import settings
+from core.settings import FORM_OVERHEAD, settings
 
 log = structlog.get_logger()
 
@@ -61,7 +61,6 @@ RESOURCES = (
     reference,
 )
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
-FORM_OVERHEAD = 2**20  # multipart boundaries, other fields
 
 
 def create_app() -> APIFlask:
@@ -80,8 +79,7 @@ def create_app() -> APIFlask:
     )
     app.request_class = ObjectRequest
     app.config.update(
-        # Base64 in JSON takes a third more than the file it carries; each route checks the file itself.
-        MAX_CONTENT_LENGTH=limits.max_bytes * 4 // 3 + FORM_OVERHEAD,
+        MAX_CONTENT_LENGTH=limits.largest_request,  # each route checks the file itself
         MAX_FORM_MEMORY_SIZE=FORM_OVERHEAD,
         VALIDATION_ERROR_DESCRIPTION="The request has fields that cannot be taken.",
         DESCRIPTION="Pictures go in, the most similar pictures come out.",

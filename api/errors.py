@@ -62,21 +62,28 @@ PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
 
+def problem_body(
+    status: int, detail: str, *, instance: str, request_id: str | None, code: str | None = None, errors: Any = None
+) -> dict[str, Any]:
+    """RFC 9457. code: left out, the status says it all."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "code": code or _code(status),
+        "errors": errors or {},
+        "request_id": request_id,
+    }
+
+
 def problem(
     status: int, code: str, detail: str, *, errors: Any = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
     structlog.contextvars.bind_contextvars(code=code)  # for the line that the request leaves in the log
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": request.path,
-        "code": code,
-        "errors": errors or {},
-        "request_id": g.get("request_id"),
-    }
+    body = problem_body(status, detail, code=code, errors=errors, instance=request.path, request_id=g.get("request_id"))
     answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
     if status in RETRY_AFTER_SECONDS:
         answer.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS[status])

@@ -1,6 +1,5 @@
 """The processes of a running Umbel: API, worker, scheduler. `umbel up` starts them; containers call them singly."""
 
-import os
 import socket
 import sys
 
@@ -13,24 +12,13 @@ from core.types import Lane
 
 @click.command()
 def api() -> None:
-    """Serve the HTTP API with gunicorn until told to stop."""
+    """Serve the HTTP API until told to stop."""
     config = settings()
     config.refuse_to_be_open()
-    share_metrics(config.port)
-    command = [
-        sys.executable, "-P", "-m", "gunicorn", "api:create_app()",
-        "--bind", f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}",
-        "--worker-class", "gthread",
-        "--workers", str(config.api_processes),
-        "--threads", str(config.api_threads),
-        "--timeout", "60",
-        "--graceful-timeout", "15",
-        "--keep-alive", "30",
-        "--worker-tmp-dir", "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp",  # no disk may hold up its heartbeat
-        "--log-level", "warning",
-        "--no-control-socket",
-    ]  # fmt: skip
-    os.execv(command[0], command)
+    share_metrics(config.port)  # before anything that counts is imported
+    from api.processes import serve  # noqa: PLC0415
+
+    serve(config)
 
 
 @click.command()

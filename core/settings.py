@@ -20,6 +20,7 @@ from core.errors import StackError
 LONGEST_SOCKET_DIR = 88
 
 
+FORM_OVERHEAD = 2**20  # of a request with a file: multipart boundaries, other fields
 RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 
 
@@ -155,8 +156,8 @@ class Settings(BaseSettings):
         200, gt=1, description="Refuse what unpacks to more than this many times its packed size."
     )
 
-    api_processes: int = Field(2, ge=1, description="gunicorn processes of the API.")
-    api_threads: int = Field(16, ge=1, description="Threads in each gunicorn process.")
+    api_processes: int = Field(2, ge=1, description="Processes of the API.")
+    api_threads: int = Field(16, ge=1, description="Requests that each of them answers at once.")
     key: SecretStr | None = Field(None, description="Key that the command line calls the API with.")
     require_keys: bool = Field(
         False,
@@ -188,6 +189,14 @@ class Settings(BaseSettings):
         " https://pictures.example.org; unset: only its own page.",
     )
 
+    slow_seconds: float = Field(
+        20,
+        gt=0,
+        description="A request that has not arrived after this long, in seconds, and a second more for each"
+        " UMBEL_SLOW_BYTES of it that have, gets 408.",
+    )
+    slow_bytes: int = Field(1000, ge=1, description="Bytes a second below which a client is too slow.")
+
     log_level: str = Field("INFO", description="Least severe level that is logged.")
     metrics_host: str = Field("127.0.0.1", description="Address a worker serves its metrics on.")
     metrics_port: int = Field(
@@ -218,6 +227,11 @@ class Settings(BaseSettings):
             if not (Path(root).is_absolute() or (root.startswith("s3://") and root.removeprefix("s3://").strip("/"))):
                 raise ValueError(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL")
         return roots
+
+    @property
+    def largest_request(self) -> int:
+        """Bytes of an ordinary request. Base64 in JSON takes a third more than the file that it carries."""
+        return self.max_bytes * 4 // 3 + FORM_OVERHEAD
 
     def refuse_to_be_open(self) -> None:
         """Raises StackError if anybody beyond this machine could call the API without a key."""

@@ -54,6 +54,10 @@ class Process:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: no goodbye, nothing put in order."""
         self._process.kill()

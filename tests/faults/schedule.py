@@ -11,8 +11,8 @@ class Kind(StrEnum):
 
     DECODER = "decoder"  # kill -9 of a process that the worker decodes in
     WORKER = "worker"  # kill -9
-    API_PROCESS = "api-process"  # kill -9 of one gunicorn child
-    API_MASTER = "api-master"  # kill -9 of gunicorn itself
+    API_PROCESS = "api-process"  # kill -9 of one that serves
+    API_MASTER = "api-master"  # kill -9 of the one that keeps them
     SCHEDULER = "scheduler"  # kill -9
     REDIS_KILL = "redis-kill"  # kill -9, its data stay
     REDIS_FREEZE = "redis-freeze"  # SIGSTOP for some seconds: connections stand, nothing answers

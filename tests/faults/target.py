@@ -63,7 +63,7 @@ class Target(Stack):
         return [child for child in children(self.process("worker")) if "_tracker" not in " ".join(command(child))]
 
     def api_processes(self) -> list[psutil.Process]:
-        """gunicorn's children, which answer requests."""
+        """The API's children, which answer requests."""
         return children(self.process("api"))
 
     def backends(self) -> list[psutil.Process]:

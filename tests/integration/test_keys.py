@@ -139,6 +139,8 @@ NAMING: dict[str, dict[str, Any]] = {
     "duplicates.compare": {"json": {"collection": THEIRS}},
     "duplicates.list_duplicates": {"query_string": {"collection": THEIRS}},
     "label_issues.list_label_issues": {"query_string": {"collection": THEIRS}},
+    "maps.get_map": {"query_string": {"collection": THEIRS}},
+    "maps.draw_map": {"json": {"collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
 }
 

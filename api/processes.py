@@ -1,0 +1,106 @@
+"""The processes of the HTTP server: some that serve on one socket, and one that keeps them running."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from core.errors import StackError
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+BIND_SECONDS = 5.0  # in which those whose parent was killed have let go of the port
+PAUSE_SECONDS = 1.0  # before a process that died is replaced, so that one that cannot start is not started all the time
+
+
+def serve(settings: Settings) -> None:
+    """Serve the API until SIGTERM or SIGINT. Raises StackError if the port is not to be had."""
+    listener = _listening(settings)
+    keeper = _Keeper(listener, lambda: _serve_one(listener, settings))
+    keeper.run(settings.api_processes)
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    until = time.monotonic() + BIND_SECONDS
+    while True:
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise StackError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+            time.sleep(0.1)
+        else:
+            listener.listen(1024)
+            return listener
+
+
+def _serve_one(listener: socket.socket, settings: Settings) -> None:
+    """A process that serves, until it is told to stop or its parent is gone."""
+    parent = os.getppid()
+    from api.app import create_app  # noqa: PLC0415 - not before the fork: its threads and connections are its own
+    from api.server import Server  # noqa: PLC0415
+
+    server = Server(create_app(), listener, settings, orphaned=lambda: os.getppid() != parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    server.run()
+
+
+class _Keeper:
+    """Forks processes that do `work`, replaces those that die, and ends them all when it is told to end."""
+
+    def __init__(self, listener: socket.socket, work: Callable[[], None]) -> None:
+        self._listener, self._work = listener, work
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def run(self, count: int) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(count):
+            self._fork()
+        while self._children:
+            pid, status = os.wait()
+            self._children.discard(pid)
+            if not self._stopping:
+                log.warning("a process of the API died", pid=pid, status=os.waitstatus_to_exitcode(status))
+                time.sleep(PAUSE_SECONDS)
+            if not self._stopping:
+                self._fork()
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            if self._stopping:  # a signal came between
+                os.kill(pid, signal.SIGTERM)
+            return
+        code = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            self._work()
+            code = 0
+        except Exception:
+            log.exception("a process of the API failed")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        self._listener.close()  # so that nobody is let in by the system whom no process will answer
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,209 @@
+"""One process of the HTTP server: waitress, which reads a request to its end before a thread is spent on it.
+
+So a slow client holds a socket and nothing else. One that is too slow is told so (408), one that says it will send too
+much is refused before it does (413), and whoever is refused in the middle of a request gets to read why.
+"""
+
+import copy
+import json
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+from api.errors import problem_body
+from core.settings import FORM_OVERHEAD, Settings
+
+log = structlog.get_logger()
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait for a thread is told by their time
+
+LARGEST_HEADER = 2**15
+IN_MEMORY = 2**20  # bytes of a request, or of an answer, beyond which they go to a temporary file
+UNSENT = 2**26  # bytes of an answer that wait for a slow reader before its thread does
+MOST_CONNECTIONS = 4_000
+IDLE_SECONDS = 75  # longer than proxies keep a connection that they may use again
+STALLED_SECONDS = 30  # of an answer of which nothing is read
+LINGER_SECONDS = 3  # in which whoever was refused may read why
+GRACE_SECONDS = 15  # for what is under way when the process is to stop
+
+
+class Limits(Adjustments):
+    """How much each path takes, and how slowly it may come."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            threads=settings.api_threads,
+            ident=None,
+            connection_limit=MOST_CONNECTIONS,
+            backlog=1024,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=1,
+            asyncore_use_poll=True,
+            max_request_header_size=LARGEST_HEADER,
+            max_request_body_size=settings.largest_request + 1,
+            inbuf_overflow=IN_MEMORY,
+            outbuf_overflow=IN_MEMORY,
+            outbuf_high_watermark=UNSENT,
+            clear_untrusted_proxy_headers=False,  # Werkzeug's ProxyFix decides whom to believe
+        )
+        self.slow_seconds, self.slow_bytes = settings.slow_seconds, settings.slow_bytes
+        self._large = {
+            "/v1/imports": self._with(settings.archive_bytes),
+            "/v1/models": self._with(settings.max_checkpoint_bytes),
+        }
+
+    def _with(self, largest: int) -> "Limits":
+        limits = copy.copy(self)
+        limits.max_request_body_size = largest + FORM_OVERHEAD + 1
+        return limits
+
+    def of_path(self, path: str) -> "Limits":
+        return self._large.get(path, self)
+
+
+class TooSlow(Error):
+    code = 408
+
+
+class Incoming(HTTPRequestParser):
+    """A request on its way in."""
+
+    adj: Limits
+    path = "/"  # until its first line is there
+
+    def __init__(self, adj: Limits) -> None:
+        super().__init__(adj)
+        self._began = time.time()
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.adj = self.adj.of_path(self.path)
+
+    def is_late(self, now: float) -> bool:
+        """Whether less has come than `slow_bytes` a second, after `slow_seconds` of patience."""
+        received: int = self.header_bytes_received + self.body_bytes_received
+        return now > self._began + self.adj.slow_seconds + received / self.adj.slow_bytes
+
+
+class ProblemTask(ErrorTask):
+    """The answer to a request that never reached the application, as a problem like any other."""
+
+    def execute(self) -> None:
+        error, request_id = self.request.error, uuid.uuid4().hex
+        status = HTTPStatus(error.code)
+        body = problem_body(status, str(error.body), instance=self.request.path, request_id=request_id)
+        answer = json.dumps(body).encode()
+        log.info("request", path=self.request.path, status=int(status), request_id=request_id)
+        self.status = f"{int(status)} {status.phrase}"
+        self.response_headers += [
+            ("Content-Type", "application/problem+json"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Request-ID", request_id),
+        ]
+        self.channel.rest_unread = True
+        self.set_close_on_finish()
+        self.content_length = len(answer)
+        self.write(answer)
+
+
+class Channel(HTTPChannel):
+    """A connection."""
+
+    request: Incoming | None
+    parser_class = Incoming
+    error_task_class = ProblemTask
+    rest_unread = False  # the client still sends what nobody will read
+    lingering_since = 0.0
+
+    def readable(self) -> bool:
+        return bool(self.lingering_since) or super().readable()
+
+    def writable(self) -> bool:
+        return self.will_close or (not self.lingering_since and bool(super().writable()))
+
+    def handle_write(self) -> None:
+        """As usual; but to close while more comes in would reset the connection, and lose the answer with it."""
+        if not (self.rest_unread and self.close_when_flushed) or self.will_close:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.lingering_since = time.time()
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def keep_time(self, now: float) -> None:
+        """End what takes too long."""
+        if self.lingering_since:
+            self.will_close = now > self.lingering_since + LINGER_SECONDS
+        elif self.total_outbufs_len and now > self.last_activity + STALLED_SECONDS:
+            self.will_close = True
+        with self.requests_lock:
+            late = self.request
+            if late is None or self.requests or self.close_when_flushed or not late.is_late(now):
+                return
+            late.error = TooSlow("The request took too long to arrive.")
+            late.completed = True
+            self.requests.append(late)
+            self.request = None
+        self.server.add_task(self)
+
+    def is_busy(self) -> bool:
+        return bool(self.requests or self.request or self.total_outbufs_len)
+
+
+class Server(TcpWSGIServer):
+    """Serves an application on a socket that is listening already."""
+
+    accepting: bool
+    channel_class = Channel
+    stopping_since = 0.0
+
+    def __init__(
+        self, application: Any, listener: socket.socket, settings: Settings, *, orphaned: Callable[[], bool]
+    ) -> None:
+        sockinfo = (listener.family, listener.type, listener.proto, listener.getsockname())
+        adj = Limits(settings)
+        super().__init__(application, _sock=listener, adj=adj, sockinfo=sockinfo, bind_socket=False)
+        self._orphaned = orphaned  # whether nobody is there any more to tell us to stop
+
+    def maintenance(self, now: float) -> None:
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            channel.keep_time(now)
+
+    def stop(self) -> None:
+        """Take no more, and end what is under way. Safe in a signal handler."""
+        self.stopping_since = self.stopping_since or time.time()
+        self.pull_trigger()
+
+    def run(self) -> None:
+        """Serve until told to stop, and until what was under way then is done."""
+        while not self._done():
+            wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+        self.task_dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(self._map, ignore_all=True)
+
+    def _done(self) -> bool:
+        if not self.stopping_since:
+            if self._orphaned():
+                self.stop()
+            return False
+        if self.accepting:
+            self.accepting = False
+            self.del_channel(self._map)
+            self.socket.close()
+        self.maintenance(time.time())
+        over = time.time() > self.stopping_since + GRACE_SECONDS
+        return over or not any(channel.is_busy() for channel in self.active_channels.values())

@@ -1,0 +1,126 @@
+"""`umbel api` as a process: clients that are slow or send too much, and processes that die or are told to stop."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.e2e.conftest import free_port
+from tests.processes import Process, eventually
+
+HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+class Api(Process):
+    """An API of two processes. patience: seconds."""
+
+    def __init__(self, log: Path, *, patience: float = 1) -> None:
+        self.port = free_port()
+        super().__init__(
+            "api", log=log, UMBEL_PORT=str(self.port), UMBEL_SLOW_SECONDS=str(patience), UMBEL_API_PROCESSES="2"
+        )
+        eventually(self.answers)
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def connect(self) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.port))
+        client.settimeout(20)
+        return client
+
+
+@pytest.fixture(scope="module")
+def api(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    process = Api(tmp_path_factory.mktemp("api") / "log")
+    yield process
+    process.stop()
+
+
+def answer_to(client: socket.socket, dripping: bytes = b"") -> tuple[int, dict[str, Any]]:
+    """Status and problem of what a client gets that goes on sending until then."""
+    received = b""
+    client.settimeout(0.1)
+    for _ in range(100):
+        try:
+            part = client.recv(10_000)
+        except TimeoutError:
+            client.sendall(dripping)
+            continue
+        received += part
+        if not part:
+            break
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/problem+json" in head, received
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (HEAD, b"X"),
+        (HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9000\r\n\r\n--x\r\n", b"0"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n0\r\n"),
+    ],
+)
+def test_a_slow_client_is_told_so(api: Api, begin: bytes, drip: bytes) -> None:
+    with api.connect() as client:
+        client.sendall(begin)
+        status, problem = answer_to(client, drip)
+    assert (status, problem["status"], problem["code"]) == (408, 408, "request_timeout")
+
+
+def test_what_is_too_large_is_refused_before_it_has_come(api: Api) -> None:
+    with api.connect() as client:
+        client.sendall(HEAD + b"Content-Length: 100000000\r\n\r\n")
+        status, problem = answer_to(client, bytes(100_000))
+    assert (status, problem["code"]) == (413, "content_too_large")
+
+
+def test_nonsense_is_a_problem_too(api: Api) -> None:
+    with api.connect() as client:
+        client.sendall(b"no such thing\r\n\r\n")
+        assert answer_to(client)[0] == 400
+
+
+def test_a_process_that_dies_is_replaced(api: Api) -> None:
+    keeper = psutil.Process(api.pid)
+    before = {child.pid for child in eventually(lambda: len(keeper.children()) == 2 and keeper.children())}
+    victim = before.pop()
+    psutil.Process(victim).kill()
+    after = eventually(lambda: {child.pid for child in keeper.children()} - {victim} - before)
+    assert len(after) == 1
+    assert api.answers()
+
+
+def test_what_is_under_way_is_finished_before_it_stops(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:
+    api = Api(tmp_path / "log", patience=20)
+    children = psutil.Process(api.pid).children()
+    with api.connect() as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\n")
+        time.sleep(0.2)  # the server has that much
+        psutil.Process(api.pid).send_signal(signal.SIGTERM)
+        eventually(lambda: not api.answers())
+        client.sendall(b"Host: 127.0.0.1\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    api.stop()
+
+
+def test_nobody_stays_when_the_keeper_is_killed(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:
+    api = Api(tmp_path / "log")
+    children = psutil.Process(api.pid).children()
+    api.kill()
+    assert psutil.wait_procs(children, timeout=10)[1] == []
