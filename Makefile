@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check bench faults screenshots deploy-check fuzz clean
+.PHONY: help install demo run stop test lint check audit constraints bench faults screenshots deploy-check fuzz clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -37,6 +37,12 @@ lint: install ## ruff, mypy, import-linter
 	@$(BIN)/lint-imports --no-logo
 
 check: test lint ## what CI runs
+
+audit: install ## whether a package that we use is known to be vulnerable
+	@$(BIN)/python .ci/audit.py
+
+constraints: install ## constraints.txt anew, with the newest versions that pyproject.toml allows
+	@$(BIN)/python .ci/constraints.py
 
 bench: install ## the benchmarks, written to benchmarks/results/
 	@$(BIN)/python -m benchmarks

@@ -1,5 +1,7 @@
 """The audit log: whatever an administrator changes is written down before it is done, and then how it ended."""
 
+from typing import Any
+
 import structlog
 from flask import Response, g, request
 
@@ -27,12 +29,17 @@ def begin() -> None:
         g.audit_event = audit.insert_event(session, event)
 
 
+def note(**details: Any) -> None:
+    """Add to what is written down of the present request."""
+    g.audit_details = details
+
+
 def end(response: Response) -> Response:
     """Add the answer's status. Should that fail, the event stays without one."""
     if event_id := g.get("audit_event"):
         try:
             with transaction() as session:
-                audit.finish_event(session, event_id, response.status_code)
+                audit.finish_event(session, event_id, response.status_code, g.get("audit_details", {}))
         except UmbelError as error:
             log.warning("the end of an audited request was not written down", error=error.detail)
     return response

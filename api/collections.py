@@ -6,12 +6,21 @@ from apiflask import APIBlueprint
 from flask import url_for
 from werkzeug.routing import BaseConverter
 
+from api import audit
 from api.access import reach, within
 from api.errors import problems
-from api.schemas.collections import CollectionIn, CollectionOut, CollectionsOut, CollectionsQuery, DeletionOut
+from api.schemas.collections import (
+    CollectionIn,
+    CollectionOut,
+    CollectionPatchIn,
+    CollectionsOut,
+    CollectionsQuery,
+    DeletionOut,
+)
 from api.schemas.fields import NAME
 from core.doorbell import doorbell
-from db import collections
+from core.errors import InvalidInput
+from db import collections, quotas
 from db.collections import CollectionRow
 from db.session import transaction
 from services.deletion import begin_deletion
@@ -68,6 +77,21 @@ def get_collection(name: str) -> Any:
         return _out(collections.describe_collection(session, name))
 
 
+@bp.patch("/v1/collections/<collection:name>")
+@bp.input(CollectionPatchIn, arg_name="patch")
+@bp.output(CollectionOut)
+@bp.doc(responses=problems(400, 404, 422))
+def change_collection(name: str, patch: CollectionPatchIn) -> Any:
+    """Set a collection's quota. What would go beyond it is refused with 507; nothing is taken away."""
+    changes = {field: getattr(patch, field) for field in patch.model_fields_set}
+    if not changes:
+        raise InvalidInput("Give max_images or max_bytes to change.")
+    audit.note(**changes)
+    with transaction() as session:
+        quotas.set_quota(session, name, changes)
+        return _out(collections.describe_collection(session, name))
+
+
 @bp.delete("/v1/collections/<collection:name>")
 @bp.output(DeletionOut, status_code=202, description="Gone for everybody; a job removes what it leaves")
 @bp.doc(responses=problems(404, 503))
@@ -85,4 +109,11 @@ def delete_collection(name: str) -> Any:
 
 def _out(row: CollectionRow) -> CollectionOut:
     links = {"self": f"/v1/collections/{row.name}", "images": f"/v1/images?collection={row.name}"}
-    return CollectionOut(name=row.name, images=row.images, created_at=row.created_at, links=links)
+    return CollectionOut(
+        name=row.name,
+        images=row.images,
+        max_images=row.max_images,
+        max_bytes=row.max_bytes,
+        created_at=row.created_at,
+        links=links,
+    )

@@ -31,6 +31,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.StorageFull: 507,
+    errors.QuotaExceeded: 507,
     errors.ModelNotFound: 503,
     errors.BadCheckpoint: 422,
     errors.BadDataset: 422,

@@ -19,7 +19,7 @@ from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
 from api.search import by_image
 from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import InvalidInput, PictureError
+from core.errors import InvalidInput, PictureError, QuotaExceeded
 from core.settings import settings
 from db import collections, images
 from db.images import ImageRow
@@ -60,7 +60,7 @@ def upload_image(form: UploadIn) -> Any:
     gate().enter()
     try:
         accepted = ingest.add_image(transaction, blobs(), settings(), upload)
-    except PictureError as error:
+    except (PictureError, QuotaExceeded) as error:
         with transaction() as session:
             ingest.refuse_image(session, upload, error)
         raise

@@ -76,6 +76,7 @@ NEEDS: dict[str, Need | None] = {
     "collections.create_collection": Need(WRITE, Where.REQUEST),
     "collections.list_collections": Need(READ, Where.LIST),
     "collections.get_collection": Need(READ, Where.PATH),
+    "collections.change_collection": Need(ADMIN, Where.ALL),
     "collections.delete_collection": Need(ADMIN, Where.PATH),
     # The service
     "models.list_models": Need(READ, Where.NOWHERE),

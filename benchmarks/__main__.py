@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-QUESTIONS = ("ingest", "search", "decoding", "decoders", "timeline", "bulk_import", "reindex", "scale")
+QUESTIONS = ("ingest", "search", "decoding", "decoders", "timeline", "bulk_import", "reindex", "slow_clients", "scale")
 
 if __name__ == "__main__":
     for question in QUESTIONS:

@@ -1,12 +1,31 @@
-"""`umbel collections`: listed, created, deleted."""
+"""`umbel collections`: listed, created, limited, deleted."""
 
 import sys
+from typing import Any
 
 import click
 
 from cli.follow import follow
 from cli.output import api_client, json_option, print_json, progress, table
 from client import Collection, Job, Umbel
+
+NO_LIMIT = -1
+
+
+class Most(click.ParamType):
+    """A number, or `none` for no limit."""
+
+    name = "most"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "none":
+            return NO_LIMIT
+        if not (isinstance(value, str) and value.isdecimal()):
+            self.fail(f"{value!r} is neither a number nor none.", param, ctx)
+        return int(value)
+
+
+MOST = Most()
 
 
 @click.group(invoke_without_command=True)
@@ -32,6 +51,22 @@ def create(name: str, as_json: bool) -> None:
     with api_client() as api:
         made = api.collections.create(name)
     print_json(made.model_dump(mode="json")) if as_json else _show([made])
+
+
+@collections.command()
+@click.argument("name")
+@click.option("--pictures", metavar="NUMBER|none", type=MOST, help="How many pictures it may have.")
+@click.option("--bytes", "size", metavar="NUMBER|none", type=MOST, help="How many bytes these may have together.")
+@json_option
+def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> None:
+    """Set how much the collection NAME may have. More is refused; nothing that is there is taken away."""
+    given = {"max_images": pictures, "max_bytes": size}
+    changes = {field: None if most == NO_LIMIT else most for field, most in given.items() if most is not None}
+    if not changes:
+        raise click.UsageError("Give --pictures, --bytes or both.")
+    with api_client() as api:
+        changed = api.collections.set_quota(name, **changes)
+    print_json(changed.model_dump(mode="json")) if as_json else _show([changed])
 
 
 @collections.command()
@@ -64,8 +99,17 @@ def _confirm(api: Umbel, name: str) -> None:
 
 
 def _show(found: list[Collection]) -> None:
-    rows = ((one.name, f"{one.images:,}", f"{one.created_at.astimezone():%Y-%m-%d %H:%M}") for one in found)
-    table(None, ("collection", "pictures", "created"), rows, right="pictures")
+    rows = (
+        (
+            one.name,
+            f"{one.images:,}",
+            "" if one.max_images is None else f"{one.max_images:,}",
+            "" if one.max_bytes is None else f"{one.max_bytes:,}",
+            f"{one.created_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+        for one in found
+    )
+    table(None, ("collection", "pictures", "of at most", "of bytes", "created"), rows, right="pictures")
 
 
 def _report(name: str, job: Job) -> None:

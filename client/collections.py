@@ -28,6 +28,11 @@ class Collections:
         answer = self._connection.json("POST", "/v1/collections", repeatable=True, json={"name": name})
         return Collection.model_validate(answer)
 
+    def set_quota(self, name: str, **quota: int | None) -> Collection:
+        """quota: max_images and max_bytes, either or both; None: no limit."""
+        answer = self._connection.json("PATCH", _path_of(name), repeatable=True, json=quota)
+        return Collection.model_validate(answer)
+
     def delete(self, name: str) -> Work:
         """Delete a collection with all that it has: gone at once, removed by a job."""
         return self._jobs.work(UUID(self._connection.json("DELETE", _path_of(name))["job_id"]))

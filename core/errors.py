@@ -105,6 +105,12 @@ class BackupError(UmbelError):
     code = "backup"
 
 
+class QuotaExceeded(UmbelError):
+    """The collection has as many pictures, or as many bytes, as its quota lets it have; nothing was written."""
+
+    code = "quota_exceeded"
+
+
 class ModelNotFound(UmbelError):
     """No checkpoint could be found; the detail says where it was looked for and what to do."""
 

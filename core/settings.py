@@ -48,9 +48,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
     database_url: str | None = Field(
-        None, description="Postgres, as postgresql+psycopg://…; unset: the embedded one in UMBEL_HOME."
+        None, repr=False, description="Postgres, as postgresql+psycopg://…; unset: the embedded one in UMBEL_HOME."
     )
-    redis_url: str | None = Field(None, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME.")
+    redis_url: str | None = Field(
+        None, repr=False, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME."
+    )
     blob_url: str | None = Field(
         None, description="Where picture bytes live, as file:///… or s3://…; unset: UMBEL_HOME/blobs."
     )

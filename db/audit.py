@@ -30,9 +30,9 @@ def insert_event(session: Session, event: NewEvent) -> UUID:
     return session.execute(insert(AuditEvent).values(values).returning(AuditEvent.id)).scalar_one()
 
 
-def finish_event(session: Session, event_id: UUID, status: int) -> None:
+def finish_event(session: Session, event_id: UUID, status: int, details: dict[str, Any]) -> None:
     """Note how it ended."""
-    session.execute(update(AuditEvent).where(AuditEvent.id == event_id).values(status=status))
+    session.execute(update(AuditEvent).where(AuditEvent.id == event_id).values(status=status, details=details))
 
 
 def list_events(session: Session, *, before: UUID | None, limit: int) -> list[AuditEvent]:

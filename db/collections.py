@@ -20,11 +20,13 @@ DELETED_SQL = "ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL)"
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A collection as people see it. images: how many it has."""
+    """A collection as people see it. images: how many it has; max_…: its quota, None: no limit."""
 
     name: str
     created_at: datetime
     images: int
+    max_images: int | None
+    max_bytes: int | None
 
 
 def find_collection(session: Session, name: str) -> UUID | None:
@@ -81,4 +83,5 @@ def list_collections(
 
 def _collections() -> Select[Any]:
     images = select(func.count()).where(Image.collection_id == Collection.id).correlate(Collection).scalar_subquery()
-    return select(Collection.name, Collection.created_at, images).where(PRESENT)
+    columns = (Collection.name, Collection.created_at, images, Collection.max_images, Collection.max_bytes)
+    return select(*columns).where(PRESENT)

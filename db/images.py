@@ -73,6 +73,12 @@ def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[by
     return {row.sha256: row.id for row in rows}
 
 
+def list_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> set[bytes]:
+    """Those of `hashes` that the collection has."""
+    found = select(Image.sha256).where(Image.collection_id == collection_id, Image.sha256.in_(hashes))
+    return set(session.scalars(found))
+
+
 def insert_image(session: Session, image: NewImage) -> UUID | None:
     """Id of the new row; None when another transaction added the same bytes to the collection first."""
     values = {

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
-from core.errors import DecoderDied, NotReady, SourceError, StorageFull, TransientError, UmbelError
+from core.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
 from core.settings import Settings
 from core.types import Decoder, Garden, Lane
-from db import blob_notes, claims, entries, images, items, sources
+from db import blob_notes, claims, entries, images, items, quotas, sources
 from db.claims import ClaimedEntry
 from db.images import NewImage
 from db.session import Transaction
@@ -180,6 +180,7 @@ class FetchLine:
         with self._transaction() as session:
             blob_notes.take_notes(session, notes)
             images.lock_blobs(session, keys)
+            _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
             items.lock_items(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
             orphans = entries.assign_images(session, list(chunk.read), list(new))
@@ -218,3 +219,22 @@ class FetchLine:
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
             self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings, self._garden)
         return self._sources[job_id]
+
+
+def _refuse_beyond_quotas(session: Session, chunk: Chunk) -> None:
+    """Fail the pictures for which their collections have no room. Those that are there already need none."""
+    rooms = quotas.lock_rooms(session, [one.image.collection_id for one in chunk.read.values()])
+    for collection_id, room in rooms.items():
+        ours = {item: one.image for item, one in chunk.read.items() if one.image.collection_id == collection_id}
+        there = images.list_sha256(session, collection_id, [image.sha256 for image in ours.values()])
+        for item, image in ours.items():
+            if image.sha256 in there:
+                continue
+            try:
+                room.take(image.size)
+            except QuotaExceeded as error:
+                chunk.failed[item] = (error.code, error.detail)
+                chunk.size -= image.size
+                del chunk.read[item]
+            else:
+                there.add(image.sha256)

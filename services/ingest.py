@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
-from core.errors import Conflict, InvalidInput, PictureError
+from core.errors import Conflict, InvalidInput, UmbelError
 from core.pictures import inspect
 from core.settings import Settings
 from core.types import ItemState, JobType, Lane
-from db import blob_notes, collections, images, items, jobs
+from db import blob_notes, collections, images, items, jobs, quotas
 from db.session import Transaction
 
 DEFAULT_COLLECTION = "default"
@@ -45,7 +45,8 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
     """Store a picture and queue its embedding; or recognise bytes that the collection has already.
 
     Bytes are noted as in doubt before they are written, so that none is left behind by whatever fails in between.
-    Raises PictureError, StorageFull, Conflict (sealed job, or an idempotency key used for other bytes), NotFound.
+    Raises PictureError, StorageFull, QuotaExceeded, NotFound, Conflict (sealed job, or an idempotency key used for
+    other bytes).
     """
     info = inspect(upload.data, limits)
     digest = hashlib.sha256(upload.data).digest()
@@ -64,6 +65,8 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
         collection_id, held = _place_of(session, upload)
         if notes:
             images.lock_blobs(session, [key])
+            if room := quotas.lock_rooms(session, [collection_id]).get(collection_id):
+                room.take(len(upload.data))
             image = images.NewImage(
                 collection_id=collection_id,
                 sha256=digest,
@@ -85,7 +88,7 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
         return _known(session, upload, collection_id, known, held=held)
 
 
-def refuse_image(session: Session, upload: Upload, error: PictureError) -> None:
+def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
     """Write down in the upload's import job, if it has one, that the picture was refused."""
     if upload.job_id is not None and jobs.get_open_job(session, upload.job_id):
         items.insert_item(

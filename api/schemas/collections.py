@@ -14,6 +14,14 @@ class CollectionIn(Strict):
     name: CollectionName
 
 
+Most = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class CollectionPatchIn(Strict):
+    max_images: Most | None = Field(None, description="How many images it may have; null: no limit.")
+    max_bytes: Most | None = Field(None, description="How many bytes these may have together; null: no limit.")
+
+
 class CollectionsQuery(Strict):
     limit: Limit = 100
     cursor: Annotated[CollectionName | None, Field(description="`next_cursor` of the page before.")] = None
@@ -22,6 +30,8 @@ class CollectionsQuery(Strict):
 class CollectionOut(BaseModel):
     name: str = Field(examples=["garden"])
     images: int = Field(description="How many it has.", examples=[240])
+    max_images: int | None = Field(description="Its quota; null: none.")
+    max_bytes: int | None = Field(description="Its quota; null: none.")
     created_at: datetime
     links: dict[str, str] = Field(
         examples=[{"self": "/v1/collections/garden", "images": "/v1/images?collection=garden"}]

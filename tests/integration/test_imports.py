@@ -404,3 +404,15 @@ def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, mo
     job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(6)}))
     fetch(config=settings().model_copy(update={"max_pending": 3}))
     assert job(api, job_id)["counts"]["total"] == 4
+
+
+def test_pictures_beyond_the_quota_fail_and_the_others_come_in(api: FlaskClient, fetch: Callable[..., None]) -> None:
+    api.post("/v1/collections", json={"name": "garden"})
+    api.patch("/v1/collections/garden", json={"max_images": 3})
+    archive = zipped(**{f"{n}.jpg": picture(n) for n in range(5)}, **{"again.jpg": picture(0)})
+    job_id = imported(api, archive, collection="garden")
+    fetch()
+    assert counts(api, job_id) == {"pending": 3, "duplicate": 1, "failed": 2}
+    failed = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    assert {item["error_code"] for item in failed} == {"quota_exceeded"}
+    assert api.get("/v1/collections/garden").get_json()["images"] == 3

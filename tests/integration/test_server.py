@@ -1,8 +1,10 @@
 """`umbel api` as a process: clients that are slow or send too much, and processes that die or are told to stop."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,13 @@ import httpx
 import psutil
 import pytest
 
+from core.keys import KeyScope, new_key
+from db.session import transaction
+from services.keys import create_key
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.e2e.conftest import free_port
-from tests.processes import Process, eventually
+from tests.processes import UMBEL, Process, eventually
 
 HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
@@ -23,11 +28,10 @@ HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 class Api(Process):
     """An API of two processes. patience: seconds."""
 
-    def __init__(self, log: Path, *, patience: float = 1) -> None:
+    def __init__(self, log: Path, *, patience: float = 1, **environment: str) -> None:
         self.port = free_port()
-        super().__init__(
-            "api", log=log, UMBEL_PORT=str(self.port), UMBEL_SLOW_SECONDS=str(patience), UMBEL_API_PROCESSES="2"
-        )
+        environment |= {"UMBEL_PORT": str(self.port), "UMBEL_SLOW_SECONDS": str(patience), "UMBEL_API_PROCESSES": "2"}
+        super().__init__("api", log=log, **environment)
         eventually(self.answers)
 
     def answers(self) -> bool:
@@ -124,3 +128,34 @@ def test_nobody_stays_when_the_keeper_is_killed(postgres: Postgres, redis: Redis
     children = psutil.Process(api.pid).children()
     api.kill()
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+AWAY = {
+    "UMBEL_DATABASE_URL": "postgresql+psycopg://umbel:hunter2-database@127.0.0.1:1/umbel",
+    "UMBEL_REDIS_URL": "redis://:hunter2-redis@127.0.0.1:1/0",
+}
+
+
+@pytest.mark.parametrize("servers", [{}, AWAY], ids=["there", "away"])
+def test_no_secret_is_logged(postgres: Postgres, redis: Redis, tmp_path: Path, servers: dict[str, str]) -> None:
+    with transaction() as session:
+        known, _ = create_key(session, name="known", scope=KeyScope.READ, actor="test")
+    unknown = new_key().text
+    more = {"UMBEL_LOG_LEVEL": "DEBUG", "UMBEL_REQUIRE_KEYS": "true", "UMBEL_RATE_LIMIT": "100/second"}
+    api = Api(tmp_path / "log", patience=20, **more, **servers)
+    with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", trust_env=False) as client:
+        for key in (known, unknown):
+            client.get("/v1/images", headers={"Authorization": f"Bearer {key}"})
+            client.post("/v1/session", json={"key": key})
+            client.post("/v1/session", json={"kex": key})
+            client.post("/signin", data={"key": key})
+            client.get("/v1/images", params={"key": key})
+        cookies = [cookie.value for cookie in client.cookies.jar]
+        client.get("/readyz")
+    told = subprocess.run([*UMBEL, "keys", "list"], env={**os.environ, **servers}, capture_output=True, check=False)
+    api.stop()
+    log = (tmp_path / "log").read_text() + told.stdout.decode() + told.stderr.decode()
+    assert log.count("/v1/session") >= 4
+    secrets = [known.rpartition("_")[2], unknown.rpartition("_")[2], *cookies, "hunter2"]
+    assert [secret for secret in secrets if secret and secret in log] == []
+    assert servers or len(cookies) == 1

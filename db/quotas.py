@@ -1,0 +1,63 @@
+"""Quotas of collections: set, and how much room they leave. What is used is counted by triggers while there is one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import QuotaExceeded
+from db.collections import PRESENT, get_collection
+from db.models import Collection, Image
+
+LIMITED = or_(Collection.max_images.is_not(None), Collection.max_bytes.is_not(None))
+
+
+@dataclass(slots=True)
+class Room:
+    """What a collection still takes. None: as much as comes."""
+
+    collection: str
+    images: int | None
+    bytes: int | None
+
+    def take(self, size: int) -> None:
+        """Give room to a picture of that many bytes. Raises QuotaExceeded when there is none."""
+        if self.images is not None and self.images < 1:
+            raise QuotaExceeded(f"The collection {self.collection!r} has as many pictures as its quota lets it have.")
+        if self.bytes is not None and self.bytes < size:
+            raise QuotaExceeded(f"The collection {self.collection!r} has no room for {size:,} bytes under its quota.")
+        self.images = None if self.images is None else self.images - 1
+        self.bytes = None if self.bytes is None else self.bytes - size
+
+
+def lock_rooms(session: Session, collection_ids: Iterable[UUID]) -> dict[UUID, Room]:
+    """The room of those collections that have a quota; nobody else adds to these until the transaction ends."""
+    limited = select(Collection.id).where(Collection.id.in_(set(collection_ids)), LIMITED).order_by(Collection.id)
+    if not (ids := session.scalars(limited).all()):
+        return {}  # most have none, and are not locked
+    locked = select(Collection).where(Collection.id.in_(ids)).order_by(Collection.id)
+    rows = session.scalars(locked.with_for_update(key_share=True).execution_options(populate_existing=True))
+    return {
+        row.id: Room(row.name, _left(row.max_images, row.used_images), _left(row.max_bytes, row.used_bytes))
+        for row in rows
+    }
+
+
+def set_quota(session: Session, name: str, changes: dict[str, int | None]) -> None:
+    """Change `max_images` and `max_bytes`, None for no limit, and count what is used. Raises NotFound.
+
+    A quota below what is used takes nothing away: nothing more comes in.
+    """
+    collection_id = get_collection(session, name)
+    # Waits for all who are adding or removing, so that what they do is counted once.
+    session.execute(select(Collection.id).where(Collection.id == collection_id).with_for_update())
+    used = select(func.count(), func.coalesce(func.sum(Image.size), 0)).where(Image.collection_id == collection_id)
+    images, size = session.execute(used).one()
+    statement = update(Collection).where(Collection.id == collection_id, PRESENT)
+    session.execute(statement.values(changes | {"used_images": images, "used_bytes": size}))
+
+
+def _left(most: int | None, used: int) -> int | None:
+    return None if most is None else max(0, most - used)
