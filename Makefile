@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check audit constraints bench faults screenshots deploy-check fuzz clean
+.PHONY: help install demo run stop test lint check audit constraints bench faults screenshots deploy-check fuzz docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,7 @@ lint: install ## ruff, mypy, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory docs
 
 check: test lint ## what CI runs
 
@@ -49,6 +50,9 @@ bench: install ## the benchmarks, written to benchmarks/results/
 
 faults: install ## storms of faults over the real stack, SEEDS=5 of them; figures to benchmarks/results/
 	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),5) --write $(ARGS)
+
+docs: install ## the documentation as a site, in var/site; fails on a broken link
+	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 fuzz: install ## the API of a whole stack under schemathesis: thousands of requests, no 500, nothing unspecified
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,0 +1,101 @@
+"""What the site has beyond the files of docs/: its front page is the README, its reference is made from the code.
+
+A hook of MkDocs (see mkdocs.yml). Links that lead out of docs/, to code and figures of the checkout, become text.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+os.environ.setdefault("UMBEL_HOME", tempfile.gettempdir())
+LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s#:]+)(#[^)]*)?\)")
+
+FENCE = re.compile(r"^(```\w+) [\w ]+$", re.MULTILINE)  # words after the language are for the tests that run the code
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    made = {"index.md": _front_page(), "reference/api.md": _api(), "reference/cli.md": _cli()}
+    for path, text in made.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
+    folder = Path(config.docs_dir, page.file.src_uri).parent
+
+    markdown = FENCE.sub(r"\1", markdown)
+    return LINK.sub(lambda link: _within(Path(config.docs_dir), folder, link), markdown)
+
+
+def _within(docs: Path, folder: Path, link: "re.Match[str]") -> str:
+    """The link, if it leads to a page or picture of docs/; else its text. Screenshots may not have been made yet."""
+    picture, text, target = link[1], link[2], (folder / link[3]).resolve()
+    if picture and not target.exists():
+        return f"*{text}*"
+    if target.is_relative_to(docs) or not target.is_relative_to(ROOT):
+        return link[0]
+    return f"{text} (`{target.relative_to(ROOT)}`)"
+
+
+def _front_page() -> str:
+    readme = (ROOT / "README.md").read_text()
+    return LINK.sub(lambda link: _within(ROOT / "docs", ROOT, link), readme).replace("](docs/", "](")
+
+
+def _api() -> str:
+    from api import create_app  # noqa: PLC0415 - the settings come first
+    from api.reference import sections  # noqa: PLC0415
+
+    spec = create_app().spec
+    lines = ["# API\n", "A running service shows this at `/docs`, and as OpenAPI at `/openapi.json`.\n"]
+    for section in sections(spec):
+        lines.append(f"## {section.name}\n\n{section.description}\n")
+        for one in section.operations:
+            lines.append(f"### {one.method} {one.path}\n\n{one.summary}.\n\n{one.description}\n")
+            if one.scope:
+                lines.append(f"Scope of the key: `{one.scope}`.\n")
+            lines += _table("Parameters", one.parameters)
+            for body in one.bodies:
+                lines += _table(f"Body, `{body.kind}`", body.fields)
+            for answer in one.answers:
+                lines.append(f"- **{answer.status}** {answer.description}")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _table(title: str, fields: Any) -> Iterator[str]:
+    if not fields:
+        return
+    yield f"**{title}**\n\n| name | type | meaning |\n|---|---|---|"
+    for field in fields:
+        cells = f"`{field.name}`{' (required)' if field.required else ''}", field.type, field.description
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    yield ""
+
+
+def _cli() -> str:
+    from cli.main import umbel  # noqa: PLC0415
+
+    blocks = ["# Command line\n", "What `umbel COMMAND --help` prints.\n"]
+    for name, command in _commands(umbel, "umbel"):
+        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+        blocks.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(blocks)
+
+
+def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            if found is not None and not found.hidden:
+                yield from _commands(found, f"{name} {child}")
