@@ -44,7 +44,9 @@ def candidate_of(checkpoint: Path) -> Candidate:
 
 @pytest.fixture
 def models() -> HeldModels:
-    return HeldModels(settings(), lambda preprocessing: ("decoder", preprocessing.size))  # type: ignore[arg-type,return-value]
+    # On torch: this process goes on to other tests, and OpenVINO's threads stay in a process that had them once.
+    config = settings().model_copy(update={"runtime": "torch"})
+    return HeldModels(config, lambda preprocessing: ("decoder", preprocessing.size))  # type: ignore[arg-type,return-value]
 
 
 def test_a_version_is_what_its_weights_are_and_models_that_see_alike_share_a_decoder(
