@@ -19,14 +19,16 @@ BLOCKS = 7
 
 
 @contextmanager
-def own_home() -> Iterator[Path]:
-    """A home for embedded servers, made before anything of Umbel reads its settings."""
-    home = Path(tempfile.mkdtemp(prefix="umbel-bench-"))
+def own_home(kept: Path | None = None) -> Iterator[Path]:
+    """A home for embedded servers, made before anything of Umbel reads its settings; gone afterwards unless `kept`."""
+    home = kept.absolute() if kept else Path(tempfile.mkdtemp(prefix="umbel-bench-"))
+    home.mkdir(parents=True, exist_ok=True)
     os.environ.update(UMBEL_HOME=str(home), UMBEL_LOG_LEVEL="WARNING")
     try:
         yield home
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def free_port() -> int:

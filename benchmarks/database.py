@@ -1,0 +1,113 @@
+"""Databases of a benchmark's own, with a model version but no model: for questions about SQL and HTTP alone."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pgvector import HalfVector
+
+DIM = 512
+# Without the last four, Postgres scans a gallery of 10,000.
+PLAIN = {
+    "hnsw.iterative_scan": "relaxed_order",
+    "enable_seqscan": "off",
+    "enable_sort": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+@contextmanager
+def own_server(home: Path, **configuration: str) -> Iterator[Any]:
+    """A Postgres as `umbel up` starts it, as durable: the time of a commit is part of the answers.
+
+    configuration: what is to be otherwise, in the words of postgresql.conf.
+    """
+    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from stack.postgres import Postgres  # noqa: PLC0415
+
+    server = Postgres(home, settings().socket_dir)
+    server.start()
+    if configuration:
+        with server.connect("postgres") as admin:
+            for name, value in configuration.items():
+                admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        server.stop()
+        server.start()
+    try:
+        yield server
+    finally:
+        _let_go()
+        server.stop()
+
+
+@contextmanager
+def own_database(server: Any, name: str) -> Iterator[bool]:
+    """From here on `db` works in the database `name`, made and migrated where it is not there yet; yields whether."""
+    from core.settings import settings  # noqa: PLC0415
+    from db import schema  # noqa: PLC0415
+
+    with server.connect("postgres") as admin:
+        new = not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if new:
+            admin.execute(f"CREATE DATABASE {name} OWNER umbel TEMPLATE umbel")
+    os.environ["UMBEL_DATABASE_URL"] = server.url(name)
+    settings.cache_clear()
+    try:
+        if new:
+            schema.upgrade(settings().database)
+        yield new
+    finally:
+        _let_go()
+        del os.environ["UMBEL_DATABASE_URL"]
+        settings.cache_clear()
+
+
+def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
+    """A model version (db.model_versions.VersionKey) DIM wide, now active; indexed: with its HNSW index in place."""
+    from db import model_versions, partitions  # noqa: PLC0415
+    from db.model_versions import VersionKey  # noqa: PLC0415
+    from db.session import transaction  # noqa: PLC0415
+
+    with transaction() as session:
+        version = model_versions.insert_model_version(
+            session,
+            name=name,
+            architecture="none",
+            dim=DIM,
+            weights_sha256=hashlib.sha256(name.encode()).hexdigest(),
+            preprocessing_hash="none",
+            card={},
+        )
+        partitions.create_partition(session, version.id, DIM, indexed=indexed)
+        model_versions.activate_version(session, version.id)
+        return VersionKey(version.id, DIM)
+
+
+@contextmanager
+def plain_search(server: Any, database: str, k: int) -> Iterator[Callable[[Any], Any]]:
+    """The least that the k nearest to a vector cost: one prepared statement through the HNSW index, on a connection of
+    its own that was set up once, with what the API reports of each match, and no more."""
+    from db.search import ef_for  # noqa: PLC0415
+
+    with server.connect(database, "umbel") as connection:
+        [[version]] = connection.execute("SELECT id FROM model_version WHERE state = 'active'").fetchall()
+        for name, value in PLAIN.items():
+            connection.execute(f"SET {name} = '{value}'")
+        connection.execute(f"SET hnsw.ef_search = {ef_for(k)}")
+        statement = f"""
+            SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
+            FROM (SELECT image_id, vector::halfvec({DIM}) <=> %s::halfvec({DIM}) AS distance FROM embedding
+                  WHERE model_version_id = '{version}' ORDER BY 2 LIMIT {k}) near
+            JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
+        """
+        yield lambda query: connection.execute(statement, [HalfVector(query)], prepare=True).fetchall()
+
+
+def _let_go() -> None:
+    from db.session import engine  # noqa: PLC0415
+
+    engine().dispose()
