@@ -68,12 +68,19 @@ def write(question: str, answer: dict[str, object]) -> None:
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "load_before": os.getloadavg()[0],
         "commit": commit.stdout.strip(),
-        "command": "python -m " + (sys.modules["__main__"].__spec__.name if sys.modules["__main__"].__spec__ else "?"),
+        "command": _command(),
         **answer,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{question}.json").write_text(json.dumps(frame, indent=2) + "\n")
     print(json.dumps(frame, indent=2))
+
+
+def _command() -> str:
+    """How this process was started; where paths were is none of the readers' business."""
+    spec = sys.modules["__main__"].__spec__
+    words = ["PATH" if os.sep in word else word for word in sys.argv[1:]]
+    return " ".join(["python -m", spec.name if spec else "?", *words])
 
 
 def _cpu() -> str:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from benchmarks.common import free_port
 
@@ -25,22 +25,22 @@ def served(**env: str) -> Iterator[int]:
             stderr=log,
         )
         try:
-            _wait_for(port, api)
+            if not _answers(port, api):
+                log.seek(0)
+                raise SystemExit(f"The API did not start:\n{log.read().decode()[-3000:]}")
             yield port
         finally:
             api.terminate()
             api.wait(30)
 
 
-def _wait_for(port: int, api: "subprocess.Popen[bytes]", patience: float = 120) -> None:
+def _answers(port: int, api: "subprocess.Popen[bytes]", patience: float = 120) -> bool:
+    """Whether it comes to answer, and does not end before."""
     deadline = time.monotonic() + patience
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    while api.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError):
             connection.request("GET", "/healthz")
-            assert connection.getresponse().status == 200
-            return
-        except OSError:
-            if api.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+            return connection.getresponse().status == http.client.OK
+        time.sleep(0.1)
+    return False

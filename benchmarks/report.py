@@ -1,0 +1,161 @@
+"""docs/performance.md, from what benchmarks/results/ holds. Run `python -m benchmarks.report` after new results.
+
+A result that is not there is left out. Whatever fields a result has become tables; a `note` in it is shown.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS
+from benchmarks.plots import IMAGES, PLOTS, draw
+from benchmarks.targets import reached
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+# In this order, under these titles. Results of other kinds (accuracy, faults) have pages of their own.
+TITLES = {
+    "peers": "Beside what else one could use",
+    "ingest": "The forward, and all around it",
+    "timeline": "Where a bulk load spends its time",
+    "bulk_import": "A large import by the whole stack",
+    "decoding": "Decoding",
+    "decoders": "How many decoding processes",
+    "gpu": "On a GPU",
+    "copy": "COPY and INSERT",
+    "index_build": "The index: loaded into, or built after",
+    "growth": "Searches of growing galleries",
+    "search": "Exactness, filters and HTTP",
+    "uploads": "Uploads",
+    "slow_clients": "Slow clients",
+    "reindex": "A change of the model under load",
+    "observing": "What observing costs",
+}
+FRAME = {"question", "machine", "load_before", "commit", "command", "note"}
+INTRO = """# Performance
+
+<!-- Written by `python -m benchmarks.report` from benchmarks/results/*.json: edit those and benchmarks/targets.py. -->
+
+Each figure comes from one run of one script in [benchmarks/](../benchmarks/): what is compared took turns, block by
+block, and a median with its range stands for at least five blocks. Postgres, Redis, API, worker and clients shared the
+machine's cores. `make bench` measures the short ones again (about {minutes} minutes on two idle cores) and writes this
+page. *Load* is that of the machine before the run, other people's work included: ratios bear it better than times do.
+"""
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    from benchmarks.__main__ import QUESTIONS  # noqa: PLC0415
+
+    parts = [INTRO.format(minutes=round(sum(minutes for minutes, _ in QUESTIONS.values()))), *_targets(results)]
+    for name in (name for name in TITLES if name in results):
+        parts += _section(name, results[name])
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def load() -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def _targets(results: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield "## What we set out to reach\n"
+    yield "| | measured | target | |\n|---|---|---|---|"
+    missed = []
+    for target, value in reached(results):
+        met = target.met(value)
+        yield f"| {target.what} | [{_number(value)}](#{_anchor(target.result)}) | {target.bound} | {_verdict(met)} |"
+        if not met and target.why:
+            missed.append(f"- {target.what}: {target.why}")
+    yield "\n" + "\n".join(missed) + ("\n" if missed else "")
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**not met**"
+
+
+def _section(name: str, result: dict[str, Any]) -> Iterator[str]:
+    yield f"## {TITLES[name]}\n"
+    machine = result["machine"]
+    where = f"{machine['cpu']}, {machine['cores']} cores" + (f", {machine['gpu']}" if "gpu" in machine else "")
+    yield (
+        f"`{result['command']}` at {result['commit']} on {where}; load {result['load_before']:.1f}."
+        f" [All figures](../benchmarks/results/{name}.json)\n"
+    )
+    if "note" in result:
+        yield result["note"] + "\n"
+    if name in PLOTS or (RESULTS / f"{name}.png").exists():
+        kind = "svg" if name in PLOTS else "png"
+        yield f"![{TITLES[name]}](images/performance/{name}.{kind})\n"
+    yield from _tables({key: value for key, value in result.items() if key not in FRAME})
+
+
+def _tables(fields: dict[str, Any]) -> Iterator[str]:
+    """Plain values in one table; whatever is made of several goes into tables of its own."""
+    plain = {key: value for key, value in fields.items() if not isinstance(value, dict | list) or _is_spread(value)}
+    if plain:
+        yield _table([""], [[_words(key), _cell(value)] for key, value in plain.items()])
+    for key, value in fields.items():
+        if isinstance(value, dict) and key not in plain:
+            yield from _nested(_words(key), value)
+
+
+def _nested(title: str, value: dict[str, Any]) -> Iterator[str]:
+    """A dict of dicts is a table with a row each; deeper ones are tables below each other."""
+    inner = [each for each in value.values() if isinstance(each, dict) and not _is_spread(each)]
+    if inner and any(isinstance(one, dict) and not _is_spread(one) for each in inner for one in each.values()):
+        for key, each in value.items():
+            if isinstance(each, dict) and not _is_spread(each):
+                yield from _nested(f"{title}: {_words(key)}", each)
+    elif inner:
+        columns = list(dict.fromkeys(column for each in inner for column in each if not isinstance(each[column], list)))
+        rows = [[_words(k), *(_cell(v.get(c)) for c in columns)] for k, v in value.items() if isinstance(v, dict)]
+        yield _table([title, *map(_words, columns)], rows)
+    elif value:
+        kept = {key: each for key, each in value.items() if not isinstance(each, list)}
+        yield _table([title], [[_words(key), _cell(each)] for key, each in kept.items()])
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    head = head + [""] * (len(rows[0]) - len(head))
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _is_spread(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"median", "min", "max"}
+
+
+def _cell(value: Any) -> str:
+    if _is_spread(value):
+        return f"{_number(value['median'])} ({_number(value['min'])} – {_number(value['max'])})"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    return "" if value is None else _number(value)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _words(key: str) -> str:
+    return f"{int(key):,}" if key.isdigit() else key.replace("_", " ")
+
+
+def _anchor(name: str) -> str:
+    kept = "".join(letter for letter in TITLES[name].lower() if letter.isalnum() or letter in " -")
+    return kept.replace(" ", "-")
+
+
+def main() -> None:
+    results = load()
+    for name in (name for name in TITLES if name in results):
+        draw(name, results[name])
+    PAGE.write_text(page(results))
+    print(f"{PAGE} and {len(list(IMAGES.iterdir()))} pictures")
+
+
+if __name__ == "__main__":
+    main()

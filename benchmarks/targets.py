@@ -1,0 +1,93 @@
+"""What we set out to reach, where the results say what was reached, and why where it was not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """result: name of the file in results/; figure: where in it; least or most: the bound. why: of a shortfall."""
+
+    what: str
+    result: str
+    figure: Callable[[Result], Any]
+    least: float | None = None
+    most: float | None = None
+    why: str = ""
+
+    def met(self, value: float) -> bool:
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    @property
+    def bound(self) -> str:
+        return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+
+
+def _peers(result: Result) -> float:
+    """Our rate over that of the fastest other store that was given the same runtime."""
+    rates = {name: each["pictures_per_second"]["median"] for name, each in result["peers"].items()}
+    ours = [rate for name, rate in rates.items() if name.lower().startswith("umbel")]
+    others = [rate for name, rate in rates.items() if not name.lower().startswith("umbel") and name != "forward"]
+    return float(max(ours) / max(others))
+
+
+TARGETS = (
+    Target(
+        "Bulk load of the worker's line over the raw forward of the same runtime",
+        "timeline",
+        lambda r: r["load_of_forward"],
+        least=0.9,
+    ),
+    Target("Bulk load with a stub model over decoding alone", "timeline", lambda r: r["stub_of_decode"], least=0.8),
+    Target("Bulk import of the whole stack over the raw forward", "bulk_import", lambda r: r["of_raw"], least=0.9),
+    Target("Single uploads by 16 clients over the raw forward", "ingest", lambda r: r["singles_of_raw"], least=0.8),
+    Target("From file to stored vector, over the fastest peer", "peers", _peers, least=1.0),
+    Target(
+        "Decoding as shipped over plain Pillow, 12 megapixels (times faster)",
+        "decoding",
+        lambda r: r["cpu_milliseconds"]["12_megapixels"]["draft_2"]["of_full"],
+        least=2.5,
+    ),
+    Target(
+        "Decoding as shipped over plain Pillow, 500 × 375 (times faster)",
+        "decoding",
+        lambda r: r["cpu_milliseconds"]["500x375"]["draft_2"]["of_full"],
+        least=1.3,
+    ),
+    Target("COPY over single INSERTs (times faster)", "copy", lambda r: r["over_single"]["copy"], least=20),
+    Target(
+        "Loading, then building the index, over loading into it (times faster)",
+        "index_build",
+        lambda r: r["times_faster"],
+        least=3,
+    ),
+    Target(
+        "Search, p50: 100,000 images over 10,000", "growth", lambda r: r["http"]["over_smallest"]["100000"], most=1.6
+    ),
+    Target(
+        "Search, p50: 1,000,000 images over 10,000",
+        "growth",
+        lambda r: r["http"]["over_smallest"]["1000000"],
+        most=2.5,
+    ),
+    Target(
+        "What HTTP adds to the statement of a search, 100,000 images (ms)",
+        "growth",
+        lambda r: r["http_adds_ms"]["100000"],
+        most=3,
+    ),
+    Target("Uploads accepted over a bare Flask application's", "uploads", lambda r: r["of_bare"], least=0.5),
+)
+
+
+def reached(results: dict[str, Result]) -> Iterator[tuple[Target, float]]:
+    """The targets that the results say something about, and what. A median stands for its blocks."""
+    for target in TARGETS:
+        try:
+            figure = target.figure(results[target.result])
+        except KeyError:
+            continue
+        yield target, float(figure["median"] if isinstance(figure, dict) else figure)

@@ -1,0 +1,37 @@
+"""docs/performance.md and its pictures show the results that are in benchmarks/results/."""
+
+import pytest
+
+from benchmarks import report
+from benchmarks.plots import IMAGES, PLOTS, digest
+from benchmarks.targets import TARGETS, reached
+
+RESULTS = report.load()
+
+
+def test_the_page_is_that_of_the_results() -> None:
+    assert report.PAGE.read_text() == report.page(RESULTS), "python -m benchmarks.report"
+
+
+@pytest.mark.parametrize("name", sorted(PLOTS.keys() & RESULTS.keys()))
+def test_a_picture_is_that_of_its_result(name: str) -> None:
+    assert digest(RESULTS[name]) in (IMAGES / f"{name}.svg").read_text(), "python -m benchmarks.report"
+
+
+def test_a_target_is_judged_by_the_median_of_the_blocks() -> None:
+    results = {"copy": {"over_single": {"copy": {"median": 19.9, "min": 1, "max": 99}}}}
+    [(target, value)] = reached(results)
+    assert (target.result, value, target.met(value)) == ("copy", 19.9, False)
+
+
+def test_a_result_of_unknown_fields_becomes_tables() -> None:
+    frame = {"machine": {"cpu": "A", "cores": 2}, "load_before": 0.1, "commit": "abc", "command": "python -m b.gpu"}
+    spread = {"median": 12.34, "min": 1, "max": 5678.9}
+    text = report.page({"gpu": frame | {"note": "Why.", "rate": spread, "by": {"8": {"ms": 1}, "16": {"ms": 2}}}})
+    assert "| rate | 12.3 (1 – 5,679) |" in text
+    assert "| by | ms |\n| --- | --- |\n| 8 | 1 |\n| 16 | 2 |" in text
+    assert "\nWhy.\n" in text
+
+
+def test_each_target_has_one_bound() -> None:
+    assert [target.what for target in TARGETS if (target.least is None) == (target.most is None)] == []
