@@ -13,14 +13,13 @@ from benchmarks.common import free_port
 
 
 @contextmanager
-def served(**env: str) -> Iterator[int]:
-    """Yields its port. env: what its environment has beside ours."""
+def served(*command: str, **env: str) -> Iterator[int]:
+    """Yields its port. command: another module that serves; env: what its environment has beside ours."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as elsewhere, tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log:
         api = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli.main", "api"],
+            [sys.executable, "-m", *(command or ("cli.main", "api"))],
             env=os.environ | {"UMBEL_PORT": str(port)} | env,
-            cwd=elsewhere,  # web servers look for the application in the current folder first
             stdout=log,
             stderr=log,
         )

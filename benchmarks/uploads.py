@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.uploads`: 16 clients, each on a connection of its own that stays open, send POST /v1/images
 with pictures that differ, each as soon as it is answered; by turns to our API and to a Flask application that reads
-the body, hashes it and drops it (benchmarks/bare), both served by `umbel api`. No worker runs: it would take the cores.
+the body, hashes it and drops it (benchmarks/bare), both behind the same web server. No worker runs: it would take the cores.
 Postgres and the blob store are as durable as ever, so each 202 of ours has been waiting for the disk. Clients send
 bytes made before, so that they cost the shared cores little.
 """
@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 
 from benchmarks.common import BLOCKS, own_home, spread, write
 from benchmarks.database import own_database, own_server
@@ -23,7 +22,6 @@ from benchmarks.served import served
 CLIENTS = 16
 EACH = 40  # uploads of a client in a block
 BOUNDARY = "a-line-between-parts"
-BARE = Path(__file__).parent / "bare"
 
 
 def main() -> None:
@@ -39,7 +37,7 @@ def main() -> None:
         with own_server(home) as server, own_database(server, "uploads"):
             redis.start()
             try:
-                with served() as ours, served(PYTHONPATH=str(BARE)) as bare:
+                with served() as ours, served("benchmarks.bare") as bare:
                     rates = _measure({"ours": ours, "bare": bare}, pictures)
             finally:
                 redis.stop()
@@ -62,12 +60,12 @@ def _measure(ports: dict[str, int], pictures: Sequence[bytes]) -> dict[str, list
     rates: dict[str, list[float]] = {name: [] for name in ports}
     numbers = count()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        clients = {name: [Client(port) for _ in range(CLIENTS)] for name, port in ports.items()}
         for block in range(BLOCKS + 1):
             for name in list(ports)[:: 1 if block % 2 else -1]:
                 sent = [[request(pictures, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
+                clients = [Client(ports[name]) for _ in range(CLIENTS)]
                 began = time.perf_counter()
-                list(pool.map(Client.send_all, clients[name], sent))
+                list(pool.map(Client.send_all, clients, sent))
                 if block:
                     rates[name].append(CLIENTS * EACH / (time.perf_counter() - began))
     return rates
