@@ -2,9 +2,9 @@
 
 Run `python -m benchmarks.uploads`: 16 clients, each on a connection of its own that stays open, send POST /v1/images
 with pictures that differ, each as soon as it is answered; by turns to our API and to a Flask application that reads
-the body, hashes it and drops it (benchmarks/bare), both behind the same web server. No worker runs: it would take the cores.
-Postgres and the blob store are as durable as ever, so each 202 of ours has been waiting for the disk. Clients send
-bytes made before, so that they cost the shared cores little.
+the body, hashes it and drops it (benchmarks/bare.py), both behind the same web server. No worker runs: it would take
+the cores. Postgres and the blob store are as durable as ever, so each 202 of ours has been waiting for the disk.
+Clients send bytes made before, so that they cost the shared cores little.
 """
 
 import argparse
@@ -66,8 +66,11 @@ def _measure(ports: dict[str, int], pictures: Sequence[bytes]) -> dict[str, list
                 clients = [Client(ports[name]) for _ in range(CLIENTS)]
                 began = time.perf_counter()
                 list(pool.map(Client.send_all, clients, sent))
+                taken = time.perf_counter() - began
+                for client in clients:
+                    client.close()
                 if block:
-                    rates[name].append(CLIENTS * EACH / (time.perf_counter() - began))
+                    rates[name].append(CLIENTS * EACH / taken)
     return rates
 
 
@@ -98,6 +101,9 @@ class Client:
         some = self._socket.recv(65_536)
         assert some, "The server closed the connection."
         return some
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def request(pictures: Sequence[bytes], number: int) -> bytes:
