@@ -26,7 +26,8 @@ def main() -> int:
     if path is None:
         print(f"No screenshots: {ABSENT}.", file=sys.stderr)
         return 1
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
     stack = Stack()
     try:
         stack.umbel("up", "--detach")
@@ -55,14 +56,14 @@ def every_view(browser: Browser, stack: Stack, scheme: str, width: str, size: tu
     suffix = f"{scheme}-{width}"
     page.goto("/#/gallery?collection=garden")
     copy = page.evaluate("fetch('/v1/duplicates').then((answer) => answer.json())")["items"][0]["keep"]
-    ids = page.evaluate("fetch('/v1/images?limit=200').then((answer) => answer.json())")["items"]
+    ids = page.evaluate("fetch('/v1/images?limit=200&collection=garden').then((answer) => answer.json())")["items"]
     ids = [each["image_id"] for each in ids if each["status"] == "indexed"]
     jobs = page.evaluate("fetch('/v1/jobs?type=reindex').then((answer) => answer.json())")["items"]
     views = {
         "gallery": "#/gallery?collection=garden",
         "picture": f"#/image/{copy}",
-        "search": f"#/search?image={ids[30]}",
-        "basket": f"#/search?more={ids[70]},{ids[72]}&less={ids[110]}",
+        "search": f"#/search?image={ids[30]}&collection=garden",
+        "basket": f"#/search?more={ids[70]},{ids[72]}&less={ids[110]}&collection=garden",
         "map": "#/map?collection=garden",
         "duplicates": "#/duplicates",
         "jobs": "#/jobs",
@@ -78,8 +79,9 @@ def every_view(browser: Browser, stack: Stack, scheme: str, width: str, size: tu
     page.locator(".answer").wait_for(timeout=PATIENCE)
     keep(page, f"identify-{suffix}")
     page.goto("/#/add")
+    fresh = 300 + 100 * len(list(FOLDER.glob("add-*")))  # pictures that are not there yet
     pictures = [
-        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": specimen(number % 12, 300 + number)}
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": specimen(number % 12, fresh + number)}
         for number in range(17)
     ]
     broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 no picture"}

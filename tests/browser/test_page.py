@@ -1,6 +1,7 @@
 """The page as people use it, in a real Chromium, against the real stack."""
 
 import io
+import json
 import re
 import zipfile
 
@@ -183,6 +184,18 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_never_lost(page: Pag
     assert focused(page) == "BUTTON Delete"
     page.go_back()
     expect(page.get_by_role("heading", level=1, name="Gallery")).to_be_focused()
+
+
+def test_a_browser_signs_in_with_a_key_changes_something_and_signs_out(page: Page, site: Stack) -> None:
+    key = json.loads(site.umbel("keys", "create", "--name", "browser", "--scope", "write", "--json").stdout)["key"]
+    page.goto("/signin")
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.locator(".grid .picture").first.click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#said")).to_have_text("Saved.")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Key")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,6 +13,7 @@ import { ENDS, pause, uploads } from "./uploads.js";
 export const title = "Add pictures";
 const MOST_TILES = 600;
 const LOOK_MS = 900;
+const BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
 const SAID = {
   waiting: "waiting",
   sending: "sending",
@@ -166,7 +167,7 @@ function stateOf({ status, attempts, image_id }) {
 class Arriving {
   constructor(name, source = null) {
     this.image = h("img", { alt: "", loading: "lazy", decoding: "async" });
-    this.image.addEventListener("error", () => this.image.classList.add("broken"));
+    this.image.addEventListener("error", () => (this.image.src = BLANK), { once: true }); // what is no picture
     if (source) this.image.src = source();
     else this.image.hidden = true;
     this.state = h("span", { class: "state" });

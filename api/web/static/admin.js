@@ -16,10 +16,8 @@ export async function show({ main, heading, signal }) {
   const pictures = items.reduce((sum, { images }) => sum + images, 0);
   heading.after(h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "/docs" }, "The API")));
   const redraw = () => location.hash === to("admin") && dispatchEvent(new HashChangeEvent("hashchange"));
-  main.append(
-    await versions(signal, redraw),
-    await reindexing(signal),
-    await recall(signal),
-    await doubts(signal),
-  );
+  // A key that may not see one of them sees the others.
+  const parts = [versions(signal, redraw), reindexing(signal), recall(signal), doubts(signal)];
+  const refused = (error) => h("p", { class: "trouble" }, error.message);
+  main.append(...(await Promise.all(parts.map((part) => part.catch(refused)))));
 }

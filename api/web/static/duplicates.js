@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { ask } from "./ask.js";
 import { action, h } from "./dom.js";
 import { empty } from "./empty.js";
-import { collectionFilter } from "./filters.js";
+import { collectionFilter, sizes } from "./filters.js";
 import { counted, number, size } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
@@ -23,7 +23,7 @@ export async function show({ main, heading, parameters, signal }) {
     h(
       "div",
       { class: "bar" },
-      await collectionFilter(collection, (value) => go("duplicates", { collection: value }), signal),
+      collectionFilter(collection, (value) => go("duplicates", { collection: value }), await sizes(signal)),
       action("Compare what is new", () => compare(collection), { quiet: true, class: "quiet end" }),
     ),
   );

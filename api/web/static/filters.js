@@ -24,9 +24,9 @@ export async function sizes(signal) {
   return { items, of };
 }
 
-export async function collectionFilter(value, changed, signal, { all = "All collections" } = {}) {
-  const { items } = await sizes(signal);
-  const options = [["", all], ...items.map(({ name }) => [name, name])];
+/** items: of `sizes`. */
+export function collectionFilter(value, changed, { items }) {
+  const options = [["", "All collections"], ...items.map(({ name }) => [name, name])];
   if (value && !items.some(({ name }) => name === value)) options.push([value, value]);
   return field("Collection", select(options, value, { onchange: ({ target }) => changed(target.value) }));
 }

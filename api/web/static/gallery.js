@@ -9,6 +9,7 @@ import { h, icon } from "./dom.js";
 import { go, to } from "./router.js";
 import { tile } from "./tiles.js";
 
+const FIRST = 80; // fills a large screen; the rest comes in larger pages as one scrolls
 const PAGE = 200;
 let kept = null; // what was last shown, for those who come back
 
@@ -20,11 +21,12 @@ export const forget = () => (kept = null);
 export async function show({ main, heading, parameters, signal }) {
   const { collection = "", label = "" } = parameters;
   const filter = (changes) => go("gallery", { collection, label, ...changes });
+  const counts = await sizes(signal);
   const total = h("span", { class: "faint" });
   const bar = h(
     "div",
     { class: "bar" },
-    await collectionFilter(collection, (value) => filter({ collection: value }), signal),
+    collectionFilter(collection, (value) => filter({ collection: value }), counts),
     labelFilter(label, (value) => filter({ label: value })),
     h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
   );
@@ -40,7 +42,6 @@ export async function show({ main, heading, parameters, signal }) {
     bar.hidden = !collection && !label;
     main.append(label || collection ? nothingFound("gallery") : nothingYet(signal));
   }
-  const counts = await sizes(signal);
   total.textContent = label ? `labelled ${label}` : counted(counts.of(collection), "picture");
   grid.attach(signal);
 }
@@ -52,7 +53,7 @@ function pages(collection, label) {
   const next = () => {
     if (ended) return coming;
     coming ??= api
-      .images({ collection, label, cursor, limit: PAGE })
+      .images({ collection, label, cursor, limit: cursor ? PAGE : FIRST })
       .then((page) => {
         cursor = page.next_cursor;
         ended = !cursor;

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { chooser, h } from "./dom.js";
 import { empty } from "./empty.js";
-import { collectionFilter } from "./filters.js";
+import { collectionFilter, sizes } from "./filters.js";
 import { percent } from "./format.js";
 import { go, to } from "./router.js";
 import { TAKEN } from "./search.js";
@@ -44,7 +44,7 @@ export async function show({ main, parameters, signal }) {
         "aside",
         { class: "panel", "aria-label": "What is identified" },
         image ? asked(`/v1/images/${image}/file`) : pictures.map((file) => asked(local(file, signal))),
-        await collectionFilter(collection, (value) => go("identify", { ...parameters, collection: value }), signal),
+        collectionFilter(collection, (value) => go("identify", { ...parameters, collection: value }), await sizes(signal)),
         h("div", { class: "actions" }, pick("Other pictures", true)),
       ),
       answer,

@@ -3,7 +3,7 @@
 import { h, icon } from "./dom.js";
 import { number } from "./format.js";
 
-export const COLOURS = 12;
+const COLOURS = 12;
 
 /** The name of the custom property that colours a label's points; labels come the most frequent first. */
 export const colourOf = (label) => (label >= 0 && label < COLOURS ? `--c${label}` : "--c-other");

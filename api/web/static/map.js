@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { action, h, icon } from "./dom.js";
 import { empty, nothingYet } from "./empty.js";
 import { collectionFilter, sizes } from "./filters.js";
-import { ago, counted, number, seconds } from "./format.js";
+import { ago, number, seconds } from "./format.js";
 import { colourOf, legend } from "./legend.js";
 import { Plane } from "./plane.js";
 import { go, to } from "./router.js";
@@ -20,7 +20,7 @@ export async function show({ main, heading, parameters, signal }) {
   const told = h("p", { class: "lead", role: "status" });
   const body = h("div", {});
   const anew = action("Draw anew", () => draw(), { quiet: true });
-  const bar = h("div", { class: "bar" }, await collectionFilter(collection, (value) => go("map", { collection: value }), signal), h("span", { class: "end" }, anew));
+  const bar = h("div", { class: "bar" }, collectionFilter(collection, (value) => go("map", { collection: value }), await sizes(signal)), h("span", { class: "end" }, anew));
   heading.after(told, bar);
   main.append(body);
   const draw = async () => {

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { chooser, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
-import { collectionFilter, labelFilter, seen } from "./filters.js";
+import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
 import { counted } from "./format.js";
 import { go, note, to } from "./router.js";
 import { thumb, tile } from "./tiles.js";
@@ -35,7 +35,7 @@ export async function show({ main, heading, parameters, signal }) {
         "aside",
         { class: "panel", "aria-label": "What is searched for" },
         await queried({ image, more, less, file }, signal),
-        await collectionFilter(collection, (value) => refilter({ collection: value }), signal),
+        collectionFilter(collection, (value) => refilter({ collection: value }), await sizes(signal)),
         labelFilter(label, (value) => refilter({ label: value })),
         reach.element,
         h("div", { class: "actions" }, chooser("Another picture", ([chosen]) => searchBy(chosen), { accept: TAKEN })),
