@@ -8,13 +8,13 @@ import time
 from functools import cache
 
 import structlog
-from flask import current_app, request
+from flask import current_app, g, request
 from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from redis.exceptions import RedisError
 
-from api.caller import caller
+from api.caller import Caller
 from api.needs import NEEDS, STRICTEST
 from core.errors import RateLimited
 from core.metrics import UNLIMITED
@@ -68,7 +68,8 @@ def check() -> None:
     guarded = NEEDS.get(request.endpoint or "static", STRICTEST) is not None
     if limit is None or not (guarded or request.method == "POST"):
         return
-    who = str(caller().key_id) if guarded and caller().key_id else request.remote_addr or ""
+    known: Caller | None = g.get("caller")  # the door asks who it is where that matters
+    who = str(known.key_id) if known and known.key_id else request.remote_addr or ""
     wait = limiter().wait_of(limit, who)
     if wait is not None:
         raise RateLimited(f"No more than {limit} from one caller.", retry_after=math.ceil(wait))

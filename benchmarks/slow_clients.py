@@ -25,6 +25,7 @@ from benchmarks.common import free_port, own_home, spread, write
 SLOW = 200
 ROUNDS = 3
 REQUESTS = 200  # of the healthy client, in each block
+PATIENCE = 2  # seconds until a slow client is sent away, so that some are while we look
 HEADER = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 BODY = HEADER + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n--x\r\n"
 UMBEL = shlex.join([sys.executable, "-P", "-m", "cli.main", "api"])
@@ -33,7 +34,7 @@ UMBEL = shlex.join([sys.executable, "-P", "-m", "cli.main", "api"])
 @contextmanager
 def serving(command: str, port: int) -> Iterator[None]:
     """The API as a process, until it answers."""
-    environment = {**os.environ, "UMBEL_PORT": str(port)}
+    environment = {**os.environ, "UMBEL_PORT": str(port), "UMBEL_SLOW_SECONDS": str(PATIENCE)}
     process = subprocess.Popen(shlex.split(command.format(port=port)), env=environment)
     try:
         until = time.monotonic() + 60
@@ -193,6 +194,7 @@ def measured(port: int, rounds: int) -> dict[str, object]:
     idle = statistics.median(p95["idle"])
     return {
         "slow_clients": SLOW,
+        "patience_seconds": PATIENCE,
         "requests": REQUESTS * rounds,
         "p95_ms": {name: spread(values) for name, values in p95.items()},
         "times_idle": {name: round(statistics.median(values) / idle, 2) for name, values in p95.items()},

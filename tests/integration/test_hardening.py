@@ -84,6 +84,15 @@ def test_who_calls_too_often_is_told_when_to_come_back(limited: Flask) -> None:
     assert statuses(limited, 4, path="/healthz") == [200] * 4
 
 
+def test_a_prometheus_without_a_key_reads_the_metrics_where_that_is_wanted(
+    limited: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limited.config, "REQUIRE_KEYS", True)
+    assert statuses(limited, 1, path="/metrics") == [401]
+    monkeypatch.setitem(limited.config, "OPEN_METRICS", True)
+    assert statuses(limited, 1, path="/metrics") == [200]
+
+
 def test_without_redis_nobody_is_refused(limited: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     deaf = Limiter("redis://127.0.0.1:1/0")
     monkeypatch.setattr(rates, "limiter", lambda: deaf)
