@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -139,9 +140,10 @@ class Channel(HTTPChannel):
             super().handle_write()
             return
         self._flush_exception(self._flush_some)
-        if not self.total_outbufs_len and not self.will_close:
+        if self.connected and not self.total_outbufs_len and not self.will_close:  # it may have hung up meanwhile
             self.lingering_since = time.time()
-            self.socket.shutdown(socket.SHUT_WR)
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
 
     def keep_time(self, now: float) -> None:
         """End what takes too long."""
