@@ -54,7 +54,8 @@ def main() -> None:
             usual = _by_turns(_statements(server, sizes, stack), queries)
         with own_server(home, shared_buffers=BUFFERS) as server, ExitStack() as stack:
             urls = {size: server.url(f"growth_{size}") for size in sizes}
-            clients = {size: Client(stack.enter_context(served(UMBEL_DATABASE_URL=url))) for size, url in urls.items()}
+            apis = {size: stack.enter_context(served(UMBEL_DATABASE_URL=url)) for size, url in urls.items()}
+            clients = {size: Client(api.port) for size, api in apis.items()}
             answer = _answer(_statements(server, sizes, stack), clients, queries)
         notes = {size: json.loads((home / f"growth_{size}.json").read_text()) for size in sizes}
     write(

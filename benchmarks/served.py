@@ -8,13 +8,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import free_port
 
 
+@dataclass(frozen=True)
+class Served:
+    """Where it answers, and the process whose children do."""
+
+    port: int
+    process: psutil.Process
+
+    def cpu_seconds(self) -> list[float]:
+        """User and system time of each of its processes so far."""
+        times = [process.cpu_times() for process in [self.process, *self.process.children()]]
+        return [time.user + time.system for time in times]
+
+
 @contextmanager
-def served(*command: str, **env: str) -> Iterator[int]:
-    """Yields its port. command: another module that serves; env: what its environment has beside ours."""
+def served(*command: str, **env: str) -> Iterator[Served]:
+    """command: another module that serves; env: what its environment has beside ours."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         api = subprocess.Popen(
@@ -27,7 +43,7 @@ def served(*command: str, **env: str) -> Iterator[int]:
             if not _answers(port, api):
                 log.seek(0)
                 raise SystemExit(f"The API did not start:\n{log.read().decode()[-3000:]}")
-            yield port
+            yield Served(port, psutil.Process(api.pid))
         finally:
             api.terminate()
             api.wait(30)

@@ -4,7 +4,8 @@ Run `python -m benchmarks.uploads`: 16 clients, each on a connection of its own 
 with pictures that differ, each as soon as it is answered; by turns to our API and to a Flask application that reads
 the body, hashes it and drops it (benchmarks/bare.py), both behind the same web server. No worker runs: it would take
 the cores. Postgres and the blob store are as durable as ever, so each 202 of ours has been waiting for the disk.
-Clients send bytes made before, so that they cost the shared cores little.
+Clients send bytes made before, so that they cost the shared cores little. api_cpu_ms: for each upload, of the processes
+that serve; Postgres is not among them.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from itertools import count
 
 from benchmarks.common import BLOCKS, own_home, spread, write
 from benchmarks.database import own_database, own_server
-from benchmarks.served import served
+from benchmarks.served import Served, served
 
 CLIENTS = 16
 EACH = 40  # uploads of a client in a block
@@ -38,9 +39,10 @@ def main() -> None:
             redis.start()
             try:
                 with served() as ours, served("benchmarks.bare") as bare:
-                    rates = _measure({"ours": ours, "bare": bare}, pictures)
+                    rates, cpu = _measure({"ours": ours, "bare": bare}, pictures)
             finally:
                 redis.stop()
+    sent = CLIENTS * EACH * (BLOCKS + 1)
     share = [one / other for one, other in zip(rates["ours"], rates["bare"], strict=True)]
     write(
         "uploads",
@@ -51,19 +53,25 @@ def main() -> None:
             "api_threads": settings().api_threads,
             "a_second": {name: spread(found) for name, found in rates.items()},
             "of_bare": spread(share),
+            "api_cpu_ms": {name: round(1000 * sum(each) / sent, 3) for name, each in cpu.items()},
+            "share_of_the_busiest_process": {name: round(max(each) / sum(each), 2) for name, each in cpu.items()},
         },
     )
 
 
-def _measure(ports: dict[str, int], pictures: Sequence[bytes]) -> dict[str, list[float]]:
-    """Accepted uploads a second of each in each block, after one that does not count; the order alternates."""
-    rates: dict[str, list[float]] = {name: [] for name in ports}
+def _measure(
+    apis: dict[str, Served], pictures: Sequence[bytes]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Accepted uploads a second of each in each block, after one that does not count; the order alternates. And the
+    seconds of CPU that the processes of each took for all of them."""
+    rates: dict[str, list[float]] = {name: [] for name in apis}
+    before = {name: api.cpu_seconds() for name, api in apis.items()}
     numbers = count()
     with ThreadPoolExecutor(CLIENTS) as pool:
         for block in range(BLOCKS + 1):
-            for name in list(ports)[:: 1 if block % 2 else -1]:
+            for name in list(apis)[:: 1 if block % 2 else -1]:
                 sent = [[request(pictures, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
-                clients = [Client(ports[name]) for _ in range(CLIENTS)]
+                clients = [Client(apis[name].port) for _ in range(CLIENTS)]
                 began = time.perf_counter()
                 list(pool.map(Client.send_all, clients, sent))
                 taken = time.perf_counter() - began
@@ -71,7 +79,11 @@ def _measure(ports: dict[str, int], pictures: Sequence[bytes]) -> dict[str, list
                     client.close()
                 if block:
                     rates[name].append(CLIENTS * EACH / taken)
-    return rates
+    cpu = {
+        name: [after - begun for after, begun in zip(api.cpu_seconds(), before[name], strict=True)]
+        for name, api in apis.items()
+    }
+    return rates, cpu
 
 
 class Client:
