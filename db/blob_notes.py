@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Table, delete, exists, func, insert, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from core.errors import TransientError
-from db.models import BlobInDoubt
+from db.collections import PRESENT
+from db.models import BlobInDoubt, Collection, Image
+
+_TABLE: Table = BlobInDoubt.__table__  # type: ignore[assignment]  # what each upload does costs less without the mapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,20 @@ def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: flo
     )
 
 
+def insert_note_of_new(session: Session, key: str, collection: str, sha256: bytes) -> list[UUID]:
+    """Note that bytes may be written under `key`, unless the collection of that name has an image of them already."""
+    known = exists().where(
+        Image.collection_id == Collection.id, Collection.name == collection, PRESENT, Image.sha256 == sha256
+    )
+    statement = insert(_TABLE).from_select(["blob_key"], select(literal(key)).where(~known))
+    return list(session.execute(statement.returning(_TABLE.c.id)).scalars())
+
+
 def take_notes(session: Session, notes: Sequence[UUID]) -> None:
     """Settle the doubt with this transaction. Raises TransientError if the sweep has settled it otherwise meanwhile."""
-    taken = session.scalars(delete(BlobInDoubt).where(BlobInDoubt.id.in_(notes)).returning(BlobInDoubt.id))
+    if not notes:
+        return
+    taken = session.execute(delete(_TABLE).where(_TABLE.c.id.in_(notes)).returning(_TABLE.c.id))
     if len(taken.all()) != len(notes):
         raise TransientError("Storing took so long that it was given up; send it again.")
 

@@ -55,12 +55,6 @@ def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -
     return session.scalar(select(Image.id).where(Image.collection_id == collection_id, Image.sha256 == sha256))
 
 
-def find_image_in(session: Session, collection: str, sha256: bytes) -> UUID | None:
-    """As above, by the collection's name."""
-    named = select(Image.id).join(Collection, Collection.id == Image.collection_id)
-    return session.scalar(named.where(Collection.name == collection, PRESENT, Image.sha256 == sha256))
-
-
 def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
     """Those of `hashes` that the collection has already, with the images' ids; not those worth sending again."""
     rows = session.execute(

@@ -23,7 +23,7 @@ def insert_item(
 ) -> UUID:
     """Add one item; `error` (code, detail) goes with the state `failed` and with no other."""
     code, detail = error or (None, None)
-    statement = insert(JobItem).values(
+    statement = insert(JobItem.__table__).values(  # type: ignore[arg-type]
         job_id=job_id,
         image_id=image_id,
         lane=lane,
@@ -33,7 +33,7 @@ def insert_item(
         error_detail=detail,
         held=held,
     )
-    return session.execute(statement.returning(JobItem.id)).scalar_one()
+    return session.execute(statement.returning(JobItem.__table__.c.id)).scalar_one()
 
 
 def lock_items(session: Session, items: Sequence[UUID]) -> None:

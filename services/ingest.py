@@ -54,8 +54,7 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
     with transaction() as session:
         if upload.idempotency_key and (again := _repeated(session, upload.idempotency_key, digest)):
             return again
-        known = images.find_image_in(session, upload.collection, digest)
-        notes = blob_notes.insert_notes(session, [] if known else [key])
+        notes = blob_notes.insert_note_of_new(session, key, upload.collection, digest)
     with transaction() as session:
         blob_notes.take_notes(session, notes)
         if upload.idempotency_key:  # another may have come with it since
@@ -133,16 +132,18 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
 
 
 def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
-    lane = Lane.SINGLE if upload.job_id is None else Lane.BULK
-    job_id = upload.job_id or jobs.insert_job(
+    if upload.job_id is not None:
+        items.insert_item(session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, held=held)
+        return Accepted(image_id, upload.job_id, duplicate=False, lane=Lane.BULK)
+    job_id = jobs.insert_upload(
         session,
-        JobType.UPLOAD,
         collection_id=collection_id,
-        sealed=True,
+        image_id=image_id,
+        lane=Lane.SINGLE,
+        name=upload.name,
         idempotency_key=upload.idempotency_key,
     )
-    items.insert_item(session, job_id, image_id=image_id, lane=lane, name=upload.name, held=held)
-    return Accepted(image_id, job_id, duplicate=False, lane=lane)
+    return Accepted(image_id, job_id, duplicate=False, lane=Lane.SINGLE)
 
 
 def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
