@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, delete, exists, func, insert, literal, select, text, update
+from sqlalchemy import ColumnElement, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from core.errors import TransientError
-from db.collections import PRESENT
-from db.models import BlobInDoubt, Collection, Image
-
-_TABLE: Table = BlobInDoubt.__table__  # type: ignore[assignment]  # what each upload does costs less without the mapper
+from db.models import BlobInDoubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +31,26 @@ def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: flo
     )
 
 
+# As text, these two: to put them together anew for each upload would take longer than to send them.
+NOTE_OF_NEW = text("""
+    INSERT INTO blob_in_doubt (blob_key)
+    SELECT CAST(:key AS text) WHERE NOT EXISTS (
+        SELECT FROM image JOIN collection ON collection.id = image.collection_id
+        WHERE collection.name = :collection AND collection.deleted_at IS NULL AND image.sha256 = :sha256
+    )
+    RETURNING id
+""")
+TAKEN = text("DELETE FROM blob_in_doubt WHERE id = ANY (:ids) RETURNING id")
+
+
 def insert_note_of_new(session: Session, key: str, collection: str, sha256: bytes) -> list[UUID]:
     """Note that bytes may be written under `key`, unless the collection of that name has an image of them already."""
-    known = exists().where(
-        Image.collection_id == Collection.id, Collection.name == collection, PRESENT, Image.sha256 == sha256
-    )
-    statement = insert(_TABLE).from_select(["blob_key"], select(literal(key)).where(~known))
-    return list(session.execute(statement.returning(_TABLE.c.id)).scalars())
+    return list(session.execute(NOTE_OF_NEW, {"key": key, "collection": collection, "sha256": sha256}).scalars())
 
 
 def take_notes(session: Session, notes: Sequence[UUID]) -> None:
     """Settle the doubt with this transaction. Raises TransientError if the sweep has settled it otherwise meanwhile."""
-    if not notes:
-        return
-    taken = session.execute(delete(_TABLE).where(_TABLE.c.id.in_(notes)).returning(_TABLE.c.id))
-    if len(taken.all()) != len(notes):
+    if notes and len(session.execute(TAKEN, {"ids": list(notes)}).all()) != len(notes):
         raise TransientError("Storing took so long that it was given up; send it again.")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -41,11 +41,12 @@ def get_collection(session: Session, name: str) -> UUID:
     return found
 
 
+KEPT = text("SELECT id FROM collection WHERE name = :name AND deleted_at IS NULL FOR KEY SHARE")
+
+
 def upsert_collection(session: Session, name: str) -> UUID:
     """Id of the collection called `name`, made if it is new; its row stays until this transaction ends."""
-    found = session.scalar(
-        select(Collection.id).where(Collection.name == name, PRESENT).with_for_update(read=True, key_share=True)
-    )
+    found = session.execute(KEPT, {"name": name}).scalar()
     if found is not None:
         return found
     # DO UPDATE rather than DO NOTHING, so that a collection made meanwhile by another returns its id too.

@@ -1,13 +1,13 @@
 """Images: found, listed, added, changed, removed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
@@ -73,23 +73,18 @@ def list_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) 
     return set(session.scalars(found))
 
 
+# As text: to put it together anew for each upload would take longer than to send it.
+INSERT = text("""
+    INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
+    VALUES (:collection_id, :sha256, :blob_key, :media_type, :size, :width, :height, :name, :label, :meta)
+    ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id
+""")
+
+
 def insert_image(session: Session, image: NewImage) -> UUID | None:
     """Id of the new row; None when another transaction added the same bytes to the collection first."""
-    values = {
-        "collection_id": image.collection_id,
-        "sha256": image.sha256,
-        "blob_key": image.blob_key,
-        "media_type": image.media_type,
-        "size": image.size,
-        "width": image.width,
-        "height": image.height,
-        "name": image.name,
-        "label": image.label,
-        "metadata": image.meta,
-    }
-    statement = insert(Image.__table__).values(values)  # type: ignore[arg-type]
-    statement = statement.on_conflict_do_nothing(index_elements=["collection_id", "sha256"])
-    return session.execute(statement.returning(Image.__table__.c.id)).scalar_one_or_none()
+    values = {each.name: getattr(image, each.name) for each in fields(image)} | {"meta": Jsonb(image.meta)}
+    return session.execute(INSERT, values).scalar_one_or_none()
 
 
 def get_image(session: Session, image_id: UUID) -> ImageRow:
@@ -173,10 +168,12 @@ def _images() -> Select[*tuple[Any, ...]]:
     ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
 
 
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
+
+
 def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
     """Keep others from adding or removing the blobs' images until this transaction ends; always in one order."""
-    statement = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
-    session.execute(statement, {"keys": sorted(set(blob_keys))})
+    session.execute(LOCK, {"keys": sorted(set(blob_keys))})
 
 
 def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:

@@ -4,12 +4,12 @@ from collections.abc import Collection as Names
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, exists, func, insert, literal, select, update
+from sqlalchemy import exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
 
+from core import origin
 from core.errors import NotFound
-from core.types import ItemState, JobType, Lane, ModelState
+from core.types import JobType, ModelState
 from db.collections import PRESENT
 from db.models import Collection, ImportSource, Job, JobItem, ModelVersion
 
@@ -18,39 +18,44 @@ def insert_job(
     session: Session, job_type: JobType, *, collection_id: UUID, sealed: bool, idempotency_key: str | None = None
 ) -> UUID:
     """A new job without items, for the active model. sealed: all its items come in this same transaction."""
-    statement = _new_job(job_type, collection_id=collection_id, sealed=sealed, idempotency_key=idempotency_key)
-    return session.execute(statement).scalar_one()
-
-
-def insert_upload(
-    session: Session, *, collection_id: UUID, image_id: UUID, lane: Lane, name: str | None, idempotency_key: str | None
-) -> UUID:
-    """A job for the active model with this image as its only item: the two in one statement. Returns the job's id."""
-    job = _new_job(JobType.UPLOAD, collection_id=collection_id, sealed=True, idempotency_key=idempotency_key)
-    new = job.cte("new_job")
-    item = {
-        "job_id": new.c.id,
-        "image_id": literal(image_id),
-        "lane": literal(lane),
-        "state": literal(ItemState.PENDING),
-        "name": literal(name, Text),
-    }
-    statement = insert(JobItem.__table__).from_select(list(item), select(*item.values()))  # type: ignore[arg-type]
-    return session.execute(statement.returning(JobItem.__table__.c.job_id)).scalar_one()
-
-
-def _new_job(
-    job_type: JobType, *, collection_id: UUID, sealed: bool, idempotency_key: str | None
-) -> ReturningInsert[UUID]:
     active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
-    statement = insert(Job.__table__).values(  # type: ignore[arg-type]
+    statement = insert(Job).values(
         type=job_type,
         collection_id=collection_id,
         model_version_id=active,
         sealed=sealed,
         idempotency_key=idempotency_key,
     )
-    return statement.returning(Job.__table__.c.id)
+    return session.execute(statement.returning(Job.id)).scalar_one()
+
+
+# As text: to put it together anew for each upload would take longer than to send it.
+UPLOAD = text("""
+    WITH new_job AS (
+        INSERT INTO job (type, collection_id, model_version_id, sealed, idempotency_key, request_id, traceparent)
+        VALUES ('upload', :collection, (SELECT id FROM model_version WHERE state = 'active'), true, :key,
+                :request, :trace)
+        RETURNING id
+    )
+    INSERT INTO job_item (job_id, image_id, lane, state, name)
+    SELECT id, CAST(:image AS uuid), 'single', 'pending', CAST(:name AS text) FROM new_job
+    RETURNING job_id
+""")
+
+
+def insert_upload(
+    session: Session, *, collection_id: UUID, image_id: UUID, name: str | None, idempotency_key: str | None
+) -> UUID:
+    """A job for the active model with this image as its only item, in the lane `single`. Returns the job's id."""
+    values = {
+        "collection": collection_id,
+        "key": idempotency_key,
+        "request": origin.request_id(),
+        "trace": origin.traceparent(),
+        "image": image_id,
+        "name": name,
+    }
+    return session.execute(UPLOAD, values).scalar_one()
 
 
 def get_job(session: Session, job_id: UUID) -> Job:

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from core.errors import QuotaExceeded
 from db.collections import PRESENT, get_collection
 from db.models import Collection, Image
 
-LIMITED = or_(Collection.max_images.is_not(None), Collection.max_bytes.is_not(None))
+LIMITED_OF = text("""
+    SELECT id FROM collection WHERE id = ANY (:ids) AND (max_images IS NOT NULL OR max_bytes IS NOT NULL) ORDER BY id
+""")
 
 
 @dataclass(slots=True)
@@ -34,8 +36,7 @@ class Room:
 
 def lock_rooms(session: Session, collection_ids: Iterable[UUID]) -> dict[UUID, Room]:
     """The room of those collections that have a quota; nobody else adds to these until the transaction ends."""
-    limited = select(Collection.id).where(Collection.id.in_(set(collection_ids)), LIMITED).order_by(Collection.id)
-    if not (ids := session.scalars(limited).all()):
+    if not (ids := session.execute(LIMITED_OF, {"ids": list(set(collection_ids))}).scalars().all()):
         return {}  # most have none, and are not locked
     locked = select(Collection).where(Collection.id.in_(ids)).order_by(Collection.id)
     rows = session.scalars(locked.with_for_update(key_share=True).execution_options(populate_existing=True))

@@ -139,7 +139,6 @@ def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUI
         session,
         collection_id=collection_id,
         image_id=image_id,
-        lane=Lane.SINGLE,
         name=upload.name,
         idempotency_key=upload.idempotency_key,
     )
