@@ -46,7 +46,7 @@ def own_server(home: Path, **configuration: str) -> Iterator[Any]:
 
 @contextmanager
 def own_database(server: Any, name: str) -> Iterator[bool]:
-    """From here on `db` works in the database `name`, made and migrated where it is not there yet; yields whether."""
+    """From here on `db` works in the database `name`, made if need be, and migrated; yields whether it is new."""
     from core.settings import settings  # noqa: PLC0415
     from db import schema  # noqa: PLC0415
 
@@ -57,8 +57,7 @@ def own_database(server: Any, name: str) -> Iterator[bool]:
     os.environ["UMBEL_DATABASE_URL"] = server.url(name)
     settings.cache_clear()
     try:
-        if new:
-            schema.upgrade(settings().database)
+        schema.upgrade(settings().database)
         yield new
     finally:
         _let_go()

@@ -35,8 +35,8 @@ def _peers(result: Result) -> float:
 
 
 UPLOADS = (
-    "before its 202 an upload waits for the disk four times (the commit of the note, the file, its folder, the commit of"
-    " the row: [ADR 0009](adr/0009-bytes-are-noted-before-they-are-written.md)), sends 7 statements and 4 BEGIN or"
+    "before its 202 an upload waits for the disk four times (the commit of the note, the file, its folder, the commit"
+    " of the row: [ADR 0009](adr/0009-bytes-are-noted-before-they-are-written.md)), sends 7 statements and 4 BEGIN or"
     " COMMIT, and costs the API many times the processor time of the bare application (`api_cpu_ms`). Of that time,"
     " sampled by py-spy in a load of 16 clients, a third goes into the statements (SQLAlchemy, psycopg), a tenth into"
     " checking the form, a twelfth into reading it, 4 % each into writing the file and ringing for a worker."
