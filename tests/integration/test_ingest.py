@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
@@ -16,7 +16,7 @@ from core.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureEr
 from core.settings import settings
 from core.types import ItemState, JobType
 from db import blob_notes, collections, images, items, jobs
-from db.session import Transaction, transaction
+from db.session import Transaction, engine, transaction
 from services import gallery
 from services.ingest import Accepted, Upload, add_image, refuse_image
 from tests.integration.factory import Factory
@@ -149,6 +149,20 @@ def test_a_stored_picture_leaves_no_doubt(blobs: Blobs) -> None:
     with transaction() as session:
         assert session.execute(text("SELECT count(*) FROM blob_in_doubt")).scalar_one() == 0
     assert len(list(blobs.list("pictures/"))) == 1
+
+
+@pytest.mark.usefixtures("database")
+def test_a_picture_costs_seven_statements_and_a_duplicate_four(blobs: Blobs) -> None:
+    def cost(seed: int) -> int:
+        seen: list[str] = []
+        count = lambda *call: seen.append(call[2])  # noqa: E731
+        event.listen(engine(), "before_cursor_execute", count)
+        add_image(transaction, blobs, settings(), Upload(picture(seed)))
+        event.remove(engine(), "before_cursor_execute", count)
+        return len(seen)
+
+    add_image(transaction, blobs, settings(), Upload(picture(1)))  # makes the collection
+    assert (cost(2), cost(2)) == (7, 4)
 
 
 @pytest.mark.usefixtures("database")
