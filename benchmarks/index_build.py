@@ -19,6 +19,7 @@ from benchmarks.common import own_home, seconds, write
 from benchmarks.database import DIM, add_version, own_database, own_server
 from benchmarks.gallery import fill, perturbed
 
+IMAGES = 20_000
 PARTS = 10
 PORTION = 1_000  # rows in one transaction, as an import stores them
 ORIGINALS = 4_000
@@ -27,7 +28,7 @@ KINDS = 40
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=IMAGES)
     images = parser.parse_args().images
     vectors = perturbed(_originals(), images)
     with own_home() as home, own_server(home) as server, own_database(server, "index_build"):
@@ -47,7 +48,7 @@ def main() -> None:
         build = seconds(lambda: _build(versions["then_build"]))
     then_build, into_index = sum(load["then_build"]) + build, sum(load["into_index"])
     write(
-        "index_build",
+        "index_build_large" if images > IMAGES else "index_build",
         {
             "images": images,
             "dim": DIM,

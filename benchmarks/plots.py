@@ -97,5 +97,7 @@ PLOTS: dict[str, Callable[[Axes, Result], None]] = {
     "uploads": _uploads,
     "peers": _peers,
     "index_build": _index_build,
+    "index_build_large": _index_build,
     "growth": _growth,
+    "growth_large": _growth,
 }
