@@ -43,8 +43,8 @@ UPLOADS = (
 )
 
 CACHES = (
-    "the index of 10,000 has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the processor's caches hold less"
-    " and less of what a search visits. That this is the cause is likely; it was not profiled."
+    "the index of 10,000 has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the caches of the processor"
+    " hold less and less of what a search visits. That this is the cause is likely; it was not profiled."
 )
 
 TARGETS = (
