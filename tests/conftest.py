@@ -59,10 +59,10 @@ def redis(postgres: Postgres) -> Iterator[Redis]:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[None]:
-    """The migrated database, emptied afterwards with the blobs: for tests whose subject commits by itself."""
+    """The migrated database, emptied afterwards, and an empty store: for tests whose subject commits by itself."""
+    _remove_blobs()  # of tests that need a store, and no database to themselves
     yield
-    for folder in ("pictures", "thumbnails", "imports", "models"):
-        shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
+    _remove_blobs()
     with engine().begin() as connection:
         for partition in connection.scalars(
             text(
@@ -72,6 +72,11 @@ def database(postgres: Postgres) -> Iterator[None]:
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
         connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
+
+
+def _remove_blobs() -> None:
+    for folder in ("pictures", "thumbnails", "imports", "models"):
+        shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
 
 
 @pytest.fixture
