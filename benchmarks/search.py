@@ -29,7 +29,7 @@ from benchmarks.common import BLOCKS, free_port, interleaved, own_home, spread, 
 from benchmarks.gallery import embed_folder, fill, perturbed
 
 K = 10
-QUERIES = 60
+QUERIES = 100
 SELECTIVITIES = (1, 10, 50)  # percent of the gallery that passes
 
 

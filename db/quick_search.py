@@ -45,7 +45,7 @@ def find_quickly(example: Example, *, version: VersionKey, k: int, max_distance:
     with raw_connection() as connection, connection.pipeline():
         connection.execute(SETTINGS, [str(ef)], prepare=True)
         rows = connection.execute(_statement(version, example), _values(example, k), prepare=True)
-        connection.rollback()  # nothing was written; the settings end here
+        connection.commit()  # the settings end here; a rollback would cost a round trip of its own
         found = rows.fetchall()
     still_so = len(found) == k and found[0][-1]
     if not still_so:
