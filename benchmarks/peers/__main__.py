@@ -38,6 +38,7 @@ def main() -> None:
     asked = parser.parse_args()
     python = environment()
     with tempfile.TemporaryDirectory(prefix="umbel-peers-") as work:
+        Path(work).chmod(0o755)  # servers that give up root must get in
         folder = Path(work) / "pictures"
         gather(asked.folder, asked.pictures, folder)
         with ExitStack() as stack:
