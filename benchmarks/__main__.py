@@ -12,9 +12,9 @@ import time
 # Minutes on two idle cores, about; and arguments.
 QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "ingest": (0.5, []),
-    "search": (2.5, []),
+    "search": (4.5, []),
     "decoding": (1.5, []),
-    "timeline": (1, []),
+    "timeline": (2, ["--pictures", "256"]),
     "copy": (1, []),
     "index_build": (1.5, []),
     "growth": (3, []),

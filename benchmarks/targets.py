@@ -51,8 +51,8 @@ RESIZING = (
 TWO_CORES = (
     "the raw forward has both cores to itself; an import also reads, hashes, decodes, copies and commits on them, in"
     " the worker, its decoders, Postgres and Redis. With OpenVINO the forward of a picture costs half of what it did"
-    " with torch, so the same rest weighs twice as much: with torch's own forward, in [peers](#beside-what-else-one-could-use), the"
-    " whole stack reaches 0.88 of it."
+    " with torch, so the same rest weighs twice as much: with torch's forward the whole stack reaches 0.88 of it"
+    " ([peers](#beside-what-else-one-could-use))."
 )
 
 ASKING = (
