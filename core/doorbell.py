@@ -1,6 +1,7 @@
 """Ringing for a worker. A ring says "there is work in this lane" and carries nothing that could be lost."""
 
 import time
+from contextlib import suppress
 from functools import cache
 
 import structlog
@@ -70,7 +71,9 @@ class Doorbell:
                 self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
-            SILENT_DOORBELLS.inc()
+            # A storm of faults once found the counter's file closed in an API process; that must cost no answer.
+            with suppress(TypeError, ValueError, OSError):
+                SILENT_DOORBELLS.inc()
             log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
             return False
         return True
