@@ -12,6 +12,7 @@ from types import FrameType
 import structlog
 
 from core.errors import StackError
+from core.metrics import begin_counting
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ def _serve_one(listener: socket.socket, settings: Settings) -> None:
     from api.app import create_app  # noqa: PLC0415 - not before the fork: its threads and connections are its own
     from api.server import Server  # noqa: PLC0415
 
+    begin_counting()
     server = Server(create_app(), listener, settings, orphaned=lambda: os.getppid() != parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

@@ -1,7 +1,6 @@
 """Ringing for a worker. A ring says "there is work in this lane" and carries nothing that could be lost."""
 
 import time
-from contextlib import suppress
 from functools import cache
 
 import structlog
@@ -71,9 +70,7 @@ class Doorbell:
                 self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
-            # A storm of faults once found the counter's file closed in an API process; that must cost no answer.
-            with suppress(TypeError, ValueError, OSError):
-                SILENT_DOORBELLS.inc()
+            SILENT_DOORBELLS.inc()
             log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
             return False
         return True

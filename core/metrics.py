@@ -53,6 +53,15 @@ BY_WORKERS: tuple[MetricWrapperBase, ...] = (
 )  # fmt: skip
 
 
+def begin_counting() -> None:
+    """Take up files of this process's own, for one that was forked. Raises OSError where there can be none.
+
+    Otherwise the first to count takes them up, in the middle of a request; and should it fail, prometheus_client leaves
+    the other metrics with the closed files of the parent.
+    """
+    SILENT_DOORBELLS.inc(0)
+
+
 def counted() -> bytes:
     """What has been counted so far, as Prometheus reads it: by all processes that share their figures, or by this."""
     folder = shared_metrics()
