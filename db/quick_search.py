@@ -15,15 +15,10 @@ from db import search
 from db.collections import DELETED_SQL
 from db.model_versions import VersionKey
 from db.partitions import partition_name
-from db.search import ROW_BYTES, Found, Match, Scope, ef_for, found_in
+from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Scope, ef_for, found_in
 from db.session import raw_connection
 
-SETTINGS = """
-SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-       set_config('enable_sort', 'off', true)
-"""
+SETTINGS = f"SELECT set_config('hnsw.ef_search', %s, true), {THROUGH_INDEX}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,16 +108,20 @@ def found_in(matches: list[Match], scope: Scope, mode: Mode, **how: Any) -> Foun
     return Found(near, mode, **how)
 
 
+# So that the planner walks the index, whatever it thinks of it.
+THROUGH_INDEX = """
+    set_config('hnsw.iterative_scan', 'relaxed_order', true),
+    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('enable_sort', 'off', true)
+"""
 # Whether the index is there, and more candidates than are scanned exactly: only then it is used, and set up for this
 # transaction. The number of images in the gallery is taken from the partition's size, which costs nothing to ask.
 PREPARE = """
 SELECT CASE WHEN gallery.images > :few AND gallery.indexed AND {many} THEN ARRAY[
     set_config('hnsw.ef_search', :ef, true),
-    set_config('hnsw.iterative_scan', 'relaxed_order', true),
     set_config('hnsw.max_scan_tuples', greatest(:least_scanned, (gallery.images * :scanned)::int)::text, true),
-    set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-    set_config('enable_sort', 'off', true)
+    {through_index}
 ] END IS NOT NULL
 FROM (
     SELECT pg_relation_size(to_regclass(:partition)) / :row_bytes AS images,
@@ -137,7 +141,7 @@ def _prepare_index(session: Session, version: VersionKey, scope: Scope, *, ef: i
     few: up to so many candidates are better scanned.
     """
     many, parameters = _many_sql(version, scope)
-    statement = text(PREPARE.format(many=many)).bindparams(*parameters)
+    statement = text(PREPARE.format(many=many, through_index=THROUGH_INDEX)).bindparams(*parameters)
     values = {
         "few": few,
         "ef": str(ef),

@@ -79,10 +79,12 @@ class QuickSearch:
         self._version = version if found.mode == "hnsw" else None
 
     def _found(self, version: VersionKey, example: Example, k: int, max_distance: float | None) -> Answered | None:
+        began = time.perf_counter()
         found = find_quickly(example, version=version, k=k, max_distance=max_distance)
         if found is None:
             self._version = None
             return None
+        SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
         return Answered(version.id, found)
 
 
