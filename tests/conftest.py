@@ -59,10 +59,22 @@ def redis(postgres: Postgres) -> Iterator[Redis]:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[None]:
-    """The migrated database, emptied afterwards, and an empty store: for tests whose subject commits by itself."""
-    _remove_blobs()  # of tests that need a store, and no database to themselves
+    """The migrated database, emptied afterwards with the blobs: for tests whose subject commits by itself."""
     yield
-    _remove_blobs()
+    empty_gallery()
+
+
+@pytest.fixture(scope="module")
+def shared_gallery(postgres: Postgres) -> Iterator[None]:
+    """As `database`, for tests that share a gallery, and a worker that embeds it; emptied after the last of them."""
+    yield
+    empty_gallery()
+
+
+def empty_gallery() -> None:
+    """Remove what tests committed, the blobs too."""
+    for folder in ("pictures", "thumbnails", "imports", "models"):
+        shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
     with engine().begin() as connection:
         for partition in connection.scalars(
             text(
@@ -72,11 +84,6 @@ def database(postgres: Postgres) -> Iterator[None]:
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
         connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
-
-
-def _remove_blobs() -> None:
-    for folder in ("pictures", "thumbnails", "imports", "models"):
-        shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
 
 
 @pytest.fixture

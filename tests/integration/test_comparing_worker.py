@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from db.session import engine, transaction
+from db.session import transaction
 from stack.redis import Redis
 from tests.integration.scene import brighter, photograph
 from tests.integration.workers import start_worker
@@ -20,17 +20,7 @@ WORKER = "compare@test"
 COPIES = 600  # pictures that are looked at, so that a comparison takes a while
 
 
-@pytest.fixture(scope="module", autouse=True)
-def clean(postgres: object) -> Iterator[None]:
-    """These tests share a gallery, which a worker embeds once."""
-    yield
-    with engine().begin() as connection:
-        connection.execute(text("TRUNCATE worker, query_picture, job_item, job, image, collection CASCADE"))
-        for partition in connection.scalars(
-            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass")
-        ).all():
-            connection.execute(text(f"DROP TABLE {partition}"))
-        connection.execute(text("TRUNCATE model_version CASCADE"))
+pytestmark = pytest.mark.usefixtures("shared_gallery")  # embedded by one worker
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
 
-from db.session import engine
 from stack.redis import Redis
 from tests.collector import Collector, Span, collector
 from tests.e2e.conftest import free_port
@@ -61,7 +59,7 @@ def _lines(log: Path, **having: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def processes(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def processes(redis: Redis, tmp_path_factory: pytest.TempPathFactory, shared_gallery: None) -> Iterator[Processes]:
     logs, port, metrics = tmp_path_factory.mktemp("logs"), free_port(), free_port()
     with collector() as traces:
         yield from _running(logs, port, metrics, traces)
@@ -84,7 +82,6 @@ def _running(logs: Path, port: int, metrics: int, traces: Collector) -> Iterator
         finally:
             api.stop()
             worker.stop()
-            _empty()
 
 
 def _answers(http: httpx.Client) -> bool:
@@ -92,16 +89,6 @@ def _answers(http: httpx.Client) -> bool:
         return http.get("/healthz").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _empty() -> None:
-    with engine().begin() as connection:
-        connection.execute(text("TRUNCATE worker, query_picture, job_item, job, image, collection CASCADE"))
-        for partition in connection.scalars(
-            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass")
-        ).all():
-            connection.execute(text(f"DROP TABLE {partition}"))
-        connection.execute(text("TRUNCATE model_version CASCADE"))
 
 
 def test_one_request_id_leads_from_the_upload_to_the_stored_vector(processes: Processes) -> None:

@@ -15,7 +15,7 @@ from core.blobs import blobs
 from core.doorbell import doorbell
 from core.settings import settings
 from core.types import Lane
-from db.session import engine, transaction
+from db.session import transaction
 from services import jobs
 from stack.redis import Redis
 from tests.integration.workers import start_worker
@@ -35,17 +35,7 @@ def worker(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         assert process.stop() == 0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def clean(postgres: object) -> Iterator[None]:
-    """These tests share a worker, so they share its model version and clean up once, at the end."""
-    yield
-    with engine().begin() as connection:
-        connection.execute(text("TRUNCATE worker, query_picture, job_item, job, image, collection CASCADE"))
-        for partition in connection.scalars(
-            text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'embedding'::regclass")
-        ).all():
-            connection.execute(text(f"DROP TABLE {partition}"))
-        connection.execute(text("TRUNCATE model_version CASCADE"))
+pytestmark = pytest.mark.usefixtures("shared_gallery")  # embedded by one worker
 
 
 @pytest.fixture(scope="module")
