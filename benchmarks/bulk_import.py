@@ -3,6 +3,7 @@
 Run `python -m benchmarks.bulk_import [--pictures 20000]`: the real stack as processes, a folder on the server imported
 through POST /v1/imports, then imported a second time. The raw forward of the same model is measured in this process
 before and after, while the worker is idle. Memory: RSS of the worker process and of its decoders, each second.
+cpu_ms_a_picture: user and system time of each part of the stack during the import, beside that of the raw forward.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common import free_port, own_home, seconds, spread, write
+from benchmarks.common import cpu_seconds, free_port, own_home, seconds, spread, write
 from benchmarks.pictures import draw
 
 WARM_UP = 0.2  # share of the import that memory may take to settle
@@ -76,7 +77,8 @@ def main() -> None:
         umbel = [sys.executable, "-P", "-m", "cli.main"]
         subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
         try:
-            worker = psutil.Process(next(p.pid for p in read_state(settings()).parts if p.name == "worker"))
+            parts = {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts}
+            worker = parts["worker"]
             embedder = load_embedder(settings())
             files = sorted(folder.glob("000/*.jpg"))[:256]
             pixels = [embedder.decode(path.read_bytes()) for path in files]
@@ -89,15 +91,18 @@ def main() -> None:
                 for at in range(0, len(pixels), embedder.batch_size):
                     embedder.embed(pixels[at : at + embedder.batch_size])
 
+            spent = time.process_time()
             before = raw()
+            spent = (time.process_time() - spent) / (len(pixels) * RAW_BLOCKS + 64)
             with Umbel(f"http://127.0.0.1:{settings().port}") as api:
 
                 def begin() -> Any:
                     return api.imports.folder(str(folder), collection="bulk").job_id
 
-                began = time.monotonic()
+                idle, began = cpu_seconds(parts), time.monotonic()
                 samples = list(follow(api, job_id := begin(), worker))
                 took = time.monotonic() - began
+                busy = cpu_seconds(parts)
                 embedded = next(s.at for s in samples if s.done >= pictures) - began
                 job = api.jobs.get(job_id)
                 again = seconds(lambda: list(follow(api, begin(), worker)))
@@ -114,6 +119,10 @@ def main() -> None:
             "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},
             "raw_per_second": spread(before + after),
             "of_raw": round(rate / raw_rate, 3),
+            "cpu_ms_a_picture": {
+                "raw_forward": round(1000 * spent, 2),
+                **{name: round(1000 * (busy[name] - idle[name]) / pictures, 2) for name in busy},
+            },
             "memory_mb": {
                 part: {
                     "start": round(getattr(samples[0], part) / 2**20),

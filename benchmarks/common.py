@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = 7
 
@@ -60,12 +62,32 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 4), "min": round(min(values), 4), "max": round(max(values), 4)}
 
 
+def cpu_seconds(parts: dict[str, psutil.Process]) -> dict[str, float]:
+    """Of each part with all its children so far, those that have ended too; the worker's decoders by themselves."""
+    spent = {name: _spent_by(part) + sum(map(_spent_by, part.children(recursive=True))) for name, part in parts.items()}
+    spent["decoders"] = sum(map(_spent_by, parts["worker"].children(recursive=True)))
+    spent["worker"] -= spent["decoders"]
+    return spent
+
+
+def _spent_by(process: psutil.Process) -> float:
+    try:
+        return float(sum(process.cpu_times()[:4]))  # user, system, and both of the children it has waited for
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
 def write(question: str, answer: dict[str, object]) -> None:
     """Print the answer and keep it as JSON."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     frame = {
         "question": question,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {
+            "cpu": _cpuinfo("model name") or platform.processor() or "unknown",
+            "cores": os.cpu_count(),
+            "arithmetic": _arithmetic(),
+            "system": platform.platform(),
+        },
         "load_before": os.getloadavg()[0],
         "commit": commit.stdout.strip(),
         "command": _command(),
@@ -83,9 +105,18 @@ def _command() -> str:
     return " ".join(["python -m", spec.name if spec else "?", *words])
 
 
-def _cpu() -> str:
+# What decides how fast a forward is, the best first: as Linux calls it, and as people do.
+ARITHMETIC = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 with bf16", "avx512f": "AVX-512", "avx2": "AVX2"}
+
+
+def _arithmetic() -> str | None:
+    flags = (_cpuinfo("flags") or "").split()
+    return next((words for flag, words in ARITHMETIC.items() if flag in flags), None)
+
+
+def _cpuinfo(field: str) -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)

@@ -77,7 +77,8 @@ def _verdict(met: bool) -> str:
 def _section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield f"## {TITLES[name]}\n"
     machine = result["machine"]
-    where = f"{machine['cpu']}, {machine['cores']} cores" + (f", {machine['gpu']}" if "gpu" in machine else "")
+    named = [machine.get("cpu"), f"{machine['cores']} cores", machine.get("arithmetic"), machine.get("gpu")]
+    where = ", ".join(each for each in named if each)
     yield (
         f"`{result['command']}` at {result['commit']} on {where}; load {result['load_before']:.1f}."
         f" [All figures](../benchmarks/results/{name}.json)\n"

@@ -33,7 +33,7 @@ def main() -> None:
         from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
         from stack.redis import Redis  # noqa: PLC0415
 
-        pictures = _pictures(side)
+        pictures = drawn_jpegs(side)
         redis = Redis(home, settings().socket_dir)
         with own_server(home) as server, own_database(server, "uploads"):
             redis.start()
@@ -136,7 +136,7 @@ def request(pictures: Sequence[bytes], number: int) -> bytes:
     return head.encode() + body
 
 
-def _pictures(side: int) -> list[bytes]:
+def drawn_jpegs(side: int) -> list[bytes]:
     """Drawn flowers as JPEGs of that size."""
     from ml.garden import draw_specimen  # noqa: PLC0415
 

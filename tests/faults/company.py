@@ -21,6 +21,10 @@ from tests.processes import UMBEL
 SKEWED = (sys.executable, "-P", str(Path(__file__).with_name("skewed.py")))
 READY_SECONDS = 60  # a worker loads a model, on cores that are busy
 LOOK_SECONDS = 0.1
+# For a process told to stop: a worker waits up to 45 s for a database that is away, to store its batch, and Compose and
+# Kubernetes give it 60. In seed 48 the supervisor is killed while Postgres recovers from a killed backend; all of it
+# is up again after 50 s.
+STOP_SECONDS = 60
 
 
 class Guest:
@@ -48,7 +52,7 @@ class Guest:
 
     def stop(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(STOP_SECONDS)
 
     def _started(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:

@@ -1,6 +1,7 @@
 """Rows for tests, made through the project's own functions."""
 
 import hashlib
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.types import ItemState, JobType, Lane, Vector
 from db import collections, embeddings, images, items, jobs, model_versions, partitions
 from db.models import ModelVersion
+from db.session import transaction
 
 DIM = 8
 
@@ -68,6 +70,12 @@ class Factory:
         return items.insert_item(
             self.session, job_id, image_id=self.image(), lane=lane, name=None, state=state, error=error
         )
+
+
+def committed(make: Any) -> Any:
+    """What `make(factory)` returns, its rows committed."""
+    with transaction() as session:
+        return make(Factory(session))
 
 
 def unit(seed: int, dim: int = DIM) -> Vector:

@@ -10,13 +10,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from api import create_app
 from core.doorbell import doorbell
 from core.types import Lane
 from db.session import engine, transaction
 from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.integration.factory import Factory
 from tests.pictures import opened, picture
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
@@ -24,24 +22,8 @@ NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
 
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
-
-
 def upload(api: FlaskClient, data: bytes, *, headers: dict[str, str] | None = None, **form: object) -> TestResponse:
     return api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form}, headers=headers)
-
-
-def committed(make: Any) -> Any:
-    """What `make(factory)` returns, its rows committed."""
-    with transaction() as session:
-        return make(Factory(session))
 
 
 def assert_problem(answer: TestResponse, status: int, code: str) -> None:

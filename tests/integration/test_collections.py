@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from api import create_app
 from core.blobs import blobs
 from db import search
 from db.session import engine, transaction
@@ -25,16 +24,6 @@ from tests.pictures import picture
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")

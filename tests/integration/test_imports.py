@@ -13,7 +13,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from api import create_app
 from core.blobs import Blobs, blobs
 from core.errors import NotReady, StorageFull
 from core.settings import Settings, settings
@@ -37,16 +36,12 @@ def decoder() -> Iterator[DecoderPool]:
         yield pool
 
 
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
 @pytest.fixture
-def api(app: Any) -> FlaskClient:
+def api(api: FlaskClient) -> FlaskClient:
+    """With an active model."""
     with transaction() as session:
         Factory(session).version()
-    return app.test_client()  # type: ignore[no-any-return]
+    return api
 
 
 @pytest.fixture

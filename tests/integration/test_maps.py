@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from api import create_app
 from core.blobs import blobs
 from core.doorbell import doorbell
 from core.errors import TransientError
@@ -22,16 +21,6 @@ from tests.integration.factory import Factory, unit
 from worker.projecting import project_apart
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
 
 
 def first_two(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane:

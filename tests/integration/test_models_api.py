@@ -10,7 +10,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api import create_app
 from core.blobs import blobs
 from core.fingerprint import fingerprint
 from core.settings import settings
@@ -25,16 +24,6 @@ pytestmark = pytest.mark.usefixtures("database", "redis")
 NECK = "neck.linear.weight"
 PREPROCESSING = {"size": 96}
 SPLIT = {"version": 1, "pictures": [{"sha256": "ab" * 32, "gallery_sha256": "cd" * 32, "role": "train"}]}
-
-
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
 
 
 @pytest.fixture

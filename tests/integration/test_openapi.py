@@ -6,24 +6,20 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from api import create_app, schemas
+from api import schemas
 from api.specification import FOLLOWED, METHODS, TAGS, operations
 
 NOT_OF_THE_API = {"/", "/docs", "/openapi.json", "/static/<path:filename>", "/signin", "/signout"}
 
 
 @pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture(scope="module")
-def spec(app: Any) -> Any:
+def spec(app: Flask) -> Any:
     return app.test_client().get("/openapi.json").get_json()
 
 
@@ -97,8 +93,7 @@ def test_the_reference_shows_all_of_it_without_a_script_or_another_host(app: Any
 
 
 @pytest.mark.usefixtures("database")
-def test_a_body_that_is_no_object_is_refused(app: Any) -> None:
-    api: FlaskClient = app.test_client()
+def test_a_body_that_is_no_object_is_refused(api: FlaskClient) -> None:
     for body in (b"null", b"[]", b'"text"', b"7", b"", b"{", b"\xff\xfe", b'{"name": "\xff"}'):
         for path in ("/v1/collections", "/v1/search", "/v1/admin/recall"):
             answer = api.post(path, data=body, content_type="application/json")

@@ -9,23 +9,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from api import create_app
 from db.session import transaction
 from tests.pictures import picture
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
 
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
 @pytest.fixture
-def api(app: Any) -> FlaskClient:
-    client: FlaskClient = app.test_client()
-    client.post("/v1/collections", json={"name": "garden"})
-    return client
+def api(api: FlaskClient) -> FlaskClient:
+    """With a collection."""
+    api.post("/v1/collections", json={"name": "garden"})
+    return api
 
 
 def allow(api: FlaskClient, **quota: int | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from api import create_app
 from db import partitions
 from db.search import indexed_images
 from db.session import transaction
@@ -13,16 +12,6 @@ from services import recall
 from tests.integration.factory import Factory, unit
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
 
 
 def gallery(images: int) -> Any:

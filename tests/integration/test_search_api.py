@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -10,32 +9,15 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from api import create_app
 from db import model_versions
 from db.session import transaction
-from tests.integration.factory import Factory, unit
+from tests.integration.factory import Factory, committed, unit
 
 FORM = "multipart/form-data"
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-@pytest.fixture(scope="module")
-def app() -> Any:
-    return create_app()
-
-
-@pytest.fixture
-def api(app: Any) -> FlaskClient:
-    return app.test_client()  # type: ignore[no-any-return]
-
-
-def committed(make: Any) -> Any:
-    """What `make(factory)` returns, its rows committed."""
-    with transaction() as session:
-        return make(Factory(session))
 
 
 def assert_problem(answer: TestResponse, status: int, code: str) -> None:
