@@ -199,7 +199,7 @@ def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchO
 
 def queries_by_picture(pictures: list[bytes]) -> list[Query]:
     """The pictures as queries, embedded by a worker."""
-    return query_by_pictures(transaction, listener(), doorbell(), settings(), pictures)
+    return query_by_pictures(listener(), doorbell(), settings(), pictures)
 
 
 def decoded(base64: str) -> bytes:

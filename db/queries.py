@@ -1,15 +1,19 @@
-"""Query pictures: left by a search, answered by a worker, fetched and forgotten."""
+"""Query pictures: left by a search, answered by a worker, fetched and forgotten.
+
+Somebody is waiting meanwhile, so each step is one statement that is prepared, sent and committed in one round trip.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.types import Vector
 from db.models import QueryPicture
+from db.session import run_alone
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
 
@@ -23,63 +27,78 @@ class Answer:
     error: tuple[str, str] | None
 
 
-def insert_query(session: Session, picture: bytes) -> UUID:
-    return session.execute(insert(QueryPicture).values(picture=picture).returning(QueryPicture.id)).scalar_one()
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Pictures to embed with the version that searches use now; None while there is none."""
+
+    version_id: UUID | None
+    pictures: dict[UUID, bytes]
+
+
+def insert_queries(pictures: Mapping[UUID, bytes]) -> None:
+    """Leave pictures, under ids of the caller's choice: who listens for an answer must know them before."""
+    run_alone(
+        "INSERT INTO query_picture (id, picture) SELECT * FROM unnest(%s::uuid[], %s::bytea[])",
+        [list(pictures), list(pictures.values())],
+    )
 
 
 CLAIM = """
 WITH free AS (
-    SELECT id FROM query_picture WHERE claimed_at IS NULL ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT id FROM query_picture WHERE claimed_at IS NULL ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 )
-UPDATE query_picture q SET claimed_at = now() FROM free WHERE q.id = free.id RETURNING q.id, q.picture
+UPDATE query_picture q SET claimed_at = now() FROM free WHERE q.id = free.id
+RETURNING q.id, q.picture, (SELECT id FROM model_version WHERE state = 'active')
 """
 
 
-def claim_queries(session: Session, limit: int) -> list[tuple[UUID, bytes]]:
+def claim_queries(limit: int) -> Asked:
     """Up to `limit` waiting pictures, oldest first."""
-    return [(row.id, row.picture) for row in session.execute(text(CLAIM), {"limit": limit})]
+    rows = run_alone(CLAIM, [limit])
+    return Asked(rows[0][2] if rows else None, {query_id: picture for query_id, picture, _ in rows})
 
 
-def answer_queries(session: Session, version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
-    """Store the vectors; those who wait are notified when the transaction commits."""
-    for query_id, vector in vectors.items():
-        session.execute(
-            update(QueryPicture)
-            .where(QueryPicture.id == query_id)
-            .values(model_version_id=version_id, vector=vector.astype(STORED).tobytes())
-        )
+def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
+    """Store the vectors; those who wait are notified."""
+    run_alone(
+        "UPDATE query_picture q SET model_version_id = %s, vector = answer.vector"
+        " FROM unnest(%s::uuid[], %s::bytea[]) AS answer(id, vector) WHERE q.id = answer.id",
+        [version_id, list(vectors), [vector.astype(STORED).tobytes() for vector in vectors.values()]],
+    )
 
 
-def refuse_queries(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None:
+def refuse_queries(errors: Mapping[UUID, tuple[str, str]]) -> None:
     """Store why pictures got no vector, as (code, detail)."""
-    for query_id, (code, detail) in errors.items():
-        session.execute(
-            update(QueryPicture).where(QueryPicture.id == query_id).values(error_code=code, error_detail=detail)
-        )
+    codes, details = zip(*errors.values(), strict=True)
+    run_alone(
+        "UPDATE query_picture q SET error_code = answer.code, error_detail = answer.detail"
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS answer(id, code, detail) WHERE q.id = answer.id",
+        [list(errors), list(codes), list(details)],
+    )
 
 
-def release_queries(session: Session, queries: Sequence[UUID]) -> None:
+def release_queries(queries: Sequence[UUID]) -> None:
     """Give claimed pictures back."""
-    session.execute(update(QueryPicture).where(QueryPicture.id.in_(queries)).values(claimed_at=None))
+    run_alone("UPDATE query_picture SET claimed_at = NULL WHERE id = ANY (%s)", [list(queries)])
 
 
-def take_answer(session: Session, query_id: UUID) -> Answer | None:
+def take_answer(query_id: UUID) -> Answer | None:
     """The answer, its row removed; None while there is none."""
-    row = session.execute(
-        delete(QueryPicture)
-        .where(QueryPicture.id == query_id, func.num_nonnulls(QueryPicture.vector, QueryPicture.error_code) > 0)
-        .returning(
-            QueryPicture.model_version_id, QueryPicture.vector, QueryPicture.error_code, QueryPicture.error_detail
-        )
-    ).one_or_none()
-    if row is None:
+    rows = run_alone(
+        "DELETE FROM query_picture WHERE id = %s AND num_nonnulls(vector, error_code) > 0"
+        " RETURNING model_version_id, vector, error_code, error_detail",
+        [query_id],
+    )
+    if not rows:
         return None
-    vector = None if row.vector is None else np.frombuffer(row.vector, STORED).astype(np.float32)
-    return Answer(row.model_version_id, vector, row.error_code and (row.error_code, row.error_detail))
+    [(version_id, stored, code, detail)] = rows
+    vector = None if stored is None else np.frombuffer(stored, STORED).astype(np.float32)
+    return Answer(version_id, vector, code and (code, detail))
 
 
-def delete_queries(session: Session, queries: Sequence[UUID]) -> None:
-    session.execute(delete(QueryPicture).where(QueryPicture.id.in_(queries)))
+def delete_queries(queries: Sequence[UUID]) -> None:
+    """Forget pictures."""
+    run_alone("DELETE FROM query_picture WHERE id = ANY (%s)", [list(queries)])
 
 
 def delete_old_queries(session: Session, seconds: float) -> int:

@@ -15,13 +15,14 @@ import structlog
 from sqlalchemy.orm import Session
 
 from core import tracing
-from core.errors import DecoderDied, PictureError, TransientError, UmbelError
+from core.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
 from core.metrics import STAGES
 from core.pipeline import ahead
 from core.settings import Settings
 from core.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
+from db.queries import Asked
 from db.session import Transaction, lone_statements
 from services import trail
 from services.patience import patiently
@@ -29,6 +30,7 @@ from services.patience import patiently
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
+QUERIES_AT_ONCE = 32  # pictures to search by that are answered together
 TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
 
 
@@ -88,16 +90,15 @@ class EmbeddingLine:
 
     def answer_queries(self) -> int:
         """Embed the pictures that searches wait for, until none is left. Returns how many."""
-        answered, model = 0, self._active()
-        while claimed := self._claim_queries(model.embedder.batch_size):
-            answered += len(claimed)
+        answered = 0
+        while (asked := queries.claim_queries(QUERIES_AT_ONCE)).pictures:
+            answered += len(asked.pictures)
             try:
                 with STAGES.labels("answer", Lane.QUERY).time():
-                    self._answer(model, claimed)
+                    self._answer(asked)
             except Exception as error:
                 self.fatal(error)
-                with self.transaction() as session:
-                    queries.release_queries(session, [query_id for query_id, _ in claimed])
+                queries.release_queries(list(asked.pictures))
                 raise
         return answered
 
@@ -291,20 +292,20 @@ class EmbeddingLine:
         batch.released += late.released
         batch.blamed += late.blamed
 
-    def _claim_queries(self, limit: int) -> list[tuple[UUID, bytes]]:
-        with lone_statements() as session:
-            return queries.claim_queries(session, limit)
-
-    def _answer(self, model: LoadedModel, claimed: list[tuple[UUID, bytes]]) -> None:
+    def _answer(self, asked: Asked) -> None:
+        if asked.version_id is None:
+            raise NotReady(model_versions.NO_MODEL)
+        [model] = self.models.load([asked.version_id])
         pixels: dict[UUID, Pixels] = {}
         refused: dict[UUID, tuple[str, str]] = {}
-        coming = {query_id: model.decoder.decode(picture, urgent=True) for query_id, picture in claimed}
+        coming = {query_id: model.decoder.decode(picture, urgent=True) for query_id, picture in asked.pictures.items()}
         for query_id, decoded in coming.items():
             try:
                 pixels[query_id] = decoded.result()
             except (PictureError, DecoderDied) as error:
                 refused[query_id] = (error.code, error.detail)
-        vectors = model.embedder.embed(list(pixels.values()))
-        with lone_statements() as session:  # each answer goes out by itself, as soon as it can
-            queries.answer_queries(session, model.version_id, dict(zip(pixels, vectors, strict=True)))
-            queries.refuse_queries(session, refused)
+        if refused:
+            queries.refuse_queries(refused)
+        if pixels:
+            vectors = model.embedder.embed(list(pixels.values()))
+            queries.answer_queries(model.version_id, dict(zip(pixels, vectors, strict=True)))

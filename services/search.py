@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from threading import Event
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
 from db.search import Found, Scope
-from db.session import Transaction, lone_statements
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -119,7 +118,7 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
 
 
 def query_by_pictures(
-    transaction: Transaction, listener: Listener, doorbell: Doorbell, settings: Settings, pictures: Sequence[bytes]
+    listener: Listener, doorbell: Doorbell, settings: Settings, pictures: Sequence[bytes]
 ) -> list[Query]:
     """The vectors of pictures that are in no collection, embedded by a worker while we wait.
 
@@ -129,10 +128,10 @@ def query_by_pictures(
     for picture in pictures:
         inspect(picture, settings)
     until = time.monotonic() + settings.query_seconds
+    waiting = {uuid4(): picture for picture in pictures}
     with QUERY_VECTORS.time(), ExitStack() as stack:
-        with transaction() as session:  # its end is what the workers hear, and the answer must find us listening
-            waiting = [queries.insert_query(session, picture) for picture in pictures]
-            answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
+        answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
+        queries.insert_queries(waiting)
         try:
             lost = NotReady("No worker embedded the picture in time.")
             if not answered[0].wait(SOON_SECONDS) and not doorbell.ring(Lane.QUERY):
@@ -140,8 +139,8 @@ def query_by_pictures(
                 until = min(until, time.monotonic() + DEAF_SECONDS)
             return [_await_answer(*each, until, lost) for each in zip(answered, waiting, strict=True)]
         except Exception:
-            with suppress(NotReady), transaction() as session:
-                queries.delete_queries(session, waiting)
+            with suppress(NotReady):
+                queries.delete_queries(list(waiting))
             raise
 
 
@@ -177,9 +176,7 @@ def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady)
     """Raises `lost` when time is up."""
     while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
-        with lone_statements() as session:
-            answer = queries.take_answer(session, query_id)
-        if answer is not None:
+        if (answer := queries.take_answer(query_id)) is not None:
             return _query(answer)
     raise lost
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -110,15 +110,14 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 
 
 def test_query_pictures_are_claimed_once_and_freed_when_their_worker_dies() -> None:
-    with transaction() as session:
-        made = [queries.insert_query(session, b"picture") for _ in range(3)]
-    with transaction() as session:
-        claimed = queries.claim_queries(session, 2)
-    with transaction() as session:
-        rest = queries.claim_queries(session, 9)
-    assert [[query_id for query_id, _ in batch] for batch in (claimed, rest)] == [made[:2], made[2:]]
+    made = [uuid4() for _ in range(3)]
+    for query_id in made:
+        queries.insert_queries({query_id: b"picture"})
+    claimed = [list(queries.claim_queries(limit).pictures) for limit in (2, 9)]
+    assert claimed == [made[:2], made[2:]]
     with transaction() as session:
         assert not queries.release_unanswered_queries(session, 60)
         assert queries.release_unanswered_queries(session, -1)
-        assert len(queries.claim_queries(session, 9)) == 3
+    assert len(queries.claim_queries(9).pictures) == 3
+    with transaction() as session:
         assert queries.delete_old_queries(session, -1) == 3
