@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.types import Vector
 from db.models import QueryPicture
-from db.session import run_alone
+from db.session import run_alone, run_each
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
 
@@ -37,10 +37,7 @@ class Asked:
 
 def insert_queries(pictures: Mapping[UUID, bytes]) -> None:
     """Leave pictures, under ids of the caller's choice: who listens for an answer must know them before."""
-    run_alone(
-        "INSERT INTO query_picture (id, picture) SELECT * FROM unnest(%s::uuid[], %s::bytea[])",
-        [list(pictures), list(pictures.values())],
-    )
+    run_each("INSERT INTO query_picture (id, picture) VALUES (%s, %s)", pictures.items())
 
 
 CLAIM = """
@@ -60,20 +57,17 @@ def claim_queries(limit: int) -> Asked:
 
 def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
     """Store the vectors; those who wait are notified."""
-    run_alone(
-        "UPDATE query_picture q SET model_version_id = %s, vector = answer.vector"
-        " FROM unnest(%s::uuid[], %s::bytea[]) AS answer(id, vector) WHERE q.id = answer.id",
-        [version_id, list(vectors), [vector.astype(STORED).tobytes() for vector in vectors.values()]],
+    run_each(
+        "UPDATE query_picture SET model_version_id = %s, vector = %s WHERE id = %s",
+        [(version_id, vector.astype(STORED).tobytes(), query_id) for query_id, vector in vectors.items()],
     )
 
 
 def refuse_queries(errors: Mapping[UUID, tuple[str, str]]) -> None:
     """Store why pictures got no vector, as (code, detail)."""
-    codes, details = zip(*errors.values(), strict=True)
-    run_alone(
-        "UPDATE query_picture q SET error_code = answer.code, error_detail = answer.detail"
-        " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS answer(id, code, detail) WHERE q.id = answer.id",
-        [list(errors), list(codes), list(details)],
+    run_each(
+        "UPDATE query_picture SET error_code = %s, error_detail = %s WHERE id = %s",
+        [(*error, query_id) for query_id, error in errors.items()],
     )
 
 

@@ -1,7 +1,7 @@
 """Engines and transactions. The edge (route, task, command) opens one transaction around a use case."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from functools import cache
@@ -38,6 +38,7 @@ def engine_of(url: str, pool_size: int = 8) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
+        pool_use_lifo=True,  # the one used last: it has not rested, and knows the statements that it prepared
         connect_args={"connect_timeout": 5, "application_name": "umbel"},
     )
     event.listen(made, "checkin", _note_rest)
@@ -124,6 +125,14 @@ def run_alone(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         cursor = connection.execute(statement, values, prepare=True, binary=True)
         connection.commit()
         return cursor.fetchall() if cursor.description else []
+
+
+def run_each(statement: str, values: Iterable[Sequence[Any]]) -> None:
+    """As `run_alone`, for each of several values: committed together, still in one round trip."""
+    with raw_connection() as connection, connection.pipeline():
+        for each in values:
+            connection.execute(statement, each, prepare=True)
+        connection.commit()
 
 
 @contextmanager
