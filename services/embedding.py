@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core import tracing
 from core.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
 from core.metrics import STAGES
-from core.pipeline import ahead
+from core.pipeline import map_ahead
 from core.settings import Settings
 from core.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
@@ -30,6 +30,8 @@ from services.patience import patiently
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
+# Batches in the model. Threads share a batch, and one that is done with it early takes up the next instead of waiting.
+FORWARDS_AT_ONCE = 2
 QUERIES_AT_ONCE = 32  # pictures to search by that are answered together
 TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
 
@@ -103,8 +105,8 @@ class EmbeddingLine:
         return answered
 
     def _embed_fresh(self, lanes: Sequence[Lane]) -> int:
-        decoded = ahead(self._decode(batch) for batch in self._fresh_batches(lanes))
-        return sum(self._store(batch) for batch in ahead(self._forward(batch) for batch in decoded))
+        decoded = map_ahead(self._decode, self._fresh_batches(lanes))
+        return sum(map(self._store, map_ahead(self._forward, decoded, at_once=FORWARDS_AT_ONCE)))
 
     def _embed_suspects(self, lanes: Sequence[Lane]) -> int:
         """One batch after the other, so that a death among them has no neighbours."""

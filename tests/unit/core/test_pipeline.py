@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.pipeline import ahead
+from core.pipeline import ahead, map_ahead
 
 
 @given(st.lists(st.integers()))
@@ -53,3 +53,24 @@ def test_an_error_arrives_in_its_turn() -> None:
     assert next(stage) == 1
     with pytest.raises(ValueError, match="broken"):
         next(stage)
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_several_results_at_once_are_complete(items: list[int], at_once: int) -> None:
+    assert sorted(map_ahead(lambda item: item + 1, items, at_once=at_once)) == sorted(item + 1 for item in items)
+
+
+def test_so_many_are_made_at_once_and_no_more() -> None:
+    both = threading.Barrier(2, timeout=5)
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item < 2:
+            both.wait()  # until the other is being made, too
+        return item
+
+    results = map_ahead(work, range(100), at_once=2)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(begun) <= 3
