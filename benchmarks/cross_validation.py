@@ -154,7 +154,8 @@ def main() -> None:
     kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []
     done = {(one.seed, one.fold) for one in runs}
-    wanted = [(seed, fold) for seed in given.seeds for fold in given.folds if (seed, fold) not in done]
+    # A fold of every seed before the next fold: stopped early, the intervals are over seeds all the same.
+    wanted = [(seed, fold) for fold in given.folds for seed in given.seeds if (seed, fold) not in done]
     device = device_name()
     for one in all_runs(recipe, given.broad, given.species, given.start, wanted, jobs=given.jobs):
         runs.append(one)
