@@ -11,10 +11,10 @@ import time
 
 # Minutes on two idle cores, about; and arguments.
 QUESTIONS: dict[str, tuple[float, list[str]]] = {
-    "ingest": (0.5, []),
     "search": (4.5, []),
     "decoding": (1.5, []),
     "timeline": (2, ["--pictures", "256"]),
+    "singles": (1.5, []),
     "copy": (1, []),
     "index_build": (1.5, []),
     "growth": (3, []),

@@ -16,8 +16,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 # In this order, under these titles. Results of other kinds (accuracy, faults) have pages of their own.
 TITLES = {
     "peers": "Beside what else one could use",
-    "ingest": "The forward, and all around it",
     "timeline": "Where a bulk load spends its time",
+    "singles": "Single uploads by many clients",
     "bulk_import": "A large import by the whole stack",
     "decoding": "Decoding",
     "decoders": "How many decoding processes",
@@ -91,30 +91,30 @@ def _section(name: str, result: dict[str, Any]) -> Iterator[str]:
     yield from _tables({key: value for key, value in result.items() if key not in FRAME})
 
 
-def _tables(fields: dict[str, Any]) -> Iterator[str]:
-    """Plain values in one table; whatever is made of several goes into tables of its own."""
-    plain = {key: value for key, value in fields.items() if not isinstance(value, dict | list) or _is_spread(value)}
-    if plain:
-        yield _table([""], [[_words(key), _cell(value)] for key, value in plain.items()])
-    for key, value in fields.items():
-        if isinstance(value, dict) and key not in plain:
-            yield from _nested(_words(key), value)
+def _tables(fields: dict[str, Any], title: str = "") -> Iterator[str]:
+    """Figures in one table, groups of figures in another with a row each; whatever is deeper in tables of its own."""
+    figures = {key: each for key, each in fields.items() if _is_figure(each)}
+    groups = {key: each for key, each in fields.items() if isinstance(each, dict) and key not in figures}
+    rows = {key: each for key, each in groups.items() if _is_row(each)}
+    if figures:
+        yield _table([title], [[_words(key), _cell(each)] for key, each in figures.items()])
+    if title and rows:
+        columns = list(dict.fromkeys(key for row in rows.values() for key in row if not isinstance(row[key], list)))
+        cells = [[_words(key), *(_cell(row.get(column)) for column in columns)] for key, row in rows.items()]
+        yield _table([title, *map(_words, columns)], cells)
+    for key, each in groups.items():
+        if not title or key not in rows:
+            yield from _tables(each, f"{title}: {_words(key)}" if title else _words(key))
 
 
-def _nested(title: str, value: dict[str, Any]) -> Iterator[str]:
-    """A dict of dicts is a table with a row each; deeper ones are tables below each other."""
-    inner = [each for each in value.values() if isinstance(each, dict) and not _is_spread(each)]
-    if inner and any(isinstance(one, dict) and not _is_spread(one) for each in inner for one in each.values()):
-        for key, each in value.items():
-            if isinstance(each, dict) and not _is_spread(each):
-                yield from _nested(f"{title}: {_words(key)}", each)
-    elif inner:
-        columns = list(dict.fromkeys(column for each in inner for column in each if not isinstance(each[column], list)))
-        rows = [[_words(k), *(_cell(v.get(c)) for c in columns)] for k, v in value.items() if isinstance(v, dict)]
-        yield _table([title, *map(_words, columns)], rows)
-    elif value:
-        kept = {key: each for key, each in value.items() if not isinstance(each, list)}
-        yield _table([title], [[_words(key), _cell(each)] for key, each in kept.items()])
+def _is_figure(value: Any) -> bool:
+    return not isinstance(value, dict | list) or _is_spread(value)
+
+
+def _is_row(group: dict[str, Any]) -> bool:
+    """Whether it fits into a row: figures, and facts that belong to them, such as versions of what was measured."""
+    facts = [each for each in group.values() if isinstance(each, dict) and not _is_spread(each)]
+    return len(facts) < len(group) and not any(isinstance(one, dict | list) for each in facts for one in each.values())
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

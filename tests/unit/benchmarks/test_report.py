@@ -33,5 +33,16 @@ def test_a_result_of_unknown_fields_becomes_tables() -> None:
     assert "\nWhy.\n" in text
 
 
+def test_no_figure_is_lost_among_groups_of_other_shapes() -> None:
+    spread = {"median": 2.5, "min": 1, "max": 4}
+    mixed = {"ours": {"versions": {"torch": "2.13"}, "ms": spread}, "theirs": {"ms": spread}}
+    text = "".join(report._tables({"peers": mixed, "http": {"p50": {"id": spread, "sql": spread}, "id over sql": 7}}))
+    assert "| peers | versions | ms |" in text
+    assert "| ours | torch 2.13 | 2.5 (1 – 4) |" in text
+    assert "| theirs |  | 2.5 (1 – 4) |" in text
+    assert "| http | id | sql |" in text
+    assert "| id over sql | 7 |" in text
+
+
 def test_each_target_has_one_bound() -> None:
     assert [target.what for target in TARGETS if (target.least is None) == (target.most is None)] == []
