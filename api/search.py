@@ -1,6 +1,8 @@
 """/v1/search, and the predecessor's /search."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -115,21 +117,34 @@ def searched(session: Session, query: Query, options: SearchOptions, began: floa
 
 def by_image(image_id: UUID, options: SearchOptions, began: float) -> SearchOut:
     """What is most like an image of the gallery. Raises NotFound, NotReady while it is not embedded."""
-    if _everywhere(options):
-        answered = _quick.by_image(image_id, k=options.k, max_distance=options.max_distance)
-        if answered is not None:
-            return _search_out(answered, options, began)
-    with transaction() as session:
-        return searched(session, query_by_images(session, [image_id]), options, began)
+    return _found(
+        options, began, partial(_quick.by_image, image_id), lambda session: query_by_images(session, [image_id])
+    )
 
 
 def _by_vector(vector: list[float], options: SearchOptions, began: float) -> SearchOut:
+    return _found(options, began, partial(_quick.by_vector, vector), lambda session: query_by_vector(session, vector))
+
+
+def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
+    within(options.collection)  # before a worker is bothered
+    [query] = queries_by_picture([picture])
+    return _found(options, began, partial(_quick.by_query, query), lambda _: query)
+
+
+def _found(
+    options: SearchOptions,
+    began: float,
+    quickly: Callable[..., Answered | None],
+    query: Callable[[Session], Query],
+) -> SearchOut:
+    """By the quick way where all of the gallery is meant and it has an answer, else by the long one."""
     if _everywhere(options):
-        answered = _quick.by_vector(vector, k=options.k, max_distance=options.max_distance)
+        answered = quickly(k=options.k, max_distance=options.max_distance)
         if answered is not None:
             return _search_out(answered, options, began)
     with transaction() as session:
-        return searched(session, query_by_vector(session, vector), options, began)
+        return searched(session, query(session), options, began)
 
 
 def _body() -> SearchIn:
@@ -184,17 +199,6 @@ def match_out(match: Match) -> MatchOut:
         metadata=match.meta,
         links={"self": link, "file": f"{link}/file", "thumbnail": f"{link}/thumbnail"},
     )
-
-
-def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
-    within(options.collection)  # before a worker is bothered
-    [query] = queries_by_picture([picture])
-    if _everywhere(options):
-        answered = _quick.by_query(query, k=options.k, max_distance=options.max_distance)
-        if answered is not None:
-            return _search_out(answered, options, began)
-    with transaction() as session:
-        return searched(session, query, options, began)
 
 
 def queries_by_picture(pictures: list[bytes]) -> list[Query]:
