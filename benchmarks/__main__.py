@@ -12,6 +12,7 @@ import time
 # Minutes on two idle cores, about; and arguments.
 QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "search": (4.5, []),
+    "runtimes": (1, []),
     "decoding": (1.5, []),
     "timeline": (2, ["--pictures", "256"]),
     "singles": (1.5, []),
