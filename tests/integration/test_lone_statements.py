@@ -1,0 +1,50 @@
+"""Statements outside of any session: in one round trip, whole or not at all, and of no consequence for the next."""
+
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from core.errors import NotReady
+from db.session import engine, run_alone, run_each
+
+pytestmark = pytest.mark.usefixtures("database")
+
+INSERT = "INSERT INTO query_picture (id, picture) VALUES (%s, %s)"
+
+
+def waiting() -> set[UUID]:
+    return {query_id for (query_id,) in run_alone("SELECT id FROM query_picture", [])}
+
+
+def test_a_statement_is_committed_at_once() -> None:
+    query_id = uuid4()
+    assert run_alone(INSERT, [query_id, b"picture"]) == []
+    with engine().connect() as other:
+        assert other.scalar(text("SELECT picture FROM query_picture")) == b"picture"
+
+
+def test_several_are_committed_together_or_not_at_all() -> None:
+    one, other = uuid4(), uuid4()
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        run_each(INSERT, [(one, b"a"), (other, b"b"), (one, b"c")])
+    assert waiting() == set()
+    run_each(INSERT, [(one, b"a"), (other, b"b")])
+    assert waiting() == {one, other}
+
+
+def test_a_failed_statement_leaves_a_connection_that_serves() -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        run_alone("SELECT 1 / %s", [0])
+    assert run_alone("SELECT 1 / %s", [1]) == [(1,)]
+    assert engine().pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_a_connection_that_was_cut_is_replaced() -> None:
+    with engine().connect() as other:
+        [(backend,)] = run_alone("SELECT pg_backend_pid()", [])
+        other.execute(text("SELECT pg_terminate_backend(:backend, 5000)"), {"backend": backend})
+        with pytest.raises(NotReady):
+            run_alone("SELECT 1", [])
+    assert run_alone("SELECT 1", []) == [(1,)]
