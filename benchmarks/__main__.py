@@ -14,7 +14,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "search": (4.5, []),
     "runtimes": (1, []),
     "decoding": (1.5, []),
-    "timeline": (2, ["--pictures", "256"]),
+    "timeline": (2.5, []),
     "singles": (1.5, []),
     "copy": (1, []),
     "index_build": (1.5, []),

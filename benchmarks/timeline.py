@@ -1,9 +1,11 @@
 """Where does the time of a bulk load go? Every stage's spans in one worker's line, drawn one lane a stage.
 
-Run `python -m benchmarks.timeline [--pictures 1024]`: queued items are claimed, read, decoded, embedded and stored by
-the line that workers run, on a real Postgres; once with the model, and once with a stub in its place that gives
-random vectors at once, which is what decoding has to keep up with beside a GPU. Beside them, in alternating blocks: the
-raw forward of the same runtime on decoded pictures, and decoding alone. Writes results/timeline.json and timeline.png.
+Run `python -m benchmarks.timeline [--pictures 256]`: queued items are claimed, read, decoded, embedded and stored by
+the line that workers run, on a real Postgres without the HNSW index, which large loads are spared; once with the model,
+and once with a stub in its place that gives random vectors at once, which is what decoding has to keep up with beside a
+GPU. Beside them, in alternating blocks: the raw forward of the same runtime on decoded pictures, and decoding alone.
+busy: of each stage the share of the load in which it works; two batches at once count twice. Writes
+results/timeline.json and timeline.png.
 """
 
 import argparse
@@ -14,10 +16,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+from sqlalchemy import text
 
 from benchmarks.common import RESULTS, interleaved, own_home, spread, write
+from ml.embedder import NetworkEmbedder
+
+STUBBED = 4  # times as many pictures for the stub, which is quicker
 
 STAGES = {"_claim_fresh": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
 COLOURS = {"claim": "#8c8c8c", "read + decode": "#3b7dd8", "forward": "#d8703b", "store": "#3ba55d"}
@@ -32,12 +39,12 @@ class Span:
     ended: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stub:
-    """An embedder that costs nothing: random unit vectors."""
+    """An embedder that costs nothing: random unit vectors, in batches as on a GPU."""
 
     dim: int
-    batch_size: int
+    batch_size: int = 128
 
     def embed(self, pixels: Sequence[Any], *, background: bool = False) -> np.ndarray:
         vectors = np.random.default_rng(0).normal(size=(len(pixels), self.dim)).astype(np.float32)
@@ -45,73 +52,98 @@ class Stub:
 
 
 def main() -> None:
-    pictures = wanted_pictures()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=256, help="a multiple of 16; the stub gets four times as many")
+    pictures = int(parser.parse_args().pictures)
     with own_home() as home:
-        from sqlalchemy import text  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-
-        from core.blobs import blobs  # noqa: PLC0415
         from core.settings import settings  # noqa: PLC0415
-        from core.types import Lane, LoadedModel  # noqa: PLC0415
-        from db import schema  # noqa: PLC0415
-        from db.session import engine, transaction  # noqa: PLC0415
-        from services.embedding import EmbeddingLine  # noqa: PLC0415
-        from services.ingest import Upload, add_image  # noqa: PLC0415
-        from stack.postgres import Postgres  # noqa: PLC0415
-        from worker.decoders import DecoderPool  # noqa: PLC0415
-        from worker.models import OneModel, load_active_model  # noqa: PLC0415
+        from db.session import engine  # noqa: PLC0415
+        from stack.postgres import Postgres  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         server = Postgres(home, settings().socket_dir)
         server.start()
         try:
-            schema.upgrade(settings().database)
-            embedder, version_id = load_active_model(settings())
-            files = drawn(home / "garden", pictures)
-            for data in files:
-                add_image(transaction, blobs(), settings(), Upload(data))
-            pixels = [embedder.decode(data) for data in files]
-            with engine().begin() as connection:
-                keys = list(connection.scalars(text("SELECT blob_key FROM image")))
-            spans: list[Span] = []
-            with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
-                stub = Stub(embedder.dim, embedder.batch_size)
-
-                def line(model: Any) -> EmbeddingLine:
-                    loaded = LoadedModel(version_id, model, decoder)
-                    return traced(EmbeddingLine, spans)(transaction, OneModel(loaded), "bench", settings())
-
-                def load(model: Any) -> list[Span]:
-                    with engine().begin() as connection:
-                        connection.execute(text("DELETE FROM embedding"))
-                        connection.execute(text("UPDATE job_item SET state = 'pending', attempts = 0"))
-                    spans.clear()
-                    done = line(model).embed_items([Lane.SINGLE])
-                    assert done == len(files), f"{done} of {len(files)}"
-                    return list(spans)
-
-                def decode() -> None:
-                    for coming in [decoder.decode(key) for key in keys]:
-                        coming.result()
-
-                def forward() -> None:
-                    for at in range(0, len(pixels), embedder.batch_size):
-                        embedder.embed(pixels[at : at + embedder.batch_size])
-
-                taken = interleaved(
-                    forward=forward, load=lambda: load(embedder), decode=decode, load_stub=lambda: load(stub)
-                )
-                kept = {"model": load(embedder), "stub": load(stub)}
+            measure(pictures, drawn(home / "garden", pictures * STUBBED))
         finally:
             engine().dispose()
             server.stop()
+
+
+def measure(pictures: int, files: list[bytes]) -> None:
+    from core.settings import settings  # noqa: PLC0415 - as above
+    from core.types import Lane, LoadedModel  # noqa: PLC0415
+    from db.session import transaction  # noqa: PLC0415
+    from services.embedding import EmbeddingLine  # noqa: PLC0415
+    from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.models import OneModel  # noqa: PLC0415
+
+    embedder, version_id, keys = prepared(files)
+    pixels = [embedder.decode(data) for data in files[:pictures]]
+    spans: list[Span] = []
+    with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
+
+        def load(model: Any, count: int) -> list[Span]:
+            queue(count)
+            spans.clear()
+            models = OneModel(LoadedModel(version_id, model, decoder))
+            done = traced(EmbeddingLine, spans)(transaction, models, "bench", settings()).embed_items([Lane.BULK])
+            assert done == count, f"{done} of {count}"
+            return list(spans)
+
+        def decode() -> None:
+            for coming in [decoder.decode(key) for key in keys]:
+                coming.result()
+
+        def forward() -> None:
+            for at in range(0, pictures, embedder.batch_size):
+                embedder.embed(pixels[at : at + embedder.batch_size], background=True)
+
+        loads = {
+            "load": lambda: load(embedder, pictures),
+            "load_stub": lambda: load(Stub(embedder.dim), len(files)),
+        }
+        taken = interleaved(forward=forward, decode=decode, **loads)
+        kept = {"model": loads["load"](), "stub": loads["load_stub"]()}
     draw(kept, f"{embedder.card.name} on {embedder.description}")
     about = {"batch": embedder.batch_size, "runtime": f"{embedder.runtime} {embedder.precision}"}
-    write("timeline", about | answer(len(files), taken, kept))
+    counts = {"forward": pictures, "load": pictures, "decode": len(files), "load_stub": len(files)}
+    write("timeline", about | answer(counts, taken, kept))
 
 
-def wanted_pictures() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1024, help="a multiple of 16")
-    return int(parser.parse_args().pictures)
+def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
+    """The model, its version in a new gallery that these are queued in, and their blobs."""
+    from core.blobs import blobs  # noqa: PLC0415 - as above
+    from core.settings import settings  # noqa: PLC0415
+    from db import partitions, schema  # noqa: PLC0415
+    from db.session import transaction  # noqa: PLC0415
+    from services.ingest import Upload, add_image  # noqa: PLC0415
+    from worker.models import load_active_model  # noqa: PLC0415
+
+    schema.upgrade(settings().database)
+    embedder, version_id = load_active_model(settings())
+    for data in files:
+        add_image(transaction, blobs(), settings(), Upload(data))
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET lane = 'bulk'"))
+        partitions.drop_index(session, version_id)
+        keys = list(session.scalars(text("SELECT blob_key FROM image")))
+    return embedder, version_id, keys
+
+
+def queue(count: int) -> None:
+    """So many pictures are to be embedded, whatever there was before."""
+    from db.session import transaction  # noqa: PLC0415 - as above
+
+    with transaction() as session:
+        session.execute(text("TRUNCATE embedding"))
+        session.execute(
+            text("""
+                UPDATE job_item SET attempts = 0, state = CASE WHEN number <= :count THEN 'pending' ELSE 'cancelled' END
+                FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM job_item) numbered
+                WHERE numbered.id = job_item.id
+            """),
+            {"count": count},
+        )
 
 
 def drawn(folder: Path, pictures: int) -> list[bytes]:
@@ -121,15 +153,16 @@ def drawn(folder: Path, pictures: int) -> list[bytes]:
     return [path.read_bytes() for path in draw_garden(folder, species=pictures // 16, per_species=16)]
 
 
-def answer(pictures: int, taken: dict[str, list[float]], kept: dict[str, list[Span]]) -> dict[str, object]:
-    """Rates, ratios and how busy each stage was."""
-    both = [forward + decode for forward, decode in zip(taken["forward"], taken["decode"], strict=True)]
+def answer(counts: dict[str, int], taken: dict[str, list[float]], kept: dict[str, list[Span]]) -> dict[str, object]:
+    """Rates, ratios and how busy each stage was. counts: pictures of each work."""
+    each = {name: [seconds / counts[name] for seconds in times] for name, times in taken.items()}
+    both = [forward + decode for forward, decode in zip(each["forward"], each["decode"], strict=True)]
     return {
-        "pictures": pictures,
-        "per_second": {name: spread([pictures / each for each in times]) for name, times in taken.items()},
-        "load_of_forward": spread(ratios(taken["forward"], taken["load"])),
-        "load_of_forward_and_decode_in_turn": spread(ratios(both, taken["load"])),
-        "stub_of_decode": spread(ratios(taken["decode"], taken["load_stub"])),
+        "pictures": counts,
+        "per_second": {name: spread([1 / seconds for seconds in times]) for name, times in each.items()},
+        "load_of_forward": spread(ratios(each["forward"], each["load"])),
+        "load_of_forward_and_decode_in_turn": spread(ratios(both, each["load"])),
+        "stub_of_decode": spread(ratios(each["decode"], each["load_stub"])),
         "busy": {name: busy(some) for name, some in kept.items()},
     }
 
@@ -163,7 +196,7 @@ def busy(spans: list[Span]) -> dict[str, dict[str, float]]:
     found = {}
     for stage in STAGES.values():
         mine = sorted((span for span in spans if span.stage == stage), key=lambda span: span.began)
-        waits = [after.began - before.ended for before, after in pairwise(mine)]
+        waits = [max(0.0, after.began - before.ended) for before, after in pairwise(mine)]
         found[stage] = {
             "share": round(sum(span.ended - span.began for span in mine) / (end - begin), 3),
             "mean_milliseconds": round(sum(span.ended - span.began for span in mine) / len(mine) * 1000, 1),

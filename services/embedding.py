@@ -30,8 +30,9 @@ from services.patience import patiently
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
-# Batches in the model. Threads share a batch, and one that is done with it early takes up the next instead of waiting.
-FORWARDS_AT_ONCE = 2
+# Batches at the decoders, and in the model. Several processes or threads share a batch, and one that is done with it
+# early takes up the next instead of waiting; decoders do not wait for the next claim either.
+AT_ONCE = 2
 QUERIES_AT_ONCE = 32  # pictures to search by that are answered together
 TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
 
@@ -105,8 +106,8 @@ class EmbeddingLine:
         return answered
 
     def _embed_fresh(self, lanes: Sequence[Lane]) -> int:
-        decoded = map_ahead(self._decode, self._fresh_batches(lanes))
-        return sum(map(self._store, map_ahead(self._forward, decoded, at_once=FORWARDS_AT_ONCE)))
+        decoded = map_ahead(self._decode, self._fresh_batches(lanes), at_once=AT_ONCE)
+        return sum(map(self._store, map_ahead(self._forward, decoded, at_once=AT_ONCE)))
 
     def _embed_suspects(self, lanes: Sequence[Lane]) -> int:
         """One batch after the other, so that a death among them has no neighbours."""
