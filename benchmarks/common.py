@@ -45,15 +45,21 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def interleaved(**works: Callable[[], object]) -> dict[str, list[float]]:
-    """Seconds of each work in each of BLOCKS blocks; one unmeasured round first, the order turned round each time."""
-    for work in works.values():
-        work()
+def interleaved(
+    ready: Callable[[str], object] = lambda _: None, /, **works: Callable[[], object]
+) -> dict[str, list[float]]:
+    """Seconds of each work in each of BLOCKS blocks; one unmeasured round first, the order turned round each time.
+
+    ready: called with a work's name before it, and not measured.
+    """
     taken: dict[str, list[float]] = {name: [] for name in works}
-    for block in range(BLOCKS):
-        names = list(works) if block % 2 == 0 else list(works)[::-1]
+    for block in range(BLOCKS + 1):
+        names = list(works) if block % 2 else list(works)[::-1]
         for name in names:
-            taken[name].append(seconds(works[name]))
+            ready(name)
+            took = seconds(works[name])
+            if block:
+                taken[name].append(took)
     return taken
 
 

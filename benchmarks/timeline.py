@@ -83,12 +83,15 @@ def measure(pictures: int, files: list[bytes]) -> None:
     with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
 
         def load(model: Any, count: int) -> list[Span]:
-            queue(count)
             spans.clear()
             models = OneModel(LoadedModel(version_id, model, decoder))
             done = traced(EmbeddingLine, spans)(transaction, models, "bench", settings()).embed_items([Lane.BULK])
             assert done == count, f"{done} of {count}"
             return list(spans)
+
+        def loaded(name: str) -> list[Span]:
+            queue(counts[name])
+            return loads[name]()
 
         def decode() -> None:
             for coming in [decoder.decode(key) for key in keys]:
@@ -102,11 +105,11 @@ def measure(pictures: int, files: list[bytes]) -> None:
             "load": lambda: load(embedder, pictures),
             "load_stub": lambda: load(Stub(embedder.dim), len(files)),
         }
-        taken = interleaved(forward=forward, decode=decode, **loads)
-        kept = {"model": loads["load"](), "stub": loads["load_stub"]()}
+        counts = {"forward": pictures, "load": pictures, "decode": len(files), "load_stub": len(files)}
+        taken = interleaved(lambda name: queue(counts[name]), forward=forward, decode=decode, **loads)
+        kept = {"model": loaded("load"), "stub": loaded("load_stub")}
     draw(kept, f"{embedder.card.name} on {embedder.description}")
     about = {"batch": embedder.batch_size, "runtime": f"{embedder.runtime} {embedder.precision}"}
-    counts = {"forward": pictures, "load": pictures, "decode": len(files), "load_stub": len(files)}
     write("timeline", about | answer(counts, taken, kept))
 
 
@@ -116,15 +119,17 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     from core.settings import settings  # noqa: PLC0415
     from db import partitions, schema  # noqa: PLC0415
     from db.session import transaction  # noqa: PLC0415
-    from services.ingest import Upload, add_image  # noqa: PLC0415
+    from services.imports import open_import  # noqa: PLC0415
+    from services.ingest import DEFAULT_COLLECTION, Upload, add_image  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
     schema.upgrade(settings().database)
     embedder, version_id = load_active_model(settings())
-    for data in files:
-        add_image(transaction, blobs(), settings(), Upload(data))
     with transaction() as session:
-        session.execute(text("UPDATE job_item SET lane = 'bulk'"))
+        job_id = open_import(session, DEFAULT_COLLECTION)
+    for data in files:
+        add_image(transaction, blobs(), settings(), Upload(data, job_id=job_id))
+    with transaction() as session:
         partitions.drop_index(session, version_id)
         keys = list(session.scalars(text("SELECT blob_key FROM image")))
     return embedder, version_id, keys
@@ -132,7 +137,7 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
 
 def queue(count: int) -> None:
     """So many pictures are to be embedded, whatever there was before."""
-    from db.session import transaction  # noqa: PLC0415 - as above
+    from db.session import autocommit, transaction  # noqa: PLC0415 - as above
 
     with transaction() as session:
         session.execute(text("TRUNCATE embedding"))
@@ -144,6 +149,8 @@ def queue(count: int) -> None:
             """),
             {"count": count},
         )
+    with autocommit() as connection:  # a new import has no rows of former ones to step over
+        connection.execute(text("VACUUM job_item, job"))
 
 
 def drawn(folder: Path, pictures: int) -> list[bytes]:
