@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -84,4 +85,8 @@ class NetworkEmbedder:
         step = min(math.ceil(len(pixels) / self._lanes), math.ceil(self.batch_size / self._lanes))
         shares = [np.stack(pixels[at : at + step]) for at in range(0, len(pixels), step)]
         threads = self._background if background else self._forwards
-        return np.concatenate(list(threads.map(lambda share: self._forward(share, background=background), shares)))
+        alone = (
+            len(pixels) == 1 and not background
+        )  # somebody waits for it, and the other lanes would have nothing to do
+        forward = partial(self._forward, background=background, alone=alone)
+        return np.concatenate(list(threads.map(forward, shares)))

@@ -44,6 +44,10 @@ class Forward(Protocol):
         """To be called once on each thread that is to call this."""
         ...
 
-    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
-        """(n, size, size, 3) → (n, dim) float32. background: others who compute on this machine go first."""
+    def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:
+        """(n, size, size, 3) → (n, dim) float32.
+
+        background: others who compute on this machine go first. alone: no forward runs beside this one, so it may
+        compute on as many threads as there are lanes.
+        """
         ...

@@ -13,6 +13,7 @@ from ml.runtimes.forward import Batch
 from ml.threads import be_nice
 
 BATCH = 16  # pictures in one forward: 8, 16 and 32 were equally fast (B0, bf16)
+FOREGROUND, BACKGROUND, ALONE = "foreground", "background", "alone"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}  # in OpenVINO's words
 
 
@@ -25,8 +26,9 @@ def library() -> Any:
 class OpenVinoForward:
     """ml.runtimes.forward.Forward on OpenVINO's CPU device.
 
-    OpenVINO computes on threads of its own, one a lane. They are as nice as the thread that compiled the model, so
-    forwards in the background have a compiled model of their own; it is made when it is first needed.
+    OpenVINO computes on threads of its own, one a lane, and which and how nice they are is settled when a model is
+    compiled. So forwards in the background, and those that have all threads to themselves, have compiled models of
+    their own, made when they are first needed.
     """
 
     runtime, device, batch = "openvino", "cpu", BATCH
@@ -35,39 +37,40 @@ class OpenVinoForward:
         """precision: fp32 or bf16; lanes: forwards side by side, each on one thread."""
         self.precision, self.lanes = precision, lanes
         self._model = model
-        self._compiled = self._compile()
-        self._nice: Any = None
+        self._compiled = {FOREGROUND: self._compile(lanes)}
         self._door = threading.Lock()
         self._mine = threading.local()  # a request serves one call at a time, so each thread has its own
 
     def begin_thread(self) -> None:
         """Nothing: OpenVINO computes on its own threads."""
 
-    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
+    def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:
         """(n, size, size, 3) → (n, dim) float32. Any number of threads may call; `lanes` of them compute."""
-        name = "background" if background else "forward"
-        request = getattr(self._mine, name, None)
+        kind = BACKGROUND if background else ALONE if alone and self.lanes > 1 else FOREGROUND
+        request = getattr(self._mine, kind, None)
         if request is None:
-            request = (self._nicely() if background else self._compiled).create_infer_request()
-            setattr(self._mine, name, request)
+            request = self._compiled_for(kind).create_infer_request()
+            setattr(self._mine, kind, request)
         return np.array(request.infer([batch], share_inputs=True, share_outputs=True)[0])
 
-    def _compile(self) -> Any:
+    def _compiled_for(self, kind: str) -> Any:
+        with self._door:
+            if kind not in self._compiled:
+                begin = be_nice if kind == BACKGROUND else None
+                with ThreadPoolExecutor(1, "compile", begin) as compiling:
+                    side_by_side = 1 if kind == ALONE else self.lanes
+                    self._compiled[kind] = compiling.submit(self._compile, side_by_side).result()
+            return self._compiled[kind]
+
+    def _compile(self, side_by_side: int) -> Any:
         core = library().Core()
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
-            "NUM_STREAMS": self.lanes,
+            "NUM_STREAMS": side_by_side,
             "INFERENCE_NUM_THREADS": self.lanes,
             "ENABLE_CPU_PINNING": False,  # the decoders, Postgres and the API want these cores too
         }
         return core.compile_model(self._model, "CPU", options)
-
-    def _nicely(self) -> Any:
-        with self._door:
-            if self._nice is None:
-                with ThreadPoolExecutor(1, "compile", be_nice) as nice:
-                    self._nice = nice.submit(self._compile).result()
-        return self._nice
 
 
 def native_precisions(wanted: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The network on torch: eager on CPUs and Apple's GPUs, CUDA graphs on NVIDIA's."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -44,12 +45,22 @@ class TorchForward:
         if self._device.type == "cpu":
             torch.set_num_threads(1)
 
-    def __call__(self, batch: Batch, *, background: bool = False) -> Vectors:
+    def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:
         """(n, size, size, 3) → (n, dim) float32. background: the calling thread's own priority says it."""
         if self._graphs is not None:
             return self._graphs(batch)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._all_threads() if alone else nullcontext():
             return self._eager(torch.from_numpy(batch).to(self._device)).cpu().numpy()
+
+    @contextmanager
+    def _all_threads(self) -> Iterator[None]:
+        """As many as there are lanes, for what this thread computes."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.lanes)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _eager(self, batch: torch.Tensor) -> torch.Tensor:
         with self._arithmetic():
