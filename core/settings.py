@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="Pictures embedded at once; 0: 16 a core on a CPU, 128 on a GPU."
     )
     model_threads: int = Field(
-        0, ge=0, description="Forwards side by side on a CPU, each on one thread; 0: one a core."
+        0, ge=0, description="Forwards side by side on a CPU, each on one thread, a lone picture on all; 0: one a core."
     )
     decode_processes: int = Field(
         2, ge=1, description="Child processes that read and decode pictures for one worker, about 60 MB each."
