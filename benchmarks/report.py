@@ -42,7 +42,8 @@ INTRO = """# Performance
 Each figure comes from one run of one script in [benchmarks/](../benchmarks/): what is compared took turns, block by
 block, and a median with its range stands for at least five blocks. Postgres, Redis, API, worker and clients shared the
 machine's cores. `make bench` measures the short ones again (about {minutes} minutes on two idle cores) and writes this
-page. *Load* is that of the machine before the run, other people's work included: ratios bear it better than times do.
+page. Where a section names AVX2, the processor had no bf16, and the model's forward took three times as long as in the
+others. *Load* is that of the machine before the run, other people's work included: ratios bear it better than times do.
 """
 
 
