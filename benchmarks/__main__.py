@@ -12,7 +12,7 @@ import time
 # Minutes on two idle cores, about; and arguments.
 QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "search": (4.5, []),
-    "runtimes": (1, []),
+    "runtimes": (0.5, []),
     "decoding": (1.5, []),
     "timeline": (2.5, []),
     "singles": (1.5, []),
@@ -21,7 +21,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "growth": (3, []),
     "uploads": (1, []),
     "slow_clients": (1, []),
-    "reindex": (2.5, ["--pictures", "4000"]),
+    "reindex": (1.5, ["--pictures", "2400"]),
 }
 LONG: dict[str, tuple[float, list[str]]] = {
     "index_build": (9, ["--images", "100000"]),
