@@ -38,7 +38,7 @@ NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": 
 AMPLE_SHM = 2**30  # bytes
 # For a server whose supervisor was killed to shut down in good order. No longer: told to while recovering from a crash,
 # Postgres 18 was seen to hang, and killing it costs another recovery, no data.
-WARM_SECONDS = 15
+WARM_SECONDS = 5
 
 
 class Postgres:
@@ -86,6 +86,9 @@ class Postgres:
             cwd=Path("/"),
             stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint, leave
             hurry_signal=signal.SIGQUIT,  # "immediate": the next start recovers from the log
+            # "smart": leave when everybody else has. The worker stores the batch in hand, instead of waiting for a
+            # database that is away; and a "fast" end in the middle of a recovery was seen to hang for minutes.
+            orphan_signal=signal.SIGTERM,
             stop_seconds=60,  # the checkpoint may have much to write
         )
 

@@ -38,7 +38,8 @@ class Program:
     ready: cheap probe (at most about a second) of whether it does its work. steady_seconds: least age at which to
     believe that; for a program that cannot be asked. prepare: called before every start.
     remedy: given what a start that failed has said, repairs the cause and tells how; None: knows none.
-    hurry_signal: for somebody who will not wait for stop_signal to be obeyed.
+    hurry_signal: for somebody who will not wait for stop_signal to be obeyed. orphan_signal: what the kernel sends when
+    the supervisor is killed; None: stop_signal.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Program:
     cwd: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
+    orphan_signal: signal.Signals | None = None
     stop_seconds: float = 20
     steady_seconds: float = 0
 
@@ -88,7 +90,7 @@ class Child:
                     env=program.env,
                     cwd=program.cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(program.stop_signal),  # noqa: PLW1509 – takes no lock
+                    preexec_fn=_die_with_parent(program.orphan_signal or program.stop_signal),  # noqa: PLW1509 – takes no lock
                     **become,
                 )
         except (OSError, subprocess.SubprocessError) as error:
