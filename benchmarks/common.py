@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ def own_home(kept: Path | None = None) -> Iterator[Path]:
     home = kept.absolute() if kept else Path(tempfile.mkdtemp(prefix="umbel-bench-"))
     home.mkdir(parents=True, exist_ok=True)
     os.environ.update(UMBEL_HOME=str(home), UMBEL_LOG_LEVEL="WARNING")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     try:
         yield home
     finally:
