@@ -8,8 +8,6 @@ cpu_ms_a_picture: user and system time of each part of the stack during the impo
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +16,12 @@ from typing import Any
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common import cpu_seconds, free_port, own_home, seconds, spread, write
+from benchmarks.common import cpu_seconds, embed_all, own_home, seconds, spread, whole_stack, write
 from benchmarks.pictures import draw
 
 WARM_UP = 0.2  # share of the import that memory may take to settle
 RAW_BLOCKS = 5
+WARMING = 64  # pictures before the first block
 
 
 @dataclass(frozen=True)
@@ -67,33 +66,25 @@ def main() -> None:
     with own_home() as home:
         folder = home / "pictures"
         draw(folder, pictures)
-        os.environ.update(UMBEL_PORT=str(free_port()), UMBEL_IMPORT_ROOTS=str(folder))
+        os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
 
         from client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
         from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
-        from stack.state import read_state  # noqa: PLC0415
 
-        umbel = [sys.executable, "-P", "-m", "cli.main"]
-        subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
-        try:
-            parts = {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts}
+        with whole_stack() as parts:
             worker = parts["worker"]
             embedder = load_embedder(settings())
             files = sorted(folder.glob("000/*.jpg"))[:256]
             pixels = [embedder.decode(path.read_bytes()) for path in files]
 
             def raw() -> list[float]:
-                embedder.embed(pixels[:64])
-                return [len(pixels) / seconds(forward) for _ in range(RAW_BLOCKS)]
-
-            def forward() -> None:
-                for at in range(0, len(pixels), embedder.batch_size):
-                    embedder.embed(pixels[at : at + embedder.batch_size])
+                embed_all(embedder, pixels[:WARMING])
+                return [len(pixels) / seconds(lambda: embed_all(embedder, pixels)) for _ in range(RAW_BLOCKS)]
 
             spent = time.process_time()
             before = raw()
-            spent = (time.process_time() - spent) / (len(pixels) * RAW_BLOCKS + 64)
+            spent = (time.process_time() - spent) / (len(pixels) * RAW_BLOCKS + WARMING)
             with Umbel(f"http://127.0.0.1:{settings().port}") as api:
 
                 def begin() -> Any:
@@ -107,8 +98,6 @@ def main() -> None:
                 job = api.jobs.get(job_id)
                 again = seconds(lambda: list(follow(api, begin(), worker)))
             after = raw()
-        finally:
-            subprocess.run([*umbel, "down"], check=True, capture_output=True)
     rate, raw_rate = pictures / embedded, float(np.median(before + after))
     write(
         "bulk_import",

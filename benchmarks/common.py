@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+
+from core.types import Embedder, Pixels
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = 7
@@ -35,6 +37,21 @@ def own_home(kept: Path | None = None) -> Iterator[Path]:
             shutil.rmtree(home, ignore_errors=True)
 
 
+@contextmanager
+def whole_stack() -> Iterator[dict[str, psutil.Process]]:
+    """`umbel up` in the home, on a port of its own, for as long as it is asked; its parts by their names."""
+    os.environ["UMBEL_PORT"] = str(free_port())
+    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the port comes first
+    from stack.state import read_state  # noqa: PLC0415
+
+    umbel = [sys.executable, "-P", "-m", "cli.main"]
+    subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
+    try:
+        yield {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts}
+    finally:
+        subprocess.run([*umbel, "down"], check=True, capture_output=True)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -45,6 +62,12 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def embed_all(embedder: Embedder, pixels: Sequence[Pixels], *, background: bool = False) -> None:
+    """The raw forward: decoded pictures, in the batches that a worker makes."""
+    for at in range(0, len(pixels), embedder.batch_size):
+        embedder.embed(pixels[at : at + embedder.batch_size], background=background)
 
 
 def interleaved(

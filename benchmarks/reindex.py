@@ -9,8 +9,6 @@ built, it is judged and switched to. Latency is counted from when a request was 
 import argparse
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,7 +21,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.common import free_port, own_home, write
+from benchmarks.common import own_home, whole_stack, write
 from benchmarks.pictures import draw
 
 RATES = {"similar": 10.0, "vector": 5.0, "picture": 2.0, "upload": 5.0}  # a second, together 22
@@ -136,13 +134,9 @@ def main() -> None:
     with own_home() as home:
         folder = home / "pictures"
         draw(folder, asked.pictures, by_species=True)
-        os.environ.update(UMBEL_PORT=str(free_port()), UMBEL_IMPORT_ROOTS=str(folder))
-        umbel = [sys.executable, "-P", "-m", "cli.main"]
-        subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
-        try:
+        os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
+        with whole_stack():
             write("reindex", _answer(folder, home, asked.pictures))
-        finally:
-            subprocess.run([*umbel, "down"], check=True, capture_output=True)
 
 
 def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:

@@ -6,10 +6,11 @@ least cosine to torch in float32 over the pictures that are tried at each start;
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from benchmarks.common import interleaved, spread, write
+from benchmarks.common import embed_all, interleaved, spread, write
 from core.settings import Settings
 from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
@@ -27,7 +28,7 @@ def main() -> None:
     first = next(iter(embedders.values()))
     size = first.card.preprocessing.size
     pixels = [np.asarray(draw_specimen(number % 16, number, 0, size=size), np.uint8) for number in range(PICTURES)]
-    taken = interleaved(**{name: _all_of(embedder, pixels) for name, embedder in embedders.items()})
+    taken = interleaved(**{name: partial(embed_all, embedder, pixels) for name, embedder in embedders.items()})
     alone = interleaved(**{name: _each_of(embedder, pixels[:ALONE]) for name, embedder in embedders.items()})
     slowest = taken["torch fp32"]
     write(
@@ -58,14 +59,6 @@ def _wanted() -> list[Settings]:
         Settings.model_validate({"runtime": runtime, "precision": precision, "device": "cpu", "log_level": "WARNING"})
         for runtime, precision in ways
     ]
-
-
-def _all_of(embedder: NetworkEmbedder, pixels: list[np.ndarray]) -> Callable[[], object]:
-    def embed() -> None:
-        for at in range(0, len(pixels), embedder.batch_size):
-            embedder.embed(pixels[at : at + embedder.batch_size])
-
-    return embed
 
 
 def _each_of(embedder: NetworkEmbedder, pixels: list[np.ndarray]) -> Callable[[], object]:

@@ -11,9 +11,6 @@ import base64
 import http.client
 import io
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -25,7 +22,7 @@ from uuid import UUID
 import psycopg
 from pgvector import HalfVector
 
-from benchmarks.common import BLOCKS, free_port, interleaved, own_home, spread, write
+from benchmarks.common import BLOCKS, interleaved, own_home, spread, whole_stack, write
 from benchmarks.gallery import embed_folder, fill, perturbed
 
 K = 10
@@ -38,14 +35,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
-    with own_home():
-        os.environ["UMBEL_PORT"] = str(free_port())
-        umbel = [sys.executable, "-P", "-m", "cli.main"]
-        subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
-        try:
-            write("search", _answer(asked.images, asked.folder))
-        finally:
-            subprocess.run([*umbel, "down"], check=True, capture_output=True)
+    with own_home(), whole_stack():
+        write("search", _answer(asked.images, asked.folder))
 
 
 def _answer(images: int, folder: Path | None) -> dict[str, object]:

@@ -6,9 +6,6 @@ turns with it, the forward of the same model in this process, on pictures decode
 cpu_ms_a_picture: user and system time of each part of the stack over all blocks, beside that of the raw forward.
 """
 
-import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -16,7 +13,7 @@ from itertools import count
 import psutil  # type: ignore[import-untyped]
 from sqlalchemy import text
 
-from benchmarks.common import BLOCKS, cpu_seconds, free_port, interleaved, own_home, spread, write
+from benchmarks.common import BLOCKS, cpu_seconds, embed_all, interleaved, own_home, spread, whole_stack, write
 from benchmarks.uploads import CLIENTS, Client, drawn_jpegs, request
 
 EACH = 16  # uploads of a client in a block
@@ -25,23 +22,15 @@ LOOK_SECONDS = 0.01
 
 
 def main() -> None:
-    with own_home():
-        os.environ["UMBEL_PORT"] = str(free_port())
-        umbel = [sys.executable, "-P", "-m", "cli.main"]
-        subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
-        try:
-            write("singles", _answer())
-        finally:
-            subprocess.run([*umbel, "down"], check=True, capture_output=True)
+    with own_home(), whole_stack() as parts:
+        write("singles", _answer(parts))
 
 
-def _answer() -> dict[str, object]:
+def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
     from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from db.session import engine  # noqa: PLC0415
     from ml.runtime import load_embedder  # noqa: PLC0415
-    from stack.state import read_state  # noqa: PLC0415
 
-    parts = {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts}
     embedder = load_embedder(settings())
     pictures = drawn_jpegs(SIDE)
     numbers = count()
@@ -52,8 +41,7 @@ def _answer() -> dict[str, object]:
 
     def raw() -> None:
         began = time.process_time()
-        for at in range(0, sent, embedder.batch_size):
-            embedder.embed(pixels[at : at + embedder.batch_size])
+        embed_all(embedder, pixels)
         spent["raw_forward"] += time.process_time() - began
 
     own = engine().execution_options(isolation_level="AUTOCOMMIT")

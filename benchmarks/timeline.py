@@ -21,7 +21,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.common import RESULTS, interleaved, own_home, spread, write
+from benchmarks.common import RESULTS, embed_all, interleaved, own_home, spread, write
 from ml.embedder import NetworkEmbedder
 
 STUBBED = 4  # times as many pictures for the stub, which is quicker
@@ -98,8 +98,7 @@ def measure(pictures: int, files: list[bytes]) -> None:
                 coming.result()
 
         def forward() -> None:
-            for at in range(0, pictures, embedder.batch_size):
-                embedder.embed(pixels[at : at + embedder.batch_size], background=True)
+            embed_all(embedder, pixels, background=True)
 
         loads = {
             "load": lambda: load(embedder, pictures),
