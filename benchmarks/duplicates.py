@@ -51,6 +51,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from core.settings import settings  # noqa: PLC0415
     from ml.leakage import quick_agreements  # noqa: PLC0415
     from services.comparing import ComparisonLine  # noqa: PLC0415
+    from services.leases import Leases  # noqa: PLC0415
     from services.model_versions import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
@@ -68,7 +69,8 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     taken: dict[str, float] = {"load": seconds(lambda: _load(version_id, folder, everything[:count], labels))}
     taken["index"] = seconds(_build_index)
     with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
-        line = ComparisonLine(transaction, decoder, quick_agreements, "bench", settings())
+        leases = Leases(transaction, "bench", 60)
+        line = ComparisonLine(transaction, decoder, quick_agreements, leases, settings())
         taken["queue"] = seconds(_begin)
         taken["compare"] = seconds(line.run)
         taken["list"] = seconds(_list)

@@ -1,4 +1,4 @@
-"""Whether this process gets anything done: noted where items end, asked for at each heartbeat."""
+"""Whether this process gets anything done: noted where items get on or end, asked for at each heartbeat."""
 
 import threading
 

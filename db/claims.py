@@ -118,6 +118,24 @@ def claim_entries(
     return sorted((ClaimedEntry(*row) for row in rows), key=lambda item: item.id)
 
 
+def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> None:
+    """Let the leases that `owner` still has on `items` end `lease_seconds` from now.
+
+    Those that are locked are being stored at this moment, or taken by somebody else, and need it no more.
+    """
+    session.execute(
+        text("""
+            WITH ours AS MATERIALIZED (
+                SELECT id FROM job_item WHERE id = ANY (:ids) AND state = 'pending' AND lease_owner = :owner
+                ORDER BY id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE job_item SET lease_until = now() + make_interval(secs => :lease_seconds)
+            FROM ours WHERE job_item.id = ours.id
+        """),
+        {"ids": list(items), "owner": owner, "lease_seconds": lease_seconds},
+    )
+
+
 def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: float, blameless: bool = True) -> None:
     """Give claimed items back for another try after `delay_seconds`; blameless: the attempt was not their fault."""
     if not items:

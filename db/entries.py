@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.types import ItemState, Lane
 from db import items
 from db.bulk import copy_rows, stage_rows
 from db.images import NewImage
+from db.models import JobItem
 
 LISTED = {
     "job_id": "uuid", "lane": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
@@ -56,7 +57,7 @@ def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) ->
             INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
             SELECT DISTINCT ON (s.collection_id, s.sha256) s.collection_id, s.sha256, s.blob_key, s.media_type, s.size,
                    s.width, s.height, s.name, s.label, s.metadata
-            FROM staged_image s JOIN job_item i ON i.id = s.item_id AND i.state = 'pending'
+            FROM staged_image s JOIN job_item i ON i.id = s.item_id AND i.state = 'pending' AND i.image_id IS NULL
             JOIN present ON present.id = s.collection_id
             ORDER BY s.collection_id, s.sha256, s.item_id
             ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id, blob_key
@@ -65,7 +66,8 @@ def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) ->
     return {row.id: row.blob_key for row in rows}
 
 
-# An image goes to the first of its items here, unless an earlier item has embedded it or is about to.
+# An image goes to the first of its items here, unless an earlier item has embedded it or is about to. An item that has
+# an image by now was read by another worker as well, whose image it keeps.
 ASSIGN = """
 WITH found AS (
     SELECT s.item_id, image.id AS image_id,
@@ -80,8 +82,17 @@ UPDATE job_item SET
     image_id = found.image_id, attempts = 0, lease_owner = NULL, lease_until = NULL, lane = :bulk,
     state = CASE WHEN wanted THEN :pending ELSE :duplicate END,
     finished_at = CASE WHEN wanted THEN NULL ELSE now() END
-FROM found WHERE job_item.id = found.item_id AND state = 'pending'
+FROM found WHERE job_item.id = found.item_id AND state = 'pending' AND job_item.image_id IS NULL
 """
+
+
+def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
+    """Lock items as `items.lock_items` does. Returns those that still wait to be read, and were not by another."""
+    items.lock_items(session, listed)
+    statement = select(JobItem.id).where(
+        JobItem.id.in_(listed), JobItem.state == ItemState.PENDING, JobItem.image_id.is_(None)
+    )
+    return set(session.scalars(statement))
 
 
 def assign_images(session: Session, fetched: Sequence[UUID], new: Sequence[UUID]) -> list[str]:

@@ -26,6 +26,7 @@ from db.claims import ClaimedItem
 from db.neighbourhoods import Near, Neighbourhood
 from db.session import Transaction
 from services import trail
+from services.leases import Leases
 from services.model_versions import calibration_of
 from services.patience import patiently
 
@@ -55,12 +56,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonLine:
-    """Everything that comparing needs, put together once a process. owner: the name its leases carry."""
+    """Everything that comparing needs, put together once a process."""
 
     transaction: Transaction
     decoder: Decoder
     agreements: Agreements
-    owner: str
+    leases: Leases
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
 
@@ -77,24 +78,29 @@ class ComparisonLine:
     def _compare_while(self, claim: Callable[[], list[ClaimedItem]]) -> int:
         finished, waits = 0, False
         while not (waits or self.stopping()) and (claimed := claim()):
-            batch = self._compared(claimed)
-            finished += patiently(partial(self._store, batch))
+            with self.leases.held(item.id for item in claimed):
+                batch = self._compared(claimed)
+                finished += patiently(partial(self._store, batch))
             trail.ended("compared", Lane.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
             waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
         return finished
 
     def _claim_fresh(self) -> list[ClaimedItem]:
-        lease = self.settings.lease_seconds
+        owner, seconds = self.leases.owner, self.leases.seconds
         with self.transaction() as session:
-            claimed = claims.claim_items(session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease)
+            claimed = claims.claim_items(session, Lane.COMPARE, owner=owner, limit=BATCH, lease_seconds=seconds)
         trail.claimed(Lane.COMPARE, claimed)
         return claimed
 
     def _claim_suspects(self) -> list[ClaimedItem]:
-        lease, most = self.settings.lease_seconds, self.settings.max_attempts
         with self.transaction() as session:
             return claims.claim_suspects(
-                session, Lane.COMPARE, owner=self.owner, limit=BATCH, lease_seconds=lease, max_attempts=most
+                session,
+                Lane.COMPARE,
+                owner=self.leases.owner,
+                limit=BATCH,
+                lease_seconds=self.leases.seconds,
+                max_attempts=self.settings.max_attempts,
             )
 
     def _compared(self, claimed: list[ClaimedItem]) -> Batch:

@@ -18,6 +18,7 @@ from core import tracing
 from core.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
 from core.metrics import STAGES
 from core.pipeline import map_ahead
+from core.progress import progress
 from core.settings import Settings
 from core.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
@@ -25,6 +26,7 @@ from db.claims import ClaimedItem
 from db.queries import Asked
 from db.session import Transaction, lone_statements
 from services import trail
+from services.leases import Leases
 from services.patience import patiently
 
 log = structlog.get_logger()
@@ -71,11 +73,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingLine:
-    """Everything that embedding needs, put together once a process. owner: the name its leases carry."""
+    """Everything that embedding needs, put together once a process."""
 
     transaction: Transaction
     models: Models
-    owner: str
+    leases: Leases
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
     fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
@@ -87,8 +89,11 @@ class EmbeddingLine:
         Killed at any point, nothing is lost: what was claimed and not stored is claimed again after its lease.
         """
         finished = 0
-        while turn := self._embed_fresh(lanes) + self._embed_suspects(lanes):
-            finished += turn
+        try:
+            while turn := self._embed_fresh(lanes) + self._embed_suspects(lanes):
+                finished += turn
+        finally:
+            self.leases.let_go_of_all()  # of batches that an error has stopped on their way
         return finished
 
     def answer_queries(self) -> int:
@@ -122,12 +127,12 @@ class EmbeddingLine:
             yield claimed
 
     def _claim_fresh(self, lanes: Sequence[Lane]) -> Claim | None:
-        lease, limit = self.settings.lease_seconds, self._batch_size()
+        owner, seconds, limit = self.leases.owner, self.leases.seconds, self._batch_size()
         with self.transaction() as session:
             for lane in lanes:
                 claimed: list[ClaimedItem] = []
                 with trail.stage("claim", lane, claimed):
-                    claimed += claims.claim_items(session, lane, owner=self.owner, limit=limit, lease_seconds=lease)
+                    claimed += claims.claim_items(session, lane, owner=owner, limit=limit, lease_seconds=seconds)
                 if claimed:
                     return self._claim(session, lane, claimed)
         return None
@@ -141,9 +146,9 @@ class EmbeddingLine:
                     claimed += claims.claim_suspects(
                         session,
                         lane,
-                        owner=self.owner,
+                        owner=self.leases.owner,
                         limit=limit,
-                        lease_seconds=self.settings.lease_seconds,
+                        lease_seconds=self.leases.seconds,
                         max_attempts=self.settings.max_attempts,
                     )
                 if claimed:
@@ -156,6 +161,7 @@ class EmbeddingLine:
         others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
         claims.release_items(session, others, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
+        self.leases.hold(item.id for item in same)
         versions = [wanted] if wanted else model_versions.list_kept(session)
         trail.claimed(lane, same)
         return Claim(same, versions, lane)
@@ -194,6 +200,7 @@ class EmbeddingLine:
                 self._blame(batch, item, str(error))
             else:
                 batch.ready.append(item)
+            progress.note()
 
     def _bring(self, batch: Batch, item: ClaimedItem) -> dict[Decoder, Future[Pixels]]:
         """To its decoders: models that prepare pictures alike share one, and its pixels.
@@ -209,6 +216,7 @@ class EmbeddingLine:
         with trail.stage("forward", batch.claim.lane, ready):
             self._embed(batch, ready, pixels)
         if ready:
+            progress.note()
             self.forwarded(bool(batch.vectors))
         return batch
 
@@ -253,6 +261,7 @@ class EmbeddingLine:
         with trail.stage("store", batch.claim.lane, batch.claim.items):
             while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
                 self._catch_up(batch, missed)
+        self.leases.let_go(item.id for item in batch.claim.items)
         trail.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
         return len(batch.ready) + len(batch.failed)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
 from core.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
+from core.progress import progress
 from core.settings import Settings
 from core.types import Decoder, Garden, Lane
 from db import blob_notes, claims, entries, images, items, quotas, sources
@@ -20,6 +21,7 @@ from db.images import NewImage
 from db.session import Transaction
 from services import trail
 from services.ingest import blob_key
+from services.leases import Leases
 from services.listing import Lister
 from services.patience import patiently
 from services.sources import Source, SourceSpec, open_source
@@ -59,23 +61,23 @@ class Chunk:
 
 
 class FetchLine:
-    """Lists sources and reads what they have; one a process. owner: the name its leases carry."""
+    """Lists sources and reads what they have; one a process."""
 
     def __init__(
         self,
         transaction: Transaction,
         blobs: Blobs,
         decoder: Decoder,
-        readers: Executor,
         settings: Settings,
+        leases: Leases,
         *,
-        owner: str,
+        readers: Executor,
         ring: Callable[[Lane], object],
         garden: Garden | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._transaction, self._blobs, self._decoder, self._readers = transaction, blobs, decoder, readers
-        self._settings, self._owner, self._ring, self._stopping = settings, owner, ring, stopping
+        self._settings, self._leases, self._ring, self._stopping = settings, leases, ring, stopping
         self._garden = garden
         self._sources: dict[UUID, Source] = {}
         self._lister = Lister(self._source, settings)
@@ -97,13 +99,18 @@ class FetchLine:
         with trail.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
             claimed += claims.claim_entries(
                 session,
-                owner=self._owner,
+                owner=self._leases.owner,
                 limit=CHUNK,
-                lease_seconds=self._settings.lease_seconds,
+                lease_seconds=self._leases.seconds,
                 max_attempts=self._settings.max_attempts,
             )
         trail.claimed(Lane.FETCH, claimed)
         self._close_sources({entry.job_id for entry in claimed})
+        with self._leases.held(entry.id for entry in claimed):
+            self._read_all(claimed)
+        return bool(claimed)
+
+    def _read_all(self, claimed: Sequence[ClaimedEntry]) -> None:
         chunk = Chunk()
         for at in range(0, len(claimed), READERS):
             group = claimed[at : at + READERS]
@@ -112,7 +119,6 @@ class FetchLine:
             if chunk.size >= CHUNK_BYTES or group[-1] is claimed[-1]:
                 self._store(chunk)
                 chunk = Chunk()
-        return bool(claimed)
 
     def _sort(self, chunk: Chunk, group: Sequence[ClaimedEntry]) -> None:
         """Read some items at once, and put each where it belongs."""
@@ -120,6 +126,7 @@ class FetchLine:
         chunk.claimed += group
         sources = [self._opened(entry.job_id) for entry in group]
         for entry, outcome in zip(group, self._readers.map(self._read, group, sources), strict=True):
+            progress.note()
             match outcome:
                 case Fetched():
                     chunk.read[entry.id] = outcome
@@ -182,13 +189,14 @@ class FetchLine:
             images.lock_blobs(session, keys)
             _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
-            items.lock_items(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
+            unread = entries.lock_unread(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
             orphans = entries.assign_images(session, list(chunk.read), list(new))
             blob_notes.insert_notes(session, orphans)
-            items.fail_items(session, chunk.failed)
-            claims.release_items(session, chunk.released, delay_seconds=RELEASE_SECONDS)
-            for item, attempts in chunk.blamed.items():
-                delay = RELEASE_SECONDS * 2**attempts
+            items.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
+            released = [item for item in chunk.released if item in unread]
+            claims.release_items(session, released, delay_seconds=RELEASE_SECONDS)
+            for item in unread.intersection(chunk.blamed):
+                delay = RELEASE_SECONDS * 2 ** chunk.blamed[item]
                 claims.release_items(session, [item], delay_seconds=delay, blameless=False)
 
     def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:

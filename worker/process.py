@@ -26,6 +26,7 @@ from services.deleting import DeletionLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
+from services.leases import Leases
 from services.maps import MapLine
 from services.reindexing import ReindexLine
 from worker.app import celery
@@ -35,6 +36,7 @@ from worker.watchdog import Exit, Watchdog, end_process
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
+BEATS_A_LEASE = 6  # at least, where leases are short: they are renewed at heartbeats
 LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
 # One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
 # be at a reindex, one deletes, one waits for a map; the others keep searches and the sweep from waiting for them.
@@ -60,10 +62,12 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._device = device
         self._watchdog = Watchdog(transaction, settings, lanes, self._leave)
+        self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(3)]
+        embedding_leases, fetching_leases, comparing_leases = self._leases
         self._line = EmbeddingLine(
             transaction=transaction,
             models=models,
-            owner=name,
+            leases=embedding_leases,
             settings=settings,
             stopping=self._stopping.is_set,
             fatal=self._watchdog.fatal,
@@ -73,15 +77,17 @@ class WorkerProcess:
             transaction,
             blobs(),
             decoder,
-            ThreadPoolExecutor(READERS, thread_name_prefix="read"),
             settings,
-            owner=name,
+            fetching_leases,
+            readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
             ring=doorbell().ring,
             garden=SampleGarden(),
             stopping=self._stopping.is_set,
         )
         stopping = self._stopping.is_set
-        comparing = ComparisonLine(transaction, decoder, quick_agreements, name, settings, stopping=stopping)
+        comparing = ComparisonLine(
+            transaction, decoder, quick_agreements, comparing_leases, settings, stopping=stopping
+        )
         reindexing = ReindexLine(transaction, blobs(), models, compare_models, settings, stopping=stopping)
         item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK, Lane.REINDEX) if lane in lanes]
         self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
@@ -157,11 +163,15 @@ class WorkerProcess:
                 doorbell().ring(lane)
 
     def _beat(self) -> None:
-        while not self._stopping.wait(HEARTBEAT_SECONDS):
+        pause = min(HEARTBEAT_SECONDS, self._settings.lease_seconds / BEATS_A_LEASE)
+        while not self._stopping.wait(pause):
             try:
                 hears, progressed = doorbell().ping(), progress.since_asked()
                 with transaction() as session:
                     workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
+                if progressed:  # a process that hangs keeps nothing from the others
+                    for leases in self._leases:
+                        leases.renew()
                 self._watchdog.look(progressed=progressed)
             except (NotReady, TransientError) as error:
                 log.warning("no heartbeat", error=error.detail)

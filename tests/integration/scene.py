@@ -19,6 +19,7 @@ from ml.leakage import quick_agreements
 from ml.preprocess import Preprocessing
 from services.comparing import ComparisonLine
 from services.comparison import begin_comparison
+from services.leases import Leases
 from tests.integration.factory import DIM, Factory
 from tests.pictures import opened, picture
 from worker.decoders import DecoderPool
@@ -35,7 +36,7 @@ class Silent:
 def comparison_line(agreements: Agreements = quick_agreements) -> Iterator[ComparisonLine]:
     """A line with decoders of its own."""
     with DecoderPool(Preprocessing(), settings()) as decoder:
-        yield ComparisonLine(transaction, decoder, agreements, "tester", settings())
+        yield ComparisonLine(transaction, decoder, agreements, Leases(transaction, "tester", 60), settings())
 
 
 def near(direction: Vector, distance: float, seed: int) -> Vector:

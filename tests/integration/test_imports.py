@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.blobs import Blobs, blobs
-from core.errors import NotReady, StorageFull
+from core.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from core.settings import Settings, settings
 from core.types import Lane
 from db import claims
@@ -23,6 +24,7 @@ from ml.preprocess import Preprocessing
 from services import jobs, listing
 from services.backpressure import Gate
 from services.fetching import FetchLine
+from services.leases import Leases
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from worker.decoders import DecoderPool
@@ -51,7 +53,13 @@ def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
 
         def run(store: Blobs | None = None, config: Settings | None = None) -> None:
             FetchLine(
-                transaction, store or blobs(), decoder, readers, config or settings(), owner="me", ring=lambda _: None
+                transaction,
+                store or blobs(),
+                decoder,
+                config or settings(),
+                Leases(transaction, "me", 60),
+                readers=readers,
+                ring=lambda _: None,
             ).run()
 
         yield run
@@ -280,9 +288,41 @@ def test_a_full_store_costs_no_item_and_no_attempt(api: FlaskClient, fetch: Any)
     assert len(api.get("/v1/images").get_json()["items"]) == 1
 
 
-def expire_leases() -> None:
+def expire_leases() -> int:
+    """End those that are left. Returns how many."""
+    ended = "UPDATE job_item SET lease_until = now() - interval '1 s' WHERE lease_until > now()"
     with transaction() as session:
-        session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"))
+        return session.execute(text(ended)).rowcount  # type: ignore[attr-defined]
+
+
+class SlowBlobs(Blobs):
+    """A store that gives nothing until all leases have ended, and another worker has read what they were on."""
+
+    other: Callable[[], None]
+    error: UmbelError | None = None
+    lock = Lock()
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        with self.lock:
+            overtaken = expire_leases()
+            if overtaken:
+                self.other()
+        if overtaken and self.error:
+            raise self.error
+        return super().get_range(key, start, length)
+
+
+@pytest.mark.parametrize("error", [None, SourceError("It is gone."), TransientError("It does not answer.")])
+def test_what_another_worker_has_read_meanwhile_stays_as_that_one_left_it(
+    api: FlaskClient, fetch: Any, error: UmbelError | None
+) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
+    store = SlowBlobs(settings().blobs)
+    store.other, store.error = fetch, error
+    fetch(store)
+    with transaction() as session:
+        found = session.execute(text("SELECT DISTINCT lane, lease_until, attempts FROM job_item")).all()
+    assert (counts(api, job_id), found) == ({"pending": 2}, [("bulk", None, 0)])
 
 
 def test_cancelling_ends_the_listing_and_what_was_listed(

@@ -17,6 +17,7 @@ from db.session import transaction
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
+from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
 from worker.decoders import DecoderPool
@@ -75,7 +76,7 @@ def embed(decoder: DecoderPool, model: Model) -> Callable[[], int]:
     with transaction() as session:
         version = Factory(session).version().id
     models = OneModel(LoadedModel(version, model, decoder))  # type: ignore[arg-type]
-    line = EmbeddingLine(transaction, models, "me", LIMITS)
+    line = EmbeddingLine(transaction, models, Leases(transaction, "me", 60), LIMITS)
     return lambda: line.embed_items([Lane.SINGLE, Lane.BULK])
 
 

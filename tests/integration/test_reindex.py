@@ -24,6 +24,7 @@ from services import jobs as job_services
 from services import model_versions as versions
 from services.embedding import EmbeddingLine
 from services.jobs import sweep
+from services.leases import Leases
 from services.reindex import begin_reindex
 from services.reindexing import ReindexLine
 from tests.integration.factory import DIM, Factory, unit
@@ -87,7 +88,7 @@ def models() -> Models:
 
 @pytest.fixture
 def line(models: Models) -> EmbeddingLine:
-    return EmbeddingLine(transaction, models, "tester", settings())
+    return EmbeddingLine(transaction, models, Leases(transaction, "tester", 60), settings())
 
 
 @pytest.fixture

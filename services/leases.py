@@ -1,0 +1,63 @@
+"""Leases on items: taken with a claim, and prolonged while the process that holds them gets on.
+
+A lease ends so that others take over from a process that is dead or hangs. One that is only slow, with large pictures
+or on a busy machine, keeps what it has: else its pictures would be worked on twice, and in the end fail as poison.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from db import claims
+from db.session import Transaction
+
+RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
+
+
+class Leases:
+    """Those of one line of work. owner: the name they carry; seconds: how long one lasts unless it is renewed."""
+
+    def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
+        self.owner, self.seconds = owner, seconds
+        self._transaction = transaction
+        self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self, items: Iterable[UUID]) -> Iterator[None]:
+        """Keep the leases of `items`, just claimed, from ending."""
+        items = list(items)
+        self.hold(items)
+        try:
+            yield
+        finally:
+            self.let_go(items)
+
+    def hold(self, items: Iterable[UUID]) -> None:
+        """As `held`, until `let_go`."""
+        with self._lock:
+            self._held |= dict.fromkeys(items, time.monotonic())
+
+    def let_go(self, items: Iterable[UUID]) -> None:
+        """Done with `items`: what is not stored is anyone's when the lease ends."""
+        with self._lock:
+            for item in items:
+                self._held.pop(item, None)
+
+    def let_go_of_all(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+    def renew(self) -> None:
+        """Prolong those that were not just taken. For a process that has got something done lately, and no other."""
+        now = time.monotonic()
+        with self._lock:
+            due = [item for item, since in self._held.items() if now - since >= RENEWED_AFTER * self.seconds]
+        if not due:
+            return
+        with self._transaction() as session:
+            claims.renew_leases(session, due, owner=self.owner, lease_seconds=self.seconds)
+        with self._lock:
+            self._held |= {item: now for item in due if item in self._held}
