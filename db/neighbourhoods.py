@@ -222,7 +222,7 @@ def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Nei
         """),
         {"version": version_id},
     )
-    session.execute(text("TRUNCATE staged_neighbourhood"))
+    session.execute(text("DELETE FROM staged_neighbourhood"))
 
 
 def _in_collection(collection_id: UUID | None) -> str:

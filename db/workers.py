@@ -19,9 +19,12 @@ def upsert_worker(session: Session, name: str, *, lanes: str, device: str) -> No
     )
 
 
-def touch_worker(session: Session, name: str, *, progressed: bool, hears_redis: bool) -> None:
-    """A heartbeat. progressed: something was finished since the last one; that nothing is left to do is as good."""
-    session.execute(
+def touch_worker(session: Session, name: str, *, progressed: bool, hears_redis: bool) -> bool:
+    """A heartbeat. progressed: something got on since the last one; that nothing is left to do is as good.
+
+    Returns whether the worker is still written down; after a long silence it may have been forgotten.
+    """
+    touched = session.execute(
         text(f"""
             UPDATE worker SET seen_at = now(), hears_redis = :hears,
                    progress_at = CASE WHEN :progressed OR NOT {WORK_IS_LEFT} THEN now() ELSE progress_at END
@@ -29,6 +32,7 @@ def touch_worker(session: Session, name: str, *, progressed: bool, hears_redis: 
         """),
         {"name": name, "progressed": progressed, "hears": hears_redis},
     )
+    return touched.rowcount > 0  # type: ignore[attr-defined]
 
 
 # Not what is held, for its job is paused; nor comparisons, which may have to wait until an index is built.
@@ -44,6 +48,13 @@ def work_is_left(session: Session) -> bool:
 
 def delete_worker(session: Session, name: str) -> None:
     session.execute(text("DELETE FROM worker WHERE name = :name"), {"name": name})
+
+
+def delete_silent_workers(session: Session, seconds: float) -> None:
+    """Forget those that nobody has heard of for `seconds`: killed, and started again under another name or nowhere."""
+    session.execute(
+        text("DELETE FROM worker WHERE seen_at < now() - make_interval(secs => :seconds)"), {"seconds": seconds}
+    )
 
 
 def list_workers(session: Session, *, seen_within_seconds: float) -> list[Row]:

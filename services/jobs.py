@@ -8,7 +8,7 @@ from core.doorbell import Doorbell
 from core.errors import Conflict
 from core.settings import Settings
 from core.types import JobType, Lane
-from db import audit, blob_notes, claims, deletions, items, jobs, keys, maps, queries, sources
+from db import audit, blob_notes, claims, deletions, items, jobs, keys, maps, queries, sources, workers
 from db.models import Job
 from db.notify import LOOK_SECONDS, Listener
 from db.session import Transaction
@@ -22,6 +22,7 @@ from services.reindex import end_reindex
 ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
+SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
 
 
@@ -122,6 +123,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
             lanes.insert(0, Lane.QUERY)
         keys.delete_expired_web_sessions(session)
         audit.delete_old_events(session, settings.audit_days)
+        workers.delete_silent_workers(session, SILENT_SECONDS)
         if index_is_due(session):
             lanes.append(Lane.INDEX)
         cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)

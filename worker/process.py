@@ -8,6 +8,7 @@ from contextlib import suppress
 import structlog
 from celery import signals
 from celery.apps.worker import Worker
+from sqlalchemy.orm import Session
 
 from core.blobs import blobs
 from core.doorbell import doorbell
@@ -155,12 +156,15 @@ class WorkerProcess:
     def _introduce(self) -> None:
         """Take our place; the leases of our former self, which is gone, end now rather than in a minute."""
         with transaction() as session:
-            workers.upsert_worker(session, self.name, lanes=",".join(self.lanes), device=self._device)
+            self._write_down(session)
             released = claims.release_items_of(session, self.name)
         log.info("worker ready", name=self.name, device=self._device, released=released)
         for lane in self.lanes:
             if lane != Lane.MAINTENANCE:
                 doorbell().ring(lane)
+
+    def _write_down(self, session: Session) -> None:
+        workers.upsert_worker(session, self.name, lanes=",".join(self.lanes), device=self._device)
 
     def _beat(self) -> None:
         pause = min(HEARTBEAT_SECONDS, self._settings.lease_seconds / BEATS_A_LEASE)
@@ -168,7 +172,9 @@ class WorkerProcess:
             try:
                 hears, progressed = doorbell().ping(), progress.since_asked()
                 with transaction() as session:
-                    workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
+                    known = workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
+                    if not (known or self._stopping.is_set()):  # woken from a sleep so long that it was forgotten
+                        self._write_down(session)
                 if progressed:  # a process that hangs keeps nothing from the others
                     for leases in self._leases:
                         leases.renew()

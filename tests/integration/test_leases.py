@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.blobs import blobs
 from core.settings import settings
 from core.types import Lane, LoadedModel, Pixels, Vectors
-from db import claims
+from db import claims, workers
 from db.session import transaction
 from ml.preprocess import Preprocessing
 from services.embedding import EmbeddingLine
@@ -20,7 +20,7 @@ from services.imports import open_import
 from services.ingest import Upload, add_image
 from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
-from tests.integration.workers import start_worker
+from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
 from tests.processes import eventually
 from worker.decoders import DecoderPool
@@ -156,6 +156,16 @@ def test_what_an_error_stops_is_kept_no_longer(decoder: DecoderPool, monkeypatch
         session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 h'"))
     ours.renew()
     assert running() == set()
+
+
+def test_a_worker_that_was_forgotten_writes_itself_down_again(tmp_path: Path) -> None:
+    worker = start_worker("embed@woken", tmp_path / "worker.log", UMBEL_LEASE_SECONDS="1")
+    try:
+        with transaction() as session:
+            workers.delete_worker(session, "embed@woken")
+        eventually(lambda: alive("embed@woken"), within=30)
+    finally:
+        worker.kill()
 
 
 def test_a_worker_that_is_slow_keeps_its_batch(tmp_path: Path) -> None:

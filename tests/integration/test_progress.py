@@ -8,6 +8,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
+from core.blobs import blobs
+from core.doorbell import doorbell
+from core.settings import settings
 from core.types import Lane
 from db import items, workers
 from db.session import transaction
@@ -77,6 +80,20 @@ def test_a_paused_job_does_not_stall_nor_does_it_when_it_is_resumed(api: FlaskCl
     with transaction() as session:
         items.hold_items(session, job_id, held=False)
     assert ready(api)
+
+
+@pytest.mark.usefixtures("database", "redis")
+def test_a_worker_that_was_killed_a_day_ago_is_forgotten_and_one_that_is_silent_for_an_hour_is_not() -> None:
+    with transaction() as session:
+        for hours in (1, 25):
+            workers.upsert_worker(session, f"silent {hours}", lanes="single", device="cpu")
+            session.execute(
+                text("UPDATE worker SET seen_at = now() - make_interval(hours => :hours) WHERE name = :name"),
+                {"hours": hours, "name": f"silent {hours}"},
+            )
+    jobs.sweep(transaction, doorbell(), blobs(), settings())
+    with transaction() as session:
+        assert session.scalars(text("SELECT name FROM worker WHERE name LIKE 'silent%'")).all() == ["silent 1"]
 
 
 def test_one_worker_that_gets_on_is_enough(api: FlaskClient) -> None:
