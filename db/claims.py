@@ -136,8 +136,13 @@ def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_s
     )
 
 
-def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: float, blameless: bool = True) -> None:
-    """Give claimed items back for another try after `delay_seconds`; blameless: the attempt was not their fault."""
+def release_items(
+    session: Session, items: Sequence[UUID], *, owner: str | None, delay_seconds: float, blameless: bool = True
+) -> None:
+    """Give claimed items back for another try after `delay_seconds`; blameless: the attempt was not their fault.
+
+    owner: whose leases these are; an item that somebody else has claimed since is left to them. None: whosever.
+    """
     if not items:
         return
     session.execute(
@@ -145,8 +150,9 @@ def release_items(session: Session, items: Sequence[UUID], *, delay_seconds: flo
             UPDATE job_item SET attempts = attempts - :forgiven, lease_owner = NULL,
                                 lease_until = now() + make_interval(secs => :delay)
             WHERE id = ANY (:ids) AND state = 'pending' AND attempts > 0
+              AND (CAST(:owner AS text) IS NULL OR lease_owner = :owner)
         """),
-        {"ids": list(items), "delay": delay_seconds, "forgiven": int(blameless)},
+        {"ids": list(items), "owner": owner, "delay": delay_seconds, "forgiven": int(blameless)},
     )
 
 

@@ -204,8 +204,9 @@ class ComparisonLine:
                 neighbourhoods.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
             looks.insert_looks(session, batch.seen)
             items.fail_items(session, batch.failed)
-            claims.release_items(session, batch.waiting, delay_seconds=WAIT_SECONDS)
-            claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
+            owner = self.leases.owner
+            claims.release_items(session, batch.waiting, owner=owner, delay_seconds=WAIT_SECONDS)
+            claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)
         return len(done) + len(batch.failed)
 
 

@@ -159,7 +159,7 @@ class EmbeddingLine:
         """Items for all kept versions or, of a reindex, for its own."""
         wanted = claimed[0].version_id
         others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
-        claims.release_items(session, others, delay_seconds=0)
+        claims.release_items(session, others, owner=self.leases.owner, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
         self.leases.hold(item.id for item in same)
         versions = [wanted] if wanted else model_versions.list_kept(session)
@@ -279,8 +279,9 @@ class EmbeddingLine:
             done = items.finish_items(session, ready, ItemState.INDEXED)
             self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
             items.fail_items(session, batch.failed)
-            claims.release_items(session, batch.released, delay_seconds=RELEASE_SECONDS)
-            claims.release_items(session, batch.blamed, delay_seconds=0, blameless=False)
+            owner = self.leases.owner
+            claims.release_items(session, batch.released, owner=owner, delay_seconds=RELEASE_SECONDS)
+            claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)
         batch.done = list(done)
         return None
 

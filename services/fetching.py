@@ -193,11 +193,11 @@ class FetchLine:
             orphans = entries.assign_images(session, list(chunk.read), list(new))
             blob_notes.insert_notes(session, orphans)
             items.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
-            released = [item for item in chunk.released if item in unread]
-            claims.release_items(session, released, delay_seconds=RELEASE_SECONDS)
-            for item in unread.intersection(chunk.blamed):
-                delay = RELEASE_SECONDS * 2 ** chunk.blamed[item]
-                claims.release_items(session, [item], delay_seconds=delay, blameless=False)
+            owner = self._leases.owner
+            claims.release_items(session, chunk.released, owner=owner, delay_seconds=RELEASE_SECONDS)
+            for item, attempts in chunk.blamed.items():
+                delay = RELEASE_SECONDS * 2**attempts
+                claims.release_items(session, [item], owner=owner, delay_seconds=delay, blameless=False)
 
     def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:
         new = entries.insert_fetched_images(session, {item: one.image for item, one in chunk.read.items()})

@@ -75,7 +75,7 @@ def check_items(context: Context) -> list[Mismatches]:
     with context.transaction() as session:
         found = reconciliation.list_deserted_items(session, **seconds, lock=context.repair)
         if context.repair:
-            claims.release_items(session, found, delay_seconds=0)
+            claims.release_items(session, found, owner=None, delay_seconds=0)
     deserted.add(found, repaired=context.repair)
     return [deserted]
 

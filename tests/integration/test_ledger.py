@@ -127,7 +127,7 @@ class History:
         items.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
 
     def release(self) -> None:
-        claims.release_items(self.session, [item.id for item in self.claimed], delay_seconds=0)
+        claims.release_items(self.session, [item.id for item in self.claimed], owner="me", delay_seconds=0)
 
     def expire(self) -> None:
         expire_leases(self.session)
@@ -228,9 +228,19 @@ def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session:
 def test_releasing_takes_the_attempt_back(session: Session, make: Factory) -> None:
     make.item(make.job())
     claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM)
-    claims.release_items(session, [claimed[0].id], delay_seconds=0)
+    claims.release_items(session, [claimed[0].id], owner="me", delay_seconds=0)
     expire_leases(session)
     assert claims.claim_items(session, Lane.SINGLE, **CLAIM)[0].attempts == 1
+
+
+def test_what_another_has_claimed_since_is_not_released(session: Session, make: Factory) -> None:
+    make.item(make.job())
+    [first] = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    expire_leases(session)
+    claims.claim_suspects(session, Lane.SINGLE, **{**SUSPECTS, "owner": "another"})
+    claims.release_items(session, [first.id], owner="me", delay_seconds=0)
+    held = session.execute(text("SELECT lease_owner, attempts FROM job_item WHERE id = :id"), {"id": first.id}).one()
+    assert held == ("another", 2)
 
 
 def test_an_item_finished_by_another_is_not_finished_twice(session: Session, make: Factory) -> None:
