@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         500_000, ge=1, description="Items that may wait; beyond it uploads get 429 and sources are listed no further."
     )
     defer_index_above: int = Field(
-        10_000,
+        2_000,
         ge=1,
         description="An import of this many pictures into fewer is searched exactly; its HNSW index is built after.",
     )

@@ -1,6 +1,6 @@
 """Entries of a source: listed into the ledger by COPY, and given their images when they have been read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -57,7 +57,7 @@ def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) ->
             INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
             SELECT DISTINCT ON (s.collection_id, s.sha256) s.collection_id, s.sha256, s.blob_key, s.media_type, s.size,
                    s.width, s.height, s.name, s.label, s.metadata
-            FROM staged_image s JOIN job_item i ON i.id = s.item_id AND i.state = 'pending' AND i.image_id IS NULL
+            FROM staged_image s JOIN job_item i ON i.id = s.item_id AND i.state = 'pending'
             JOIN present ON present.id = s.collection_id
             ORDER BY s.collection_id, s.sha256, s.item_id
             ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id, blob_key
@@ -66,8 +66,7 @@ def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) ->
     return {row.id: row.blob_key for row in rows}
 
 
-# An image goes to the first of its items here, unless an earlier item has embedded it or is about to. An item that has
-# an image by now was read by another worker as well, whose image it keeps.
+# An image goes to the first of its items here, unless an earlier item has embedded it or is about to.
 ASSIGN = """
 WITH found AS (
     SELECT s.item_id, image.id AS image_id,
@@ -82,26 +81,27 @@ UPDATE job_item SET
     image_id = found.image_id, attempts = 0, lease_owner = NULL, lease_until = NULL, lane = :bulk,
     state = CASE WHEN wanted THEN :pending ELSE :duplicate END,
     finished_at = CASE WHEN wanted THEN NULL ELSE now() END
-FROM found WHERE job_item.id = found.item_id AND state = 'pending' AND job_item.image_id IS NULL
+FROM found WHERE job_item.id = found.item_id AND state = 'pending'
 """
 
 
 def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
     """Lock items as `items.lock_items` does. Returns those that still wait to be read, and were not by another."""
     items.lock_items(session, listed)
-    statement = select(JobItem.id).where(
-        JobItem.id.in_(listed), JobItem.state == ItemState.PENDING, JobItem.image_id.is_(None)
-    )
-    return set(session.scalars(statement))
+    # What is asked of them is not left to the planner: while its statistics are of before the import, it takes the
+    # items without an image to be few, and goes through all of them for each of these.
+    rows = session.execute(select(JobItem.id, JobItem.state, JobItem.image_id).where(JobItem.id.in_(listed)))
+    return {row.id for row in rows if row.state == ItemState.PENDING and row.image_id is None}
 
 
-def assign_images(session: Session, fetched: Sequence[UUID], new: Sequence[UUID]) -> list[str]:
-    """Give the items staged by `insert_fetched_images` their images: to be embedded, or duplicates.
+def assign_images(session: Session, unread: Collection[UUID], new: Sequence[UUID]) -> list[str]:
+    """Give those items staged by `insert_fetched_images` that are still `unread` their images: to be embedded, or
+    duplicates.
 
-    Returns the blob keys of `new` images that nobody wants any more, since their items were cancelled meanwhile; their
-    rows are gone.
+    Returns the blob keys of `new` images that nobody wants any more, since their items were cancelled meanwhile or read
+    by another worker, too; their rows are gone.
     """
-    items.lock_items(session, fetched)
+    session.execute(text("DELETE FROM staged_image WHERE item_id <> ALL (:unread)"), {"unread": list(unread)})
     states = {"bulk": Lane.BULK, "pending": ItemState.PENDING, "duplicate": ItemState.DUPLICATE}
     session.execute(text(ASSIGN), states)
     orphans = session.scalars(

@@ -190,7 +190,7 @@ class FetchLine:
             _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
             unread = entries.lock_unread(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
-            orphans = entries.assign_images(session, list(chunk.read), list(new))
+            orphans = entries.assign_images(session, unread, list(new))
             blob_notes.insert_notes(session, orphans)
             items.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
             owner = self._leases.owner

@@ -329,3 +329,14 @@ def test_a_job_is_not_finished_while_its_index_is_missing(session: Session, make
     before = status(session, job)
     jobs.end_indexing(session, version.id)
     assert (before, status(session, job)) == ("running", "succeeded")
+
+
+def test_the_newest_item_of_an_image_is_found_by_its_index_before_postgres_knows_the_table(
+    session: Session, make: Factory
+) -> None:
+    job, image = make.job(), make.image()
+    for _ in range(300):
+        make.item(job)
+    newest = "SELECT state FROM job_item WHERE image_id = :image AND state <> 'duplicate' ORDER BY id DESC LIMIT 1"
+    plan = "\n".join(session.scalars(text(f"EXPLAIN {newest}"), {"image": image}))
+    assert "Index Scan Backward using job_item_by_image" in plan
