@@ -74,6 +74,7 @@ def measure(pictures: int, files: list[bytes]) -> None:
     from core.types import Lane, LoadedModel  # noqa: PLC0415
     from db.session import transaction  # noqa: PLC0415
     from services.embedding import EmbeddingLine  # noqa: PLC0415
+    from services.leases import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
 
@@ -85,7 +86,8 @@ def measure(pictures: int, files: list[bytes]) -> None:
         def load(model: Any, count: int) -> list[Span]:
             spans.clear()
             models = OneModel(LoadedModel(version_id, model, decoder))
-            done = traced(EmbeddingLine, spans)(transaction, models, "bench", settings()).embed_items([Lane.BULK])
+            leases = Leases(transaction, "bench", 60)
+            done = traced(EmbeddingLine, spans)(transaction, models, leases, settings()).embed_items([Lane.BULK])
             assert done == count, f"{done} of {count}"
             return list(spans)
 
