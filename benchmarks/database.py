@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,25 @@ def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
         return VersionKey(version.id, DIM)
 
 
+@dataclass(frozen=True)
+class PlainSearch:
+    """A statement on a connection that was set up for it."""
+
+    connection: Any
+    statement: str
+
+    def __call__(self, query: Any) -> Any:
+        return self.connection.execute(self.statement, [HalfVector(query)], prepare=True).fetchall()
+
+    def pages(self, query: Any) -> int:
+        """How many pages of tables and indexes it looks at, those that it comes back to counted again."""
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {self.statement}"
+        [[[plan]]] = self.connection.execute(explain, [HalfVector(query)]).fetchall()
+        return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+
 @contextmanager
-def plain_search(server: Any, database: str, k: int) -> Iterator[Callable[[Any], Any]]:
+def plain_search(server: Any, database: str, k: int) -> Iterator[PlainSearch]:
     """The least that the k nearest to a vector cost: one prepared statement through the HNSW index, on a connection of
     its own that was set up once, with what the API reports of each match, and no more."""
     from db.search import ef_for  # noqa: PLC0415
@@ -103,7 +121,7 @@ def plain_search(server: Any, database: str, k: int) -> Iterator[Callable[[Any],
                   WHERE model_version_id = '{version}' ORDER BY 2 LIMIT {k}) near
             JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
         """
-        yield lambda query: connection.execute(statement, [HalfVector(query)], prepare=True).fetchall()
+        yield PlainSearch(connection, statement)
 
 
 def _let_go() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import BLOCKS, own_home, spread, write
-from benchmarks.database import add_version, own_database, own_server, plain_search
+from benchmarks.database import PlainSearch, add_version, own_database, own_server, plain_search
 from benchmarks.gallery import embed_folder, fill, perturbed
 from benchmarks.served import served
 
@@ -60,7 +60,9 @@ def main() -> None:
             urls = {size: server.url(f"growth_{size}") for size in sizes}
             apis = {size: stack.enter_context(served(UMBEL_DATABASE_URL=url)) for size, url in urls.items()}
             clients = {size: Client(api.port) for size, api in apis.items()}
-            answer = _answer(_statements(server, sizes, stack), clients, queries)
+            statements = _statements(server, sizes, stack)
+            pages = {size: round(fmean(map(search.pages, queries))) for size, search in statements.items()}
+            answer = _answer(statements, clients, queries)
         notes = {size: json.loads((home / f"growth_{size}.json").read_text()) for size in sizes}
     write(
         "growth_large" if asked.largest else "growth",
@@ -70,6 +72,7 @@ def main() -> None:
             "k": K,
             "shared_buffers": BUFFERS,
             "galleries": notes,
+            "pages_a_statement": pages,
             **answer,
             f"statement_with_{USUAL_BUFFERS}": _p50s(usual),
         },
@@ -132,7 +135,7 @@ def _queries(vectors: Any) -> Any:
     return perturbed(chosen, 2 * len(chosen), seed=3)[len(chosen) :]
 
 
-def _statements(server: Any, sizes: Sequence[int], stack: ExitStack) -> dict[int, Search]:
+def _statements(server: Any, sizes: Sequence[int], stack: ExitStack) -> dict[int, PlainSearch]:
     return {size: stack.enter_context(plain_search(server, f"growth_{size}", K)) for size in sizes}
 
 
@@ -155,7 +158,7 @@ class Client:
         return dict(json.loads(content))
 
 
-def _answer(statements: dict[int, Search], clients: dict[int, "Client"], queries: Any) -> dict[str, object]:
+def _answer(statements: Mapping[int, Search], clients: dict[int, "Client"], queries: Any) -> dict[str, object]:
     recall = {size: _recall(client, queries[:JUDGED]) for size, client in clients.items()}
     statement, through_api = _by_turns(statements, queries), _by_turns(clients, queries)
     added = {size: np.subtract(found, statement[size]).tolist() for size, found in through_api.items()}
