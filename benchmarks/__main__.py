@@ -11,17 +11,17 @@ import time
 
 # Minutes on two idle cores, about; and arguments.
 QUESTIONS: dict[str, tuple[float, list[str]]] = {
-    "search": (4.5, []),
+    "search": (3, []),
     "runtimes": (0.5, []),
     "decoding": (1.5, []),
-    "timeline": (2.5, []),
-    "singles": (1.5, []),
+    "timeline": (1, []),
+    "singles": (0.5, []),
     "copy": (1, []),
-    "index_build": (1.5, []),
-    "growth": (3, []),
+    "index_build": (0.5, []),
+    "growth": (1.5, []),
     "uploads": (1, []),
     "slow_clients": (1, []),
-    "reindex": (1.5, ["--pictures", "2400"]),
+    "reindex": (2.5, ["--pictures", "2400"]),
 }
 LONG: dict[str, tuple[float, list[str]]] = {
     "index_build": (9, ["--images", "100000"]),

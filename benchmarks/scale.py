@@ -72,11 +72,12 @@ def page_table(answer: dict[str, Any]) -> str:
 
 
 def current_rates() -> dict[str, float]:
-    imports, index = _result("bulk_import"), _result("duplicates")
+    imports, index = _result("bulk_import"), _result("index_build_large")
+    building = index["load_then_build_seconds"]["build"]
     return {
         "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),
-        "indexed_a_second_a_core": round(index["pictures"] / index["seconds"]["index"] / index["machine"]["cores"], 1),
-        "indexed_pictures": index["pictures"],
+        "indexed_a_second_a_core": round(index["images"] / building / index["machine"]["cores"], 1),
+        "indexed_pictures": index["images"],
     }
 
 
