@@ -6,10 +6,12 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import psutil
 import pytest
 from sqlalchemy import text
 
 from core.blobs import blobs
+from core.doorbell import doorbell
 from core.settings import settings
 from core.types import Lane, LoadedModel, Pixels, Vectors
 from db import claims, workers
@@ -22,7 +24,7 @@ from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
-from tests.processes import eventually
+from tests.processes import eventually, frozen
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 
@@ -166,6 +168,26 @@ def test_a_worker_that_was_forgotten_writes_itself_down_again(tmp_path: Path) ->
         eventually(lambda: alive("embed@woken"), within=30)
     finally:
         worker.kill()
+
+
+def test_a_worker_that_hangs_loses_its_batch_although_it_lives(tmp_path: Path) -> None:
+    hung = {"UMBEL_LEASE_SECONDS": "1", "UMBEL_DECODE_PROCESSES": "1"}
+    worker = start_worker("embed@hung", tmp_path / "worker.log", **hung)
+    try:
+        with frozen(psutil.Process(worker.pid).children(recursive=True)):
+            uploaded(2)
+            doorbell().ring(Lane.BULK)
+            eventually(lambda: overdue("embed@hung"), within=30)
+            assert alive("embed@hung")
+    finally:
+        worker.kill()
+
+
+def overdue(owner: str) -> int:
+    """Items of `owner` whose lease ended three leases ago."""
+    ended = "SELECT count(*) FROM job_item WHERE lease_owner = :owner AND lease_until < now() - interval '3 s'"
+    with transaction() as session:
+        return session.scalar(text(ended), {"owner": owner}) or 0
 
 
 def test_a_worker_that_is_slow_keeps_its_batch(tmp_path: Path) -> None:
