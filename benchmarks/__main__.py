@@ -21,12 +21,12 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "growth": (1.5, []),
     "uploads": (1, []),
     "slow_clients": (1, []),
-    "reindex": (2.5, ["--pictures", "2400"]),
+    "reindex": (2.5, []),
 }
 LONG: dict[str, tuple[float, list[str]]] = {
     "index_build": (9, ["--images", "100000"]),
     "growth": (25, ["--largest", "1000000"]),
-    "reindex": (4, []),
+    "reindex": (4, ["--pictures", "10000"]),
     "bulk_import": (6, []),
     "decoders": (2, []),
     "peers": (8, []),

@@ -32,6 +32,7 @@ TITLES = {
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
     "reindex": "A change of the model under load",
+    "reindex_large": "The same with 10,000 pictures",
     "observing": "What observing costs",
 }
 FRAME = {"question", "machine", "load_before", "commit", "command", "note"}
