@@ -96,9 +96,9 @@ OVER_HTTP = (
 
 CACHES = (
     "the pages that a statement looks at hardly become more (`pages_a_statement`: 374 at 10,000 and 428 at 100,000),"
-    " but each takes longer: the index of 10,000 has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the caches"
-    " of the processor hold less and less of it. With the 256 MB of shared buffers that are set by default a million"
-    " takes 15 times as long as 10,000: its index must fit ([how far it goes](explanation/scale.md))."
+    " but each takes longer: the index of 10,000 has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the"
+    " caches of the processor hold less and less of it. With the 256 MB of shared buffers that are set by default a"
+    " million takes 15 times as long as 10,000: its index must fit ([how far it goes](explanation/scale.md))."
 )
 
 TARGETS = (
