@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -171,19 +172,19 @@ def test_a_second_backup_copies_what_is_new_and_drops_what_was_deleted(original:
 
 
 class Deleting(Blobs):
-    """A store from which an image is deleted just when its bytes are to be copied."""
+    """A store from which an image is deleted just when its bytes are to be copied. Several threads copy."""
 
-    victim: Gallery
+    victims: dict[str, UUID]  # by the keys of their bytes
 
     def size(self, key: str) -> int:
-        if self.victim.images and key == self.victim.key(0):
-            gallery.remove_image(transaction, self, self.victim.images.pop(0))
+        if victim := self.victims.pop(key, None):
+            gallery.remove_image(transaction, self, victim)
         return super().size(key)
 
 
 def test_an_image_that_is_deleted_meanwhile_is_not_in_the_backup_at_all(original: Gallery, empty: str) -> None:
     store = Deleting((original.folder / "blobs").as_uri())
-    store.victim = replace(original, images=original.images[:1])
+    store.victims = {original.key(0): original.images[0]}
     folder, made = backed_up(original, store)
     assert (made.images, made.missing) == (11, [])
     restored = umbel("restore", folder, **target(original, empty))
