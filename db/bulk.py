@@ -27,7 +27,11 @@ def copy_rows(session: Session, table: str, columns: Mapping[str, str], rows: It
 
 
 def stage_rows(session: Session, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
-    """COPY `rows` into the temporary table `table`, which is this connection's alone and empty after the commit."""
+    """COPY `rows` into the temporary table `table`, which is this connection's alone and empty after the commit.
+
+    What was staged there before in this transaction is gone.
+    """
     fields = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     session.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({fields}) ON COMMIT DELETE ROWS"))
+    session.execute(text(f"DELETE FROM {table}"))  # a batch's worth; TRUNCATE would make the table's files anew
     copy_rows(session, table, columns, rows)

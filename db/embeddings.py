@@ -32,7 +32,6 @@ def upsert_embeddings(
         """),
         {"version": version_id},
     )
-    session.execute(text("DELETE FROM staged_embedding"))  # a batch's worth; TRUNCATE would make the table's files anew
 
 
 def find_vectors(session: Session, version_id: UUID, images: Sequence[UUID]) -> dict[UUID, Vector]:

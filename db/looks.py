@@ -47,4 +47,3 @@ def insert_looks(session: Session, looks: Mapping[UUID, Look | None]) -> None:
             ORDER BY s.image_id FOR KEY SHARE OF i ON CONFLICT DO NOTHING
         """)
     )
-    session.execute(text("DELETE FROM staged_look"))

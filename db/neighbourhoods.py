@@ -222,7 +222,6 @@ def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Nei
         """),
         {"version": version_id},
     )
-    session.execute(text("DELETE FROM staged_neighbourhood"))
 
 
 def _in_collection(collection_id: UUID | None) -> str:
