@@ -1,17 +1,29 @@
 """What integration tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from api import create_app
+from core.settings import settings
+from ml.preprocess import Preprocessing
 from tests.integration.factory import Factory
+from worker.decoders import DecoderPool
 
 
 @pytest.fixture
 def make(session: Session) -> Factory:
     return Factory(session)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[DecoderPool]:
+    """Children that decode as the shipped model wants it."""
+    with DecoderPool(Preprocessing(), settings()) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="module")

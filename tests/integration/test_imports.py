@@ -20,7 +20,6 @@ from core.settings import Settings, settings
 from core.types import Lane
 from db import claims
 from db.session import transaction
-from ml.preprocess import Preprocessing
 from services import jobs, listing
 from services.backpressure import Gate
 from services.fetching import FetchLine
@@ -30,12 +29,6 @@ from tests.pictures import picture
 from worker.decoders import DecoderPool
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-@pytest.fixture(scope="module")
-def decoder() -> Iterator[DecoderPool]:
-    with DecoderPool(Preprocessing(), settings()) as pool:
-        yield pool
 
 
 @pytest.fixture

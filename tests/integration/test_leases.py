@@ -1,6 +1,6 @@
 """Leases: they are prolonged while a worker gets on, and what happens when one ends with its worker still at it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +16,6 @@ from core.settings import settings
 from core.types import Lane, LoadedModel, Pixels, Vectors
 from db import claims, workers
 from db.session import transaction
-from ml.preprocess import Preprocessing
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
@@ -32,12 +31,6 @@ pytestmark = pytest.mark.usefixtures("database", "redis")
 
 LONG_AGO = -3600.0
 LARGE = (4000, 3000)
-
-
-@pytest.fixture(scope="module")
-def decoder() -> Iterator[DecoderPool]:
-    with DecoderPool(Preprocessing(), settings()) as pool:
-        yield pool
 
 
 def uploaded(count: int, *, size: tuple[int, int] = (96, 64), kind: str = "JPEG") -> None:
@@ -59,6 +52,11 @@ def running() -> set[UUID]:
     """The items whose lease has not ended."""
     with transaction() as session:
         return set(session.scalars(text("SELECT id FROM job_item WHERE lease_until > now() - interval '1 min'")))
+
+
+def expire_leases() -> None:
+    with transaction() as session:
+        session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 h'"))
 
 
 def leases(*, seconds: float = 1e-6) -> Leases:
@@ -135,8 +133,7 @@ def test_a_batch_is_held_until_it_is_stored(decoder: DecoderPool) -> None:
     kept: list[set[UUID]] = []
 
     def slow() -> None:
-        with transaction() as session:
-            session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 h'"))
+        expire_leases()
         ours.renew()
         kept.append(running())
 
@@ -154,8 +151,7 @@ def test_what_an_error_stops_is_kept_no_longer(decoder: DecoderPool, monkeypatch
     monkeypatch.setattr(EmbeddingLine, "_store", broken)
     with pytest.raises(MemoryError):
         line(ours, Model(lambda: None), decoder).embed_items([Lane.BULK])
-    with transaction() as session:
-        session.execute(text("UPDATE job_item SET lease_until = now() - interval '1 h'"))
+    expire_leases()
     ours.renew()
     assert running() == set()
 
