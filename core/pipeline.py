@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ R = TypeVar("R")
 _END = object()
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items in the same order, each computed on a thread of its own while its forerunner is being used.
 
     At most one item waits, so memory stays bounded. What `items` raises is raised here, in its turn.
@@ -19,7 +19,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
     return map_ahead(lambda item: item, items)
 
 
-def map_ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int = 1) -> Iterator[R]:
+def map_ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int = 1) -> Generator[R, None, None]:
     """work(item) of each item, on threads of their own while an earlier result is being used.
 
     At most `at_once` results are being made or wait, so memory stays bounded. They come in about the order of the

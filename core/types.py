@@ -152,7 +152,7 @@ class Decoder(Protocol):
         """Pixels ready for an embedder, of file bytes or of the blob with this key. urgent: before all that are not."""
         ...
 
-    def inspect(self, data: bytes, *, urgent: bool = False) -> "Future[PictureInfo]":
+    def inspect(self, data: bytes) -> "Future[PictureInfo]":
         """Type and size of the picture in these file bytes, from its header alone."""
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from core.errors import TransientError
@@ -24,14 +24,14 @@ def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: flo
 
     patience_seconds: how much longer than usual the writing may take.
     """
-    since = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, patience_seconds)
-    rows = [{"blob_key": key} for key in keys]
-    return (
-        list(session.scalars(insert(BlobInDoubt).values(since=since).returning(BlobInDoubt.id), rows)) if rows else []
-    )
+    return list(session.execute(NOTES, {"keys": list(keys), "patience": patience_seconds}).scalars()) if keys else []
 
 
-# As text, these two: to put them together anew for each upload would take longer than to send them.
+# As text, these: to put them together anew for each upload or chunk would take longer than to send them.
+NOTES = text("""
+    INSERT INTO blob_in_doubt (blob_key, since)
+    SELECT key, now() + make_interval(secs => :patience) FROM unnest(CAST(:keys AS text[])) key RETURNING id
+""")
 NOTE_OF_NEW = text("""
     INSERT INTO blob_in_doubt (blob_key)
     SELECT CAST(:key AS text) WHERE NOT EXISTS (

@@ -1,8 +1,10 @@
 """Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
 
 import hashlib
-from collections.abc import Callable, Container, Sequence
-from concurrent.futures import Executor
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
 from core.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
+from core.pipeline import ahead
 from core.progress import progress
 from core.settings import Settings
 from core.types import Decoder, Garden, Lane
@@ -29,8 +32,9 @@ from services.sources import Source, SourceSpec, open_source
 log = structlog.get_logger()
 
 READERS = 8  # pictures read at once: a remote source is mostly waiting
-CHUNK = 64  # items stored in one transaction
-CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: this is what an import holds in memory
+READ_AHEAD = 2 * READERS  # pictures that are being read, or wait until those before them have been
+CHUNK = 128  # items stored in one transaction
+CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: an import holds two chunks in memory, and what it reads ahead
 OPEN_SOURCES = 4
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass; doubled at each attempt
 
@@ -56,8 +60,8 @@ class Chunk:
     size: int = 0
     claimed: list[ClaimedEntry] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return len(self.read) + len(self.failed) + len(self.released) + len(self.blamed)
+    def __bool__(self) -> bool:
+        return bool(self.claimed)
 
 
 class FetchLine:
@@ -83,18 +87,29 @@ class FetchLine:
         self._lister = Lister(self._source, settings)
 
     def run(self) -> None:
-        """List and read, a chunk of each in turn, until nothing is left to do."""
+        """List and read, a chunk of each in turn, until nothing is left; one chunk is read while another is stored."""
         try:
-            while not self._stopping() and self._list() | self._fetch():
-                pass
+            with closing(ahead(self._chunks())) as chunks:
+                for chunk in chunks:
+                    self._store(chunk)
         finally:
+            self._leases.let_go_of_all()  # of chunks that an error has stopped on their way
             self._close_sources()
+
+    def _chunks(self) -> Iterator[Chunk]:
+        while not self._stopping():
+            listed, claimed = self._list(), self._claim()
+            if not (listed or claimed):
+                return
+            outcomes = self._outcomes(claimed)
+            while chunk := self._read_chunk(outcomes):
+                yield chunk
 
     def _list(self) -> bool:
         with self._transaction() as session:
             return self._lister.list_chunk(session)
 
-    def _fetch(self) -> bool:
+    def _claim(self) -> list[ClaimedEntry]:
         claimed: list[ClaimedEntry] = []
         with trail.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
             claimed += claims.claim_entries(
@@ -104,42 +119,49 @@ class FetchLine:
                 lease_seconds=self._leases.seconds,
                 max_attempts=self._settings.max_attempts,
             )
+        self._leases.hold(entry.id for entry in claimed)
         trail.claimed(Lane.FETCH, claimed)
         self._close_sources({entry.job_id for entry in claimed})
-        with self._leases.held(entry.id for entry in claimed):
-            self._read_all(claimed)
-        return bool(claimed)
+        return claimed
 
-    def _read_all(self, claimed: Sequence[ClaimedEntry]) -> None:
+    def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]) -> Chunk:
+        """As many as may be in memory, each put where it belongs; an empty chunk at the end."""
         chunk = Chunk()
-        for at in range(0, len(claimed), READERS):
-            group = claimed[at : at + READERS]
-            with trail.stage("read", Lane.FETCH, group):
-                self._sort(chunk, group)
-            if chunk.size >= CHUNK_BYTES or group[-1] is claimed[-1]:
-                self._store(chunk)
-                chunk = Chunk()
+        with trail.stage("read", Lane.FETCH, chunk.claimed):
+            for entry, outcome in outcomes:
+                self._sort(chunk, entry, outcome)
+                progress.note()
+                if chunk.size >= CHUNK_BYTES:
+                    break
+        return chunk
 
-    def _sort(self, chunk: Chunk, group: Sequence[ClaimedEntry]) -> None:
-        """Read some items at once, and put each where it belongs."""
+    def _outcomes(self, claimed: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]:
+        """What comes of reading each, in order, with some being read or waiting to be asked for."""
+        coming: deque[tuple[ClaimedEntry, Future[Fetched | UmbelError]]] = deque()
+        for entry in claimed:
+            coming.append((entry, self._readers.submit(self._read, entry, self._opened(entry.job_id))))
+            if len(coming) == READ_AHEAD:
+                done, outcome = coming.popleft()
+                yield done, outcome.result()
+        for done, outcome in coming:
+            yield done, outcome.result()
+
+    def _sort(self, chunk: Chunk, entry: ClaimedEntry, outcome: Fetched | UmbelError) -> None:
+        chunk.claimed.append(entry)
         last = self._settings.max_attempts
-        chunk.claimed += group
-        sources = [self._opened(entry.job_id) for entry in group]
-        for entry, outcome in zip(group, self._readers.map(self._read, group, sources), strict=True):
-            progress.note()
-            match outcome:
-                case Fetched():
-                    chunk.read[entry.id] = outcome
-                    chunk.size += len(outcome.data)
-                case NotReady():
-                    chunk.released.append(entry.id)
-                case DecoderDied() | TransientError() if entry.attempts < last:
-                    chunk.blamed[entry.id] = entry.attempts
-                case TransientError():
-                    reason = f"Given up after {entry.attempts} attempts. {outcome.detail}"
-                    chunk.failed[entry.id] = ("unreachable", reason)
-                case _:
-                    chunk.failed[entry.id] = (outcome.code, outcome.detail)
+        match outcome:
+            case Fetched():
+                chunk.read[entry.id] = outcome
+                chunk.size += len(outcome.data)
+            case NotReady():
+                chunk.released.append(entry.id)
+            case DecoderDied() | TransientError() if entry.attempts < last:
+                chunk.blamed[entry.id] = entry.attempts
+            case TransientError():
+                reason = f"Given up after {entry.attempts} attempts. {outcome.detail}"
+                chunk.failed[entry.id] = ("unreachable", reason)
+            case _:
+                chunk.failed[entry.id] = (outcome.code, outcome.detail)
 
     def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Fetched | UmbelError:
         if isinstance(source, UmbelError):
@@ -176,6 +198,7 @@ class FetchLine:
                 chunk.released += chunk.read
                 chunk.read = {}
                 patiently(lambda: self._store_once(chunk))
+        self._leases.let_go(entry.id for entry in chunk.claimed)
         trail.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
         self._ring(Lane.BULK)
 
@@ -208,6 +231,8 @@ class FetchLine:
 
     def _opened(self, job_id: UUID) -> Source | UmbelError:
         try:
+            if job_id in self._sources:
+                return self._sources[job_id]
             with self._transaction() as session:
                 return self._source(session, job_id)
         except UmbelError as error:

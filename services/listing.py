@@ -38,10 +38,8 @@ class Lister:
 
         The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
         """
-        if claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
-            return False
         source = sources.claim_source(session)
-        if source is None:
+        if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
             return False
         found: list[Entry | PassedOver] = []
         error: SourceError | None = None

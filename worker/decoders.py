@@ -5,6 +5,7 @@ import pickle
 import threading
 from collections import deque
 from concurrent.futures import Future
+from enum import Enum, auto
 from typing import Any, Self
 
 import structlog
@@ -23,6 +24,14 @@ log = structlog.get_logger()
 ATTEMPTS = 3  # at handing over one picture, when children die before they begin with it
 FAILED_STARTS = 3  # in a row, before those who wait are told
 PAUSE_SECONDS = 1.0  # before the next start after a failed one
+
+
+class Turn(Enum):
+    """Whose turn it is, the first first."""
+
+    URGENT = auto()  # somebody waits for it
+    QUICK = auto()  # a header to read
+    BATCH = auto()
 
 
 class DecoderPool:
@@ -54,13 +63,14 @@ class DecoderPool:
         """A decoder on these children that makes pixels for another model."""
         return FittedDecoder(self, preprocessing)
 
-    def inspect(self, data: bytes, *, urgent: bool = False) -> Future[PictureInfo]:
-        """Type and size of the picture in these file bytes, from its header. Otherwise as `decode`."""
-        return self._bring(Task(frame(["inspect"], data)), urgent)
+    def inspect(self, data: bytes) -> Future[PictureInfo]:
+        """Type and size of the picture in these file bytes, from its header; before pictures to decode that are not
+        urgent, since it takes a fraction of their time. Otherwise as `decode`."""
+        return self._bring(Task(frame(["inspect"], data)), Turn.QUICK)
 
     def look(self, blob_key: str) -> Future[Look]:
         """A thumb of the picture in this blob, and its sharpness. Otherwise as `decode`."""
-        return self._bring(Task(frame(["look at blob", blob_key])), urgent=False)
+        return self._bring(Task(frame(["look at blob", blob_key])), Turn.BATCH)
 
     def pids(self) -> list[int]:
         """The children, as they are now."""
@@ -81,14 +91,15 @@ class DecoderPool:
         self.close()
 
     def _decode(self, picture: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
+        turn = Turn.URGENT if urgent else Turn.BATCH
         if isinstance(picture, str):
-            return self._bring(Task(frame(["decode blob", preprocessing, picture])), urgent)
-        return self._bring(Task(frame(["decode", preprocessing], picture)), urgent)
+            return self._bring(Task(frame(["decode blob", preprocessing, picture])), turn)
+        return self._bring(Task(frame(["decode", preprocessing], picture)), turn)
 
-    def _bring(self, task: Task, urgent: bool) -> Future[Any]:
+    def _bring(self, task: Task, turn: Turn) -> Future[Any]:
         with self._door:
             if self._open:
-                self._loop.call_soon_threadsafe(self._children.accept, task, urgent)
+                self._loop.call_soon_threadsafe(self._children.accept, task, turn)
             else:
                 task.future.set_exception(TransientError("The decoders are closed."))
         return task.future
@@ -119,8 +130,7 @@ class _Children:
         self.living: list[DecoderProcess] = []
         self._settings = settings
         self._greeting = frame([], pickle.dumps((decode, settings)))
-        self._urgent: deque[Task] = deque()
-        self._waiting: deque[Task] = deque()
+        self._waiting: dict[Turn, deque[Task]] = {turn: deque() for turn in Turn}
         self._free: list[DecoderProcess] = []
         self._failed_starts = 0
         self._closing = False
@@ -132,9 +142,9 @@ class _Children:
             self._start()
         await self._over.wait()
 
-    def accept(self, task: Task, urgent: bool) -> None:
+    def accept(self, task: Task, turn: Turn) -> None:
         """Take a picture in."""
-        (self._urgent if urgent else self._waiting).append(task)
+        self._waiting[turn].append(task)
         self._hand_out()
 
     def close(self) -> None:
@@ -197,10 +207,11 @@ class _Children:
 
     def _next(self) -> Task | None:
         """The next that its caller has not cancelled."""
-        while queue := self._urgent or self._waiting:
-            task = queue.popleft()
-            if task.attempts or task.future.set_running_or_notify_cancel():
-                return task
+        for queue in self._waiting.values():
+            while queue:
+                task = queue.popleft()
+                if task.attempts or task.future.set_running_or_notify_cancel():
+                    return task
         return None
 
     def _take_back(self, task: Task, how: str, *, late: bool) -> None:
@@ -212,7 +223,7 @@ class _Children:
         elif late or task.attempts >= ATTEMPTS:
             task.future.set_exception(TransientError(f"The decoder {how} before it had the picture's bytes."))
         else:
-            self._urgent.appendleft(task)  # it has waited already
+            self._waiting[Turn.URGENT].appendleft(task)  # it has waited already
             self._hand_out()
 
     def _refuse_waiting(self, why: str) -> None:

@@ -166,7 +166,7 @@ def test_children_outlive_the_signals_that_stop_a_worker(single: DecoderPool, ga
     assert single.pids() == [child]
 
 
-def test_an_urgent_picture_overtakes_those_that_wait(single: DecoderPool, gate: Path) -> None:
+def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: DecoderPool, gate: Path) -> None:
     finished: list[str] = []
 
     def bring(order: bytes, **how: bool) -> Future[Pixels]:
@@ -177,10 +177,12 @@ def test_an_urgent_picture_overtakes_those_that_wait(single: DecoderPool, gate: 
     first = bring(waiting_at(gate))
     with gate.open("wb"):  # the child has begun with it
         bulk = [bring(b"b%02d" % n) for n in range(5)]
+        header = single.inspect(picture())
+        header.add_done_callback(lambda _: finished.append("header"))
         urgent = [bring(b"u%02d" % n, urgent=True) for n in range(2)]
-    for answer in (first, *bulk, *urgent):
+    for answer in (first, *bulk, header, *urgent):
         answer.result(SECONDS)
-    assert finished[1:] == ["u00", "u01", "b00", "b01", "b02", "b03", "b04"]
+    assert finished[1:] == ["u00", "u01", "header", "b00", "b01", "b02", "b03", "b04"]
 
 
 def test_a_cancelled_picture_is_not_decoded(single: DecoderPool, gate: Path) -> None:

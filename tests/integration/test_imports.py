@@ -4,8 +4,9 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +20,9 @@ from core.errors import NotReady, SourceError, StorageFull, TransientError, Umbe
 from core.settings import Settings, settings
 from core.types import Lane
 from db import claims
+from db.claims import ClaimedEntry
 from db.session import transaction
-from services import jobs, listing
+from services import fetching, jobs, listing
 from services.backpressure import Gate
 from services.fetching import FetchLine
 from services.leases import Leases
@@ -239,22 +241,44 @@ def test_listing_goes_on_where_it_was_interrupted(
     monkeypatch.setattr(listing, "CHUNK", 3)
     pictures = {f"{n:02}.jpg": picture(n) for n in range(10)}
     job_id = imported(api, zipped(**pictures))
-    stored = FetchLine._fetch
+    claim = FetchLine._claim
     calls = iter(range(2))
 
-    def interrupted(line: FetchLine) -> bool:
+    def interrupted(line: FetchLine) -> list[ClaimedEntry]:
         if next(calls, None) is None:
             raise NotReady("The database went away.")
-        return stored(line)
+        return claim(line)
 
-    monkeypatch.setattr(FetchLine, "_fetch", interrupted)
+    monkeypatch.setattr(FetchLine, "_claim", interrupted)
     with pytest.raises(NotReady):
         fetch()
     before = job(api, job_id)["counts"]["total"]
-    monkeypatch.setattr(FetchLine, "_fetch", stored)
+    monkeypatch.setattr(FetchLine, "_claim", claim)
     fetch()
     names = [item["name"] for item in api.get(f"/v1/jobs/{job_id}/items").get_json()["items"]]
     assert (before, sorted(names), counts(api, job_id)) == (9, sorted(pictures), {"pending": 10})
+
+
+def test_the_next_pictures_are_read_while_the_last_are_stored(
+    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "CHUNK", 2)
+    read, reads, third = FetchLine._read, count(1), Event()
+
+    def counted(*arguments: Any) -> Any:
+        if next(reads) == 3:
+            third.set()
+        return read(*arguments)
+
+    class Waiting(Blobs):
+        def put(self, key: str, data: bytes) -> None:
+            assert third.wait(30), "Nothing was read meanwhile."
+            super().put(key, data)
+
+    monkeypatch.setattr(FetchLine, "_read", counted)
+    job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(4)}))
+    fetch(Waiting(settings().blobs))
+    assert counts(api, job_id) == {"pending": 4}
 
 
 class FullBlobs(Blobs):
@@ -322,7 +346,7 @@ def test_cancelling_ends_the_listing_and_what_was_listed(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
-    monkeypatch.setattr(FetchLine, "_fetch", lambda line: False)
+    monkeypatch.setattr(FetchLine, "_claim", lambda line: [])
     fetch()
     answer = api.post(f"/v1/jobs/{job_id}/cancel")
     again = api.post(f"/v1/jobs/{job_id}/cancel")
@@ -428,7 +452,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
 
 def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "CHUNK", 2)
-    monkeypatch.setattr(FetchLine, "_fetch", lambda line: False)
+    monkeypatch.setattr(FetchLine, "_claim", lambda line: [])
     job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(6)}))
     fetch(config=settings().model_copy(update={"max_pending": 3}))
     assert job(api, job_id)["counts"]["total"] == 4

@@ -1,0 +1,126 @@
+"""How fast are pictures read into the ledger, beside reading, hashing and writing the same files and nothing else?
+
+Run `python -m benchmarks.fetching [--pictures 2000]`: the line that workers run lists a folder, reads, checks and
+hashes its pictures, stores their bytes and gives their items images, on a real Postgres; no model runs. By turns with
+it, the least that any import does: as many threads read the files, hash them, write them and wait for the disk.
+cpu_ms_a_picture: of this process, which stands for a worker's, of its decoders, and of Postgres.
+"""
+
+import argparse
+import hashlib
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.common import interleaved, own_home, spread, write
+from benchmarks.pictures import draw
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=2000)
+    pictures = int(parser.parse_args().pictures)
+    with own_home() as home:
+        os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")
+        from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+        from db import schema  # noqa: PLC0415
+        from db.session import engine  # noqa: PLC0415
+        from stack.postgres import Postgres  # noqa: PLC0415
+
+        draw(home / "pictures", pictures)
+        server = Postgres(home, settings().socket_dir)
+        server.start()
+        try:
+            schema.upgrade(settings().database)
+            _measure(home, _postmaster(server.data))
+        finally:
+            engine().dispose()
+            server.stop()
+
+
+def _measure(home: Path, server: psutil.Process) -> None:
+    from core.blobs import blobs  # noqa: PLC0415 - as above
+    from core.settings import settings  # noqa: PLC0415
+    from db.session import transaction  # noqa: PLC0415
+    from ml.preprocess import Preprocessing  # noqa: PLC0415
+    from services.fetching import READERS, FetchLine  # noqa: PLC0415
+    from services.imports import import_source  # noqa: PLC0415
+    from services.leases import Leases  # noqa: PLC0415
+    from services.sources.specs import FolderSource  # noqa: PLC0415
+    from worker.decoders import DecoderPool  # noqa: PLC0415
+
+    files = sorted((home / "pictures").rglob("*.jpg"))
+    numbers = count()
+    spent = {"worker": 0.0, "decoders": 0.0, "postgres": 0.0}
+    with DecoderPool(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
+        leases = Leases(transaction, "bench", 60)
+        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, ring=lambda _: None)
+
+        def queue(name: str) -> None:
+            if name == "ours":
+                import_source(
+                    transaction,
+                    blobs(),
+                    settings(),
+                    FolderSource(path=str(home / "pictures")),
+                    collection=f"c{next(numbers)}",
+                    label_from_folder=False,
+                    dry_run=False,
+                )
+
+        def cpu() -> dict[str, float]:
+            decoders = sum(_spent(psutil.Process(pid)) for pid in decoder.pids())
+            return {"worker": time.process_time(), "decoders": decoders, "postgres": _with_children(server)}
+
+        def ours() -> None:
+            before = cpu()
+            line.run()
+            for name, after in cpu().items():
+                spent[name] += after - before[name]
+
+        def bare() -> None:
+            folder = home / "bare" / str(next(numbers))
+            folder.mkdir(parents=True)
+            list(readers.map(lambda path: _copy(path, folder), files))
+
+        taken = interleaved(queue, ours=ours, bare=bare)
+        blocks = len(taken["ours"]) + 1
+    write(
+        "fetching",
+        {
+            "pictures": len(files),
+            "decoders": settings().decode_processes,
+            "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
+            "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["ours"], strict=True)]),
+            "cpu_ms_a_picture": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
+        },
+    )
+
+
+def _postmaster(data: Path) -> psutil.Process:
+    return psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+
+
+def _copy(path: Path, folder: Path) -> None:
+    data = path.read_bytes()
+    with (folder / hashlib.sha256(data).hexdigest()).open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _with_children(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:4])) + sum(map(_spent, process.children()))
+
+
+if __name__ == "__main__":
+    main()
