@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.bulk_import [--pictures 20000]`: the real stack as processes, a folder on the server imported
 through POST /v1/imports, then imported a second time. The raw forward of the same model is measured in this process
-before and after, while the worker is idle. Memory: RSS of the worker process and of its decoders, each second.
+before and after, while the worker is idle. Memory: RSS of one worker process and of its decoders, each second.
 cpu_ms_a_picture: user and system time of each part of the stack during the import, beside that of the raw forward.
 """
 
@@ -62,7 +62,9 @@ def slope(samples: list[Sample], part: str, pictures: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=20_000)
-    pictures = parser.parse_args().pictures
+    parser.add_argument("--workers", type=int, default=1, help="that share the pictures; one GPU may have several")
+    given = parser.parse_args()
+    pictures, workers = int(given.pictures), int(given.workers)
     with own_home() as home:
         folder = home / "pictures"
         draw(folder, pictures)
@@ -72,7 +74,7 @@ def main() -> None:
         from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
 
-        with whole_stack() as parts:
+        with whole_stack(workers) as parts:
             worker = parts["worker"]
             embedder = load_embedder(settings())
             files = sorted(folder.glob("000/*.jpg"))[:256]
@@ -103,6 +105,9 @@ def main() -> None:
         "bulk_import",
         {
             "pictures": pictures,
+            "workers": workers,
+            "decoders_a_worker": settings().decode_processes,
+            "runtime": embedder.description,
             "counts": job.counts.model_dump(),
             "per_second": round(rate, 1),
             "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},

@@ -38,17 +38,28 @@ def own_home(kept: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_stack() -> Iterator[dict[str, psutil.Process]]:
-    """`umbel up` in the home, on a port of its own, for as long as it is asked; its parts by their names."""
+def whole_stack(workers: int = 1) -> Iterator[dict[str, psutil.Process]]:
+    """`umbel up` in the home, on a port of its own, for as long as it is asked; its parts by their names.
+
+    workers: how many there are in all; those beyond `worker` are worker-2 and so on.
+    """
     os.environ["UMBEL_PORT"] = str(free_port())
     from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the port comes first
     from stack.state import read_state  # noqa: PLC0415
 
     umbel = [sys.executable, "-P", "-m", "cli.main"]
     subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)
+    names = [f"worker-{number}" for number in range(2, workers + 1)]
+    more = {name: psutil.Popen([*umbel, "worker", "--name", name], stdout=subprocess.DEVNULL) for name in names}
     try:
-        yield {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts}
+        for name in names:
+            while subprocess.run([*umbel, "worker", "--name", name, "--probe"], check=False).returncode:
+                assert more[name].is_running(), f"{name} has ended"
+        yield {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts} | more
     finally:
+        for worker in more.values():
+            worker.terminate()
+            worker.wait()
         subprocess.run([*umbel, "down"], check=True, capture_output=True)
 
 
@@ -94,10 +105,14 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def cpu_seconds(parts: dict[str, psutil.Process]) -> dict[str, float]:
-    """Of each part with all its children so far, those that have ended too; the worker's decoders by themselves."""
-    spent = {name: _spent_by(part) + sum(map(_spent_by, part.children(recursive=True))) for name, part in parts.items()}
-    spent["decoders"] = sum(map(_spent_by, parts["worker"].children(recursive=True)))
-    spent["worker"] -= spent["decoders"]
+    """Of each part with all its children so far, those that have ended too; all workers together, and their decoders by
+    themselves."""
+    spent: dict[str, float] = {}
+    for name, part in parts.items():
+        kind, children = name.partition("-")[0], sum(map(_spent_by, part.children(recursive=True)))
+        beside = "decoders" if kind == "worker" else kind
+        spent[kind] = spent.get(kind, 0.0) + _spent_by(part)
+        spent[beside] = spent.get(beside, 0.0) + children
     return spent
 
 
