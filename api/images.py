@@ -13,6 +13,7 @@ from api.access import check_job, within
 from api.caller import caller
 from api.errors import answers, problems
 from api.gate import gate
+from api.intake import intake
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
@@ -59,7 +60,7 @@ def upload_image(form: UploadIn) -> Any:
     )
     gate().enter()
     try:
-        accepted = ingest.add_image(transaction, blobs(), settings(), upload)
+        accepted = intake().add_image(upload)
     except (PictureError, QuotaExceeded) as error:
         with transaction() as session:
             ingest.refuse_image(session, upload, error)

@@ -32,20 +32,27 @@ NOTES = text("""
     INSERT INTO blob_in_doubt (blob_key, since)
     SELECT key, now() + make_interval(secs => :patience) FROM unnest(CAST(:keys AS text[])) key RETURNING id
 """)
-NOTE_OF_NEW = text("""
+NOTES_OF_NEW = text("""
     INSERT INTO blob_in_doubt (blob_key)
-    SELECT CAST(:key AS text) WHERE NOT EXISTS (
+    SELECT key FROM unnest(CAST(:keys AS text[]), CAST(:collections AS text[]), CAST(:hashes AS bytea[]))
+                    AS given(key, collection, sha256)
+    WHERE NOT EXISTS (
         SELECT FROM image JOIN collection ON collection.id = image.collection_id
-        WHERE collection.name = :collection AND collection.deleted_at IS NULL AND image.sha256 = :sha256
+        WHERE collection.name = given.collection AND collection.deleted_at IS NULL AND image.sha256 = given.sha256
     )
-    RETURNING id
+    RETURNING blob_key, id
 """)
 TAKEN = text("DELETE FROM blob_in_doubt WHERE id = ANY (:ids) RETURNING id")
 
 
-def insert_note_of_new(session: Session, key: str, collection: str, sha256: bytes) -> list[UUID]:
-    """Note that bytes may be written under `key`, unless the collection of that name has an image of them already."""
-    return list(session.execute(NOTE_OF_NEW, {"key": key, "collection": collection, "sha256": sha256}).scalars())
+def insert_notes_of_new(session: Session, pictures: Sequence[tuple[str, str, bytes]]) -> dict[str, UUID]:
+    """Note that bytes may be written, unless the collection of that name has an image of them already.
+
+    pictures: (key, collection, SHA-256). Returns {key: note}.
+    """
+    keys, collections, hashes = map(list, zip(*pictures, strict=True))
+    rows = session.execute(NOTES_OF_NEW, {"keys": keys, "collections": collections, "hashes": hashes})
+    return {row.blob_key: row.id for row in rows}
 
 
 def take_notes(session: Session, notes: Sequence[UUID]) -> None:

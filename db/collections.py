@@ -55,6 +55,18 @@ def upsert_collection(session: Session, name: str) -> UUID:
     return session.execute(statement.returning(Collection.id)).scalar_one()
 
 
+BOUNDLESS = text("""
+    SELECT name, id FROM collection
+    WHERE name = ANY (:names) AND deleted_at IS NULL AND max_images IS NULL AND max_bytes IS NULL
+    ORDER BY id FOR KEY SHARE
+""")
+
+
+def keep_boundless(session: Session, names: Names[str]) -> dict[str, UUID]:
+    """Ids of those collections that are there and have no quota; their rows stay until this transaction ends."""
+    return {row.name: row.id for row in session.execute(BOUNDLESS, {"names": list(names)})}
+
+
 def insert_collection(session: Session, name: str) -> bool:
     """Make a collection. False if there is one of that name."""
     statement = insert(Collection).values(name=name)

@@ -81,6 +81,12 @@ def get_open_job(session: Session, job_id: UUID) -> Job | None:
     return None if job.sealed else job
 
 
+def keep_open_imports(session: Session, job_ids: Names[UUID]) -> dict[UUID, Job]:
+    """Those of the jobs that are imports and take pictures, locked as by `get_open_job`."""
+    open_imports = select(Job).where(Job.id.in_(job_ids), Job.type == JobType.IMPORT, ~Job.sealed).order_by(Job.id)
+    return {job.id: job for job in session.scalars(open_imports.with_for_update(read=True, key_share=True))}
+
+
 def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID | None] | None:
     """Ids of the job made under `key` and of its image."""
     row = session.execute(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.blobs import Blobs
 from core.errors import Conflict, InvalidInput, UmbelError
-from core.pictures import inspect
+from core.pictures import PictureInfo, inspect
 from core.settings import Settings
 from core.types import ItemState, JobType, Lane
 from db import blob_notes, collections, images, items, jobs, quotas
@@ -41,6 +41,38 @@ class Accepted:
     lane: Lane
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An upload that is a picture. key: where the blob store has its bytes, or will."""
+
+    upload: Upload
+    info: PictureInfo
+    digest: bytes
+    key: str
+
+    def row(self, collection_id: UUID) -> images.NewImage:
+        """What becomes of it in its collection."""
+        return images.NewImage(
+            collection_id=collection_id,
+            sha256=self.digest,
+            blob_key=self.key,
+            media_type=self.info.media_type,
+            size=len(self.upload.data),
+            width=self.info.width,
+            height=self.info.height,
+            name=self.upload.name,
+            label=self.upload.label,
+            meta=self.upload.metadata,
+        )
+
+
+def check(upload: Upload, limits: Settings) -> Checked:
+    """Raises PictureError."""
+    info = inspect(upload.data, limits)
+    digest = hashlib.sha256(upload.data).digest()
+    return Checked(upload, info, digest, blob_key(upload.collection, digest))
+
+
 def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: Upload) -> Accepted:
     """Store a picture and queue its embedding; or recognise bytes that the collection has already.
 
@@ -48,13 +80,16 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
     Raises PictureError, StorageFull, QuotaExceeded, NotFound, Conflict (sealed job, or an idempotency key used for
     other bytes).
     """
-    info = inspect(upload.data, limits)
-    digest = hashlib.sha256(upload.data).digest()
-    key = blob_key(upload.collection, digest)
+    return add_checked(transaction, blobs, check(upload, limits))
+
+
+def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Accepted:
+    """As `add_image`, of a picture that was looked at already."""
+    upload, digest, key = checked.upload, checked.digest, checked.key
     with transaction() as session:
         if upload.idempotency_key and (again := _repeated(session, upload.idempotency_key, digest)):
             return again
-        notes = blob_notes.insert_note_of_new(session, key, upload.collection, digest)
+        notes = list(blob_notes.insert_notes_of_new(session, [(key, upload.collection, digest)]).values())
     with transaction() as session:
         blob_notes.take_notes(session, notes)
         if upload.idempotency_key:  # another may have come with it since
@@ -66,19 +101,7 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
             images.lock_blobs(session, [key])
             if room := quotas.lock_rooms(session, [collection_id]).get(collection_id):
                 room.take(len(upload.data))
-            image = images.NewImage(
-                collection_id=collection_id,
-                sha256=digest,
-                blob_key=key,
-                media_type=info.media_type,
-                size=len(upload.data),
-                width=info.width,
-                height=info.height,
-                name=upload.name,
-                label=upload.label,
-                meta=upload.metadata,
-            )
-            if (image_id := images.insert_image(session, image)) is not None:
+            if (image_id := images.insert_image(session, checked.row(collection_id))) is not None:
                 blobs.put(key, upload.data)  # inside the transaction: no row is ever committed without its bytes
                 return _queued(session, upload, collection_id, image_id, held=held)
         known = images.find_image_by_sha256(session, collection_id, digest)

@@ -1,0 +1,71 @@
+"""Uploads into the ledger, many at once: each its image, its item and, unless it has one, its job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.types import ItemState, JobType, Lane
+from db.images import NewImage
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """job_id: the open import that it belongs to; None: it gets a job. held: that import is paused."""
+
+    image: NewImage
+    job_id: UUID | None = None
+    held: bool = False
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+TAKEN = {
+    "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
+    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb", "job_id": "uuid",
+    "held": "bool", "request_id": "text", "traceparent": "text",
+}  # fmt: skip
+ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in TAKEN.items())
+INSERT = text(f"""
+WITH given AS MATERIALIZED (
+    SELECT uuidv7() AS image_id, given.* FROM unnest({ARRAYS}) AS given({", ".join(TAKEN)})
+), added AS (
+    INSERT INTO image (id, collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
+    SELECT image_id, collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata
+    FROM given ORDER BY collection_id, sha256
+    ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id
+), fresh AS MATERIALIZED (
+    SELECT given.*, coalesce(given.job_id, uuidv7()) AS job FROM given JOIN added ON added.id = given.image_id
+), opened AS (
+    INSERT INTO job (id, type, collection_id, model_version_id, sealed, request_id, traceparent)
+    SELECT job, :upload, collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, request_id,
+           traceparent
+    FROM fresh WHERE job_id IS NULL
+), queued AS (
+    INSERT INTO job_item (job_id, image_id, lane, state, name, held)
+    SELECT job, image_id, CASE WHEN job_id IS NULL THEN :single ELSE :bulk END, :pending, name, held
+    FROM fresh ORDER BY image_id
+)
+SELECT blob_key, image_id, job FROM fresh
+""")
+WORDS = {"upload": JobType.UPLOAD, "single": Lane.SINGLE, "bulk": Lane.BULK, "pending": ItemState.PENDING}
+
+
+def insert_uploads(session: Session, given: Sequence[NewUpload]) -> dict[str, tuple[UUID, UUID]]:
+    """Returns {blob key: (image id, job id)} of those that are in now; not of bytes that their collections have."""
+    if not given:
+        return {}
+    columns = zip(*map(_values, given), strict=True)
+    rows = session.execute(INSERT, WORDS | dict(zip(TAKEN, map(list, columns), strict=True)))
+    return {row.blob_key: (row.image_id, row.job) for row in rows}
+
+
+def _values(one: NewUpload) -> tuple[object, ...]:
+    image = one.image
+    return (
+        image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
+        image.name, image.label, Jsonb(image.meta), one.job_id, one.held, one.request_id, one.traceparent,
+    )  # fmt: skip

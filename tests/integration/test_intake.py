@@ -1,0 +1,197 @@
+"""Uploads that are taken in together: each gets its own answer, whatever becomes of the others."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from structlog.contextvars import bound_contextvars
+
+from core.blobs import Blobs
+from core.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
+from core.settings import settings
+from core.types import Lane
+from db import blob_notes, jobs, quotas, uploads
+from db.collections import upsert_collection
+from db.session import transaction
+from services.imports import open_import
+from services.ingest import Accepted, Upload
+from services.intake import Intake
+from tests.pictures import picture
+from tests.processes import eventually
+
+pytestmark = pytest.mark.usefixtures("database")
+
+Together = Callable[..., list[Accepted | UmbelError]]
+
+
+@pytest.fixture(autouse=True)
+def gardens() -> None:
+    """What is not there yet is made by an upload alone, so these are there."""
+    with transaction() as session:
+        for name in ("default", "garden"):
+            upsert_collection(session, name)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def together(blobs: Blobs) -> Together:
+    """Send uploads so that all of them have come before the first is taken in; their answers, in order."""
+
+    def send(*sent: Upload, store: Blobs = blobs) -> list[Accepted | UmbelError]:
+        intake = Intake(transaction, store, settings())
+
+        def one(number: int) -> Accepted | UmbelError:
+            with bound_contextvars(request_id=f"request {number}"):
+                try:
+                    return intake.add_image(sent[number])
+                except UmbelError as error:
+                    return error
+
+        with ThreadPoolExecutor(len(sent)) as pool:
+            with intake._door:
+                coming = [pool.submit(one, number) for number in range(len(sent))]
+                eventually(lambda: len(intake._waiting) == len(sent))
+            return [each.result() for each in coming]
+
+    return send
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many uploads each transaction for several took in."""
+    sizes: list[int] = []
+    insert = uploads.insert_uploads
+
+    def counted(session: object, given: list[object]) -> object:
+        added = insert(session, given)  # type: ignore[arg-type]
+        sizes.append(len(added))
+        return added
+
+    monkeypatch.setattr(uploads, "insert_uploads", counted)
+    return sizes
+
+
+def accepted(answers: list[Accepted | UmbelError]) -> list[Accepted]:
+    assert all(isinstance(answer, Accepted) for answer in answers), answers
+    return [answer for answer in answers if isinstance(answer, Accepted)]
+
+
+def rows(statement: str) -> list[tuple[object, ...]]:
+    with transaction() as session:
+        return [tuple(row) for row in session.execute(text(statement))]
+
+
+def test_what_comes_together_is_taken_in_by_one_transaction(
+    together: Together, batches: list[int], blobs: Blobs
+) -> None:
+    sent = [Upload(picture(n), name=f"{n}.jpg", label=f"l{n}", metadata={"n": n}) for n in range(6)]
+    answers = accepted(together(*sent))
+    assert batches == [6]
+    assert len({answer.job_id for answer in answers}) == 6
+    stored = """
+        SELECT i.id, job_id, i.name, i.label, i.metadata, i.width, lane, state, type, job.status, job.request_id
+        FROM job_item JOIN image i ON i.id = image_id JOIN job ON job.id = job_id ORDER BY i.name
+    """
+    assert rows(stored) == [
+        (
+            answer.image_id, answer.job_id, f"{n}.jpg", f"l{n}", {"n": n}, 96, "single", "pending", "upload", "queued",
+            f"request {n}",
+        )
+        for n, answer in enumerate(answers)
+    ]  # fmt: skip
+    assert [blobs.get(key) for (key,) in rows("SELECT blob_key FROM image ORDER BY name")] == [s.data for s in sent]
+    assert rows("SELECT count(*) FROM blob_in_doubt") == [(0,)]
+
+
+def test_the_same_bytes_twice_are_one_image_and_one_job(together: Together) -> None:
+    answers = accepted(together(Upload(picture(1)), Upload(picture(2)), Upload(picture(1))))
+    assert sorted(answer.duplicate for answer in answers) == [False, False, True]
+    assert (answers[0].image_id, answers[0].job_id) == (answers[2].image_id, answers[2].job_id)
+
+
+def test_the_same_bytes_for_two_collections_are_two_images(together: Together, batches: list[int]) -> None:
+    one, other = accepted(together(Upload(picture(1)), Upload(picture(1), "garden")))
+    assert (batches, one.image_id == other.image_id) == ([2], False)
+
+
+def test_bytes_that_the_collection_has_lead_to_their_job(together: Together) -> None:
+    [first] = accepted(together(Upload(picture(1))))
+    again, new = accepted(together(Upload(picture(1)), Upload(picture(2))))
+    assert again == Accepted(first.image_id, first.job_id, duplicate=True, lane=Lane.SINGLE)
+    assert not new.duplicate
+
+
+def test_a_quota_is_kept_and_refuses_nobody_else(together: Together) -> None:
+    with transaction() as session:
+        quotas.set_quota(session, "garden", {"max_images": 2})
+    answers = together(*(Upload(picture(n), "garden") for n in range(4)), Upload(picture(9)))
+    assert sum(isinstance(answer, QuotaExceeded) for answer in answers[:4]) == 2
+    assert isinstance(answers[4], Accepted)
+
+
+def test_a_file_that_cannot_be_written_is_the_trouble_of_its_sender_alone(together: Together, blobs: Blobs) -> None:
+    class Picky(Blobs):
+        def put(self, key: str, data: bytes) -> None:
+            if data == picture(1):
+                raise StorageFull("No room for that one.")
+            super().put(key, data)
+
+    first, second, third = together(*(Upload(picture(n)) for n in range(3)), store=Picky(blobs.folder.as_uri()))  # type: ignore[union-attr]
+    assert isinstance(second, StorageFull)
+    assert len(accepted([first, third])) == 2
+    assert rows("SELECT count(*) FROM image") == [(2,)]
+
+
+def test_pictures_for_an_import_are_its_own(together: Together, batches: list[int]) -> None:
+    job_id = opened()
+    answers = accepted(together(*(Upload(picture(n), job_id=job_id) for n in range(3)), Upload(picture(9))))
+    assert batches == [4]
+    assert [(answer.job_id, answer.lane) for answer in answers[:3]] == [(job_id, Lane.BULK)] * 3
+    assert answers[3].lane == Lane.SINGLE
+    with transaction() as session:
+        assert jobs.get_job(session, job_id).pending == 3
+
+
+def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
+    job_id = opened()
+    with transaction() as session:
+        jobs.change_job(session, job_id, paused=True)
+    accepted(together(Upload(picture(1), job_id=job_id), Upload(picture(2))))
+    assert rows("SELECT lane, held FROM job_item ORDER BY lane") == [("bulk", True), ("single", False)]
+
+
+def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
+    job_id = opened()
+    with transaction() as session:
+        jobs.seal_job(session, job_id)
+    refused, taken = together(Upload(picture(1), job_id=job_id), Upload(picture(2)))
+    assert isinstance(refused, Conflict)
+    assert isinstance(taken, Accepted)
+
+
+def test_a_note_that_the_sweep_took_meanwhile_makes_them_come_one_by_one(
+    together: Together, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = blob_notes.take_notes
+
+    def late(session: object, notes: list[UUID]) -> None:
+        with transaction() as other:
+            other.execute(text("DELETE FROM blob_in_doubt"))
+        monkeypatch.setattr(blob_notes, "take_notes", take)
+        take(session, notes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(blob_notes, "take_notes", late)
+    assert not any(answer.duplicate for answer in accepted(together(*(Upload(picture(n)) for n in range(3)))))
+    assert batches == []
+
+
+def opened() -> UUID:
+    with transaction() as session:
+        return open_import(session, "default")
