@@ -15,6 +15,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "runtimes": (0.5, []),
     "decoding": (1.5, []),
     "timeline": (1, []),
+    "fetching": (1, []),
     "singles": (0.5, []),
     "copy": (1, []),
     "index_build": (0.5, []),

@@ -101,8 +101,9 @@ def main() -> None:
                 again = seconds(lambda: list(follow(api, begin(), worker)))
             after = raw()
     rate, raw_rate = pictures / embedded, float(np.median(before + after))
+    where = "" if embedder.device == "cpu" else "_gpu"
     write(
-        "bulk_import",
+        f"bulk_import{where}{f'_{workers}' if workers > 1 else ''}",
         {
             "pictures": pictures,
             "workers": workers,

@@ -1,6 +1,7 @@
 """What benchmarks share: a database of their own, interleaved blocks, results with machine, commit and command."""
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import structlog
 
 from core.types import Embedder, Pixels
 
@@ -29,6 +31,7 @@ def own_home(kept: Path | None = None) -> Iterator[Path]:
     home = kept.absolute() if kept else Path(tempfile.mkdtemp(prefix="umbel-bench-"))
     home.mkdir(parents=True, exist_ok=True)
     os.environ.update(UMBEL_HOME=str(home), UMBEL_LOG_LEVEL="WARNING")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped
     try:
         yield home
@@ -133,6 +136,7 @@ def write(question: str, answer: dict[str, object]) -> None:
             "cores": os.cpu_count(),
             "arithmetic": _arithmetic(),
             "system": platform.platform(),
+            **_gpu(),
         },
         "load_before": os.getloadavg()[0],
         "commit": commit.stdout.strip(),
@@ -158,6 +162,12 @@ ARITHMETIC = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 with bf16", "avx512f": 
 def _arithmetic() -> str | None:
     flags = (_cpuinfo("flags") or "").split()
     return next((words for flag, words in ARITHMETIC.items() if flag in flags), None)
+
+
+def _gpu() -> dict[str, str]:
+    """The one that this process has used, if any."""
+    torch = sys.modules.get("torch")
+    return {"gpu": torch.cuda.get_device_name()} if torch and torch.cuda.is_initialized() else {}
 
 
 def _cpuinfo(field: str) -> str | None:
