@@ -19,6 +19,7 @@ TITLES = {
     "timeline": "Where a bulk load spends its time",
     "singles": "Single uploads by many clients",
     "bulk_import": "A large import by the whole stack",
+    "bulk_import_avx2": "The same with AVX2 alone",
     "runtimes": "What runs the model",
     "decoding": "Decoding",
     "decoders": "How many decoding processes",

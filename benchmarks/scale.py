@@ -22,7 +22,6 @@ DIM = 512
 SIZES = (10**6, 10**7, 10**8, 10**9)
 SIDES = {"640 x 480": (640, 480), "12 megapixels": (4000, 3000)}
 HOUR = 3600
-DECODERS_OF_A_GPU = 16  # cores that decode for one
 
 
 def main() -> None:
@@ -41,13 +40,12 @@ def estimate(pictures: int, measured: dict[str, Any], rates: dict[str, float]) -
     size = measured["bytes_a_picture"]
     # Each insertion looks for its neighbours among those that are there: it takes longer by the logarithm.
     growth = math.log(pictures) / math.log(rates["indexed_pictures"])
-    decoding = measured["decoded_a_second_a_core"]["640 x 480"]
     return {
         "pictures_tb": round(pictures * 1e5 / 1e12, 2),
         "tables_gb": round(pictures * (size["image"] + size["item"] + size["embedding"]) / 1e9, 1),
         "index_gb": round(pictures * size["hnsw"] / 1e9, 1),
         "import_core_hours": round(pictures / rates["imported_a_second_a_core"] / HOUR, 1),
-        "gpu_hours": round(pictures / (decoding * DECODERS_OF_A_GPU) / HOUR, 1),
+        "gpu_hours": round(pictures / rates["imported_a_second_a_gpu"] / HOUR, 1),
         "index_core_hours": round(pictures / rates["indexed_a_second_a_core"] * growth / HOUR, 1),
     }
 
@@ -72,10 +70,11 @@ def page_table(answer: dict[str, Any]) -> str:
 
 
 def current_rates() -> dict[str, float]:
-    imports, index = _result("bulk_import"), _result("index_build_large")
+    imports, on_gpu, index = _result("bulk_import"), _result("bulk_import_gpu_4"), _result("index_build_large")
     building = index["load_then_build_seconds"]["build"]
     return {
         "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),
+        "imported_a_second_a_gpu": on_gpu["per_second"],
         "indexed_a_second_a_core": round(index["images"] / building / index["machine"]["cores"], 1),
         "indexed_pictures": index["images"],
     }

@@ -95,9 +95,15 @@ def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID 
     return row and (row[0], row[1])
 
 
-def lock_idempotency_key(session: Session, key: str) -> None:
-    """Whoever comes with the same key waits until this transaction ends."""
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"idempotency {key}", 0))))
+def lock_idempotency_keys(session: Session, keys: Names[str]) -> set[str]:
+    """Whoever comes with the same keys waits until this transaction ends. Returns those that a job was made under."""
+    session.execute(LOCK_KEYS, {"keys": sorted(keys)})
+    return {str(key) for key in session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys)))}
+
+
+LOCK_KEYS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('idempotency ' || key, 0)) FROM unnest(CAST(:keys AS text[])) key
+""")
 
 
 def release_idempotency_key(session: Session, key: str) -> None:

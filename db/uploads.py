@@ -19,6 +19,7 @@ class NewUpload:
     image: NewImage
     job_id: UUID | None = None
     held: bool = False
+    idempotency_key: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
 
@@ -26,7 +27,7 @@ class NewUpload:
 TAKEN = {
     "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
     "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb", "job_id": "uuid",
-    "held": "bool", "request_id": "text", "traceparent": "text",
+    "held": "bool", "idempotency_key": "text", "request_id": "text", "traceparent": "text",
 }  # fmt: skip
 ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in TAKEN.items())
 INSERT = text(f"""
@@ -40,9 +41,9 @@ WITH given AS MATERIALIZED (
 ), fresh AS MATERIALIZED (
     SELECT given.*, coalesce(given.job_id, uuidv7()) AS job FROM given JOIN added ON added.id = given.image_id
 ), opened AS (
-    INSERT INTO job (id, type, collection_id, model_version_id, sealed, request_id, traceparent)
-    SELECT job, :upload, collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, request_id,
-           traceparent
+    INSERT INTO job (id, type, collection_id, model_version_id, sealed, idempotency_key, request_id, traceparent)
+    SELECT job, :upload, collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, idempotency_key,
+           request_id, traceparent
     FROM fresh WHERE job_id IS NULL
 ), queued AS (
     INSERT INTO job_item (job_id, image_id, lane, state, name, held)
@@ -67,5 +68,6 @@ def _values(one: NewUpload) -> tuple[object, ...]:
     image = one.image
     return (
         image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
-        image.name, image.label, Jsonb(image.meta), one.job_id, one.held, one.request_id, one.traceparent,
+        image.name, image.label, Jsonb(image.meta), one.job_id, one.held, one.idempotency_key,
+        one.request_id, one.traceparent,
     )  # fmt: skip

@@ -93,8 +93,8 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
     with transaction() as session:
         blob_notes.take_notes(session, notes)
         if upload.idempotency_key:  # another may have come with it since
-            jobs.lock_idempotency_key(session, upload.idempotency_key)
-            if again := _repeated(session, upload.idempotency_key, digest):
+            used = jobs.lock_idempotency_keys(session, [upload.idempotency_key])
+            if used and (again := _repeated(session, upload.idempotency_key, digest)):
                 return again
         collection_id, held = _place_of(session, upload)
         if notes:

@@ -41,6 +41,10 @@ class Guest:
     seen: bool = False  # it was with those of a transaction
     accepted: Accepted | None = None  # and came in
 
+    @property
+    def upload(self) -> Upload:
+        return self.checked.upload
+
 
 class Intake:
     """Takes uploads in; one a process. Any thread may bring one."""
@@ -53,16 +57,12 @@ class Intake:
 
     def add_image(self, upload: Upload) -> Accepted:
         """As `ingest.add_image`."""
-        checked = ingest.check(upload, self._limits)
-        if upload.idempotency_key is None:
-            guest = Guest(checked)
-            self._waiting.append(guest)
-            with self._door:  # while one thread is at it, the others come together
-                if not guest.seen:
-                    self._take_in([self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))])
-            if guest.accepted is not None:
-                return guest.accepted
-        return ingest.add_checked(self._transaction, self._blobs, checked)
+        guest = Guest(ingest.check(upload, self._limits))
+        self._waiting.append(guest)
+        with self._door:  # while one thread is at it, the others come together
+            if not guest.seen:
+                self._take_in([self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))])
+        return guest.accepted or ingest.add_checked(self._transaction, self._blobs, guest.checked)
 
     def _take_in(self, guests: Sequence[Guest]) -> None:
         for guest in guests:
@@ -75,38 +75,53 @@ class Intake:
     def _add(self, guests: Sequence[Guest]) -> None:
         new = {guest.checked.key: guest for guest in guests}  # of the same bytes sent twice, one; the other comes later
         with self._transaction() as session:
-            pictures = [(key, guest.checked.upload.collection, guest.checked.digest) for key, guest in new.items()]
+            pictures = [(key, guest.upload.collection, guest.checked.digest) for key, guest in new.items()]
             notes = blob_notes.insert_notes_of_new(session, pictures)
+        if not notes:
+            return
         with self._transaction() as session:
-            rows = self._rows(session, {key: new[key] for key in notes})
+            first = self._first_with_their_keys(session, [new[key] for key in notes])
+            rows = self._rows(session, first)
             blob_notes.take_notes(session, [notes[key] for key in rows])
             images.lock_blobs(session, rows)
             added = uploads.insert_uploads(session, list(rows.values()))
             # Inside the transaction: no row is ever committed without its bytes.
-            for _ in self._writers.map(lambda key: self._blobs.put(key, new[key].checked.upload.data), added):
+            for _ in self._writers.map(lambda key: self._blobs.put(key, new[key].upload.data), added):
                 pass
         for key, (image_id, job_id) in added.items():
-            lane = Lane.BULK if new[key].checked.upload.job_id else Lane.SINGLE
+            lane = Lane.BULK if new[key].upload.job_id else Lane.SINGLE
             new[key].accepted = Accepted(image_id, job_id, duplicate=False, lane=lane)
 
-    def _rows(self, session: Session, new: dict[str, Guest]) -> dict[str, NewUpload]:
+    def _first_with_their_keys(self, session: Session, guests: Sequence[Guest]) -> list[Guest]:
+        """Those with an idempotency key that nobody has used, or with none."""
+        keyed = {guest.upload.idempotency_key: guest for guest in guests if guest.upload.idempotency_key}
+        used = jobs.lock_idempotency_keys(session, [key for key in keyed if key]) if keyed else set()
+        return [
+            guest
+            for guest in guests
+            if not (key := guest.upload.idempotency_key) or (key not in used and keyed[key] is guest)
+        ]
+
+    def _rows(self, session: Session, guests: Sequence[Guest]) -> dict[str, NewUpload]:
         """Those that have a place: in a collection without a quota and, if they are for a job, in an open import."""
-        names = {guest.checked.upload.collection for guest in new.values()}
-        places = collections.keep_boundless(session, names)
-        wanted = {guest.checked.upload.job_id for guest in new.values()} - {None}
-        imports = jobs.keep_open_imports(session, [job for job in wanted if job]) if wanted else {}
+        places = collections.keep_boundless(session, {guest.upload.collection for guest in guests})
+        wanted = {guest.upload.job_id for guest in guests if guest.upload.job_id}
+        imports = jobs.keep_open_imports(session, wanted) if wanted else {}
         rows = {}
-        for key, guest in new.items():
-            upload = guest.checked.upload
-            collection_id = places.get(upload.collection)
+        for guest in guests:
+            collection_id, job = places.get(guest.upload.collection), None
             if collection_id is None:
                 continue
-            if upload.job_id and (
-                upload.job_id not in imports or imports[upload.job_id].collection_id != collection_id
-            ):
-                continue
-            held = upload.job_id is not None and imports[upload.job_id].paused
-            rows[key] = NewUpload(
-                guest.checked.row(collection_id), upload.job_id, held, guest.request_id, guest.traceparent
+            if guest.upload.job_id:
+                job = imports.get(guest.upload.job_id)
+                if job is None or job.collection_id != collection_id:
+                    continue
+            rows[guest.checked.key] = NewUpload(
+                guest.checked.row(collection_id),
+                job_id=job.id if job else None,
+                held=job is not None and job.paused,
+                idempotency_key=None if job else guest.upload.idempotency_key,
+                request_id=guest.request_id,
+                traceparent=guest.traceparent,
             )
         return rows

@@ -121,6 +121,19 @@ def test_the_same_bytes_for_two_collections_are_two_images(together: Together, b
     assert (batches, one.image_id == other.image_id) == ([2], False)
 
 
+def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together, batches: list[int]) -> None:
+    sent = [Upload(picture(n), idempotency_key=f"k{n}") for n in range(3)]
+    first = accepted(together(*sent))
+    assert batches == [3]
+    assert accepted(together(*sent)) == first
+
+
+def test_a_key_that_comes_twice_at_once_is_good_for_one(together: Together) -> None:
+    answers = together(*(Upload(picture(n), idempotency_key="one") for n in range(3)), Upload(picture(9)))
+    assert sorted(type(answer).__name__ for answer in answers) == ["Accepted", "Accepted", "Conflict", "Conflict"]
+    assert rows("SELECT count(*) FROM image") == [(2,)]
+
+
 def test_bytes_that_the_collection_has_lead_to_their_job(together: Together) -> None:
     [first] = accepted(together(Upload(picture(1))))
     again, new = accepted(together(Upload(picture(1)), Upload(picture(2))))
