@@ -73,6 +73,7 @@ def main() -> None:
         from client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
         from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
+        from ml.threads import decoding_processes  # noqa: PLC0415
 
         with whole_stack(workers) as parts:
             worker = parts["worker"]
@@ -107,7 +108,7 @@ def main() -> None:
         {
             "pictures": pictures,
             "workers": workers,
-            "decoders_a_worker": settings().decode_processes,
+            "decoders_a_worker": decoding_processes(settings()),
             "runtime": embedder.description,
             "counts": job.counts.model_dump(),
             "per_second": round(rate, 1),

@@ -38,6 +38,7 @@ def main() -> None:
         from core.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
         from ml.garden import draw_garden  # noqa: PLC0415
         from ml.preprocess import Preprocessing  # noqa: PLC0415
+        from ml.threads import decoding_processes  # noqa: PLC0415
         from worker.decoders import DecoderPool  # noqa: PLC0415
 
         files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=PICTURES // 16)]
@@ -45,7 +46,7 @@ def main() -> None:
         ours = pools.enter_context(DecoderPool(Preprocessing(), settings()))
         ours.inspect(files[0]).result()
         start_seconds = time.perf_counter() - began
-        others = _others(pools, settings().decode_processes)
+        others = _others(pools, decoding_processes(settings()))
         decode = partial(Preprocessing().decode, limits=settings())
         decoding = {name: partial(submit, decode) for name, submit in others.items()} | {"ours": ours.decode}
         answer = _pictures(decoding, files)

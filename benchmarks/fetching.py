@@ -47,6 +47,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from core.settings import settings  # noqa: PLC0415
     from db.session import transaction  # noqa: PLC0415
     from ml.preprocess import Preprocessing  # noqa: PLC0415
+    from ml.threads import decoding_processes  # noqa: PLC0415
     from services.fetching import READERS, FetchLine  # noqa: PLC0415
     from services.imports import import_source  # noqa: PLC0415
     from services.leases import Leases  # noqa: PLC0415
@@ -93,7 +94,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
         "fetching",
         {
             "pictures": len(files),
-            "decoders": settings().decode_processes,
+            "decoders": decoding_processes(settings()),
             "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
             "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["ours"], strict=True)]),
             "cpu_ms_a_picture": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},

@@ -81,7 +81,10 @@ class Settings(BaseSettings):
         0, ge=0, description="Forwards side by side on a CPU, each on one thread, a lone picture on all; 0: one a core."
     )
     decode_processes: int = Field(
-        2, ge=1, description="Child processes that read and decode pictures for one worker, about 60 MB each."
+        0,
+        ge=0,
+        description="Child processes that read and decode pictures for one worker, about 60 MB each; 0: one for every"
+        " four cores and at least two, or one a core for a worker with an NVIDIA or AMD GPU.",
     )
     decode_seconds: float = Field(
         30, gt=0, description="A picture that takes longer to decode fails, and its decoder is replaced."

@@ -15,10 +15,7 @@ from ml.runtimes.conversion import converted, forget_conversion
 from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
 from ml.runtimes.parity import is_faithful
 from ml.shipped import find_checkpoint
-from ml.threads import cores
-
-# What a driver for NVIDIA's or AMD's GPUs, or Windows below Linux, leaves in /dev.
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+from ml.threads import cores, may_have_gpu
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +57,7 @@ def may_use_openvino(settings: Settings) -> bool:
 
 def _has_gpu() -> bool:
     """Whether torch would find a GPU. It is only asked, which takes seconds, where there are signs of one."""
-    if sys.platform != "darwin" and not any(Path(device).exists() for device in GPU_DEVICES):
+    if sys.platform != "darwin" and not may_have_gpu():
         return False
     from ml.devices import pick_device  # noqa: PLC0415 - brings torch
 

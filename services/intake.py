@@ -1,8 +1,9 @@
 """Uploads that come at the same time are taken in together: one transaction, and one wait for the disk, for all.
 
-Only what is simply a new picture goes that way. Whatever else an upload may be (a duplicate, a repeated request, too
-much for a quota, meant for a job that is sealed), and whatever fails, is left to `ingest.add_checked`, one by one: so
-there is one place that decides what becomes of it, and nobody's trouble is another's.
+Only what is simply a new picture of ordinary size goes that way. Whatever else an upload may be (a duplicate, a
+repeated request, too much for a quota, meant for a job that is sealed), and whatever fails, is left to
+`ingest.add_checked`, one by one: so there is one place that decides what becomes of it, and nobody's trouble is
+another's.
 """
 
 import threading
@@ -28,7 +29,8 @@ from services.ingest import Accepted, Checked, Upload
 log = structlog.get_logger()
 
 MOST = 32  # pictures of one transaction
-WRITERS = 8  # files on their way to the disk at once
+WRITERS = 16  # files on their way to the blob store at once
+LARGE = 4 * 2**20  # bytes: who brings more goes alone, since others would wait until all of it is written
 
 
 @dataclass(eq=False, slots=True)
@@ -58,6 +60,8 @@ class Intake:
     def add_image(self, upload: Upload) -> Accepted:
         """As `ingest.add_image`."""
         guest = Guest(ingest.check(upload, self._limits))
+        if len(upload.data) > LARGE:
+            return ingest.add_checked(self._transaction, self._blobs, guest.checked)
         self._waiting.append(guest)
         with self._door:  # while one thread is at it, the others come together
             if not guest.seen:

@@ -16,6 +16,7 @@ from core.pictures import PictureInfo
 from core.settings import Settings
 from core.types import Pixels
 from ml.preprocess import Preprocessing
+from ml.threads import decoding_processes
 from worker.decoder_process import DecoderProcess, Task
 from worker.decoding_child import Decode, frame
 
@@ -35,7 +36,7 @@ class Turn(Enum):
 
 
 class DecoderPool:
-    """core.types.Decoder on `decode_processes` children, each replaced when it dies. Any thread may use it."""
+    """core.types.Decoder on `decoding_processes` children, each replaced when it dies. Any thread may use it."""
 
     def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
         """Returns before the children are up; pictures can be brought at once.
@@ -138,7 +139,7 @@ class _Children:
 
     async def serve(self) -> None:
         """Until closed and all children have ended."""
-        for _ in range(self._settings.decode_processes):
+        for _ in range(decoding_processes(self._settings)):
             self._start()
         await self._over.wait()
 

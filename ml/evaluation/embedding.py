@@ -12,6 +12,7 @@ from core.settings import Settings
 from core.types import Pixels, Vectors
 from ml.datasets import Skipped
 from ml.embedder import NetworkEmbedder
+from ml.threads import decoding_processes
 
 Decoded = list[Pixels] | Skipped  # one picture, decoded for each model
 
@@ -29,7 +30,7 @@ def embed_files(
     batch = min(model.batch_size for model in models)
     vectors: list[list[Vectors]] = [[] for _ in models]
     skipped: list[Skipped] = []
-    with ThreadPoolExecutor(settings.decode_processes) as pool:
+    with ThreadPoolExecutor(decoding_processes(settings)) as pool:
         for decoded in ahead(_batches(paths, models, batch, pool)):
             pictures = [one for one in decoded if not isinstance(one, Skipped)]
             skipped += [one for one in decoded if isinstance(one, Skipped)]

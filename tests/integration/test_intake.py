@@ -16,6 +16,7 @@ from core.types import Lane
 from db import blob_notes, jobs, quotas, uploads
 from db.collections import upsert_collection
 from db.session import transaction
+from services import intake
 from services.imports import open_import
 from services.ingest import Accepted, Upload
 from services.intake import Intake
@@ -45,19 +46,19 @@ def together(blobs: Blobs) -> Together:
     """Send uploads so that all of them have come before the first is taken in; their answers, in order."""
 
     def send(*sent: Upload, store: Blobs = blobs) -> list[Accepted | UmbelError]:
-        intake = Intake(transaction, store, settings())
+        ours = Intake(transaction, store, settings())
 
         def one(number: int) -> Accepted | UmbelError:
             with bound_contextvars(request_id=f"request {number}"):
                 try:
-                    return intake.add_image(sent[number])
+                    return ours.add_image(sent[number])
                 except UmbelError as error:
                     return error
 
         with ThreadPoolExecutor(len(sent)) as pool:
-            with intake._door:
+            with ours._door:
                 coming = [pool.submit(one, number) for number in range(len(sent))]
-                eventually(lambda: len(intake._waiting) == len(sent))
+                eventually(lambda: len(ours._waiting) == len(sent))
             return [each.result() for each in coming]
 
     return send
@@ -119,6 +120,12 @@ def test_the_same_bytes_twice_are_one_image_and_one_job(together: Together) -> N
 def test_the_same_bytes_for_two_collections_are_two_images(together: Together, batches: list[int]) -> None:
     one, other = accepted(together(Upload(picture(1)), Upload(picture(1), "garden")))
     assert (batches, one.image_id == other.image_id) == ([2], False)
+
+
+def test_a_large_picture_holds_up_nobody(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, batches: list[int]) -> None:
+    monkeypatch.setattr(intake, "LARGE", len(picture(1)) - 1)
+    assert Intake(transaction, blobs, settings()).add_image(Upload(picture(1))).lane == Lane.SINGLE
+    assert batches == []
 
 
 def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together, batches: list[int]) -> None:
