@@ -8,11 +8,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tests.conversions import FOLDER, share_conversions
+
 HOME = Path(tempfile.mkdtemp(prefix="umbel-tests-"))
 for variable in [name for name in os.environ if name.startswith("UMBEL_") and not name.startswith("UMBEL_TEST_")]:
     del os.environ[variable]
 os.environ["UMBEL_HOME"] = str(HOME)
 os.environ["UMBEL_LOG_LEVEL"] = "WARNING"
+os.environ[FOLDER] = os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="umbel-tests-converted-")  # one for all workers
+share_conversions(HOME)
 if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside us: a team of threads that share cores wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -45,6 +49,8 @@ def postgres() -> Iterator[Postgres]:
 
 def pytest_sessionfinish() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

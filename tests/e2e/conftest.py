@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from client import Umbel
+from tests.conversions import share_conversions
 from tests.processes import UMBEL
 
 
@@ -22,6 +23,7 @@ class Stack:
     def __init__(self) -> None:
         # Not below pytest's folder: its rights are reset by every session that starts, under the feet of Postgres.
         self.home = Path(tempfile.mkdtemp(prefix="umbel-e2e-"))
+        share_conversions(self.home / "var")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # Without the variables of a `make test` that may have called us: what a user types inherits none.

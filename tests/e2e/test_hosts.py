@@ -26,6 +26,7 @@ from sqlalchemy import text
 from core.settings import settings
 from db.session import transaction
 from stack.redis import Redis
+from tests.conversions import share_conversions
 from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
 from tests.integration.workers import alive
@@ -63,9 +64,10 @@ class Host:
         servers = (sockets / ".s.PGSQL.5432", sockets / "redis.sock", bucket)
         self.cables = [held.enter_context(Proxy(server, host=address)) for server in servers]
         postgres, redis, s3 = (f"{address}:{cable.port}" for cable in self.cables)
+        share_conversions(home := folder / f"host-{number}")
         self.worker = Process(
             "worker", "--name", self.name, log=folder / f"host-{number}.log",
-            UMBEL_HOME=str(folder / f"host-{number}"), UMBEL_LOG_LEVEL="INFO", UMBEL_LEASE_SECONDS="5",
+            UMBEL_HOME=str(home), UMBEL_LOG_LEVEL="INFO", UMBEL_LEASE_SECONDS="5",
             UMBEL_DECODE_PROCESSES="1", UMBEL_MODEL_THREADS="1",
             UMBEL_DATABASE_URL=f"postgresql+psycopg://umbel@{postgres}/umbel", UMBEL_REDIS_URL=f"redis://{redis}/0",
             AWS_ENDPOINT_URL=f"http://{s3}", **BLOBS,

@@ -1,26 +1,29 @@
 """A real worker process in the middle of a comparison: killed, cancelled, paused."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
+from core.settings import settings
 from db.session import transaction
+from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.integration.scene import brighter, photograph
+from tests.integration.scene import add, brighter, near, photograph
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
+from worker.models import ensure_active_version
 
 WORKER = "compare@test"
 COPIES = 600  # pictures that are looked at, so that a comparison takes a while
 
 
-pytestmark = pytest.mark.usefixtures("shared_gallery")  # embedded by one worker
+pytestmark = pytest.mark.usefixtures("shared_gallery")
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +32,13 @@ def api(redis: Redis) -> FlaskClient:
 
 
 @pytest.fixture(scope="module")
-def gallery(api: FlaskClient, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """COPIES pictures, five of each, embedded."""
-    worker = start_worker(WORKER, tmp_path_factory.mktemp("gallery") / "worker.log")
-    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
+def gallery(postgres: Postgres) -> None:
+    """COPIES pictures, five of each, as near to one another as a model would put them."""
+    version = ensure_active_version(settings())
     for number in range(COPIES):
-        data = brighter(photograph(number // 5), 1 + number % 5 / 20)
-        api.post("/v1/images", data={"file": (io.BytesIO(data), f"{number}.jpg"), "job_id": job_id})
-    api.post(f"/v1/jobs/{job_id}/seal")
-    assert finished(api, job_id)["counts"]["indexed"] == COPIES
-    assert worker.stop() == 0
+        kind, copy = divmod(number, 5)
+        direction = np.eye(version.dim, dtype=np.float32)[kind]
+        add(version, near(direction, (1 + copy) / 200, number), brighter(photograph(kind), 1 + copy / 20))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from db.session import transaction
 from services import fetching, jobs, listing
 from services.backpressure import Gate
 from services.fetching import FetchLine
+from services.intake import Intake
 from services.leases import Leases
 from tests.integration.factory import Factory
 from tests.pictures import picture
@@ -440,8 +441,8 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
     api: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = Blobs(settings().blobs, min_free=2**62)
-    for module in ("api.images", "api.imports"):
-        monkeypatch.setattr(f"{module}.blobs", lambda: full)
+    monkeypatch.setattr("api.images.intake", lambda: Intake(transaction, full, settings()))
+    monkeypatch.setattr("api.imports.blobs", lambda: full)
     answers = [
         api.post("/v1/images", data={"file": (io.BytesIO(picture(1)), "a.jpg")}),
         send(api, zipped(**{"a.jpg": picture(1)})),
