@@ -1,8 +1,11 @@
 """The command `umbel`. Errors end in one line on stderr and exit code 1; wrong usage in exit code 2."""
 
+import ast
 import sys
 from importlib import import_module
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
@@ -47,11 +50,19 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """The commands in the order of a day's work, each loaded when it is called."""
+class Outlines(click.Group):
+    """The commands in the order of a day's work, as far as a list of them needs: to import all would take seconds."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        module, _, attribute = COMMANDS[name].partition(":")
+        return click.Command(name, help=_docstring(module, attribute))
+
+
+class Commands(Outlines):
+    """The same, each loaded when it is called."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
@@ -59,6 +70,16 @@ class Commands(click.Group):
         module, _, attribute = COMMANDS[name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        Outlines().format_commands(context, formatter)
+
+
+def _docstring(module: str, function: str) -> str | None:
+    """Of a function in a module that is not imported for it."""
+    source = Path(str(find_spec(module).origin)).read_text()  # type: ignore[union-attr]
+    [found] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function]
+    return ast.get_docstring(found)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
