@@ -16,6 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 # In this order, under these titles. Results of other kinds (accuracy, faults) have pages of their own.
 TITLES = {
     "peers": "Beside what else one could use",
+    "peers_avx2": "The same peers with AVX2 alone",
     "timeline": "Where a bulk load spends its time",
     "singles": "Single uploads by many clients",
     "bulk_import": "A large import by the whole stack",

@@ -33,7 +33,8 @@ log = structlog.get_logger()
 
 READERS = 8  # pictures read at once: a remote source is mostly waiting
 READ_AHEAD = 2 * READERS  # pictures that are being read, or wait until those before them have been
-CHUNK = 128  # items stored in one transaction
+FIRST_CHUNK = 16  # items stored in the first transaction, twice as many in each next: a model must not wait for CHUNK
+CHUNK = 128
 CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: an import holds two chunks in memory, and what it reads ahead
 OPEN_SOURCES = 4
 RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass; doubled at each attempt
@@ -97,10 +98,12 @@ class FetchLine:
             self._close_sources()
 
     def _chunks(self) -> Iterator[Chunk]:
+        size = min(FIRST_CHUNK, CHUNK)
         while not self._stopping():
-            listed, claimed = self._list(), self._claim()
+            listed, claimed = self._list(), self._claim(size)
             if not (listed or claimed):
                 return
+            size = min(2 * size, CHUNK)
             outcomes = self._outcomes(claimed)
             while chunk := self._read_chunk(outcomes):
                 yield chunk
@@ -109,13 +112,13 @@ class FetchLine:
         with self._transaction() as session:
             return self._lister.list_chunk(session)
 
-    def _claim(self) -> list[ClaimedEntry]:
+    def _claim(self, limit: int) -> list[ClaimedEntry]:
         claimed: list[ClaimedEntry] = []
         with trail.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
             claimed += claims.claim_entries(
                 session,
                 owner=self._leases.owner,
-                limit=CHUNK,
+                limit=limit,
                 lease_seconds=self._leases.seconds,
                 max_attempts=self._settings.max_attempts,
             )

@@ -245,10 +245,10 @@ def test_listing_goes_on_where_it_was_interrupted(
     claim = FetchLine._claim
     calls = iter(range(2))
 
-    def interrupted(line: FetchLine) -> list[ClaimedEntry]:
+    def interrupted(line: FetchLine, limit: int) -> list[ClaimedEntry]:
         if next(calls, None) is None:
             raise NotReady("The database went away.")
-        return claim(line)
+        return claim(line, limit)
 
     monkeypatch.setattr(FetchLine, "_claim", interrupted)
     with pytest.raises(NotReady):
@@ -347,7 +347,7 @@ def test_cancelling_ends_the_listing_and_what_was_listed(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
-    monkeypatch.setattr(FetchLine, "_claim", lambda line: [])
+    monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
     fetch()
     answer = api.post(f"/v1/jobs/{job_id}/cancel")
     again = api.post(f"/v1/jobs/{job_id}/cancel")
@@ -453,7 +453,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
 
 def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "CHUNK", 2)
-    monkeypatch.setattr(FetchLine, "_claim", lambda line: [])
+    monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
     job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(6)}))
     fetch(config=settings().model_copy(update={"max_pending": 3}))
     assert job(api, job_id)["counts"]["total"] == 4
