@@ -112,14 +112,14 @@ def cpu_seconds(parts: dict[str, psutil.Process]) -> dict[str, float]:
     themselves."""
     spent: dict[str, float] = {}
     for name, part in parts.items():
-        kind, children = name.partition("-")[0], sum(map(_spent_by, part.children(recursive=True)))
+        kind, children = name.partition("-")[0], sum(map(spent_by, part.children(recursive=True)))
         beside = "decoders" if kind == "worker" else kind
-        spent[kind] = spent.get(kind, 0.0) + _spent_by(part)
+        spent[kind] = spent.get(kind, 0.0) + spent_by(part)
         spent[beside] = spent.get(beside, 0.0) + children
     return spent
 
 
-def _spent_by(process: psutil.Process) -> float:
+def spent_by(process: psutil.Process) -> float:
     try:
         return float(sum(process.cpu_times()[:4]))  # user, system, and both of the children it has waited for
     except psutil.NoSuchProcess:

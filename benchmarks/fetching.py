@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common import interleaved, own_home, spread, write
+from benchmarks.common import cpu_seconds, interleaved, own_home, spent_by, spread, write
+from benchmarks.database import own_server
 from benchmarks.pictures import draw
 
 
@@ -28,18 +29,11 @@ def main() -> None:
         os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")
         from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
         from db import schema  # noqa: PLC0415
-        from db.session import engine  # noqa: PLC0415
-        from stack.postgres import Postgres  # noqa: PLC0415
 
         draw(home / "pictures", pictures)
-        server = Postgres(home, settings().socket_dir)
-        server.start()
-        try:
+        with own_server(home) as server:
             schema.upgrade(settings().database)
             _measure(home, _postmaster(server.data))
-        finally:
-            engine().dispose()
-            server.stop()
 
 
 def _measure(home: Path, server: psutil.Process) -> None:
@@ -74,8 +68,8 @@ def _measure(home: Path, server: psutil.Process) -> None:
                 )
 
         def cpu() -> dict[str, float]:
-            decoders = sum(_spent(psutil.Process(pid)) for pid in decoder.pids())
-            return {"worker": time.process_time(), "decoders": decoders, "postgres": _with_children(server)}
+            decoders = sum(spent_by(psutil.Process(pid)) for pid in decoder.pids())
+            return {"worker": time.process_time(), "decoders": decoders, **cpu_seconds({"postgres": server})}
 
         def ours() -> None:
             before = cpu()
@@ -112,15 +106,6 @@ def _copy(path: Path, folder: Path) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _spent(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _with_children(process: psutil.Process) -> float:
-    return float(sum(process.cpu_times()[:4])) + sum(map(_spent, process.children()))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Commands(Outlines):
 
 def _docstring(module: str, function: str) -> str | None:
     """Of a function in a module that is not imported for it."""
-    source = Path(str(find_spec(module).origin)).read_text()  # type: ignore[union-attr]
+    source = Path(str(find_spec(module).origin)).read_bytes()  # type: ignore[union-attr]
     [found] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function]
     return ast.get_docstring(found)
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from core.types import ItemState, Lane
-from db import items
+from db import images, items
 from db.bulk import copy_rows, stage_rows
 from db.images import NewImage
 from db.models import JobItem
@@ -19,10 +19,7 @@ LISTED = {
     "job_id": "uuid", "lane": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
     "label": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
 }  # fmt: skip
-STAGED = {
-    "item_id": "uuid", "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text",
-    "size": "int8", "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
-}  # fmt: skip
+STAGED = {"item_id": "uuid", **images.COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) ->
 
     Returns {image id: blob key} of the new ones, whose bytes are to be stored before the transaction ends.
     """
-    stage_rows(session, "staged_image", STAGED, (_staged(item, image) for item, image in fetched.items()))
+    stage_rows(session, "staged_image", STAGED, ((item, *images.values_of(image)) for item, image in fetched.items()))
     rows = session.execute(
         text("""
             WITH present AS MATERIALIZED (
@@ -119,10 +116,3 @@ def _listed(job_id: UUID, entry: NewEntry, held: bool) -> tuple[Any, ...]:
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
     return (job_id, Lane.FETCH, state, held, entry.name, entry.locator, entry.label, meta, code, detail)
-
-
-def _staged(item: UUID, image: NewImage) -> tuple[Any, ...]:
-    return (
-        item, image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width,
-        image.height, image.name, image.label, Jsonb(image.meta),
-    )  # fmt: skip

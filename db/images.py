@@ -32,6 +32,21 @@ class NewImage:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
+# Its columns in the table, with their types, in the order of `values_of`: for statements about many at once.
+COLUMNS = {
+    "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
+    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
+}  # fmt: skip
+
+
+def values_of(image: NewImage) -> tuple[Any, ...]:
+    """What goes into COLUMNS, in their order."""
+    return (
+        image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
+        image.name, image.label, Jsonb(image.meta),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRow:
     """An image as people see it. status: the state of its newest item, `indexed` once it can be found."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.types import ItemState, JobType, Lane
+from db import images
 from db.images import NewImage
 
 
@@ -24,18 +24,16 @@ class NewUpload:
     traceparent: str | None = None
 
 
-TAKEN = {
-    "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
-    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb", "job_id": "uuid",
-    "held": "bool", "idempotency_key": "text", "request_id": "text", "traceparent": "text",
+TAKEN = images.COLUMNS | {
+    "job_id": "uuid", "held": "bool", "idempotency_key": "text", "request_id": "text", "traceparent": "text",
 }  # fmt: skip
+IMAGE = ", ".join(images.COLUMNS)
 ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in TAKEN.items())
 INSERT = text(f"""
 WITH given AS MATERIALIZED (
     SELECT uuidv7() AS image_id, given.* FROM unnest({ARRAYS}) AS given({", ".join(TAKEN)})
 ), added AS (
-    INSERT INTO image (id, collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
-    SELECT image_id, collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata
+    INSERT INTO image (id, {IMAGE}) SELECT image_id, {IMAGE}
     FROM given ORDER BY collection_id, sha256
     ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id
 ), fresh AS MATERIALIZED (
@@ -65,9 +63,5 @@ def insert_uploads(session: Session, given: Sequence[NewUpload]) -> dict[str, tu
 
 
 def _values(one: NewUpload) -> tuple[object, ...]:
-    image = one.image
-    return (
-        image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
-        image.name, image.label, Jsonb(image.meta), one.job_id, one.held, one.idempotency_key,
-        one.request_id, one.traceparent,
-    )  # fmt: skip
+    of_image = images.values_of(one.image)
+    return (*of_image, one.job_id, one.held, one.idempotency_key, one.request_id, one.traceparent)

@@ -98,7 +98,7 @@ class FetchLine:
             self._close_sources()
 
     def _chunks(self) -> Iterator[Chunk]:
-        size = min(FIRST_CHUNK, CHUNK)
+        size = FIRST_CHUNK
         while not self._stopping():
             listed, claimed = self._list(), self._claim(size)
             if not (listed or claimed):

@@ -263,7 +263,7 @@ def test_listing_goes_on_where_it_was_interrupted(
 def test_the_next_pictures_are_read_while_the_last_are_stored(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "CHUNK", 2)
+    monkeypatch.setattr(fetching, "FIRST_CHUNK", 2)
     read, reads, third = FetchLine._read, count(1), Event()
 
     def counted(*arguments: Any) -> Any:
