@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from ml.garden import SampleGarden
 from tests.browser.chromium import Watch
@@ -44,6 +44,22 @@ def test_a_picture_goes_from_upload_to_search_results(page: Page) -> None:
     matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
     expect(matches.first).to_contain_text(LABELS[0])
     expect(page.get_by_text(re.compile(r"\d+ matches, every picture compared"))).to_be_visible()
+
+
+@pytest.mark.parametrize("awaited", ["**/v1/session", "**/v1/images?*"])
+def test_a_link_followed_before_the_first_view_is_there_takes_the_focus_along(page: Page, awaited: str) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(awaited, hold)
+    with page.expect_request(awaited):
+        page.goto("/")
+    page.get_by_role("link", name="Jobs").click()
+    if awaited.endswith("session"):  # the other is given up by the page itself
+        held[0].continue_()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_focused()
 
 
 def test_what_is_no_picture_says_why_at_its_tile_and_in_its_job(watch: tuple[Page, Watch]) -> None:

@@ -46,7 +46,7 @@ export async function show({ main, parameters, signal }) {
   const progress = h("p", { class: "progress", role: "status" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
   main.append(dropzone(), settings(), h("div", { class: "arrivals" }, progress, bar), list);
-  if (parameters.job) return followJob(parameters.job, list, progress, bar, signal);
+  if (parameters.job) return () => followJob(parameters.job, list, progress, bar, signal);
   follow(list, progress, bar, signal);
 }
 

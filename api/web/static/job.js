@@ -7,7 +7,7 @@ import { badge, described, progress, TYPES } from "./jobs.js";
 import { reindexProgress } from "./reindex.js";
 import { to } from "./router.js";
 import { tried } from "./say.js";
-import { pause } from "./uploads.js";
+import { repeat } from "./uploads.js";
 
 export const title = "Job";
 const FAILURES = 200;
@@ -20,7 +20,7 @@ export async function show({ main, heading, id, signal }) {
   main.append(told, head, failures);
   let before = "";
   let failed = -1;
-  for (;;) {
+  const look = async () => {
     const job = await api.job(id, signal);
     if (signal.aborted) return;
     heading.textContent = `${TYPES[job.type] ?? job.type}`;
@@ -32,9 +32,9 @@ export async function show({ main, heading, id, signal }) {
     if (job.counts.failed !== failed) await listFailures(failures, job, signal);
     failed = job.counts.failed;
     before = now;
-    await pause(LOOK_MS, signal);
-    if (signal.aborted) return;
-  }
+  };
+  await look();
+  return () => repeat(look, LOOK_MS, signal);
 }
 
 function sentence({ counts, status, phase, error }) {

@@ -5,7 +5,7 @@ import { h, select, field } from "./dom.js";
 import { empty } from "./empty.js";
 import { ago, counted, number, when } from "./format.js";
 import { go, to } from "./router.js";
-import { pause } from "./uploads.js";
+import { repeat } from "./uploads.js";
 
 export const title = "Jobs";
 const LOOK_MS = 1500;
@@ -35,7 +35,7 @@ export async function show({ main, heading, parameters, signal }) {
   );
   main.append(list, more);
   let limit = 30;
-  for (;;) {
+  const look = async () => {
     const page = await api.jobs({ status, type, limit }, signal);
     if (signal.aborted) return;
     refill(list, page.items);
@@ -43,9 +43,9 @@ export async function show({ main, heading, parameters, signal }) {
     if (!page.items.length && !main.querySelector(".empty")) {
       main.append(empty("jobs", "No jobs", "Uploads, imports, comparisons and reindexes are listed here while they run, and after.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
     }
-    await pause(LOOK_MS, signal);
-    if (signal.aborted) return;
-  }
+  };
+  await look();
+  return () => repeat(look, LOOK_MS, signal);
 }
 
 /** Rows stay where they are while they change, so that neither focus nor reader loses them. */

@@ -4,8 +4,8 @@ import { h } from "./dom.js";
 import { say } from "./say.js";
 
 const scrolled = new Map(); // where each address was left
+const opened = location.hash;
 let leaving = new AbortController();
-let first = true;
 
 /** The address of a view with those parameters that are set. */
 export function to(view, parameters = {}) {
@@ -26,12 +26,14 @@ export function current() {
 }
 
 /** views: {name: async () => {title, show(context)}}; show fills context.main, and stops when context.signal says so.
+    A view that changes by itself returns from show what keeps it current, which may go on until then.
     defaults: parameters for addresses that do not say. */
 export function start(views, main, defaults = {}) {
   history.scrollRestoration = "manual";
   let shown = location.hash;
   addEventListener("scroll", () => scrolled.set(shown, scrollY), { passive: true });
   const back = { is: false };
+  let moved = location.hash !== opened; // someone may follow a link before the first view is there
   addEventListener("popstate", () => (back.is = true));
   const show = async () => {
     const { view, id, parameters: said } = current();
@@ -48,20 +50,27 @@ export function start(views, main, defaults = {}) {
     const heading = h("h1", { tabIndex: -1 }, title);
     main.replaceChildren(heading);
     main.dataset.view = view;
-    try {
-      await fill({ main, heading, id, parameters, signal });
-    } catch (error) {
-      if (error.name === "AbortError" || signal.aborted) return;
-      main.append(h("p", { class: "trouble", role: "alert" }, error.message));
-      say(error.message, { bad: true });
-    }
+    const told = async (step) => {
+      try {
+        return await step();
+      } catch (error) {
+        if (error.name === "AbortError" || signal.aborted) return null;
+        main.append(h("p", { class: "trouble", role: "alert" }, error.message));
+        say(error.message, { bad: true });
+        return null;
+      }
+    };
+    const follow = await told(() => fill({ main, heading, id, parameters, signal }));
     if (signal.aborted) return;
-    if (!first) heading.focus({ preventScroll: true });
-    first = false;
+    if (moved) heading.focus({ preventScroll: true });
     scrollTo(0, back.is ? top : 0);
     back.is = false;
+    if (follow) await told(follow);
   };
-  addEventListener("hashchange", show);
+  addEventListener("hashchange", () => {
+    moved = true;
+    show();
+  });
   return show();
 }
 

@@ -105,4 +105,13 @@ export const pause = (milliseconds, signal = null) =>
     signal?.addEventListener("abort", () => (clearTimeout(timer), go()));
   });
 
+/** Look again and again until signal says so. */
+export async function repeat(look, milliseconds, signal) {
+  for (;;) {
+    await pause(milliseconds, signal);
+    if (signal.aborted) return;
+    await look();
+  }
+}
+
 export const uploads = new Uploads();
