@@ -28,6 +28,9 @@ class NetworkEmbedder:
         # and 209 instead of 77 with another program on one of them (a descheduled OpenMP thread holds up its team).
         self._lanes = forward.lanes
         self._forwards = ThreadPoolExecutor(self._lanes, "forward", forward.begin_thread)
+        # One picture that somebody waits for has all cores, on a thread that keeps them: to change how many threads one
+        # computes on costs torch more than the forward takes.
+        self._alone = ThreadPoolExecutor(1, "alone", partial(forward.begin_thread, alone=True))
         self._background = ThreadPoolExecutor(self._lanes, "background", self._begin_background_thread)
 
     def _begin_background_thread(self) -> None:
@@ -84,9 +87,7 @@ class NetworkEmbedder:
             return np.empty((0, self.dim), np.float32)
         step = min(math.ceil(len(pixels) / self._lanes), math.ceil(self.batch_size / self._lanes))
         shares = [np.stack(pixels[at : at + step]) for at in range(0, len(pixels), step)]
-        threads = self._background if background else self._forwards
-        alone = (
-            len(pixels) == 1 and not background
-        )  # somebody waits for it, and the other lanes would have nothing to do
+        alone = len(pixels) == 1 and not background
+        threads = self._background if background else self._alone if alone else self._forwards
         forward = partial(self._forward, background=background, alone=alone)
         return np.concatenate(list(threads.map(forward, shares)))

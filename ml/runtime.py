@@ -2,6 +2,7 @@
 
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,4 +87,7 @@ def _on_torch(path: Path, settings: Settings) -> NetworkEmbedder:
     from ml.checkpoint import load_checkpoint  # noqa: PLC0415 - brings torch, which OpenVINO does without
     from ml.runtimes.torch_forward import torch_embedder  # noqa: PLC0415
 
-    return torch_embedder(*load_checkpoint(path), settings)
+    # On a thread that ends, and with it the threads that torch computes on for it: were there more such threads than
+    # cores, GNU's OpenMP would have all of them sleep between two loops, and one picture take twice as long.
+    with ThreadPoolExecutor(1, "load") as loading:
+        return loading.submit(lambda: torch_embedder(*load_checkpoint(path), settings)).result()

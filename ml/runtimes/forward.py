@@ -40,8 +40,8 @@ class Forward(Protocol):
         """Pictures that one forward should get when there are many."""
         ...
 
-    def begin_thread(self) -> None:
-        """To be called once on each thread that is to call this."""
+    def begin_thread(self, *, alone: bool = False) -> None:
+        """To be called once on each thread that is to call this. alone: only with `alone`, or only without."""
         ...
 
     def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:

@@ -41,7 +41,7 @@ class OpenVinoForward:
         self._door = threading.Lock()
         self._mine = threading.local()  # a request serves one call at a time, so each thread has its own
 
-    def begin_thread(self) -> None:
+    def begin_thread(self, *, alone: bool = False) -> None:
         """Nothing: OpenVINO computes on its own threads."""
 
     def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:

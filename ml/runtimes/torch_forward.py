@@ -1,7 +1,6 @@
 """The network on torch: eager on CPUs and Apple's GPUs, CUDA graphs on NVIDIA's."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -40,27 +39,17 @@ class TorchForward:
         """As torch spells it."""
         return str(self._device)
 
-    def begin_thread(self) -> None:
-        """One thread a forward: see ml.embedder."""
+    def begin_thread(self, *, alone: bool = False) -> None:
+        """One thread a forward, or as many as there are lanes: see ml.embedder."""
         if self._device.type == "cpu":
-            torch.set_num_threads(1)
+            torch.set_num_threads(self.lanes if alone else 1)
 
     def __call__(self, batch: Batch, *, background: bool = False, alone: bool = False) -> Vectors:
-        """(n, size, size, 3) → (n, dim) float32. background: the calling thread's own priority says it."""
+        """(n, size, size, 3) → (n, dim) float32. background and alone: the calling thread was begun for them."""
         if self._graphs is not None:
             return self._graphs(batch)
-        with torch.inference_mode(), self._all_threads() if alone else nullcontext():
+        with torch.inference_mode():
             return self._eager(torch.from_numpy(batch).to(self._device)).cpu().numpy()
-
-    @contextmanager
-    def _all_threads(self) -> Iterator[None]:
-        """As many as there are lanes, for what this thread computes."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.lanes)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
     def _eager(self, batch: torch.Tensor) -> torch.Tensor:
         with self._arithmetic():

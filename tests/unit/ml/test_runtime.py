@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,17 @@ def conversions(settings: Settings) -> list[Path]:
     return list((settings.home / "models" / "openvino").iterdir())
 
 
+def answer(settings: Settings, program: str) -> Any:
+    """What a process of its own prints at last, as JSON; it may compute on all cores."""
+    environment = {
+        "UMBEL_HOME": str(settings.home), "UMBEL_CHECKPOINT": str(settings.checkpoint), "UMBEL_DEVICE": "cpu",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=Path.cwd(), capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def test_a_model_that_was_converted_before_needs_no_torch(settings):
     program = """
 import json, sys
@@ -47,14 +59,34 @@ from ml.runtime import load_embedder
 embedder = load_embedder(Settings())
 print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.main" in sys.modules]))
 """
-    environment = {
-        "UMBEL_HOME": str(settings.home), "UMBEL_CHECKPOINT": str(settings.checkpoint), "UMBEL_DEVICE": "cpu",
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=Path.cwd(), capture_output=True, text=True, check=True
-    )
+    assert answer(settings, program) == ["openvino", False, False]
 
-    assert json.loads(done.stdout.splitlines()[-1]) == ["openvino", False, False]
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux shows them")
+def test_loading_on_torch_leaves_no_thread_behind_and_one_picture_changes_none(settings):
+    """GNU's OpenMP lets all threads sleep between two loops once they are more than the cores; and torch forgets how it
+    computes each layer whenever the number of a thread's own changes. Either doubles the time of a search by picture.
+    """
+    program = """
+import json, os, time
+import numpy as np, torch
+from core.settings import Settings
+from ml.runtime import load_embedder
+threads = lambda: len(os.listdir("/proc/self/task"))
+torch.zeros(1)
+before = threads()
+embedder = load_embedder(Settings(runtime="torch", model_threads=2))
+until = time.monotonic() + 10
+while (left := threads() - before) and time.monotonic() < until:  # they end soon after the one they worked for
+    time.sleep(0.01)
+picture = np.zeros((64, 64, 3), np.uint8)
+embedder.embed([picture])
+changed = []
+torch.set_num_threads = changed.append
+embedder.embed([picture])
+print(json.dumps([left, changed]))
+"""
+    assert answer(settings, program) == [0, []]
 
 
 def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings):
