@@ -1,7 +1,9 @@
 """From files to searchable vectors, and from a file to the ten most like it: Umbel beside what else one could use.
 
 Run `python -m benchmarks.peers [--folder FOLDER] [--pictures 400]`. All are given the same pictures and the same
-network (B0, torch, eager, float32, decoded by the same code on as many threads), and store what they keep on disk;
+network (B0, torch, eager, float32) and store what they keep on disk. The others call it as one does: batch after batch,
+decoded by our code on as many threads as there are cores, then forwarded on all cores. Umbel's workers decode ahead and
+run forwards side by side, each on one core; `forward in lanes` is what that alone gives without any store.
 Umbel is also measured with the runtime that it chooses by itself. Each runs in a process of its own, one at a time, in
 blocks whose order is turned round. Umbel's figure is the whole way: API, import, hashes, copies of the files, ledger,
 worker, Postgres with fsync and Redis, all on the same cores; the others' is a loop in one process.

@@ -17,6 +17,6 @@ def embed(pictures: Batch[Image.Image]) -> Batch[pxt.Array[(512,), np.float32]]:
     """Decoded by Pixeltable, so what is left is to bring them to size."""
     if not _model:
         _model.append(Model())
-    embedder = _model[0].embedder
-    pixels: list[Any] = [embedder.card.preprocessing.fit(picture.convert("RGB")) for picture in pictures]
-    return list(embedder.embed(pixels))
+    [model] = _model
+    pixels: list[Any] = [model.card.preprocessing.fit(picture.convert("RGB")) for picture in pictures]
+    return list(model.embed_pixels(pixels))

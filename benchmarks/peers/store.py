@@ -1,17 +1,21 @@
 """What every peer is asked to do, and the network that all of them are given."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from core.settings import Settings
-from core.types import Vectors
-from ml.embedder import NetworkEmbedder
+from core.types import Pixels, Vectors
+from ml.checkpoint import load_checkpoint
 from ml.runtime import load_embedder
+from ml.runtimes.served import ServedNetwork
+from ml.runtimes.torch_forward import TorchForward
+from ml.shipped import SHIPPED
+from ml.threads import cores
 
 BATCH = 32
 K = 10
@@ -38,22 +42,45 @@ class Store(ABC):
 
 
 class Model:
-    """torch, eager, float32; pictures are decoded on as many threads as there are cores, as the forward is run."""
+    """The network as one calls it who writes for a store: torch, eager, float32, one batch after the other, each on all
+    cores; the pictures of a batch are decoded by our code on as many threads."""
 
     def __init__(self) -> None:
-        self.embedder: NetworkEmbedder = load_embedder(Settings(runtime="torch", precision="fp32"))
-        self._threads = ThreadPoolExecutor(os.cpu_count())
+        network, self.card = load_checkpoint(SHIPPED)
+        self._forward = TorchForward(
+            ServedNetwork(network, self.card.preprocessing), torch.device("cpu"), "fp32", cores()
+        )
+        self._threads = ThreadPoolExecutor(cores())
+        self._limits = Settings()
 
     def embed(self, files: Sequence[Path]) -> Vectors:
         """(n, dim) float32, unit length."""
-        pixels = list(self._threads.map(lambda file: self.embedder.decode(file.read_bytes()), files))
-        return self.embedder.embed(pixels)
+        return self.embed_pixels(self._decoded(files))
+
+    def embed_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """The same of decoded pictures."""
+        return self._forward(np.stack(pixels), alone=True)
 
     def batches(self, files: Sequence[Path]) -> Iterator[tuple[list[int], Vectors]]:
         """Numbers and vectors of BATCH files at a time."""
         for at in range(0, len(files), BATCH):
             some = files[at : at + BATCH]
             yield list(range(at, at + len(some))), self.embed(some)
+
+    def _decoded(self, files: Sequence[Path]) -> list[Pixels]:
+        decode = self.card.preprocessing.decode
+        return list(self._threads.map(lambda file: decode(file.read_bytes(), self._limits), files))
+
+
+class Lanes(Model):
+    """The same with the forwards of a batch side by side, each on one core, as Umbel's workers run them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._embedder = load_embedder(Settings(runtime="torch", precision="fp32"))
+
+    def embed_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        return self._embedder.embed(pixels)
 
 
 def nearest(vectors: Vectors, query: Vectors) -> list[int]:

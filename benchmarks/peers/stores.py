@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.store import K, Model, Store
+from benchmarks.peers.store import K, Lanes, Model, Store
 
 # The peers are installed apart, and each process imports the one it runs.
 # ruff: noqa: PLC0415
@@ -21,8 +21,11 @@ class Forward(Store):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self.model = Model()
-        self.vectors = np.empty((0, self.model.embedder.dim), np.float32)
+        self.model = self.load()
+        self.vectors = np.empty((0, self.model.card.dim), np.float32)
+
+    def load(self) -> Model:
+        return Model()
 
     def fill(self, files: Sequence[Path]) -> None:
         self.vectors = np.concatenate([vectors for _, vectors in self.model.batches(files)])
@@ -30,6 +33,13 @@ class Forward(Store):
     def query(self, picture: Path) -> list[int]:
         [vector] = self.model.embed([picture])
         return [int(number) for number in np.argsort(-(self.vectors @ vector))[:K]]
+
+
+class ForwardInLanes(Forward):
+    """No store either; the forward as Umbel's workers run it."""
+
+    def load(self) -> Model:
+        return Lanes()
 
 
 class Predecessor(Store):
@@ -91,7 +101,7 @@ class Lance(Store):
     def fill(self, files: Sequence[Path]) -> None:
         import pyarrow as pa
 
-        schema = pa.schema([("number", pa.int64()), ("vector", pa.list_(pa.float32(), self.model.embedder.dim))])
+        schema = pa.schema([("number", pa.int64()), ("vector", pa.list_(pa.float32(), self.model.card.dim))])
         self.table = self.database.create_table("pictures", schema=schema, mode="overwrite")
         for numbers, vectors in self.model.batches(files):
             self.table.add([{"number": n, "vector": vector} for n, vector in zip(numbers, vectors, strict=True)])
@@ -120,7 +130,7 @@ class Qdrant(Store):
         if self.client.collection_exists("pictures"):
             self.client.delete_collection("pictures")
         self.client.create_collection(
-            "pictures", vectors_config=VectorParams(size=self.model.embedder.dim, distance=Distance.COSINE)
+            "pictures", vectors_config=VectorParams(size=self.model.card.dim, distance=Distance.COSINE)
         )
         for numbers, vectors in self.model.batches(files):
             points = [PointStruct(id=n, vector=vector.tolist()) for n, vector in zip(numbers, vectors, strict=True)]
@@ -147,7 +157,7 @@ class Faiss(Store):
     def fill(self, files: Sequence[Path]) -> None:
         import faiss
 
-        self.index = faiss.IndexHNSWFlat(self.model.embedder.dim, 24, faiss.METRIC_INNER_PRODUCT)
+        self.index = faiss.IndexHNSWFlat(self.model.card.dim, 24, faiss.METRIC_INNER_PRODUCT)
         for _, vectors in self.model.batches(files):
             self.index.add(vectors)
         faiss.write_index(self.index, str(self.home / "index.faiss"))
@@ -246,6 +256,7 @@ class UmbelAuto(Umbel):
 
 STORES: dict[str, type[Store]] = {
     "forward": Forward,
+    "forward in lanes": ForwardInLanes,
     "umbel": Umbel,
     "umbel, its own runtime": UmbelAuto,
     "faiss": Faiss,
