@@ -1,7 +1,7 @@
 """What every peer is asked to do, and the network that all of them are given."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 
 from core.settings import Settings
 from core.types import Pixels, Vectors
+from ml.card import verified_card
 from ml.checkpoint import load_checkpoint
 from ml.runtime import load_embedder
 from ml.runtimes.served import ServedNetwork
@@ -46,20 +47,21 @@ class Model:
     cores; the pictures of a batch are decoded by our code on as many threads."""
 
     def __init__(self) -> None:
-        network, self.card = load_checkpoint(SHIPPED)
-        self._forward = TorchForward(
-            ServedNetwork(network, self.card.preprocessing), torch.device("cpu"), "fp32", cores()
-        )
+        self.card = verified_card(SHIPPED)
+        self.embed_pixels = self.load()
         self._threads = ThreadPoolExecutor(cores())
         self._limits = Settings()
 
+    def load(self) -> Callable[[Sequence[Pixels]], Vectors]:
+        """What makes (n, dim) float32 of decoded pictures, each row of unit length."""
+        network, card = load_checkpoint(SHIPPED)
+        forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", cores())
+        return lambda pixels: forward(np.stack(pixels))
+
     def embed(self, files: Sequence[Path]) -> Vectors:
         """(n, dim) float32, unit length."""
-        return self.embed_pixels(self._decoded(files))
-
-    def embed_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
-        """The same of decoded pictures."""
-        return self._forward(np.stack(pixels), alone=True)
+        decode = self.card.preprocessing.decode
+        return self.embed_pixels(list(self._threads.map(lambda file: decode(file.read_bytes(), self._limits), files)))
 
     def batches(self, files: Sequence[Path]) -> Iterator[tuple[list[int], Vectors]]:
         """Numbers and vectors of BATCH files at a time."""
@@ -67,20 +69,12 @@ class Model:
             some = files[at : at + BATCH]
             yield list(range(at, at + len(some))), self.embed(some)
 
-    def _decoded(self, files: Sequence[Path]) -> list[Pixels]:
-        decode = self.card.preprocessing.decode
-        return list(self._threads.map(lambda file: decode(file.read_bytes(), self._limits), files))
-
 
 class Lanes(Model):
     """The same with the forwards of a batch side by side, each on one core, as Umbel's workers run them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._embedder = load_embedder(Settings(runtime="torch", precision="fp32"))
-
-    def embed_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
-        return self._embedder.embed(pixels)
+    def load(self) -> Callable[[Sequence[Pixels]], Vectors]:
+        return load_embedder(Settings(runtime="torch", precision="fp32")).embed
 
 
 def nearest(vectors: Vectors, query: Vectors) -> list[int]:
