@@ -64,13 +64,17 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
 
     from core.settings import settings  # noqa: PLC0415
     from db import partitions  # noqa: PLC0415
+    from db.locks import only_one  # noqa: PLC0415
     from db.session import autocommit, transaction  # noqa: PLC0415
 
-    with transaction() as session:
-        partitions.drop_index(session, version_id)
-    began = time.perf_counter()
-    fill(version_id, vectors, labels)
-    filled = time.perf_counter() - began
+    # With the lock that building takes: the worker sees no load, and would build the index while rows still come.
+    with only_one(f"{partitions.partition_name(version_id)}_hnsw") as ours:
+        assert ours
+        with transaction() as session:
+            partitions.drop_index(session, version_id)
+        began = time.perf_counter()
+        fill(version_id, vectors, labels)
+        filled = time.perf_counter() - began
     with autocommit() as connection:
         memory, processes = settings().index_memory_mb, settings().index_processes
         partitions.build_index(connection, version_id, dim, memory_mb=memory, processes=processes)
@@ -89,7 +93,7 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
     def search(query: Any, scope: Scope, exact: bool) -> Any:
         """As the API does: all of the gallery in one round trip, what is filtered in several."""
         if scope == Scope() and not exact:
-            return find_quickly(Example(vector=query), version=version, k=K)
+            return find_quickly(Example(vector=query), version=version, mode="hnsw", k=K)
         with transaction() as session:
             return nearest_images(session, query, version=version, k=K, scope=scope, exact=exact)
 

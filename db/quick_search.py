@@ -1,4 +1,4 @@
-"""The usual search, all of the gallery through the index, in one round trip to the database.
+"""The usual search, one of all the gallery, in one round trip to the database.
 
 db/search.py asks first which version is active and whether there is an index worth using, and then searches. Here the
 search goes out on what was true the last time, and its answer says whether it still is. If not, it is thrown away.
@@ -15,7 +15,7 @@ from db import search
 from db.collections import DELETED_SQL
 from db.model_versions import VersionKey
 from db.partitions import partition_name
-from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Scope, ef_for, found_in
+from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 from db.session import raw_connection
 
 SETTINGS = f"SELECT set_config('hnsw.ef_search', %s, true), {THROUGH_INDEX}"
@@ -29,47 +29,55 @@ class Example:
     image_id: UUID | None = None
 
 
-def find_quickly(example: Example, *, version: VersionKey, k: int, max_distance: float | None = None) -> Found | None:
+def find_quickly(
+    example: Example, *, version: VersionKey, mode: Mode, k: int, max_distance: float | None = None
+) -> Found | None:
     """Up to k images of all collections nearest to the example, closest first; ties by image id.
 
-    None where this is not the whole answer: another version is active, the gallery is small enough to be scanned, has
-    no index at the moment, or the index gave up before it had k, or the example has no vector. Then ask `db.search`.
-    Raises NotReady as `db.session.transaction` does.
+    mode: how the gallery is searched if it is what it was. None where this is not the whole answer: another version is
+    active, the gallery is searched otherwise now, nothing was found, or the index gave up before it had k, or the
+    example has no vector. Then ask `db.search`. Raises NotReady as `db.session.transaction` does.
     """
-    ef = ef_for(k)
+    indexed = mode == "hnsw"
+    ef = ef_for(k) if indexed else None
     with raw_connection() as connection, connection.pipeline():
-        connection.execute(SETTINGS, [str(ef)], prepare=True)
-        rows = connection.execute(_statement(version, example), _values(example, k), prepare=True)
+        if indexed:
+            connection.execute(SETTINGS, [str(ef)], prepare=True)
+        rows = connection.execute(_statement(version, example, indexed), _values(example, k), prepare=True)
         connection.commit()  # the settings end here; a rollback would cost a round trip of its own
         found = rows.fetchall()
-    still_so = len(found) == k and found[0][-1]
+    still_so = found and found[0][-1] and (len(found) == k or not indexed)
     if not still_so:
         return None
     # Rounding may take the distance of a vector to itself a hair below zero.
     matches = [Match(image_id, max(0.0, distance), *rest) for image_id, distance, *rest, _ in found]
-    return found_in(matches, Scope(max_distance=max_distance), "hnsw", ef_search=ef)
+    return found_in(matches, Scope(max_distance=max_distance), mode, ef_search=ef)
 
 
-def _statement(version: VersionKey, example: Example) -> str:
-    """The version and its width are literals, see `db.search`. What it rests on is asked in the same snapshot."""
+def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
+    """The version and its width are literals, and zero is added to the distance of an exact scan: see `db.search`. What
+    it rests on is asked in the same snapshot."""
     width, partition = f"halfvec({int(version.dim)})", partition_name(version.id)
     query, others = f"CAST(%(vector)s AS {width})", ""
     if example.image_id is not None:
         query = f"""(SELECT vector::{width} FROM embedding WHERE model_version_id = '{version.id}'
                      AND image_id = %(image)s AND collection_id <> ALL ({DELETED_SQL}))"""
         others = "AND e.image_id <> %(image)s"
+    distance = f"e.vector::{width} <=> {query}"
+    order = "2" if indexed else f"({distance}) + 0, e.image_id"
     return f"""
         WITH near AS MATERIALIZED (
-            SELECT e.image_id, e.vector::{width} <=> {query} AS distance FROM embedding e
+            SELECT e.image_id, {distance} AS distance FROM embedding e
             WHERE e.model_version_id = '{version.id}' AND e.collection_id <> ALL ({DELETED_SQL}) {others}
-            ORDER BY 2 LIMIT %(k)s
+            ORDER BY {order} LIMIT %(k)s
         )
         SELECT near.image_id, near.distance, image.label, image.metadata, collection.name,
         near.distance IS NOT NULL AND (
             SELECT state = 'active' FROM model_version WHERE id = '{version.id}'
-        ) AND (
-            SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{partition}_hnsw')
-        ) AND pg_relation_size(to_regclass('{partition}')) > {search.EXACT_UP_TO * (2 * version.dim + ROW_BYTES)}
+        ) AND {"" if indexed else "NOT"} (
+            coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{partition}_hnsw')), false)
+            AND pg_relation_size(to_regclass('{partition}')) / {2 * version.dim + ROW_BYTES} > {search.EXACT_UP_TO}
+        )
         FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
         ORDER BY near.distance + 0, near.image_id
     """

@@ -22,7 +22,7 @@ from db.model_versions import VersionKey
 from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
-from db.search import Found, Scope
+from db.search import Found, Mode, Scope
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -53,35 +53,39 @@ class QuickSearch:
     """
 
     def __init__(self) -> None:
-        self._version: VersionKey | None = None  # the active one, while its index is worth using
+        self._known: tuple[VersionKey, Mode] | None = None  # the active version, and how all of it is searched
 
     def by_vector(self, values: Sequence[float], *, k: int, max_distance: float | None) -> Answered | None:
         """The matches of a caller's own vector. Raises InvalidInput."""
-        version = self._version
-        if version is None or len(values) != version.dim:
+        known = self._known
+        if known is None or len(values) != known[0].dim:
             return None
-        return self._found(version, Example(vector=_unit_of(values)), k, max_distance)
+        return self._found(known, Example(vector=_unit_of(values)), k, max_distance)
 
     def by_query(self, query: Query, *, k: int, max_distance: float | None) -> Answered | None:
         """The matches of a vector that a worker made."""
-        if query.version != self._version:
+        known = self._known
+        if known is None or query.version != known[0]:
             return None
-        return self._found(query.version, Example(vector=query.vector), k, max_distance)
+        return self._found(known, Example(vector=query.vector), k, max_distance)
 
     def by_image(self, image_id: UUID, *, k: int, max_distance: float | None) -> Answered | None:
         """The matches of an image of the gallery."""
-        version = self._version
-        return None if version is None else self._found(version, Example(image_id=image_id), k, max_distance)
+        known = self._known
+        return None if known is None else self._found(known, Example(image_id=image_id), k, max_distance)
 
     def learn(self, version: VersionKey, found: Found) -> None:
         """How a search that went the long way was answered."""
-        self._version = version if found.mode == "hnsw" else None
+        self._known = None if found.exhausted else (version, found.mode)
 
-    def _found(self, version: VersionKey, example: Example, k: int, max_distance: float | None) -> Answered | None:
+    def _found(
+        self, known: tuple[VersionKey, Mode], example: Example, k: int, max_distance: float | None
+    ) -> Answered | None:
         began = time.perf_counter()
-        found = find_quickly(example, version=version, k=k, max_distance=max_distance)
+        version, mode = known
+        found = find_quickly(example, version=version, mode=mode, k=k, max_distance=max_distance)
         if found is None:
-            self._version = None
+            self._known = None
             return None
         SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
         return Answered(version.id, found)

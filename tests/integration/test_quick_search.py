@@ -37,8 +37,17 @@ def quick(gallery: tuple[VersionKey, list[UUID]]) -> QuickSearch:
     return quick
 
 
-def by_vector(quick: QuickSearch, max_distance: float | None = None) -> Answered | None:
-    return quick.by_vector(unit(99).tolist(), k=K, max_distance=max_distance)
+@pytest.fixture
+def scanning(gallery: tuple[VersionKey, list[UUID]], monkeypatch: pytest.MonkeyPatch) -> QuickSearch:
+    """Of a gallery that is thought few enough to be scanned."""
+    monkeypatch.setattr(search, "EXACT_UP_TO", 10_000)
+    scanning = QuickSearch()
+    scanning.learn(gallery[0], Found([], "exact"))
+    return scanning
+
+
+def by_vector(quick: QuickSearch, max_distance: float | None = None, k: int = K) -> Answered | None:
+    return quick.by_vector(unit(99).tolist(), k=k, max_distance=max_distance)
 
 
 @pytest.mark.parametrize("max_distance", [None, 0.4])
@@ -55,6 +64,27 @@ def test_an_image_finds_what_it_finds_the_long_way(quick: QuickSearch, gallery: 
     with transaction() as session:
         expected = find_matches(session, query_by_images(session, [image_id]), k=K, scope=Scope())
     assert quick.by_image(image_id, k=K, max_distance=None) == Answered(gallery[0].id, expected)
+
+
+@pytest.mark.parametrize(("k", "max_distance"), [(K, None), (K, 0.4), (100, None)])
+def test_a_vector_finds_in_a_scan_what_it_finds_the_long_way(
+    scanning: QuickSearch, k: int, max_distance: float | None
+) -> None:
+    with transaction() as session:
+        query = query_by_vector(session, unit(99).tolist())
+        expected = find_matches(session, query, k=k, scope=Scope(max_distance=max_distance))
+    assert expected.mode == "exact"
+    assert by_vector(scanning, max_distance, k) == Answered(query.version.id, expected)
+
+
+def test_an_image_finds_in_a_scan_what_it_finds_the_long_way(
+    scanning: QuickSearch, gallery: tuple[VersionKey, list[UUID]]
+) -> None:
+    image_id = gallery[1][7]
+    with transaction() as session:
+        expected = find_matches(session, query_by_images(session, [image_id]), k=100, scope=Scope())
+    assert len(expected.matches) == len(gallery[1]) - 1
+    assert scanning.by_image(image_id, k=100, max_distance=None) == Answered(gallery[0].id, expected)
 
 
 def drop_the_index(version: VersionKey) -> None:
@@ -79,6 +109,35 @@ def test_it_steps_aside_when_the_gallery_is_no_longer_what_it_was(
     assert by_vector(quick) is not None
     change(gallery[0])
     assert by_vector(quick) is None
+
+
+def test_a_scan_steps_aside_when_another_version_is_active(
+    scanning: QuickSearch, gallery: tuple[VersionKey, list[UUID]]
+) -> None:
+    assert by_vector(scanning) is not None
+    activate_another(gallery[0])
+    assert by_vector(scanning) is None
+
+
+def test_a_scan_steps_aside_when_the_gallery_has_grown(scanning: QuickSearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EXACT_UP_TO", 10)
+    assert by_vector(scanning) is None
+
+
+def test_many_images_are_scanned_while_there_is_no_index(
+    scanning: QuickSearch, gallery: tuple[VersionKey, list[UUID]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "EXACT_UP_TO", 10)
+    drop_the_index(gallery[0])
+    answered = by_vector(scanning)
+    assert answered is not None
+    assert answered.found.mode == "exact"
+
+
+def test_an_empty_gallery_is_left_to_the_long_way(scanning: QuickSearch) -> None:
+    with transaction() as session:
+        session.execute(text("DELETE FROM embedding"))
+    assert by_vector(scanning) is None
 
 
 def test_a_small_gallery_is_left_to_an_exact_scan(quick: QuickSearch, monkeypatch: pytest.MonkeyPatch) -> None:
