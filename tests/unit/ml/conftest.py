@@ -44,14 +44,18 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """A folder of class folders of drawn pictures."""
 
     def make(classes: int = 3, pictures: int = 6, name: str = "shapes") -> Path:
-        for kind in range(classes):
-            folder = tmp_path / name / f"kind{kind}"
-            folder.mkdir(parents=True)
-            for seed in range(pictures):
-                (folder / f"{seed}.jpg").write_bytes(as_file(draw(kind, seed)))
-        return tmp_path / name
+        return plant(tmp_path / name, classes, pictures)
 
     return make
+
+
+def plant(folder: Path, classes: int = 3, pictures: int = 6) -> Path:
+    """Class folders of drawn pictures in `folder`, which is returned."""
+    for kind in range(classes):
+        (folder / f"kind{kind}").mkdir(parents=True)
+        for seed in range(pictures):
+            (folder / f"kind{kind}" / f"{seed}.jpg").write_bytes(as_file(draw(kind, seed)))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from ml.training.learner import blended, cosine_drift, parameter_groups
 from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe, Settling
 from ml.training.start import find_start, load_start
-from ml.training.train import Watcher, train
+from ml.training.train import Result, Watcher, train
+from tests.unit.ml.conftest import plant
 
 CPU = torch.device("cpu")
 TINY = replace(
@@ -85,11 +86,25 @@ class Interrupted(Exception):
     """Stands for the end of the process: what was not on disk by then is lost."""
 
 
-@pytest.mark.parametrize("after", [1, 4, 6])
-def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, start, monkeypatch, after):
+TWICE = replace(TINY, size=48, stages=((48, 2),), members=2, batch_size=6)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, start) -> Result:
+    """A run that nothing cut off."""
+    place = tmp_path_factory.mktemp("whole")
+    return run(plant(place / "shapes"), place / "out", start, TWICE)
+
+
+@pytest.fixture
+def save_each_step(monkeypatch) -> None:
     monkeypatch.setattr("ml.training.course.SAVE_EVERY", 0.0)
-    folder, recipe = make_folder(), replace(TINY, size=48, stages=((48, 2),), members=2, batch_size=6)
-    whole = run(folder, tmp_path / "whole", start, recipe)
+
+
+@pytest.mark.usefixtures("save_each_step")
+@pytest.mark.parametrize("after", [1, 4, 6])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, start, whole, after):
+    folder = make_folder()
     steps: list[float] = []
 
     def cut_off(loss: float) -> None:
@@ -98,9 +113,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, s
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        run(folder, tmp_path / "parts", start, recipe, Watcher(step=cut_off))
+        run(folder, tmp_path / "parts", start, TWICE, Watcher(step=cut_off))
     begun: list[int] = []
-    rest = run(folder, tmp_path / "parts", start, recipe, Watcher(begin=lambda *told: begun.append(told[2])))
+    rest = run(folder, tmp_path / "parts", start, TWICE, Watcher(begin=lambda *told: begun.append(told[2])))
 
     assert begun[0] in (after - 1, after)
     assert rest.card.weights_sha256 == whole.card.weights_sha256
