@@ -8,7 +8,7 @@ import { counted, number } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
-import { ENDS, pause, uploads } from "./uploads.js";
+import { ENDS, repeat, uploads } from "./uploads.js";
 
 export const title = "Add pictures";
 const MOST_TILES = 600;
@@ -46,7 +46,7 @@ export async function show({ main, parameters, signal }) {
   const progress = h("p", { class: "progress", role: "status" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
   main.append(dropzone(), settings(), h("div", { class: "arrivals" }, progress, bar), list);
-  if (parameters.job) return () => followJob(parameters.job, list, progress, bar, signal);
+  if (parameters.job) return followJob(parameters.job, list, progress, bar, signal);
   follow(list, progress, bar, signal);
 }
 
@@ -132,7 +132,7 @@ function follow(list, progress, bar, signal) {
 /** A job that workers read from a source: its items become tiles as they are listed. */
 async function followJob(id, list, progress, bar, signal) {
   const shown = new Map();
-  for (;;) {
+  const look = async () => {
     const job = await api.job(id, signal);
     const { items } = await api.items(id, { limit: MOST_TILES }, signal);
     for (const item of items) {
@@ -152,10 +152,9 @@ async function followJob(id, list, progress, bar, signal) {
       h("a", { href: to(`job/${id}`) }, "the job"),
     );
     forget();
-    if (job.finished_at || signal.aborted) return;
-    await pause(LOOK_MS, signal);
-    if (signal.aborted) return;
-  }
+    return job.finished_at;
+  };
+  return (await look()) ? null : () => repeat(look, LOOK_MS, signal);
 }
 
 function stateOf({ status, attempts, image_id }) {

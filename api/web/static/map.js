@@ -10,7 +10,7 @@ import { Plane } from "./plane.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { selection } from "./selection.js";
-import { pause } from "./uploads.js";
+import { repeat } from "./uploads.js";
 
 export const title = "Map";
 const LOOK_MS = 800;
@@ -29,17 +29,18 @@ export async function show({ main, heading, parameters, signal }) {
   };
   const follow = async (id) => {
     const began = Date.now();
-    for (;;) {
+    const look = async () => {
       const job = await api.job(id, signal);
-      if (signal.aborted) return;
+      if (signal.aborted) return true;
       if (job.finished_at) {
         if (job.error || job.status !== "succeeded") say(job.error ?? `The map was ${job.status}.`, { bad: true });
-        break;
+        return true;
       }
       told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Drawing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
-      await pause(LOOK_MS, signal);
-      if (signal.aborted) return;
-    }
+      return false;
+    };
+    if (!(await look())) await repeat(look, LOOK_MS, signal);
+    if (signal.aborted) return;
     await fill();
   };
   const fill = async () => {

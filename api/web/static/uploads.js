@@ -99,18 +99,17 @@ async function everyItem(job, status) {
   }
 }
 
-export const pause = (milliseconds, signal = null) =>
+const pause = (milliseconds, signal = null) =>
   new Promise((go) => {
     const timer = setTimeout(go, milliseconds);
     signal?.addEventListener("abort", () => (clearTimeout(timer), go()));
   });
 
-/** Look again and again until signal says so. */
+/** Look again and again until look says that it has seen all, or signal that nobody wants to know. */
 export async function repeat(look, milliseconds, signal) {
   for (;;) {
     await pause(milliseconds, signal);
-    if (signal.aborted) return;
-    await look();
+    if (signal.aborted || (await look())) return;
   }
 }
 
