@@ -68,7 +68,7 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
     from db.session import autocommit, transaction  # noqa: PLC0415
 
     # With the lock that building takes: the worker sees no load, and would build the index while rows still come.
-    with only_one(f"{partitions.partition_name(version_id)}_hnsw") as ours:
+    with only_one(partitions.index_name(version_id)) as ours:
         assert ours
         with transaction() as session:
             partitions.drop_index(session, version_id)

@@ -52,6 +52,11 @@ def partition_name(version_id: UUID) -> str:
     return f"embedding_{version_id.hex}"
 
 
+def index_name(version_id: UUID) -> str:
+    """Of its HNSW index; who builds that holds the advisory lock of this name."""
+    return f"{partition_name(version_id)}_hnsw"
+
+
 def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
     """Make the partition of a version, with its index or to be filled first. Harmless when it is there already.
 
@@ -111,7 +116,7 @@ def drop_partition(connection: Connection, version_id: UUID) -> None:
 
 def has_index(session: Session, version_id: UUID) -> bool:
     """Whether the version's HNSW index is there and valid; one that is being built is not."""
-    return bool(session.scalar(VALID, {"name": f"{partition_name(version_id)}_hnsw"}))
+    return bool(session.scalar(VALID, {"name": index_name(version_id)}))
 
 
 def has_at_most(session: Session, version_id: UUID, count: int) -> bool:
@@ -126,7 +131,7 @@ def drop_index(session: Session, version_id: UUID) -> None:
     Raises TransientError when they take longer: try again later.
     """
     session.execute(text("SET LOCAL lock_timeout = '2s'"))
-    session.execute(text(f"DROP INDEX IF EXISTS {partition_name(version_id)}_hnsw"))
+    session.execute(text(f"DROP INDEX IF EXISTS {index_name(version_id)}"))
 
 
 def build_index(connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
@@ -154,7 +159,7 @@ def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
 
     Raises TransientError when searches do not let it through: try again.
     """
-    name = f"{partition_name(version_id)}_hnsw"
+    name = index_name(version_id)
     if not session.scalar(VALID, {"name": name + REBUILT}):
         return False
     session.execute(BRIEFLY)
@@ -166,7 +171,7 @@ def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
 
 def drop_rebuilt_index(connection: Connection, version_id: UUID) -> None:
     """Remove what a rebuild that did not come to its end left behind. connection: in autocommit."""
-    connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {partition_name(version_id)}_hnsw{REBUILT}"))
+    connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(version_id)}{REBUILT}"))
 
 
 def cancel_index_builds(session: Session, version_id: UUID) -> int:
@@ -206,7 +211,7 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
         {
             "version": version_id,
             "name": partition_name(version_id),
-            "index": f"{partition_name(version_id)}_hnsw",
+            "index": index_name(version_id),
         },
     ).first()
     if row is None:
@@ -224,7 +229,7 @@ def _build(
     hnsw: Hnsw,
     suffix: str,
 ) -> bool:
-    name = f"{partition_name(version_id)}_hnsw{suffix}"
+    name = f"{index_name(version_id)}{suffix}"
     # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
     if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
         return False
@@ -259,6 +264,6 @@ def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "") -> str:
     The column is halfvec without a width, so the index is on the cast; searches must write the same expression.
     Source: pgvector README, "Can I store vectors with different dimensions in the same column?".
     """
-    name = partition_name(version_id)
+    name, table = f"{index_name(version_id)}{suffix}", partition_name(version_id)
     width, how = f"halfvec({int(dim)})", f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
-    return f"{name}_hnsw{suffix} ON {name} USING hnsw ((vector::{width}) halfvec_cosine_ops) WITH ({how})"
+    return f"{name} ON {table} USING hnsw ((vector::{width}) halfvec_cosine_ops) WITH ({how})"

@@ -14,7 +14,7 @@ from core.types import Vector
 from db import search
 from db.collections import DELETED_SQL
 from db.model_versions import VersionKey
-from db.partitions import partition_name
+from db.partitions import index_name, partition_name
 from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 from db.session import raw_connection
 
@@ -57,7 +57,7 @@ def find_quickly(
 def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
     """The version and its width are literals, and zero is added to the distance of an exact scan: see `db.search`. What
     it rests on is asked in the same snapshot."""
-    width, partition = f"halfvec({int(version.dim)})", partition_name(version.id)
+    width, partition, index = f"halfvec({int(version.dim)})", partition_name(version.id), index_name(version.id)
     query, others = f"CAST(%(vector)s AS {width})", ""
     if example.image_id is not None:
         query = f"""(SELECT vector::{width} FROM embedding WHERE model_version_id = '{version.id}'
@@ -75,7 +75,7 @@ def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
         near.distance IS NOT NULL AND (
             SELECT state = 'active' FROM model_version WHERE id = '{version.id}'
         ) AND {"" if indexed else "NOT"} (
-            coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{partition}_hnsw')), false)
+            coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{index}')), false)
             AND pg_relation_size(to_regclass('{partition}')) / {2 * version.dim + ROW_BYTES} > {search.EXACT_UP_TO}
         )
         FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id

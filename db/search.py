@@ -13,7 +13,7 @@ from core.types import Vector
 from db.collections import DELETED_SQL
 from db.filters import Filter, filter_sql
 from db.model_versions import VersionKey
-from db.partitions import partition_name
+from db.partitions import index_name, partition_name
 
 # Up to this many candidates a scan takes some milliseconds, and is exact. Those of a filter lie scattered, which costs
 # more for each.
@@ -148,7 +148,7 @@ def _prepare_index(session: Session, version: VersionKey, scope: Scope, *, ef: i
         "scanned": SCANNED_SHARE,
         "least_scanned": LEAST_SCANNED,
         "partition": partition_name(version.id),
-        "index": f"{partition_name(version.id)}_hnsw",
+        "index": index_name(version.id),
         "row_bytes": 2 * version.dim + ROW_BYTES,
     }
     return bool(session.execute(statement, values).scalar_one())

@@ -18,14 +18,12 @@ class Forward(Store):
     """No store at all: what decoding and the forward take."""
 
     versions = ("torch", "timm")
+    way: type[Model] = Model
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self.model = self.load()
+        self.model = self.way()
         self.vectors = np.empty((0, self.model.card.dim), np.float32)
-
-    def load(self) -> Model:
-        return Model()
 
     def fill(self, files: Sequence[Path]) -> None:
         self.vectors = np.concatenate([vectors for _, vectors in self.model.batches(files)])
@@ -38,8 +36,7 @@ class Forward(Store):
 class ForwardInLanes(Forward):
     """No store either; the forward as Umbel's workers run it."""
 
-    def load(self) -> Model:
-        return Lanes()
+    way = Lanes
 
 
 class Predecessor(Store):
