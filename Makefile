@@ -12,10 +12,10 @@ help: ## what can be made
 
 install: $(STAMP) ## create .venv and install everything into it
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (the first time takes a minute or two)…"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ml,embedded,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[ml,embedded,dev]'
 	@touch $@
 
 demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=folder), one search

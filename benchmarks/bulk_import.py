@@ -70,7 +70,8 @@ def main() -> None:
         draw(folder, pictures)
         os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
 
-        from client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
+        from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
+
         from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
         from ml.threads import decoding_processes  # noqa: PLC0415

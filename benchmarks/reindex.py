@@ -142,7 +142,8 @@ def main() -> None:
 
 
 def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:
-    from client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
+    from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
+
     from core.settings import settings  # noqa: PLC0415
 
     url = f"http://127.0.0.1:{settings().port}"

@@ -4,10 +4,10 @@ import sys
 from typing import Any
 
 import click
+from umbel_client import Collection, Job, Umbel
 
 from cli.follow import follow
 from cli.output import api_client, json_option, print_json, progress, table
-from client import Collection, Job, Umbel
 
 NO_LIMIT = -1
 

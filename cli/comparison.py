@@ -9,11 +9,11 @@ from uuid import UUID
 
 import click
 from PIL import Image
+from umbel_client import ApiError, Job, Umbel, UmbelClientError
 
 from cli.failures import show_failures
 from cli.follow import follow
 from cli.output import progress
-from client import ApiError, Job, Umbel, UmbelClientError
 from core.pictures import upright_rgb
 from ml.contact_sheet import Tile
 from ml.row_sheet import Row, row_sheet

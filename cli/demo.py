@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 from PIL import Image
+from umbel_client import SearchResult, Umbel
 
 from cli.garden import draw
 from cli.output import api_client, progress
 from cli.similar import show_matches, write_sheet
 from cli.stack import up_detached
 from cli.uploads import find_pictures, import_pictures
-from client import SearchResult, Umbel
 from core.errors import InvalidInput
 from core.pictures import upright_rgb
 from core.settings import settings

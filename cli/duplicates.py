@@ -4,10 +4,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import click
+from umbel_client import Duplicates, Umbel
 
 from cli.comparison import MOST_ROWS, compare, say_how_complete, tile, write_rows
 from cli.output import api_client, json_option, print_json, table
-from client import Duplicates, Umbel
 from ml.row_sheet import MOST_TILES, Row
 
 

@@ -3,9 +3,9 @@
 from itertools import islice
 
 import click
+from umbel_client import Job, Umbel
 
 from cli.output import SKIPPED, table
-from client import Job, Umbel
 
 
 def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:

@@ -1,8 +1,7 @@
 """Following a job to its end, with a bar."""
 
 from rich.progress import Progress
-
-from client import Job, Umbel
+from umbel_client import Job, Umbel
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}

@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import UUID
 
 from rich.progress import Progress
+from umbel_client import ApiError, Image, Umbel
 
-from client import ApiError, Image, Umbel
 from core.errors import BadDataset
 from core.replacing import replacing
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
+from umbel_client import Identified
 
 from cli.output import api_client, json_option, print_json, table
-from client import Identified
 from core.vote import MOST_PICTURES
 
 SHOWN = 5

@@ -12,12 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from rich.progress import Progress
+from umbel_client import ApiError, Job, Model, Umbel
 
 from cli.follow import follow
 from cli.gallery_pictures import fetch_labelled, name_by_gallery, remarks
 from cli.models import latest_reindex
 from cli.training import TrainingRun
-from client import ApiError, Job, Model, Umbel
 from core.errors import BadCheckpoint, ModelNotFound
 from core.fingerprint import fingerprint
 from core.replacing import replacing

@@ -6,12 +6,12 @@ from typing import TextIO
 from uuid import UUID
 
 import click
+from umbel_client import Job, Umbel
+from umbel_client.jobs import Jobs
 
 from cli.failures import show_failures
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
-from client import Job, Umbel
-from client.jobs import Jobs
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 

@@ -3,10 +3,10 @@
 from pathlib import Path, PurePath
 
 import click
+from umbel_client import LabelIssues, Umbel
 
 from cli.comparison import MOST_ROWS, compare, say_how_complete, tile, write_rows
 from cli.output import api_client, json_option, print_json, table
-from client import LabelIssues, Umbel
 from ml.contact_sheet import Tile
 from ml.row_sheet import Row
 

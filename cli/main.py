@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 from pydantic import ValidationError
+from umbel_client.errors import UmbelClientError
 
-from client.errors import UmbelClientError
 from core.errors import UmbelError
 from core.logging import configure_logging
 from core.settings import settings

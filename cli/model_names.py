@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from client import Model
+from umbel_client import Model
+
 from core.errors import InvalidInput, NotFound
 
 SHORT = 8  # digits of an id, if they tell all apart

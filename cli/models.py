@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import click
+from umbel_client import Job, Model, ModelDetail, Umbel
+from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
-from client import Job, Model, ModelDetail, Umbel
-from client.models import Models
 from core.errors import Conflict
 
 FIGURES = ("r_at_1", "map_at_r")

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from umbel_client import Umbel
 
-from client import Umbel
 from core.settings import settings
 from stack.state import url
 

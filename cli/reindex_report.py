@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
+from umbel_client import Job
 
 from cli.output import table
-from client import Job
 
 METRICS = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
 MODEL_COLUMNS = ("metric", "live", "candidate", "difference", "95 %")

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import click
 from PIL import Image
+from umbel_client import SearchResult, Umbel
 
 from cli.output import api_client, json_option, print_json, table
-from client import SearchResult, Umbel
 from core.pictures import upright_rgb
 from ml.contact_sheet import Tile, contact_sheet
 

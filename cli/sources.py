@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 from rich.progress import Progress
+from umbel_client import Job, Umbel
 
 from cli.failures import show_failures
 from cli.follow import follow
-from client import Job, Umbel
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 LISTS = (".csv", ".jsonl", ".ndjson")

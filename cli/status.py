@@ -4,9 +4,9 @@ import sys
 from dataclasses import asdict
 
 import click
+from umbel_client import Ready, UmbelClientError
 
 from cli.output import api_client, json_option, print_json, table
-from client import Ready, UmbelClientError
 from core.settings import settings
 from stack import state
 

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
+from umbel_client import Job, PictureFile, Umbel
+from umbel_client.folder import CHUNK, is_picture, known_files, walk
 
 from cli.follow import follow
-from client import Job, PictureFile, Umbel
-from client.folder import CHUNK, is_picture, known_files, walk
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ TORCH = ("torch", "torchvision")
 def requirements(what: str | None) -> list[str]:
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     if what is None:
-        return list(project["dependencies"])
+        client = tomllib.loads(Path("client.toml").read_text())["project"]
+        ours = [one for one in project["dependencies"] if one != client["name"]]
+        return [*ours, *client["dependencies"]]
     extra = project["optional-dependencies"]["ml"]
     return [one for one in extra if one.startswith(TORCH)] if what == "torch" else list(extra)
 

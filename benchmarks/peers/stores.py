@@ -211,7 +211,7 @@ class Umbel(Store):
         os.environ.update(UMBEL_HOME=str(home), UMBEL_PORT=str(port), UMBEL_IMPORT_ROOTS="/", UMBEL_LOG_LEVEL="WARNING")
         self.settle()
         subprocess.run([*self.command, "up", "--detach"], check=True, capture_output=True)
-        from client import Umbel as Client
+        from umbel_client import Umbel as Client
 
         self.api = Client(f"http://127.0.0.1:{port}")
         self.numbers: dict[Any, int] = {}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from umbel_client import Umbel
 
-from client import Umbel
 from tests.conversions import share_conversions
 from tests.processes import UMBEL
 

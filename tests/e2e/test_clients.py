@@ -15,8 +15,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+from umbel_client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
 
-from client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
 from tests.e2e.conftest import Stack
 from tests.pictures import picture
 

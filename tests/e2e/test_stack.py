@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 from PIL import Image
+from umbel_client import ApiError
 
-from client import ApiError
 from tests.e2e.conftest import Stack
 from tests.pictures import picture
 from tests.processes import eventually

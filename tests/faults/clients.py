@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
-
-from client import ApiError, Umbel, UmbelClientError, Unreachable, Upload
+from umbel_client import ApiError, Umbel, UmbelClientError, Unreachable, Upload
 
 T = TypeVar("T")
 

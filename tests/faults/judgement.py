@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from umbel_client import UmbelClientError
 
-from client import UmbelClientError
 from tests.faults.clients import Clients
 from tests.faults.target import Target
 

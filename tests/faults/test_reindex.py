@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from umbel_client import ApiError, UmbelClientError
 
-from client import ApiError, UmbelClientError
 from ml.garden import draw_specimen
 from tests.checkpoints import variant
 from tests.faults.target import Target

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from umbel_client import ApiError, Image, Job, Work
 
 from cli import improve
 from cli.gallery_pictures import fetch_labelled, folder_name, name_by_gallery
 from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import progress
-from client import ApiError, Image, Job, Work
 from core.errors import BadDataset
 from ml.training.files import RunFiles
 from tests.unit.cli.test_reindex_report import REPORT, ended

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from umbel_client import Model
 
 from cli.model_names import find_model, short_ids
-from client import Model
 from core.errors import InvalidInput, NotFound
 
 IDS = (

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from umbel_client import Job
+
 from cli.reindex_report import as_markdown, show_story, tell
-from client import Job
 
 MODEL, JOB = UUID(int=1), UUID(int=2)
 REPORT: dict[str, Any] = {

@@ -12,11 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-
-from client import ApiError, NotFound, TooManyRequests, Umbel, UmbelClientError, Unreachable
-from client import connection as connection_module
-from client.connection import Connection
-from client.errors import BY_STATUS, error_of
+from umbel_client import ApiError, NotFound, TooManyRequests, Umbel, UmbelClientError, Unreachable
+from umbel_client import connection as connection_module
+from umbel_client.connection import Connection
+from umbel_client.errors import BY_STATUS, error_of
 
 Answer = tuple[int, dict[str, str], Any]
 HANG_UP: Answer = (0, {}, None)

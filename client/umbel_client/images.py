@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from client.answers.images import Accepted, Image
-from client.answers.jobs import Item
-from client.answers.search import SearchResult
-from client.connection import Connection, given
-from client.folder import CONCURRENCY, FolderUpload, PictureFile, Sender, find_pictures
-from client.imports import Imports
-from client.jobs import Jobs
-from client.work import Upload
+from umbel_client.answers.images import Accepted, Image
+from umbel_client.answers.jobs import Item
+from umbel_client.answers.search import SearchResult
+from umbel_client.connection import Connection, given
+from umbel_client.folder import CONCURRENCY, FolderUpload, PictureFile, Sender, find_pictures
+from umbel_client.imports import Imports
+from umbel_client.jobs import Jobs
+from umbel_client.work import Upload
 
 UNCHANGED: Any = object()  # None removes a label
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-from client.answers.models import Model, ModelDetail
-from client.connection import Connection
-from client.imports import LARGE_SECONDS
+from umbel_client.answers.models import Model, ModelDetail
+from umbel_client.connection import Connection
+from umbel_client.imports import LARGE_SECONDS
 
 
 class Models:

@@ -1,13 +1,13 @@
 """The typed HTTP client of Umbel. Needs httpx and pydantic, and nothing else of this project."""
 
-from client.answers.collections import Collection
-from client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
-from client.answers.images import Image
-from client.answers.jobs import Counts, Item, Job, Reindex
-from client.answers.models import Model, ModelDetail
-from client.answers.search import Identified, Match, SearchResult
-from client.answers.service import Ready, Recall
-from client.errors import (
+from umbel_client.answers.collections import Collection
+from umbel_client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
+from umbel_client.answers.images import Image
+from umbel_client.answers.jobs import Counts, Item, Job, Reindex
+from umbel_client.answers.models import Model, ModelDetail
+from umbel_client.answers.search import Identified, Match, SearchResult
+from umbel_client.answers.service import Ready, Recall
+from umbel_client.errors import (
     ApiError,
     Conflict,
     Forbidden,
@@ -24,9 +24,9 @@ from client.errors import (
     Unreachable,
     UnsupportedPicture,
 )
-from client.folder import FolderUpload, PictureFile
-from client.umbel import Umbel
-from client.work import Upload, Work
+from umbel_client.folder import FolderUpload, PictureFile
+from umbel_client.umbel import Umbel
+from umbel_client.work import Upload, Work
 
 __all__ = [
     "ApiError",

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from client.errors import Unreachable, error_of
+from umbel_client.errors import Unreachable, error_of
 
 HERE = "http://127.0.0.1:8080"
 REFUSED = (429, 503)  # nothing was done: Retry-After says when to come back

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 from uuid import UUID
 
-from client.answers.collections import Collection
-from client.connection import Connection
-from client.jobs import Jobs
-from client.work import Work
+from umbel_client.answers.collections import Collection
+from umbel_client.connection import Connection
+from umbel_client.jobs import Jobs
+from umbel_client.work import Work
 
 
 class Collections:

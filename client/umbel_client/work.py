@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from client.answers.images import Image
-from client.answers.jobs import Item, Job
-from client.errors import NotIndexed, StillRunning
+from umbel_client.answers.images import Image
+from umbel_client.answers.jobs import Item, Job
+from umbel_client.errors import NotIndexed, StillRunning
 
 POLL_SECONDS = 0.3
 

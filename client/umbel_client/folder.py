@@ -10,13 +10,13 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from client.answers.jobs import Job
-from client.errors import ApiError
-from client.imports import Imports
-from client.jobs import Jobs
+from umbel_client.answers.jobs import Job
+from umbel_client.errors import ApiError
+from umbel_client.imports import Imports
+from umbel_client.jobs import Jobs
 
 if TYPE_CHECKING:
-    from client.images import Images
+    from umbel_client.images import Images
 
 CHUNK = 200  # files whose hashes are looked up in one request
 CONCURRENCY = 8

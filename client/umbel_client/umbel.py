@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from client.admin import Admin
-from client.answers.search import Identified, SearchResult
-from client.answers.service import Ready
-from client.collections import Collections
-from client.connection import Connection, given
-from client.duplicates import DoubtfulLabels, NearDuplicates
-from client.images import Images, content
-from client.imports import Imports
-from client.jobs import Jobs
-from client.models import Models
+from umbel_client.admin import Admin
+from umbel_client.answers.search import Identified, SearchResult
+from umbel_client.answers.service import Ready
+from umbel_client.collections import Collections
+from umbel_client.connection import Connection, given
+from umbel_client.duplicates import DoubtfulLabels, NearDuplicates
+from umbel_client.images import Images, content
+from umbel_client.imports import Imports
+from umbel_client.jobs import Jobs
+from umbel_client.models import Models
 
 Picture = Path | str | bytes  # a path, or the bytes
 

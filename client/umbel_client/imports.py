@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from client.connection import Connection, given
-from client.jobs import Jobs
-from client.work import Work
+from umbel_client.connection import Connection, given
+from umbel_client.jobs import Jobs
+from umbel_client.work import Work
 
 LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
 

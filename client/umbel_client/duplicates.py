@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
-from client.connection import Connection, given
-from client.jobs import Jobs
-from client.work import Work
+from umbel_client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
+from umbel_client.connection import Connection, given
+from umbel_client.jobs import Jobs
+from umbel_client.work import Work
 
 
 class NearDuplicates:

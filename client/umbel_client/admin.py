@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Literal
 from uuid import UUID
 
-from client.answers.service import Recall
-from client.connection import Connection, given
-from client.jobs import Jobs
-from client.work import Work
+from umbel_client.answers.service import Recall
+from umbel_client.connection import Connection, given
+from umbel_client.jobs import Jobs
+from umbel_client.work import Work
 
 
 class Admin:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from uuid import UUID
 
-from client.answers.jobs import Item, Job
-from client.connection import Connection
-from client.work import Work
+from umbel_client.answers.jobs import Item, Job
+from umbel_client.connection import Connection
+from umbel_client.work import Work
 
 LONGEST_WAIT_SECONDS = 25.0  # of one request
 BUSY_PAUSE_SECONDS = 0.5
