@@ -25,7 +25,7 @@ from benchmarks.common import BLOCKS, spread, write
 from core.pictures import opened
 from core.settings import Settings
 from core.types import Pixels, Vectors
-from ml.garden import draw_garden
+from garden import draw_garden
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _garden(home: Path) -> Path:
-    from ml.garden import draw_garden  # noqa: PLC0415
+    from garden import draw_garden  # noqa: PLC0415
 
     list(draw_garden(home / "garden", species=40, per_species=12))  # it draws as it is asked
     return home / "garden"

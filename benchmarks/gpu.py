@@ -27,10 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.common import write
 from core.pipeline import ahead
 from core.settings import Settings
+from garden import draw_garden
 from ml.checkpoint import load_checkpoint
 from ml.devices import pick_device
 from ml.embedder import NetworkEmbedder
-from ml.garden import draw_garden
 from ml.runtimes.cuda_graphs import CudaGraphs, Network
 from ml.runtimes.forward import Batch
 from ml.runtimes.parity import probe_pictures

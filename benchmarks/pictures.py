@@ -16,7 +16,7 @@ def draw(folder: Path, count: int, *, by_species: bool = False) -> None:
 
     In folders of a thousand or, by_species, in one for each of the species.
     """
-    from ml.garden import draw_garden  # noqa: PLC0415
+    from garden import draw_garden  # noqa: PLC0415
 
     flowers = [
         np.asarray(Image.open(path)) for path in draw_garden(folder / "drawn", species=SPECIES, per_species=EACH)

@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.common import embed_all, interleaved, spread, write
 from core.settings import Settings
+from garden import draw_specimen
 from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
-from ml.garden import draw_specimen
 from ml.runtime import load_embedder
 from ml.runtimes.openvino_forward import native_precisions
 from ml.threads import cores

@@ -206,7 +206,7 @@ def _address() -> dict[str, Any]:
 
 
 def _a_picture(folder: Path | None) -> bytes:
-    from ml.garden import draw_specimen  # noqa: PLC0415
+    from garden import draw_specimen  # noqa: PLC0415
 
     if folder is not None:
         return next(folder.rglob("*.jpg")).read_bytes()

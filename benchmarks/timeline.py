@@ -156,7 +156,7 @@ def queue(count: int) -> None:
 
 def drawn(folder: Path, pictures: int) -> list[bytes]:
     """JPEGs of flowers, 320 pixels a side."""
-    from ml.garden import draw_garden  # noqa: PLC0415
+    from garden import draw_garden  # noqa: PLC0415
 
     return [path.read_bytes() for path in draw_garden(folder, species=pictures // 16, per_species=16)]
 

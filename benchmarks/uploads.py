@@ -138,7 +138,7 @@ def request(pictures: Sequence[bytes], number: int) -> bytes:
 
 def drawn_jpegs(side: int) -> list[bytes]:
     """Drawn flowers as JPEGs of that size."""
-    from ml.garden import draw_specimen  # noqa: PLC0415
+    from garden import draw_specimen  # noqa: PLC0415
 
     files = [io.BytesIO() for _ in range(8)]
     for number, file in enumerate(files):

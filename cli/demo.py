@@ -17,7 +17,7 @@ from cli.uploads import find_pictures, import_pictures
 from core.errors import InvalidInput
 from core.pictures import upright_rgb
 from core.settings import settings
-from ml.garden import Plan, draw_specimen
+from garden import Plan, draw_specimen
 
 MATCHES = 10
 GARDEN = Plan()

@@ -8,7 +8,7 @@ from time import monotonic
 import click
 
 from cli.output import json_option, print_json, progress
-from ml.garden import Plan, draw_garden, is_drawn
+from garden import Plan, draw_garden, is_drawn
 
 COUNT = click.IntRange(1, 1_000_000)
 

@@ -19,8 +19,8 @@ from core.types import Decoder, Lane, Models
 from db import claims, workers
 from db.notify import QUERIES_WAIT, listener
 from db.session import transaction
+from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
-from ml.garden import SampleGarden
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
 from services.deleting import DeletionLine

@@ -144,8 +144,8 @@ def environment() -> Path:
 
 def gather(source: Path | None, pictures: int, folder: Path) -> None:
     """`pictures` files in one folder, by number, from all classes in turn."""
+    from garden import draw_garden  # noqa: PLC0415
     from ml.datasets import class_files  # noqa: PLC0415
-    from ml.garden import draw_garden  # noqa: PLC0415
 
     folder.mkdir()
     with tempfile.TemporaryDirectory() as drawn:

@@ -5,7 +5,7 @@ import structlog
 from PIL import Image
 
 from core.types import Pixels, Vectors
-from ml.garden import draw_specimen
+from garden import draw_specimen
 from ml.runtimes.forward import Forward
 
 # Below this cosine to what torch in float32 makes of the same picture, it is not the same model any more.

@@ -5,7 +5,7 @@ import io
 import httpx
 from PIL import Image, ImageEnhance
 
-from ml.garden import SampleGarden
+from garden import SampleGarden
 from tests.e2e.conftest import Stack
 
 SPECIES = 4

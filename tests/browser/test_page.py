@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ml.garden import SampleGarden
+from garden import SampleGarden
 from tests.browser.chromium import Watch
 from tests.browser.gallery import specimen
 from tests.e2e.conftest import Stack

@@ -43,7 +43,7 @@ def test_the_demo_goes_from_nothing_to_a_search(stack: Stack) -> None:
 
 
 def test_the_first_match_of_the_demo_is_of_the_right_species(stack: Stack) -> None:
-    from ml.garden import draw_specimen, species_of  # noqa: PLC0415
+    from garden import draw_specimen, species_of  # noqa: PLC0415
 
     right = 0
     for species in range(12):

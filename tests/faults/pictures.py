@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from ml.garden import draw_specimen
+from garden import draw_specimen
 
 SIDE = 112  # pixels
 SPECIES, SPECIMENS = 12, 3

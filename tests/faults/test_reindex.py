@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from umbel_client import ApiError, UmbelClientError
 
-from ml.garden import draw_specimen
+from garden import draw_specimen
 from tests.checkpoints import variant
 from tests.faults.target import Target
 from tests.processes import eventually

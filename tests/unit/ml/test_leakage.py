@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from garden import draw_specimen
 from ml.datasets import Dataset
-from ml.garden import draw_specimen
 from ml.leakage import Leakage, find_duplicates
 from ml.leakage.detail import agreement
 from ml.leakage.links import LARGE, Links, linked, without_chains

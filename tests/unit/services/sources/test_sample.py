@@ -7,7 +7,7 @@ import pytest
 from core.blobs import Blobs
 from core.errors import SourceError
 from core.settings import Settings
-from ml.garden import SampleGarden, draw_garden
+from garden import SampleGarden, draw_garden
 from services.sources import SampleSource, open_source
 
 SPEC = SampleSource(type="sample", species=2, per_species=2)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml.garden.colour import RGB, oklch
+from garden.colour import RGB, oklch
 
 LCH = tuple[float, float, float]
 

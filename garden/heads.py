@@ -1,12 +1,12 @@
 """Whole flower heads, by the way their parts are put together."""
 
-from ml.garden.blooms import paint_face, paint_ring, paint_spiral
-from ml.garden.drawing import Easel
-from ml.garden.forms import Head
-from ml.garden.inflorescences import paint_cluster, paint_globe, paint_spike, paint_umbel
-from ml.garden.solids import paint_bells
-from ml.garden.species import Species
-from ml.garden.view import Pose
+from garden.blooms import paint_face, paint_ring, paint_spiral
+from garden.drawing import Easel
+from garden.forms import Head
+from garden.inflorescences import paint_cluster, paint_globe, paint_spike, paint_umbel
+from garden.solids import paint_bells
+from garden.species import Species
+from garden.view import Pose
 
 PAINTERS = {
     Head.RING: paint_ring,

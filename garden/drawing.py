@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ml.garden.colour import RGB, whole
-from ml.garden.forms import Shape
-from ml.garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
-from ml.garden.view import Points, Pose, polar
+from garden.colour import RGB, whole
+from garden.forms import Shape
+from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
+from garden.view import Points, Pose, polar
 
 # Up to this many petals each have a drawing of their own; more share those of their sector and whorls.
 OWN_DRAWINGS = 12

@@ -4,12 +4,12 @@ from math import cos, pi, radians
 
 import numpy as np
 
-from ml.garden.colour import RGB, mix, scaled
-from ml.garden.drawing import Easel
-from ml.garden.forms import Heart
-from ml.garden.solids import Solid, turned_solid
-from ml.garden.species import Species
-from ml.garden.view import GOLDEN_ANGLE, Points, Pose, polar
+from garden.colour import RGB, mix, scaled
+from garden.drawing import Easel
+from garden.forms import Heart
+from garden.solids import Solid, turned_solid
+from garden.species import Species
+from garden.view import GOLDEN_ANGLE, Points, Pose, polar
 
 
 def paint_heart(easel: Easel, species: Species, pose: Pose) -> None:

@@ -4,9 +4,9 @@ Pillow and NumPy only. A species is a build, a palette and a name; a specimen is
 light, company and background.
 """
 
-from ml.garden.planting import Plan, draw_garden, is_drawn, picture_path
-from ml.garden.sample import SampleGarden
-from ml.garden.scene import draw_specimen
-from ml.garden.species import Species, species_of
+from garden.planting import Plan, draw_garden, is_drawn, picture_path
+from garden.sample import SampleGarden
+from garden.scene import draw_specimen
+from garden.species import Species, species_of
 
 __all__ = ["Plan", "SampleGarden", "Species", "draw_garden", "draw_specimen", "is_drawn", "picture_path", "species_of"]

@@ -6,12 +6,12 @@ from math import pi
 import numpy as np
 from PIL import Image
 
-from ml.garden.blooms import paint_of, whorls
-from ml.garden.colour import mix, scaled
-from ml.garden.drawing import Easel, PetalPainter
-from ml.garden.hearts import golden_spiral, paint_heart
-from ml.garden.species import Species
-from ml.garden.view import GOLDEN_ANGLE, Points, Pose, polar
+from garden.blooms import paint_of, whorls
+from garden.colour import mix, scaled
+from garden.drawing import Easel, PetalPainter
+from garden.hearts import golden_spiral, paint_heart
+from garden.species import Species
+from garden.view import GOLDEN_ANGLE, Points, Pose, polar
 
 FLORET = 1.25  # half side of a floret's picture, in radii of the floret
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from cli.garden import sample
 from core.errors import InvalidInput
-from ml.garden import Plan, draw_garden, draw_specimen, is_drawn, picture_path, species_of
-from ml.garden.forms import FORMS, Head
-from ml.garden.names import species_name
+from garden import Plan, draw_garden, draw_specimen, is_drawn, picture_path, species_of
+from garden.forms import FORMS, Head
+from garden.names import species_name
 
 SMALL = {"species": 3, "per_species": 2, "seed": 5, "size": 48}
 
@@ -49,7 +49,7 @@ def test_other_processes_draw_the_same_bytes(tmp_path):
 
 def test_a_processor_with_other_instructions_draws_the_same_pictures():
     script = (
-        "import hashlib; from ml.garden import draw_specimen; "
+        "import hashlib; from garden import draw_specimen; "
         "print(hashlib.sha256(b''.join(draw_specimen(7, s, 1, size=64).tobytes() for s in range(22))).hexdigest())"
     )
     plain = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX ASIMDHP"}
@@ -204,7 +204,7 @@ def test_pictures_stay_small_files():
 
 
 def test_the_garden_needs_no_torch():
-    code = "import sys, ml.garden; sys.exit('torch' in sys.modules)"
+    code = "import sys, garden; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
 
 

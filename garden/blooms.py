@@ -5,13 +5,13 @@ from math import pi
 
 import numpy as np
 
-from ml.garden.colour import mix, scaled
-from ml.garden.drawing import Easel, PetalPainter, Petals
-from ml.garden.forms import Heart, Shape
-from ml.garden.hearts import paint_heart
-from ml.garden.petals import Paint
-from ml.garden.species import Marking, Species
-from ml.garden.view import GOLDEN_ANGLE, Pose
+from garden.colour import mix, scaled
+from garden.drawing import Easel, PetalPainter, Petals
+from garden.forms import Heart, Shape
+from garden.hearts import paint_heart
+from garden.petals import Paint
+from garden.species import Marking, Species
+from garden.view import GOLDEN_ANGLE, Pose
 
 SEPAL = Shape(0.35, 1.0, fold=0.3)
 

@@ -2,9 +2,9 @@
 
 import io
 
-from ml.garden.planting import QUALITY, Plan
-from ml.garden.scene import draw_specimen
-from ml.garden.species import species_of
+from garden.planting import QUALITY, Plan
+from garden.scene import draw_specimen
+from garden.species import species_of
 
 
 class SampleGarden:

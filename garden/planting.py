@@ -13,8 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from core.errors import InvalidInput, UmbelError
-from ml.garden.scene import draw_specimen
-from ml.garden.species import species_of
+from garden.scene import draw_specimen
+from garden.species import species_of
 
 # Raised whenever the same numbers give other pictures than before, so that old gardens are drawn anew.
 VERSION = 1

@@ -5,12 +5,12 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ml.garden.colour import RGB, mix, scaled, whole
-from ml.garden.drawing import Easel, paste_petal
-from ml.garden.forms import SHAPES, Shape
-from ml.garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
-from ml.garden.species import Marking, Species
-from ml.garden.view import Points, Pose
+from garden.colour import RGB, mix, scaled, whole
+from garden.drawing import Easel, paste_petal
+from garden.forms import SHAPES, Shape
+from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
+from garden.species import Marking, Species
+from garden.view import Points, Pose
 
 # Half width to length.
 LEAF_WIDTHS = {

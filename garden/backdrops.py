@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from ml.garden.colour import RGB, mix, oklch, scaled, whole
-from ml.garden.greenery import paint_grass
+from garden.colour import RGB, mix, oklch, scaled, whole
+from garden.greenery import paint_grass
 
 Painter = Callable[[int, np.random.Generator], Image.Image]
 

@@ -5,11 +5,11 @@ from math import cos, pi, radians, sin
 
 import numpy as np
 
-from ml.garden.colour import RGB, mix, scaled
-from ml.garden.drawing import Easel
-from ml.garden.greenery import paint_leaf
-from ml.garden.species import Species
-from ml.garden.view import Points, Pose, polar
+from garden.colour import RGB, mix, scaled
+from garden.drawing import Easel
+from garden.greenery import paint_leaf
+from garden.species import Species
+from garden.view import Points, Pose, polar
 
 
 @dataclass(frozen=True)

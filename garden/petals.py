@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.garden.colour import RGB
-from ml.garden.forms import Shape
-from ml.garden.species import Marking
+from garden.colour import RGB
+from garden.forms import Shape
+from garden.species import Marking
 
 Field = NDArray[np.floating[Any]]
 

@@ -6,14 +6,14 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from ml.garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
-from ml.garden.colour import mix, oklch, scaled
-from ml.garden.drawing import Easel, Sun
-from ml.garden.forms import Head
-from ml.garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
-from ml.garden.heads import paint_head
-from ml.garden.species import Species, species_of
-from ml.garden.view import Pose
+from garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
+from garden.colour import mix, oklch, scaled
+from garden.drawing import Easel, Sun
+from garden.forms import Head
+from garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
+from garden.heads import paint_head
+from garden.species import Species, species_of
+from garden.view import Pose
 
 SUPERSAMPLED = 2  # the main flower is drawn this much larger, then reduced
 UPRIGHT = (Head.SPIKE, Head.BELLS)

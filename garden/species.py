@@ -6,10 +6,10 @@ from math import pi, tan
 
 import numpy as np
 
-from ml.garden.colour import RGB, oklch
-from ml.garden.forms import FORMS, SHAPES, Form, Shape
-from ml.garden.names import species_name
-from ml.garden.palettes import Palette, anther_colour, palette
+from garden.colour import RGB, oklch
+from garden.forms import FORMS, SHAPES, Form, Shape
+from garden.names import species_name
+from garden.palettes import Palette, anther_colour, palette
 
 GOLDEN = 0.6180339887498949
 # Three bodies to every four species: the fourth wears the body of an earlier one in another colour.
