@@ -11,11 +11,11 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
-from core.errors import CrossSite, Forbidden, NotFound, UnknownHost
 from core.keys import KeyScope
-from core.settings import is_loopback
 from db import images, jobs
-from db.session import transaction
+from umbel.base.database import transaction
+from umbel.base.errors import CrossSite, Forbidden, NotFound, UnknownHost
+from umbel.base.settings import is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"

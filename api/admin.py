@@ -10,14 +10,14 @@ from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, Rec
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import JobStatus, ReindexMode
 from db import audit, model_versions, recall
-from db.models import RecallReport
 from db.partitions import Hnsw
-from db.session import transaction
 from services.recall import measure_recall
 from services.reindex import begin_reindex
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.tables import RecallReport
+from umbel.base.types import JobStatus, ReindexMode
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 

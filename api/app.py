@@ -35,10 +35,10 @@ from api import (
     specification,
 )
 from api.request import ObjectRequest
-from core import tracing
-from core.logging import configure_logging
-from core.metrics import REQUESTS
-from core.settings import FORM_OVERHEAD, settings
+from umbel.base import tracing
+from umbel.base.logging import configure_logging
+from umbel.base.metrics import REQUESTS
+from umbel.base.settings import FORM_OVERHEAD, settings
 
 log = structlog.get_logger()
 

@@ -6,10 +6,10 @@ import structlog
 from flask import Response, g, request
 
 from api.caller import caller
-from core.errors import UmbelError
 from db import audit
 from db.audit import NewEvent
-from db.session import transaction
+from umbel.base.database import transaction
+from umbel.base.errors import UmbelError
 
 log = structlog.get_logger()
 

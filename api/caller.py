@@ -6,11 +6,11 @@ from uuid import UUID
 
 from flask import current_app, g, request
 
-from core.errors import Unauthenticated
 from core.keys import KeyScope
-from db.models import ApiKey
-from db.session import transaction
 from services.keys import authenticate, authenticate_session
+from umbel.base.database import transaction
+from umbel.base.errors import Unauthenticated
+from umbel.base.tables import ApiKey
 
 COOKIE = "umbel_session"
 

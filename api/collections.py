@@ -19,11 +19,11 @@ from api.schemas.collections import (
 )
 from api.schemas.fields import NAME
 from core.doorbell import doorbell
-from core.errors import InvalidInput
 from db import collections, quotas
 from db.collections import CollectionRow
-from db.session import transaction
 from services.deletion import begin_deletion
+from umbel.base.database import transaction
+from umbel.base.errors import InvalidInput
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 

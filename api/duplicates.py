@@ -11,9 +11,9 @@ from api.errors import problems
 from api.schemas.duplicates import ComparisonIn, ComparisonOut, DuplicatesOut, DuplicatesQuery, GroupOut, MemberOut
 from api.schemas.fields import page_of
 from core.doorbell import doorbell
-from db.session import transaction
 from services.comparison import begin_comparison
 from services.duplicates import Group, find_duplicates
+from umbel.base.database import transaction
 
 bp = APIBlueprint("duplicates", __name__, tag="Duplicates")
 

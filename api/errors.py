@@ -12,7 +12,7 @@ from flask import Response, g, json, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from core import errors
+from umbel.base import errors
 
 log = structlog.get_logger()
 

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from core.settings import settings
-from db.session import transaction
 from services.backpressure import Gate
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 
 
 @cache

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response, request
 
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 # What an answer that is no page may do in a browser that shows it as one, such as a picture: nothing.
 NOTHING = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"

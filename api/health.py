@@ -10,10 +10,10 @@ from api.errors import answers
 from api.metrics import exposition
 from api.schemas.health import ReadyOut, WorkerOut
 from core.doorbell import doorbell
-from core.errors import NotReady
-from core.settings import settings
 from db import model_versions, workers
-from db.session import transaction
+from umbel.base.database import transaction
+from umbel.base.errors import NotReady
+from umbel.base.settings import settings
 
 bp = APIBlueprint("health", __name__, tag="Health")
 

@@ -18,14 +18,14 @@ from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
 from api.search import by_image
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import InvalidInput, PictureError, QuotaExceeded
-from core.settings import settings
 from db import collections, images
 from db.images import ImageRow
-from db.session import transaction
 from services import gallery, ingest
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import InvalidInput, PictureError, QuotaExceeded
+from umbel.base.settings import settings
 
 bp = APIBlueprint("images", __name__, tag="Images")
 

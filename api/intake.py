@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from core.blobs import blobs
-from core.settings import settings
-from db.session import transaction
 from services.intake import Intake
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 
 
 @cache

@@ -29,15 +29,15 @@ from api.schemas.jobs import (
 )
 from api.schemas.reindex import ReindexOut
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import JobType, ReindexMode, ReindexPhase
 from db import items, jobs, partitions, reindexes, sources
-from db.models import ImportSource, Job, Reindex
-from db.notify import listener
 from db.partitions import IndexProgress
-from db.session import transaction
 from services import jobs as services
 from services.items_csv import items_as_csv
+from umbel.base.database import transaction
+from umbel.base.notify import listener
+from umbel.base.settings import settings
+from umbel.base.tables import ImportSource, Job, Reindex
+from umbel.base.types import JobType, ReindexMode, ReindexPhase
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 

@@ -11,10 +11,10 @@ from api.access import within
 from api.errors import problems
 from api.schemas.maps import MapAccepted, MapIn, MapOut, MapQuery
 from core.doorbell import doorbell
-from core.types import JobStatus
 from db.maps import MapPoint
-from db.session import transaction
 from services.maps import begin_map, find_map
+from umbel.base.database import transaction
+from umbel.base.types import JobStatus
 
 bp = APIBlueprint("maps", __name__, tag="Map")
 

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from api.errors import invalid_fields, problems
 from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
 from api.specification import either_body
-from core.blobs import blobs
-from core.settings import settings
 from db import model_versions, partitions
-from db.models import ModelVersion
 from db.partitions import IndexState
-from db.session import transaction
 from services import model_versions as services
 from services.patience import patiently
 from services.registration import read_candidate
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.tables import ModelVersion
 
 bp = APIBlueprint("models", __name__, tag="Models")
 

@@ -11,9 +11,9 @@ from types import FrameType
 
 import structlog
 
-from core.errors import StackError
-from core.metrics import begin_counting
-from core.settings import Settings
+from umbel.base.errors import StackError
+from umbel.base.metrics import begin_counting
+from umbel.base.settings import Settings
 
 log = structlog.get_logger()
 

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError
 
 from api.caller import Caller
 from api.needs import NEEDS, STRICTEST
-from core.errors import RateLimited
-from core.metrics import UNLIMITED
-from core.settings import settings
+from umbel.base.errors import RateLimited
+from umbel.base.metrics import UNLIMITED
+from umbel.base.settings import settings
 
 log = structlog.get_logger()
 

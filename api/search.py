@@ -29,12 +29,8 @@ from api.schemas.search import (
 )
 from api.specification import either_body
 from core.doorbell import doorbell
-from core.errors import InvalidInput
-from core.settings import settings
 from db import collections
-from db.notify import listener
 from db.search import Match, Scope
-from db.session import transaction
 from services.search import (
     Answered,
     Query,
@@ -44,6 +40,10 @@ from services.search import (
     query_by_pictures,
     query_by_vector,
 )
+from umbel.base.database import transaction
+from umbel.base.errors import InvalidInput
+from umbel.base.notify import listener
+from umbel.base.settings import settings
 
 bp = APIBlueprint("search", __name__, tag="Search")
 

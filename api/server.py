@@ -25,7 +25,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from api.errors import problem_body
-from core.settings import FORM_OVERHEAD, Settings
+from umbel.base.settings import FORM_OVERHEAD, Settings
 
 log = structlog.get_logger()
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait for a thread is told by their time

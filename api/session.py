@@ -11,12 +11,12 @@ from api.access import CSRF_HEADER, check_csrf_token
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
 from api.schemas.session import SessionIn, SessionOut
-from core.errors import Unauthenticated
 from core.keys import digest
-from core.settings import settings
 from db import keys
-from db.session import transaction
 from services.keys import authenticate
+from umbel.base.database import transaction
+from umbel.base.errors import Unauthenticated
+from umbel.base.settings import settings
 
 bp = APIBlueprint("session", __name__, tag="Session")
 

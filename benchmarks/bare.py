@@ -22,7 +22,7 @@ def create_app() -> Flask:
 if __name__ == "__main__":
     import api.app
     from api.processes import serve
-    from core.settings import settings
+    from umbel.base.settings import settings
 
     api.app.create_app = create_app  # type: ignore[assignment]
     serve(settings())

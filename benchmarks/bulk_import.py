@@ -72,9 +72,9 @@ def main() -> None:
 
         from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
 
-        from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
         from ml.threads import decoding_processes  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415
 
         with whole_stack(workers) as parts:
             worker = parts["worker"]

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import structlog
 
-from core.types import Embedder, Pixels
+from umbel.base.types import Embedder, Pixels
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = 7
@@ -47,8 +47,8 @@ def whole_stack(workers: int = 1) -> Iterator[dict[str, psutil.Process]]:
     workers: how many there are in all; those beyond `worker` are worker-2 and so on.
     """
     os.environ["UMBEL_PORT"] = str(free_port())
-    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the port comes first
     from stack.state import read_state  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the port comes first
 
     umbel = [sys.executable, "-P", "-m", "cli.main"]
     subprocess.run([*umbel, "up", "--detach"], check=True, capture_output=True)

@@ -70,7 +70,7 @@ def main() -> None:
 
 def copy(rows: Rows) -> None:
     from db.embeddings import upsert_embeddings  # noqa: PLC0415 - settings are read at the first use, see own_home
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         upsert_embeddings(session, rows.version, rows.images, rows.vectors)
@@ -94,7 +94,7 @@ def single(connection: psycopg.Connection[Any], rows: Rows) -> None:
 def _rows() -> Rows:
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     version = add_version(indexed=False).id
     vectors = np.random.default_rng(1).normal(size=(ROWS, DIM)).astype(np.float32)

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from benchmarks.common import RESULTS, write
-from core.settings import Settings
 from ml import datasets
 from ml.datasets import Dataset, Indices
 from ml.devices import pick_device
@@ -35,6 +34,7 @@ from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe
 from ml.training.split import Split
 from ml.training.start import load_start
+from umbel.base.settings import Settings
 
 FOLDS, DRAWS, EACH = 5, 5, 20
 SHOWN = ("r_at_1", "map_at_r", "knn_macro_f1", "eer")

@@ -27,8 +27,8 @@ def own_server(home: Path, **configuration: str) -> Iterator[Any]:
 
     configuration: what is to be otherwise, in the words of postgresql.conf.
     """
-    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from stack.postgres import Postgres  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
     server = Postgres(home, settings().socket_dir)
     server.start()
@@ -48,8 +48,8 @@ def own_server(home: Path, **configuration: str) -> Iterator[Any]:
 @contextmanager
 def own_database(server: Any, name: str) -> Iterator[bool]:
     """From here on `db` works in the database `name`, made if need be, and migrated; yields whether it is new."""
-    from core.settings import settings  # noqa: PLC0415
-    from db import schema  # noqa: PLC0415
+    from umbel.base import schema  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     with server.connect("postgres") as admin:
         new = not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
@@ -70,7 +70,7 @@ def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
     """A model version (db.model_versions.VersionKey) DIM wide, now active; indexed: with its HNSW index in place."""
     from db import model_versions, partitions  # noqa: PLC0415
     from db.model_versions import VersionKey  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         version = model_versions.insert_model_version(
@@ -125,6 +125,6 @@ def plain_search(server: Any, database: str, k: int) -> Iterator[PlainSearch]:
 
 
 def _let_go() -> None:
-    from db.session import engine  # noqa: PLC0415
+    from umbel.base.database import engine  # noqa: PLC0415
 
     engine().dispose()

@@ -35,10 +35,10 @@ small: Callable[[bytes], Any] = partial(
 
 def main() -> None:
     with own_home() as home, ExitStack() as pools:
-        from core.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
         from garden import draw_garden  # noqa: PLC0415
         from ml.preprocess import Preprocessing  # noqa: PLC0415
         from ml.threads import decoding_processes  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
         from worker.decoders import DecoderPool  # noqa: PLC0415
 
         files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=PICTURES // 16)]

@@ -22,12 +22,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import BLOCKS, spread, write
-from core.pictures import opened
-from core.settings import Settings
-from core.types import Pixels, Vectors
 from garden import draw_garden
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
+from umbel.base.image_rules import opened
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels, Vectors
 
 SIZES = {"500x375": (500, 375), "12_megapixels": (4000, 3000)}
 TIMED = 8  # pictures of each size

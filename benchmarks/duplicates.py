@@ -26,9 +26,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of class folders; without one, the drawn garden")
     options = parser.parse_args()
     with own_home() as home:
-        from core.settings import settings  # noqa: PLC0415
-        from db import schema  # noqa: PLC0415
         from stack.postgres import Postgres  # noqa: PLC0415
+        from umbel.base import schema  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415
 
         server = Postgres(home, settings().socket_dir)
         server.start()
@@ -48,15 +48,15 @@ def _garden(home: Path) -> Path:
 
 def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
-    from core.settings import settings  # noqa: PLC0415
     from ml.leakage import quick_agreements  # noqa: PLC0415
     from services.comparing import ComparisonLine  # noqa: PLC0415
     from services.leases import Leases  # noqa: PLC0415
     from services.model_versions import calibration_of  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
-    from db.session import transaction  # noqa: PLC0415  isort: skip
+    from umbel.base.database import transaction  # noqa: PLC0415  isort: skip
 
     embedder, version_id = load_active_model(settings())
     vectors, labels = embed_folder(embedder, folder)
@@ -92,7 +92,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
 
 def _version(version_id: UUID) -> Any:
     from db import model_versions  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         return model_versions.get_version(session, version_id)
@@ -102,10 +102,10 @@ def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> No
     """Images with the bytes of their originals; the first load goes without the index, as an import's would."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from core.settings import settings  # noqa: PLC0415
     from db import partitions  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
     from ml.datasets import class_files  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     files = [path for path, _ in class_files(folder)]
     store = settings().home / "blobs" / "none"
@@ -138,17 +138,17 @@ def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> No
 
 
 def _build_index() -> None:
-    from core.settings import settings  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
     from services.indexing import build_index  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     assert build_index(transaction, settings())
 
 
 def _begin() -> None:
     from core.doorbell import Doorbell  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
     from services.comparison import begin_comparison  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     # Nobody listens there: this process is the worker.
     nobody = Doorbell("redis+socket:///nowhere", "unix:///nowhere")
@@ -156,8 +156,8 @@ def _begin() -> None:
 
 
 def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
-    from db.session import transaction  # noqa: PLC0415
     from services.duplicates import find_duplicates  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         find_duplicates(
@@ -171,8 +171,8 @@ def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
 
 
 def _list_labels() -> None:
-    from db.session import transaction  # noqa: PLC0415
     from services.label_issues import find_label_issues  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         find_label_issues(session, collection="default", min_doubt=0.5, after=None, limit=50)
@@ -182,7 +182,7 @@ def _recall(version: Any, vectors: Any) -> float:
     """Share of the 16 nearest of some pictures that the comparison found, by distance: ties may go either way."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         rows = session.execute(

@@ -11,12 +11,12 @@ from PIL import Image, ImageEnhance, ImageOps
 from core.calibration import Calibration
 from core.doubt import doubt_label
 from core.looks import look
-from core.settings import Settings
-from core.types import Embedder, Vectors
 from ml.datasets import class_files
 from ml.leakage import quick_agreements
 from services.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
 from services.duplicates import MIN_AGREEMENT
+from umbel.base.settings import Settings
+from umbel.base.types import Embedder, Vectors
 
 SAMPLE = 200  # pictures that are changed
 FLIPPED = 0.05  # of the labels

@@ -27,8 +27,8 @@ def main() -> None:
     pictures = int(parser.parse_args().pictures)
     with own_home() as home:
         os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")
-        from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-        from db import schema  # noqa: PLC0415
+        from umbel.base import schema  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         draw(home / "pictures", pictures)
         with own_server(home) as server:
@@ -37,15 +37,15 @@ def main() -> None:
 
 
 def _measure(home: Path, server: psutil.Process) -> None:
-    from core.blobs import blobs  # noqa: PLC0415 - as above
-    from core.settings import settings  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
     from ml.preprocess import Preprocessing  # noqa: PLC0415
     from ml.threads import decoding_processes  # noqa: PLC0415
     from services.fetching import READERS, FetchLine  # noqa: PLC0415
     from services.imports import import_source  # noqa: PLC0415
     from services.leases import Leases  # noqa: PLC0415
     from services.sources.specs import FolderSource  # noqa: PLC0415
+    from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
 
     files = sorted((home / "pictures").rglob("*.jpg"))

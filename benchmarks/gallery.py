@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.types import Embedder, Vectors
+from umbel.base.types import Embedder, Vectors
 
 # A copy is the original plus noise of this length, brought back to unit length: 0.06 away in cosine distance, where
 # pictures of one species are 0.1 to 0.5 away from each other.
@@ -63,7 +63,7 @@ def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collectio
     metadata: `percent`, a number from 0 to 99, each value of one in a hundred images, spread over all labels.
     """
     from db import collections  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     ids: list[UUID] = []
     for at in range(0, len(vectors), PORTION):
@@ -79,7 +79,7 @@ def _fill(
     session: Session, version_id: UUID, owner: UUID, rows: Iterable[tuple[Any, ...]], vectors: Vectors
 ) -> list[UUID]:
     from db import embeddings  # noqa: PLC0415
-    from db.bulk import copy_rows  # noqa: PLC0415
+    from umbel.base.copy import copy_rows  # noqa: PLC0415
 
     copy_rows(session, "image", COLUMNS, rows)
     made = session.execute(

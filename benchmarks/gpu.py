@@ -25,8 +25,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import write
-from core.pipeline import ahead
-from core.settings import Settings
 from garden import draw_garden
 from ml.checkpoint import load_checkpoint
 from ml.devices import pick_device
@@ -38,6 +36,8 @@ from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import reference_vectors, torch_embedder
 from ml.shipped import find_checkpoint
 from ml.threads import cores
+from umbel.base.pipeline import ahead
+from umbel.base.settings import Settings
 
 BATCHES = (1, 8, 32, 128, 256)
 BLOCKS = 5

@@ -83,9 +83,9 @@ def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: 
     """The gallery of that size, unless it is there: loaded, then indexed. notes: the file for how that went."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from db import partitions  # noqa: PLC0415
-    from db.session import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
     with own_database(server, f"growth_{size}") as new:
         if not new and notes.exists():
@@ -120,8 +120,8 @@ def _originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
     """Embeddings (n, DIM) and labels of real pictures; kept in the home."""
     kept = home / "originals.npz"
     if not kept.exists():
-        from core.settings import settings  # noqa: PLC0415
         from ml.runtime import load_embedder  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415
 
         vectors, labels = embed_folder(load_embedder(settings()), folder)
         np.savez(kept, vectors=vectors, labels=np.array(labels))

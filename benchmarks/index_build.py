@@ -33,7 +33,7 @@ def main() -> None:
     vectors = perturbed(_originals(), images)
     with own_home() as home, own_server(home) as server, own_database(server, "index_build"):
         from db import embeddings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-        from db.session import transaction  # noqa: PLC0415
+        from umbel.base.database import transaction  # noqa: PLC0415
 
         stored, versions = _versions(vectors)
         load: dict[str, list[float]] = {name: [] for name in versions}
@@ -66,7 +66,7 @@ def _versions(vectors: Any) -> tuple[Sequence[tuple[UUID, UUID]], dict[str, Any]
     """The images (image id, collection id) that the vectors are of, and the versions to store them under."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     versions = {name: add_version(name, indexed=name == "into_index") for name in ("then_build", "into_index")}
     ids = fill(versions["then_build"].id, vectors, ["a label"])
@@ -77,9 +77,9 @@ def _versions(vectors: Any) -> tuple[Sequence[tuple[UUID, UUID]], dict[str, Any]
 
 
 def _build(version: Any) -> None:
-    from core.settings import settings  # noqa: PLC0415
     from db import partitions  # noqa: PLC0415
-    from db.session import autocommit  # noqa: PLC0415
+    from umbel.base.database import autocommit  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     memory, processes = settings().index_memory_mb, settings().index_processes
     with autocommit() as connection:

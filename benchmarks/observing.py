@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import structlog
 
-from core import metrics, tracing
-from core.logging import configure_logging
-from core.settings import Settings
-from core.types import Lane
 from db.claims import ClaimedItem
 from services import trail
+from umbel.base import metrics, tracing
+from umbel.base.logging import configure_logging
+from umbel.base.settings import Settings
+from umbel.base.types import Lane
 
 PICTURES, ROUNDS = 32, 300
 TRACEPARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"

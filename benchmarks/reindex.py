@@ -144,7 +144,7 @@ def main() -> None:
 def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:
     from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
 
-    from core.settings import settings  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     url = f"http://127.0.0.1:{settings().port}"
     with Umbel(url) as api, httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
@@ -240,7 +240,7 @@ def _vectors(images: list[str]) -> list[Any]:
     from uuid import UUID  # noqa: PLC0415
 
     from db import embeddings, model_versions  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         version = model_versions.get_active_key(session)
@@ -254,7 +254,7 @@ def _consistency(answers: list[Answer]) -> dict[str, object]:
     from sqlalchemy import text  # noqa: PLC0415
 
     from db import embeddings  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     accepted = {answer.body["image_id"] for answer in answers if answer.kind == "upload" and not answer.failed}
     with transaction() as session:

@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 
 from benchmarks.common import embed_all, interleaved, spread, write
-from core.settings import Settings
 from garden import draw_specimen
 from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
 from ml.runtime import load_embedder
 from ml.runtimes.openvino_forward import native_precisions
 from ml.threads import cores
+from umbel.base.settings import Settings
 
 PICTURES = 64
 ALONE = 8  # of them one after the other

@@ -87,10 +87,11 @@ def _result(question: str) -> dict[str, Any]:
 def _bytes(home: Path) -> dict[str, float]:
     """Of each table with its B-trees, and of the HNSW index, after a load and a vacuum."""
     from benchmarks.gallery import fill  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-    from core.settings import settings  # noqa: PLC0415
-    from db import model_versions, partitions, schema  # noqa: PLC0415
-    from db.session import autocommit, transaction  # noqa: PLC0415
+    from db import model_versions, partitions  # noqa: PLC0415
     from stack.postgres import Postgres  # noqa: PLC0415
+    from umbel.base import schema  # noqa: PLC0415
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     server = Postgres(home, settings().socket_dir, durable=False)
     server.start()
@@ -115,7 +116,7 @@ def _bytes(home: Path) -> dict[str, float]:
 def _sizes(version: str) -> dict[str, float]:
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db.session import autocommit, engine  # noqa: PLC0415
+    from umbel.base.database import autocommit, engine  # noqa: PLC0415
 
     partition = f"embedding_{version}"
     with autocommit() as connection:
@@ -142,8 +143,8 @@ def _sizes(version: str) -> dict[str, float]:
 
 def _decoding(side: tuple[int, int]) -> float:
     """JPEGs of that size that one core brings to what the model takes, a second."""
-    from core.settings import settings  # noqa: PLC0415
     from ml.preprocess import Preprocessing  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     noise = np.random.default_rng(1).integers(0, 256, (side[1] // 8, side[0] // 8, 3), dtype=np.uint8)
     file = io.BytesIO()

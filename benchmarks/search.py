@@ -40,8 +40,8 @@ def main() -> None:
 
 
 def _answer(images: int, folder: Path | None) -> dict[str, object]:
-    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from db.model_versions import VersionKey  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from worker.models import load_active_model  # noqa: PLC0415
 
     embedder, version_id = load_active_model(settings())
@@ -62,10 +62,10 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
     """The gallery as a bulk load leaves it: rows first, then the index."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from core.settings import settings  # noqa: PLC0415
     from db import partitions  # noqa: PLC0415
-    from db.locks import only_one  # noqa: PLC0415
-    from db.session import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.locks import only_one  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     # With the lock that building takes: the worker sees no load, and would build the index while rows still come.
     with only_one(partitions.index_name(version_id)) as ours:
@@ -88,7 +88,7 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
     from db.filters import Filter, conditions_of  # noqa: PLC0415
     from db.quick_search import Example, find_quickly  # noqa: PLC0415
     from db.search import Scope, nearest_images  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     def search(query: Any, scope: Scope, exact: bool) -> Any:
         """As the API does: all of the gallery in one round trip, what is filtered in several."""
@@ -135,8 +135,8 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
 
 
 def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dict[str, object]:
-    from core.settings import settings  # noqa: PLC0415
     from db.search import ef_for  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     picture = _a_picture(folder)
     api = http.client.HTTPConnection("127.0.0.1", settings().port)  # the least that a client can cost
@@ -200,7 +200,7 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
 
 
 def _address() -> dict[str, Any]:
-    from core.settings import settings  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
 
     return {"host": str(settings().socket_dir), "user": "umbel", "dbname": "umbel"}
 

@@ -27,9 +27,9 @@ def main() -> None:
 
 
 def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
-    from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-    from db.session import engine  # noqa: PLC0415
     from ml.runtime import load_embedder  # noqa: PLC0415
+    from umbel.base.database import engine  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
     embedder = load_embedder(settings())
     pictures = drawn_jpegs(SIDE)

@@ -151,10 +151,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     asked = parser.parse_args()
     with own_home() as home:
-        from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-        from db import schema  # noqa: PLC0415
         from stack.postgres import Postgres  # noqa: PLC0415
         from stack.redis import Redis  # noqa: PLC0415
+        from umbel.base import schema  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         database, redis = Postgres(home, settings().socket_dir), Redis(home, settings().socket_dir)
         database.start()

@@ -56,9 +56,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=256, help="a multiple of 16; the stub gets four times as many")
     pictures = int(parser.parse_args().pictures)
     with own_home() as home:
-        from core.settings import settings  # noqa: PLC0415
-        from db.session import engine  # noqa: PLC0415
         from stack.postgres import Postgres  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+        from umbel.base.database import engine  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415
 
         server = Postgres(home, settings().socket_dir)
         server.start()
@@ -70,11 +70,11 @@ def main() -> None:
 
 
 def measure(pictures: int, files: list[bytes]) -> None:
-    from core.settings import settings  # noqa: PLC0415 - as above
-    from core.types import Lane, LoadedModel  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
     from services.embedding import EmbeddingLine  # noqa: PLC0415
     from services.leases import Leases  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - as above
+    from umbel.base.types import Lane, LoadedModel  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
 
@@ -116,12 +116,13 @@ def measure(pictures: int, files: list[bytes]) -> None:
 
 def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     """The model, its version in a new gallery that these are queued in, and their blobs."""
-    from core.blobs import blobs  # noqa: PLC0415 - as above
-    from core.settings import settings  # noqa: PLC0415
-    from db import partitions, schema  # noqa: PLC0415
-    from db.session import transaction  # noqa: PLC0415
+    from db import partitions  # noqa: PLC0415
     from services.imports import open_import  # noqa: PLC0415
     from services.ingest import DEFAULT_COLLECTION, Upload, add_image  # noqa: PLC0415
+    from umbel.base import schema  # noqa: PLC0415
+    from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
     schema.upgrade(settings().database)
@@ -138,7 +139,7 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
 
 def queue(count: int) -> None:
     """So many pictures are to be embedded, whatever there was before."""
-    from db.session import autocommit, transaction  # noqa: PLC0415 - as above
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415 - as above
 
     with transaction() as session:
         session.execute(text("TRUNCATE embedding"))

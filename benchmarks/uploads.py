@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=640, help="of the pictures, in pixels")
     side = parser.parse_args().side
     with own_home() as home:
-        from core.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
         from stack.redis import Redis  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         pictures = drawn_jpegs(side)
         redis = Redis(home, settings().socket_dir)

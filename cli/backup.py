@@ -9,15 +9,16 @@ import click
 
 from cli.output import json_option, print_json, progress, table
 from cli.reconcile import bar, compare
-from core.blobs import blobs
-from core.errors import Conflict, StackError
-from core.settings import settings
-from db import dump, schema
+from db import dump
 from services import backup as backups
 from services import restore as restoring
 from services.mismatches import Mismatches
 from stack.binaries import postgres_client
 from stack.embedded import embedded_database
+from umbel.base import schema
+from umbel.base.blobs import blobs
+from umbel.base.errors import Conflict, StackError
+from umbel.base.settings import settings
 
 
 @click.command()

@@ -14,9 +14,9 @@ from umbel_client import ApiError, Job, Umbel, UmbelClientError
 from cli.failures import show_failures
 from cli.follow import follow
 from cli.output import progress
-from core.pictures import upright_rgb
 from ml.contact_sheet import Tile
 from ml.row_sheet import Row, row_sheet
+from umbel.base.image_rules import upright_rgb
 
 T = TypeVar("T")
 

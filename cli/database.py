@@ -3,9 +3,9 @@
 import click
 
 from cli.output import json_option, print_json
-from core.errors import StackError
-from core.settings import settings
-from db import schema
+from umbel.base import schema
+from umbel.base.errors import StackError
+from umbel.base.settings import settings
 
 
 @click.group()

@@ -14,10 +14,10 @@ from cli.output import api_client, progress
 from cli.similar import show_matches, write_sheet
 from cli.stack import up_detached
 from cli.uploads import find_pictures, import_pictures
-from core.errors import InvalidInput
-from core.pictures import upright_rgb
-from core.settings import settings
 from garden import Plan, draw_specimen
+from umbel.base.errors import InvalidInput
+from umbel.base.image_rules import upright_rgb
+from umbel.base.settings import settings
 
 MATCHES = 10
 GARDEN = Plan()

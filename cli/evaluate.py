@@ -10,7 +10,7 @@ import click
 from rich.progress import Progress, TaskID
 
 from cli.output import json_option, print_json, progress, skipped_lines, table
-from core.settings import settings
+from umbel.base.settings import settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
     from ml.evaluation.evaluate import Watch

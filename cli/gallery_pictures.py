@@ -14,8 +14,8 @@ from uuid import UUID
 from rich.progress import Progress
 from umbel_client import ApiError, Image, Umbel
 
-from core.errors import BadDataset
-from core.replacing import replacing
+from umbel.base.errors import BadDataset
+from umbel.base.replacing import replacing
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 FETCHERS = 4  # pictures fetched at once

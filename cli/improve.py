@@ -18,11 +18,11 @@ from cli.follow import follow
 from cli.gallery_pictures import fetch_labelled, name_by_gallery, remarks
 from cli.models import latest_reindex
 from cli.training import TrainingRun
-from core.errors import BadCheckpoint, ModelNotFound
-from core.fingerprint import fingerprint
-from core.replacing import replacing
 from ml.card import card_path, read_card
 from ml.training.files import RunFiles
+from umbel.base.errors import BadCheckpoint, ModelNotFound
+from umbel.base.fingerprint import fingerprint
+from umbel.base.replacing import replacing
 
 ENDED_BADLY = ("failed", "cancelled")
 

@@ -10,9 +10,9 @@ import click
 from cli.output import json_option, print_json, table
 from core.keys import KeyScope, prefix_of
 from db import keys as rows
-from db.models import ApiKey
-from db.session import transaction
 from services import keys as services
+from umbel.base.database import transaction
+from umbel.base.tables import ApiKey
 
 SPAN = re.compile(r"(\d{1,5})([hdw])")
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}

@@ -11,9 +11,9 @@ import click
 from pydantic import ValidationError
 from umbel_client.errors import UmbelClientError
 
-from core.errors import UmbelError
-from core.logging import configure_logging
-from core.settings import settings
+from umbel.base.errors import UmbelError
+from umbel.base.logging import configure_logging
+from umbel.base.settings import settings
 
 # Where each command lives; imported when it is asked for, so that `umbel status` does not wait for torch.
 COMMANDS = {

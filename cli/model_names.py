@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from umbel_client import Model
 
-from core.errors import InvalidInput, NotFound
+from umbel.base.errors import InvalidInput, NotFound
 
 SHORT = 8  # digits of an id, if they tell all apart
 

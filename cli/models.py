@@ -13,7 +13,7 @@ from umbel_client.models import Models
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
-from core.errors import Conflict
+from umbel.base.errors import Conflict
 
 FIGURES = ("r_at_1", "map_at_r")
 CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # whether it is there is told in one line

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from umbel_client import Umbel
 
-from core.settings import settings
 from stack.state import url
+from umbel.base.settings import settings
 
 SKIPPED = 20  # files named one by one
 

@@ -10,14 +10,14 @@ import click
 from rich.progress import Progress
 
 from cli.output import json_option, print_json, progress, table
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import StackError
-from core.settings import settings
-from db import schema
-from db.session import transaction
 from services import reconciliation
 from services.mismatches import Advance, Context, Mismatches
+from umbel.base import schema
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import StackError
+from umbel.base.settings import settings
 
 SHOWN = 20  # examples of each kind
 

@@ -5,9 +5,9 @@ import sys
 
 import click
 
-from core.settings import settings, share_metrics
-from core.tracing import configure_tracing
-from core.types import Lane
+from umbel.base.settings import settings, share_metrics
+from umbel.base.tracing import configure_tracing
+from umbel.base.types import Lane
 
 
 @click.command()
@@ -68,7 +68,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
 def _is_heard(name: str) -> bool:
     """Whether a worker has said within three heartbeats that it lives, and the database can be asked."""
     from db import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
-    from db.session import transaction  # noqa: PLC0415
+    from umbel.base.database import transaction  # noqa: PLC0415
 
     with transaction() as session:
         return any(one.name == name for one in workers.list_workers(session, seen_within_seconds=16))

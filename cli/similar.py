@@ -10,8 +10,8 @@ from PIL import Image
 from umbel_client import SearchResult, Umbel
 
 from cli.output import api_client, json_option, print_json, table
-from core.pictures import upright_rgb
 from ml.contact_sheet import Tile, contact_sheet
+from umbel.base.image_rules import upright_rgb
 
 
 @click.command()

@@ -10,11 +10,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cli.output import json_option, print_json
-from core.errors import StackError
-from core.settings import settings
 from db.dump import variable_of
 from db.reader import READER, connect, connection_parameters
 from stack.binaries import postgres_client
+from umbel.base.errors import StackError
+from umbel.base.settings import settings
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from core.settings import Settings, settings
 from stack.control import start_detached, stop_running
 from stack.state import AlreadyRunning, StackStatus, status
 from stack.supervisor import Supervisor
+from umbel.base.settings import Settings, settings
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 

@@ -7,8 +7,8 @@ import click
 from umbel_client import Ready, UmbelClientError
 
 from cli.output import api_client, json_option, print_json, table
-from core.settings import settings
 from stack import state
+from umbel.base.settings import settings
 
 
 @click.command()

@@ -11,10 +11,10 @@ from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import api_client, json_option, print_json, progress
 from cli.reindex import show_outcome
 from cli.training import TrainingRun, show_training
-from core.settings import settings
 from ml.training.files import RunFiles
 from ml.training.recipe import RECIPES, Recipe, progressive
 from stack.state import url
+from umbel.base.settings import settings
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)

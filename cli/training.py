@@ -14,9 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cli.output import skipped_lines
-from core.settings import settings
 from ml.training.files import RunFiles
 from ml.training.recipe import Recipe
+from umbel.base.settings import settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
     from ml.datasets import Dataset

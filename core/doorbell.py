@@ -9,9 +9,9 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.metrics import SILENT_DOORBELLS
-from core.settings import settings
-from core.types import Lane, TaskName
+from umbel.base.metrics import SILENT_DOORBELLS
+from umbel.base.settings import settings
+from umbel.base.types import Lane, TaskName
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from core.pictures import opened, upright_rgb
-from core.settings import Settings
+from umbel.base.image_rules import opened, upright_rgb
+from umbel.base.settings import Settings
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.models import AuditEvent
+from umbel.base.tables import AuditEvent
 
 
 @dataclass(frozen=True, slots=True)

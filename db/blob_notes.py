@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
-from core.errors import TransientError
-from db.models import BlobInDoubt
+from umbel.base.errors import TransientError
+from umbel.base.tables import BlobInDoubt
 
 
 @dataclass(frozen=True, slots=True)

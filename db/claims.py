@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
-from core.types import ItemState, Lane
-from db.models import JobItem
+from umbel.base.tables import JobItem
+from umbel.base.types import ItemState, Lane
 
 
 @dataclass(frozen=True, slots=True)

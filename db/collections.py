@@ -10,8 +10,8 @@ from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
-from db.models import Collection, Image
+from umbel.base.errors import NotFound
+from umbel.base.tables import Collection, Image
 
 PRESENT = Collection.deleted_at.is_(None)
 # For queries that look into all collections at once. An array, computed once, is a filter that no plan depends on.

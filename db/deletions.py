@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from core.types import JobStatus, JobType
 from db import items
 from db.collections import PRESENT
-from db.models import Collection, Job
+from umbel.base.tables import Collection, Job
+from umbel.base.types import JobStatus, JobType
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from core.errors import DumpFailed
 from db.reader import ENSURE_ROLE
-from db.session import autocommit, engine, translated_errors
+from umbel.base.database import autocommit, engine, translated_errors
+from umbel.base.errors import DumpFailed
 
 # Of an archive's list of contents, what is the server's and not the gallery's: a plain user may not change it, and the
 # target has its own.
@@ -64,7 +64,7 @@ class Snapshot:
 
 @contextmanager
 def snapshot() -> Iterator[Snapshot]:
-    """A moment that other connections, and `dump`, can be shown. Raises as `db.session.transaction` does."""
+    """A moment that other connections, and `dump`, can be shown. Raises as `umbel.base.database.transaction` does."""
     with translated_errors(), engine().connect() as connection:
         frozen = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with Session(frozen) as session, session.begin():

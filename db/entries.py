@@ -9,11 +9,11 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from core.types import ItemState, Lane
 from db import images, items
-from db.bulk import copy_rows, stage_rows
 from db.images import NewImage
-from db.models import JobItem
+from umbel.base.copy import copy_rows, stage_rows
+from umbel.base.tables import JobItem
+from umbel.base.types import ItemState, Lane
 
 LISTED = {
     "job_id": "uuid", "lane": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.bulk import copy_rows
 from db.reconciliation import Page
-from db.session import autocommit
+from umbel.base.copy import copy_rows
+from umbel.base.database import autocommit
 
 
 class FoundBlob(NamedTuple):

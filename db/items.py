@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from core.types import LATER_LANES, ItemState, Lane
-from db.models import JobItem
+from umbel.base.tables import JobItem
+from umbel.base.types import LATER_LANES, ItemState, Lane
 
 
 def insert_item(

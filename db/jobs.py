@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from core import origin
-from core.errors import NotFound
-from core.types import JobType, ModelState
 from db.collections import PRESENT
-from db.models import Collection, ImportSource, Job, JobItem, ModelVersion
+from umbel.base import origin
+from umbel.base.errors import NotFound
+from umbel.base.tables import Collection, ImportSource, Job, JobItem, ModelVersion
+from umbel.base.types import JobType, ModelState
 
 
 def insert_job(

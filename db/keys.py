@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
 from core.keys import KeyScope, NewKey
-from db.models import ApiKey, WebSession
+from umbel.base.errors import NotFound
+from umbel.base.tables import ApiKey, WebSession
 
 TOUCHED_EVERY = timedelta(minutes=1)  # not a write for every request
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.looks import Look, packed, unpacked
-from db.bulk import stage_rows
+from umbel.base.copy import stage_rows
 
 STAGED = {"image_id": "uuid", "sharpness": "float4", "thumb": "bytea"}
 

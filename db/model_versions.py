@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound, NotReady
-from core.types import ModelState
-from db.models import ModelVersion
+from umbel.base.errors import NotFound, NotReady
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ModelState
 
 NO_MODEL = "No model is active yet: a worker registers one when it first starts."
 

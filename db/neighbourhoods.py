@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
-from core.types import JobType
-from db.bulk import stage_rows
 from db.collections import DELETED_SQL
-from db.models import Job, ModelVersion
-from db.models import Neighbourhood as NeighbourhoodRow
 from db.partitions import has_index
+from umbel.base.copy import stage_rows
+from umbel.base.tables import Job, ModelVersion
+from umbel.base.tables import Neighbourhood as NeighbourhoodRow
+from umbel.base.types import JobType
 
 # Up to here each picture is compared with all of its collection: quicker than an index, and exact.
 EXACT_BELOW = 2_000

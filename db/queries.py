@@ -11,9 +11,9 @@ import numpy as np
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from core.types import Vector
-from db.models import QueryPicture
-from db.session import run_alone, run_each
+from umbel.base.database import run_alone, run_each
+from umbel.base.tables import QueryPicture
+from umbel.base.types import Vector
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
 

@@ -10,13 +10,13 @@ from uuid import UUID
 
 from pgvector import HalfVector
 
-from core.types import Vector
 from db import search
 from db.collections import DELETED_SQL
 from db.model_versions import VersionKey
 from db.partitions import index_name, partition_name
 from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
-from db.session import raw_connection
+from umbel.base.database import raw_connection
+from umbel.base.types import Vector
 
 SETTINGS = f"SELECT set_config('hnsw.ef_search', %s, true), {THROUGH_INDEX}"
 
@@ -36,7 +36,7 @@ def find_quickly(
 
     mode: how the gallery is searched if it is what it was. None where this is not the whole answer: another version is
     active, the gallery is searched otherwise now, nothing was found, or the index gave up before it had k, or the
-    example has no vector. Then ask `db.search`. Raises NotReady as `db.session.transaction` does.
+    example has no vector. Then ask `db.search`. Raises NotReady as `umbel.base.database.transaction` does.
     """
     indexed = mode == "hnsw"
     ef = ef_for(k) if indexed else None

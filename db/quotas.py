@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from core.errors import QuotaExceeded
 from db.collections import PRESENT, get_collection
-from db.models import Collection, Image
+from umbel.base.errors import QuotaExceeded
+from umbel.base.tables import Collection, Image
 
 LIMITED_OF = text("""
     SELECT id FROM collection WHERE id = ANY (:ids) AND (max_images IS NOT NULL OR max_bytes IS NOT NULL) ORDER BY id

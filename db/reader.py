@@ -6,8 +6,8 @@ import psycopg
 import structlog
 from sqlalchemy import Connection, make_url, text
 
-from core.errors import NotReady
-from core.settings import Settings
+from umbel.base.errors import NotReady
+from umbel.base.settings import Settings
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from db.models import RecallReport
 from db.partitions import partition_name
+from umbel.base.tables import RecallReport
 
 
 def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:

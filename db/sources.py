@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
-from db.models import ImportSource, Job
+from umbel.base.errors import NotFound
+from umbel.base.tables import ImportSource, Job
 
 
 def insert_source(

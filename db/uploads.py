@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.types import ItemState, JobType, Lane
 from db import images
 from db.images import NewImage
+from umbel.base.types import ItemState, JobType, Lane
 
 
 @dataclass(frozen=True, slots=True)

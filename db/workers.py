@@ -4,7 +4,7 @@ from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.models import Worker
+from umbel.base.tables import Worker
 
 
 def upsert_worker(session: Session, name: str, *, lanes: str, device: str) -> None:

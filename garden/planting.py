@@ -12,9 +12,9 @@ from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
-from core.errors import InvalidInput, UmbelError
 from garden.scene import draw_specimen
 from garden.species import species_of
+from umbel.base.errors import InvalidInput, UmbelError
 
 # Raised whenever the same numbers give other pictures than before, so that old gardens are drawn anew.
 VERSION = 1

@@ -8,7 +8,7 @@ from garden.species import species_of
 
 
 class SampleGarden:
-    """core.types.Garden. Any thread may use it."""
+    """umbel.base.types.Garden. Any thread may use it."""
 
     def __init__(self, plan: Plan | None = None) -> None:
         self._plan = plan or Plan()

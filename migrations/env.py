@@ -1,11 +1,11 @@
-"""Runs the migrations on the database of the settings, or on the URL that db.schema hands over."""
+"""Runs the migrations on the database of the settings, or on the URL that umbel.base.schema hands over."""
 
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from core.settings import settings
-from db.models import Table
 from db.reader import admit_reader
+from umbel.base.settings import settings
+from umbel.base.tables import Table
 
 # Two processes that migrate at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x756D62656C  # "umbel"

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.calibration import Calibration
-from core.errors import BadCheckpoint, ModelNotFound
 from ml.preprocess import Preprocessing
+from umbel.base.errors import BadCheckpoint, ModelNotFound
 
 
 class Provenance(BaseModel):

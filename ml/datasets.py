@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.errors import BadDataset, PictureError
-from core.pictures import opened, upright_rgb
-from core.settings import Settings
-from core.types import Pixels
 from ml.pixel_store import PixelStore
+from umbel.base.errors import BadDataset, PictureError
+from umbel.base.image_rules import opened, upright_rgb
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
 
 Indices = NDArray[np.intp]
 

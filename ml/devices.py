@@ -2,7 +2,7 @@
 
 import torch
 
-from core.errors import InvalidInput
+from umbel.base.errors import InvalidInput
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -7,15 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from core.settings import Settings
-from core.types import Pixels, Vectors
 from ml.card import ModelCard
 from ml.runtimes.forward import Forward
 from ml.threads import be_nice
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels, Vectors
 
 
 class NetworkEmbedder:
-    """core.types.Embedder on any runtime. Load it once a process, never before a fork; any thread may call it."""
+    """umbel.base.types.Embedder on any runtime. Load it once a process, never before a fork; any thread may call it."""
 
     def __init__(self, card: ModelCard, forward: Forward, settings: Settings, *, parity: float) -> None:
         """parity: least cosine between this runtime's vectors and those of torch in float32, as measured on loading."""

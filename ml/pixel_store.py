@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 
-from core.types import Pixels
+from umbel.base.types import Pixels
 
 SHARE = 0.25  # of the memory that is free when a store is made
 

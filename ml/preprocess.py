@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.fingerprint import fingerprint
-from core.pictures import opened, upright_rgb
-from core.settings import Settings
-from core.types import Pixels
+from umbel.base.fingerprint import fingerprint
+from umbel.base.image_rules import opened, upright_rgb
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class Preprocessing(BaseModel):
         return fingerprint(self.model_dump(mode="json"))
 
     def decode(self, data: bytes, limits: Settings) -> Pixels:
-        """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises PictureError, as core.pictures does."""
+        """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises PictureError, as umbel.base.image_rules does."""
         with opened(data, limits) as picture:
             if self.draft:
                 picture.draft("RGB", (self.size * self.draft, self.size * self.draft))

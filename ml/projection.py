@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Plane, Vectors
+from umbel.base.types import Plane, Vectors
 
 COMPONENTS = 50
 PERPLEXITY = 30.0

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import structlog
 
-from core.errors import InvalidInput, UmbelError
-from core.settings import Settings
 from ml.card import ModelCard, verified_card
 from ml.embedder import NetworkEmbedder
 from ml.runtimes.conversion import converted, forget_conversion
@@ -17,6 +15,8 @@ from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
 from ml.runtimes.parity import is_faithful
 from ml.shipped import find_checkpoint
 from ml.threads import cores, may_have_gpu
+from umbel.base.errors import InvalidInput, UmbelError
+from umbel.base.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from core.errors import ModelNotFound
-from core.settings import Settings
+from umbel.base.errors import ModelNotFound
+from umbel.base.settings import Settings
 
 SHIPPED = Path(__file__).parent / "weights" / "umbel-b0.safetensors"
 

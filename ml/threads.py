@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 # What a driver for NVIDIA's or AMD's GPUs, or Windows below Linux, leaves in /dev.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

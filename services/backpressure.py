@@ -2,10 +2,10 @@
 
 import time
 
-from core.errors import QueueFull
-from core.settings import Settings
 from db import claims
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.errors import QueueFull
+from umbel.base.settings import Settings
 
 LOOK_SECONDS = 1.0
 

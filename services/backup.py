@@ -22,12 +22,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from core.blobs import CHUNK, Blobs
-from core.errors import BackupError, BlobMissing, TransientError
 from db.dump import Owned, Snapshot
 from services.mismatches import Watch
 from services.model_versions import blob_keys, split_key
 from services.patience import patiently
+from umbel.base.blobs import CHUNK, Blobs
+from umbel.base.errors import BackupError, BlobMissing, TransientError
 
 FORMAT = 1
 DESCRIPTION, SUMS, DUMP, BLOBS = "backup.json", "SHA256SUMS", "database.dump", "blobs"

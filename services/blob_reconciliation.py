@@ -9,8 +9,6 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import BlobMissing
 from db import blob_notes, found_blobs, images, model_versions, reconciliation
 from db.blob_notes import Note
 from db.found_blobs import FoundBlob
@@ -18,6 +16,8 @@ from services.gallery import settle
 from services.mismatches import PAGE, Context, Mismatches
 from services.model_versions import blob_keys
 from services.patience import patiently
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BlobMissing
 
 PREFIXES = ("pictures", "thumbnails", "imports")
 READERS = 8  # blobs asked for at once: a remote store is mostly waiting

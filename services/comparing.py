@@ -17,18 +17,18 @@ import structlog
 
 from core.calibration import Calibration
 from core.doubt import doubt_label
-from core.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
 from core.looks import Look
-from core.settings import Settings
-from core.types import Agreements, Decoder, ItemState, Lane
 from db import claims, items, jobs, looks, model_versions, neighbourhoods
 from db.claims import ClaimedItem
 from db.neighbourhoods import Near, Neighbourhood
-from db.session import Transaction
 from services import trail
 from services.leases import Leases
 from services.model_versions import calibration_of
 from services.patience import patiently
+from umbel.base.database import Transaction
+from umbel.base.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
+from umbel.base.settings import Settings
+from umbel.base.types import Agreements, Decoder, ItemState, Lane
 
 log = structlog.get_logger()
 

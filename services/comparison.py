@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from core.doorbell import Doorbell
-from core.errors import Conflict
-from core.types import Lane
 from db import collections, model_versions, neighbourhoods
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict
+from umbel.base.types import Lane
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.blobs import Blobs
-from core.progress import progress
 from db import blob_notes, deletions
-from db.session import Transaction
 from services.gallery import settle
 from services.patience import patiently
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.progress import progress
 
 log = structlog.get_logger()
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from core.doorbell import Doorbell
-from core.errors import NotFound
-from core.types import JobStatus, Lane
 from db import deletions
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.errors import NotFound
+from umbel.base.types import JobStatus, Lane
 
 
 @dataclass(frozen=True, slots=True)

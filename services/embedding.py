@@ -14,20 +14,20 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from core import tracing
-from core.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
-from core.metrics import STAGES
-from core.pipeline import map_ahead
-from core.progress import progress
-from core.settings import Settings
-from core.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 from db import claims, embeddings, items, model_versions, queries
 from db.claims import ClaimedItem
 from db.queries import Asked
-from db.session import Transaction, lone_statements
 from services import trail
 from services.leases import Leases
 from services.patience import patiently
+from umbel.base import tracing
+from umbel.base.database import Transaction, lone_statements
+from umbel.base.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
+from umbel.base.metrics import STAGES
+from umbel.base.pipeline import map_ahead
+from umbel.base.progress import progress
+from umbel.base.settings import Settings
+from umbel.base.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
 
 log = structlog.get_logger()
 

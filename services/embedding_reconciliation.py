@@ -5,11 +5,11 @@ from functools import partial
 from uuid import UUID
 
 from db import jobs, model_versions, partitions, reconciliation
-from db.models import ModelVersion
 from db.reconciliation import Page
 from services.indexing import build_index, defer_index, index_is_due
 from services.mismatches import Context, Mismatches
 from services.patience import patiently
+from umbel.base.tables import ModelVersion
 
 QUEUED = "Queued in a new job of the type repair."
 PATIENCE_SECONDS = 300.0  # with the index that a load was spared

@@ -12,22 +12,22 @@ import structlog
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
-from core.pipeline import ahead
-from core.progress import progress
-from core.settings import Settings
-from core.types import Decoder, Garden, Lane
 from db import blob_notes, claims, entries, images, items, quotas, sources
 from db.claims import ClaimedEntry
 from db.images import NewImage
-from db.session import Transaction
 from services import trail
 from services.ingest import blob_key
 from services.leases import Leases
 from services.listing import Lister
 from services.patience import patiently
 from services.sources import Source, SourceSpec, open_source
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
+from umbel.base.pipeline import ahead
+from umbel.base.progress import progress
+from umbel.base.settings import Settings
+from umbel.base.types import Decoder, Garden, Lane
 
 log = structlog.get_logger()
 

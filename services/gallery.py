@@ -5,13 +5,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.pictures import published, thumbnail
-from core.settings import Settings
 from db import blob_notes, images, items
 from db.blob_notes import Note
 from db.images import ImageRow
-from db.session import Transaction
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.image_rules import published, thumbnail
+from umbel.base.settings import Settings
 
 
 def read_picture(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:

@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.calibration import VoteRule
-from core.errors import Conflict, NotReady
 from core.vote import Candidate, vote_together
 from db import model_versions
 from db.search import Match, Scope
 from services.model_versions import calibration_of
 from services.search import Query, find_matches
+from umbel.base.errors import Conflict, NotReady
 
 
 @dataclass(frozen=True, slots=True)

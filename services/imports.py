@@ -6,11 +6,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.settings import Settings
-from core.types import JobType
 from db import blob_notes, collections, jobs, sources
-from db.session import Transaction
 from services.sources import (
     ArchiveSource,
     ManifestSource,
@@ -19,6 +15,10 @@ from services.sources import (
     receive_archive,
     receive_manifest,
 )
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.settings import Settings
+from umbel.base.types import JobType
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")
 LONGEST_UPLOAD_SECONDS = 6 * 3600.0

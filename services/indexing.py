@@ -5,11 +5,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from core.errors import TransientError
-from core.settings import Settings
-from core.types import ModelState
 from db import jobs, model_versions, partitions
-from db.session import Transaction, autocommit, translated_errors
+from umbel.base.database import Transaction, autocommit, translated_errors
+from umbel.base.errors import TransientError
+from umbel.base.settings import Settings
+from umbel.base.types import ModelState
 
 log = structlog.get_logger()
 

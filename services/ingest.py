@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import Conflict, InvalidInput, UmbelError
-from core.pictures import PictureInfo, inspect
-from core.settings import Settings
-from core.types import ItemState, JobType, Lane
 from db import blob_notes, collections, images, items, jobs, quotas
-from db.session import Transaction
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict, InvalidInput, UmbelError
+from umbel.base.image_rules import PictureInfo, inspect
+from umbel.base.settings import Settings
+from umbel.base.types import ItemState, JobType, Lane
 
 DEFAULT_COLLECTION = "default"
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy.orm import Session
 
-from core import origin
-from core.blobs import Blobs
-from core.errors import UmbelError
-from core.settings import Settings
-from core.types import Lane
 from db import blob_notes, collections, images, jobs, uploads
-from db.session import Transaction
 from db.uploads import NewUpload
 from services import ingest
 from services.ingest import Accepted, Checked, Upload
+from umbel.base import origin
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import UmbelError
+from umbel.base.settings import Settings
+from umbel.base.types import Lane
 
 log = structlog.get_logger()
 

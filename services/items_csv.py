@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from db import items
-from db.models import JobItem
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.tables import JobItem
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at")
 PAGE = 1_000

@@ -3,21 +3,21 @@
 import time
 from uuid import UUID
 
-from core.blobs import Blobs
 from core.doorbell import Doorbell
-from core.errors import Conflict
-from core.settings import Settings
-from core.types import JobType, Lane
 from db import audit, blob_notes, claims, deletions, items, jobs, keys, maps, queries, sources, workers
-from db.models import Job
-from db.notify import LOOK_SECONDS, Listener
-from db.session import Transaction
 from services import trail
 from services.gallery import settle
 from services.indexing import index_is_due
 from services.model_versions import drop_retired
 from services.patience import patiently
 from services.reindex import end_reindex
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict
+from umbel.base.notify import LOOK_SECONDS, Listener
+from umbel.base.settings import Settings
+from umbel.base.tables import Job
+from umbel.base.types import JobType, Lane
 
 ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
 ABANDONED_SECONDS = 600

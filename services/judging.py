@@ -10,16 +10,16 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import BlobMissing
-from core.types import Compare, Comparison
 from db import embeddings, judging, model_versions, recall, reindexes
 from db.model_versions import VersionKey
-from db.models import ModelVersion, Reindex
 from db.search import Scope, ef_for, indexed_images, nearest_images
-from db.session import Transaction
 from services.model_versions import split_key
 from services.recall import share_found
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import BlobMissing
+from umbel.base.tables import ModelVersion, Reindex
+from umbel.base.types import Compare, Comparison
 
 JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said

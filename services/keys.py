@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidInput, NotFound, Unauthenticated
 from core.keys import KeyScope, NewKey, digest, is_secret_of, new_key, prefix_of
 from db import audit, keys
 from db.audit import NewEvent
-from db.models import ApiKey
+from umbel.base.errors import InvalidInput, NotFound, Unauthenticated
+from umbel.base.tables import ApiKey
 
 NOBODYS = NewKey("", "", bytes(32))
 

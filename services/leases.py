@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from db import claims
-from db.session import Transaction
+from umbel.base.database import Transaction
 
 RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
 

@@ -8,15 +8,15 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from core.errors import SourceError
-from core.progress import progress
-from core.settings import Settings
 from db import claims, entries, jobs, sources
 from db.entries import NewEntry
-from db.models import ImportSource
 from services import trail
 from services.indexing import defer_index
 from services.sources import Entry, PassedOver, Source
+from umbel.base.errors import SourceError
+from umbel.base.progress import progress
+from umbel.base.settings import Settings
+from umbel.base.tables import ImportSource
 
 log = structlog.get_logger()
 

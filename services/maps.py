@@ -9,13 +9,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
-from core.errors import Conflict, TransientError
-from core.types import Lane, Project
 from db import collections, jobs, maps, model_versions
-from db.locks import only_one
 from db.maps import DrawnMap, MapPoint, MapWork
-from db.session import Transaction
 from services.patience import patiently
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict, TransientError
+from umbel.base.locks import only_one
+from umbel.base.types import Lane, Project
 
 log = structlog.get_logger()
 

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from core.blobs import Blobs
 from core.doorbell import Doorbell
-from core.settings import Settings
 from db import reconciliation
 from db.reconciliation import FIRST, Page
-from db.session import Transaction
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.settings import Settings
 
 EXAMPLES = 1_000  # kept of each kind, so that memory stays flat; all are counted
 PAGE = 10_000  # rows looked at in one statement

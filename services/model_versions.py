@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
 from core.calibration import Calibration
-from core.errors import Conflict
-from core.types import ModelState
 from db import jobs, model_versions, neighbourhoods, partitions, reindexes
-from db.models import ModelVersion
-from db.session import Transaction, autocommit
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction, autocommit
+from umbel.base.errors import Conflict
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ModelState
 
 
 @dataclass(frozen=True, slots=True)

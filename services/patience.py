@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from core.errors import NotReady, TransientError
+from umbel.base.errors import NotReady, TransientError
 
 log = structlog.get_logger()
 

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from core.errors import Conflict
-from core.types import Vector
 from db import embeddings, model_versions, recall
 from db.model_versions import VersionKey
-from db.models import RecallReport
 from db.search import Match, Scope, ef_for, indexed_images, nearest_images
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict
+from umbel.base.tables import RecallReport
+from umbel.base.types import Vector
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
-from core.errors import Conflict, InvalidInput
-from core.types import Lane, ModelState, ReindexMode, ReindexPhase
 from db import model_versions, partitions, reindexes
-from db.models import Job, ModelVersion
 from db.partitions import Hnsw
-from db.session import Transaction
+from umbel.base.database import Transaction
+from umbel.base.errors import Conflict, InvalidInput
+from umbel.base.tables import Job, ModelVersion
+from umbel.base.types import Lane, ModelState, ReindexMode, ReindexPhase
 
 
 def begin_reindex(

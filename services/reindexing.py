@@ -7,20 +7,20 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
-from core.settings import Settings
-from core.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
 from db import jobs, model_versions, partitions, reindexes
-from db.locks import only_one
 from db.model_versions import VersionKey
-from db.models import Job, ModelVersion, Reindex
 from db.partitions import Hnsw
-from db.session import Transaction, autocommit
 from services.judging import K, judge
 from services.model_versions import switch
 from services.patience import patiently
 from services.recall import measure_recall
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction, autocommit
+from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
+from umbel.base.locks import only_one
+from umbel.base.settings import Settings
+from umbel.base.tables import Job, ModelVersion, Reindex
+from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
 
 log = structlog.get_logger()
 

@@ -6,11 +6,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from core.blobs import Blobs
-from core.errors import BackupError, BlobMissing
 from services.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
 from services.mismatches import Watch
 from services.patience import patiently
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BackupError, BlobMissing
 
 
 def restore(folder: Path, blobs: Blobs, load: Callable[[Path], None], watch: Watch) -> list[str]:

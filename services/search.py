@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core.doorbell import Doorbell
-from core.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
-from core.metrics import QUERY_VECTORS, SEARCHES
-from core.pictures import inspect
-from core.settings import Settings
-from core.types import ItemState, Lane, Vector
 from db import embeddings, images, model_versions, queries, search
 from db.model_versions import VersionKey
-from db.notify import LOOK_SECONDS, Listener
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
 from db.search import Found, Mode, Scope
+from umbel.base.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
+from umbel.base.image_rules import inspect
+from umbel.base.metrics import QUERY_VECTORS, SEARCHES
+from umbel.base.notify import LOOK_SECONDS, Listener
+from umbel.base.settings import Settings
+from umbel.base.types import ItemState, Lane, Vector
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for

@@ -19,7 +19,7 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from core.errors import StackError
+from umbel.base.errors import StackError
 
 SERVER_USER = "umbel"
 READ, SEARCH = 4, 1

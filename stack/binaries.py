@@ -4,8 +4,8 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from core.errors import StackError
 from stack.access import Account, let_read, let_through, run_as
+from umbel.base.errors import StackError
 
 POSTGRES_MAJOR = "18"
 

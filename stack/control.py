@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import psutil  # type: ignore[import-untyped]
 
-from core.errors import StackError
-from core.settings import Settings
 from stack.access import writing_below
 from stack.leftovers import clear_leftovers
 from stack.process import last_line, open_log
 from stack.programs import UMBEL
 from stack.state import StackStatus, find_process, has_run, only_supervisor, read_state, status
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 LOOK = 0.1  # seconds between two looks at stack.json
 

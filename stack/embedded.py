@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.errors import StackError
-from core.settings import Settings
-from db.session import engine
 from stack.postgres import Postgres
 from stack.state import AlreadyRunning, only_supervisor
+from umbel.base.database import engine
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import psutil  # type: ignore[import-untyped]
 
-from core.settings import Settings
 from stack.postgres import Postgres
 from stack.process import end_processes
 from stack.redis import Redis
 from stack.state import PartStatus, find_process, read_state
+from umbel.base.settings import Settings
 
 WARM_SECONDS = 20
 

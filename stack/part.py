@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.errors import StackError
 from stack.process import Child, Program, last_line
 from stack.state import PartState, PartStatus, created
+from umbel.base.errors import StackError
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0  # seconds before a dead program is started again; doubled each time
 HEALTHY_SECONDS = 30  # a program that did its work for this long has its failures forgiven

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 import psycopg
 
-from core.errors import StackError
 from stack.access import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
 from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
 from stack.process import Child, Program, end_processes, last_line, processes_in
+from umbel.base.errors import StackError
 
 SUPERUSER = "postgres"
 ROLE = DATABASE = "umbel"

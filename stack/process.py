@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
-from core.errors import StackError
 from stack.access import Account
+from umbel.base.errors import StackError
 
 LARGEST_LOG = 20 * 2**20  # bytes; a longer log is set aside when its process starts
 PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -7,10 +7,10 @@ import sys
 from functools import partial
 from urllib.parse import urlsplit
 
-from core.errors import StackError
-from core.settings import Settings
 from stack.process import Program
 from stack.state import url
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 # -P: a folder `cli` in the directory where somebody types `umbel up` is not ours.
 UMBEL = (sys.executable, "-P", "-m", "cli.main")

@@ -9,10 +9,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.errors import StackError
 from stack.access import BARE, private_folder, server_account, writing_below
 from stack.binaries import let_run_redis, redis_server
 from stack.process import Child, Program, end_processes, processes_in
+from umbel.base.errors import StackError
 
 # What Redis says when it cannot read its own append-only file; a missing permission is worded "append-only file".
 UNREADABLE = ("append only file", "rdb")

@@ -12,9 +12,9 @@ from typing import Literal
 
 import psutil  # type: ignore[import-untyped]
 
-from core.errors import StackError
-from core.settings import Settings
 from stack.access import writing_below
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 PartState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
 

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from core.errors import StackError, UmbelError
-from core.settings import Settings
 from stack.leftovers import clear_leftovers
 from stack.part import Part, take_down
 from stack.postgres import Postgres
@@ -19,6 +17,8 @@ from stack.process import Program
 from stack.programs import app_programs, check_port
 from stack.redis import Redis
 from stack.state import StackStatus, created, only_supervisor, read_state, url, write_state
+from umbel.base.errors import StackError, UmbelError
+from umbel.base.settings import Settings
 
 TURN = 0.2  # seconds between two looks at the processes
 DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
@@ -26,7 +26,7 @@ DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
 
 def upgrade_schema(database_url: str) -> None:
     """Bring the schema up to date. Imported late: only the supervisor needs the migrations, not its helpers."""
-    from db.schema import upgrade  # noqa: PLC0415
+    from umbel.base.schema import upgrade  # noqa: PLC0415
 
     upgrade(database_url)
 

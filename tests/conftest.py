@@ -26,12 +26,12 @@ import pytest  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
-from core.settings import settings  # noqa: E402
-from db import schema  # noqa: E402
-from db.models import Table  # noqa: E402
-from db.session import engine  # noqa: E402
 from stack.postgres import Postgres  # noqa: E402
 from stack.redis import Redis  # noqa: E402
+from umbel.base import schema  # noqa: E402
+from umbel.base.database import engine  # noqa: E402
+from umbel.base.settings import settings  # noqa: E402
+from umbel.base.tables import Table  # noqa: E402
 
 
 @pytest.fixture(scope="session")

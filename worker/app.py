@@ -5,8 +5,8 @@ from kombu.entity import Queue
 from kombu.transport.redis import Channel
 
 from core.doorbell import TRANSPORT
-from core.settings import settings
-from core.types import Lane, TaskName
+from umbel.base.settings import settings
+from umbel.base.types import Lane, TaskName
 
 # Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
 celery = Celery("umbel", broker=settings().broker)

@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import structlog
 
-from core.errors import DecoderDied, TransientError
 from core.looks import Look
-from core.pictures import PictureInfo
-from core.settings import Settings
-from core.types import Pixels
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
+from umbel.base.errors import DecoderDied, TransientError
+from umbel.base.image_rules import PictureInfo
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
 from worker.decoder_process import DecoderProcess, Task
 from worker.decoding_child import Decode, frame
 
@@ -36,7 +36,7 @@ class Turn(Enum):
 
 
 class DecoderPool:
-    """core.types.Decoder on `decoding_processes` children, each replaced when it dies. Any thread may use it."""
+    """umbel.base.types.Decoder on `decoding_processes` children, each replaced when it dies. Any thread may use it."""
 
     def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
         """Returns before the children are up; pictures can be brought at once.
@@ -113,7 +113,7 @@ class DecoderPool:
 
 
 class FittedDecoder:
-    """core.types.Decoder on a pool's children, with a preprocessing of its own."""
+    """umbel.base.types.Decoder on a pool's children, with a preprocessing of its own."""
 
     def __init__(self, pool: DecoderPool, preprocessing: Preprocessing) -> None:
         self.inspect, self.look = pool.inspect, pool.look

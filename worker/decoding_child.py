@@ -23,14 +23,14 @@ import numpy as np
 import obstore
 from obstore.store import MemoryStore
 
-from core import errors
-from core.blobs import Blobs
-from core.errors import UmbelError
 from core.looks import look
-from core.pictures import inspect
-from core.settings import Settings
-from core.types import Pixels
 from ml.preprocess import Preprocessing
+from umbel.base import errors
+from umbel.base.blobs import Blobs
+from umbel.base.errors import UmbelError
+from umbel.base.image_rules import inspect
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
 from worker.malloc import keep_blocks
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it

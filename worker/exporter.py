@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from prometheus_client import start_http_server
 
-from core.errors import StackError
-from core.metrics import GPU_MEMORY
-from core.settings import Settings
+from umbel.base.errors import StackError
+from umbel.base.metrics import GPU_MEMORY
+from umbel.base.settings import Settings
 
 
 def serve_metrics(settings: Settings, device: str) -> None:

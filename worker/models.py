@@ -7,13 +7,7 @@ from uuid import UUID
 
 import numpy as np
 
-from core.blobs import blobs
-from core.errors import BadCheckpoint, TransientError, UmbelError
-from core.settings import Settings
-from core.types import Decoder, LoadedModel
 from db import model_versions
-from db.models import ModelVersion
-from db.session import transaction
 from ml.card import card_path, read_card
 from ml.embedder import NetworkEmbedder
 from ml.preprocess import Preprocessing
@@ -21,6 +15,12 @@ from ml.runtime import load_embedder
 from ml.runtimes.parity import probe_pictures
 from ml.shipped import find_checkpoint
 from services.model_versions import Candidate, fetch_checkpoint, register_first
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import BadCheckpoint, TransientError, UmbelError
+from umbel.base.settings import Settings
+from umbel.base.tables import ModelVersion
+from umbel.base.types import Decoder, LoadedModel
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
 MOST = 2
@@ -30,7 +30,7 @@ Fit = Callable[[Preprocessing], Decoder]
 
 
 class HeldModels:
-    """core.types.Models: at most MOST versions at a time, the longest unused makes room."""
+    """umbel.base.types.Models: at most MOST versions at a time, the longest unused makes room."""
 
     def __init__(self, settings: Settings, fit: Fit) -> None:
         """fit: the decoder for a preprocessing."""
@@ -81,7 +81,7 @@ class HeldModels:
 
 
 class OneModel:
-    """core.types.Models of a process that has one model and needs no other, such as a benchmark."""
+    """umbel.base.types.Models of a process that has one model and needs no other, such as a benchmark."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model

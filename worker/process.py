@@ -10,15 +10,8 @@ from celery import signals
 from celery.apps.worker import Worker
 from sqlalchemy.orm import Session
 
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import NotReady, TransientError
-from core.progress import progress
-from core.settings import Settings
-from core.types import Decoder, Lane, Models
 from db import claims, workers
-from db.notify import QUERIES_WAIT, listener
-from db.session import transaction
 from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
@@ -30,6 +23,13 @@ from services.indexing import build_index
 from services.leases import Leases
 from services.maps import MapLine
 from services.reindexing import ReindexLine
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import NotReady, TransientError
+from umbel.base.notify import QUERIES_WAIT, listener
+from umbel.base.progress import progress
+from umbel.base.settings import Settings
+from umbel.base.types import Decoder, Lane, Models
 from worker.app import celery
 from worker.projecting import project_apart
 from worker.watchdog import Exit, Watchdog, end_process

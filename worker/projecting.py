@@ -6,16 +6,16 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from core.errors import TransientError
-from core.types import Plane, Vectors
 from ml.projection import project
+from umbel.base.errors import TransientError
+from umbel.base.types import Plane, Vectors
 
 PATIENCE_SECONDS = 1.0  # between two looks at whether it is wanted still
 NICENESS = 10  # behind everything that somebody waits for
 
 
 def project_apart(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane | None:
-    """core.types.Project: `ml.projection.project`, given up within a second when `unwanted` says so (None).
+    """umbel.base.types.Project: `ml.projection.project`, given up within a second when `unwanted` says so (None).
 
     Raises TransientError when the process dies.
     """

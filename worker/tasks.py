@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import structlog
 
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import NotReady, TransientError
-from core.settings import settings
-from core.types import TaskName
-from db.session import transaction
 from services import jobs
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import NotReady, TransientError
+from umbel.base.settings import settings
+from umbel.base.types import TaskName
 from worker.app import celery
 from worker.process import worker_process
 

@@ -8,11 +8,11 @@ from enum import IntEnum
 
 import structlog
 
-from core.settings import Settings
-from core.types import Lane
 from db import claims
-from db.session import Transaction
 from ml.lost_device import device_lost
+from umbel.base.database import Transaction
+from umbel.base.settings import Settings
+from umbel.base.types import Lane
 
 log = structlog.get_logger()
 

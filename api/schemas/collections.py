@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Limit, NextCursor, Strict
-from core.types import JobStatus
+from umbel.base.types import JobStatus
 
 
 class CollectionIn(Strict):

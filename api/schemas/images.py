@@ -8,8 +8,8 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import SHA256, CollectionName, Cursor, Label, Limit, Links, Metadata, Name, NextCursor, Strict
-from core.types import ItemState
 from services.ingest import DEFAULT_COLLECTION
+from umbel.base.types import ItemState
 
 MOST_HASHES = 1_000
 

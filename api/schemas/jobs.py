@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas.fields import Cursor, Limit, Links, NextCursor, Strict
 from api.schemas.reindex import ReindexOut
-from core.types import ItemState, JobStatus, JobType
+from umbel.base.types import ItemState, JobStatus, JobType
 
 MOST_ITEMS = 1_000
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Strict
-from core.types import JobStatus
+from umbel.base.types import JobStatus
 
 
 class MapQuery(Strict):

@@ -8,7 +8,7 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import SHA256, Links, NextCursor, Strict
-from core.types import ModelState
+from umbel.base.types import ModelState
 
 
 class ModelFormIn(Strict):

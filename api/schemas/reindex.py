@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, model_validator
 
 from api.schemas.fields import Links, Strict
-from core.types import JobStatus, ReindexMode, ReindexPhase
+from umbel.base.types import JobStatus, ReindexMode, ReindexPhase
 
 
 class ReindexIn(Strict):

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.settings import Settings
-from core.types import Pixels, Vectors
 from ml.card import verified_card
 from ml.checkpoint import load_checkpoint
 from ml.runtime import load_embedder
@@ -17,6 +15,8 @@ from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import TorchForward
 from ml.shipped import SHIPPED
 from ml.threads import cores
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels, Vectors
 
 BATCH = 32
 K = 10

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.pictures import opened, upright_rgb
-from core.settings import Settings
 from ml.evaluation.confusion import confusion_figure, confusion_matrix
 from ml.evaluation.evaluate import Evaluation, SetResult, Watch
 from ml.evaluation.gallery_map import chosen, draw_map, project
@@ -14,6 +12,8 @@ from ml.evaluation.intervals import band
 from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import query_sheet
 from ml.evaluation.style import save, save_picture
+from umbel.base.image_rules import opened, upright_rgb
+from umbel.base.settings import Settings
 
 SIDE = 192  # shorter side of pictures as they are opened for sheets and maps, in pixels
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from core.types import Compared, Comparison, Vectors
 from ml.evaluation.intervals import draws, interval
 from ml.evaluation.metrics import Answers, Labels, Numbers, ask
+from umbel.base.types import Compared, Comparison, Vectors
 
 RESAMPLES = 1_000
 
 
 def compare_models(live: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
-    """core.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
+    """umbel.base.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
 
     Both see the same resamples of the queries, so what is hard for both does not widen the interval.
     """

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import PictureError
-from core.pipeline import ahead
-from core.settings import Settings
-from core.types import Pixels, Vectors
 from ml.datasets import Skipped
 from ml.embedder import NetworkEmbedder
 from ml.threads import decoding_processes
+from umbel.base.errors import PictureError
+from umbel.base.pipeline import ahead
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels, Vectors
 
 Decoded = list[Pixels] | Skipped  # one picture, decoded for each model
 

@@ -9,9 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import BadDataset
-from core.settings import Settings
-from core.types import Vectors
 from ml.datasets import Skipped
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
@@ -22,6 +19,9 @@ from ml.evaluation.pairs import pairs_of
 from ml.evaluation.sets import JudgedSet, Selection, select
 from ml.evaluation.split import read_split
 from ml.evaluation.verification import Roc, verification
+from umbel.base.errors import BadDataset
+from umbel.base.settings import Settings
+from umbel.base.types import Vectors
 
 Watch = Callable[[str, int, int], None]  # told what is being done, how much of it is done, and of how much
 

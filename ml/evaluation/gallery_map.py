@@ -8,10 +8,10 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from core.types import Vectors
 from ml.contact_sheet import CARD, INK, PAPER, QUIET, Tile, place, shortened, write
 from ml.evaluation.metrics import Labels
 from ml.evaluation.style import class_colours
+from umbel.base.types import Vectors
 
 Points = NDArray[np.float64]
 

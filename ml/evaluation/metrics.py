@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Vectors
 from ml.evaluation.verification import Roc, verification
+from umbel.base.types import Vectors
 
 Labels = NDArray[np.integer]
 Scores = NDArray[np.float32]

@@ -6,14 +6,14 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from core.errors import BadCheckpoint, ModelNotFound
-from core.settings import Settings
 from ml.card import ModelCard, Provenance, card_path
 from ml.checkpoint import load_checkpoint, now
 from ml.embedder import NetworkEmbedder
 from ml.network import ARCHITECTURES, EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.runtimes.torch_forward import torch_embedder
+from umbel.base.errors import BadCheckpoint, ModelNotFound
+from umbel.base.settings import Settings
 
 
 def load_model(checkpoint: Path, settings: Settings) -> NetworkEmbedder:

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Vectors
 from ml.evaluation.verification import Rates, Roc
+from umbel.base.types import Vectors
 
 Indices = NDArray[np.intp]
 

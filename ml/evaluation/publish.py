@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.errors import InvalidInput
-from core.settings import Settings
 from ml.evaluation.album import write_album
 from ml.evaluation.evaluate import Evaluation, Watch
 from ml.evaluation.report_card import report_card
+from umbel.base.errors import InvalidInput
+from umbel.base.settings import Settings
 
 
 def make_folder(out: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import BadDataset
 from ml.datasets import class_files
 from ml.evaluation.split import Role
+from umbel.base.errors import BadDataset
 
 Kind = Literal["closed set", "held-out classes"]
 

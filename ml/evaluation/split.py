@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import BadDataset
+from umbel.base.errors import BadDataset
 
 Role = Literal["train", "validation", "held-out"]
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from core.replacing import replacing
 from ml import contact_sheet
+from umbel.base.replacing import replacing
 
 Rgb = tuple[float, float, float]
 

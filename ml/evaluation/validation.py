@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.pipeline import ahead
 from ml.datasets import Dataset, Indices
 from ml.devices import has_native_bf16
 from ml.evaluation.metrics import Metrics, measure
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from umbel.base.pipeline import ahead
 
 BATCH = 64
 

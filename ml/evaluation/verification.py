@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Vectors
+from umbel.base.types import Vectors
 
 Rates = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Vectors
 from ml.datasets import Dataset, Indices, groups_of_equal
 from ml.leakage.detail import agreement
 from ml.leakage.links import Links, linked, without_chains
 from ml.leakage.report import Finding, Leakage
 from ml.leakage.signatures import Signatures, Thumbs, likeness, mirrored, signatures, thumb, window_signatures
+from umbel.base.types import Vectors
 
 NEIGHBOURS = 8  # candidates that each of the two ways proposes for a picture
 LIKELY = 0.55  # likeness from which a pair is worth the fine look

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.types import Pixels
+from umbel.base.types import Pixels
 
 Thumbs = NDArray[np.uint8]  # (N, SIDE, SIDE): grey, squashed to a square
 Signatures = NDArray[np.float32]  # (…, BANDS² − 1), unit length: weighted low frequencies

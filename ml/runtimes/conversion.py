@@ -18,10 +18,10 @@ from zipfile import BadZipFile
 import numpy as np
 import structlog
 
-from core.types import Pixels, Vectors
 from ml.card import ModelCard
 from ml.runtimes.openvino_forward import library
 from ml.runtimes.parity import probe_set
+from umbel.base.types import Pixels, Vectors
 
 PATIENCE_SECONDS = 600  # seconds are usual; minutes on a machine that is busy with other things
 

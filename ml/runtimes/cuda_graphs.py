@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from core.types import Vectors
 from ml.runtimes.forward import Batch
+from umbel.base.types import Vectors
 
 WARM_UPS = 3  # before a recording: cuDNN picks its kernels, the allocator its blocks
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Vectors
+from umbel.base.types import Vectors
 
 Batch = NDArray[np.uint8]  # (n, size, size, 3), RGB, as preprocessing left them
 

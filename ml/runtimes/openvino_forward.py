@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from core.types import Vectors
 from ml.runtimes.forward import Batch
 from ml.threads import be_nice
+from umbel.base.types import Vectors
 
 BATCH = 16  # pictures in one forward: 8, 16 and 32 were equally fast (B0, bf16)
 FOREGROUND, BACKGROUND, ALONE = "foreground", "background", "alone"

@@ -4,9 +4,9 @@ import numpy as np
 import structlog
 from PIL import Image
 
-from core.types import Pixels, Vectors
 from garden import draw_specimen
 from ml.runtimes.forward import Forward
+from umbel.base.types import Pixels, Vectors
 
 # Below this cosine to what torch in float32 makes of the same picture, it is not the same model any more.
 FAITHFUL = 0.999

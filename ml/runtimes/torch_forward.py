@@ -4,8 +4,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from core.settings import Settings
-from core.types import Pixels, Vectors
 from ml.card import ModelCard
 from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
@@ -15,6 +13,8 @@ from ml.runtimes.forward import Batch
 from ml.runtimes.parity import is_faithful, probe_set
 from ml.runtimes.served import ServedNetwork
 from ml.threads import cores
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels, Vectors
 
 # Pictures in one forward. On a CPU more of them leave its caches: 16 gave 329 a second where 32 gave 283 (B0, bf16).
 CPU_BATCH, GPU_BATCH = 16, 128

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from core.types import Pixels
 from ml.training.rand_augment import rand_augment
 from ml.training.recipe import Recipe
+from umbel.base.types import Pixels
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.types import Pixels
 from ml.datasets import Dataset, Indices, draw_epoch
 from ml.training.augment import recolour, vary
 from ml.training.recipe import Recipe
+from umbel.base.types import Pixels
 
 AHEAD = 4  # batches in the making
 

@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.errors import BadCheckpoint, Conflict
-from core.replacing import replacing
 from ml.evaluation.metrics import Metrics
 from ml.training.recipe import Recipe
+from umbel.base.errors import BadCheckpoint, Conflict
+from umbel.base.replacing import replacing
 
 
 @dataclass(frozen=True, slots=True)

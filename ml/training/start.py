@@ -7,12 +7,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from core.errors import BadCheckpoint, ModelNotFound
 from ml.card import card_path, read_card
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.shipped import SHIPPED
 from ml.training.recipe import Recipe
+from umbel.base.errors import BadCheckpoint, ModelNotFound
 
 log = structlog.get_logger(__name__)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from types import TracebackType
 
-from core.errors import InvalidInput
 from ml.training.progress import Epoch
+from umbel.base.errors import InvalidInput
 
 
 class Board:

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.settings import Settings
-from core.settings import settings as configured
 from ml import datasets
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
@@ -33,6 +31,8 @@ from ml.training.progress import Epoch, StateFile, fingerprint
 from ml.training.recipe import Recipe, Settling
 from ml.training.split import draw_split, write_split
 from ml.training.start import find_start, load_start
+from umbel.base.settings import Settings
+from umbel.base.settings import settings as configured
 
 
 @dataclass(slots=True)

@@ -1,9 +1,5 @@
 """What a bulk import reads from: folders, archives, buckets and lists, all listed and read in the same way."""
 
-from core.blobs import Blobs
-from core.errors import SourceError
-from core.settings import Settings
-from core.types import Garden
 from services.sources.folder import Folder
 from services.sources.manifest import Manifest
 from services.sources.receive import receive_archive, receive_manifest
@@ -15,6 +11,10 @@ from services.sources.specs import ArchiveSource, FolderSource, ManifestSource, 
 from services.sources.tars import Tar
 from services.sources.web import Web
 from services.sources.zips import Zip
+from umbel.base.blobs import Blobs
+from umbel.base.errors import SourceError
+from umbel.base.settings import Settings
+from umbel.base.types import Garden
 
 __all__ = [
     "ArchiveSource",

@@ -6,8 +6,8 @@ from bz2 import BZ2Decompressor
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from core.blobs import CHUNK
-from core.errors import SourceError
+from umbel.base.blobs import CHUNK
+from umbel.base.errors import SourceError
 
 MOST_MEMORY = 256 * 2**20  # for xz, whose header chooses; `xz -9` needs 65 MiB
 

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from core.blobs import Blobs
-from core.errors import (
+from services.sources.manifest_lines import Place, Record, csv_records, json_records
+from services.sources.manifest_rows import BadRow, Row
+from services.sources.names import printable, quoted, unsafe
+from services.sources.source import Entry, Source
+from services.sources.specs import ManifestSource
+from services.sources.web import Web, refusal
+from umbel.base.blobs import Blobs
+from umbel.base.errors import (
     AddressRefused,
     BadManifestLine,
     BlobMissing,
@@ -16,13 +22,7 @@ from core.errors import (
     SourceTooLarge,
     UnsafePath,
 )
-from core.settings import Settings
-from services.sources.manifest_lines import Place, Record, csv_records, json_records
-from services.sources.manifest_rows import BadRow, Row
-from services.sources.names import printable, quoted, unsafe
-from services.sources.source import Entry, Source
-from services.sources.specs import ManifestSource
-from services.sources.web import Web, refusal
+from umbel.base.settings import Settings
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
 

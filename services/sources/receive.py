@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-from core.blobs import CHUNK, Blobs, Readable
-from core.errors import ArchiveBomb, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
-from core.settings import Settings
 from services.sources.decompress import COMPRESSIONS, decompressed
+from umbel.base.blobs import CHUNK, Blobs, Readable
+from umbel.base.errors import ArchiveBomb, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
+from umbel.base.settings import Settings
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 UTF8_BOM = b"\xef\xbb\xbf"

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from core.errors import SourceError
 from services.sources.names import unsafe
+from umbel.base.errors import SourceError
 
 
 def is_bucket(path: str) -> bool:

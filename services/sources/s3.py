@@ -9,11 +9,11 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
 
-from core.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
-from core.settings import Settings
 from services.sources.names import has_picture_suffix, hidden, may_be_picture, printable, quoted, unquoted, unsafe
 from services.sources.roots import bucket_below_root
 from services.sources.source import Entry, PassedOver
+from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.settings import Settings
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

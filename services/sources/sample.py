@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from core.errors import SourceError, Unreadable
-from core.types import Garden
 from services.sources.source import Entry
 from services.sources.specs import SampleSource
+from umbel.base.errors import SourceError, Unreadable
+from umbel.base.types import Garden
 
 
 class Sample:

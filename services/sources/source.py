@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from core.errors import PictureError
+from umbel.base.errors import PictureError
 
 
 @dataclass(frozen=True, slots=True)

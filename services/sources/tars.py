@@ -4,8 +4,10 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from core.blobs import Blobs, Readable
-from core.errors import (
+from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
+from services.sources.source import Entry, PassedOver
+from umbel.base.blobs import Blobs, Readable
+from umbel.base.errors import (
     BlobMissing,
     CorruptEntry,
     FileTooLarge,
@@ -17,9 +19,7 @@ from core.errors import (
     Unreadable,
     UnsafePath,
 )
-from core.settings import Settings
-from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
-from services.sources.source import Entry, PassedOver
+from umbel.base.settings import Settings
 
 LONGEST_HEADER = 2**20  # bytes of one entry's headers, long names and attributes included
 CUT_SHORT = "The tar ends in the middle of an entry: it is cut short."

@@ -11,9 +11,9 @@ from typing import Any
 import httpcore
 import httpx
 
-from core.errors import AddressRefused, FileTooLarge, PictureError, TransientError, UmbelError, Unreadable
-from core.settings import Settings
 from services.sources.addresses import is_public
+from umbel.base.errors import AddressRefused, FileTooLarge, PictureError, TransientError, UmbelError, Unreadable
+from umbel.base.settings import Settings
 
 HEADERS = [("User-Agent", "umbel"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 HOST = re.compile(rb"[A-Za-z0-9_.:-]+")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from core.errors import SourceError
+from umbel.base.errors import SourceError
 
 END = struct.Struct("<4s4H2LH")  # signature, disks (2), entries here, entries, directory's bytes and offset, comment
 END64_LOCATOR = struct.Struct("<4sLQL")  # signature, disk, offset of the zip64 end, disks

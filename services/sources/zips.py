@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.blobs import Blobs
-from core.errors import (
+from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
+from services.sources.source import Entry, PassedOver
+from services.sources.zip_directory import Directory, Record, find_directory, records
+from umbel.base.blobs import Blobs
+from umbel.base.errors import (
     ArchiveBomb,
     BlobMissing,
     CorruptEntry,
@@ -21,10 +24,7 @@ from core.errors import (
     Unreadable,
     UnsafePath,
 )
-from core.settings import Settings
-from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
-from services.sources.source import Entry, PassedOver
-from services.sources.zip_directory import Directory, Record, find_directory, records
+from umbel.base.settings import Settings
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 STORED, DEFLATED, BZIP2 = 0, 8, 12

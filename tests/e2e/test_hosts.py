@@ -23,8 +23,6 @@ import pytest
 from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
-from core.settings import settings
-from db.session import transaction
 from stack.redis import Redis
 from tests.conversions import share_conversions
 from tests.e2e.conftest import free_port
@@ -32,6 +30,8 @@ from tests.faults.proxy import Proxy
 from tests.integration.workers import alive
 from tests.pictures import picture
 from tests.processes import UMBEL, Process, eventually
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("database"), pytest.mark.timeout(300)]
 

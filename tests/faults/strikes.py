@@ -15,11 +15,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.doorbell import TASKS
-from core.types import Lane, TaskName
 from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
 from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
 from tests.processes import eventually, frozen
+from umbel.base.types import Lane, TaskName
 
 RINGS = 400
 

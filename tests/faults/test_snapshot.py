@@ -10,16 +10,16 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from core.blobs import Blobs
-from core.settings import settings
-from core.types import ItemState, JobType, Lane
 from db import collections, embeddings, images, items, jobs
-from db.session import engine, transaction
 from tests.faults.oracle import violations
 from tests.faults.pictures import picture
 from tests.faults.sampler import miscounts
 from tests.faults.snapshot import read_snapshot
 from tests.integration.factory import Factory, unit
+from umbel.base.blobs import Blobs
+from umbel.base.database import engine, transaction
+from umbel.base.settings import settings
+from umbel.base.types import ItemState, JobType, Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

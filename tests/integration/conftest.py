@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from api import create_app
-from core.settings import settings
 from ml.preprocess import Preprocessing
 from tests.integration.factory import Factory
+from umbel.base.settings import settings
 from worker.decoders import DecoderPool
 
 

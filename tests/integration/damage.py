@@ -11,12 +11,8 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from core.blobs import Blobs
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import ItemState, Lane
 from db import claims, embeddings, images, items, jobs, model_versions, partitions, sources
-from db.session import autocommit, transaction
 from services import model_versions as models
 from services.imports import open_import
 from services.ingest import Upload, add_image
@@ -24,6 +20,10 @@ from services.mismatches import Context
 from services.reconciliation import reconcile
 from tests.integration.factory import DIM, unit
 from tests.pictures import picture
+from umbel.base.blobs import Blobs
+from umbel.base.database import autocommit, transaction
+from umbel.base.settings import settings
+from umbel.base.types import ItemState, Lane
 
 
 @contextmanager

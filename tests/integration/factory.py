@@ -7,10 +7,10 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from core.types import ItemState, JobType, Lane, Vector
 from db import collections, embeddings, images, items, jobs, model_versions, partitions
-from db.models import ModelVersion
-from db.session import transaction
+from umbel.base.database import transaction
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ItemState, JobType, Lane, Vector
 
 DIM = 8
 

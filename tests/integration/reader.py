@@ -6,7 +6,7 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.types import Vector
+from umbel.base.types import Vector
 
 Row = tuple[UUID, float, str | None, str, dict[str, object]]
 

@@ -9,12 +9,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sqlalchemy import text
 
-from core.blobs import blobs
-from core.settings import settings
-from core.types import Agreements, Vector
 from db import jobs
-from db.models import ModelVersion
-from db.session import transaction
 from ml.leakage import quick_agreements
 from ml.preprocess import Preprocessing
 from services.comparing import ComparisonLine
@@ -22,6 +17,11 @@ from services.comparison import begin_comparison
 from services.leases import Leases
 from tests.integration.factory import DIM, Factory
 from tests.pictures import opened, picture
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.tables import ModelVersion
+from umbel.base.types import Agreements, Vector
 from worker.decoders import DecoderPool
 
 

@@ -16,12 +16,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import BackupError, DumpFailed
-from core.settings import settings
-from db import dump, model_versions, schema
+from db import dump, model_versions
 from db.search import Found, Scope, nearest_images
-from db.session import engine_of, transaction
 from services import gallery
 from services.backup import Backup, Origin, back_up, read_backup
 from services.restore import restore
@@ -31,6 +27,11 @@ from stack.redis import Redis
 from tests.integration import damage
 from tests.integration.damage import Gallery, unwatched
 from tests.integration.factory import unit
+from umbel.base import schema
+from umbel.base.blobs import Blobs
+from umbel.base.database import engine_of, transaction
+from umbel.base.errors import BackupError, DumpFailed
+from umbel.base.settings import settings
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -12,14 +12,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from core.blobs import blobs
 from db import search
-from db.session import engine, transaction
 from services.comparing import ComparisonLine
 from services.deleting import DeletionLine
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
 from tests.pictures import picture
+from umbel.base.blobs import blobs
+from umbel.base.database import engine, transaction
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 

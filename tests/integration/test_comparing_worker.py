@@ -10,13 +10,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.settings import settings
-from db.session import transaction
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.scene import add, brighter, near, photograph
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 from worker.models import ensure_active_version
 
 WORKER = "compare@test"

@@ -9,14 +9,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import Conflict, NotFound, NotReady
-from core.settings import settings
-from core.types import Lane
 from db import claims, images, items, jobs, neighbourhoods, reconciliation
 from db.reconciliation import FIRST, Page
-from db.session import transaction
 from ml.leakage import quick_agreements
 from services import jobs as job_services
 from services.comparing import ComparisonLine
@@ -25,6 +20,11 @@ from services.gallery import remove_image
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import Conflict, NotFound, NotReady
+from umbel.base.settings import settings
+from umbel.base.types import Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

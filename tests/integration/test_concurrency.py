@@ -7,16 +7,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from core.blobs import Blobs
-from core.errors import Conflict
-from core.settings import settings
-from core.types import ItemState, JobType, Lane
 from db import claims, items, jobs, queries
-from db.session import transaction
 from services.imports import open_import
 from services.ingest import Upload, add_image
 from tests.integration.factory import Factory
 from tests.pictures import picture
+from umbel.base.blobs import Blobs
+from umbel.base.database import transaction
+from umbel.base.errors import Conflict
+from umbel.base.settings import settings
+from umbel.base.types import ItemState, JobType, Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

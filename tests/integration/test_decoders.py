@@ -19,14 +19,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from core.blobs import Blobs
-from core.errors import BlobMissing, DecoderDied, PictureError, TooManyPixels, TransientError
-from core.pictures import PictureInfo
-from core.settings import Settings
-from core.types import Pixels
 from ml.preprocess import Preprocessing
 from tests.pictures import picture
 from tests.processes import eventually
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BlobMissing, DecoderDied, PictureError, TooManyPixels, TransientError
+from umbel.base.image_rules import PictureInfo
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
 from worker.decoders import DecoderPool
 
 SECONDS = 20  # for what takes a fraction of one
@@ -232,7 +232,7 @@ def test_children_that_do_not_start_fail_what_waits(settings: Settings, monkeypa
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     """One idle, one that hangs and so does not see the end of its socket."""
     code = """
-from core.settings import Settings
+from umbel.base.settings import Settings
 from ml.preprocess import Preprocessing
 from tests.integration.test_decoders import obey
 from worker.decoders import DecoderPool

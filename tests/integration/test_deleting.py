@@ -13,15 +13,10 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs, blobs
 from core.doorbell import doorbell
-from core.errors import Conflict, NotFound, TransientError
-from core.settings import settings
-from core.types import JobType, Lane
 from db import claims, collections, embeddings, entries, items, jobs, looks, model_versions, sources
 from db.entries import NewEntry
 from db.images import NewImage
-from db.session import engine, transaction
 from services import deleting, gallery
 from services import jobs as job_services
 from services.deleting import DeletionLine
@@ -35,6 +30,11 @@ from tests.integration.factory import unit
 from tests.integration.scene import Silent, compare, comparison_line, version
 from tests.pictures import picture
 from tests.processes import eventually
+from umbel.base.blobs import Blobs, blobs
+from umbel.base.database import engine, transaction
+from umbel.base.errors import Conflict, NotFound, TransientError
+from umbel.base.settings import settings
+from umbel.base.types import JobType, Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -10,10 +10,6 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import Conflict, InvalidInput, NotFound
-from core.settings import settings as umbel_settings
-from core.types import ItemState, JobType, Lane
 from db import claims, entries, images, items, jobs
 from db.entries import NewEntry
 from services import jobs as job_services
@@ -25,6 +21,10 @@ from services.ingest import Upload, add_image
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
 from tests.pictures import picture
+from umbel.base.blobs import Blobs
+from umbel.base.errors import Conflict, InvalidInput, NotFound
+from umbel.base.settings import settings as umbel_settings
+from umbel.base.types import ItemState, JobType, Lane
 
 NAMES = ("garden", "meadow")
 

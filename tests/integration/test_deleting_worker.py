@@ -10,16 +10,16 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.blobs import blobs
-from core.types import Lane
 from db import collections, images, items, jobs
-from db.session import transaction
 from services.imports import open_import
 from services.ingest import blob_key
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.types import Lane
 
 WORKER = "delete@test"
 PICTURES = 900  # so that a deletion takes a few batches

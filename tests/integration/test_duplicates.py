@@ -9,12 +9,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
 from api import create_app
-from core.blobs import blobs
-from db.session import engine, transaction
 from services.comparing import ComparisonLine
 from services.gallery import remove_image
 from stack.redis import Redis
 from tests.integration.scene import add, axis, brighter, compare, comparison_line, near, photograph, smaller, version
+from umbel.base.blobs import blobs
+from umbel.base.database import engine, transaction
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from db import search
 from db.filters import Filter, Operator, conditions_of
 from db.search import Scope, nearest_images
-from db.session import engine
 from tests.integration.factory import Factory, unit
+from umbel.base.database import engine
 
 IMAGES = 400
 KEYS = ["year", "camera", "mixed", "tags", "gone", "a'b", '"; DROP TABLE image; --']

@@ -8,15 +8,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from api import create_app
-from core.settings import settings
 from db import items
-from db.models import JobItem
-from db.session import transaction
 from stack.process import processes_in
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually, frozen
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.tables import JobItem
 from worker.watchdog import Exit
 
 BROKEN = str(Path(__file__).parents[1] / "giving_up")

@@ -9,10 +9,10 @@ from limits import parse
 
 from api import create_app, rates
 from api.rates import Limiter
-from core.metrics import UNLIMITED
-from core.settings import Settings, settings
 from stack.postgres import Postgres
 from stack.redis import Redis
+from umbel.base.metrics import UNLIMITED
+from umbel.base.settings import Settings, settings
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ from uuid import UUID
 
 import pytest
 
-from core.blobs import blobs
-from core.errors import BadCheckpoint, UmbelError
-from core.settings import settings
-from core.types import LoadedModel
-from db.session import transaction
 from ml.preprocess import Preprocessing
 from services.model_versions import Candidate, blob_keys, register
 from services.registration import read_candidate
 from tests.checkpoints import variant
 from tests.processes import eventually
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import BadCheckpoint, UmbelError
+from umbel.base.settings import settings
+from umbel.base.types import LoadedModel
 from worker import models as held_models
 from worker.models import HeldModels
 

@@ -15,13 +15,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from core.blobs import Blobs, blobs
-from core.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
-from core.settings import Settings, settings
-from core.types import Lane
 from db import claims
 from db.claims import ClaimedEntry
-from db.session import transaction
 from services import fetching, jobs, listing
 from services.backpressure import Gate
 from services.fetching import FetchLine
@@ -29,6 +24,11 @@ from services.intake import Intake
 from services.leases import Leases
 from tests.integration.factory import Factory
 from tests.pictures import picture
+from umbel.base.blobs import Blobs, blobs
+from umbel.base.database import transaction
+from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
+from umbel.base.settings import Settings, settings
+from umbel.base.types import Lane
 from worker.decoders import DecoderPool
 
 pytestmark = pytest.mark.usefixtures("database", "redis")

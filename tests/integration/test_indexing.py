@@ -6,16 +6,16 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from core.errors import NotReady
-from core.settings import settings
-from core.types import ItemState, JobType, Lane
 from db import items, jobs, partitions
-from db.models import ModelVersion
 from db.search import Scope, nearest_images
-from db.session import autocommit, transaction
 from services.indexing import build_index, defer_index
 from tests.integration.factory import Factory, unit
 from tests.processes import eventually
+from umbel.base.database import autocommit, transaction
+from umbel.base.errors import NotReady
+from umbel.base.settings import settings
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ItemState, JobType, Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

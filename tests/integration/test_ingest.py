@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core.blobs import Blobs
-from core.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
-from core.settings import settings
-from core.types import ItemState, JobType
 from db import blob_notes, collections, images, items, jobs
-from db.session import Transaction, engine, transaction
 from services import gallery
 from services.ingest import Accepted, Upload, add_image, refuse_image
 from tests.integration.factory import Factory
 from tests.pictures import picture
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction, engine, transaction
+from umbel.base.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
+from umbel.base.settings import settings
+from umbel.base.types import ItemState, JobType
 
 
 @pytest.fixture

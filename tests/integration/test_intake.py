@@ -9,19 +9,19 @@ import pytest
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from core.blobs import Blobs
-from core.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
-from core.settings import settings
-from core.types import Lane
 from db import blob_notes, jobs, quotas, uploads
 from db.collections import upsert_collection
-from db.session import transaction
 from services import intake
 from services.imports import open_import
 from services.ingest import Accepted, Upload
 from services.intake import Intake
 from tests.pictures import picture
 from tests.processes import eventually
+from umbel.base.blobs import Blobs
+from umbel.base.database import transaction
+from umbel.base.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
+from umbel.base.settings import settings
+from umbel.base.types import Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

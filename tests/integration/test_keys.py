@@ -20,17 +20,17 @@ from api import create_app
 from api.caller import COOKIE
 from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
-from core.blobs import blobs
 from core.doorbell import doorbell
 from core.keys import KeyScope
-from core.settings import settings
-from db.session import transaction
 from services import jobs
 from services.keys import create_key, revoke_key
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
 from tests.pictures import picture
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 
 READ, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}

@@ -10,12 +10,8 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import Lane, LoadedModel, Pixels, Vectors
 from db import claims, workers
-from db.session import transaction
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
@@ -24,6 +20,10 @@ from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
 from tests.processes import eventually, frozen
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 

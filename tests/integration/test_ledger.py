@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.errors import NotFound
-from core.types import ItemState, JobType, Lane
 from db import claims, items, jobs
 from tests.integration.factory import Factory
+from umbel.base.errors import NotFound
+from umbel.base.types import ItemState, JobType, Lane
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
 SUSPECTS = {**CLAIM, "max_attempts": 3}

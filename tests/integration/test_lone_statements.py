@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from core.errors import NotReady
-from db.session import engine, run_alone, run_each
+from umbel.base.database import engine, run_alone, run_each
+from umbel.base.errors import NotReady
 
 pytestmark = pytest.mark.usefixtures("database")
 

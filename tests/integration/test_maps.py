@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.errors import TransientError
-from core.settings import settings
-from core.types import Lane, Plane, Vectors
 from db import images
-from db.session import transaction
 from services import jobs, maps
 from services.maps import MapLine
 from tests.integration.factory import Factory, unit
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import TransientError
+from umbel.base.settings import settings
+from umbel.base.types import Lane, Plane, Vectors
 from worker.projecting import project_apart
 
 pytestmark = pytest.mark.usefixtures("database", "redis")

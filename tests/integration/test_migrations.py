@@ -10,12 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
-from core.errors import Conflict
-from db import schema
-from db.models import Table
 from stack.binaries import postgres_client, postgres_programs
 from stack.postgres import Postgres
 from tests.processes import UMBEL
+from umbel.base import schema
+from umbel.base.errors import Conflict
+from umbel.base.tables import Table
 
 
 @pytest.fixture

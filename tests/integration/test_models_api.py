@@ -10,14 +10,14 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core.blobs import blobs
-from core.fingerprint import fingerprint
-from core.settings import settings
-from db.models import ModelVersion
-from db.session import transaction
 from services.model_versions import blob_keys, drop_retired, split_key
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.test_api import NOBODY, assert_problem
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.fingerprint import fingerprint
+from umbel.base.settings import settings
+from umbel.base.tables import ModelVersion
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

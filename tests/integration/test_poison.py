@@ -9,17 +9,17 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from core.blobs import blobs
-from core.settings import settings
-from core.types import Lane, LoadedModel, Pixels, Vectors
 from db import items, jobs
-from db.session import transaction
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
 from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 

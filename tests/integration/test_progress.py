@@ -8,15 +8,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import Lane
 from db import items, workers
-from db.session import transaction
 from services import jobs
 from stack.redis import Redis
 from tests.integration.factory import Factory
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.types import Lane
 
 ACTIVE = "embed@there"
 

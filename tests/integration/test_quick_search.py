@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from core.errors import InvalidInput
 from db import deletions, model_versions, partitions, search
 from db.model_versions import VersionKey
 from db.search import Found, Scope
-from db.session import transaction
 from services.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
+from umbel.base.database import transaction
+from umbel.base.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("database")
 

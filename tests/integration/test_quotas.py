@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from db.session import transaction
 from tests.pictures import picture
+from umbel.base.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

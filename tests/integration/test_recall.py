@@ -7,9 +7,9 @@ from flask.testing import FlaskClient
 
 from db import partitions
 from db.search import indexed_images
-from db.session import transaction
 from services import recall
 from tests.integration.factory import Factory, unit
+from umbel.base.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

@@ -12,12 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from core.blobs import BlobInfo, Blobs
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import JobType, Lane
 from db import blob_notes, claims, images, items, jobs, model_versions, sources
-from db.session import transaction
 from services import gallery
 from services.imports import open_import
 from services.ingest import Upload, add_image, blob_key
@@ -27,6 +23,10 @@ from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
 from tests.integration.factory import DIM
 from tests.pictures import picture
+from umbel.base.blobs import BlobInfo, Blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.types import JobType, Lane
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from core.blobs import blobs
-from core.errors import BadCheckpoint, Conflict, NotFound
-from core.settings import settings
-from core.types import ItemState, Lane, LoadedModel, ModelState, Pixels, ReindexMode, ReindexPhase, Vectors
 from db import embeddings, jobs, model_versions, partitions, reindexes
 from db.model_versions import VersionKey
-from db.models import ModelVersion, Reindex
 from db.partitions import Hnsw
 from db.search import Scope, nearest_images
-from db.session import transaction
 from ml.evaluation.comparison import compare_models
 from services import jobs as job_services
 from services import model_versions as versions
@@ -29,6 +23,12 @@ from services.reindex import begin_reindex
 from services.reindexing import ReindexLine
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.scene import Silent
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.errors import BadCheckpoint, Conflict, NotFound
+from umbel.base.settings import settings
+from umbel.base.tables import ModelVersion, Reindex
+from umbel.base.types import ItemState, Lane, LoadedModel, ModelState, Pixels, ReindexMode, ReindexPhase, Vectors
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from db import model_versions
-from db.session import transaction
 from tests.integration.factory import Factory, committed, unit
+from umbel.base.database import transaction
 
 FORM = "multipart/form-data"
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import settings
-from db.session import transaction
 from stack.postgres import Postgres
 from tests.integration.factory import Factory, unit
 from tests.processes import UMBEL
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 
 ME = "SELECT current_user || ' for at most ' || current_setting('statement_timeout')"
 

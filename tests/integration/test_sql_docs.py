@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from db.session import transaction
 from stack.postgres import Postgres
 from tests.integration.factory import Factory, unit
+from umbel.base.database import transaction
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```sql ?(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -8,9 +8,9 @@ import pytest
 from psycopg.errors import InsufficientPrivilege, QueryCanceled, ReadOnlySqlTransaction
 from sqlalchemy import text
 
-from db.session import transaction
 from stack.postgres import Postgres
 from tests.integration.factory import Factory, unit
+from umbel.base.database import transaction
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

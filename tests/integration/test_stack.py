@@ -18,8 +18,6 @@ import pytest
 import redis as redis_client
 from psycopg import sql
 
-from core.errors import StackError
-from core.settings import Settings
 from stack import leftovers
 from stack.access import private_folder, server_account
 from stack.control import start_detached, stop_running
@@ -27,6 +25,8 @@ from stack.postgres import Postgres
 from stack.process import processes_in
 from stack.redis import Redis
 from stack.state import find_process, status
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 REPO = Path(__file__).parents[2]
 
@@ -35,8 +35,8 @@ UP = """
 import sys
 from functools import partial
 from pathlib import Path
-from core.errors import UmbelError
-from core.settings import Settings
+from umbel.base.errors import UmbelError
+from umbel.base.settings import Settings
 from stack import leftovers
 from stack.process import Program
 from stack.programs import answers

@@ -11,17 +11,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.blobs import blobs
 from core.doorbell import doorbell
-from core.settings import settings
-from core.types import Lane
-from db.session import transaction
 from services import jobs
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.base.types import Lane
 
 WORKER = "embed@test"
 CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from db import workers
-from db.session import transaction
 from tests.processes import Process, eventually
+from umbel.base.database import transaction
 
 
 def start_worker(name: str, log: Path, **environment: str) -> Process:

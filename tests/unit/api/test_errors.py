@@ -4,13 +4,13 @@ import subprocess
 import sys
 
 from api.errors import STATUS
-from core.errors import PictureError, UmbelError
 from services.search import refusal
+from umbel.base.errors import PictureError, UmbelError
 
 
 def family(cls: type[UmbelError]) -> set[type[UmbelError]]:
-    """The error and its kinds, as core/errors.py names them."""
-    ours = [sub for sub in cls.__subclasses__() if sub.__module__ == "core.errors"]
+    """The error and its kinds, as umbel/base/errors.py names them."""
+    ours = [sub for sub in cls.__subclasses__() if sub.__module__ == "umbel.base.errors"]
     return {cls} | {each for sub in ours for each in family(sub)}
 
 

@@ -14,9 +14,9 @@ from cli import improve
 from cli.gallery_pictures import fetch_labelled, folder_name, name_by_gallery
 from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import progress
-from core.errors import BadDataset
 from ml.training.files import RunFiles
 from tests.unit.cli.test_reindex_report import REPORT, ended
+from umbel.base.errors import BadDataset
 
 
 class Service:

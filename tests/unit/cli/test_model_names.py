@@ -7,7 +7,7 @@ import pytest
 from umbel_client import Model
 
 from cli.model_names import find_model, short_ids
-from core.errors import InvalidInput, NotFound
+from umbel.base.errors import InvalidInput, NotFound
 
 IDS = (
     "01a21513-04f7-77f3-976c-24842e354870",

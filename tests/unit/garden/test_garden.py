@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cli.garden import sample
-from core.errors import InvalidInput
 from garden import Plan, draw_garden, draw_specimen, is_drawn, picture_path, species_of
 from garden.forms import FORMS, Head
 from garden.names import species_name
+from umbel.base.errors import InvalidInput
 
 SMALL = {"species": 3, "per_species": 2, "seed": 5, "size": 48}
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from core.settings import Settings
 from ml.network import EmbeddingNetwork
+from umbel.base.settings import Settings
 
 COLOURS = ("crimson", "gold", "royalblue", "orchid", "white", "seagreen")
 

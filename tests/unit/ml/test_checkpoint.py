@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.errors import BadCheckpoint, ModelNotFound
-from core.settings import Settings
 from ml import checkpoint, shipped
 from ml.anchors import Anchors
 from ml.card import Provenance, card_path, read_card
@@ -17,6 +15,8 @@ from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.shipped import find_checkpoint
+from umbel.base.errors import BadCheckpoint, ModelNotFound
+from umbel.base.settings import Settings
 
 PROVENANCE = Provenance(data=["none"], start="random", created_at="2026-01-01T00:00:00Z")
 

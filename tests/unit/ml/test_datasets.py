@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from core.errors import BadDataset
 from ml import datasets
+from umbel.base.errors import BadDataset
 
 
 def test_a_folder_of_class_folders_is_read(make_folder, limits):

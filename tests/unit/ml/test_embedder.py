@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.settings import Settings
-from core.types import Embedder
 from ml.card import Provenance
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.embedder import NetworkEmbedder
@@ -16,6 +14,8 @@ from ml.runtime import load_embedder
 from ml.runtimes.parity import probe_pictures
 from ml.runtimes.torch_forward import torch_embedder
 from tests.unit.ml.conftest import as_file, draw
+from umbel.base.settings import Settings
+from umbel.base.types import Embedder
 
 
 @pytest.fixture(scope="module")

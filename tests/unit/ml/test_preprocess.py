@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from core.errors import CorruptPicture, EmptyFile, UnsupportedPicture
 from ml.preprocess import Preprocessing
 from tests.unit.ml.conftest import as_file, draw
+from umbel.base.errors import CorruptPicture, EmptyFile, UnsupportedPicture
 
 
 def test_the_hash_of_the_default_preprocessing_never_changes():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.types import Vectors
 from ml import projection
 from ml.projection import project
+from umbel.base.types import Vectors
 
 
 def clusters(many: int, each: int, *, dim: int = 64, seed: int = 0) -> tuple[Vectors, NDArray[np.intp]]:

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import InvalidInput
-from core.settings import Settings
 from ml import devices
 from ml.card import Provenance, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
@@ -22,6 +20,8 @@ from ml.runtimes.cuda_graphs import bucket
 from ml.runtimes.parity import FAITHFUL, agreement, probe_pictures, probe_set
 from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import TorchForward, reference_vectors, torch_forward
+from umbel.base.errors import InvalidInput
+from umbel.base.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def answer(settings: Settings, program: str) -> Any:
 def test_a_model_that_was_converted_before_needs_no_torch(settings):
     program = """
 import json, sys
-from core.settings import Settings
+from umbel.base.settings import Settings
 from ml.runtime import load_embedder
 embedder = load_embedder(Settings())
 print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.main" in sys.modules]))
@@ -70,7 +70,7 @@ def test_loading_on_torch_leaves_no_thread_behind_and_one_picture_changes_none(s
     program = """
 import json, os, time
 import numpy as np, torch
-from core.settings import Settings
+from umbel.base.settings import Settings
 from ml.runtime import load_embedder
 threads = lambda: len(os.listdir("/proc/self/task"))
 torch.zeros(1)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import Settings
 from ml import threads
 from ml.threads import decoding_processes
+from umbel.base.settings import Settings
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import StackError
 from stack import access
 from stack.access import Account, grant, let_through, private_folder
+from umbel.base.errors import StackError
 
 STRANGER = Account("nobody", 65534, 65534)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="POSIX ACLs by extended attribute are Linux's")

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.errors import StackError
 from stack import part as part_module
 from stack.part import Part, exit_reason, take_down
 from stack.process import LARGEST_LOG, Child, Program, last_line, open_log
+from umbel.base.errors import StackError
 
 
 class Clock:

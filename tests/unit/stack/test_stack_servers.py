@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.errors import StackError
 from stack.binaries import postgres_programs, redis_server
 from stack.postgres import Postgres
+from umbel.base.errors import StackError
 
 
 def test_no_postgres_is_answered_with_what_to_do(monkeypatch) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import StackError
-from core.settings import Settings
 from stack.programs import check_port
 from stack.state import (
     AlreadyRunning,
@@ -21,6 +19,8 @@ from stack.state import (
     url,
     write_state,
 )
+from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.types import Vectors
 from ml.evaluation.comparison import compare_models
 from ml.evaluation.metrics import measure
+from umbel.base.types import Vectors
 
 
 def clustered(

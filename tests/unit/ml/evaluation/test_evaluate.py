@@ -10,14 +10,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cli.evaluate import evaluate as command
-from core.errors import BadCheckpoint, BadDataset, InvalidInput, ModelNotFound
-from core.settings import Settings
 from ml.card import Provenance
 from ml.checkpoint import save_checkpoint
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import NAMES
 from ml.evaluation.models import load_model
 from ml.preprocess import Preprocessing
+from umbel.base.errors import BadCheckpoint, BadDataset, InvalidInput, ModelNotFound
+from umbel.base.settings import Settings
 
 SETTINGS = Settings(device="cpu", precision="fp32")
 PICTURES = ("roc.png", "similarities.png", "confusion.png", "queries.png", "map.png")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import BadDataset
 from ml.evaluation.sets import select
 from ml.evaluation.split import read_split
+from umbel.base.errors import BadDataset
 
 
 @pytest.fixture

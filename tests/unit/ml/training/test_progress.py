@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import BadCheckpoint, Conflict
 from ml.evaluation.metrics import measure
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
 from ml.training.recipe import Recipe
+from umbel.base.errors import BadCheckpoint, Conflict
 
 METRICS = measure(np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2]], np.array([0, 0, 1, 1, 1]))
 

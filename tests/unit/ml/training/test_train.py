@@ -15,9 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional as F
 
 from cli.train import train as command
-from core.errors import BadCheckpoint, Conflict, ModelNotFound
-from core.logging import configure_logging
-from core.settings import Settings
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.runtimes.torch_forward import torch_embedder
@@ -27,6 +24,9 @@ from ml.training.recipe import RECIPES, Recipe, Settling
 from ml.training.start import find_start, load_start
 from ml.training.train import Result, Watcher, train
 from tests.unit.ml.conftest import plant
+from umbel.base.errors import BadCheckpoint, Conflict, ModelNotFound
+from umbel.base.logging import configure_logging
+from umbel.base.settings import Settings
 
 CPU = torch.device("cpu")
 TINY = replace(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.blobs import Blobs
+from umbel.base.blobs import Blobs
 
 
 @pytest.fixture

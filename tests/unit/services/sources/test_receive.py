@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from core.blobs import Blobs
-from core.errors import (
+from services.sources import receive_archive, receive_manifest
+from services.sources.decompress import COMPRESSIONS, decompressed
+from tests.unit.services.sources.archives import tarred, zipped
+from umbel.base.blobs import Blobs
+from umbel.base.errors import (
     ArchiveBomb,
     SourceError,
     SourceTooLarge,
@@ -23,10 +26,7 @@ from core.errors import (
     UnsupportedArchive,
     UnsupportedManifest,
 )
-from core.settings import Settings
-from services.sources import receive_archive, receive_manifest
-from services.sources.decompress import COMPRESSIONS, decompressed
-from tests.unit.services.sources.archives import tarred, zipped
+from umbel.base.settings import Settings
 
 NOISE = random.Random(1).randbytes(50_000)
 TAR = tarred(("a.jpg", NOISE), ("b.jpg", NOISE))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from core.blobs import Blobs
-from core.errors import SourceError
-from core.settings import Settings
 from garden import SampleGarden, draw_garden
 from services.sources import SampleSource, open_source
+from umbel.base.blobs import Blobs
+from umbel.base.errors import SourceError
+from umbel.base.settings import Settings
 
 SPEC = SampleSource(type="sample", species=2, per_species=2)
 

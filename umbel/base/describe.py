@@ -1,11 +1,11 @@
-"""docs/settings.md, written from the settings themselves: `python -m core.describe > docs/settings.md`."""
+"""docs/settings.md, written from the settings themselves: `python -m umbel.base.describe > docs/settings.md`."""
 
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 HEAD = """# Settings
 
 Every setting is an environment variable. Unset, the default suits one machine: `umbel up` then runs its own Postgres
-and Redis below `UMBEL_HOME`. This page is written from `core/settings.py`; a test fails when it is stale.
+and Redis below `UMBEL_HOME`. This page is written from `umbel/base/settings.py`; a test fails when it is stale.
 
 | variable | default | meaning |
 |---|---|---|

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 log = structlog.get_logger()
 

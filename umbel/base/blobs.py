@@ -17,8 +17,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from core.errors import BlobMissing, StorageFull, TransientError
-from core.settings import settings
+from umbel.base.errors import BlobMissing, StorageFull, TransientError
+from umbel.base.settings import settings
 
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
 PART = 16 * 2**20  # a multipart upload has at most 10 000 parts, so this bounds a blob at 156 GiB

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from db.session import autocommit
+from umbel.base.database import autocommit
 
 
 @contextmanager

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from core.describe import settings_page
-from core.errors import StackError
-from core.settings import LONGEST_SOCKET_DIR, Settings
+from umbel.base.describe import settings_page
+from umbel.base.errors import StackError
+from umbel.base.settings import LONGEST_SOCKET_DIR, Settings
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_the_settings_page_is_what_the_settings_say() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == settings_page(), "python -m core.describe > docs/settings.md"
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page(), (
+        "python -m umbel.base.describe > docs/settings.md"
+    )
 
 
 def test_every_setting_is_described() -> None:

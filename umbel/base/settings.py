@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from core.errors import StackError
+from umbel.base.errors import StackError
 
 # sockaddr_un holds 108 bytes; Postgres appends "/.s.PGSQL.5432" (14) and a lock suffix.
 LONGEST_SOCKET_DIR = 88

@@ -8,8 +8,8 @@ from pathlib import Path
 
 SAY = """
 import logging, os, resource, structlog
-from core.logging import configure_logging
-from core.settings import Settings
+from umbel.base.logging import configure_logging
+from umbel.base.settings import Settings
 
 configure_logging(Settings())
 structlog.contextvars.bind_contextvars(request_id="r1")

@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from db.session import engine
+from umbel.base.database import engine
 
 CHANNEL = "umbel"
 QUERIES_WAIT = "queries wait"  # pictures to search by are there

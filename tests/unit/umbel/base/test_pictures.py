@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.errors import (
+from tests.pictures import opened as decoded
+from tests.pictures import picture
+from umbel.base.errors import (
     CorruptPicture,
     EmptyFile,
     FileTooLarge,
@@ -21,10 +23,8 @@ from core.errors import (
     TooManyPixels,
     UnsupportedPicture,
 )
-from core.pictures import inspect, opened, published, thumbnail, upright_rgb
-from core.settings import Settings
-from tests.pictures import opened as decoded
-from tests.pictures import picture
+from umbel.base.image_rules import inspect, opened, published, thumbnail, upright_rgb
+from umbel.base.settings import Settings
 
 LIMITS = Settings()
 

@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, REAL, BigInteger, ForeignKey, LargeBinary, Text, U
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from core import origin
+from umbel.base import origin
 
 NOW = text("now()")
 UUID7 = text("uuidv7()")

@@ -9,8 +9,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import Conflict
-from db.session import engine_of, translated_errors
+from umbel.base.database import engine_of, translated_errors
+from umbel.base.errors import Conflict
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from core.blobs import CHUNK, Blobs
-from core.errors import BlobMissing, StorageFull
+from umbel.base.blobs import CHUNK, Blobs
+from umbel.base.errors import BlobMissing, StorageFull
 
 BYTES = bytes(range(256)) * 20_000  # 5 MB, so that a stream and a file have several chunks
 

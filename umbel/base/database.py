@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from core.errors import NotReady, StorageFull, TransientError
-from core.settings import settings
+from umbel.base.errors import NotReady, StorageFull, TransientError
+from umbel.base.settings import settings
 
 # Our enums are text in the tables; psycopg would otherwise write a member's name instead of its value.
 psycopg.adapters.register_dumper(StrEnum, StrDumper)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from core.errors import (
+from umbel.base.errors import (
     CorruptPicture,
     EmptyFile,
     FileTooLarge,
@@ -17,7 +17,7 @@ from core.errors import (
     UmbelError,
     UnsupportedPicture,
 )
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 

@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-from core.settings import Settings
+from umbel.base.settings import Settings
 
 
 def configure_logging(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.pipeline import ahead, map_ahead
+from umbel.base.pipeline import ahead, map_ahead
 
 
 @given(st.lists(st.integers()))
