@@ -10,10 +10,11 @@ from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, Rec
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
 from core.doorbell import doorbell
-from db import audit, model_versions, recall
+from db import model_versions, recall
 from db.partitions import Hnsw
 from services.recall import measure_recall
 from services.reindex import begin_reindex
+from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import RecallReport

@@ -6,8 +6,8 @@ import structlog
 from flask import Response, g, request
 
 from api.caller import caller
-from db import audit
-from db.audit import NewEvent
+from umbel.access import audit
+from umbel.access.audit import NewEvent
 from umbel.base.database import transaction
 from umbel.base.errors import UmbelError
 

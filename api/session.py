@@ -11,9 +11,9 @@ from api.access import CSRF_HEADER, check_csrf_token
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
 from api.schemas.session import SessionIn, SessionOut
-from core.keys import digest
-from db import keys
-from services.keys import authenticate
+from umbel.access import key_rows
+from umbel.access.key_format import digest
+from umbel.access.keys import authenticate
 from umbel.base.database import transaction
 from umbel.base.errors import Unauthenticated
 from umbel.base.settings import settings
@@ -100,7 +100,7 @@ def _open_session(key: str) -> Caller:
     token = secrets.token_urlsafe(32)
     with transaction() as session:
         row = authenticate(session, key)
-        keys.insert_web_session(session, digest(token), row.id, lasts=_lasts())
+        key_rows.insert_web_session(session, digest(token), row.id, lasts=_lasts())
     g.caller = caller_of(row, token)
     return caller()
 
@@ -123,7 +123,7 @@ def _signed_out(response: Response, csrf_token: str) -> Response:
     if who is not None and who.token is not None:
         check_csrf_token(csrf_token)
         with transaction() as session:
-            keys.delete_web_session(session, digest(who.token))
+            key_rows.delete_web_session(session, digest(who.token))
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from cli.output import json_option, print_json, table
-from core.keys import KeyScope, prefix_of
-from db import keys as rows
-from services import keys as services
+from umbel.access import key_rows as rows
+from umbel.access import keys as services
+from umbel.access.key_format import KeyScope, prefix_of
 from umbel.base.database import transaction
 from umbel.base.tables import ApiKey
 

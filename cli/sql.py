@@ -11,8 +11,8 @@ from psycopg.rows import dict_row
 
 from cli.output import json_option, print_json
 from db.dump import variable_of
-from db.reader import READER, connect, connection_parameters
 from stack.binaries import postgres_client
+from umbel.access.reader import READER, connect, connection_parameters
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
 

@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from db.reader import ENSURE_ROLE
+from umbel.access.reader import ENSURE_ROLE
 from umbel.base.database import autocommit, engine, translated_errors
 from umbel.base.errors import DumpFailed
 

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from db.reader import admit_reader
+from umbel.access.reader import admit_reader
 from umbel.base.settings import settings
 from umbel.base.tables import Table
 

@@ -4,13 +4,14 @@ import time
 from uuid import UUID
 
 from core.doorbell import Doorbell
-from db import audit, blob_notes, claims, deletions, items, jobs, keys, maps, queries, sources, workers
+from db import blob_notes, claims, deletions, items, jobs, maps, queries, sources, workers
 from services import trail
 from services.gallery import settle
 from services.indexing import index_is_due
 from services.model_versions import drop_retired
 from services.patience import patiently
 from services.reindex import end_reindex
+from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
@@ -121,7 +122,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         queries.delete_old_queries(session, 4 * settings.query_seconds)
         if queries.release_unanswered_queries(session, settings.query_seconds / 3):
             lanes.insert(0, Lane.QUERY)
-        keys.delete_expired_web_sessions(session)
+        key_rows.delete_expired_web_sessions(session)
         audit.delete_old_events(session, settings.audit_days)
         workers.delete_silent_workers(session, SILENT_SECONDS)
         if index_is_due(session):

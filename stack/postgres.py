@@ -154,7 +154,7 @@ class Postgres:
 
         The role may create databases (tests) and roles (`umbel_reader`); it is no superuser.
         """
-        from db.reader import FORBID_LARGE_OBJECTS  # noqa: PLC0415, who only looks whether it is ready needs no SQLAlchemy
+        from umbel.access.reader import FORBID_LARGE_OBJECTS  # noqa: PLC0415, who only looks whether it is ready needs no SQLAlchemy
 
         with self.connect(SUPERUSER) as admin:
             if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import Strict
-from core.keys import KeyScope
+from umbel.access.key_format import KeyScope
 
 
 class SessionIn(Strict):

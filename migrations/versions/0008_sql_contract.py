@@ -1,6 +1,6 @@
 """The schema `umbel`: views and functions for people who would rather query, see docs/sql.md.
 
-Who may use it is settled in db/reader.py, after every migration. Roles belong to the whole server, not to this
+Who may use it is settled in umbel/access/reader.py, after every migration. Roles belong to the whole server, not to this
 database: no migration takes one away.
 
 Revision: 0008

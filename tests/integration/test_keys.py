@@ -21,13 +21,13 @@ from api.caller import COOKIE
 from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
 from core.doorbell import doorbell
-from core.keys import KeyScope
 from services import jobs
-from services.keys import create_key, revoke_key
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
 from tests.pictures import picture
+from umbel.access.key_format import KeyScope
+from umbel.access.keys import create_key, revoke_key
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings

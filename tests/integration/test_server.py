@@ -14,12 +14,12 @@ import httpx
 import psutil
 import pytest
 
-from core.keys import KeyScope, new_key
-from services.keys import create_key
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.e2e.conftest import free_port
 from tests.processes import UMBEL, Process, eventually
+from umbel.access.key_format import KeyScope, new_key
+from umbel.access.keys import create_key
 from umbel.base.database import transaction
 
 HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.keys import KeyScope, NewKey
+from umbel.access.key_format import KeyScope, NewKey
 from umbel.base.errors import NotFound
 from umbel.base.tables import ApiKey, WebSession
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from core.keys import KeyScope, NewKey, digest, is_secret_of, new_key, prefix_of
-from db import audit, keys
-from db.audit import NewEvent
+from umbel.access import audit, key_rows
+from umbel.access.audit import NewEvent
+from umbel.access.key_format import KeyScope, NewKey, digest, is_secret_of, new_key, prefix_of
 from umbel.base.errors import InvalidInput, NotFound, Unauthenticated
 from umbel.base.tables import ApiKey
 
@@ -28,7 +28,7 @@ def create_key(
         raise InvalidInput("A key must last longer than no time at all.")
     key = new_key()
     until = None if lasts is None else datetime.now(UTC) + lasts
-    row = keys.insert_key(
+    row = key_rows.insert_key(
         session, key, name=name, scope=scope, collections=sorted(set(collections)) or None, expires_at=until
     )
     details = {"scope": str(scope), "collections": row.collections, "expires_at": until and until.isoformat()}
@@ -38,10 +38,10 @@ def create_key(
 
 def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
     """The key with this public part is good for nothing from now on. Raises NotFound."""
-    row = keys.find_key_by_prefix(session, prefix)
+    row = key_rows.find_key_by_prefix(session, prefix)
     if row is None:
         raise NotFound(f"There is no key {prefix!r}.")
-    keys.revoke_key(session, row.id)
+    key_rows.revoke_key(session, row.id)
     session.refresh(row)
     audit.insert_event(session, NewEvent(actor, "keys.revoke", f"{row.name} ({prefix})"))
     return row
@@ -50,7 +50,7 @@ def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
 def authenticate(session: Session, text: str) -> ApiKey:
     """The key that this text is. Raises Unauthenticated."""
     prefix = prefix_of(text)
-    row = keys.find_key_by_prefix(session, prefix) if prefix else None
+    row = key_rows.find_key_by_prefix(session, prefix) if prefix else None
     # Compared also when there is none, so that the time does not tell which public parts exist.
     if not is_secret_of(text, row.sha256 if row else NOBODYS.sha256) or row is None:
         raise Unauthenticated("This is not a key of this service.")
@@ -59,7 +59,7 @@ def authenticate(session: Session, text: str) -> ApiKey:
 
 def authenticate_session(session: Session, token: str) -> ApiKey | None:
     """The key that a browser signed in with; None when its session is over. Raises Unauthenticated."""
-    row = keys.find_key_of_web_session(session, digest(token))
+    row = key_rows.find_key_of_web_session(session, digest(token))
     return row and _valid(session, row)
 
 
@@ -69,6 +69,6 @@ def _valid(session: Session, row: ApiKey) -> ApiKey:
         raise Unauthenticated(f"The key {row.name!r} was revoked.")
     if row.expires_at is not None and row.expires_at <= now:
         raise Unauthenticated(f"The key {row.name!r} expired on {row.expires_at:%Y-%m-%d %H:%M} UTC.")
-    if row.last_used_at is None or row.last_used_at < now - keys.TOUCHED_EVERY:
-        keys.touch_key(session, row.id)
+    if row.last_used_at is None or row.last_used_at < now - key_rows.TOUCHED_EVERY:
+        key_rows.touch_key(session, row.id)
     return row
