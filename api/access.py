@@ -11,11 +11,12 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
-from db import images, jobs
+from db import images
 from umbel.access.key_format import KeyScope
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, NotFound, UnknownHost
 from umbel.base.settings import is_loopback
+from umbel.jobs import job_rows
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"
@@ -142,7 +143,7 @@ def check_job(job_id: UUID) -> None:
     if allowed is None:
         return
     with transaction() as session:
-        if jobs.find_collection_name(session, job_id) not in allowed:
+        if job_rows.find_collection_name(session, job_id) not in allowed:
             raise NotFound(f"There is no job {job_id}.")
 
 

@@ -9,7 +9,6 @@ from api.errors import problems
 from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
-from core.doorbell import doorbell
 from db import model_versions, recall
 from db.partitions import Hnsw
 from services.recall import measure_recall
@@ -19,6 +18,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import RecallReport
 from umbel.base.types import JobStatus, ReindexMode
+from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 

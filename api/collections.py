@@ -18,12 +18,12 @@ from api.schemas.collections import (
     DeletionOut,
 )
 from api.schemas.fields import NAME
-from core.doorbell import doorbell
 from db import collections, quotas
 from db.collections import CollectionRow
 from services.deletion import begin_deletion
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
+from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from services.backpressure import Gate
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.jobs.backpressure import Gate
 
 
 @cache

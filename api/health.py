@@ -9,11 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.errors import answers
 from api.metrics import exposition
 from api.schemas.health import ReadyOut, WorkerOut
-from core.doorbell import doorbell
-from db import model_versions, workers
+from db import model_versions
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
+from umbel.jobs import workers
+from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("health", __name__, tag="Health")
 

@@ -18,7 +18,6 @@ from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
 from api.search import by_image
-from core.doorbell import doorbell
 from db import collections, images
 from db.images import ImageRow
 from services import gallery, ingest
@@ -26,6 +25,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput, PictureError, QuotaExceeded
 from umbel.base.settings import settings
+from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("images", __name__, tag="Images")
 

@@ -28,16 +28,17 @@ from api.schemas.jobs import (
     SourceOut,
 )
 from api.schemas.reindex import ReindexOut
-from core.doorbell import doorbell
-from db import items, jobs, partitions, reindexes, sources
+from db import partitions, reindexes, sources
 from db.partitions import IndexProgress
-from services import jobs as services
-from services.items_csv import items_as_csv
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.base.tables import ImportSource, Job, Reindex
 from umbel.base.types import JobType, ReindexMode, ReindexPhase
+from umbel.jobs import item_rows, job_rows
+from umbel.jobs import jobs as services
+from umbel.jobs.items_csv import items_as_csv
+from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 
@@ -70,7 +71,7 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
 def list_jobs(query: JobsQuery) -> Any:
     """List jobs, newest first."""
     with transaction() as session:
-        rows = jobs.list_jobs(
+        rows = job_rows.list_jobs(
             session,
             status=query.status,
             job_type=query.type,
@@ -89,8 +90,8 @@ def list_jobs(query: JobsQuery) -> Any:
 def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     """List a job's pictures with what became of each, in the order they came."""
     with transaction() as session:
-        jobs.get_job(session, job_id)
-        rows = items.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
+        job_rows.get_job(session, job_id)
+        rows = item_rows.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
     page, cursor = page_of(rows, query.limit)
     return ItemsOut(
         items=[
@@ -116,7 +117,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
 def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
     """Download a job's pictures with what became of each, as CSV: all of them, or those of one status."""
     with transaction() as session:
-        jobs.get_job(session, job_id)
+        job_rows.get_job(session, job_id)
     name = f"{job_id}-{query.status or 'items'}.csv"
     lines = items_as_csv(transaction, job_id, query.status)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -170,7 +171,7 @@ def resume_job(job_id: UUID) -> Any:
 
 def _described(job_id: UUID) -> JobOut:
     with transaction() as session:
-        return describe(session, [jobs.get_job(session, job_id)])[0]
+        return describe(session, [job_rows.get_job(session, job_id)])[0]
 
 
 def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:

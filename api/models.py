@@ -13,12 +13,12 @@ from api.specification import either_body
 from db import model_versions, partitions
 from db.partitions import IndexState
 from services import model_versions as services
-from services.patience import patiently
 from services.registration import read_candidate
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
+from umbel.jobs.retry import patiently
 
 bp = APIBlueprint("models", __name__, tag="Models")
 

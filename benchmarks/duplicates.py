@@ -50,9 +50,9 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
     from ml.leakage import quick_agreements  # noqa: PLC0415
     from services.comparing import ComparisonLine  # noqa: PLC0415
-    from services.leases import Leases  # noqa: PLC0415
     from services.model_versions import calibration_of  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
@@ -146,9 +146,9 @@ def _build_index() -> None:
 
 
 def _begin() -> None:
-    from core.doorbell import Doorbell  # noqa: PLC0415
     from services.comparison import begin_comparison  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.jobs.wakeup import Doorbell  # noqa: PLC0415
 
     # Nobody listens there: this process is the worker.
     nobody = Doorbell("redis+socket:///nowhere", "unix:///nowhere")

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import structlog
 
-from db.claims import ClaimedItem
-from services import trail
 from umbel.base import metrics, tracing
 from umbel.base.logging import configure_logging
 from umbel.base.settings import Settings
 from umbel.base.types import Lane
+from umbel.jobs import job_log
+from umbel.jobs.claims import ClaimedItem
 
 PICTURES, ROUNDS = 32, 300
 TRACEPARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -37,15 +37,15 @@ def batch(jobs: int, traceparent: str | None) -> list[ClaimedItem]:
 
 def observe(lane: Lane, items: list[ClaimedItem]) -> None:
     """All that a batch leaves behind on its way, as services.embedding has it."""
-    trail.claimed(lane, items)
+    job_log.claimed(lane, items)
     for stage in ("claim", "decode", "forward", "store"):
-        with trail.stage(stage, lane, items, traced=lane != Lane.SINGLE or stage != "decode"):
+        with job_log.stage(stage, lane, items, traced=lane != Lane.SINGLE or stage != "decode"):
             pass
     for item in items:
         for times, step in ((metrics.READS, "read"), (metrics.DECODES, "decode")):
             times.observe(0.001)
             tracing.record(step, item.traceparent if lane == Lane.SINGLE else None, 0.001)
-    trail.ended("embedded", lane, items, [item.id for item in items], {})
+    job_log.ended("embedded", lane, items, [item.id for item in items], {})
 
 
 def microseconds(work: Callable[[], None]) -> float:

@@ -10,7 +10,6 @@ import click
 from rich.progress import Progress
 
 from cli.output import json_option, print_json, progress, table
-from core.doorbell import doorbell
 from services import reconciliation
 from services.mismatches import Advance, Context, Mismatches
 from umbel.base import schema
@@ -18,6 +17,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
+from umbel.jobs.wakeup import doorbell
 
 SHOWN = 20  # examples of each kind
 

@@ -67,8 +67,8 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
 
 def _is_heard(name: str) -> bool:
     """Whether a worker has said within three heartbeats that it lives, and the database can be asked."""
-    from db import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.jobs import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
 
     with transaction() as session:
         return any(one.name == name for one in workers.list_workers(session, seen_within_seconds=16))

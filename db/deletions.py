@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db import items
 from db.collections import PRESENT
 from umbel.base.tables import Collection, Job
 from umbel.base.types import JobStatus, JobType
+from umbel.jobs import item_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def delete_images(session: Session, taken: Taken) -> list[str]:
     others = session.scalars(
         text("SELECT id FROM job_item WHERE image_id = ANY (:images) AND lane <> 'delete'"), {"images": taken.images}
     ).all()
-    items.lock_items(session, [*taken.items, *others])
+    item_rows.lock_items(session, [*taken.items, *others])
     session.execute(text("DELETE FROM job_item WHERE id = ANY (:ids)"), {"ids": others})
     keys = session.scalars(
         text("""
@@ -167,7 +167,7 @@ def delete_images(session: Session, taken: Taken) -> list[str]:
 
 def finish_items(session: Session, finished: Sequence[UUID]) -> None:
     """The images of these items are gone, and their blobs too. Nothing tells any more what they were."""
-    items.lock_items(session, finished)
+    item_rows.lock_items(session, finished)
     session.execute(
         text("""
             UPDATE job_item SET state = 'indexed', locator = NULL, finished_at = now()
@@ -227,5 +227,5 @@ def _some_items(session: Session, deletion: Deletion, condition: str, limit: int
         SELECT i.id FROM job JOIN job_item i ON i.job_id = job.id WHERE {OTHERS} AND {condition} LIMIT :limit
     """)
     found = session.scalars(statement, {"collection": deletion.collection_id, "limit": limit}).all()
-    items.lock_items(session, found)
+    item_rows.lock_items(session, found)
     return list(found)

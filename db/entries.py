@@ -9,11 +9,12 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db import images, items
+from db import images
 from db.images import NewImage
 from umbel.base.copy import copy_rows, stage_rows
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Lane
+from umbel.jobs import item_rows
 
 LISTED = {
     "job_id": "uuid", "lane": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
@@ -84,7 +85,7 @@ FROM found WHERE job_item.id = found.item_id AND state = 'pending'
 
 def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
     """Lock items as `items.lock_items` does. Returns those that still wait to be read, and were not by another."""
-    items.lock_items(session, listed)
+    item_rows.lock_items(session, listed)
     # What is asked of them is not left to the planner: while its statistics are of before the import, it takes the
     # items without an image to be few, and goes through all of them for each of these.
     rows = session.execute(select(JobItem.id, JobItem.state, JobItem.image_id).where(JobItem.id.in_(listed)))

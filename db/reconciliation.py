@@ -107,7 +107,7 @@ def open_or_end(session: Session, job_id: UUID, *, end: bool) -> None:
 
 
 def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
-    """Those that `db.jobs.seal_abandoned_jobs` would seal."""
+    """Those that `umbel.jobs.job_rows.seal_abandoned_jobs` would seal."""
     rows = session.scalars(
         text("""
             SELECT id FROM job WHERE NOT sealed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')

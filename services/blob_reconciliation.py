@@ -15,9 +15,9 @@ from db.found_blobs import FoundBlob
 from services.gallery import settle
 from services.mismatches import PAGE, Context, Mismatches
 from services.model_versions import blob_keys
-from services.patience import patiently
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing
+from umbel.jobs.retry import patiently
 
 PREFIXES = ("pictures", "thumbnails", "imports")
 READERS = 8  # blobs asked for at once: a remote store is mostly waiting

@@ -18,17 +18,17 @@ import structlog
 from core.calibration import Calibration
 from core.doubt import doubt_label
 from core.looks import Look
-from db import claims, items, jobs, looks, model_versions, neighbourhoods
-from db.claims import ClaimedItem
+from db import looks, model_versions, neighbourhoods
 from db.neighbourhoods import Near, Neighbourhood
-from services import trail
-from services.leases import Leases
 from services.model_versions import calibration_of
-from services.patience import patiently
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import Agreements, Decoder, ItemState, Lane
+from umbel.jobs import claims, item_rows, job_log, job_rows
+from umbel.jobs.claims import ClaimedItem
+from umbel.jobs.leases import Leases
+from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class ComparisonLine:
             with self.leases.held(item.id for item in claimed):
                 batch = self._compared(claimed)
                 finished += patiently(partial(self._store, batch))
-            trail.ended("compared", Lane.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
+            job_log.ended("compared", Lane.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
             waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
         return finished
 
@@ -89,7 +89,7 @@ class ComparisonLine:
         owner, seconds = self.leases.owner, self.leases.seconds
         with self.transaction() as session:
             claimed = claims.claim_items(session, Lane.COMPARE, owner=owner, limit=BATCH, lease_seconds=seconds)
-        trail.claimed(Lane.COMPARE, claimed)
+        job_log.claimed(Lane.COMPARE, claimed)
         return claimed
 
     def _claim_suspects(self) -> list[ClaimedItem]:
@@ -126,7 +126,7 @@ class ComparisonLine:
 
     def _compare_all(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
         with self.transaction() as session:
-            job = jobs.get_job(session, job_id)
+            job = job_rows.get_job(session, job_id)
             version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
             if neighbourhoods.awaits_index(session, version.id, collection_id, UNBEARABLE):
                 batch.waiting += [item.id for item in some]
@@ -192,18 +192,18 @@ class ComparisonLine:
     def _store(self, batch: Batch) -> int:
         with self.transaction() as session:
             ready = [item.id for item in batch.done]
-            items.lock_items(session, [*ready, *batch.failed, *batch.waiting, *batch.blamed])
+            item_rows.lock_items(session, [*ready, *batch.failed, *batch.waiting, *batch.blamed])
             # Items first: one that was cancelled, or whose image is gone, brings no row with it.
-            done = items.finish_items(session, ready, ItemState.INDEXED)
+            done = item_rows.finish_items(session, ready, ItemState.INDEXED)
             rows: dict[UUID, list[Neighbourhood]] = {}
             for item in batch.done:
                 if item.id in done:
                     rows.setdefault(item.job_id, []).append(batch.rows[item.id])
             for job_id, some in rows.items():
-                version_id = jobs.get_job(session, job_id).model_version_id
+                version_id = job_rows.get_job(session, job_id).model_version_id
                 neighbourhoods.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
             looks.insert_looks(session, batch.seen)
-            items.fail_items(session, batch.failed)
+            item_rows.fail_items(session, batch.failed)
             owner = self.leases.owner
             claims.release_items(session, batch.waiting, owner=owner, delay_seconds=WAIT_SECONDS)
             claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from core.doorbell import Doorbell
 from db import collections, model_versions, neighbourhoods
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.types import Lane
+from umbel.jobs.wakeup import Doorbell
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import structlog
 
 from db import blob_notes, deletions
 from services.gallery import settle
-from services.patience import patiently
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.progress import progress
+from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from core.doorbell import Doorbell
 from db import deletions
 from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
 from umbel.base.types import JobStatus, Lane
+from umbel.jobs.wakeup import Doorbell
 
 
 @dataclass(frozen=True, slots=True)

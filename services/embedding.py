@@ -14,12 +14,8 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from db import claims, embeddings, items, model_versions, queries
-from db.claims import ClaimedItem
+from db import embeddings, model_versions, queries
 from db.queries import Asked
-from services import trail
-from services.leases import Leases
-from services.patience import patiently
 from umbel.base import tracing
 from umbel.base.database import Transaction, lone_statements
 from umbel.base.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
@@ -28,6 +24,10 @@ from umbel.base.pipeline import map_ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
+from umbel.jobs import claims, item_rows, job_log
+from umbel.jobs.claims import ClaimedItem
+from umbel.jobs.leases import Leases
+from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
 
@@ -131,7 +131,7 @@ class EmbeddingLine:
         with self.transaction() as session:
             for lane in lanes:
                 claimed: list[ClaimedItem] = []
-                with trail.stage("claim", lane, claimed):
+                with job_log.stage("claim", lane, claimed):
                     claimed += claims.claim_items(session, lane, owner=owner, limit=limit, lease_seconds=seconds)
                 if claimed:
                     return self._claim(session, lane, claimed)
@@ -142,7 +142,7 @@ class EmbeddingLine:
         with self.transaction() as session:
             for lane in lanes:
                 claimed: list[ClaimedItem] = []
-                with trail.stage("claim", lane, claimed):
+                with job_log.stage("claim", lane, claimed):
                     claimed += claims.claim_suspects(
                         session,
                         lane,
@@ -163,7 +163,7 @@ class EmbeddingLine:
         same = [item for item in claimed if item.version_id == wanted]
         self.leases.hold(item.id for item in same)
         versions = [wanted] if wanted else model_versions.list_kept(session)
-        trail.claimed(lane, same)
+        job_log.claimed(lane, same)
         return Claim(same, versions, lane)
 
     def _batch_size(self) -> int:
@@ -182,7 +182,7 @@ class EmbeddingLine:
         except UmbelError as error:  # not the fault of any picture
             log.error("a model cannot be loaded", error=error.detail)
             return Batch(claim, [], released=[item.id for item in claim.items])
-        with trail.stage("decode", claim.lane, claim.items, traced=claim.background):
+        with job_log.stage("decode", claim.lane, claim.items, traced=claim.background):
             self._take_pixels(batch, claim.items)
         return batch
 
@@ -194,7 +194,7 @@ class EmbeddingLine:
             except PictureError as error:
                 batch.failed[item.id] = (error.code, error.detail)
             except TransientError as error:
-                trail.retried(batch.claim.lane, item, error.detail)
+                job_log.retried(batch.claim.lane, item, error.detail)
                 batch.released.append(item.id)
             except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
                 self._blame(batch, item, str(error))
@@ -213,7 +213,7 @@ class EmbeddingLine:
     def _forward(self, batch: Batch) -> Batch:
         ready, pixels = batch.ready, batch.pixels
         batch.ready, batch.pixels = [], []
-        with trail.stage("forward", batch.claim.lane, ready):
+        with job_log.stage("forward", batch.claim.lane, ready):
             self._embed(batch, ready, pixels)
         if ready:
             progress.note()
@@ -251,18 +251,18 @@ class EmbeddingLine:
 
     def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
         if item.attempts < self.settings.max_attempts:
-            trail.retried(batch.claim.lane, item, reason)
+            job_log.retried(batch.claim.lane, item, reason)
             batch.blamed.append(item.id)
         else:
             batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
 
     def _store(self, batch: Batch) -> int:
         """Returns how many items ended."""
-        with trail.stage("store", batch.claim.lane, batch.claim.items):
+        with job_log.stage("store", batch.claim.lane, batch.claim.items):
             while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
                 self._catch_up(batch, missed)
         self.leases.let_go(item.id for item in batch.claim.items)
-        trail.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
+        job_log.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
         return len(batch.ready) + len(batch.failed)
 
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
@@ -274,11 +274,11 @@ class EmbeddingLine:
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]
-            items.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.blamed])
+            item_rows.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.blamed])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
-            done = items.finish_items(session, ready, ItemState.INDEXED)
+            done = item_rows.finish_items(session, ready, ItemState.INDEXED)
             self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
-            items.fail_items(session, batch.failed)
+            item_rows.fail_items(session, batch.failed)
             owner = self.leases.owner
             claims.release_items(session, batch.released, owner=owner, delay_seconds=RELEASE_SECONDS)
             claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)

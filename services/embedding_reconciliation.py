@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import jobs, model_versions, partitions, reconciliation
+from db import model_versions, partitions, reconciliation
 from db.reconciliation import Page
 from services.indexing import build_index, defer_index, index_is_due
 from services.mismatches import Context, Mismatches
-from services.patience import patiently
 from umbel.base.tables import ModelVersion
+from umbel.jobs import job_rows
+from umbel.jobs.retry import patiently
 
 QUEUED = "Queued in a new job of the type repair."
 PATIENCE_SECONDS = 300.0  # with the index that a load was spared
@@ -59,7 +60,7 @@ def check_index(context: Context) -> list[Mismatches]:
         found = reconciliation.list_jobs_waiting_for_index(session, version.id, seconds=PATIENCE_SECONDS)
         if found and not due and partitions.has_index(session, version.id):
             if context.repair:
-                jobs.end_indexing(session, version.id)
+                job_rows.end_indexing(session, version.id)
             waiting.add(found, repaired=context.repair)
     if due:
         with context.watch("Building the index", None):
@@ -85,7 +86,7 @@ class _RepairJob:
     def seal(self) -> None:
         if self._id is not None:
             with self._context.transaction() as session:
-                jobs.seal_job(session, self._id)
+                job_rows.seal_job(session, self._id)
 
     def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
         with self._context.transaction() as session:

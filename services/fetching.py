@@ -12,14 +12,10 @@ import structlog
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from db import blob_notes, claims, entries, images, items, quotas, sources
-from db.claims import ClaimedEntry
+from db import blob_notes, entries, images, quotas, sources
 from db.images import NewImage
-from services import trail
 from services.ingest import blob_key
-from services.leases import Leases
 from services.listing import Lister
-from services.patience import patiently
 from services.sources import Source, SourceSpec, open_source
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -28,6 +24,10 @@ from umbel.base.pipeline import ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Garden, Lane
+from umbel.jobs import claims, item_rows, job_log
+from umbel.jobs.claims import ClaimedEntry
+from umbel.jobs.leases import Leases
+from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ class FetchLine:
 
     def _claim(self, limit: int) -> list[ClaimedEntry]:
         claimed: list[ClaimedEntry] = []
-        with trail.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
+        with job_log.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
             claimed += claims.claim_entries(
                 session,
                 owner=self._leases.owner,
@@ -123,14 +123,14 @@ class FetchLine:
                 max_attempts=self._settings.max_attempts,
             )
         self._leases.hold(entry.id for entry in claimed)
-        trail.claimed(Lane.FETCH, claimed)
+        job_log.claimed(Lane.FETCH, claimed)
         self._close_sources({entry.job_id for entry in claimed})
         return claimed
 
     def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]) -> Chunk:
         """As many as may be in memory, each put where it belongs; an empty chunk at the end."""
         chunk = Chunk()
-        with trail.stage("read", Lane.FETCH, chunk.claimed):
+        with job_log.stage("read", Lane.FETCH, chunk.claimed):
             for entry, outcome in outcomes:
                 self._sort(chunk, entry, outcome)
                 progress.note()
@@ -193,7 +193,7 @@ class FetchLine:
         return Fetched(data, image)
 
     def _store(self, chunk: Chunk) -> None:
-        with trail.stage("store", Lane.FETCH, chunk.claimed):
+        with job_log.stage("store", Lane.FETCH, chunk.claimed):
             try:
                 patiently(lambda: self._store_once(chunk))
             except StorageFull as error:
@@ -202,7 +202,7 @@ class FetchLine:
                 chunk.read = {}
                 patiently(lambda: self._store_once(chunk))
         self._leases.let_go(entry.id for entry in chunk.claimed)
-        trail.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
+        job_log.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
         self._ring(Lane.BULK)
 
     def _store_once(self, chunk: Chunk) -> None:
@@ -218,7 +218,7 @@ class FetchLine:
             unread = entries.lock_unread(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
             orphans = entries.assign_images(session, unread, list(new))
             blob_notes.insert_notes(session, orphans)
-            items.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
+            item_rows.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
             owner = self._leases.owner
             claims.release_items(session, chunk.released, owner=owner, delay_seconds=RELEASE_SECONDS)
             for item, attempts in chunk.blamed.items():

@@ -5,13 +5,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, images, items
+from db import blob_notes, images
 from db.blob_notes import Note
 from db.images import ImageRow
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.image_rules import published, thumbnail
 from umbel.base.settings import Settings
+from umbel.jobs import item_rows
 
 
 def read_picture(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
@@ -38,7 +39,7 @@ def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None
     The row goes first, and leaves a note of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
-        items.cancel_items_of_image(session, image_id)
+        item_rows.cancel_items_of_image(session, image_id)
         notes = blob_notes.insert_notes(session, [images.delete_image(session, image_id)])
     with transaction() as session:
         settle(session, blobs, blob_notes.claim_notes(session, notes))

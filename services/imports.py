@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, jobs, sources
+from db import blob_notes, collections, sources
 from services.sources import (
     ArchiveSource,
     ManifestSource,
@@ -19,6 +19,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import JobType
+from umbel.jobs import job_rows
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")
 LONGEST_UPLOAD_SECONDS = 6 * 3600.0
@@ -27,7 +28,7 @@ LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 def open_import(session: Session, collection: str) -> UUID:
     """A job that takes pictures until it is sealed."""
     collection_id = collections.upsert_collection(session, collection)
-    return jobs.insert_job(session, JobType.IMPORT, collection_id=collection_id, sealed=False)
+    return job_rows.insert_job(session, JobType.IMPORT, collection_id=collection_id, sealed=False)
 
 
 def import_source(

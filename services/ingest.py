@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images, items, jobs, quotas
+from db import blob_notes, collections, images, quotas
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, UmbelError
 from umbel.base.image_rules import PictureInfo, inspect
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import item_rows, job_rows
 
 DEFAULT_COLLECTION = "default"
 
@@ -93,7 +94,7 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
     with transaction() as session:
         blob_notes.take_notes(session, notes)
         if upload.idempotency_key:  # another may have come with it since
-            used = jobs.lock_idempotency_keys(session, [upload.idempotency_key])
+            used = job_rows.lock_idempotency_keys(session, [upload.idempotency_key])
             if used and (again := _repeated(session, upload.idempotency_key, digest)):
                 return again
         collection_id, held = _place_of(session, upload)
@@ -112,8 +113,8 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
 
 def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
     """Write down in the upload's import job, if it has one, that the picture was refused."""
-    if upload.job_id is not None and jobs.get_open_job(session, upload.job_id):
-        items.insert_item(
+    if upload.job_id is not None and job_rows.get_open_job(session, upload.job_id):
+        item_rows.insert_item(
             session,
             upload.job_id,
             image_id=None,
@@ -131,8 +132,8 @@ def blob_key(collection: str, digest: bytes) -> str:
 
 def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:
     """The answer that was given to the first request with this idempotency key."""
-    jobs.release_idempotency_key(session, key)
-    found = jobs.find_job_by_idempotency_key(session, key)
+    job_rows.release_idempotency_key(session, key)
+    found = job_rows.find_job_by_idempotency_key(session, key)
     if found is None:
         return None
     job_id, image_id = found
@@ -145,7 +146,7 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
     """The collection's id, and whether its job is paused."""
     if upload.job_id is None:
         return collections.upsert_collection(session, upload.collection), False
-    job = jobs.get_open_job(session, upload.job_id)
+    job = job_rows.get_open_job(session, upload.job_id)
     if job is None:
         raise Conflict(f"Job {upload.job_id} is sealed: it takes no more pictures.")
     collection_id = collections.get_collection(session, upload.collection)
@@ -156,9 +157,9 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
 
 def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
     if upload.job_id is not None:
-        items.insert_item(session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, held=held)
+        item_rows.insert_item(session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, held=held)
         return Accepted(image_id, upload.job_id, duplicate=False, lane=Lane.BULK)
-    job_id = jobs.insert_upload(
+    job_id = job_rows.insert_upload(
         session,
         collection_id=collection_id,
         image_id=image_id,
@@ -170,11 +171,11 @@ def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUI
 
 def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
     """A duplicate; unless the earlier attempt at it came to nothing, which makes this a second one."""
-    latest = items.find_job_of_image(session, image_id)
+    latest = item_rows.find_job_of_image(session, image_id)
     if latest is None or latest[1] in (ItemState.FAILED, ItemState.CANCELLED):
         return _queued(session, upload, collection_id, image_id, held=held)
     if upload.job_id is not None:
-        items.insert_item(
+        item_rows.insert_item(
             session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, state=ItemState.DUPLICATE
         )
         return Accepted(image_id, upload.job_id, duplicate=True, lane=Lane.BULK)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images, jobs, uploads
+from db import blob_notes, collections, images, uploads
 from db.uploads import NewUpload
 from services import ingest
 from services.ingest import Accepted, Checked, Upload
@@ -25,6 +25,7 @@ from umbel.base.database import Transaction
 from umbel.base.errors import UmbelError
 from umbel.base.settings import Settings
 from umbel.base.types import Lane
+from umbel.jobs import job_rows
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ class Intake:
     def _first_with_their_keys(self, session: Session, guests: Sequence[Guest]) -> list[Guest]:
         """Those with an idempotency key that nobody has used, or with none."""
         keyed = {guest.upload.idempotency_key: guest for guest in guests if guest.upload.idempotency_key}
-        used = jobs.lock_idempotency_keys(session, [key for key in keyed if key]) if keyed else set()
+        used = job_rows.lock_idempotency_keys(session, [key for key in keyed if key]) if keyed else set()
         return [
             guest
             for guest in guests
@@ -110,7 +111,7 @@ class Intake:
         """Those that have a place: in a collection without a quota and, if they are for a job, in an open import."""
         places = collections.keep_boundless(session, {guest.upload.collection for guest in guests})
         wanted = {guest.upload.job_id for guest in guests if guest.upload.job_id}
-        imports = jobs.keep_open_imports(session, wanted) if wanted else {}
+        imports = job_rows.keep_open_imports(session, wanted) if wanted else {}
         rows = {}
         for guest in guests:
             collection_id, job = places.get(guest.upload.collection), None

@@ -8,15 +8,15 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import claims, entries, jobs, sources
+from db import entries, sources
 from db.entries import NewEntry
-from services import trail
 from services.indexing import defer_index
 from services.sources import Entry, PassedOver, Source
 from umbel.base.errors import SourceError
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
+from umbel.jobs import claims, job_log, job_rows
 
 log = structlog.get_logger()
 
@@ -68,11 +68,11 @@ class Lister:
 def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
-        job = jobs.get_job(session, source.job_id)
+        job = job_rows.get_job(session, source.job_id)
         rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
         # What slips through while the job is being paused is held at the next sweep.
         entries.insert_entries(session, source.job_id, rows, held=job.paused)
-        trail.refused(job.request_id, job.id, rows)
+        job_log.refused(job.request_id, job.id, rows)
         progress.note()
     source.listed += len(listed)
     source.refused += sum(entry.refused is not None for entry in listed)
@@ -84,13 +84,13 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
 def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
     source.done = True
     session.flush()
-    named = {"request_id": jobs.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
+    named = {"request_id": job_rows.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
     log.info("source listed", **named, listed=source.listed, error=error and error.detail)
     if error is None and source.listed == 0:
         error = SourceError(f"There is no picture in it; {source.passed_over:,} other files were passed over.")
-    jobs.seal_job(session, source.job_id)
+    job_rows.seal_job(session, source.job_id)
     if error is not None:
-        jobs.change_job(session, source.job_id, error=error.detail)
+        job_rows.change_job(session, source.job_id, error=error.detail)
 
 
 def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:

@@ -8,14 +8,15 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from core.doorbell import Doorbell
-from db import collections, jobs, maps, model_versions
+from db import collections, maps, model_versions
 from db.maps import DrawnMap, MapPoint, MapWork
-from services.patience import patiently
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.locks import only_one
 from umbel.base.types import Lane, Project
+from umbel.jobs import job_rows
+from umbel.jobs.retry import patiently
+from umbel.jobs.wakeup import Doorbell
 
 log = structlog.get_logger()
 
@@ -89,7 +90,7 @@ class MapLine:
             work = maps.find_workable_map(session)
             if work is None:
                 return False
-            jobs.change_job(session, work.job_id, started_at=datetime.now(UTC))
+            job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
             version = model_versions.get_version(session, work.version_id)
             pictures = maps.count_vectors(session, version.id, work.collection_id)
@@ -108,7 +109,7 @@ class MapLine:
         def store() -> None:
             with self.transaction() as session:
                 if maps.store_map(session, work, ids, points, pictures=pictures):
-                    jobs.seal_job(session, work.job_id)
+                    job_rows.seal_job(session, work.job_id)
 
         patiently(store)
         log.info("map drawn", job=str(work.job_id), pictures=len(ids))
@@ -121,5 +122,5 @@ class MapLine:
     def _end(self, work: MapWork, error: str) -> None:
         with self.transaction() as session:
             maps.end_map(session, work.job_id)
-            jobs.seal_job(session, work.job_id)
-            jobs.change_job(session, work.job_id, error=error)
+            job_rows.seal_job(session, work.job_id)
+            job_rows.change_job(session, work.job_id, error=error)

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from core.doorbell import Doorbell
 from db import reconciliation
 from db.reconciliation import FIRST, Page
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
+from umbel.jobs.wakeup import Doorbell
 
 EXAMPLES = 1_000  # kept of each kind, so that memory stays flat; all are counted
 PAGE = 10_000  # rows looked at in one statement

@@ -10,12 +10,13 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from core.calibration import Calibration
-from db import jobs, model_versions, neighbourhoods, partitions, reindexes
+from db import model_versions, neighbourhoods, partitions, reindexes
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
+from umbel.jobs import job_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
                 f"The model {former.name!r} was not kept up to date; it is {former.state}. Reindex with it first."
             )
         model_versions.activate_version(session, former.id)
-        jobs.end_indexing(session, version.id)
+        job_rows.end_indexing(session, version.id)
         return model_versions.get_version(session, former.id)
 
 
@@ -155,7 +156,7 @@ def switch(session: Session, version_id: UUID) -> None:
     """Make a version active in this transaction, which holds `lock_states`; the old one is kept for a rollback."""
     live = model_versions.get_active_key(session)
     model_versions.activate_version(session, version_id, replaced=live.id)
-    jobs.end_indexing(session, live.id)  # a load needs no index of a version that is not searched
+    job_rows.end_indexing(session, live.id)  # a load needs no index of a version that is not searched
 
 
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:

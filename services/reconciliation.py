@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import blob_notes, claims, jobs, reconciliation
+from db import blob_notes, reconciliation
 from db.reconciliation import FIRST, Page
 from services.blob_reconciliation import check_blobs, check_hashes, check_models
 from services.embedding_reconciliation import check_embeddings, check_index
 from services.gallery import settle
-from services.jobs import ABANDONED_SECONDS
 from services.mismatches import Context, Mismatches
-from services.patience import patiently
+from umbel.jobs import claims, job_rows
+from umbel.jobs.jobs import ABANDONED_SECONDS
+from umbel.jobs.retry import patiently
 
 # Each is far above what a living scheduler and living workers leave behind.
 LEASES = 10  # that an item may have lain since its lease ended
@@ -63,7 +64,7 @@ def check_jobs(context: Context) -> list[Mismatches]:
     with context.transaction() as session:
         abandoned = reconciliation.list_abandoned_jobs(session, IDLE_SECONDS)
         if context.repair and abandoned:
-            jobs.seal_abandoned_jobs(session, IDLE_SECONDS)
+            job_rows.seal_abandoned_jobs(session, IDLE_SECONDS)
     idle.add(abandoned, repaired=context.repair)
     return [closed, idle]
 

@@ -4,13 +4,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.doorbell import Doorbell
 from db import model_versions, partitions, reindexes
 from db.partitions import Hnsw
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import Lane, ModelState, ReindexMode, ReindexPhase
+from umbel.jobs.wakeup import Doorbell
 
 
 def begin_reindex(

@@ -7,12 +7,11 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from db import jobs, model_versions, partitions, reindexes
+from db import model_versions, partitions, reindexes
 from db.model_versions import VersionKey
 from db.partitions import Hnsw
 from services.judging import K, judge
 from services.model_versions import switch
-from services.patience import patiently
 from services.recall import measure_recall
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
@@ -21,6 +20,8 @@ from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
+from umbel.jobs import job_rows
+from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class ReindexLine:
             reindex = reindexes.find_workable(session)
             if reindex is None:
                 return False
-            job = jobs.get_job(session, reindex.job_id)
+            job = job_rows.get_job(session, reindex.job_id)
             version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
         steps: dict[str, Callable[[Reindex, Job, ModelVersion], bool]] = {
             ReindexPhase.LISTING: self._list,
@@ -67,7 +68,7 @@ class ReindexLine:
             return False
         with self.transaction() as session:
             live = model_versions.get_active_key(session)
-            held = jobs.get_job(session, job.id).paused
+            held = job_rows.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
                 session, job.id, live=live.id, version_id=version.id, after=reindex.position, limit=LISTED, held=held
             )
@@ -184,8 +185,8 @@ class ReindexLine:
         """False where it has ended already: it was cancelled."""
         ended = reindexes.change_reindex(session, reindex.job_id, done=True, phase=ReindexPhase.DONE, report=report)
         if ended:
-            jobs.seal_job(session, reindex.job_id)
-            jobs.change_job(session, reindex.job_id, error=error)
+            job_rows.seal_job(session, reindex.job_id)
+            job_rows.change_job(session, reindex.job_id, error=error)
         return ended
 
     def _fail(self, reindex: Reindex, detail: str) -> None:

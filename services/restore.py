@@ -8,9 +8,9 @@ from pathlib import Path
 
 from services.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
 from services.mismatches import Watch
-from services.patience import patiently
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BackupError, BlobMissing
+from umbel.jobs.retry import patiently
 
 
 def restore(folder: Path, blobs: Blobs, load: Callable[[Path], None], watch: Watch) -> list[str]:

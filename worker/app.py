@@ -4,9 +4,9 @@ from celery import Celery, signals
 from kombu.entity import Queue
 from kombu.transport.redis import Channel
 
-from core.doorbell import TRANSPORT
 from umbel.base.settings import settings
 from umbel.base.types import Lane, TaskName
+from umbel.jobs.wakeup import TRANSPORT
 
 # Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
 celery = Celery("umbel", broker=settings().broker)

@@ -10,8 +10,6 @@ from celery import signals
 from celery.apps.worker import Worker
 from sqlalchemy.orm import Session
 
-from core.doorbell import doorbell
-from db import claims, workers
 from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
@@ -20,7 +18,6 @@ from services.deleting import DeletionLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
-from services.leases import Leases
 from services.maps import MapLine
 from services.reindexing import ReindexLine
 from umbel.base.blobs import blobs
@@ -30,6 +27,9 @@ from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Lane, Models
+from umbel.jobs import claims, workers
+from umbel.jobs.leases import Leases
+from umbel.jobs.wakeup import doorbell
 from worker.app import celery
 from worker.projecting import project_apart
 from worker.watchdog import Exit, Watchdog, end_process

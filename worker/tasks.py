@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import structlog
 
-from core.doorbell import doorbell
-from services import jobs
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import TaskName
+from umbel.jobs import jobs
+from umbel.jobs.wakeup import doorbell
 from worker.app import celery
 from worker.process import worker_process
 

@@ -8,11 +8,11 @@ from enum import IntEnum
 
 import structlog
 
-from db import claims
 from ml.lost_device import device_lost
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import Lane
+from umbel.jobs import claims
 
 log = structlog.get_logger()
 

@@ -14,12 +14,12 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.doorbell import TASKS
 from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
 from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
 from tests.processes import eventually, frozen
 from umbel.base.types import Lane, TaskName
+from umbel.jobs.wakeup import TASKS
 
 RINGS = 400
 

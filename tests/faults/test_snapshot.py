@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from db import collections, embeddings, images, items, jobs
+from db import collections, embeddings, images
 from tests.faults.oracle import violations
 from tests.faults.pictures import picture
 from tests.faults.sampler import miscounts
@@ -20,6 +20,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import engine, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import item_rows, job_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -37,7 +38,7 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
     with transaction() as session:
         version = Factory(session).version()
         collection = collections.upsert_collection(session, COLLECTION)
-        job = jobs.insert_job(session, JobType.IMPORT, collection_id=collection, sealed=True)
+        job = job_rows.insert_job(session, JobType.IMPORT, collection_id=collection, sealed=True)
         made = {picture(1, number): UUID(int=0) for number in range(3)}
         for data in made:
             digest = hashlib.sha256(data)
@@ -46,8 +47,8 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
             image = images.insert_image(session, new)
             assert image is not None
             blobs.put(key, data)
-            item = items.insert_item(session, job, image_id=image, lane=Lane.BULK, name=None)
-            items.finish_items(session, [item], ItemState.INDEXED)
+            item = item_rows.insert_item(session, job, image_id=image, lane=Lane.BULK, name=None)
+            item_rows.finish_items(session, [item], ItemState.INDEXED)
             embeddings.upsert_embeddings(session, version.id, [(image, collection)], unit(1)[None])
             made[data] = image
     return {hashlib.sha256(data).hexdigest(): image for data, image in made.items()}

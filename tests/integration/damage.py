@@ -11,8 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from core.doorbell import doorbell
-from db import claims, embeddings, images, items, jobs, model_versions, partitions, sources
+from db import embeddings, images, model_versions, partitions, sources
 from services import model_versions as models
 from services.imports import open_import
 from services.ingest import Upload, add_image
@@ -24,6 +23,8 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, Lane
+from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs.wakeup import doorbell
 
 
 @contextmanager
@@ -61,8 +62,8 @@ class Gallery:
                 claimed = claims.claim_items(session, lane, owner="me", limit=1000, lease_seconds=60)
             with transaction() as session:
                 ids = [item.id for item in claimed]
-                items.lock_items(session, ids)
-                done = items.finish_items(session, ids, ItemState.INDEXED)
+                item_rows.lock_items(session, ids)
+                done = item_rows.finish_items(session, ids, ItemState.INDEXED)
                 owners = [(item.image_id, item.collection_id) for item in claimed if item.id in done]
                 vectors = np.stack([unit(owner.int % 1000) for owner, _ in owners]) if owners else np.empty((0, DIM))
                 version = model_versions.get_active_version(session)
@@ -112,7 +113,7 @@ def seal_too_early(broken: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
         sources.insert_source(session, job, {"type": "folder"}, label_from_folder=False, dry_run=False)
-        jobs.seal_job(session, job)
+        job_rows.seal_job(session, job)
 
 
 def leave_a_source_of_a_cancelled_job(broken: Gallery) -> None:
@@ -188,8 +189,8 @@ def leave_an_index_half_built(broken: Gallery) -> None:
 
 def leave_a_job_waiting_for_the_index(broken: Gallery) -> None:
     with transaction() as session:
-        job, *_ = jobs.list_jobs(session, status=None, job_type=None, before=None, limit=1)
-        jobs.change_job(session, job.id, indexing=True)
+        job, *_ = job_rows.list_jobs(session, status=None, job_type=None, before=None, limit=1)
+        job_rows.change_job(session, job.id, indexing=True)
     let_age(job.id)
 
 

@@ -7,10 +7,11 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import collections, embeddings, images, items, jobs, model_versions, partitions
+from db import collections, embeddings, images, model_versions, partitions
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane, Vector
+from umbel.jobs import item_rows, job_rows
 
 DIM = 8
 
@@ -63,11 +64,11 @@ class Factory:
         return image_id
 
     def job(self, *, job_type: JobType = JobType.UPLOAD, sealed: bool = True) -> UUID:
-        return jobs.insert_job(self.session, job_type, collection_id=self.collection(), sealed=sealed)
+        return job_rows.insert_job(self.session, job_type, collection_id=self.collection(), sealed=sealed)
 
     def item(self, job_id: UUID, *, lane: Lane = Lane.SINGLE, state: ItemState = ItemState.PENDING) -> UUID:
         error = ("broken", "It is broken.") if state == ItemState.FAILED else None
-        return items.insert_item(
+        return item_rows.insert_item(
             self.session, job_id, image_id=self.image(), lane=lane, name=None, state=state, error=error
         )
 

@@ -9,12 +9,10 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sqlalchemy import text
 
-from db import jobs
 from ml.leakage import quick_agreements
 from ml.preprocess import Preprocessing
 from services.comparing import ComparisonLine
 from services.comparison import begin_comparison
-from services.leases import Leases
 from tests.integration.factory import DIM, Factory
 from tests.pictures import opened, picture
 from umbel.base.blobs import blobs
@@ -22,6 +20,8 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Agreements, Vector
+from umbel.jobs import job_rows
+from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool
 
 
@@ -98,7 +98,7 @@ def compare(line: ComparisonLine, *, collection: str | None = None, again: bool 
     job_id = begin(collection=collection, again=again)
     line.run()
     with transaction() as session:
-        assert jobs.get_job(session, job_id).finished_at is not None
+        assert job_rows.get_job(session, job_id).finished_at is not None
     return job_id
 
 

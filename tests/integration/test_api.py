@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from core.doorbell import doorbell
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.pictures import opened, picture
 from umbel.base.database import engine, transaction
 from umbel.base.types import Lane
+from umbel.jobs.wakeup import doorbell
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 

@@ -9,11 +9,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from core.doorbell import doorbell
-from db import claims, images, items, jobs, neighbourhoods, reconciliation
+from db import images, neighbourhoods, reconciliation
 from db.reconciliation import FIRST, Page
 from ml.leakage import quick_agreements
-from services import jobs as job_services
 from services.comparing import ComparisonLine
 from services.comparison import begin_comparison
 from services.gallery import remove_image
@@ -25,6 +23,9 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, NotReady
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import jobs as job_services
+from umbel.jobs.wakeup import doorbell
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -43,7 +44,7 @@ def rows() -> dict[UUID, tuple[list[UUID], list[float]]]:
 
 def counts(job_id: UUID) -> dict[str, int]:
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         return {name: getattr(job, name) for name in ("total", "pending", "indexed", "failed", "cancelled")}
 
 
@@ -86,7 +87,9 @@ def test_only_what_is_new_is_queued(line: ComparisonLine) -> None:
     new = add(of, unit(9), photograph(9))
     job_id = compare(line)
     with transaction() as session:
-        assert [item.image_id for item in items.list_items(session, job_id, state=None, after=None, limit=9)] == [new]
+        assert [item.image_id for item in item_rows.list_items(session, job_id, state=None, after=None, limit=9)] == [
+            new
+        ]
 
 
 def test_again_queues_all(line: ComparisonLine) -> None:
@@ -142,7 +145,7 @@ def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
     job_services.cancel_job(transaction, job_id)
     line.run()
     with transaction() as session:
-        assert (jobs.get_job(session, job_id).status, images.get_image(session, image).status) == (
+        assert (job_rows.get_job(session, job_id).status, images.get_image(session, image).status) == (
             "cancelled",
             "indexed",
         )
@@ -169,7 +172,7 @@ def test_it_does_not_count_as_waiting_for_an_embedding() -> None:
     begin()
     with transaction() as session:
         assert claims.count_pending(session, 9) == 0
-        assert items.find_job_of_image(session, image) is None
+        assert item_rows.find_job_of_image(session, image) is None
 
 
 def test_reconciliation_queues_a_lost_embedding_though_a_comparison_is_pending() -> None:
@@ -191,7 +194,7 @@ def test_a_picture_that_lost_its_embedding_fails_alone(line: ComparisonLine) -> 
         session.execute(text("DELETE FROM embedding WHERE image_id = :id"), {"id": bare})
     line.run()
     with transaction() as session:
-        failed = items.list_items(session, job_id, state="failed", after=None, limit=9)
+        failed = item_rows.list_items(session, job_id, state="failed", after=None, limit=9)
     assert [(item.image_id, item.error_code) for item in failed] == [(bare, "not_embedded")]
     assert counts(job_id)["indexed"] == 1
 
@@ -278,7 +281,7 @@ def test_what_makes_a_comparison_fail_fails_alone() -> None:
     with comparison_line(choking) as line:
         job_id = compare(line)
     with transaction() as session:
-        failed = items.list_items(session, job_id, state="failed", after=None, limit=99)
+        failed = item_rows.list_items(session, job_id, state="failed", after=None, limit=99)
     assert {(item.image_id, item.error_code, item.attempts) for item in failed} == {(one, "poison", 3) for one in black}
     assert counts(job_id)["indexed"] == 12
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import claims, items, jobs, queries
+from db import queries
 from services.imports import open_import
 from services.ingest import Upload, add_image
 from tests.integration.factory import Factory
@@ -17,6 +17,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import claims, item_rows, job_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -32,10 +33,10 @@ def work(name: str) -> list[UUID]:
         if not claimed:
             return done
         with transaction() as session:
-            items.lock_items(session, [item.id for item in claimed])
+            item_rows.lock_items(session, [item.id for item in claimed])
             good = [item.id for item in claimed if item.id.int % 3]
-            items.finish_items(session, good, ItemState.INDEXED)
-            items.fail_items(session, {item.id: ("broken", "") for item in claimed if not item.id.int % 3})
+            item_rows.finish_items(session, good, ItemState.INDEXED)
+            item_rows.fail_items(session, {item.id: ("broken", "") for item in claimed if not item.id.int % 3})
         done += [item.id for item in claimed]
 
 
@@ -51,7 +52,7 @@ def test_workers_share_jobs_without_overlap_or_deadlock() -> None:
     assert Counter(Counter(done).values()) == {1: 120}
     with transaction() as session:
         for job in made:
-            row = jobs.get_job(session, job)
+            row = job_rows.get_job(session, job)
             assert (row.total, row.pending, row.indexed + row.failed) == (30, 0, 30)
 
 
@@ -98,13 +99,13 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 
     def seal(_: int) -> bool:
         with transaction() as session:
-            jobs.seal_job(session, job_id)
+            job_rows.seal_job(session, job_id)
         return False
 
     with ThreadPoolExecutor(WORKERS) as pool:
         sent = list(pool.map(lambda n: seal(n) if n == 20 else send(n), range(40)))
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         assert (job.type, job.sealed, job.total) == (JobType.IMPORT, True, sum(sent))
         assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == sum(sent)
 

@@ -13,12 +13,10 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from core.doorbell import doorbell
-from db import claims, collections, embeddings, entries, items, jobs, looks, model_versions, sources
+from db import collections, embeddings, entries, looks, model_versions, sources
 from db.entries import NewEntry
 from db.images import NewImage
 from services import deleting, gallery
-from services import jobs as job_services
 from services.deleting import DeletionLine
 from services.deletion import begin_deletion
 from services.imports import open_import
@@ -35,6 +33,9 @@ from umbel.base.database import engine, transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
+from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import jobs as job_services
+from umbel.jobs.wakeup import doorbell
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -74,7 +75,7 @@ def stored() -> list[str]:
 
 def count(job_id: UUID) -> dict[str, Any]:
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         return {name: getattr(job, name) for name in ("status", "total", "pending", "indexed", "cancelled")}
 
 
@@ -183,7 +184,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     job_id = archived_import()
     delete()
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         assert (job.sealed, job.cancelling, sources.claim_source(session)) == (True, True, None)
         assert claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3) == []
     with pytest.raises(Conflict, match="sealed"):
@@ -192,7 +193,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     line._go_on()
     with transaction() as session:
         states = session.execute(text("SELECT state, count(*) FROM job_item GROUP BY state")).all()
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         assert (job.total, job.pending, job.failed, job.cancelled, job.status) == (2, 0, 1, 1, "cancelled")
     assert {tuple(row) for row in states} == {("cancelled", 2), ("failed", 1)}
 
@@ -210,7 +211,7 @@ def test_a_worker_that_was_reading_for_it_stores_nothing() -> None:
     with transaction() as session:
         assert entries.insert_fetched_images(session, {entry.id: image}) == {}
         with pytest.raises(NotFound):
-            jobs.get_job(session, job_id)
+            job_rows.get_job(session, job_id)
     assert table_sizes() == EMPTY
 
 
@@ -328,9 +329,9 @@ def test_a_comparison_of_all_goes_on_without_what_is_gone() -> None:
         upload(seed, "meadow")
     embed()
     with transaction() as session:
-        job_id = jobs.insert_job(session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
+        job_id = job_rows.insert_job(session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
         for image_id in session.scalars(text("SELECT id FROM image")).all():
-            items.insert_item(session, job_id, image_id=image_id, lane=Lane.COMPARE, name="mine.jpg")
+            item_rows.insert_item(session, job_id, image_id=image_id, lane=Lane.COMPARE, name="mine.jpg")
     delete()
     run()
     assert count(job_id) == {"status": "queued", "total": 3, "pending": 3, "indexed": 0, "cancelled": 0}
@@ -389,7 +390,7 @@ def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     with pytest.raises(NotFound):
         gallery.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden
-        items.cancel_items_of_image(session, image_id)
+        item_rows.cancel_items_of_image(session, image_id)
         session.execute(text("DELETE FROM image"))
     run()
     assert count(job_id) == {"status": "succeeded", "total": 1, "pending": 0, "indexed": 1, "cancelled": 0}
@@ -411,7 +412,7 @@ def test_a_batch_costs_the_same_queries_however_many_images_it_has() -> None:
 
 
 def test_bytes_that_cannot_be_removed_now_are_removed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.patience.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("umbel.jobs.retry.PATIENCE_SECONDS", 0)
     stubborn = Blobs(settings().blobs)
     stubborn.delete = lambda key: (_ for _ in ()).throw(TransientError("Away."))  # type: ignore[method-assign]
     upload(1)

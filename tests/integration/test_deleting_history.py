@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import claims, entries, images, items, jobs
+from db import entries, images
 from db.entries import NewEntry
-from services import jobs as job_services
 from services.deleting import DeletionLine
 from services.deletion import begin_deletion
 from services.gallery import remove_image
@@ -25,6 +24,8 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import Conflict, InvalidInput, NotFound
 from umbel.base.settings import settings as umbel_settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import jobs as job_services
 
 NAMES = ("garden", "meadow")
 
@@ -63,15 +64,15 @@ class History:
                 entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")], held=False)
 
     def compare_all(self, *_: object) -> None:
-        job_id = jobs.insert_job(self.session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
+        job_id = job_rows.insert_job(self.session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
         for image_id in self.seen.values():
-            items.insert_item(self.session, job_id, image_id=image_id, lane=Lane.COMPARE, name=None)
+            item_rows.insert_item(self.session, job_id, image_id=image_id, lane=Lane.COMPARE, name=None)
 
     def work(self, *_: object) -> None:
         for lane in (Lane.SINGLE, Lane.BULK, Lane.COMPARE):
             claimed = claims.claim_items(self.session, lane, owner="me", limit=2, lease_seconds=60)
-            items.finish_items(self.session, [item.id for item in claimed[:1]], ItemState.INDEXED)
-            items.fail_items(self.session, {item.id: ("broken", "") for item in claimed[1:]})
+            item_rows.finish_items(self.session, [item.id for item in claimed[:1]], ItemState.INDEXED)
+            item_rows.fail_items(self.session, {item.id: ("broken", "") for item in claimed[1:]})
 
     def remove_image(self, name: str, seed: int) -> None:
         image_id = self.seen.pop((name, seed), None)

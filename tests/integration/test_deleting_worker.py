@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from db import collections, images, items, jobs
+from db import collections, images
 from services.imports import open_import
 from services.ingest import blob_key
 from stack.redis import Redis
@@ -20,6 +20,7 @@ from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.types import Lane
+from umbel.jobs import item_rows, job_rows
 
 WORKER = "delete@test"
 PICTURES = 900  # so that a deletion takes a few batches
@@ -58,9 +59,9 @@ def fill(collection: str, seeds: range) -> None:
             key = blob_key(collection, digest)
             image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
             image_id = images.insert_image(session, image)
-            items.insert_item(session, job_id, image_id=image_id, lane=Lane.BULK, name="mine.jpg")
+            item_rows.insert_item(session, job_id, image_id=image_id, lane=Lane.BULK, name="mine.jpg")
             blobs().put(key, data)
-        jobs.seal_job(session, job_id)
+        job_rows.seal_job(session, job_id)
 
 
 def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:

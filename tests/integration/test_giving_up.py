@@ -8,7 +8,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from api import create_app
-from db import items
 from stack.process import processes_in
 from stack.redis import Redis
 from tests.integration.workers import start_worker
@@ -17,6 +16,7 @@ from tests.processes import Process, eventually, frozen
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import JobItem
+from umbel.jobs import item_rows
 from worker.watchdog import Exit
 
 BROKEN = str(Path(__file__).parents[1] / "giving_up")
@@ -43,7 +43,7 @@ def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
 
 def item_of(job_id: str) -> JobItem:
     with transaction() as session:
-        [item] = items.list_items(session, job_id, state=None, after=None, limit=2)  # type: ignore[arg-type]
+        [item] = item_rows.list_items(session, job_id, state=None, after=None, limit=2)  # type: ignore[arg-type]
         return item
 
 

@@ -15,13 +15,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from db import claims
-from db.claims import ClaimedEntry
-from services import fetching, jobs, listing
-from services.backpressure import Gate
+from services import fetching, listing
 from services.fetching import FetchLine
 from services.intake import Intake
-from services.leases import Leases
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs, blobs
@@ -29,6 +25,10 @@ from umbel.base.database import transaction
 from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from umbel.base.settings import Settings, settings
 from umbel.base.types import Lane
+from umbel.jobs import claims, jobs
+from umbel.jobs.backpressure import Gate
+from umbel.jobs.claims import ClaimedEntry
+from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool
 
 pytestmark = pytest.mark.usefixtures("database", "redis")

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db import items, jobs, partitions
+from db import partitions
 from db.search import Scope, nearest_images
 from services.indexing import build_index, defer_index
 from tests.integration.factory import Factory, unit
@@ -16,6 +16,7 @@ from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import item_rows, job_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -43,8 +44,8 @@ def load(pictures: int, *, there: int = 0, version: ModelVersion) -> UUID:
 
 def finish(job: UUID) -> None:
     with transaction() as session:
-        found = [item.id for item in items.list_items(session, job, state=None, after=None, limit=99)]
-        items.finish_items(session, found, ItemState.INDEXED)
+        found = [item.id for item in item_rows.list_items(session, job, state=None, after=None, limit=99)]
+        item_rows.finish_items(session, found, ItemState.INDEXED)
 
 
 def has_index(version: ModelVersion) -> bool:
@@ -54,7 +55,7 @@ def has_index(version: ModelVersion) -> bool:
 
 def status(job: UUID) -> str:
     with transaction() as session:
-        return jobs.get_job(session, job).status
+        return job_rows.get_job(session, job).status
 
 
 @pytest.mark.parametrize(("pictures", "there", "kept"), [(5, 0, False), (5, 5, False), (2, 0, True), (5, 6, True)])

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images, items, jobs
+from db import blob_notes, collections, images
 from services import gallery
 from services.ingest import Accepted, Upload, add_image, refuse_image
 from tests.integration.factory import Factory
@@ -21,6 +21,7 @@ from umbel.base.database import Transaction, engine, transaction
 from umbel.base.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
+from umbel.jobs import item_rows, job_rows
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, b
     image = images.get_image(session, accepted.image_id)
     assert (image.label, image.name, image.meta, image.width, image.height) == ("rose", "a.jpg", {"year": 2026}, 96, 64)
     assert blobs.get(image.blob_key) == picture(1)
-    assert items.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
+    assert item_rows.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
 
 
 def test_the_same_bytes_are_a_duplicate_and_lead_to_the_first_job(session: Session, blobs: Blobs) -> None:
@@ -77,13 +78,13 @@ def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: 
     job = make.job(job_type=JobType.IMPORT, sealed=False)
     accepted = add(session, blobs, picture(1), job_id=job)
     assert accepted.job_id == job
-    assert jobs.get_job(session, job).duplicate == 1
+    assert job_rows.get_job(session, job).duplicate == 1
 
 
 def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, sealed=False)
     refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), PictureError("The file is empty."))
-    (item,) = items.list_items(session, job, state=None, after=None, limit=9)
+    (item,) = item_rows.list_items(session, job, state=None, after=None, limit=9)
     assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_picture")
 
 
@@ -192,7 +193,7 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
     gallery.read_thumbnail(transaction, blobs, settings(), image)
     gallery.remove_image(transaction, blobs, image.id)
     with transaction() as session:
-        job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]
+        job = job_rows.get_job(session, accepted.job_id)  # type: ignore[arg-type]
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from db import blob_notes, jobs, quotas, uploads
+from db import blob_notes, quotas, uploads
 from db.collections import upsert_collection
 from services import intake
 from services.imports import open_import
@@ -22,6 +22,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.jobs import job_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -176,13 +177,13 @@ def test_pictures_for_an_import_are_its_own(together: Together, batches: list[in
     assert [(answer.job_id, answer.lane) for answer in answers[:3]] == [(job_id, Lane.BULK)] * 3
     assert answers[3].lane == Lane.SINGLE
     with transaction() as session:
-        assert jobs.get_job(session, job_id).pending == 3
+        assert job_rows.get_job(session, job_id).pending == 3
 
 
 def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
-        jobs.change_job(session, job_id, paused=True)
+        job_rows.change_job(session, job_id, paused=True)
     accepted(together(Upload(picture(1), job_id=job_id), Upload(picture(2))))
     assert rows("SELECT lane, held FROM job_item ORDER BY lane") == [("bulk", True), ("single", False)]
 
@@ -190,7 +191,7 @@ def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
 def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
-        jobs.seal_job(session, job_id)
+        job_rows.seal_job(session, job_id)
     refused, taken = together(Upload(picture(1), job_id=job_id), Upload(picture(2)))
     assert isinstance(refused, Conflict)
     assert isinstance(taken, Accepted)

@@ -20,8 +20,6 @@ from api import create_app
 from api.caller import COOKIE
 from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
-from core.doorbell import doorbell
-from services import jobs
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
@@ -31,6 +29,8 @@ from umbel.access.keys import create_key, revoke_key
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.jobs import jobs
+from umbel.jobs.wakeup import doorbell
 
 READ, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}

@@ -10,12 +10,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from core.doorbell import doorbell
-from db import claims, workers
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
-from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
@@ -24,6 +21,9 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.jobs import claims, workers
+from umbel.jobs.leases import Leases
+from umbel.jobs.wakeup import doorbell
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db import claims, items, jobs
 from tests.integration.factory import Factory
 from umbel.base.errors import NotFound
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.jobs import claims, item_rows, job_rows
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
 SUSPECTS = {**CLAIM, "max_attempts": 3}
@@ -79,7 +79,7 @@ def test_an_open_import_is_not_finished_until_it_is_sealed(session: Session, mak
     job = make.job(job_type=JobType.IMPORT, sealed=False)
     make.item(job, state=ItemState.INDEXED)
     before = status(session, job)
-    jobs.seal_job(session, job)
+    job_rows.seal_job(session, job)
     assert (before, status(session, job)) == ("running", "succeeded")
 
 
@@ -121,10 +121,10 @@ class History:
         self.claimed += claims.claim_suspects(self.session, Lane.SINGLE, **SUSPECTS)
 
     def finish(self) -> None:
-        items.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
+        item_rows.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
 
     def fail(self) -> None:
-        items.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
+        item_rows.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
 
     def release(self) -> None:
         claims.release_items(self.session, [item.id for item in self.claimed], owner="me", delay_seconds=0)
@@ -137,20 +137,20 @@ class History:
         claims.fail_exhausted_items(self.session, 2)
 
     def cancel(self) -> None:
-        items.cancel_items_of_job(self.session, self.job)
+        item_rows.cancel_items_of_job(self.session, self.job)
 
     def hold(self) -> None:
-        items.hold_items(self.session, self.job, held=True)
+        item_rows.hold_items(self.session, self.job, held=True)
 
     def let_go(self) -> None:
-        items.hold_items(self.session, self.job, held=False)
+        item_rows.hold_items(self.session, self.job, held=False)
 
     def retry(self) -> None:
-        items.retry_items(self.session, self.job)
+        item_rows.retry_items(self.session, self.job)
 
     def delete_image(self) -> None:
         for item in self.claimed[:1]:
-            items.cancel_items_of_image(self.session, item.image_id)
+            item_rows.cancel_items_of_image(self.session, item.image_id)
             self.session.execute(text("DELETE FROM image WHERE id = :id"), {"id": item.image_id})
 
 
@@ -215,7 +215,9 @@ def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: 
         claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
     expire_leases(session)
     claims.fail_exhausted_items(session, 3)
-    assert [item.error_code for item in items.list_items(session, job, state=None, after=None, limit=9)] == ["poison"]
+    assert [item.error_code for item in item_rows.list_items(session, job, state=None, after=None, limit=9)] == [
+        "poison"
+    ]
 
 
 def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session: Session, make: Factory) -> None:
@@ -245,8 +247,8 @@ def test_what_another_has_claimed_since_is_not_released(session: Session, make: 
 
 def test_an_item_finished_by_another_is_not_finished_twice(session: Session, make: Factory) -> None:
     item = make.item(make.job())
-    first = items.finish_items(session, [item], ItemState.INDEXED)
-    second = items.finish_items(session, [item], ItemState.INDEXED)
+    first = item_rows.finish_items(session, [item], ItemState.INDEXED)
+    second = item_rows.finish_items(session, [item], ItemState.INDEXED)
     assert (list(first), second) == ([item], {})
 
 
@@ -259,22 +261,22 @@ def test_waiting_lanes_are_those_anyone_could_claim_from(session: Session, make:
 
 def test_an_import_that_nobody_feeds_is_sealed(session: Session, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, sealed=False)
-    young = jobs.seal_abandoned_jobs(session, 600)
-    old = jobs.seal_abandoned_jobs(session, -1)
+    young = job_rows.seal_abandoned_jobs(session, 600)
+    old = job_rows.seal_abandoned_jobs(session, -1)
     assert (young, old, status(session, job)) == (0, 1, "succeeded")
 
 
 def test_an_unknown_job_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound):
-        jobs.get_job(session, uuid4())
+        job_rows.get_job(session, uuid4())
 
 
 def test_held_items_are_not_claimed_until_they_are_let_go(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    items.hold_items(session, job, held=True)
+    item_rows.hold_items(session, job, held=True)
     held = claims.claim_items(session, Lane.SINGLE, **CLAIM), claims.list_waiting_lanes(session)
-    items.hold_items(session, job, held=False)
+    item_rows.hold_items(session, job, held=False)
     assert (held, len(claims.claim_items(session, Lane.SINGLE, **CLAIM))) == (([], []), 1)
 
 
@@ -282,7 +284,7 @@ def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make
     job = make.job()
     for state in (ItemState.INDEXED, ItemState.FAILED, ItemState.PENDING, ItemState.PENDING):
         make.item(job, state=state)
-    cancelled = items.cancel_items_of_job(session, job)
+    cancelled = item_rows.cancel_items_of_job(session, job)
     assert (cancelled, counts(session, job)["cancelled"], counts(session, job)["pending"]) == (2, 2, 0)
 
 
@@ -290,24 +292,24 @@ def test_an_item_cancelled_in_the_hands_of_a_worker_is_not_finished(session: Ses
     job = make.job()
     make.item(job)
     (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
-    items.cancel_items_of_job(session, job)
-    assert items.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
+    item_rows.cancel_items_of_job(session, job)
+    assert item_rows.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
 
 
 def test_a_retry_brings_back_what_failed_with_all_its_attempts(session: Session, make: Factory) -> None:
     job = make.job()
     failed, done = make.item(job, state=ItemState.FAILED), make.item(job, state=ItemState.INDEXED)
-    retried = items.retry_items(session, job)
+    retried = item_rows.retry_items(session, job)
     (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
     assert (retried, claimed.id, claimed.attempts, done != failed) == (1, failed, 1, True)
 
 
 def test_refused_bytes_were_not_kept_so_there_is_nothing_to_retry(session: Session, make: Factory) -> None:
     job = make.job()
-    items.insert_item(
+    item_rows.insert_item(
         session, job, image_id=None, lane=Lane.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
     )
-    assert items.retry_items(session, job) == 0
+    assert item_rows.retry_items(session, job) == 0
 
 
 @pytest.mark.parametrize(("error", "indexed", "expected"), [("cut", 1, "partial"), ("cut", 0, "failed")])
@@ -317,7 +319,7 @@ def test_a_source_that_broke_off_shows_in_the_status(
     job = make.job(job_type=JobType.IMPORT)
     for _ in range(indexed):
         make.item(job, state=ItemState.INDEXED)
-    jobs.change_job(session, job, error=error)
+    job_rows.change_job(session, job, error=error)
     assert status(session, job) == expected
 
 
@@ -325,9 +327,9 @@ def test_a_job_is_not_finished_while_its_index_is_missing(session: Session, make
     version = make.version()
     job = make.job(job_type=JobType.IMPORT)
     make.item(job, state=ItemState.INDEXED)
-    jobs.change_job(session, job, indexing=True)
+    job_rows.change_job(session, job, indexing=True)
     before = status(session, job)
-    jobs.end_indexing(session, version.id)
+    job_rows.end_indexing(session, version.id)
     assert (before, status(session, job)) == ("running", "succeeded")
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from core.doorbell import doorbell
 from db import images
-from services import jobs, maps
+from services import maps
 from services.maps import MapLine
 from tests.integration.factory import Factory, unit
 from umbel.base.blobs import blobs
@@ -18,6 +17,8 @@ from umbel.base.database import transaction
 from umbel.base.errors import TransientError
 from umbel.base.settings import settings
 from umbel.base.types import Lane, Plane, Vectors
+from umbel.jobs import jobs
+from umbel.jobs.wakeup import doorbell
 from worker.projecting import project_apart
 
 pytestmark = pytest.mark.usefixtures("database", "redis")

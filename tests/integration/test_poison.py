@@ -9,17 +9,17 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from db import items, jobs
 from services.embedding import EmbeddingLine
 from services.imports import open_import
 from services.ingest import Upload, add_image
-from services.leases import Leases
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.jobs import item_rows, job_rows
+from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 
@@ -87,13 +87,13 @@ def imported(*heights: int) -> UUID:
         data = picture(seed, size=(40, height), kind="PNG")
         add_image(transaction, blobs(), settings(), Upload(data, name=str(height), job_id=job_id))
     with transaction() as session:
-        jobs.seal_job(session, job_id)
+        job_rows.seal_job(session, job_id)
     return job_id
 
 
 def outcome(job_id: UUID) -> dict[str, tuple[str, str | None, int]]:
     with transaction() as session:
-        rows = items.list_items(session, job_id, state=None, after=None, limit=99)
+        rows = item_rows.list_items(session, job_id, state=None, after=None, limit=99)
         return {row.name or "": (row.state, row.error_code, row.attempts) for row in rows}
 
 
@@ -123,5 +123,5 @@ def test_the_reason_is_told(embed: Callable[[], int]) -> None:
     job_id = imported(SIDE["segfault"])
     embed()
     with transaction() as session:
-        (item,) = items.list_items(session, job_id, state="failed", after=None, limit=9)
+        (item,) = item_rows.list_items(session, job_id, state="failed", after=None, limit=9)
     assert "SIGSEGV" in (item.error_detail or "")

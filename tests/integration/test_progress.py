@@ -8,15 +8,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.doorbell import doorbell
-from db import items, workers
-from services import jobs
 from stack.redis import Redis
 from tests.integration.factory import Factory
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.jobs import item_rows, jobs, workers
+from umbel.jobs.wakeup import doorbell
 
 ACTIVE = "embed@there"
 
@@ -78,7 +77,7 @@ def test_a_paused_job_does_not_stall_nor_does_it_when_it_is_resumed(api: FlaskCl
     assert ready(api)
     beat(progressed=False)  # nothing was left to do, so the minute begins when there is
     with transaction() as session:
-        items.hold_items(session, job_id, held=False)
+        item_rows.hold_items(session, job_id, held=False)
     assert ready(api)
 
 

@@ -12,12 +12,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from core.doorbell import doorbell
-from db import blob_notes, claims, images, items, jobs, model_versions, sources
+from db import blob_notes, images, model_versions, sources
 from services import gallery
 from services.imports import open_import
 from services.ingest import Upload, add_image, blob_key
-from services.jobs import cancel_job
 from stack.redis import Redis
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
@@ -27,6 +25,9 @@ from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
+from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs.jobs import cancel_job
+from umbel.jobs.wakeup import doorbell
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -74,16 +75,16 @@ def test_counting_again_gives_the_job_its_status_back(amid: Gallery) -> None:
     damage.miscount_pending(amid)
     amid.find(repair=True)
     with transaction() as session:
-        assert {job.status for job in jobs.list_jobs(session, status=None, job_type=None, before=None, limit=9)} == {
-            "succeeded"
-        }
+        assert {
+            job.status for job in job_rows.list_jobs(session, status=None, job_type=None, before=None, limit=9)
+        } == {"succeeded"}
 
 
 def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gallery) -> None:
     amid.register(2)
     found, repaired = amid.find(), amid.find(repair=True)
     with transaction() as session:
-        (job,) = jobs.list_jobs(session, status=None, job_type=JobType.REPAIR, before=None, limit=9)
+        (job,) = job_rows.list_jobs(session, status=None, job_type=JobType.REPAIR, before=None, limit=9)
     assert (found, repaired) == ({"no_embedding": 3}, {"no_embedding": 3})
     assert (job.sealed, job.pending, job.total) == (True, 3, 3)
 
@@ -127,7 +128,7 @@ def test_pending_failed_and_cancelled_images_are_not_missed(amid: Gallery) -> No
     accepted = [add_image(transaction, amid.blobs, settings(), Upload(picture(seed))) for seed in (7, 8, 9)]
     with transaction() as session:
         failed = session.execute(text("SELECT id FROM job_item WHERE job_id = :job"), {"job": accepted[1].job_id})
-        items.fail_items(session, {failed.scalar_one(): ("corrupt_picture", "It is broken.")})
+        item_rows.fail_items(session, {failed.scalar_one(): ("corrupt_picture", "It is broken.")})
     assert accepted[2].job_id is not None
     cancel_job(transaction, accepted[2].job_id)
     assert amid.find() == {}
@@ -164,7 +165,7 @@ def test_an_archive_that_an_import_reads_is_not_stray(amid: Gallery) -> None:
 def test_an_index_that_a_load_is_spared_is_not_missed(amid: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
-        jobs.change_job(session, job, indexing=True)
+        job_rows.change_job(session, job, indexing=True)
     damage.drop_the_index(amid)
     assert amid.find() == {}
 

@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import embeddings, jobs, model_versions, partitions, reindexes
+from db import embeddings, model_versions, partitions, reindexes
 from db.model_versions import VersionKey
 from db.partitions import Hnsw
 from db.search import Scope, nearest_images
 from ml.evaluation.comparison import compare_models
-from services import jobs as job_services
 from services import model_versions as versions
 from services.embedding import EmbeddingLine
-from services.jobs import sweep
-from services.leases import Leases
 from services.reindex import begin_reindex
 from services.reindexing import ReindexLine
 from tests.integration.factory import DIM, Factory, unit
@@ -29,6 +26,10 @@ from umbel.base.errors import BadCheckpoint, Conflict, NotFound
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import ItemState, Lane, LoadedModel, ModelState, Pixels, ReindexMode, ReindexPhase, Vectors
+from umbel.jobs import job_rows
+from umbel.jobs import jobs as job_services
+from umbel.jobs.jobs import sweep
+from umbel.jobs.leases import Leases
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -157,7 +158,7 @@ def embedded(version: ModelVersion) -> set[UUID]:
 
 def status(job_id: UUID) -> tuple[str, int, int]:
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         return job.status, job.total, job.indexed
 
 
@@ -437,7 +438,7 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     found = reindex_of(job_id)
     job_services.cancel_job(transaction, job_id)
     with transaction() as session:
-        job, version = jobs.get_job(session, job_id), model_versions.get_version(session, live.id)
+        job, version = job_rows.get_job(session, job_id), model_versions.get_version(session, live.id)
     reindexing._build(found, job, version)
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0
@@ -470,15 +471,16 @@ def test_a_search_under_way_ends_with_the_version_it_began_with(
 def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
     models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
 ) -> None:
-    from db import images, items  # noqa: PLC0415
+    from db import images  # noqa: PLC0415
+    from umbel.jobs import item_rows  # noqa: PLC0415
 
     [picture] = upload(line, 1)
     with transaction() as session:
-        own = items.find_job_of_image(session, picture)
+        own = item_rows.find_job_of_image(session, picture)
     begin(make_version(models))
     reindexing.run()
     with transaction() as session:
-        assert items.find_job_of_image(session, picture) == own
+        assert item_rows.find_job_of_image(session, picture) == own
         assert images.get_image(session, picture).status == ItemState.INDEXED
 
 

@@ -11,8 +11,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from core.doorbell import doorbell
-from services import jobs
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
@@ -22,6 +20,8 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.jobs import jobs
+from umbel.jobs.wakeup import doorbell
 
 WORKER = "embed@test"
 CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder
@@ -113,7 +113,7 @@ def test_ready_once_a_worker_lives(api: FlaskClient) -> None:
 
 
 def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.doorbell.Doorbell.ring", lambda *_: False)
+    monkeypatch.setattr("umbel.jobs.wakeup.Doorbell.ring", lambda *_: False)
     job_id = upload(api, picture(140))["job_id"]
     monkeypatch.undo()
     assert jobs.sweep(transaction, doorbell(), blobs(), settings()) == [Lane.SINGLE]

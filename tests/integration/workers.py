@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from db import workers
 from tests.processes import Process, eventually
 from umbel.base.database import transaction
+from umbel.jobs import workers
 
 
 def start_worker(name: str, log: Path, **environment: str) -> Process:

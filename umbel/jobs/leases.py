@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from db import claims
 from umbel.base.database import Transaction
+from umbel.jobs import claims
 
 RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
 

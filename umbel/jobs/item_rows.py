@@ -1,4 +1,4 @@
-"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again; db/claims.py has their leases."""
+"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again; umbel/jobs/claims.py has their leases."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID

@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterator
 from uuid import UUID
 
-from db import items
 from umbel.base.database import Transaction
 from umbel.base.tables import JobItem
+from umbel.jobs import item_rows
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at")
 PAGE = 1_000
@@ -20,7 +20,7 @@ def items_as_csv(transaction: Transaction, job_id: UUID, state: str | None) -> I
     after: UUID | None = None
     while True:
         with transaction() as session:
-            page = items.list_items(session, job_id, state=state, after=after, limit=PAGE)
+            page = item_rows.list_items(session, job_id, state=state, after=after, limit=PAGE)
         if not page:
             return
         after = page[-1].id

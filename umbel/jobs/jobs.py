@@ -3,13 +3,10 @@
 import time
 from uuid import UUID
 
-from core.doorbell import Doorbell
-from db import blob_notes, claims, deletions, items, jobs, maps, queries, sources, workers
-from services import trail
+from db import blob_notes, deletions, maps, queries, sources
 from services.gallery import settle
 from services.indexing import index_is_due
 from services.model_versions import drop_retired
-from services.patience import patiently
 from services.reindex import end_reindex
 from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
@@ -19,6 +16,9 @@ from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Lane
+from umbel.jobs import claims, item_rows, job_log, job_rows, workers
+from umbel.jobs.retry import patiently
+from umbel.jobs.wakeup import Doorbell
 
 ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
 ABANDONED_SECONDS = 600
@@ -33,7 +33,7 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
     with listener.expecting(f"job {job_id}") as finished:
         while True:
             with transaction() as session:
-                job = jobs.get_job(session, job_id)
+                job = job_rows.get_job(session, job_id)
             left = deadline - time.monotonic()
             if job.finished_at is not None or left <= 0:
                 return job
@@ -46,14 +46,14 @@ def seal_job(transaction: Transaction, job_id: UUID) -> None:
     Raises NotFound, and Conflict for one that workers list or delete by: it is sealed when they are done.
     """
     with transaction() as session:
-        if jobs.get_job(session, job_id).type == JobType.DELETION:
+        if job_rows.get_job(session, job_id).type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: it is sealed when that is gone.")
-        if jobs.get_job(session, job_id).type == JobType.MAP:
+        if job_rows.get_job(session, job_id).type == JobType.MAP:
             raise Conflict(f"Job {job_id} draws a map: it is sealed when that is done.")
         source = sources.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
-        jobs.seal_job(session, job_id)
+        job_rows.seal_job(session, job_id)
 
 
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
@@ -62,7 +62,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise, and for a deletion.
     """
     with transaction() as session:  # first of all nothing more may come
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
         if job.type == JobType.MAP:
@@ -72,8 +72,8 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         sources.end_source(session, job_id)
-        jobs.seal_job(session, job_id)
-        jobs.change_job(session, job_id, cancelling=True, paused=False)
+        job_rows.seal_job(session, job_id)
+        job_rows.change_job(session, job_id, cancelling=True, paused=False)
     patiently(lambda: _cancel_items(transaction, job_id))
 
 
@@ -84,12 +84,12 @@ def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int
     the collection is being deleted.
     """
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         if job.failed and deletions.is_deleted(session, job.collection_id):
             raise Conflict(f"The collection of job {job_id} is being deleted.")
-        retried = items.retry_items(session, job_id)
+        retried = item_rows.retry_items(session, job_id)
         if retried:
-            jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
+            job_rows.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
         elif job.failed:
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
     if retried:
@@ -117,7 +117,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
     """Ring again for whatever waits, and tidy up after those who will not come back. Returns the lanes rung."""
     with transaction() as session:
         given_up = claims.fail_exhausted_items(session, settings.max_attempts)
-        jobs.seal_abandoned_jobs(session, ABANDONED_SECONDS)
+        job_rows.seal_abandoned_jobs(session, ABANDONED_SECONDS)
         lanes = claims.list_waiting_lanes(session)
         queries.delete_old_queries(session, 4 * settings.query_seconds)
         if queries.release_unanswered_queries(session, settings.query_seconds / 3):
@@ -127,15 +127,15 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         workers.delete_silent_workers(session, SILENT_SECONDS)
         if index_is_due(session):
             lanes.append(Lane.INDEX)
-        cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)
-    trail.given_up(given_up)
+        cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
+    job_log.given_up(given_up)
     for lane in lanes:
         doorbell.ring(lane)
     for job_id in cancelled:
         _cancel_items(transaction, job_id)
     for job_id in paused:
         with transaction() as session:
-            items.hold_items(session, job_id, held=True)
+            item_rows.hold_items(session, job_id, held=True)
     _tidy_blobs(transaction, blobs)
     drop_retired(transaction, seconds=2 * settings.query_seconds)
     return lanes
@@ -143,19 +143,19 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
 
 def _cancel_items(transaction: Transaction, job_id: UUID) -> None:
     with transaction() as session:
-        items.cancel_items_of_job(session, job_id)
+        item_rows.cancel_items_of_job(session, job_id)
 
 
 def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
     with transaction() as session:  # apart from the items: those who add some lock the job after them
-        job = jobs.get_job(session, job_id)
+        job = job_rows.get_job(session, job_id)
         if job.finished_at is not None:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
-        jobs.change_job(session, job_id, paused=held)
+        job_rows.change_job(session, job_id, paused=held)
 
     def hold() -> None:
         with transaction() as session:
-            items.hold_items(session, job_id, held=held)
+            item_rows.hold_items(session, job_id, held=held)
 
     patiently(hold)
 

@@ -2,10 +2,10 @@
 
 import time
 
-from db import claims
 from umbel.base.database import Transaction
 from umbel.base.errors import QueueFull
 from umbel.base.settings import Settings
+from umbel.jobs import claims
 
 LOOK_SECONDS = 1.0
 
