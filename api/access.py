@@ -11,11 +11,11 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
-from db import images
 from umbel.access.key_format import KeyScope
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, NotFound, UnknownHost
 from umbel.base.settings import is_loopback
+from umbel.gallery import images
 from umbel.jobs import job_rows
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

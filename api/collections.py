@@ -18,11 +18,11 @@ from api.schemas.collections import (
     DeletionOut,
 )
 from api.schemas.fields import NAME
-from db import collections, quotas
-from db.collections import CollectionRow
-from services.deletion import begin_deletion
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
+from umbel.gallery import collections, quotas
+from umbel.gallery.collections import CollectionRow
+from umbel.gallery.deletion import begin_deletion
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("collections", __name__, tag="Collections")

@@ -18,13 +18,12 @@ from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
 from api.search import by_image
-from db import collections, images
-from db.images import ImageRow
-from services import gallery, ingest
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput, PictureError, QuotaExceeded
 from umbel.base.settings import settings
+from umbel.gallery import collections, images, images_service, ingest
+from umbel.gallery.images import ImageRow
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("images", __name__, tag="Images")
@@ -130,7 +129,7 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 @bp.doc(responses=problems(404))
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
-    gallery.remove_image(transaction, blobs(), image_id)
+    images_service.remove_image(transaction, blobs(), image_id)
     return ""
 
 
@@ -138,7 +137,7 @@ def remove_image(image_id: UUID) -> Any:
 @bp.doc(responses=answers("The picture", "image/*", 404, 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
-    return _served(image_id, lambda image: gallery.read_picture(blobs(), settings(), image))
+    return _served(image_id, lambda image: images_service.read_picture(blobs(), settings(), image))
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
@@ -188,7 +187,7 @@ def _idempotency_key() -> str | None:
 
 
 def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:
-    return gallery.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
+    return images_service.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
 
 
 def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:

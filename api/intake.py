@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from services.intake import Intake
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.gallery.intake import Intake
 
 
 @cache

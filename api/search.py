@@ -28,7 +28,6 @@ from api.schemas.search import (
     picture_of,
 )
 from api.specification import either_body
-from db import collections
 from db.search import Match, Scope
 from services.search import (
     Answered,
@@ -43,6 +42,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.gallery import collections
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("search", __name__, tag="Search")

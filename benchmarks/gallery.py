@@ -62,8 +62,8 @@ def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collectio
 
     metadata: `percent`, a number from 0 to 99, each value of one in a hundred images, spread over all labels.
     """
-    from db import collections  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.gallery import collections  # noqa: PLC0415
 
     ids: list[UUID] = []
     for at in range(0, len(vectors), PORTION):

@@ -9,9 +9,9 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import Uuid, text
 from sqlalchemy.orm import Session
 
-from db.collections import DELETED_SQL
 from umbel.base.copy import stage_rows
 from umbel.base.types import Vector, Vectors
+from umbel.gallery.collections import DELETED_SQL
 
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 

@@ -9,11 +9,11 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from db import images
-from db.images import NewImage
 from umbel.base.copy import copy_rows, stage_rows
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Lane
+from umbel.gallery import images
+from umbel.gallery.images import NewImage
 from umbel.jobs import item_rows
 
 LISTED = {

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.collections import DELETED_SQL
+from umbel.gallery.collections import DELETED_SQL
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import Uuid, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import DELETED_SQL
 from umbel.base.tables import GalleryMap, Job
 from umbel.base.types import JobType, Plane, Vectors
+from umbel.gallery.collections import DELETED_SQL
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 

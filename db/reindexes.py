@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import DELETED_SQL
 from umbel.base.tables import Job, Reindex
 from umbel.base.types import JobType
+from umbel.gallery.collections import DELETED_SQL
 
 
 def insert_reindex(session: Session, version_id: UUID, **values: Any) -> UUID:

@@ -9,14 +9,15 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, found_blobs, images, model_versions, reconciliation
-from db.blob_notes import Note
+from db import found_blobs, model_versions, reconciliation
 from db.found_blobs import FoundBlob
-from services.gallery import settle
 from services.mismatches import PAGE, Context, Mismatches
 from services.model_versions import blob_keys
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing
+from umbel.gallery import blob_notes, images
+from umbel.gallery.blob_notes import Note
+from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
 
 PREFIXES = ("pictures", "thumbnails", "imports")

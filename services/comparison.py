@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from db import collections, model_versions, neighbourhoods
+from db import model_versions, neighbourhoods
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.types import Lane
+from umbel.gallery import collections
 from umbel.jobs.wakeup import Doorbell
 
 

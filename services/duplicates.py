@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import collections, duplicates, model_versions, neighbourhoods
+from db import duplicates, model_versions, neighbourhoods
 from db.duplicates import Copy
 from db.neighbourhoods import Progress
 from services.comparing import LOOK_DISTANCE
 from umbel.base.union_find import connected_components
+from umbel.gallery import collections
 
 # 0.8: as for groups before a split, see docs/explanation/leakage.md.
 MIN_AGREEMENT = 0.8

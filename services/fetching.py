@@ -12,9 +12,7 @@ import structlog
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from db import blob_notes, entries, images, quotas, sources
-from db.images import NewImage
-from services.ingest import blob_key
+from db import entries, sources
 from services.listing import Lister
 from services.sources import Source, SourceSpec, open_source
 from umbel.base.blobs import Blobs
@@ -24,6 +22,9 @@ from umbel.base.pipeline import ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Garden, Lane
+from umbel.gallery import blob_notes, images, quotas
+from umbel.gallery.images import NewImage
+from umbel.gallery.ingest import blob_key
 from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.leases import Leases

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, sources
+from db import sources
 from services.sources import (
     ArchiveSource,
     ManifestSource,
@@ -19,6 +19,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import JobType
+from umbel.gallery import blob_notes, collections
 from umbel.jobs import job_rows
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")

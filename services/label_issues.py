@@ -6,10 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import collections, label_issues, model_versions, neighbourhoods
+from db import label_issues, model_versions, neighbourhoods
 from db.label_issues import DoubtedImage
 from db.neighbourhoods import Progress
 from services.model_versions import calibration_of
+from umbel.gallery import collections
 
 MIN_DOUBT = 0.5  # more probably another label than not
 EVIDENCE = 5  # neighbours shown

@@ -8,12 +8,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import collections, maps, model_versions
+from db import maps, model_versions
 from db.maps import DrawnMap, MapPoint, MapWork
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.locks import only_one
 from umbel.base.types import Lane, Project
+from umbel.gallery import collections
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import blob_notes, reconciliation
+from db import reconciliation
 from db.reconciliation import FIRST, Page
 from services.blob_reconciliation import check_blobs, check_hashes, check_models
 from services.embedding_reconciliation import check_embeddings, check_index
-from services.gallery import settle
 from services.mismatches import Context, Mismatches
+from umbel.gallery import blob_notes
+from umbel.gallery.images_service import settle
 from umbel.jobs import claims, job_rows
 from umbel.jobs.jobs import ABANDONED_SECONDS
 from umbel.jobs.retry import patiently

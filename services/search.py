@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from db import embeddings, images, model_versions, queries, search
+from db import embeddings, model_versions, queries, search
 from db.model_versions import VersionKey
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
@@ -22,6 +22,7 @@ from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, Lane, Vector
+from umbel.gallery import images
 from umbel.jobs.wakeup import Doorbell
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy

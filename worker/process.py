@@ -14,7 +14,6 @@ from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
-from services.deleting import DeletionLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.indexing import build_index
@@ -27,6 +26,7 @@ from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Lane, Models
+from umbel.gallery.deleting import DeletionLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell

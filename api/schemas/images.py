@@ -8,8 +8,8 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import SHA256, CollectionName, Cursor, Label, Limit, Links, Metadata, Name, NextCursor, Strict
-from services.ingest import DEFAULT_COLLECTION
 from umbel.base.types import ItemState
+from umbel.gallery.ingest import DEFAULT_COLLECTION
 
 MOST_HASHES = 1_000
 

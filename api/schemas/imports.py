@@ -7,9 +7,9 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Strict
-from services.ingest import DEFAULT_COLLECTION
 from services.sources.specs import FolderSource, S3Source, SampleSource
 from umbel.base.types import JobStatus
+from umbel.gallery.ingest import DEFAULT_COLLECTION
 
 
 class UploadSource(Strict):

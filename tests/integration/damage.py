@@ -11,10 +11,9 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import embeddings, images, model_versions, partitions, sources
+from db import embeddings, model_versions, partitions, sources
 from services import model_versions as models
 from services.imports import open_import
-from services.ingest import Upload, add_image
 from services.mismatches import Context
 from services.reconciliation import reconcile
 from tests.integration.factory import DIM, unit
@@ -23,6 +22,8 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, Lane
+from umbel.gallery import images
+from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import doorbell
 

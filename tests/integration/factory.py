@@ -7,10 +7,11 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import collections, embeddings, images, model_versions, partitions
+from db import embeddings, model_versions, partitions
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane, Vector
+from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
 
 DIM = 8

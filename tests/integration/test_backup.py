@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 
 from db import dump, model_versions
 from db.search import Found, Scope, nearest_images
-from services import gallery
 from services.backup import Backup, Origin, back_up, read_backup
 from services.restore import restore
 from stack.binaries import postgres_client
@@ -32,6 +31,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import engine_of, transaction
 from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
+from umbel.gallery import images_service
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -163,7 +163,7 @@ def test_a_second_backup_copies_what_is_new_and_drops_what_was_deleted(original:
     folder, _ = backed_up(original)
     deleted, kept = original.key(0), folder / "blobs" / original.key(1)
     written = kept.stat().st_ino
-    gallery.remove_image(transaction, original.blobs, original.images[0])
+    images_service.remove_image(transaction, original.blobs, original.images[0])
     original.images.append(original.upload(99))
     _, second = backed_up(original)
     assert (second.images, second.missing, kept.stat().st_ino, check_sums(folder)) == (12, [], written, 0)
@@ -179,7 +179,7 @@ class Deleting(Blobs):
 
     def size(self, key: str) -> int:
         if victim := self.victims.pop(key, None):
-            gallery.remove_image(transaction, self, victim)
+            images_service.remove_image(transaction, self, victim)
         return super().size(key)
 
 

@@ -14,12 +14,12 @@ from werkzeug.test import TestResponse
 
 from db import search
 from services.comparing import ComparisonLine
-from services.deleting import DeletionLine
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
 from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
+from umbel.gallery.deleting import DeletionLine
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 

@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from db import images, neighbourhoods, reconciliation
+from db import neighbourhoods, reconciliation
 from db.reconciliation import FIRST, Page
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
 from services.comparison import begin_comparison
-from services.gallery import remove_image
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version
@@ -23,6 +22,8 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, NotReady
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.gallery import images
+from umbel.gallery.images_service import remove_image
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell

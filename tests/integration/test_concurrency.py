@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from db import queries
 from services.imports import open_import
-from services.ingest import Upload, add_image
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs
@@ -17,6 +16,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -13,14 +13,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import collections, embeddings, entries, looks, model_versions, sources
+from db import embeddings, entries, looks, model_versions, sources
 from db.entries import NewEntry
-from db.images import NewImage
-from services import deleting, gallery
-from services.deleting import DeletionLine
-from services.deletion import begin_deletion
 from services.imports import open_import
-from services.ingest import Accepted, Upload, add_image, blob_key
 from services.mismatches import Context
 from services.reconciliation import reconcile
 from stack.redis import Redis
@@ -33,6 +28,11 @@ from umbel.base.database import engine, transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
+from umbel.gallery import collections, deleting, images_service
+from umbel.gallery.deleting import DeletionLine
+from umbel.gallery.deletion import begin_deletion
+from umbel.gallery.images import NewImage
+from umbel.gallery.ingest import Accepted, Upload, add_image, blob_key
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
@@ -110,8 +110,8 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         compare(line, collection="garden")
     with transaction() as session:
         looks.insert_looks(session, {accepted[0].image_id: None})
-        image = gallery.images.get_image(session, accepted[0].image_id)
-    gallery.read_thumbnail(transaction, blobs(), settings(), image)
+        image = images_service.images.get_image(session, accepted[0].image_id)
+    images_service.read_thumbnail(transaction, blobs(), settings(), image)
     archived_import()
     job_id = delete()
     run()
@@ -172,10 +172,10 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     again = upload(1)
     assert not again.duplicate
     with transaction() as session:
-        image = gallery.images.get_image(session, again.image_id)
-    gallery.read_thumbnail(transaction, blobs(), settings(), image)
+        image = images_service.images.get_image(session, again.image_id)
+    images_service.read_thumbnail(transaction, blobs(), settings(), image)
     run()
-    assert stored() == sorted([image.blob_key, gallery.thumbnail_key(image.blob_key)])
+    assert stored() == sorted([image.blob_key, images_service.thumbnail_key(image.blob_key)])
     assert (blobs().get(image.blob_key), amiss()) == (picture(1), {})
 
 
@@ -388,7 +388,7 @@ def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     DeletionLine(transaction, blobs())._go_on()
     DeletionLine(transaction, blobs())._go_on()
     with pytest.raises(NotFound):
-        gallery.remove_image(transaction, blobs(), image_id)
+        images_service.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden
         item_rows.cancel_items_of_image(session, image_id)
         session.execute(text("DELETE FROM image"))

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import entries, images
+from db import entries
 from db.entries import NewEntry
-from services.deleting import DeletionLine
-from services.deletion import begin_deletion
-from services.gallery import remove_image
 from services.imports import open_import
-from services.ingest import Upload, add_image
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
 from tests.pictures import picture
@@ -24,6 +20,11 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import Conflict, InvalidInput, NotFound
 from umbel.base.settings import settings as umbel_settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.gallery import images
+from umbel.gallery.deleting import DeletionLine
+from umbel.gallery.deletion import begin_deletion
+from umbel.gallery.images_service import remove_image
+from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 

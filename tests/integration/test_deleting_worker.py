@@ -10,9 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from db import collections, images
 from services.imports import open_import
-from services.ingest import blob_key
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
@@ -20,6 +18,8 @@ from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.types import Lane
+from umbel.gallery import collections, images
+from umbel.gallery.ingest import blob_key
 from umbel.jobs import item_rows, job_rows
 
 WORKER = "delete@test"

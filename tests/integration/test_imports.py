@@ -17,7 +17,6 @@ from werkzeug.test import TestResponse
 
 from services import fetching, listing
 from services.fetching import FetchLine
-from services.intake import Intake
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs, blobs
@@ -25,6 +24,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from umbel.base.settings import Settings, settings
 from umbel.base.types import Lane
+from umbel.gallery.intake import Intake
 from umbel.jobs import claims, jobs
 from umbel.jobs.backpressure import Gate
 from umbel.jobs.claims import ClaimedEntry

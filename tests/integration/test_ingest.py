@@ -11,9 +11,6 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images
-from services import gallery
-from services.ingest import Accepted, Upload, add_image, refuse_image
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs
@@ -21,6 +18,8 @@ from umbel.base.database import Transaction, engine, transaction
 from umbel.base.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
+from umbel.gallery import blob_notes, collections, images, images_service
+from umbel.gallery.ingest import Accepted, Upload, add_image, refuse_image
 from umbel.jobs import item_rows, job_rows
 
 
@@ -127,7 +126,7 @@ class BrokenBlobs(Blobs):
 
 def sweep_notes(blobs: Blobs, *, seconds: float) -> None:
     with transaction() as session:
-        gallery.settle(session, blobs, blob_notes.claim_old_notes(session, seconds=seconds, limit=9))
+        images_service.settle(session, blobs, blob_notes.claim_old_notes(session, seconds=seconds, limit=9))
 
 
 @pytest.mark.usefixtures("database")
@@ -190,14 +189,14 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
     accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
-    gallery.read_thumbnail(transaction, blobs, settings(), image)
-    gallery.remove_image(transaction, blobs, image.id)
+    images_service.read_thumbnail(transaction, blobs, settings(), image)
+    images_service.remove_image(transaction, blobs, image.id)
     with transaction() as session:
         job = job_rows.get_job(session, accepted.job_id)  # type: ignore[arg-type]
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)
-    assert not blobs.exists(gallery.thumbnail_key(image.blob_key))
+    assert not blobs.exists(images_service.thumbnail_key(image.blob_key))
 
 
 def test_blobs_tell_missing_from_broken(tmp_path: Path) -> None:

@@ -9,12 +9,7 @@ import pytest
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from db import blob_notes, quotas, uploads
-from db.collections import upsert_collection
-from services import intake
 from services.imports import open_import
-from services.ingest import Accepted, Upload
-from services.intake import Intake
 from tests.pictures import picture
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
@@ -22,6 +17,10 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
 from umbel.base.settings import settings
 from umbel.base.types import Lane
+from umbel.gallery import blob_notes, intake, quotas, uploads
+from umbel.gallery.collections import upsert_collection
+from umbel.gallery.ingest import Accepted, Upload
+from umbel.gallery.intake import Intake
 from umbel.jobs import job_rows
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -12,7 +12,6 @@ from sqlalchemy import text
 
 from services.embedding import EmbeddingLine
 from services.imports import open_import
-from services.ingest import Upload, add_image
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
@@ -21,6 +20,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell

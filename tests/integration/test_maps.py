@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from db import images
 from services import maps
 from services.maps import MapLine
 from tests.integration.factory import Factory, unit
@@ -17,6 +16,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import TransientError
 from umbel.base.settings import settings
 from umbel.base.types import Lane, Plane, Vectors
+from umbel.gallery import images
 from umbel.jobs import jobs
 from umbel.jobs.wakeup import doorbell
 from worker.projecting import project_apart

@@ -11,13 +11,13 @@ import pytest
 
 from services.embedding import EmbeddingLine
 from services.imports import open_import
-from services.ingest import Upload, add_image
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import item_rows, job_rows
 from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool

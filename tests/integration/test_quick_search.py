@@ -6,13 +6,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import deletions, model_versions, partitions, search
+from db import model_versions, partitions, search
 from db.model_versions import VersionKey
 from db.search import Found, Scope
 from services.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
+from umbel.gallery import deletions
 
 pytestmark = pytest.mark.usefixtures("database")
 

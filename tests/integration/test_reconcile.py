@@ -12,10 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db import blob_notes, images, model_versions, sources
-from services import gallery
+from db import model_versions, sources
 from services.imports import open_import
-from services.ingest import Upload, add_image, blob_key
 from stack.redis import Redis
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
@@ -25,6 +23,8 @@ from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
+from umbel.gallery import blob_notes, images, images_service
+from umbel.gallery.ingest import Upload, add_image, blob_key
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.jobs import cancel_job
 from umbel.jobs.wakeup import doorbell
@@ -190,7 +190,7 @@ class Stale(Blobs):
 
 def test_what_comes_and_goes_during_the_listing_is_no_mismatch(amid: Gallery, tmp_path: Path) -> None:
     def happening() -> None:
-        gallery.remove_image(transaction, amid.blobs, amid.images[0])
+        images_service.remove_image(transaction, amid.blobs, amid.images[0])
         run("UPDATE image SET created_at = now() - interval '1 h' WHERE id = :id", id=amid.upload(9))
 
     stale = Stale((tmp_path / "blobs").as_uri())
@@ -217,7 +217,7 @@ def test_an_image_that_is_removed_while_its_bytes_are_looked_for_is_no_mismatch(
 
     fleeting = Fleeting((tmp_path / "blobs").as_uri())
     fleeting.happening = happening
-    fleeting.leaving = lambda: gallery.remove_image(transaction, amid.blobs, came.pop()) if came else None
+    fleeting.leaving = lambda: images_service.remove_image(transaction, amid.blobs, came.pop()) if came else None
     assert (amid.find(blobs=fleeting), came) == ({}, [])
 
 
@@ -232,7 +232,7 @@ def test_nothing_is_amiss_beside_uploads_work_and_removals(amid: Gallery) -> Non
                 seed += 1
                 added = [amid.upload(seed), amid.upload(seed + 500_000)]
                 amid.work()
-                gallery.remove_image(transaction, amid.blobs, added[0])
+                images_service.remove_image(transaction, amid.blobs, added[0])
         except BaseException as error:
             errors.append(error)
 

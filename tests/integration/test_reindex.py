@@ -471,7 +471,7 @@ def test_a_search_under_way_ends_with_the_version_it_began_with(
 def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
     models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
 ) -> None:
-    from db import images  # noqa: PLC0415
+    from umbel.gallery import images  # noqa: PLC0415
     from umbel.jobs import item_rows  # noqa: PLC0415
 
     [picture] = upload(line, 1)

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import PRESENT
 from umbel.base import origin
 from umbel.base.errors import NotFound
 from umbel.base.tables import Collection, ImportSource, Job, JobItem, ModelVersion
 from umbel.base.types import JobType, ModelState
+from umbel.gallery.collections import PRESENT
 
 
 def insert_job(

@@ -3,8 +3,7 @@
 import time
 from uuid import UUID
 
-from db import blob_notes, deletions, maps, queries, sources
-from services.gallery import settle
+from db import maps, queries, sources
 from services.indexing import index_is_due
 from services.model_versions import drop_retired
 from services.reindex import end_reindex
@@ -16,6 +15,8 @@ from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Lane
+from umbel.gallery import blob_notes, deletions
+from umbel.gallery.images_service import settle
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell

@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import PRESENT
 from umbel.base.tables import Collection, Job
 from umbel.base.types import JobStatus, JobType
+from umbel.gallery.collections import PRESENT
 from umbel.jobs import item_rows
 
 

@@ -15,16 +15,15 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images, uploads
-from db.uploads import NewUpload
-from services import ingest
-from services.ingest import Accepted, Checked, Upload
 from umbel.base import origin
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import UmbelError
 from umbel.base.settings import Settings
 from umbel.base.types import Lane
+from umbel.gallery import blob_notes, collections, images, ingest, uploads
+from umbel.gallery.ingest import Accepted, Checked, Upload
+from umbel.gallery.uploads import NewUpload
 from umbel.jobs import job_rows
 
 log = structlog.get_logger()

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import images
-from db.images import NewImage
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.gallery import images
+from umbel.gallery.images import NewImage
 
 
 @dataclass(frozen=True, slots=True)

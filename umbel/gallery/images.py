@@ -10,10 +10,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import PRESENT
 from umbel.base.errors import NotFound
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_LANES, ItemState
+from umbel.gallery.collections import PRESENT
 
 
 @dataclass(frozen=True, slots=True)

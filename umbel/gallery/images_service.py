@@ -5,13 +5,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, images
-from db.blob_notes import Note
-from db.images import ImageRow
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.image_rules import published, thumbnail
 from umbel.base.settings import Settings
+from umbel.gallery import blob_notes, images
+from umbel.gallery.blob_notes import Note
+from umbel.gallery.images import ImageRow
 from umbel.jobs import item_rows
 
 

@@ -1,12 +1,12 @@
-"""Deletions of collections: begun. The work itself: services/deleting.py."""
+"""Deletions of collections: begun. The work itself: umbel/gallery/deleting.py."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from db import deletions
 from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
 from umbel.base.types import JobStatus, Lane
+from umbel.gallery import deletions
 from umbel.jobs.wakeup import Doorbell
 
 

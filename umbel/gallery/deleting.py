@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from db import blob_notes, deletions
-from services.gallery import settle
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.progress import progress
+from umbel.gallery import blob_notes, deletions
+from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from db.collections import PRESENT, get_collection
 from umbel.base.errors import QuotaExceeded
 from umbel.base.tables import Collection, Image
+from umbel.gallery.collections import PRESENT, get_collection
 
 LIMITED_OF = text("""
     SELECT id FROM collection WHERE id = ANY (:ids) AND (max_images IS NOT NULL OR max_bytes IS NOT NULL) ORDER BY id

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import blob_notes, collections, images, quotas
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, UmbelError
 from umbel.base.image_rules import PictureInfo, inspect
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.gallery import blob_notes, collections, images, quotas
 from umbel.jobs import item_rows, job_rows
 
 DEFAULT_COLLECTION = "default"
