@@ -9,16 +9,17 @@ from api.errors import problems
 from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
-from db import model_versions, recall
-from db.partitions import Hnsw
+from db import recall
 from services.recall import measure_recall
-from services.reindex import begin_reindex
 from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import RecallReport
 from umbel.base.types import JobStatus, ReindexMode
 from umbel.jobs.wakeup import doorbell
+from umbel.models import version_rows
+from umbel.models.partitions import Hnsw
+from umbel.models.reindex import begin_reindex
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 
@@ -89,7 +90,7 @@ def list_audit(query: AuditQuery) -> Any:
 
 def _hnsw(asked: ReindexIn) -> Hnsw:
     with transaction() as session:
-        live = model_versions.get_active_version(session)
+        live = version_rows.get_active_version(session)
     return Hnsw(asked.m or live.hnsw_m, asked.ef_construction or live.hnsw_ef_construction)
 
 

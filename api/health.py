@@ -9,12 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.errors import answers
 from api.metrics import exposition
 from api.schemas.health import ReadyOut, WorkerOut
-from db import model_versions
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.jobs import workers
 from umbel.jobs.wakeup import doorbell
+from umbel.models import version_rows
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
@@ -56,7 +56,7 @@ def ready() -> Any:
     try:
         with transaction() as session:
             checks["database"] = True
-            checks["model"] = model_versions.find_active_version(session) is not None
+            checks["model"] = version_rows.find_active_version(session) is not None
             alive_workers = workers.list_workers(session, seen_within_seconds=WORKER_SILENCE_SECONDS)
             idle = min((worker.idle_seconds for worker in alive_workers), default=0)
             stalled = idle > settings().stalled_after and workers.work_is_left(session)

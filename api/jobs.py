@@ -28,8 +28,7 @@ from api.schemas.jobs import (
     SourceOut,
 )
 from api.schemas.reindex import ReindexOut
-from db import partitions, reindexes, sources
-from db.partitions import IndexProgress
+from db import sources
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
@@ -39,6 +38,8 @@ from umbel.jobs import item_rows, job_rows
 from umbel.jobs import jobs as services
 from umbel.jobs.items_csv import items_as_csv
 from umbel.jobs.wakeup import doorbell
+from umbel.models import partitions, reindexes
+from umbel.models.partitions import IndexProgress
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from api.errors import invalid_fields, problems
 from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
 from api.specification import either_body
-from db import model_versions, partitions
-from db.partitions import IndexState
-from services import model_versions as services
-from services.registration import read_candidate
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.jobs.retry import patiently
+from umbel.models import partitions, version_rows
+from umbel.models import versions as services
+from umbel.models.partitions import IndexState
+from umbel.models.registration import read_candidate
 
 bp = APIBlueprint("models", __name__, tag="Models")
 
@@ -31,7 +31,7 @@ FORM = either_body(form=ModelFormIn)
 def list_models() -> Any:
     """List the model versions, newest first."""
     with transaction() as session:
-        rows = model_versions.list_versions(session)
+        rows = version_rows.list_versions(session)
     return ModelsOut(items=[ModelOut(**_described(row)) for row in rows], next_cursor=None)
 
 
@@ -61,7 +61,7 @@ def register_model() -> Any:
 def get_model(version_id: UUID) -> Any:
     """Describe a model version: its whole card, and how its index is."""
     with transaction() as session:
-        version = model_versions.get_version(session, version_id)
+        version = version_rows.get_version(session, version_id)
         index = partitions.find_index_state(session, version_id)
     return ModelDetailOut(**_described(version), card=version.card, index=index and _index_out(index))
 

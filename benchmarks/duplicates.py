@@ -50,9 +50,9 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
     from ml.leakage import quick_agreements  # noqa: PLC0415
     from services.comparing import ComparisonLine  # noqa: PLC0415
-    from services.model_versions import calibration_of  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
+    from umbel.models.versions import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
@@ -91,21 +91,21 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
 
 
 def _version(version_id: UUID) -> Any:
-    from db import model_versions  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.models import version_rows  # noqa: PLC0415
 
     with transaction() as session:
-        return model_versions.get_version(session, version_id)
+        return version_rows.get_version(session, version_id)
 
 
 def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> None:
     """Images with the bytes of their originals; the first load goes without the index, as an import's would."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db import partitions  # noqa: PLC0415
     from ml.datasets import class_files  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.models import partitions  # noqa: PLC0415
 
     files = [path for path, _ in class_files(folder)]
     store = settings().home / "blobs" / "none"
@@ -138,9 +138,9 @@ def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> No
 
 
 def _build_index() -> None:
-    from services.indexing import build_index  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.models.indexing import build_index  # noqa: PLC0415
 
     assert build_index(transaction, settings())
 

@@ -83,9 +83,9 @@ def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: 
     """The gallery of that size, unless it is there: loaded, then indexed. notes: the file for how that went."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db import partitions  # noqa: PLC0415
     from umbel.base.database import autocommit, transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from umbel.models import partitions  # noqa: PLC0415
 
     with own_database(server, f"growth_{size}") as new:
         if not new and notes.exists():

@@ -77,9 +77,9 @@ def _versions(vectors: Any) -> tuple[Sequence[tuple[UUID, UUID]], dict[str, Any]
 
 
 def _build(version: Any) -> None:
-    from db import partitions  # noqa: PLC0415
     from umbel.base.database import autocommit  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.models import partitions  # noqa: PLC0415
 
     memory, processes = settings().index_memory_mb, settings().index_processes
     with autocommit() as connection:

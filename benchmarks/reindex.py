@@ -239,11 +239,12 @@ def _drained(http: httpx.Client) -> None:
 def _vectors(images: list[str]) -> list[Any]:
     from uuid import UUID  # noqa: PLC0415
 
-    from db import embeddings, model_versions  # noqa: PLC0415
+    from db import embeddings  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.models import version_rows  # noqa: PLC0415
 
     with transaction() as session:
-        version = model_versions.get_active_key(session)
+        version = version_rows.get_active_key(session)
         return list(embeddings.find_vectors(session, version.id, [UUID(each) for each in images]).values())
 
 

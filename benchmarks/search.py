@@ -40,8 +40,8 @@ def main() -> None:
 
 
 def _answer(images: int, folder: Path | None) -> dict[str, object]:
-    from db.model_versions import VersionKey  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from umbel.models.version_rows import VersionKey  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
     embedder, version_id = load_active_model(settings())
@@ -62,10 +62,10 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
     """The gallery as a bulk load leaves it: rows first, then the index."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db import partitions  # noqa: PLC0415
     from umbel.base.database import autocommit, transaction  # noqa: PLC0415
     from umbel.base.locks import only_one  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.models import partitions  # noqa: PLC0415
 
     # With the lock that building takes: the worker sees no load, and would build the index while rows still come.
     with only_one(partitions.index_name(version_id)) as ours:

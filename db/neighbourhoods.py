@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
-from db.partitions import has_index
 from umbel.base.copy import stage_rows
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.tables import Neighbourhood as NeighbourhoodRow
 from umbel.base.types import JobType
 from umbel.gallery.collections import DELETED_SQL
+from umbel.models.partitions import has_index
 
 # Up to here each picture is compared with all of its collection: quicker than an index, and exact.
 EXACT_BELOW = 2_000

@@ -11,12 +11,12 @@ from uuid import UUID
 from pgvector import HalfVector
 
 from db import search
-from db.model_versions import VersionKey
-from db.partitions import index_name, partition_name
 from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 from umbel.base.database import raw_connection
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
+from umbel.models.partitions import index_name, partition_name
+from umbel.models.version_rows import VersionKey
 
 SETTINGS = f"SELECT set_config('hnsw.ef_search', %s, true), {THROUGH_INDEX}"
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from db.partitions import partition_name
 from umbel.base.tables import RecallReport
+from umbel.models.partitions import partition_name
 
 
 def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:

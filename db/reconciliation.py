@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy import Row, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from db.partitions import find_index_progress
 from umbel.base.tables import Image, Job, ModelVersion
 from umbel.base.types import JobType
 from umbel.gallery.blob_notes import Note
+from umbel.models.partitions import find_index_progress
 
 FIRST = UUID(int=0)
 

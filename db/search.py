@@ -10,10 +10,10 @@ from sqlalchemy import BindParameter, bindparam, text
 from sqlalchemy.orm import Session
 
 from db.filters import Filter, filter_sql
-from db.model_versions import VersionKey
-from db.partitions import index_name, partition_name
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
+from umbel.models.partitions import index_name, partition_name
+from umbel.models.version_rows import VersionKey
 
 # Up to this many candidates a scan takes some milliseconds, and is exact. Those of a filter lie scattered, which costs
 # more for each.

@@ -24,10 +24,10 @@ from pydantic import BaseModel, ValidationError
 
 from db.dump import Owned, Snapshot
 from services.mismatches import Watch
-from services.model_versions import blob_keys, split_key
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BackupError, BlobMissing, TransientError
 from umbel.jobs.retry import patiently
+from umbel.models.versions import blob_keys, split_key
 
 FORMAT = 1
 DESCRIPTION, SUMS, DUMP, BLOBS = "backup.json", "SHA256SUMS", "database.dump", "blobs"

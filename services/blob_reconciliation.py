@@ -9,16 +9,17 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from db import found_blobs, model_versions, reconciliation
+from db import found_blobs, reconciliation
 from db.found_blobs import FoundBlob
 from services.mismatches import PAGE, Context, Mismatches
-from services.model_versions import blob_keys
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing
 from umbel.gallery import blob_notes, images
 from umbel.gallery.blob_notes import Note
 from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
+from umbel.models import version_rows
+from umbel.models.versions import blob_keys
 
 PREFIXES = ("pictures", "thumbnails", "imports")
 READERS = 8  # blobs asked for at once: a remote store is mostly waiting
@@ -46,8 +47,8 @@ def check_models(context: Context) -> list[Mismatches]:
     )
     listed = [blob.key for blob in context.blobs.list("models")]
     with context.transaction() as session:
-        model_versions.lock_registration(session)  # held by whoever writes there
-        hashes = [version.weights_sha256 for version in model_versions.list_versions(session)]
+        version_rows.lock_registration(session)  # held by whoever writes there
+        hashes = [version.weights_sha256 for version in version_rows.list_versions(session)]
         unowned = found_blobs.list_unowned(session, [key for key in listed if key.split("/")[1] not in hashes])
         strays = [key for key in listed if key in unowned and context.blobs.exists(key)]
         for key in strays if context.repair else ():

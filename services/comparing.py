@@ -18,9 +18,8 @@ import structlog
 from core.calibration import Calibration
 from core.doubt import doubt_label
 from core.looks import Look
-from db import looks, model_versions, neighbourhoods
+from db import looks, neighbourhoods
 from db.neighbourhoods import Near, Neighbourhood
-from services.model_versions import calibration_of
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
 from umbel.base.settings import Settings
@@ -29,6 +28,8 @@ from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.retry import patiently
+from umbel.models import version_rows
+from umbel.models.versions import calibration_of
 
 log = structlog.get_logger()
 
@@ -127,7 +128,7 @@ class ComparisonLine:
     def _compare_all(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
         with self.transaction() as session:
             job = job_rows.get_job(session, job_id)
-            version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+            version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
             if neighbourhoods.awaits_index(session, version.id, collection_id, UNBEARABLE):
                 batch.waiting += [item.id for item in some]
                 return

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from db import model_versions, neighbourhoods
+from db import neighbourhoods
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.types import Lane
 from umbel.gallery import collections
 from umbel.jobs.wakeup import Doorbell
+from umbel.models import version_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def begin_comparison(
     Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished.
     """
     with transaction() as session:
-        version = model_versions.get_active_version(session)
+        version = version_rows.get_active_version(session)
         collection_id = collection and collections.get_collection(session, collection)
         neighbourhoods.lock_comparisons(session)
         unfinished = neighbourhoods.find_unfinished_comparison(session, collection_id or None)

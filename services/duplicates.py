@@ -6,12 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import duplicates, model_versions, neighbourhoods
+from db import duplicates, neighbourhoods
 from db.duplicates import Copy
 from db.neighbourhoods import Progress
 from services.comparing import LOOK_DISTANCE
 from umbel.base.union_find import connected_components
 from umbel.gallery import collections
+from umbel.models import version_rows
 
 # 0.8: as for groups before a split, see docs/explanation/leakage.md.
 MIN_AGREEMENT = 0.8
@@ -67,7 +68,7 @@ def find_duplicates(
     `min_agreement`; 0 asks for the distance alone. image_id: only the group that this image is in.
     Raises NotFound, NotReady.
     """
-    version = model_versions.get_active_version(session)
+    version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     links = duplicates.list_links(
         session, version.id, collection_id, max_distance=max_distance, min_agreement=min_agreement

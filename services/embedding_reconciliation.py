@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import model_versions, partitions, reconciliation
+from db import reconciliation
 from db.reconciliation import Page
-from services.indexing import build_index, defer_index, index_is_due
 from services.mismatches import Context, Mismatches
 from umbel.base.tables import ModelVersion
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
+from umbel.models import partitions, version_rows
+from umbel.models.indexing import build_index, defer_index, index_is_due
 
 QUEUED = "Queued in a new job of the type repair."
 PATIENCE_SECONDS = 300.0  # with the index that a load was spared
@@ -26,8 +27,8 @@ def check_embeddings(context: Context) -> list[Mismatches]:
     lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
     wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
     with context.transaction() as session:
-        version = model_versions.find_active_version(session)
-        standby = model_versions.find_ready_version(session)
+        version = version_rows.find_active_version(session)
+        standby = version_rows.find_ready_version(session)
     if version is not None:
         repair = _RepairJob(context, version)
         for page in context.pages("image", "Looking for embeddings"):
@@ -52,7 +53,7 @@ def check_index(context: Context) -> list[Mismatches]:
     )
     waiting = Mismatches("index_awaited", "jobs that wait for an index that is there", "Finished.")
     with context.transaction() as session:
-        version = model_versions.find_active_version(session)
+        version = version_rows.find_active_version(session)
         if version is None:
             return [index, waiting]
         due = not partitions.has_index(session, version.id) and index_is_due(session)

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from core.calibration import VoteRule
 from core.vote import Candidate, vote_together
-from db import model_versions
 from db.search import Match, Scope
-from services.model_versions import calibration_of
 from services.search import Query, find_matches
 from umbel.base.errors import Conflict, NotReady
+from umbel.models import version_rows
+from umbel.models.versions import calibration_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact:
     versions = {query.version.id for query in queries}
     if len(versions) != 1:
         raise NotReady("Another model has become active meanwhile; ask again.")
-    version = model_versions.get_version(session, versions.pop())
+    version = version_rows.get_version(session, versions.pop())
     calibration = calibration_of(version)
     if calibration is None:
         raise Conflict(

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import label_issues, model_versions, neighbourhoods
+from db import label_issues, neighbourhoods
 from db.label_issues import DoubtedImage
 from db.neighbourhoods import Progress
-from services.model_versions import calibration_of
 from umbel.gallery import collections
+from umbel.models import version_rows
+from umbel.models.versions import calibration_of
 
 MIN_DOUBT = 0.5  # more probably another label than not
 EVIDENCE = 5  # neighbours shown
@@ -47,7 +48,7 @@ def find_label_issues(
     session: Session, *, collection: str | None, min_doubt: float, after: tuple[float, UUID] | None, limit: int
 ) -> Found:
     """Up to `limit` issues after the one with this doubt and id. Raises NotFound, NotReady."""
-    version = model_versions.get_active_version(session)
+    version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     doubted = label_issues.list_doubted(
         session, version.id, collection_id, min_doubt=min_doubt, after=after, limit=limit

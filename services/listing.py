@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from db import entries, sources
 from db.entries import NewEntry
-from services.indexing import defer_index
 from services.sources import Entry, PassedOver, Source
 from umbel.base.errors import SourceError
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
 from umbel.jobs import claims, job_log, job_rows
+from umbel.models.indexing import defer_index
 
 log = structlog.get_logger()
 

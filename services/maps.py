@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import maps, model_versions
+from db import maps
 from db.maps import DrawnMap, MapPoint, MapWork
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
@@ -18,6 +18,7 @@ from umbel.gallery import collections
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell
+from umbel.models import version_rows
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str |
     is no picture.
     """
     with transaction() as session:
-        version = model_versions.get_active_version(session)
+        version = version_rows.get_active_version(session)
         collection_id = collections.get_collection(session, collection) if collection is not None else None
         maps.lock_maps(session)
         unfinished = maps.find_unfinished_map(session, collection_id)
@@ -60,7 +61,7 @@ def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str |
 
 def find_map(session: Session, *, collection: str | None) -> Shown:
     """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
-    version = model_versions.get_active_version(session)
+    version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     pictures = maps.count_vectors(session, version.id, collection_id)
     drawn = maps.find_map(session, version.id, collection_id)
@@ -93,7 +94,7 @@ class MapLine:
                 return False
             job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
-            version = model_versions.get_version(session, work.version_id)
+            version = version_rows.get_version(session, work.version_id)
             pictures = maps.count_vectors(session, version.id, work.collection_id)
             ids, vectors = maps.list_vectors(session, version.id, work.collection_id, dim=version.dim, most=MOST)
         if not ids:

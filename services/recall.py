@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from db import embeddings, model_versions, recall
-from db.model_versions import VersionKey
+from db import embeddings, recall
 from db.search import Match, Scope, ef_for, indexed_images, nearest_images
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.tables import RecallReport
 from umbel.base.types import Vector
+from umbel.models import version_rows
+from umbel.models.version_rows import VersionKey
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ def measure_recall(
     Raises NotReady without an active model, Conflict for a gallery of one and while there is no index.
     """
     with transaction() as session:
-        version = version or model_versions.get_active_key(session)
+        version = version or version_rows.get_active_key(session)
         vectors = embeddings.find_vectors(session, version.id, recall.sample_images(session, version.id, sample))
     until = time.monotonic() + seconds
     samples: list[Sample] = []

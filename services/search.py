@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from db import embeddings, model_versions, queries, search
-from db.model_versions import VersionKey
+from db import embeddings, queries, search
 from db.queries import Answer
 from db.quick_search import Example, find_quickly
 from db.search import Found, Mode, Scope
@@ -24,6 +23,8 @@ from umbel.base.settings import Settings
 from umbel.base.types import ItemState, Lane, Vector
 from umbel.gallery import images
 from umbel.jobs.wakeup import Doorbell
+from umbel.models import version_rows
+from umbel.models.version_rows import VersionKey
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -94,7 +95,7 @@ class QuickSearch:
 
 def query_by_vector(session: Session, values: Sequence[float]) -> Query:
     """A caller's own vector, brought to unit length. Raises InvalidInput."""
-    version = model_versions.get_active_key(session)
+    version = version_rows.get_active_key(session)
     if len(values) != version.dim:
         raise InvalidInput(f"The vector has {len(values)} numbers; the active model's have {version.dim}.")
     return Query(_unit_of(values), version)
@@ -108,7 +109,7 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     Qdrant's recommendation API calls it the average vector strategy.
     Raises NotFound, NotReady while an image is not embedded yet, InvalidInput for examples that cancel each other out.
     """
-    version = model_versions.get_active_key(session)
+    version = version_rows.get_active_key(session)
     examples = tuple(dict.fromkeys([*positive, *negative]))
     vectors = embeddings.find_vectors(session, version.id, examples)
     for image_id in examples:

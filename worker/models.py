@@ -7,20 +7,20 @@ from uuid import UUID
 
 import numpy as np
 
-from db import model_versions
 from ml.card import card_path, read_card
 from ml.embedder import NetworkEmbedder
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
 from ml.runtimes.parity import probe_pictures
 from ml.shipped import find_checkpoint
-from services.model_versions import Candidate, fetch_checkpoint, register_first
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint, TransientError, UmbelError
 from umbel.base.settings import Settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Decoder, LoadedModel
+from umbel.models import version_rows
+from umbel.models.versions import Candidate, fetch_checkpoint, register_first
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
 MOST = 2
@@ -60,7 +60,7 @@ class HeldModels:
     def _load(self, version_id: UUID, coming: Future[LoadedModel]) -> None:
         try:
             with transaction() as session:
-                version = model_versions.get_version(session, version_id)
+                version = version_rows.get_version(session, version_id)
             embedder = load_version(self._settings, version.weights_sha256)
             coming.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
         except Exception as error:
@@ -109,7 +109,7 @@ def ensure_active_version(settings: Settings) -> ModelVersion:
     Raises ModelNotFound, BadCheckpoint, NotReady.
     """
     with transaction() as session:
-        version = model_versions.find_active_version(session)
+        version = version_rows.find_active_version(session)
     if version is None:
         candidate = candidate_of(settings)
         with transaction() as session:

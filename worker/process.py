@@ -16,9 +16,7 @@ from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
 from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
-from services.indexing import build_index
 from services.maps import MapLine
-from services.reindexing import ReindexLine
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
@@ -30,6 +28,8 @@ from umbel.gallery.deleting import DeletionLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell
+from umbel.models.indexing import build_index
+from umbel.models.reindexing import ReindexLine
 from worker.app import celery
 from worker.projecting import project_apart
 from worker.watchdog import Exit, Watchdog, end_process

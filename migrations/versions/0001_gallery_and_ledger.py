@@ -52,7 +52,7 @@ CREATE TABLE model_version (
 );
 CREATE UNIQUE INDEX one_active_model_version ON model_version ((true)) WHERE state = 'active';
 
--- One partition a model version (db/partitions.py), each with an HNSW index of its own width.
+-- One partition a model version (umbel/models/partitions.py), each with an HNSW index of its own width.
 CREATE TABLE embedding (
     model_version_id  uuid NOT NULL REFERENCES model_version,
     image_id          uuid NOT NULL REFERENCES image ON DELETE CASCADE,

@@ -11,8 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import embeddings, model_versions, partitions, sources
-from services import model_versions as models
+from db import embeddings, sources
 from services.imports import open_import
 from services.mismatches import Context
 from services.reconciliation import reconcile
@@ -26,6 +25,8 @@ from umbel.gallery import images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import doorbell
+from umbel.models import partitions, version_rows
+from umbel.models import versions as models
 
 
 @contextmanager
@@ -50,7 +51,7 @@ class Gallery:
             version = models.register(session, self.blobs, candidate)
             if activate:
                 partitions.create_partition(session, version.id, DIM)  # with its index
-                model_versions.activate_version(session, version.id)
+                version_rows.activate_version(session, version.id)
         return digest
 
     def upload(self, seed: int) -> UUID:
@@ -67,7 +68,7 @@ class Gallery:
                 done = item_rows.finish_items(session, ids, ItemState.INDEXED)
                 owners = [(item.image_id, item.collection_id) for item in claimed if item.id in done]
                 vectors = np.stack([unit(owner.int % 1000) for owner, _ in owners]) if owners else np.empty((0, DIM))
-                version = model_versions.get_active_version(session)
+                version = version_rows.get_active_version(session)
                 embeddings.upsert_embeddings(session, version.id, owners, vectors)
 
     def key(self, image: int = 0) -> str:
@@ -96,7 +97,7 @@ def let_age(job: object) -> None:
 
 def partition() -> str:
     with transaction() as session:
-        return f"embedding_{model_versions.get_active_version(session).id.hex}"
+        return f"embedding_{version_rows.get_active_version(session).id.hex}"
 
 
 # Each breaks one thing.

@@ -7,12 +7,13 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import embeddings, model_versions, partitions
+from db import embeddings
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane, Vector
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
+from umbel.models import partitions, version_rows
 
 DIM = 8
 
@@ -29,7 +30,7 @@ class Factory:
 
     def version(self, *, active: bool = True, dim: int = DIM, card: dict[str, object] | None = None) -> ModelVersion:
         self._count += 1
-        version = model_versions.insert_model_version(
+        version = version_rows.insert_model_version(
             self.session,
             name=f"model-{self._count}",
             architecture="none",
@@ -40,7 +41,7 @@ class Factory:
         )
         partitions.create_partition(self.session, version.id, dim)
         if active:
-            model_versions.activate_version(self.session, version.id)
+            version_rows.activate_version(self.session, version.id)
         return version
 
     def image(

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import embeddings, entries, looks, model_versions, sources
+from db import embeddings, entries, looks, sources
 from db.entries import NewEntry
 from services.imports import open_import
 from services.mismatches import Context
@@ -36,6 +36,7 @@ from umbel.gallery.ingest import Accepted, Upload, add_image, blob_key
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
+from umbel.models import version_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -51,7 +52,7 @@ def embed() -> None:
     with transaction() as session:
         rows = [(row[0], row[1]) for row in session.execute(text("SELECT id, collection_id FROM image ORDER BY id"))]
         vectors = np.stack([unit(image_id.int % 2**32) for image_id, _ in rows])
-        for of in model_versions.list_versions(session):
+        for of in version_rows.list_versions(session):
             embeddings.upsert_embeddings(session, of.id, rows, vectors)
         session.execute(text("UPDATE job_item SET state = 'indexed' WHERE state = 'pending'"))
 

@@ -9,8 +9,6 @@ from uuid import UUID
 import pytest
 
 from ml.preprocess import Preprocessing
-from services.model_versions import Candidate, blob_keys, register
-from services.registration import read_candidate
 from tests.checkpoints import variant
 from tests.processes import eventually
 from umbel.base.blobs import blobs
@@ -18,6 +16,8 @@ from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint, UmbelError
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel
+from umbel.models.registration import read_candidate
+from umbel.models.versions import Candidate, blob_keys, register
 from worker import models as held_models
 from worker.models import HeldModels
 

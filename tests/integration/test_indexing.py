@@ -6,9 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db import partitions
 from db.search import Scope, nearest_images
-from services.indexing import build_index, defer_index
 from tests.integration.factory import Factory, unit
 from tests.processes import eventually
 from umbel.base.database import autocommit, transaction
@@ -17,6 +15,8 @@ from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane
 from umbel.jobs import item_rows, job_rows
+from umbel.models import partitions
+from umbel.models.indexing import build_index, defer_index
 
 pytestmark = pytest.mark.usefixtures("database")
 

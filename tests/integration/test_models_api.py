@@ -10,7 +10,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from services.model_versions import blob_keys, drop_retired, split_key
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.test_api import NOBODY, assert_problem
 from umbel.base.blobs import blobs
@@ -18,6 +17,7 @@ from umbel.base.database import transaction
 from umbel.base.fingerprint import fingerprint
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
+from umbel.models.versions import blob_keys, drop_retired, split_key
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

@@ -6,14 +6,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import model_versions, partitions, search
-from db.model_versions import VersionKey
+from db import search
 from db.search import Found, Scope
 from services.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.gallery import deletions
+from umbel.models import partitions, version_rows
+from umbel.models.version_rows import VersionKey
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -170,6 +171,6 @@ def test_it_knows_nothing_before_it_has_learnt(gallery: tuple[VersionKey, list[U
     quick = QuickSearch()
     assert by_vector(quick) is None
     with transaction() as session:
-        key = model_versions.get_active_key(session)
+        key = version_rows.get_active_key(session)
         quick.learn(key, find_matches(session, query_by_vector(session, unit(1).tolist()), k=K, scope=Scope()))
     assert by_vector(quick) is not None

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from db import partitions
 from db.search import indexed_images
 from services import recall
 from tests.integration.factory import Factory, unit
 from umbel.base.database import transaction
+from umbel.models import partitions
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db import model_versions, sources
+from db import sources
 from services.imports import open_import
 from stack.redis import Redis
 from tests.integration import damage
@@ -28,6 +28,7 @@ from umbel.gallery.ingest import Upload, add_image, blob_key
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.jobs import cancel_job
 from umbel.jobs.wakeup import doorbell
+from umbel.models import version_rows
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -91,7 +92,7 @@ def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gall
 
 def test_a_vector_of_another_width_goes_before_the_index_is_built(amid: Gallery) -> None:
     with transaction() as session:
-        version = model_versions.get_active_version(session)
+        version = version_rows.get_active_version(session)
         (check,) = session.scalars(
             text("SELECT conname FROM pg_constraint WHERE conrelid = CAST(:name AS regclass) AND contype = 'c'"),
             {"name": partition()},

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import embeddings, model_versions, partitions, reindexes
-from db.model_versions import VersionKey
-from db.partitions import Hnsw
+from db import embeddings
 from db.search import Scope, nearest_images
 from ml.evaluation.comparison import compare_models
-from services import model_versions as versions
 from services.embedding import EmbeddingLine
-from services.reindex import begin_reindex
-from services.reindexing import ReindexLine
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.scene import Silent
 from umbel.base.blobs import blobs
@@ -30,6 +25,11 @@ from umbel.jobs import job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.jobs import sweep
 from umbel.jobs.leases import Leases
+from umbel.models import partitions, reindexes, version_rows, versions
+from umbel.models.partitions import Hnsw
+from umbel.models.reindex import begin_reindex
+from umbel.models.reindexing import ReindexLine
+from umbel.models.version_rows import VersionKey
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -147,7 +147,7 @@ def reindex_of(job_id: UUID) -> Reindex:
 
 def state(version: ModelVersion) -> str:
     with transaction() as session:
-        return model_versions.get_version(session, version.id).state
+        return version_rows.get_version(session, version.id).state
 
 
 def embedded(version: ModelVersion) -> set[UUID]:
@@ -201,7 +201,7 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     batch = line._forward(line._decode(line._claim_fresh([Lane.SINGLE])))  # type: ignore[arg-type]
     other = make_version(models)
     with transaction() as session:
-        model_versions.change_version(session, other.id, state=ModelState.BACKFILLING)
+        version_rows.change_version(session, other.id, state=ModelState.BACKFILLING)
     assert line._store(batch) == 1
     assert embedded(live) == embedded(other) == {picture}
 
@@ -438,7 +438,7 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     found = reindex_of(job_id)
     job_services.cancel_job(transaction, job_id)
     with transaction() as session:
-        job, version = job_rows.get_job(session, job_id), model_versions.get_version(session, live.id)
+        job, version = job_rows.get_job(session, job_id), version_rows.get_version(session, live.id)
     reindexing._build(found, job, version)
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0

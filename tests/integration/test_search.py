@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from db import search
 from db.filters import Filter, conditions_of
-from db.partitions import partition_name
 from db.search import Scope, nearest_images
 from services.search import find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 from umbel.base.errors import InvalidInput, NotFound, NotReady
 from umbel.base.tables import ModelVersion
+from umbel.models.partitions import partition_name
 
 
 def distances(found: search.Found) -> list[float]:

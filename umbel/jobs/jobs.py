@@ -4,9 +4,6 @@ import time
 from uuid import UUID
 
 from db import maps, queries, sources
-from services.indexing import index_is_due
-from services.model_versions import drop_retired
-from services.reindex import end_reindex
 from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -20,6 +17,9 @@ from umbel.gallery.images_service import settle
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell
+from umbel.models.indexing import index_is_due
+from umbel.models.reindex import end_reindex
+from umbel.models.versions import drop_retired
 
 ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
 ABANDONED_SECONDS = 600

@@ -1,16 +1,16 @@
-"""Reindexes: begun, and ended by a cancellation. The work itself: services/reindexing.py."""
+"""Reindexes: begun, and ended by a cancellation. The work itself: umbel/models/reindexing.py."""
 
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import model_versions, partitions, reindexes
-from db.partitions import Hnsw
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import Lane, ModelState, ReindexMode, ReindexPhase
 from umbel.jobs.wakeup import Doorbell
+from umbel.models import partitions, reindexes, version_rows
+from umbel.models.partitions import Hnsw
 
 
 def begin_reindex(
@@ -30,11 +30,11 @@ def begin_reindex(
     Raises NotFound, NotReady without a live version, Conflict while a reindex runs or where there is nothing to do.
     """
     with transaction() as session:
-        model_versions.lock_states(session)
+        version_rows.lock_states(session)
         running = reindexes.find_running(session)
         if running is not None:
             raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
-        live = model_versions.get_active_version(session)
+        live = version_rows.get_active_version(session)
         if mode == ReindexMode.INDEX:
             job_id = _begin_index(session, live, version_id, hnsw or Hnsw(live.hnsw_m, live.hnsw_ef_construction))
         else:
@@ -48,12 +48,12 @@ def end_reindex(session: Session, job: Job) -> None:
 
     The transaction must not hold locks yet.
     """
-    model_versions.lock_states(session)
+    version_rows.lock_states(session)
     if not reindexes.change_reindex(session, job.id, done=True):
         return
-    version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+    version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
     if version.state == ModelState.BACKFILLING:
-        model_versions.change_version(session, version.id, state=ModelState.REGISTERED)
+        version_rows.change_version(session, version.id, state=ModelState.REGISTERED)
     partitions.cancel_index_builds(session, version.id)
 
 
@@ -97,10 +97,10 @@ def _begin_embeddings(
 
 def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
     if version_id is not None:
-        return model_versions.get_version(session, version_id)
+        return version_rows.get_version(session, version_id)
     waiting = [
         version
-        for version in model_versions.list_versions(session)
+        for version in version_rows.list_versions(session)
         if version.state not in (ModelState.ACTIVE, ModelState.RETIRED)
     ]
     if not waiting:

@@ -10,13 +10,14 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from core.calibration import Calibration
-from db import model_versions, neighbourhoods, partitions, reindexes
+from db import neighbourhoods
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.jobs import job_rows
+from umbel.models import partitions, reindexes, version_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     retired one back. Raises Conflict for known weights with another preprocessing and while a retired one's vectors
     are still being removed; TransientError.
     """
-    model_versions.lock_registration(session)
+    version_rows.lock_registration(session)
     known = _find_known(session, candidate)
     files = [*zip(blob_keys(candidate.weights_sha256), (candidate.weights, candidate.card_file), strict=True)]
     if candidate.split is not None:
@@ -52,7 +53,7 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     if known is not None and known.state != ModelState.RETIRED:
         return known
     if known is None:
-        known = model_versions.insert_model_version(
+        known = version_rows.insert_model_version(
             session,
             name=candidate.name,
             architecture=candidate.architecture,
@@ -64,14 +65,14 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
     elif partitions.has_partition(session, known.id):
         raise Conflict(f"The vectors of {known.name!r} are still being removed; try again in a minute.")
     else:
-        model_versions.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
+        version_rows.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
     partitions.create_partition(session, known.id, known.dim, indexed=False)
     return known
 
 
 def _find_known(session: Session, candidate: Candidate) -> ModelVersion | None:
     """The version with these weights. Raises Conflict if it prepares pictures in another way."""
-    known = model_versions.find_version_by_weights(session, candidate.weights_sha256)
+    known = version_rows.find_version_by_weights(session, candidate.weights_sha256)
     if known is not None and known.preprocessing_hash != candidate.preprocessing_hash:
         raise Conflict(f"These weights are registered as {known.name!r}, with another preprocessing.")
     return known
@@ -79,13 +80,13 @@ def _find_known(session: Session, candidate: Candidate) -> ModelVersion | None:
 
 def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
     """The active version; `candidate`, registered and activated, where there is none yet."""
-    model_versions.lock_registration(session)
-    active = model_versions.find_active_version(session)
+    version_rows.lock_registration(session)
+    active = version_rows.find_active_version(session)
     if active is not None:
         return active
     version = register(session, blobs, candidate)
     partitions.create_partition(session, version.id, version.dim)  # nothing to be filled first: with its index
-    model_versions.activate_version(session, version.id)
+    version_rows.activate_version(session, version.id)
     return version
 
 
@@ -95,9 +96,9 @@ def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
     Raises NotFound, and Conflict for one that lacks pictures which can be found now.
     """
     with transaction() as session:
-        model_versions.lock_states(session)
-        version = model_versions.get_version(session, version_id)
-        live = model_versions.get_active_version(session)
+        version_rows.lock_states(session)
+        version = version_rows.get_version(session, version_id)
+        live = version_rows.get_active_version(session)
         if version.id == live.id:
             return version
         if version.state == ModelState.RETIRED:
@@ -109,7 +110,7 @@ def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
         if reindex is not None and version.state == ModelState.BACKFILLING:
             raise Conflict(f"Job {reindex.job_id} is still at work on {version.name!r}; wait for its end or cancel it.")
         switch(session, version.id)
-        return model_versions.get_version(session, version.id)
+        return version_rows.get_version(session, version.id)
 
 
 def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
@@ -118,20 +119,20 @@ def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
     Raises NotFound, and Conflict where that is not possible: nothing was replaced, or it has not been kept.
     """
     with transaction() as session:
-        model_versions.lock_states(session)
-        version = model_versions.get_version(session, version_id)
+        version_rows.lock_states(session)
+        version = version_rows.get_version(session, version_id)
         if version.state != ModelState.ACTIVE:
             raise Conflict(f"The model {version.name!r} is not active, so there is nothing to go back from.")
         if version.replaced_id is None:
             raise Conflict(f"The model {version.name!r} replaced no other.")
-        former = model_versions.get_version(session, version.replaced_id)
+        former = version_rows.get_version(session, version.replaced_id)
         if former.state != ModelState.READY:
             raise Conflict(
                 f"The model {former.name!r} was not kept up to date; it is {former.state}. Reindex with it first."
             )
-        model_versions.activate_version(session, former.id)
+        version_rows.activate_version(session, former.id)
         job_rows.end_indexing(session, version.id)
-        return model_versions.get_version(session, former.id)
+        return version_rows.get_version(session, former.id)
 
 
 def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
@@ -140,22 +141,22 @@ def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
     They are removed by the sweep, once no search that began before can need them. Raises NotFound, Conflict.
     """
     with transaction() as session:
-        model_versions.lock_states(session)
-        version = model_versions.get_version(session, version_id)
+        version_rows.lock_states(session)
+        version = version_rows.get_version(session, version_id)
         if version.state == ModelState.ACTIVE:
             raise Conflict(f"The model {version.name!r} is active; activate another first.")
         if version.state == ModelState.BACKFILLING:
             raise Conflict(f"A reindex is at work on {version.name!r}; cancel it first.")
         if version.state != ModelState.RETIRED:
-            model_versions.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
+            version_rows.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
             session.refresh(version)
         return version
 
 
 def switch(session: Session, version_id: UUID) -> None:
     """Make a version active in this transaction, which holds `lock_states`; the old one is kept for a rollback."""
-    live = model_versions.get_active_key(session)
-    model_versions.activate_version(session, version_id, replaced=live.id)
+    live = version_rows.get_active_key(session)
+    version_rows.activate_version(session, version_id, replaced=live.id)
     job_rows.end_indexing(session, live.id)  # a load needs no index of a version that is not searched
 
 
@@ -163,7 +164,7 @@ def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
     """Remove the vectors of versions that were retired `seconds` ago; these. Raises NotReady, TransientError."""
     with transaction() as session:
         there = partitions.list_partitions(session)
-        doomed = [each for each in model_versions.list_doomed(session, seconds=seconds) if each in there]
+        doomed = [each for each in version_rows.list_doomed(session, seconds=seconds) if each in there]
     for version_id in doomed:
         with autocommit() as connection:
             partitions.drop_partition(connection, version_id)

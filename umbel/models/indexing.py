@@ -5,12 +5,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import model_versions, partitions
 from umbel.base.database import Transaction, autocommit, translated_errors
 from umbel.base.errors import TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import ModelState
 from umbel.jobs import job_rows
+from umbel.models import partitions, version_rows
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ def index_is_due(session: Session) -> bool:
 
     The second is left behind by a process that was killed right after building.
     """
-    version = model_versions.find_active_version(session)
+    version = version_rows.find_active_version(session)
     if version is None or version.state != ModelState.ACTIVE:
         return False
     wanted = job_rows.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
@@ -53,7 +53,7 @@ def build_index(transaction: Transaction, settings: Settings) -> bool:
     with transaction() as session:
         if not index_is_due(session):
             return False
-        version = model_versions.get_active_version(session)
+        version = version_rows.get_active_version(session)
     with autocommit() as connection:
         built = partitions.build_index(
             connection,

@@ -10,16 +10,17 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import embeddings, judging, model_versions, recall, reindexes
-from db.model_versions import VersionKey
+from db import embeddings, recall
 from db.search import Scope, ef_for, indexed_images, nearest_images
-from services.model_versions import split_key
 from services.recall import share_found
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import Compare, Comparison
+from umbel.models import evaluation_rows, reindexes, version_rows
+from umbel.models.version_rows import VersionKey
+from umbel.models.versions import split_key
 
 JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
@@ -65,13 +66,13 @@ class Report:
 def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Reindex, candidate: UUID) -> Report:
     """Compare `candidate` with the version that is live now. Raises NotReady, TransientError."""
     with transaction() as session:
-        live = model_versions.get_active_version(session)
-        version = model_versions.get_version(session, candidate)
+        live = version_rows.get_active_version(session)
+        version = version_rows.get_version(session, candidate)
     learnt_from, live_learnt_from = (_learnt_from(blobs, one) for one in (version, live))
     with transaction() as session:
         missing = reindexes.count_lacking(session, live=live.id, version_id=candidate)
         pictures = recall.count_embeddings(session, candidate)
-        left_out = None if learnt_from is None else judging.count_labelled(session, learnt_from)
+        left_out = None if learnt_from is None else evaluation_rows.count_labelled(session, learnt_from)
         judged = _judged(session, compare, live, version, without=[*(learnt_from or ()), *(live_learnt_from or ())])
         flattered = judged is None and bool(live_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
@@ -139,7 +140,9 @@ def _judged(
     session: Session, compare: Compare, live: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
 ) -> Comparison | None:
     """On labelled pictures but those; None where too few are left."""
-    labelled = judging.sample_labelled(session, live=live.id, candidate=candidate.id, without=without, limit=JUDGED)
+    labelled = evaluation_rows.sample_labelled(
+        session, live=live.id, candidate=candidate.id, without=without, limit=JUDGED
+    )
     groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
     labels = np.array([groups[one.group] for one in labelled], np.intp)
     if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.judging import hashes_of
-from services.model_versions import Candidate
 from umbel.base.errors import BadCheckpoint
 from umbel.base.fingerprint import fingerprint
+from umbel.models.evaluation import hashes_of
+from umbel.models.versions import Candidate
 
 WIDTH = "neck.linear.weight"  # (dim, features); a network without a neck has none
 LENGTH = struct.Struct("<Q")  # of the header, in bytes

@@ -7,11 +7,6 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from db import model_versions, partitions, reindexes
-from db.model_versions import VersionKey
-from db.partitions import Hnsw
-from services.judging import K, judge
-from services.model_versions import switch
 from services.recall import measure_recall
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
@@ -22,6 +17,11 @@ from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
+from umbel.models import partitions, reindexes, version_rows
+from umbel.models.evaluation import K, judge
+from umbel.models.partitions import Hnsw
+from umbel.models.version_rows import VersionKey
+from umbel.models.versions import switch
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class ReindexLine:
             if reindex is None:
                 return False
             job = job_rows.get_job(session, reindex.job_id)
-            version = model_versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+            version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
         steps: dict[str, Callable[[Reindex, Job, ModelVersion], bool]] = {
             ReindexPhase.LISTING: self._list,
             ReindexPhase.EMBEDDING: self._await_embedding,
@@ -67,7 +67,7 @@ class ReindexLine:
         if version.state == ModelState.REGISTERED and not self._try_model(reindex, version):
             return False
         with self.transaction() as session:
-            live = model_versions.get_active_key(session)
+            live = version_rows.get_active_key(session)
             held = job_rows.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
                 session, job.id, live=live.id, version_id=version.id, after=reindex.position, limit=LISTED, held=held
@@ -88,11 +88,11 @@ class ReindexLine:
             self._fail(reindex, error.detail)
             return False
         with self.transaction() as session:
-            model_versions.lock_states(session)
+            version_rows.lock_states(session)
             if not reindexes.change_reindex(session, reindex.job_id, position=None):
                 return False
-            model_versions.release_standby(session)
-            model_versions.change_version(session, version.id, state=ModelState.BACKFILLING)
+            version_rows.release_standby(session)
+            version_rows.change_version(session, version.id, state=ModelState.BACKFILLING)
         return True
 
     def _await_embedding(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
@@ -157,8 +157,8 @@ class ReindexLine:
             return patiently(lambda: self._swap_index(reindex, version))
         report = reindex.report or {}
         with self.transaction() as session:
-            model_versions.lock_states(session)
-            live = model_versions.get_active_key(session)
+            version_rows.lock_states(session)
+            live = version_rows.get_active_key(session)
             if not report["missing"] and reindexes.count_lacking(session, live=live.id, version_id=version.id, most=1):
                 # Somebody went back to another version meanwhile, and that one has pictures which this one lacks.
                 return reindexes.change_reindex(session, job.id, phase=ReindexPhase.LISTING, position=None)
@@ -168,7 +168,7 @@ class ReindexLine:
             if switched:
                 switch(session, version.id)
             else:
-                model_versions.change_version(session, version.id, state=ModelState.READY)
+                version_rows.change_version(session, version.id, state=ModelState.READY)
         log.info("reindexed", model=version.name, switched=switched, objections=report["gate"]["reasons"])
         return False
 

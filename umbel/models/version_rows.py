@@ -32,7 +32,7 @@ def insert_model_version(
     preprocessing_hash: str,
     card: dict[str, Any],
 ) -> ModelVersion:
-    """A new version in the state `registered`. Its partition is made apart (db/partitions.py)."""
+    """A new version in the state `registered`. Its partition is made apart (umbel/models/partitions.py)."""
     version = ModelVersion(
         name=name,
         architecture=architecture,
