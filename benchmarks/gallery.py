@@ -78,8 +78,8 @@ def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collectio
 def _fill(
     session: Session, version_id: UUID, owner: UUID, rows: Iterable[tuple[Any, ...]], vectors: Vectors
 ) -> list[UUID]:
-    from db import embeddings  # noqa: PLC0415
     from umbel.base.copy import copy_rows  # noqa: PLC0415
+    from umbel.embedding import embeddings  # noqa: PLC0415
 
     copy_rows(session, "image", COLUMNS, rows)
     made = session.execute(

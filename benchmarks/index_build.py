@@ -1,7 +1,7 @@
 """How much faster is it to load a gallery and then build its HNSW index than to load it into the index?
 
 Run `python -m benchmarks.index_build [--images 100000]`: the same vectors, clustered as embeddings are, written by
-db.embeddings.upsert_embeddings into two partitions of one database: one with its empty index in place, one without,
+umbel.embedding.embeddings.upsert_embeddings into two partitions of one database: one with its empty index in place, one without,
 which then gets it by `CREATE INDEX CONCURRENTLY`, as a large import does. They are loaded part by part, by turns. The
 dearer the larger the index: 20,000 images say less than 100,000 do, which take minutes.
 """
@@ -32,8 +32,8 @@ def main() -> None:
     images = parser.parse_args().images
     vectors = perturbed(_originals(), images)
     with own_home() as home, own_server(home) as server, own_database(server, "index_build"):
-        from db import embeddings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
         from umbel.base.database import transaction  # noqa: PLC0415
+        from umbel.embedding import embeddings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         stored, versions = _versions(vectors)
         load: dict[str, list[float]] = {name: [] for name in versions}

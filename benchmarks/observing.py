@@ -36,7 +36,7 @@ def batch(jobs: int, traceparent: str | None) -> list[ClaimedItem]:
 
 
 def observe(lane: Lane, items: list[ClaimedItem]) -> None:
-    """All that a batch leaves behind on its way, as services.embedding has it."""
+    """All that a batch leaves behind on its way, as umbel.embedding.embedding has it."""
     job_log.claimed(lane, items)
     for stage in ("claim", "decode", "forward", "store"):
         with job_log.stage(stage, lane, items, traced=lane != Lane.SINGLE or stage != "decode"):

@@ -239,8 +239,8 @@ def _drained(http: httpx.Client) -> None:
 def _vectors(images: list[str]) -> list[Any]:
     from uuid import UUID  # noqa: PLC0415
 
-    from db import embeddings  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.embedding import embeddings  # noqa: PLC0415
     from umbel.models import version_rows  # noqa: PLC0415
 
     with transaction() as session:
@@ -254,8 +254,8 @@ def _consistency(answers: list[Answer]) -> dict[str, object]:
 
     from sqlalchemy import text  # noqa: PLC0415
 
-    from db import embeddings  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.embedding import embeddings  # noqa: PLC0415
 
     accepted = {answer.body["image_id"] for answer in answers if answer.kind == "upload" and not answer.failed}
     with transaction() as session:

@@ -70,10 +70,10 @@ def main() -> None:
 
 
 def measure(pictures: int, files: list[bytes]) -> None:
-    from services.embedding import EmbeddingLine  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - as above
     from umbel.base.types import Lane, LoadedModel  # noqa: PLC0415
+    from umbel.embedding.embedding import EmbeddingLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415

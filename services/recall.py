@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from db import embeddings, recall
+from db import recall
 from db.search import Match, Scope, ef_for, indexed_images, nearest_images
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.tables import RecallReport
 from umbel.base.types import Vector
+from umbel.embedding import embeddings
 from umbel.models import version_rows
 from umbel.models.version_rows import VersionKey
 

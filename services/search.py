@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from db import embeddings, queries, search
-from db.queries import Answer
+from db import search
 from db.quick_search import Example, find_quickly
 from db.search import Found, Mode, Scope
 from umbel.base.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
@@ -21,6 +20,8 @@ from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, Lane, Vector
+from umbel.embedding import embeddings, query_images
+from umbel.embedding.query_images import Answer
 from umbel.gallery import images
 from umbel.jobs.wakeup import Doorbell
 from umbel.models import version_rows
@@ -137,7 +138,7 @@ def query_by_pictures(
     waiting = {uuid4(): picture for picture in pictures}
     with QUERY_VECTORS.time(), ExitStack() as stack:
         answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
-        queries.insert_queries(waiting)
+        query_images.insert_queries(waiting)
         try:
             lost = NotReady("No worker embedded the picture in time.")
             if not answered[0].wait(SOON_SECONDS) and not doorbell.ring(Lane.QUERY):
@@ -146,7 +147,7 @@ def query_by_pictures(
             return [_await_answer(*each, until, lost) for each in zip(answered, waiting, strict=True)]
         except Exception:
             with suppress(NotReady):
-                queries.delete_queries(list(waiting))
+                query_images.delete_queries(list(waiting))
             raise
 
 
@@ -182,7 +183,7 @@ def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady)
     """Raises `lost` when time is up."""
     while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
-        if (answer := queries.take_answer(query_id)) is not None:
+        if (answer := query_images.take_answer(query_id)) is not None:
             return _query(answer)
     raise lost
 

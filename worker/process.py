@@ -14,7 +14,6 @@ from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
-from services.embedding import EmbeddingLine
 from services.fetching import READERS, FetchLine
 from services.maps import MapLine
 from umbel.base.blobs import blobs
@@ -24,6 +23,7 @@ from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Lane, Models
+from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.deleting import DeletionLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases

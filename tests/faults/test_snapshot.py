@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from db import embeddings
 from tests.faults.oracle import violations
 from tests.faults.pictures import picture
 from tests.faults.sampler import miscounts
@@ -20,6 +19,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import engine, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.embedding import embeddings
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
 

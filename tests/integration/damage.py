@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import embeddings, sources
+from db import sources
 from services.imports import open_import
 from services.mismatches import Context
 from services.reconciliation import reconcile
@@ -21,6 +21,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, Lane
+from umbel.embedding import embeddings
 from umbel.gallery import images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows

@@ -7,10 +7,10 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import embeddings
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Lane, Vector
+from umbel.embedding import embeddings
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
 from umbel.models import partitions, version_rows

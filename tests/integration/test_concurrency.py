@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import queries
 from services.imports import open_import
 from tests.integration.factory import Factory
 from tests.pictures import picture
@@ -16,6 +15,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
+from umbel.embedding import query_images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, item_rows, job_rows
 
@@ -113,12 +113,12 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 def test_query_pictures_are_claimed_once_and_freed_when_their_worker_dies() -> None:
     made = [uuid4() for _ in range(3)]
     for query_id in made:
-        queries.insert_queries({query_id: b"picture"})
-    claimed = [list(queries.claim_queries(limit).pictures) for limit in (2, 9)]
+        query_images.insert_queries({query_id: b"picture"})
+    claimed = [list(query_images.claim_queries(limit).pictures) for limit in (2, 9)]
     assert claimed == [made[:2], made[2:]]
     with transaction() as session:
-        assert not queries.release_unanswered_queries(session, 60)
-        assert queries.release_unanswered_queries(session, -1)
-    assert len(queries.claim_queries(9).pictures) == 3
+        assert not query_images.release_unanswered_queries(session, 60)
+        assert query_images.release_unanswered_queries(session, -1)
+    assert len(query_images.claim_queries(9).pictures) == 3
     with transaction() as session:
-        assert queries.delete_old_queries(session, -1) == 3
+        assert query_images.delete_old_queries(session, -1) == 3

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import embeddings, entries, looks, sources
+from db import entries, looks, sources
 from db.entries import NewEntry
 from services.imports import open_import
 from services.mismatches import Context
@@ -28,6 +28,7 @@ from umbel.base.database import engine, transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
+from umbel.embedding import embeddings
 from umbel.gallery import collections, deleting, images_service
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion

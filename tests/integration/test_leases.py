@@ -10,7 +10,6 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from services.embedding import EmbeddingLine
 from services.imports import open_import
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
@@ -20,6 +19,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db import embeddings
 from db.search import Scope, nearest_images
 from ml.evaluation.comparison import compare_models
-from services.embedding import EmbeddingLine
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.scene import Silent
 from umbel.base.blobs import blobs
@@ -21,6 +19,8 @@ from umbel.base.errors import BadCheckpoint, Conflict, NotFound
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import ItemState, Lane, LoadedModel, ModelState, Pixels, ReindexMode, ReindexPhase, Vectors
+from umbel.embedding import embeddings
+from umbel.embedding.embedding import EmbeddingLine
 from umbel.jobs import job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.jobs import sweep

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from db import embeddings
 from tests.integration.factory import Factory, unit
 from tests.integration.reader import ask
+from umbel.embedding import embeddings
 from umbel.models import version_rows
 from umbel.models.partitions import partition_name
 

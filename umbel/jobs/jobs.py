@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from db import maps, queries, sources
+from db import maps, sources
 from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -12,6 +12,7 @@ from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Lane
+from umbel.embedding import query_images
 from umbel.gallery import blob_notes, deletions
 from umbel.gallery.images_service import settle
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
@@ -120,8 +121,8 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
         given_up = claims.fail_exhausted_items(session, settings.max_attempts)
         job_rows.seal_abandoned_jobs(session, ABANDONED_SECONDS)
         lanes = claims.list_waiting_lanes(session)
-        queries.delete_old_queries(session, 4 * settings.query_seconds)
-        if queries.release_unanswered_queries(session, settings.query_seconds / 3):
+        query_images.delete_old_queries(session, 4 * settings.query_seconds)
+        if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
             lanes.insert(0, Lane.QUERY)
         key_rows.delete_expired_web_sessions(session)
         audit.delete_old_events(session, settings.audit_days)

@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import embeddings, recall
+from db import recall
 from db.search import Scope, ef_for, indexed_images, nearest_images
 from services.recall import share_found
 from umbel.base.blobs import Blobs
@@ -18,6 +18,7 @@ from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import Compare, Comparison
+from umbel.embedding import embeddings
 from umbel.models import evaluation_rows, reindexes, version_rows
 from umbel.models.version_rows import VersionKey
 from umbel.models.versions import split_key

@@ -14,8 +14,6 @@ import numpy as np
 import structlog
 from sqlalchemy.orm import Session
 
-from db import embeddings, queries
-from db.queries import Asked
 from umbel.base import tracing
 from umbel.base.database import Transaction, lone_statements
 from umbel.base.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
@@ -24,6 +22,8 @@ from umbel.base.pipeline import map_ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
+from umbel.embedding import embeddings, query_images
+from umbel.embedding.query_images import Asked
 from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
@@ -100,14 +100,14 @@ class EmbeddingLine:
     def answer_queries(self) -> int:
         """Embed the pictures that searches wait for, until none is left. Returns how many."""
         answered = 0
-        while (asked := queries.claim_queries(QUERIES_AT_ONCE)).pictures:
+        while (asked := query_images.claim_queries(QUERIES_AT_ONCE)).pictures:
             answered += len(asked.pictures)
             try:
                 with STAGES.labels("answer", Lane.QUERY).time():
                     self._answer(asked)
             except Exception as error:
                 self.fatal(error)
-                queries.release_queries(list(asked.pictures))
+                query_images.release_queries(list(asked.pictures))
                 raise
         return answered
 
@@ -319,7 +319,7 @@ class EmbeddingLine:
             except (PictureError, DecoderDied) as error:
                 refused[query_id] = (error.code, error.detail)
         if refused:
-            queries.refuse_queries(refused)
+            query_images.refuse_queries(refused)
         if pixels:
             vectors = model.embedder.embed(list(pixels.values()))
-            queries.answer_queries(model.version_id, dict(zip(pixels, vectors, strict=True)))
+            query_images.answer_queries(model.version_id, dict(zip(pixels, vectors, strict=True)))
