@@ -12,11 +12,11 @@ from api.errors import invalid_fields, problems
 from api.gate import gate
 from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
 from api.specification import either_body
-from services import imports
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobStatus, Lane
+from umbel.imports import imports
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("imports", __name__, tag="Imports")

@@ -28,12 +28,12 @@ from api.schemas.jobs import (
     SourceOut,
 )
 from api.schemas.reindex import ReindexOut
-from db import sources
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.base.tables import ImportSource, Job, Reindex
 from umbel.base.types import JobType, ReindexMode, ReindexPhase
+from umbel.imports import source_rows
 from umbel.jobs import item_rows, job_rows
 from umbel.jobs import jobs as services
 from umbel.jobs.items_csv import items_as_csv
@@ -178,7 +178,7 @@ def _described(job_id: UUID) -> JobOut:
 def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:
     """Jobs as people see them, with their sources and the progress of their indexes."""
     ids = [job.id for job in found]
-    known, reindexed = sources.list_sources(session, ids), reindexes.list_reindexes(session, ids)
+    known, reindexed = source_rows.list_sources(session, ids), reindexes.list_reindexes(session, ids)
     building = {job.id for job in found if job.indexing or _builds(reindexed.get(job.id))}
     versions = {job.model_version_id for job in found if job.id in building}
     progress = {version: version and partitions.find_index_progress(session, version) for version in versions}

@@ -39,12 +39,12 @@ def main() -> None:
 def _measure(home: Path, server: psutil.Process) -> None:
     from ml.preprocess import Preprocessing  # noqa: PLC0415
     from ml.threads import decoding_processes  # noqa: PLC0415
-    from services.fetching import READERS, FetchLine  # noqa: PLC0415
-    from services.imports import import_source  # noqa: PLC0415
-    from services.sources.specs import FolderSource  # noqa: PLC0415
     from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.imports.fetching import READERS, FetchLine  # noqa: PLC0415
+    from umbel.imports.imports import import_source  # noqa: PLC0415
+    from umbel.imports.sources.specs import FolderSource  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
 

@@ -116,12 +116,12 @@ def measure(pictures: int, files: list[bytes]) -> None:
 
 def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     """The model, its version in a new gallery that these are queued in, and their blobs."""
-    from services.imports import open_import  # noqa: PLC0415
     from umbel.base import schema  # noqa: PLC0415
     from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.gallery.ingest import DEFAULT_COLLECTION, Upload, add_image  # noqa: PLC0415
+    from umbel.imports.imports import open_import  # noqa: PLC0415
     from umbel.models import partitions  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 

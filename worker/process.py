@@ -14,7 +14,6 @@ from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
 from services.comparing import ComparisonLine
-from services.fetching import READERS, FetchLine
 from services.maps import MapLine
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -25,6 +24,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Lane, Models
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.deleting import DeletionLine
+from umbel.imports.fetching import READERS, FetchLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell

@@ -7,9 +7,9 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Strict
-from services.sources.specs import FolderSource, S3Source, SampleSource
 from umbel.base.types import JobStatus
 from umbel.gallery.ingest import DEFAULT_COLLECTION
+from umbel.imports.sources.specs import FolderSource, S3Source, SampleSource
 
 
 class UploadSource(Strict):

@@ -11,8 +11,6 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db import sources
-from services.imports import open_import
 from services.mismatches import Context
 from services.reconciliation import reconcile
 from tests.integration.factory import DIM, unit
@@ -24,6 +22,8 @@ from umbel.base.types import ItemState, Lane
 from umbel.embedding import embeddings
 from umbel.gallery import images
 from umbel.gallery.ingest import Upload, add_image
+from umbel.imports import source_rows
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import doorbell
 from umbel.models import partitions, version_rows
@@ -115,7 +115,7 @@ def miscount_pending(broken: Gallery) -> None:
 def seal_too_early(broken: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
-        sources.insert_source(session, job, {"type": "folder"}, label_from_folder=False, dry_run=False)
+        source_rows.insert_source(session, job, {"type": "folder"}, label_from_folder=False, dry_run=False)
         job_rows.seal_job(session, job)
 
 

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from services.imports import open_import
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs
@@ -17,6 +16,7 @@ from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Lane
 from umbel.embedding import query_images
 from umbel.gallery.ingest import Upload, add_image
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 
 pytestmark = pytest.mark.usefixtures("database")

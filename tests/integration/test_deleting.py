@@ -13,9 +13,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import entries, looks, sources
-from db.entries import NewEntry
-from services.imports import open_import
+from db import looks
 from services.mismatches import Context
 from services.reconciliation import reconcile
 from stack.redis import Redis
@@ -34,6 +32,9 @@ from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
 from umbel.gallery.images import NewImage
 from umbel.gallery.ingest import Accepted, Upload, add_image, blob_key
+from umbel.imports import entries, source_rows
+from umbel.imports.entries import NewEntry
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
@@ -98,7 +99,7 @@ def archived_import() -> UUID:
     with transaction() as session:
         job_id = open_import(session, "garden")
         spec = {"type": "zip", "blob_key": "imports/archive"}
-        sources.insert_source(session, job_id, spec, label_from_folder=False, dry_run=False)
+        source_rows.insert_source(session, job_id, spec, label_from_folder=False, dry_run=False)
         bad = NewEntry("bad.jpg", "1", error=("corrupt_entry", "It is."))
         entries.insert_entries(session, job_id, [NewEntry("good.jpg", "0"), bad], held=False)
     return job_id
@@ -187,7 +188,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     delete()
     with transaction() as session:
         job = job_rows.get_job(session, job_id)
-        assert (job.sealed, job.cancelling, sources.claim_source(session)) == (True, True, None)
+        assert (job.sealed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
         assert claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3) == []
     with pytest.raises(Conflict, match="sealed"):
         upload(2, job_id=job_id)

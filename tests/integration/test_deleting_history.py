@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import entries
-from db.entries import NewEntry
-from services.imports import open_import
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
 from tests.pictures import picture
@@ -25,6 +22,9 @@ from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
 from umbel.gallery.images_service import remove_image
 from umbel.gallery.ingest import Upload, add_image
+from umbel.imports import entries
+from umbel.imports.entries import NewEntry
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 

@@ -10,7 +10,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from api import create_app
-from services.imports import open_import
 from stack.redis import Redis
 from tests.integration.workers import start_worker
 from tests.pictures import picture
@@ -20,6 +19,7 @@ from umbel.base.database import transaction
 from umbel.base.types import Lane
 from umbel.gallery import collections, images
 from umbel.gallery.ingest import blob_key
+from umbel.imports.imports import open_import
 from umbel.jobs import item_rows, job_rows
 
 WORKER = "delete@test"

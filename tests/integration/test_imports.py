@@ -15,8 +15,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from services import fetching, listing
-from services.fetching import FetchLine
 from tests.integration.factory import Factory
 from tests.pictures import picture
 from umbel.base.blobs import Blobs, blobs
@@ -25,6 +23,8 @@ from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError
 from umbel.base.settings import Settings, settings
 from umbel.base.types import Lane
 from umbel.gallery.intake import Intake
+from umbel.imports import fetching, listing
+from umbel.imports.fetching import FetchLine
 from umbel.jobs import claims, jobs
 from umbel.jobs.backpressure import Gate
 from umbel.jobs.claims import ClaimedEntry

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from services.imports import open_import
 from tests.pictures import picture
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
@@ -21,6 +20,7 @@ from umbel.gallery import blob_notes, intake, quotas, uploads
 from umbel.gallery.collections import upsert_collection
 from umbel.gallery.ingest import Accepted, Upload
 from umbel.gallery.intake import Intake
+from umbel.imports.imports import open_import
 from umbel.jobs import job_rows
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -10,7 +10,6 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from services.imports import open_import
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
 from tests.pictures import picture
@@ -21,6 +20,7 @@ from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell

@@ -16,7 +16,7 @@ from tests.e2e.conftest import free_port
 from tests.integration.workers import start_worker
 from tests.pictures import picture
 from tests.processes import Process, eventually
-from tests.unit.services.sources.archives import zipped
+from tests.unit.umbel.imports.sources.archives import zipped
 
 # Their headers are whole, the rest is not.
 CUT, CUT_TOO = (picture(seed, size=(400, 300), kind="PNG")[:9000] for seed in (2, 3))

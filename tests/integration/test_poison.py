@@ -9,7 +9,6 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from services.imports import open_import
 from tests.integration.factory import DIM, Factory, unit
 from tests.pictures import picture
 from umbel.base.blobs import blobs
@@ -18,6 +17,7 @@ from umbel.base.settings import settings
 from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
+from umbel.imports.imports import open_import
 from umbel.jobs import item_rows, job_rows
 from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool

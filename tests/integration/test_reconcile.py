@@ -12,8 +12,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db import sources
-from services.imports import open_import
 from stack.redis import Redis
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
@@ -25,6 +23,8 @@ from umbel.base.settings import settings
 from umbel.base.types import JobType, Lane
 from umbel.gallery import blob_notes, images, images_service
 from umbel.gallery.ingest import Upload, add_image, blob_key
+from umbel.imports import source_rows
+from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.jobs import cancel_job
 from umbel.jobs.wakeup import doorbell
@@ -159,7 +159,7 @@ def test_an_archive_that_an_import_reads_is_not_stray(amid: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
         spec = {"type": "zip", "blob_key": "imports/aa"}
-        sources.insert_source(session, job, spec, label_from_folder=False, dry_run=False)
+        source_rows.insert_source(session, job, spec, label_from_folder=False, dry_run=False)
     assert amid.find(repair=True) == {}
 
 

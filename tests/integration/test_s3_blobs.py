@@ -10,12 +10,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from services.sources import ArchiveSource, open_source, receive_archive
-from tests.unit.services.sources.archives import tarred, zipped
-from tests.unit.services.sources.listing import assert_resumes, contents
+from tests.unit.umbel.imports.sources.archives import tarred, zipped
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents
 from umbel.base.blobs import PART, Blobs
 from umbel.base.errors import BlobMissing
 from umbel.base.settings import Settings
+from umbel.imports.sources import ArchiveSource, open_source, receive_archive
 
 BYTES = random.Random(1).randbytes(PART + 1000)  # more than one part of an upload
 FILES = [(f"{number}.jpg", BYTES[number * 1000 : number * 1500]) for number in range(1, 5)]

@@ -16,12 +16,12 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from services.sources import ManifestSource, S3Source, Source, open_source
 from tests.pictures import picture
-from tests.unit.services.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
+from umbel.imports.sources import ManifestSource, S3Source, Source, open_source
 
 
 @pytest.fixture(autouse=True)

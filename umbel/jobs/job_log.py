@@ -12,11 +12,11 @@ from uuid import UUID
 
 import structlog
 
-from db.entries import NewEntry
 from umbel.base import tracing
 from umbel.base.metrics import BATCHES, FAILURES, FINISHED, ITEM_WAITS, RETRIES, STAGES
 from umbel.base.progress import progress
 from umbel.base.types import Lane
+from umbel.imports.entries import NewEntry
 from umbel.jobs.claims import ClaimedEntry, ClaimedItem, ExhaustedItem
 
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from db import maps, sources
+from db import maps
 from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -15,6 +15,7 @@ from umbel.base.types import JobType, Lane
 from umbel.embedding import query_images
 from umbel.gallery import blob_notes, deletions
 from umbel.gallery.images_service import settle
+from umbel.imports import source_rows
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell
@@ -52,7 +53,7 @@ def seal_job(transaction: Transaction, job_id: UUID) -> None:
             raise Conflict(f"Job {job_id} deletes a collection: it is sealed when that is gone.")
         if job_rows.get_job(session, job_id).type == JobType.MAP:
             raise Conflict(f"Job {job_id} draws a map: it is sealed when that is done.")
-        source = sources.list_sources(session, [job_id]).get(job_id)
+        source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
         job_rows.seal_job(session, job_id)
@@ -73,7 +74,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
             raise Conflict(f"Job {job_id} deletes a collection: what is gone does not come back. It can be paused.")
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
-        sources.end_source(session, job_id)
+        source_rows.end_source(session, job_id)
         job_rows.seal_job(session, job_id)
         job_rows.change_job(session, job_id, cancelling=True, paused=False)
     patiently(lambda: _cancel_items(transaction, job_id))
@@ -165,7 +166,7 @@ def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
 def _tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
     """Remove bytes that became nobody's, and uploaded archives that have served."""
     with transaction() as session:
-        archives = sources.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
+        archives = source_rows.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
         blob_notes.insert_notes(session, archives)
     with transaction() as session:
         settle(session, blobs, blob_notes.claim_old_notes(session, seconds=IN_DOUBT_SECONDS, limit=100))

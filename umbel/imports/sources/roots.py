@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from services.sources.names import unsafe
 from umbel.base.errors import SourceError
+from umbel.imports.sources.names import unsafe
 
 
 def is_bucket(path: str) -> bool:

@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from services.sources.names import has_picture_suffix, printable, quoted, unquoted, unsafe
-from services.sources.roots import folder_below_root
-from services.sources.source import Entry, PassedOver
 from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.image_rules import looks_like_picture
 from umbel.base.settings import Settings
+from umbel.imports.sources.names import has_picture_suffix, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.roots import folder_below_root
+from umbel.imports.sources.source import Entry, PassedOver
 
 WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times over
 DEEPEST = 100

@@ -6,8 +6,13 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from db import sources
-from services.sources import (
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.settings import Settings
+from umbel.base.types import JobType
+from umbel.gallery import blob_notes, collections
+from umbel.imports import source_rows
+from umbel.imports.sources import (
     ArchiveSource,
     ManifestSource,
     SourceSpec,
@@ -15,11 +20,6 @@ from services.sources import (
     receive_archive,
     receive_manifest,
 )
-from umbel.base.blobs import Blobs
-from umbel.base.database import Transaction
-from umbel.base.settings import Settings
-from umbel.base.types import JobType
-from umbel.gallery import blob_notes, collections
 from umbel.jobs import job_rows
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")
@@ -52,7 +52,7 @@ def import_source(
     with transaction() as session:
         blob_notes.take_notes(session, notes or [])
         job_id = open_import(session, collection)
-        sources.insert_source(session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run)
+        source_rows.insert_source(session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run)
     return job_id
 
 

@@ -8,13 +8,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import entries, sources
-from db.entries import NewEntry
-from services.sources import Entry, PassedOver, Source
 from umbel.base.errors import SourceError
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
+from umbel.imports import entries, source_rows
+from umbel.imports.entries import NewEntry
+from umbel.imports.sources import Entry, PassedOver, Source
 from umbel.jobs import claims, job_log, job_rows
 from umbel.models.indexing import defer_index
 
@@ -38,7 +38,7 @@ class Lister:
 
         The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
         """
-        source = sources.claim_source(session)
+        source = source_rows.claim_source(session)
         if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
             return False
         found: list[Entry | PassedOver] = []

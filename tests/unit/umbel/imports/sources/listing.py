@@ -1,6 +1,6 @@
 """Looking at what a source lists."""
 
-from services.sources import Entry, PassedOver, Source
+from umbel.imports.sources import Entry, PassedOver, Source
 
 
 def taken(source: Source) -> list[str]:

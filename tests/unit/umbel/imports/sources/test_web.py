@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.sources.web import Web, refusal
 from umbel.base.errors import AddressRefused, FileTooLarge, TransientError, Unreadable
 from umbel.base.settings import Settings
+from umbel.imports.sources.web import Web, refusal
 
 PICTURE = bytes(range(256)) * 40
 FOREVER = 30.0  # longer than any test may take

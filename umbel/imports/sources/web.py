@@ -11,9 +11,9 @@ from typing import Any
 import httpcore
 import httpx
 
-from services.sources.addresses import is_public
 from umbel.base.errors import AddressRefused, FileTooLarge, PictureError, TransientError, UmbelError, Unreadable
 from umbel.base.settings import Settings
+from umbel.imports.sources.addresses import is_public
 
 HEADERS = [("User-Agent", "umbel"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 HOST = re.compile(rb"[A-Za-z0-9_.:-]+")

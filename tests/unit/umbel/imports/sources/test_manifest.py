@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from services.sources import Entry, ManifestSource, open_source
-from services.sources.manifest import Manifest
-from services.sources.manifest_lines import LONGEST_LINE
 from tests.pictures import picture
-from tests.unit.services.sources.listing import assert_resumes, contents, refused
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, refused
 from umbel.base.blobs import Blobs
 from umbel.base.errors import AddressRefused, PictureError, SourceError, SourceTooLarge, Unreadable, UnsafePath
 from umbel.base.settings import Settings
+from umbel.imports.sources import Entry, ManifestSource, open_source
+from umbel.imports.sources.manifest import Manifest
+from umbel.imports.sources.manifest_lines import LONGEST_LINE
 
 TEXT = st.text(st.characters(blacklist_characters="\0\r", blacklist_categories=["Cs"]), max_size=20)
 LABEL = TEXT.filter(bool)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from services.sources.source import Entry
-from services.sources.specs import SampleSource
 from umbel.base.errors import SourceError, Unreadable
 from umbel.base.types import Garden
+from umbel.imports.sources.source import Entry
+from umbel.imports.sources.specs import SampleSource
 
 
 class Sample:

@@ -12,9 +12,6 @@ import structlog
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from db import entries, sources
-from services.listing import Lister
-from services.sources import Source, SourceSpec, open_source
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
@@ -25,6 +22,9 @@ from umbel.base.types import Decoder, Garden, Lane
 from umbel.gallery import blob_notes, images, quotas
 from umbel.gallery.images import NewImage
 from umbel.gallery.ingest import blob_key
+from umbel.imports import entries, source_rows
+from umbel.imports.listing import Lister
+from umbel.imports.sources import Source, SourceSpec, open_source
 from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.leases import Leases
@@ -251,7 +251,7 @@ class FetchLine:
     def _source(self, session: Session, job_id: UUID) -> Source:
         """The job's source, kept open while it is in use. Raises SourceError, TransientError."""
         if job_id not in self._sources:
-            spec = sources.get_spec(session, job_id)
+            spec = source_rows.get_spec(session, job_id)
             if spec.get("gone"):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
             self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings, self._garden)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sources.names import (
+from umbel.imports.sources.names import (
     LONGEST,
     has_picture_suffix,
     hidden,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from services.sources.manifest_rows import BadRow, Row, columns_of, row_of_csv, row_of_json
 from umbel.base.blobs import CHUNK
 from umbel.base.errors import SourceError
+from umbel.imports.sources.manifest_rows import BadRow, Row, columns_of, row_of_csv, row_of_json
 
 LONGEST_LINE = 2**18
 UTF8_BOM = b"\xef\xbb\xbf"

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.sources.names import printable
 from umbel.base.errors import SourceError
+from umbel.imports.sources.names import printable
 
 NAMED = ("path", "url", "label", "metadata")
 NUL = re.compile(rb"(?<!\\)(\\\\)*\\u0000")  # as JSON spells it; behind a backslash it is only text

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-from services.sources.decompress import COMPRESSIONS, decompressed
 from umbel.base.blobs import CHUNK, Blobs, Readable
 from umbel.base.errors import ArchiveBomb, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
 from umbel.base.settings import Settings
+from umbel.imports.sources.decompress import COMPRESSIONS, decompressed
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 UTF8_BOM = b"\xef\xbb\xbf"

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
-from services.sources.source import Entry, PassedOver
-from services.sources.zip_directory import Directory, Record, find_directory, records
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     ArchiveBomb,
@@ -25,6 +22,16 @@ from umbel.base.errors import (
     UnsafePath,
 )
 from umbel.base.settings import Settings
+from umbel.imports.sources.names import (
+    hidden,
+    is_archive,
+    may_be_picture,
+    printable,
+    starts_as_archive,
+    unsafe_in_archive,
+)
+from umbel.imports.sources.source import Entry, PassedOver
+from umbel.imports.sources.zip_directory import Directory, Record, find_directory, records
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 STORED, DEFLATED, BZIP2 = 0, 8, 12

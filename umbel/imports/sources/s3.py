@@ -9,11 +9,11 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
 
-from services.sources.names import has_picture_suffix, hidden, may_be_picture, printable, quoted, unquoted, unsafe
-from services.sources.roots import bucket_below_root
-from services.sources.source import Entry, PassedOver
 from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
+from umbel.imports.sources.names import has_picture_suffix, hidden, may_be_picture, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.roots import bucket_below_root
+from umbel.imports.sources.source import Entry, PassedOver
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from garden import SampleGarden, draw_garden
-from services.sources import SampleSource, open_source
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
 from umbel.base.settings import Settings
+from umbel.imports.sources import SampleSource, open_source
 
 SPEC = SampleSource(type="sample", species=2, per_species=2)
 

@@ -4,8 +4,6 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from services.sources.names import hidden, is_archive, may_be_picture, printable, starts_as_archive, unsafe_in_archive
-from services.sources.source import Entry, PassedOver
 from umbel.base.blobs import Blobs, Readable
 from umbel.base.errors import (
     BlobMissing,
@@ -20,6 +18,15 @@ from umbel.base.errors import (
     UnsafePath,
 )
 from umbel.base.settings import Settings
+from umbel.imports.sources.names import (
+    hidden,
+    is_archive,
+    may_be_picture,
+    printable,
+    starts_as_archive,
+    unsafe_in_archive,
+)
+from umbel.imports.sources.source import Entry, PassedOver
 
 LONGEST_HEADER = 2**20  # bytes of one entry's headers, long names and attributes included
 CUT_SHORT = "The tar ends in the middle of an entry: it is cut short."

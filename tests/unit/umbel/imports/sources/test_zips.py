@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from services.sources import Entry, PassedOver
-from services.sources.names import starts_as_archive
-from services.sources.zips import Zip
 from tests.pictures import picture
-from tests.unit.services.sources.archives import zipped
-from tests.unit.services.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.archives import zipped
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, NestedArchive, PictureError, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
+from umbel.imports.sources import Entry, PassedOver
+from umbel.imports.sources.names import starts_as_archive
+from umbel.imports.sources.zips import Zip
 
 NOISE = random.Random(1).randbytes(5000)
 METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])

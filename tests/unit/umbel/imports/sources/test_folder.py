@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from services.sources import folder as folder_module
-from services.sources.folder import Folder
 from tests.pictures import picture
-from tests.unit.services.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
 from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
+from umbel.imports.sources import folder as folder_module
+from umbel.imports.sources.folder import Folder
 
 PICTURE = picture(1)
 

@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from services.sources import receive_archive, receive_manifest
-from services.sources.decompress import COMPRESSIONS, decompressed
-from tests.unit.services.sources.archives import tarred, zipped
+from tests.unit.umbel.imports.sources.archives import tarred, zipped
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     ArchiveBomb,
@@ -27,6 +25,8 @@ from umbel.base.errors import (
     UnsupportedManifest,
 )
 from umbel.base.settings import Settings
+from umbel.imports.sources import receive_archive, receive_manifest
+from umbel.imports.sources.decompress import COMPRESSIONS, decompressed
 
 NOISE = random.Random(1).randbytes(50_000)
 TAR = tarred(("a.jpg", NOISE), ("b.jpg", NOISE))

@@ -1,20 +1,20 @@
 """What a bulk import reads from: folders, archives, buckets and lists, all listed and read in the same way."""
 
-from services.sources.folder import Folder
-from services.sources.manifest import Manifest
-from services.sources.receive import receive_archive, receive_manifest
-from services.sources.roots import is_bucket
-from services.sources.s3 import Bucket
-from services.sources.sample import Sample
-from services.sources.source import Entry, PassedOver, Source
-from services.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SampleSource, SourceSpec
-from services.sources.tars import Tar
-from services.sources.web import Web
-from services.sources.zips import Zip
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
 from umbel.base.settings import Settings
 from umbel.base.types import Garden
+from umbel.imports.sources.folder import Folder
+from umbel.imports.sources.manifest import Manifest
+from umbel.imports.sources.receive import receive_archive, receive_manifest
+from umbel.imports.sources.roots import is_bucket
+from umbel.imports.sources.s3 import Bucket
+from umbel.imports.sources.sample import Sample
+from umbel.imports.sources.source import Entry, PassedOver, Source
+from umbel.imports.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SampleSource, SourceSpec
+from umbel.imports.sources.tars import Tar
+from umbel.imports.sources.web import Web
+from umbel.imports.sources.zips import Zip
 
 __all__ = [
     "ArchiveSource",

@@ -6,12 +6,6 @@ from dataclasses import dataclass
 
 import httpx
 
-from services.sources.manifest_lines import Place, Record, csv_records, json_records
-from services.sources.manifest_rows import BadRow, Row
-from services.sources.names import printable, quoted, unsafe
-from services.sources.source import Entry, Source
-from services.sources.specs import ManifestSource
-from services.sources.web import Web, refusal
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     AddressRefused,
@@ -23,6 +17,12 @@ from umbel.base.errors import (
     UnsafePath,
 )
 from umbel.base.settings import Settings
+from umbel.imports.sources.manifest_lines import Place, Record, csv_records, json_records
+from umbel.imports.sources.manifest_rows import BadRow, Row
+from umbel.imports.sources.names import printable, quoted, unsafe
+from umbel.imports.sources.source import Entry, Source
+from umbel.imports.sources.specs import ManifestSource
+from umbel.imports.sources.web import Web, refusal
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
 

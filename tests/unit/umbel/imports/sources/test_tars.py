@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from services.sources import Entry
-from services.sources.names import starts_as_archive
-from services.sources.tars import LONGEST_HEADER, Tar
-from tests.unit.services.sources.archives import info, tarred
-from tests.unit.services.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.archives import info, tarred
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, NestedArchive, PictureError, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
+from umbel.imports.sources import Entry
+from umbel.imports.sources.names import starts_as_archive
+from umbel.imports.sources.tars import LONGEST_HEADER, Tar
 
 NOISE = random.Random(1).randbytes(5000)
 FORMATS = [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]
