@@ -9,8 +9,6 @@ from api.errors import problems
 from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
 from api.schemas.fields import page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
-from db import recall
-from services.recall import measure_recall
 from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -20,6 +18,8 @@ from umbel.jobs.wakeup import doorbell
 from umbel.models import version_rows
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
+from umbel.search import recall_rows
+from umbel.search.recall import measure_recall
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 
@@ -46,7 +46,7 @@ def list_measured(query: RecallsQuery) -> Any:
     """List what was measured, newest first."""
     with transaction() as session:
         rows, next_cursor = page_of(
-            list(recall.list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
+            list(recall_rows.list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
         )
     return RecallsOut(items=[_out(row) for row in rows], next_cursor=next_cursor)
 

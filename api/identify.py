@@ -13,9 +13,9 @@ from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelO
 from api.schemas.search import Scoped
 from api.search import decoded, match_out, queries_by_picture, scope_of
 from api.specification import either_body
-from services.identify import identify
-from services.search import Query, query_by_images
 from umbel.base.database import transaction
+from umbel.search.identify import identify
+from umbel.search.search import Query, query_by_images
 
 bp = APIBlueprint("identify", __name__, tag="Search")
 

@@ -28,8 +28,14 @@ from api.schemas.search import (
     picture_of,
 )
 from api.specification import either_body
-from db.search import Match, Scope
-from services.search import (
+from umbel.base.database import transaction
+from umbel.base.errors import InvalidInput
+from umbel.base.notify import listener
+from umbel.base.settings import settings
+from umbel.gallery import collections
+from umbel.jobs.wakeup import doorbell
+from umbel.search.nearest import Match, Scope
+from umbel.search.search import (
     Answered,
     Query,
     QuickSearch,
@@ -38,12 +44,6 @@ from services.search import (
     query_by_pictures,
     query_by_vector,
 )
-from umbel.base.database import transaction
-from umbel.base.errors import InvalidInput
-from umbel.base.notify import listener
-from umbel.base.settings import settings
-from umbel.gallery import collections
-from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("search", __name__, tag="Search")
 

@@ -108,7 +108,7 @@ class PlainSearch:
 def plain_search(server: Any, database: str, k: int) -> Iterator[PlainSearch]:
     """The least that the k nearest to a vector cost: one prepared statement through the HNSW index, on a connection of
     its own that was set up once, with what the API reports of each match, and no more."""
-    from db.search import ef_for  # noqa: PLC0415
+    from umbel.search.nearest import ef_for  # noqa: PLC0415
 
     with server.connect(database, "umbel") as connection:
         [[version]] = connection.execute("SELECT id FROM model_version WHERE state = 'active'").fetchall()

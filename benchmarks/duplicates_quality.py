@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from core.calibration import Calibration
 from core.doubt import doubt_label
 from core.looks import look
 from ml.datasets import class_files
@@ -17,6 +16,7 @@ from services.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
 from services.duplicates import MIN_AGREEMENT
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
+from umbel.search.calibration import Calibration
 
 SAMPLE = 200  # pictures that are changed
 FLIPPED = 0.05  # of the labels

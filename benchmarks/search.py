@@ -85,10 +85,10 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
 
 
 def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
-    from db.filters import Filter, conditions_of  # noqa: PLC0415
-    from db.quick_search import Example, find_quickly  # noqa: PLC0415
-    from db.search import Scope, nearest_images  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.search.filters import Filter, conditions_of  # noqa: PLC0415
+    from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
+    from umbel.search.quick_search import Example, find_quickly  # noqa: PLC0415
 
     def search(query: Any, scope: Scope, exact: bool) -> Any:
         """As the API does: all of the gallery in one round trip, what is filtered in several."""
@@ -135,8 +135,8 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
 
 
 def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dict[str, object]:
-    from db.search import ef_for  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.search.nearest import ef_for  # noqa: PLC0415
 
     picture = _a_picture(folder)
     api = http.client.HTTPConnection("127.0.0.1", settings().port)  # the least that a client can cost

@@ -6,7 +6,7 @@ import click
 from umbel_client import Identified
 
 from cli.output import api_client, json_option, print_json, table
-from core.vote import MOST_PICTURES
+from umbel.search.vote import MOST_PICTURES
 
 SHOWN = 5
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.calibration import Calibration
-from core.vote import tally, vote
+from umbel.search.calibration import Calibration
+from umbel.search.vote import tally, vote
 
 # Of a vote without a calibration: what calibrations of this project's models came to.
 K, TEMPERATURE = 11, 0.05
@@ -26,7 +26,7 @@ def doubt_label(
     It is the probability that the vote gives the best *other* label: large only where neighbours are near and agree on
     something else. A picture unlike all others has little, since nothing speaks for another label. Without a
     calibration: the other label's share of the votes, which does not know how near is near.
-    Raises ValueError as `core.vote.vote` does.
+    Raises ValueError as `umbel.search.vote.vote` does.
     """
     if calibration is None:
         scores = [(one.label, one.share) for one in tally(distances, labels, k=K, temperature=TEMPERATURE)]

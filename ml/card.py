@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.calibration import Calibration
 from ml.preprocess import Preprocessing
 from umbel.base.errors import BadCheckpoint, ModelNotFound
+from umbel.search.calibration import Calibration
 
 
 class Provenance(BaseModel):

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from core.calibration import Calibration
 from ml.card import ModelCard, Provenance, card_path, verified_card
 from ml.network import ARCHITECTURES, EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.shipped import SHIPPED
 from umbel.base.errors import BadCheckpoint, ModelNotFound
 from umbel.base.replacing import replacing
+from umbel.search.calibration import Calibration
 
 HUB_ARCHITECTURE = ARCHITECTURES[0]
 

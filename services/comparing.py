@@ -15,7 +15,6 @@ from uuid import UUID
 import numpy as np
 import structlog
 
-from core.calibration import Calibration
 from core.doubt import doubt_label
 from core.looks import Look
 from db import looks, neighbourhoods
@@ -30,6 +29,7 @@ from umbel.jobs.leases import Leases
 from umbel.jobs.retry import patiently
 from umbel.models import version_rows
 from umbel.models.versions import calibration_of
+from umbel.search.calibration import Calibration
 
 log = structlog.get_logger()
 

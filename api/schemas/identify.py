@@ -7,7 +7,7 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field, model_validator
 
 from api.schemas.search import Base64, MatchOut, Scoped
-from core.vote import MOST_PICTURES
+from umbel.search.vote import MOST_PICTURES
 
 
 class IdentifyIn(Scoped):

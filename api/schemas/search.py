@@ -9,7 +9,7 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from api.schemas.fields import CollectionName, K, Label, Links, MaxDistance, Metadata, Strict, json_object
-from db.filters import Filter, conditions_of
+from umbel.search.filters import Filter, conditions_of
 
 MOST_LABELS = 1_000
 MOST_EXAMPLES = 100  # of each kind

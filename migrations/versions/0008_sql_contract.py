@@ -46,7 +46,7 @@ COMMENT ON TYPE umbel.match IS 'A picture found, and its cosine distance to the 
 
 # The statement, for the planner: only a literal version prunes to its partition, only a literal width is the expression
 # of its index, and adding zero keeps the index out of an exact scan, and its rough order from being taken for sorted
-# (as in db/search.py).
+# (as in umbel/search/nearest.py).
 STATEMENT = """
 CREATE FUNCTION nearest_statement(version uuid, dim integer, within uuid, besides uuid, exact boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
@@ -62,7 +62,7 @@ SELECT format(
 $$;
 """
 
-# How far to follow the index, in tuples; null where a scan is better: as db/search.py decides it.
+# How far to follow the index, in tuples; null where a scan is better: as umbel/search/nearest.py decides it.
 INDEX_REACH = """
 CREATE FUNCTION index_reach(version uuid, dim integer, within uuid) RETURNS integer
 LANGUAGE plpgsql STABLE AS $$
@@ -80,7 +80,7 @@ BEGIN
 END $$;
 """
 
-# Sets what db/search.py sets, and brings the caller's values back (an error does so by itself). No SET clause does that
+# Sets what umbel/search/nearest.py sets, and brings the caller's values back (an error does so by itself). No SET clause does that
 # here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
 THROUGH_INDEX = """
 CREATE FUNCTION nearest_through_index(

@@ -15,14 +15,14 @@ import structlog
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
-from core.vote import Tally, tally
 from ml.evaluation import votes as voting
 from ml.evaluation.metrics import KNN, Labels
 from ml.evaluation.validation import ValidationSet
 from ml.evaluation.verification import verification
 from ml.evaluation.votes import Votes
 from umbel.base.types import Vectors
+from umbel.search.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
+from umbel.search.vote import Tally, tally
 
 LEAST = 30  # pictures with another of their class; fewer say nothing about rare errors
 QUERIES = 1000  # most pictures of a set that ask, in each gallery

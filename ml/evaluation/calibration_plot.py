@@ -3,8 +3,8 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from core.calibration import Calibration
 from ml.evaluation.style import ACCENT, DIFFERENT, INK, LINE, QUIET, SAME, figure, plain
+from umbel.search.calibration import Calibration
 
 
 def reliability_figure(calibration: Calibration, title: str = "Does a vote keep its word?") -> Figure:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from core.calibration import Bin, Quality
+from umbel.search.calibration import Bin, Quality
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -44,7 +44,7 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """As in core.vote: share · expit(intercept + share_gain · share − distance_loss · nearest) is being right."""
+    """As in umbel.search.vote: share · expit(intercept + share_gain · share − distance_loss · nearest) is being right."""
 
     intercept: float
     share_gain: float

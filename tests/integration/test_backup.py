@@ -17,7 +17,6 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from db import dump
-from db.search import Found, Scope, nearest_images
 from services.backup import Backup, Origin, back_up, read_backup
 from services.restore import restore
 from stack.binaries import postgres_client
@@ -33,6 +32,7 @@ from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
 from umbel.gallery import images_service
 from umbel.models import version_rows
+from umbel.search.nearest import Found, Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from db import search
 from services.comparing import ComparisonLine
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
@@ -20,6 +19,7 @@ from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.deleting import DeletionLine
+from umbel.search import nearest
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
@@ -161,8 +161,8 @@ def test_the_same_bytes_in_two_collections_are_two_images(api: FlaskClient) -> N
 def tenants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """Forty images in each of two collections, alternately; those of `b` are the nearer ones to axis 0, and roses."""
     if request.param == "index":
-        monkeypatch.setattr(search, "EXACT_UP_TO", 0)
-        monkeypatch.setattr(search, "FILTERED_UP_TO", 0)
+        monkeypatch.setattr(nearest, "EXACT_UP_TO", 0)
+        monkeypatch.setattr(nearest, "FILTERED_UP_TO", 0)
 
     def gallery(make: Factory) -> dict[str, list[str]]:
         of = make.version(card=CARD)
@@ -194,7 +194,7 @@ def test_a_search_of_a_collection_finds_no_others_image(
 ) -> None:
     asked = query(tenants)
     found = api.post("/v1/search", json={**asked, "collection": "a", "k": 36}).get_json()
-    if search.EXACT_UP_TO == 0 and not asked.get("exact"):
+    if nearest.EXACT_UP_TO == 0 and not asked.get("exact"):
         assert found["search"]["mode"] == "hnsw"
     assert {one["collection"] for one in found["matches"]} == {"a"}
     assert {one["image_id"] for one in found["matches"]} <= set(tenants["a"])

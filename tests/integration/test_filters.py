@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import search
-from db.filters import Filter, Operator, conditions_of
-from db.search import Scope, nearest_images
 from tests.integration.factory import Factory, unit
 from umbel.base.database import engine
+from umbel.search import nearest
+from umbel.search.filters import Filter, Operator, conditions_of
+from umbel.search.nearest import Scope, nearest_images
 
 IMAGES = 400
 KEYS = ["year", "camera", "mixed", "tags", "gone", "a'b", '"; DROP TABLE image; --']
@@ -124,8 +124,8 @@ def test_through_the_index_all_k_come_and_all_fit(
         and all(holds(meta, each.key, each.operator, each.value) for each in conditions)
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "EXACT_UP_TO", 5)
-        patch.setattr(search, "FILTERED_UP_TO", 5)
+        patch.setattr(nearest, "EXACT_UP_TO", 5)
+        patch.setattr(nearest, "FILTERED_UP_TO", 5)
         scope = Scope(filter=Filter(labels=among, metadata=conditions))
         found = nearest_images(session, unit(7), version=version, k=k, scope=scope)
     ids = [match.image_id for match in found.matches]

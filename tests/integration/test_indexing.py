@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.search import Scope, nearest_images
 from tests.integration.factory import Factory, unit
 from tests.processes import eventually
 from umbel.base.database import autocommit, transaction
@@ -17,6 +16,7 @@ from umbel.base.types import ItemState, JobType, Lane
 from umbel.jobs import item_rows, job_rows
 from umbel.models import partitions
 from umbel.models.indexing import build_index, defer_index
+from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
 

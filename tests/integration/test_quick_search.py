@@ -6,15 +6,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from db import search
-from db.search import Found, Scope
-from services.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.gallery import deletions
 from umbel.models import partitions, version_rows
 from umbel.models.version_rows import VersionKey
+from umbel.search import nearest
+from umbel.search.nearest import Found, Scope
+from umbel.search.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -24,7 +24,7 @@ K = 5
 @pytest.fixture
 def gallery(monkeypatch: pytest.MonkeyPatch) -> tuple[VersionKey, list[UUID]]:
     """Sixty images in two collections, thought too many to be scanned."""
-    monkeypatch.setattr(search, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 10)
     with transaction() as session:
         make = Factory(session)
         version = make.version()
@@ -42,7 +42,7 @@ def quick(gallery: tuple[VersionKey, list[UUID]]) -> QuickSearch:
 @pytest.fixture
 def scanning(gallery: tuple[VersionKey, list[UUID]], monkeypatch: pytest.MonkeyPatch) -> QuickSearch:
     """Of a gallery that is thought few enough to be scanned."""
-    monkeypatch.setattr(search, "EXACT_UP_TO", 10_000)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 10_000)
     scanning = QuickSearch()
     scanning.learn(gallery[0], Found([], "exact"))
     return scanning
@@ -122,14 +122,14 @@ def test_a_scan_steps_aside_when_another_version_is_active(
 
 
 def test_a_scan_steps_aside_when_the_gallery_has_grown(scanning: QuickSearch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 10)
     assert by_vector(scanning) is None
 
 
 def test_many_images_are_scanned_while_there_is_no_index(
     scanning: QuickSearch, gallery: tuple[VersionKey, list[UUID]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 10)
     drop_the_index(gallery[0])
     answered = by_vector(scanning)
     assert answered is not None
@@ -143,7 +143,7 @@ def test_an_empty_gallery_is_left_to_the_long_way(scanning: QuickSearch) -> None
 
 
 def test_a_small_gallery_is_left_to_an_exact_scan(quick: QuickSearch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "EXACT_UP_TO", 10_000)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", 10_000)
     assert by_vector(quick) is None
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from db.search import indexed_images
-from services import recall
 from tests.integration.factory import Factory, unit
 from umbel.base.database import transaction
 from umbel.models import partitions
+from umbel.search import recall
+from umbel.search.nearest import indexed_images
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

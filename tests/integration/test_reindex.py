@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from db.search import Scope, nearest_images
 from ml.evaluation.comparison import compare_models
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.scene import Silent
@@ -30,6 +29,7 @@ from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
 from umbel.models.reindexing import ReindexLine
 from umbel.models.version_rows import VersionKey
+from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -5,24 +5,24 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import search
-from db.filters import Filter, conditions_of
-from db.search import Scope, nearest_images
-from services.search import find_matches, query_by_images, query_by_vector
 from tests.integration.factory import DIM, Factory, unit
 from umbel.base.errors import InvalidInput, NotFound, NotReady
 from umbel.base.tables import ModelVersion
 from umbel.models.partitions import partition_name
+from umbel.search import nearest
+from umbel.search.filters import Filter, conditions_of
+from umbel.search.nearest import Scope, nearest_images
+from umbel.search.search import find_matches, query_by_images, query_by_vector
 
 
-def distances(found: search.Found) -> list[float]:
+def distances(found: nearest.Found) -> list[float]:
     return [match.distance for match in found.matches]
 
 
 def few(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     """Let no more than so many be scanned exactly."""
-    monkeypatch.setattr(search, "EXACT_UP_TO", images)
-    monkeypatch.setattr(search, "FILTERED_UP_TO", images)
+    monkeypatch.setattr(nearest, "EXACT_UP_TO", images)
+    monkeypatch.setattr(nearest, "FILTERED_UP_TO", images)
 
 
 def test_matches_are_those_of_numpy_in_the_same_order(session: Session, make: Factory) -> None:
@@ -203,7 +203,7 @@ def test_a_filter_that_lets_few_through_is_said_to_have_exhausted_the_index(
     session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few(monkeypatch, 10)
-    monkeypatch.setattr(search, "LEAST_SCANNED", 100)
+    monkeypatch.setattr(nearest, "LEAST_SCANNED", 100)
     version = make.version()
     for seed in range(200):
         make.image(vector=unit(seed), version=version, meta={"year": 1900 + seed})

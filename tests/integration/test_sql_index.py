@@ -10,7 +10,6 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.search import EXACT_UP_TO, Match, Scope, nearest_images
 from stack.postgres import Postgres
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.reader import Row, ask, nearest
@@ -18,6 +17,7 @@ from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.embedding import embeddings
 from umbel.models.partitions import drop_index, partition_name
+from umbel.search.nearest import EXACT_UP_TO, Match, Scope, nearest_images
 
 LARGE, SMALL = EXACT_UP_TO + 1_000, 50  # searched through the index, and exactly
 

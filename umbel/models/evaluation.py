@@ -10,9 +10,6 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import recall
-from db.search import Scope, ef_for, indexed_images, nearest_images
-from services.recall import share_found
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing
@@ -22,6 +19,9 @@ from umbel.embedding import embeddings
 from umbel.models import evaluation_rows, reindexes, version_rows
 from umbel.models.version_rows import VersionKey
 from umbel.models.versions import split_key
+from umbel.search import recall_rows
+from umbel.search.nearest import Scope, ef_for, indexed_images, nearest_images
+from umbel.search.recall import share_found
 
 JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
@@ -72,13 +72,13 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
     learnt_from, live_learnt_from = (_learnt_from(blobs, one) for one in (version, live))
     with transaction() as session:
         missing = reindexes.count_lacking(session, live=live.id, version_id=candidate)
-        pictures = recall.count_embeddings(session, candidate)
+        pictures = recall_rows.count_embeddings(session, candidate)
         left_out = None if learnt_from is None else evaluation_rows.count_labelled(session, learnt_from)
         judged = _judged(session, compare, live, version, without=[*(learnt_from or ()), *(live_learnt_from or ())])
         flattered = judged is None and bool(live_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
             judged = _judged(session, compare, live, version, without=learnt_from or ())
-        searched = recall.sample_images(session, candidate, SEARCHES)
+        searched = recall_rows.sample_images(session, candidate, SEARCHES)
     overlaps, recalls = _searches(transaction, live, version, searched)
     report = Report(
         live=live.name,

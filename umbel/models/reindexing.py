@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from services.recall import measure_recall
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
@@ -22,6 +21,7 @@ from umbel.models.evaluation import K, judge
 from umbel.models.partitions import Hnsw
 from umbel.models.version_rows import VersionKey
 from umbel.models.versions import switch
+from umbel.search.recall import measure_recall
 
 log = structlog.get_logger()
 

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from core.calibration import Calibration
 from db import neighbourhoods
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
@@ -18,6 +17,7 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.jobs import job_rows
 from umbel.models import partitions, reindexes, version_rows
+from umbel.search.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 from api.errors import STATUS
-from services.search import refusal
 from umbel.base.errors import PictureError, UmbelError
+from umbel.search.search import refusal
 
 
 def family(cls: type[UmbelError]) -> set[type[UmbelError]]:

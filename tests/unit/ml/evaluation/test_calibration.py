@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from core.calibration import Calibration
-from core.vote import vote
 from ml.evaluation import votes
 from ml.evaluation.calibration import Labelled, fit
 from ml.evaluation.calibration_plot import reliability_figure
+from umbel.search.calibration import Calibration
+from umbel.search.vote import vote
 
 
 def mixture(seed, *, classes=24, each=12, name="mixture"):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration import Bin, Calibration, Distances, Fitted, Quality, Threshold, VoteRule
-from core.vote import Tally, probability_known, tally, vote, vote_together
+from umbel.search.calibration import Bin, Calibration, Distances, Fitted, Quality, Threshold, VoteRule
+from umbel.search.vote import Tally, probability_known, tally, vote, vote_together
 
 EDGE = Threshold(distance=0.6, tar=0.9, far=0.1)
 CALIBRATION = Calibration(

@@ -1,6 +1,6 @@
 """The usual search, one of all the gallery, in one round trip to the database.
 
-db/search.py asks first which version is active and whether there is an index worth using, and then searches. Here the
+umbel/search/nearest.py asks first which version is active and whether there is an index worth using, and then searches. Here the
 search goes out on what was true the last time, and its answer says whether it still is. If not, it is thrown away.
 """
 
@@ -10,13 +10,13 @@ from uuid import UUID
 
 from pgvector import HalfVector
 
-from db import search
-from db.search import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 from umbel.base.database import raw_connection
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import index_name, partition_name
 from umbel.models.version_rows import VersionKey
+from umbel.search import nearest
+from umbel.search.nearest import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 
 SETTINGS = f"SELECT set_config('hnsw.ef_search', %s, true), {THROUGH_INDEX}"
 
@@ -36,7 +36,7 @@ def find_quickly(
 
     mode: how the gallery is searched if it is what it was. None where this is not the whole answer: another version is
     active, the gallery is searched otherwise now, nothing was found, or the index gave up before it had k, or the
-    example has no vector. Then ask `db.search`. Raises NotReady as `umbel.base.database.transaction` does.
+    example has no vector. Then ask `umbel.search.nearest`. Raises NotReady as `umbel.base.database.transaction` does.
     """
     indexed = mode == "hnsw"
     ef = ef_for(k) if indexed else None
@@ -55,7 +55,7 @@ def find_quickly(
 
 
 def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
-    """The version and its width are literals, and zero is added to the distance of an exact scan: see `db.search`. What
+    """The version and its width are literals, and zero is added to the distance of an exact scan: see `umbel.search.nearest`. What
     it rests on is asked in the same snapshot."""
     width, partition, index = f"halfvec({int(version.dim)})", partition_name(version.id), index_name(version.id)
     query, others = f"CAST(%(vector)s AS {width})", ""
@@ -76,7 +76,7 @@ def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
             SELECT state = 'active' FROM model_version WHERE id = '{version.id}'
         ) AND {"" if indexed else "NOT"} (
             coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{index}')), false)
-            AND pg_relation_size(to_regclass('{partition}')) / {2 * version.dim + ROW_BYTES} > {search.EXACT_UP_TO}
+            AND pg_relation_size(to_regclass('{partition}')) / {2 * version.dim + ROW_BYTES} > {nearest.EXACT_UP_TO}
         )
         FROM near JOIN image ON image.id = near.image_id JOIN collection ON collection.id = image.collection_id
         ORDER BY near.distance + 0, near.image_id

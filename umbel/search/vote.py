@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from core.calibration import Calibration, VoteRule
+from umbel.search.calibration import Calibration, VoteRule
 
 Label = TypeVar("Label", bound=Hashable)
 Neighbours = tuple[Sequence[float], Sequence[Label | None]]  # distances (n,) and labels (n,)

@@ -9,11 +9,11 @@ from pgvector import HalfVector
 from sqlalchemy import BindParameter, bindparam, text
 from sqlalchemy.orm import Session
 
-from db.filters import Filter, filter_sql
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import index_name, partition_name
 from umbel.models.version_rows import VersionKey
+from umbel.search.filters import Filter, filter_sql
 
 # Up to this many candidates a scan takes some milliseconds, and is exact. Those of a filter lie scattered, which costs
 # more for each.

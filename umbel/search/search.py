@@ -11,9 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from db import search
-from db.quick_search import Example, find_quickly
-from db.search import Found, Mode, Scope
 from umbel.base.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
 from umbel.base.image_rules import inspect
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
@@ -26,6 +23,9 @@ from umbel.gallery import images
 from umbel.jobs.wakeup import Doorbell
 from umbel.models import version_rows
 from umbel.models.version_rows import VersionKey
+from umbel.search import nearest
+from umbel.search.nearest import Found, Mode, Scope
+from umbel.search.quick_search import Example, find_quickly
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -155,7 +155,7 @@ def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact:
     """Up to k images nearest to `query` in `scope`, those left out that the query was made of."""
     scope = replace(scope, without=(*scope.without, *query.examples))
     began = time.perf_counter()
-    found = search.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
+    found = nearest.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
     SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
     return found
 

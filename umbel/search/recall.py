@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from db import recall
-from db.search import Match, Scope, ef_for, indexed_images, nearest_images
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.tables import RecallReport
@@ -15,6 +13,8 @@ from umbel.base.types import Vector
 from umbel.embedding import embeddings
 from umbel.models import version_rows
 from umbel.models.version_rows import VersionKey
+from umbel.search import recall_rows
+from umbel.search.nearest import Match, Scope, ef_for, indexed_images, nearest_images
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def measure_recall(
     """
     with transaction() as session:
         version = version or version_rows.get_active_key(session)
-        vectors = embeddings.find_vectors(session, version.id, recall.sample_images(session, version.id, sample))
+        vectors = embeddings.find_vectors(session, version.id, recall_rows.sample_images(session, version.id, sample))
     until = time.monotonic() + seconds
     samples: list[Sample] = []
     for image_id, vector in vectors.items():
@@ -98,7 +98,7 @@ def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[S
     }
     now = steps[ef_for(k)]
     with transaction() as session:
-        return recall.insert_report(
+        return recall_rows.insert_report(
             session,
             model_version_id=version.id,
             k=k,

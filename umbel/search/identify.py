@@ -6,13 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.calibration import VoteRule
-from core.vote import Candidate, vote_together
-from db.search import Match, Scope
-from services.search import Query, find_matches
 from umbel.base.errors import Conflict, NotReady
 from umbel.models import version_rows
 from umbel.models.versions import calibration_of
+from umbel.search.calibration import VoteRule
+from umbel.search.nearest import Match, Scope
+from umbel.search.search import Query, find_matches
+from umbel.search.vote import Candidate, vote_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Identified:
 def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> Identified:
     """What 1 to 5 pictures of one subject show, by the labelled images nearest to each in `scope`.
 
-    How the vote goes and what its probability means: core/vote.py, docs/explanation/calibration.md.
+    How the vote goes and what its probability means: umbel/search/vote.py, docs/explanation/calibration.md.
     Raises Conflict when the model version has no calibration, NotReady when the model was switched between pictures.
     """
     versions = {query.version.id for query in queries}
