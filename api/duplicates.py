@@ -10,9 +10,9 @@ from api.access import check_images, within
 from api.errors import problems
 from api.schemas.duplicates import ComparisonIn, ComparisonOut, DuplicatesOut, DuplicatesQuery, GroupOut, MemberOut
 from api.schemas.fields import page_of
-from services.comparison import begin_comparison
-from services.duplicates import Group, find_duplicates
 from umbel.base.database import transaction
+from umbel.insights.comparison import begin_comparison
+from umbel.insights.duplicates import Group, find_duplicates
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("duplicates", __name__, tag="Duplicates")

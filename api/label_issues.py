@@ -15,8 +15,8 @@ from api.schemas.label_issues import (
     cursor_of,
     place_of,
 )
-from services.label_issues import LabelIssue, find_label_issues
 from umbel.base.database import transaction
+from umbel.insights.label_errors import LabelIssue, find_label_issues
 
 bp = APIBlueprint("label_issues", __name__, tag="Label issues")
 

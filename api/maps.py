@@ -10,10 +10,10 @@ from flask import url_for
 from api.access import within
 from api.errors import problems
 from api.schemas.maps import MapAccepted, MapIn, MapOut, MapQuery
-from db.maps import MapPoint
-from services.maps import begin_map, find_map
 from umbel.base.database import transaction
 from umbel.base.types import JobStatus
+from umbel.insights.projection import begin_map, find_map
+from umbel.insights.projection_rows import MapPoint
 from umbel.jobs.wakeup import doorbell
 
 bp = APIBlueprint("maps", __name__, tag="Map")

@@ -49,8 +49,8 @@ def _garden(home: Path) -> Path:
 def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
     from ml.leakage import quick_agreements  # noqa: PLC0415
-    from services.comparing import ComparisonLine  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.insights.comparing import ComparisonLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
     from umbel.models.versions import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
@@ -146,8 +146,8 @@ def _build_index() -> None:
 
 
 def _begin() -> None:
-    from services.comparison import begin_comparison  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.insights.comparison import begin_comparison  # noqa: PLC0415
     from umbel.jobs.wakeup import Doorbell  # noqa: PLC0415
 
     # Nobody listens there: this process is the worker.
@@ -156,8 +156,8 @@ def _begin() -> None:
 
 
 def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
-    from services.duplicates import find_duplicates  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.insights.duplicates import find_duplicates  # noqa: PLC0415
 
     with transaction() as session:
         find_duplicates(
@@ -171,8 +171,8 @@ def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
 
 
 def _list_labels() -> None:
-    from services.label_issues import find_label_issues  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.insights.label_errors import find_label_issues  # noqa: PLC0415
 
     with transaction() as session:
         find_label_issues(session, collection="default", min_doubt=0.5, after=None, limit=50)

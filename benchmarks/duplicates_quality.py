@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from core.doubt import doubt_label
-from core.looks import look
 from ml.datasets import class_files
 from ml.leakage import quick_agreements
-from services.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
-from services.duplicates import MIN_AGREEMENT
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
+from umbel.insights.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
+from umbel.insights.duplicates import MIN_AGREEMENT
+from umbel.insights.label_error import doubt_label
+from umbel.insights.signature import look
 from umbel.search.calibration import Calibration
 
 SAMPLE = 200  # pictures that are changed

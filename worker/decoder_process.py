@@ -14,12 +14,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 from prometheus_client import Histogram
 
-from core.looks import Look
 from umbel.base import errors, tracing
 from umbel.base.errors import DecoderDied
 from umbel.base.image_rules import PictureInfo
 from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
+from umbel.insights.signature import Look
 from worker.decoding_child import LENGTHS, START
 
 START_SECONDS = 60.0  # for a child to come up: imports from a cold disk

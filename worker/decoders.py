@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import structlog
 
-from core.looks import Look
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
 from umbel.base.errors import DecoderDied, TransientError
 from umbel.base.image_rules import PictureInfo
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
+from umbel.insights.signature import Look
 from worker.decoder_process import DecoderProcess, Task
 from worker.decoding_child import Decode, frame
 

@@ -23,7 +23,6 @@ import numpy as np
 import obstore
 from obstore.store import MemoryStore
 
-from core.looks import look
 from ml.preprocess import Preprocessing
 from umbel.base import errors
 from umbel.base.blobs import Blobs
@@ -31,6 +30,7 @@ from umbel.base.errors import UmbelError
 from umbel.base.image_rules import inspect
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
+from umbel.insights.signature import look
 from worker.malloc import keep_blocks
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it

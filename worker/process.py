@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_agreements
-from services.comparing import ComparisonLine
-from services.maps import MapLine
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
@@ -25,6 +23,8 @@ from umbel.base.types import Decoder, Lane, Models
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.deleting import DeletionLine
 from umbel.imports.fetching import READERS, FetchLine
+from umbel.insights.comparing import ComparisonLine
+from umbel.insights.projection import MapLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import doorbell

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Cursor, Limit, Links, NextCursor, Strict
-from services.duplicates import MAX_DISTANCE, MIN_AGREEMENT
+from umbel.insights.duplicates import MAX_DISTANCE, MIN_AGREEMENT
 
 
 class ComparisonIn(Strict):

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.schemas.fields import CollectionName, Limit, Links, NextCursor, Strict
-from services.label_issues import MIN_DOUBT
+from umbel.insights.label_errors import MIN_DOUBT
 
 
 def cursor_of(doubt: float, image_id: UUID) -> str:

@@ -11,8 +11,6 @@ from sqlalchemy import text
 
 from ml.leakage import quick_agreements
 from ml.preprocess import Preprocessing
-from services.comparing import ComparisonLine
-from services.comparison import begin_comparison
 from tests.integration.factory import DIM, Factory
 from tests.pictures import opened, picture
 from umbel.base.blobs import blobs
@@ -20,6 +18,8 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Agreements, Vector
+from umbel.insights.comparing import ComparisonLine
+from umbel.insights.comparison import begin_comparison
 from umbel.jobs import job_rows
 from umbel.jobs.leases import Leases
 from worker.decoders import DecoderPool

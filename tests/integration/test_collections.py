@@ -12,13 +12,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
-from services.comparing import ComparisonLine
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
 from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.deleting import DeletionLine
+from umbel.insights.comparing import ComparisonLine
 from umbel.search import nearest
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())

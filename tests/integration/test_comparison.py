@@ -9,11 +9,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from db import neighbourhoods, reconciliation
+from db import reconciliation
 from db.reconciliation import FIRST, Page
 from ml.leakage import quick_agreements
-from services.comparing import ComparisonLine
-from services.comparison import begin_comparison
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version
@@ -24,6 +22,9 @@ from umbel.base.settings import settings
 from umbel.base.types import Lane
 from umbel.gallery import images
 from umbel.gallery.images_service import remove_image
+from umbel.insights import nearest_neighbors
+from umbel.insights.comparing import ComparisonLine
+from umbel.insights.comparison import begin_comparison
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
@@ -300,7 +301,7 @@ def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatc
     of = version()
     for seed in range(4):
         add(of, unit(seed), photograph(seed))
-    monkeypatch.setattr("services.comparing.UNBEARABLE", 3)
+    monkeypatch.setattr("umbel.insights.comparing.UNBEARABLE", 3)
     with transaction() as session:
         session.execute(text(f"DROP INDEX embedding_{of.id.hex}_hnsw"))
     job_id = begin()
@@ -316,7 +317,7 @@ def test_through_the_index_the_same_neighbours_are_found(line: ComparisonLine, m
         add(of, unit(seed), photograph(1), collection=("a", "b")[seed % 2])
     compare(line)
     exact = rows()
-    monkeypatch.setattr(neighbourhoods, "EXACT_BELOW", 0)
+    monkeypatch.setattr(nearest_neighbors, "EXACT_BELOW", 0)
     compare(line, again=True)
     assert {image: neighbours for image, (neighbours, _) in rows().items()} == {
         image: neighbours for image, (neighbours, _) in exact.items()
@@ -336,5 +337,5 @@ def test_the_plan_uses_the_index(session: object, make: Factory) -> None:
         return execute(statement, *arguments, **options)  # type: ignore[call-overload]
 
     make.session.execute = explained  # type: ignore[method-assign,assignment]
-    neighbourhoods._nearest(make.session, of, collection_id, images_[:5], k=3, exact=False)
+    nearest_neighbors._nearest(make.session, of, collection_id, images_[:5], k=3, exact=False)
     assert f"Index Scan using embedding_{of.id.hex}_hnsw" in "\n".join(plans)

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from db import looks
 from services.mismatches import Context
 from services.reconciliation import reconcile
 from stack.redis import Redis
@@ -35,6 +34,7 @@ from umbel.gallery.ingest import Accepted, Upload, add_image, blob_key
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
+from umbel.insights import signatures
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
@@ -112,7 +112,7 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         embed()
         compare(line, collection="garden")
     with transaction() as session:
-        looks.insert_looks(session, {accepted[0].image_id: None})
+        signatures.insert_looks(session, {accepted[0].image_id: None})
         image = images_service.images.get_image(session, accepted[0].image_id)
     images_service.read_thumbnail(transaction, blobs(), settings(), image)
     archived_import()

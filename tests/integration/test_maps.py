@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from services import maps
-from services.maps import MapLine
 from tests.integration.factory import Factory, unit
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -17,6 +15,8 @@ from umbel.base.errors import TransientError
 from umbel.base.settings import settings
 from umbel.base.types import Lane, Plane, Vectors
 from umbel.gallery import images
+from umbel.insights import projection
+from umbel.insights.projection import MapLine
 from umbel.jobs import jobs
 from umbel.jobs.wakeup import doorbell
 from worker.projecting import project_apart
@@ -82,7 +82,7 @@ def test_it_says_how_many_came_since_and_leaves_out_those_that_went(api: FlaskCl
     api.patch(f"/v1/images/{made['two']}", json={"label": "lily"})
     with transaction() as session:
         make = Factory(session, start=50)
-        version = maps.model_versions.get_active_version(session)
+        version = projection.model_versions.get_active_version(session)
         for seed in (7, 8):
             make.image(collection="a", vector=unit(seed), version=version)
     found = api.get("/v1/map").get_json()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from core.looks import Look
     from umbel.base.image_rules import PictureInfo
+    from umbel.insights.signature import Look
 
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length

@@ -3,7 +3,6 @@
 import time
 from uuid import UUID
 
-from db import maps
 from umbel.access import audit, key_rows
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -16,6 +15,7 @@ from umbel.embedding import query_images
 from umbel.gallery import blob_notes, deletions
 from umbel.gallery.images_service import settle
 from umbel.imports import source_rows
+from umbel.insights import projection_rows
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell
@@ -69,7 +69,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
         if job.type == JobType.MAP:
-            maps.end_map(session, job_id)
+            projection_rows.end_map(session, job_id)
         if job.type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: what is gone does not come back. It can be paused.")
         if job.finished_at is not None and not job.cancelling:

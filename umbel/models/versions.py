@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from db import neighbourhoods
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
+from umbel.insights import nearest_neighbors
 from umbel.jobs import job_rows
 from umbel.models import partitions, reindexes, version_rows
 from umbel.search.calibration import Calibration
@@ -169,7 +169,7 @@ def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
         with autocommit() as connection:
             partitions.drop_partition(connection, version_id)
         with transaction() as session:
-            neighbourhoods.delete_of_version(session, version_id)
+            nearest_neighbors.delete_of_version(session, version_id)
     return doomed
 
 

@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from db.duplicates import Copy
-from services.duplicates import keeper
+from umbel.insights.duplicate_rows import Copy
+from umbel.insights.duplicates import keeper
 
 
 def copy(number: int, *, width: int = 100, size: int = 1000, sharpness: float | None = 50.0) -> Copy:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ml
-from core.doubt import Doubt, doubt_label
+from umbel.insights.label_error import Doubt, doubt_label
 from umbel.search.calibration import Calibration
 
 CARD = json.loads((Path(ml.__file__).parent / "weights" / "umbel-b0.json").read_text())

@@ -8,13 +8,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from db import maps
-from db.maps import DrawnMap, MapPoint, MapWork
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.locks import only_one
 from umbel.base.types import Lane, Project
 from umbel.gallery import collections
+from umbel.insights import projection_rows
+from umbel.insights.projection_rows import DrawnMap, MapPoint, MapWork
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Doorbell
@@ -48,13 +48,13 @@ def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str |
     with transaction() as session:
         version = version_rows.get_active_version(session)
         collection_id = collections.get_collection(session, collection) if collection is not None else None
-        maps.lock_maps(session)
-        unfinished = maps.find_unfinished_map(session, collection_id)
+        projection_rows.lock_maps(session)
+        unfinished = projection_rows.find_unfinished_map(session, collection_id)
         if unfinished is not None:
             raise Conflict(f"Job {unfinished} draws this map already; wait for its end, or cancel it.")
-        if not maps.count_vectors(session, version.id, collection_id):
+        if not projection_rows.count_vectors(session, version.id, collection_id):
             raise Conflict(NOTHING)
-        job_id = maps.insert_map(session, version.id, collection_id)
+        job_id = projection_rows.insert_map(session, version.id, collection_id)
     doorbell.ring(Lane.MAP)
     return job_id
 
@@ -63,11 +63,11 @@ def find_map(session: Session, *, collection: str | None) -> Shown:
     """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    pictures = maps.count_vectors(session, version.id, collection_id)
-    drawn = maps.find_map(session, version.id, collection_id)
+    pictures = projection_rows.count_vectors(session, version.id, collection_id)
+    drawn = projection_rows.find_map(session, version.id, collection_id)
     if drawn is None:
         return Shown(version.id, None, [], pictures)
-    points = maps.list_points(session, drawn.job_id)
+    points = projection_rows.list_points(session, drawn.job_id)
     gone = drawn.placed - len(points)
     return Shown(version.id, drawn, points, max(0, pictures - (drawn.pictures - gone)))
 
@@ -89,14 +89,16 @@ class MapLine:
     def _draw_next(self) -> bool:
         """False when there is none to draw, or no time for it."""
         with self.transaction() as session:
-            work = maps.find_workable_map(session)
+            work = projection_rows.find_workable_map(session)
             if work is None:
                 return False
             job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
             version = version_rows.get_version(session, work.version_id)
-            pictures = maps.count_vectors(session, version.id, work.collection_id)
-            ids, vectors = maps.list_vectors(session, version.id, work.collection_id, dim=version.dim, most=MOST)
+            pictures = projection_rows.count_vectors(session, version.id, work.collection_id)
+            ids, vectors = projection_rows.list_vectors(
+                session, version.id, work.collection_id, dim=version.dim, most=MOST
+            )
         if not ids:
             self._end(work, NOTHING)
             return True
@@ -110,7 +112,7 @@ class MapLine:
 
         def store() -> None:
             with self.transaction() as session:
-                if maps.store_map(session, work, ids, points, pictures=pictures):
+                if projection_rows.store_map(session, work, ids, points, pictures=pictures):
                     job_rows.seal_job(session, work.job_id)
 
         patiently(store)
@@ -119,10 +121,10 @@ class MapLine:
 
     def _is_wanted(self, work: MapWork) -> bool:
         with self.transaction() as session:
-            return maps.is_wanted(session, work.job_id)
+            return projection_rows.is_wanted(session, work.job_id)
 
     def _end(self, work: MapWork, error: str) -> None:
         with self.transaction() as session:
-            maps.end_map(session, work.job_id)
+            projection_rows.end_map(session, work.job_id)
             job_rows.seal_job(session, work.job_id)
             job_rows.change_job(session, work.job_id, error=error)

@@ -15,14 +15,14 @@ from uuid import UUID
 import numpy as np
 import structlog
 
-from core.doubt import doubt_label
-from core.looks import Look
-from db import looks, neighbourhoods
-from db.neighbourhoods import Near, Neighbourhood
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import Agreements, Decoder, ItemState, Lane
+from umbel.insights import nearest_neighbors, signatures
+from umbel.insights.label_error import doubt_label
+from umbel.insights.nearest_neighbors import Near, Neighbourhood
+from umbel.insights.signature import Look
 from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
@@ -129,13 +129,13 @@ class ComparisonLine:
         with self.transaction() as session:
             job = job_rows.get_job(session, job_id)
             version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
-            if neighbourhoods.awaits_index(session, version.id, collection_id, UNBEARABLE):
+            if nearest_neighbors.awaits_index(session, version.id, collection_id, UNBEARABLE):
                 batch.waiting += [item.id for item in some]
                 return
             images = [item.image_id for item in some]
             found = {
                 near.image_id: near
-                for near in neighbourhoods.list_nearest(session, version, collection_id, images, k=NEIGHBOURS)
+                for near in nearest_neighbors.list_nearest(session, version, collection_id, images, k=NEIGHBOURS)
             }
         pairs = [(near.image_id, other) for near in found.values() for other in _candidates(near)]
         agreed = self._agreements(batch, pairs)
@@ -150,7 +150,7 @@ class ComparisonLine:
     def _agreements(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
         """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
         with self.transaction() as session:
-            known = looks.list_looks(session, list({image for pair in pairs for image in pair}))
+            known = signatures.list_looks(session, list({image for pair in pairs for image in pair}))
         batch.seen |= (new := self._look(known.unseen))
         every = known.looks | new
         seen = {
@@ -202,8 +202,8 @@ class ComparisonLine:
                     rows.setdefault(item.job_id, []).append(batch.rows[item.id])
             for job_id, some in rows.items():
                 version_id = job_rows.get_job(session, job_id).model_version_id
-                neighbourhoods.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
-            looks.insert_looks(session, batch.seen)
+                nearest_neighbors.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
+            signatures.insert_looks(session, batch.seen)
             item_rows.fail_items(session, batch.failed)
             owner = self.leases.owner
             claims.release_items(session, batch.waiting, owner=owner, delay_seconds=WAIT_SECONDS)

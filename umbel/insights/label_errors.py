@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import label_issues, neighbourhoods
-from db.label_issues import DoubtedImage
-from db.neighbourhoods import Progress
 from umbel.gallery import collections
+from umbel.insights import label_error_rows, nearest_neighbors
+from umbel.insights.label_error_rows import DoubtedImage
+from umbel.insights.nearest_neighbors import Progress
 from umbel.models import version_rows
 from umbel.models.versions import calibration_of
 
@@ -36,7 +36,7 @@ class LabelIssue:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Issues, the most doubted first, and how much of the collection they speak for. calibrated: see core/doubt.py."""
+    """Issues, the most doubted first, and how much of the collection they speak for. calibrated: see umbel/insights/label_error.py."""
 
     issues: list[LabelIssue]
     version_id: UUID
@@ -50,11 +50,11 @@ def find_label_issues(
     """Up to `limit` issues after the one with this doubt and id. Raises NotFound, NotReady."""
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    doubted = label_issues.list_doubted(
+    doubted = label_error_rows.list_doubted(
         session, version.id, collection_id, min_doubt=min_doubt, after=after, limit=limit
     )
-    labels = label_issues.list_labels(session, [other for image in doubted for other in image.neighbours])
-    progress = neighbourhoods.count_compared(session, version.id, collection_id)
+    labels = label_error_rows.list_labels(session, [other for image in doubted for other in image.neighbours])
+    progress = nearest_neighbors.count_compared(session, version.id, collection_id)
     issues = [LabelIssue(image, _evidence(image, labels)) for image in doubted]
     return Found(issues, version.id, calibration_of(version) is not None, progress)
 

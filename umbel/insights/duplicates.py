@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import duplicates, neighbourhoods
-from db.duplicates import Copy
-from db.neighbourhoods import Progress
-from services.comparing import LOOK_DISTANCE
 from umbel.base.union_find import connected_components
 from umbel.gallery import collections
+from umbel.insights import duplicate_rows, nearest_neighbors
+from umbel.insights.comparing import LOOK_DISTANCE
+from umbel.insights.duplicate_rows import Copy
+from umbel.insights.nearest_neighbors import Progress
 from umbel.models import version_rows
 
 # 0.8: as for groups before a split, see docs/explanation/leakage.md.
@@ -70,14 +70,14 @@ def find_duplicates(
     """
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    links = duplicates.list_links(
+    links = duplicate_rows.list_links(
         session, version.id, collection_id, max_distance=max_distance, min_agreement=min_agreement
     )
     groups = sorted(connected_components(links), key=max, reverse=True)
     if image_id is not None:
         groups = [group for group in groups if str(image_id) in group]
     page = [group for group in groups if before is None or max(group) < str(before)][:limit]
-    progress = neighbourhoods.count_compared(session, version.id, collection_id)
+    progress = nearest_neighbors.count_compared(session, version.id, collection_id)
     described = _described(session, version.id, [[UUID(image) for image in group] for group in page])
     return Found(described, version.id, progress)
 
@@ -92,12 +92,12 @@ def keeper(copies: Sequence[Copy]) -> Copy:
 
 
 def _described(session: Session, version_id: UUID, groups: Sequence[Sequence[UUID]]) -> list[Group]:
-    copies = duplicates.list_copies(session, [image for group in groups for image in group])
+    copies = duplicate_rows.list_copies(session, [image for group in groups for image in group])
     there = [[copies[image] for image in group if image in copies] for group in groups]
     kept = [keeper(group) for group in there if len(group) > 1]
     there = [group for group in there if len(group) > 1]
     pairs = {copy.image_id: keep.image_id for group, keep in zip(there, kept, strict=True) for copy in group}
-    distances = duplicates.measure_distances(session, version_id, pairs)
+    distances = duplicate_rows.measure_distances(session, version_id, pairs)
     found = []
     for group, keep in zip(there, kept, strict=True):
         members = [Member(copy, distances.get(copy.image_id, 0.0)) for copy in group]

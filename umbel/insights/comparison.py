@@ -1,13 +1,13 @@
-"""Comparisons: begun for what is new in a collection, or for all of it. The work itself: services/comparing.py."""
+"""Comparisons: begun for what is new in a collection, or for all of it. The work itself: umbel/insights/comparing.py."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from db import neighbourhoods
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.types import Lane
 from umbel.gallery import collections
+from umbel.insights import nearest_neighbors
 from umbel.jobs.wakeup import Doorbell
 from umbel.models import version_rows
 
@@ -30,11 +30,11 @@ def begin_comparison(
     with transaction() as session:
         version = version_rows.get_active_version(session)
         collection_id = collection and collections.get_collection(session, collection)
-        neighbourhoods.lock_comparisons(session)
-        unfinished = neighbourhoods.find_unfinished_comparison(session, collection_id or None)
+        nearest_neighbors.lock_comparisons(session)
+        unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id or None)
         if unfinished is not None:
             raise Conflict(f"Job {unfinished} compares these pictures already; wait for its end, or cancel it.")
-        found = neighbourhoods.insert_comparison(session, version.id, collection_id or None, again=again)
+        found = nearest_neighbors.insert_comparison(session, version.id, collection_id or None, again=again)
     if found is None:
         return None
     doorbell.ring(Lane.COMPARE)

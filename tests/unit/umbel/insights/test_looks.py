@@ -7,10 +7,10 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy.ndimage import laplace
 
-from core.looks import SIDE, SMOOTHED, look, packed, sharpness, unpacked
 from tests.pictures import picture
 from umbel.base.errors import CorruptPicture
 from umbel.base.settings import Settings
+from umbel.insights.signature import SIDE, SMOOTHED, look, packed, sharpness, unpacked
 
 
 def noise(size: tuple[int, int] = (400, 300)) -> Image.Image:

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from core.looks import Look, packed, unpacked
 from umbel.base.copy import stage_rows
+from umbel.insights.signature import Look, packed, unpacked
 
 STAGED = {"image_id": "uuid", "sharpness": "float4", "thumb": "bytea"}
 
