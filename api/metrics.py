@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from db.statistics import FIGURES, count
 from umbel.base import metrics
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
+from umbel.operations.statistics import FIGURES, count
 
 DATABASE_UP = ("umbel_database_up", "Whether the figures of the ledger could be read.")
 

@@ -3,8 +3,8 @@
 from prometheus_client.metrics import MetricWrapperBase
 
 from api.metrics import DATABASE_UP
-from db.statistics import FIGURES
 from umbel.base import metrics
+from umbel.operations.statistics import FIGURES
 
 ROW = "| `{}` | {} | {} | {} |\n"
 HEAD = """# Metrics

@@ -9,16 +9,16 @@ import click
 
 from cli.output import json_option, print_json, progress, table
 from cli.reconcile import bar, compare
-from db import dump
-from services import backup as backups
-from services import restore as restoring
-from services.mismatches import Mismatches
 from stack.binaries import postgres_client
 from stack.embedded import embedded_database
 from umbel.base import schema
 from umbel.base.blobs import blobs
 from umbel.base.errors import Conflict, StackError
 from umbel.base.settings import settings
+from umbel.operations import backup as backups
+from umbel.operations import dump
+from umbel.operations import restore as restoring
+from umbel.operations.mismatches import Mismatches
 
 
 @click.command()

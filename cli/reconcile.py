@@ -10,14 +10,14 @@ import click
 from rich.progress import Progress
 
 from cli.output import json_option, print_json, progress, table
-from services import reconciliation
-from services.mismatches import Advance, Context, Mismatches
 from umbel.base import schema
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import doorbell
+from umbel.operations import reconciliation
+from umbel.operations.mismatches import Advance, Context, Mismatches
 
 SHOWN = 20  # examples of each kind
 
@@ -54,7 +54,7 @@ def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list
 
 @contextmanager
 def bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
-    """A `services.mismatches.Watch` that draws."""
+    """A `umbel.operations.mismatches.Watch` that draws."""
     task = bars.add_task(doing, total=total, note="")
     yield lambda done: bars.update(task, advance=done)
     done = bars.tasks[bars.task_ids.index(task)].completed

@@ -10,11 +10,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from cli.output import json_option, print_json
-from db.dump import variable_of
 from stack.binaries import postgres_client
 from umbel.access.reader import READER, connect, connection_parameters
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
+from umbel.operations.dump import variable_of
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

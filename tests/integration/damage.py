@@ -11,8 +11,6 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from services.mismatches import Context
-from services.reconciliation import reconcile
 from tests.integration.factory import DIM, unit
 from tests.pictures import picture
 from umbel.base.blobs import Blobs
@@ -28,6 +26,8 @@ from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import doorbell
 from umbel.models import partitions, version_rows
 from umbel.models import versions as models
+from umbel.operations.mismatches import Context
+from umbel.operations.reconciliation import reconcile
 
 
 @contextmanager

@@ -16,9 +16,6 @@ import pytest
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from db import dump
-from services.backup import Backup, Origin, back_up, read_backup
-from services.restore import restore
 from stack.binaries import postgres_client
 from stack.postgres import Postgres
 from stack.redis import Redis
@@ -32,6 +29,9 @@ from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
 from umbel.gallery import images_service
 from umbel.models import version_rows
+from umbel.operations import dump
+from umbel.operations.backup import Backup, Origin, back_up, read_backup
+from umbel.operations.restore import restore
 from umbel.search.nearest import Found, Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -13,8 +13,6 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from services.mismatches import Context
-from services.reconciliation import reconcile
 from stack.redis import Redis
 from tests.integration.factory import unit
 from tests.integration.scene import Silent, compare, comparison_line, version
@@ -39,6 +37,8 @@ from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import doorbell
 from umbel.models import version_rows
+from umbel.operations.mismatches import Context
+from umbel.operations.reconciliation import reconcile
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from db import reconciliation
-from db.reconciliation import FIRST, Page
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.jobs.wakeup import Doorbell
+from umbel.operations import reconciliation_rows
+from umbel.operations.reconciliation_rows import FIRST, Page
 
 EXAMPLES = 1_000  # kept of each kind, so that memory stays flat; all are counted
 PAGE = 10_000  # rows looked at in one statement
@@ -58,12 +58,12 @@ class Context:
     def pages(self, table: Literal["image", "job"], doing: str, *, size: int = PAGE) -> Iterator[Page]:
         """The whole table, some rows after the others, by id: what comes in meanwhile comes at the end."""
         with self.transaction() as session:
-            rows = reconciliation.count_rows(session, table)
+            rows = reconciliation_rows.count_rows(session, table)
         with self.watch(doing, rows) as advance:
             page: Page | None = Page(FIRST, FIRST, 0)
             while page:
                 with self.transaction() as session:
-                    page = reconciliation.find_page(session, table, after=page.last, size=size)
+                    page = reconciliation_rows.find_page(session, table, after=page.last, size=size)
                 if page:
                     yield page
                     advance(page.rows)

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.reconciliation import Page
 from umbel.base.copy import copy_rows
 from umbel.base.database import autocommit
+from umbel.operations.reconciliation_rows import Page
 
 
 class FoundBlob(NamedTuple):

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from db.dump import Owned, Snapshot
-from services.mismatches import Watch
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BackupError, BlobMissing, TransientError
 from umbel.jobs.retry import patiently
 from umbel.models.versions import blob_keys, split_key
+from umbel.operations.dump import Owned, Snapshot
+from umbel.operations.mismatches import Watch
 
 FORMAT = 1
 DESCRIPTION, SUMS, DUMP, BLOBS = "backup.json", "SHA256SUMS", "database.dump", "blobs"

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import reconciliation
-from db.reconciliation import FIRST, Page
-from services.blob_reconciliation import check_blobs, check_hashes, check_models
-from services.embedding_reconciliation import check_embeddings, check_index
-from services.mismatches import Context, Mismatches
 from umbel.gallery import blob_notes
 from umbel.gallery.images_service import settle
 from umbel.jobs import claims, job_rows
 from umbel.jobs.jobs import ABANDONED_SECONDS
 from umbel.jobs.retry import patiently
+from umbel.operations import reconciliation_rows
+from umbel.operations.blob_reconciliation import check_blobs, check_hashes, check_models
+from umbel.operations.embedding_reconciliation import check_embeddings, check_index
+from umbel.operations.mismatches import Context, Mismatches
+from umbel.operations.reconciliation_rows import FIRST, Page
 
 # Each is far above what a living scheduler and living workers leave behind.
 LEASES = 10  # that an item may have lain since its lease ended
@@ -42,7 +42,7 @@ def check_counts(context: Context) -> list[Mismatches]:
     counts = Mismatches("job_counts", "jobs that count other items than they have", "Counted again.")
     for page in context.pages("job", "Counting the items of jobs"):
         with context.transaction() as session:
-            found = reconciliation.list_miscounted_jobs(session, page)
+            found = reconciliation_rows.list_miscounted_jobs(session, page)
         if context.repair and found:
             patiently(partial(_recount, context, page, found))
         counts.add(found, repaired=context.repair)
@@ -58,12 +58,12 @@ def check_jobs(context: Context) -> list[Mismatches]:
     )
     idle = Mismatches("idle_job", "open jobs that nobody feeds", "Sealed.")
     with context.transaction() as session:
-        sources = reconciliation.list_unlisted_sources(session, lock=context.repair)
+        sources = reconciliation_rows.list_unlisted_sources(session, lock=context.repair)
         for job_id, cancelled in sources.items() if context.repair else ():
-            reconciliation.open_or_end(session, job_id, end=cancelled)
+            reconciliation_rows.open_or_end(session, job_id, end=cancelled)
     closed.add(sources, repaired=context.repair)
     with context.transaction() as session:
-        abandoned = reconciliation.list_abandoned_jobs(session, IDLE_SECONDS)
+        abandoned = reconciliation_rows.list_abandoned_jobs(session, IDLE_SECONDS)
         if context.repair and abandoned:
             job_rows.seal_abandoned_jobs(session, IDLE_SECONDS)
     idle.add(abandoned, repaired=context.repair)
@@ -75,7 +75,7 @@ def check_items(context: Context) -> list[Mismatches]:
     deserted = Mismatches("deserted_item", "items that a worker, now gone, has claimed and nobody else", "Released.")
     seconds = {"lease_seconds": LEASES * context.settings.lease_seconds, "silence_seconds": SILENCE_SECONDS}
     with context.transaction() as session:
-        found = reconciliation.list_deserted_items(session, **seconds, lock=context.repair)
+        found = reconciliation_rows.list_deserted_items(session, **seconds, lock=context.repair)
         if context.repair:
             claims.release_items(session, found, owner=None, delay_seconds=0)
     deserted.add(found, repaired=context.repair)
@@ -88,7 +88,7 @@ def check_notes(context: Context) -> list[Mismatches]:
     after = FIRST
     while True:
         with context.transaction() as session:
-            notes = reconciliation.list_old_notes(session, seconds=IN_DOUBT_SECONDS, after=after, limit=NOTES)
+            notes = reconciliation_rows.list_old_notes(session, seconds=IN_DOUBT_SECONDS, after=after, limit=NOTES)
             if not notes:
                 return [doubts]
             if context.repair:
@@ -99,7 +99,7 @@ def check_notes(context: Context) -> list[Mismatches]:
 
 def _recount(context: Context, page: Page, found: Sequence[UUID]) -> None:
     with context.transaction() as session:
-        reconciliation.recount_jobs(session, page, found)
+        reconciliation_rows.recount_jobs(session, page, found)
 
 
 def _ring(context: Context) -> None:

@@ -9,9 +9,6 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from db import found_blobs, reconciliation
-from db.found_blobs import FoundBlob
-from services.mismatches import PAGE, Context, Mismatches
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing
 from umbel.gallery import blob_notes, images
@@ -20,6 +17,9 @@ from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
 from umbel.models import version_rows
 from umbel.models.versions import blob_keys
+from umbel.operations import found_blobs, reconciliation_rows
+from umbel.operations.found_blobs import FoundBlob
+from umbel.operations.mismatches import PAGE, Context, Mismatches
 
 PREFIXES = ("pictures", "thumbnails", "imports")
 READERS = 8  # blobs asked for at once: a remote store is mostly waiting
@@ -64,11 +64,11 @@ def check_hashes(context: Context) -> list[Mismatches]:
     with ThreadPoolExecutor(READERS) as readers:
         for page in context.pages("image", "Reading pictures", size=READ):
             with context.transaction() as session:
-                rows = reconciliation.list_hashes(session, page)
+                rows = reconciliation_rows.list_hashes(session, page)
             right = readers.map(lambda row: _is_right(context.blobs, row.blob_key, row.size, row.sha256), rows)
             suspects = {row.id: row.blob_key for row, fine in zip(rows, right, strict=True) if not fine}
             with context.transaction() as session:
-                present = reconciliation.list_present_images(session, list(suspects))
+                present = reconciliation_rows.list_present_images(session, list(suspects))
             wrong.add(f"{image_id} {key}" for image_id, key in suspects.items() if image_id in present)
     return [wrong]
 
@@ -95,7 +95,7 @@ def _images(context: Context, found: Session, readers: Executor, before: datetim
         suspects = found_blobs.list_suspect_images(found, page, before=before)
         sizes = list(readers.map(lambda image: _size(context.blobs, image.blob_key), suspects))
         with context.transaction() as session:
-            present = reconciliation.list_present_images(session, [image.id for image in suspects])
+            present = reconciliation_rows.list_present_images(session, [image.id for image in suspects])
         for image, size in zip(suspects, sizes, strict=True):
             if image.id in present and size != image.size:
                 (missing if size is None else other).add([f"{image.id} {image.blob_key}"])

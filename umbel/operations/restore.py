@@ -6,11 +6,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from services.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
-from services.mismatches import Watch
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BackupError, BlobMissing
 from umbel.jobs.retry import patiently
+from umbel.operations.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
+from umbel.operations.mismatches import Watch
 
 
 def restore(folder: Path, blobs: Blobs, load: Callable[[Path], None], watch: Watch) -> list[str]:

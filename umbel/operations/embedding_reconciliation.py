@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from db import reconciliation
-from db.reconciliation import Page
-from services.mismatches import Context, Mismatches
 from umbel.base.tables import ModelVersion
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.models import partitions, version_rows
 from umbel.models.indexing import build_index, defer_index, index_is_due
+from umbel.operations import reconciliation_rows
+from umbel.operations.mismatches import Context, Mismatches
+from umbel.operations.reconciliation_rows import Page
 
 QUEUED = "Queued in a new job of the type repair."
 PATIENCE_SECONDS = 300.0  # with the index that a load was spared
@@ -33,9 +33,9 @@ def check_embeddings(context: Context) -> list[Mismatches]:
         repair = _RepairJob(context, version)
         for page in context.pages("image", "Looking for embeddings"):
             with context.transaction() as session:
-                bare = reconciliation.list_unembedded_images(session, version.id, page)
-                vectors = reconciliation.list_wrong_vectors(session, version, page)
-                lacking = reconciliation.list_lacking(session, version.id, standby.id, page) if standby else []
+                bare = reconciliation_rows.list_unembedded_images(session, version.id, page)
+                vectors = reconciliation_rows.list_wrong_vectors(session, version, page)
+                lacking = reconciliation_rows.list_lacking(session, version.id, standby.id, page) if standby else []
             if context.repair and (bare or vectors or lacking):
                 repair.add(page, [*bare, *lacking])
             behind.add(lacking, repaired=context.repair)
@@ -57,8 +57,8 @@ def check_index(context: Context) -> list[Mismatches]:
         if version is None:
             return [index, waiting]
         due = not partitions.has_index(session, version.id) and index_is_due(session)
-        due = due and not reconciliation.index_is_on_its_way(session, version.id, seconds=PATIENCE_SECONDS)
-        found = reconciliation.list_jobs_waiting_for_index(session, version.id, seconds=PATIENCE_SECONDS)
+        due = due and not reconciliation_rows.index_is_on_its_way(session, version.id, seconds=PATIENCE_SECONDS)
+        found = reconciliation_rows.list_jobs_waiting_for_index(session, version.id, seconds=PATIENCE_SECONDS)
         if found and not due and partitions.has_index(session, version.id):
             if context.repair:
                 job_rows.end_indexing(session, version.id)
@@ -81,7 +81,7 @@ class _RepairJob:
         """Queue `images`, and those of the page whose vectors are wrong, which go."""
         if self._id is None:
             with self._context.transaction() as session:
-                self._id = reconciliation.insert_repair_job(session, self._version.id)
+                self._id = reconciliation_rows.insert_repair_job(session, self._version.id)
         patiently(partial(self._add, self._id, page, images))
 
     def seal(self) -> None:
@@ -91,6 +91,6 @@ class _RepairJob:
 
     def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
         with self._context.transaction() as session:
-            bared = reconciliation.delete_wrong_vectors(session, self._version, page)
-            reconciliation.queue_images(session, job_id, [*images, *bared])
+            bared = reconciliation_rows.delete_wrong_vectors(session, self._version, page)
+            reconciliation_rows.queue_images(session, job_id, [*images, *bared])
             defer_index(session, job_id, self._context.settings)
