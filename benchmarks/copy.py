@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.copy`: the same rows into the same partition, which has its primary key and foreign keys and
 no HNSW index (benchmarks/index_build.py), by turns and emptied in between; Postgres as durable as `umbel up` starts it.
-All send the vectors as binary halfvec. Bulk: umbel.embedding.embeddings.upsert_embeddings, a binary COPY into a staging table and
+All send the vectors as binary halfvec. Bulk: `upsert_embeddings`, a binary COPY into a staging table and
 INSERT ... SELECT ... ON CONFLICT from there, in one transaction for all, and in one for each batch, as workers do.
 """
 

@@ -67,7 +67,7 @@ def own_database(server: Any, name: str) -> Iterator[bool]:
 
 
 def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
-    """A model version (umbel.models.version_rows.VersionKey) DIM wide, now active; indexed: with its HNSW index in place."""
+    """A model version (a VersionKey) DIM wide, now active; indexed: with its HNSW index in place."""
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.models import partitions, version_rows  # noqa: PLC0415
     from umbel.models.version_rows import VersionKey  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """How much faster is it to load a gallery and then build its HNSW index than to load it into the index?
 
 Run `python -m benchmarks.index_build [--images 100000]`: the same vectors, clustered as embeddings are, written by
-umbel.embedding.embeddings.upsert_embeddings into two partitions of one database: one with its empty index in place, one without,
+`upsert_embeddings` into two partitions of one database: one with its empty index in place, one without,
 which then gets it by `CREATE INDEX CONCURRENTLY`, as a large import does. They are loaded part by part, by turns. The
 dearer the larger the index: 20,000 images say less than 100,000 do, which take minutes.
 """

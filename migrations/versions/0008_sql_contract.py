@@ -1,7 +1,7 @@
 """The schema `umbel`: views and functions for people who would rather query, see docs/sql.md.
 
-Who may use it is settled in umbel/access/reader.py, after every migration. Roles belong to the whole server, not to this
-database: no migration takes one away.
+Who may use it is settled in umbel/access/reader.py, after every migration. Roles belong to the whole server, not to
+this database: no migration takes one away.
 
 Revision: 0008
 """
@@ -80,8 +80,8 @@ BEGIN
 END $$;
 """
 
-# Sets what umbel/search/nearest.py sets, and brings the caller's values back (an error does so by itself). No SET clause does that
-# here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
+# Sets what the API's search sets, and brings the caller's values back (an error does so by itself). No SET clause does
+# that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
 THROUGH_INDEX = """
 CREATE FUNCTION nearest_through_index(
     statement text, query halfvec, k integer, reach integer, OUT ids uuid[], OUT distances double precision[]

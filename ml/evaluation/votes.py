@@ -44,7 +44,7 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """As in umbel.search.vote: share · expit(intercept + share_gain · share − distance_loss · nearest) is being right."""
+    """umbel.search.vote: share · expit(intercept + share_gain · share − distance_loss · nearest) is being right."""
 
     intercept: float
     share_gain: float

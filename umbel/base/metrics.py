@@ -1,6 +1,6 @@
 """What this process counts and times for Prometheus. docs/metrics.md lists it all and is made of this.
 
-The ledger's own figures (queue depth, jobs, recall) are no part of this: umbel/operations/statistics.py reads them at each scrape.
+Not the ledger's own figures (queue depth, jobs, recall): umbel/operations/statistics.py reads them at each scrape.
 """
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest

@@ -1,4 +1,4 @@
-"""Comparisons: begun for what is new in a collection, or for all of it. The work itself: umbel/insights/comparing.py."""
+"""Comparisons: begun for what is new in a collection, or for all of it. The work: umbel/insights/comparing.py."""
 
 from dataclasses import dataclass
 from uuid import UUID

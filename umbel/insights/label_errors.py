@@ -36,7 +36,7 @@ class LabelIssue:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Issues, the most doubted first, and how much of the collection they speak for. calibrated: see umbel/insights/label_error.py."""
+    """Issues, the most doubted first, and how much of the collection they speak for. calibrated: see `label_error`."""
 
     issues: list[LabelIssue]
     version_id: UUID

@@ -175,7 +175,7 @@ def _search_by_index(session: Session, on: str) -> None:
 def _nearest(
     session: Session, version: ModelVersion, collection_id: UUID, images: Sequence[UUID], *, k: int, exact: bool
 ) -> list[Near]:
-    """One statement for all of them. Version and width are literals, as in umbel/search/nearest.py; so is adding zero."""
+    """One statement for all of them. Version and width are literals, as in umbel.search; so is adding zero."""
     if not exact:
         _search_by_index(session, "on")
     width = f"halfvec({int(version.dim)})"

@@ -1,4 +1,4 @@
-"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again; umbel/jobs/claims.py has their leases."""
+"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again. Leases: umbel/jobs/claims.py."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID

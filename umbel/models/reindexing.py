@@ -31,7 +31,7 @@ SAMPLE, SECONDS = 100, 20.0  # searches, and the time for them, by which a rebui
 
 @dataclass(frozen=True, slots=True)
 class ReindexLine:
-    """Everything that a reindex needs, put together once a process; the items themselves: umbel/embedding/embedding.py."""
+    """Everything that a reindex needs, put together once a process."""
 
     transaction: Transaction
     blobs: Blobs

@@ -1,7 +1,7 @@
 """The usual search, one of all the gallery, in one round trip to the database.
 
-umbel/search/nearest.py asks first which version is active and whether there is an index worth using, and then searches. Here the
-search goes out on what was true the last time, and its answer says whether it still is. If not, it is thrown away.
+`nearest` asks first which version is active and whether there is an index worth using, and then searches. Here
+the search goes out on what was true the last time, and its answer says whether it still is. If not, it is thrown away.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def find_quickly(
 
 
 def _statement(version: VersionKey, example: Example, indexed: bool) -> str:
-    """The version and its width are literals, and zero is added to the distance of an exact scan: see `umbel.search.nearest`. What
+    """The version and its width are literals, and zero is added to the distance of an exact scan: see `nearest`. What
     it rests on is asked in the same snapshot."""
     width, partition, index = f"halfvec({int(version.dim)})", partition_name(version.id), index_name(version.id)
     query, others = f"CAST(%(vector)s AS {width})", ""

@@ -1,1 +1,0 @@
-"""Settings, errors, types, blobs, pictures, the doorbell: what every room stands on."""

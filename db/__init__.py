@@ -1,1 +1,0 @@
-"""Tables, sessions and every SQL statement of the project: one module a table or question."""

@@ -1,1 +1,0 @@
-"""The use cases. No Flask, no Celery, no torch."""
