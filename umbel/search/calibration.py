@@ -1,7 +1,8 @@
 """What distances and votes mean for one model: thresholds and a k-NN vote's probability, fitted on validation pictures.
 
 A calibration belongs to a model version and lies in its card. How it is applied: umbel/search/vote.py; how it is fitted:
-ml/evaluation/calibration.py; what its probability means and what it does not: docs/explanation/calibration.md.
+ml/evaluation/calibration.py; what its probability
+means and what it does not: docs/explanation/calibration.md.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
