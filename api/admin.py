@@ -14,7 +14,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import RecallReport
 from umbel.base.types import JobStatus, ReindexMode
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import version_rows
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
@@ -62,7 +62,7 @@ def reindex(asked: ReindexIn) -> Any:
     """
     job_id = begin_reindex(
         transaction,
-        doorbell(),
+        waker(),
         mode=asked.mode,
         version_id=asked.model_version,
         activate=asked.activate,

@@ -23,7 +23,7 @@ from umbel.base.errors import InvalidInput
 from umbel.gallery import collections, quotas
 from umbel.gallery.collections import CollectionRow
 from umbel.gallery.deletion import begin_deletion
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
@@ -101,7 +101,7 @@ def delete_collection(name: str) -> Any:
     From now on nobody finds it or its images, and its name is free for a new one. What it leaves is removed in the
     background, as a job to follow; asked for again meanwhile, it is the same job.
     """
-    begun = begin_deletion(transaction, doorbell(), name)
+    begun = begin_deletion(transaction, waker(), name)
     link = url_for("jobs.get_job", job_id=begun.job_id)
     body = DeletionOut(job_id=begun.job_id, status=begun.status, links={"job": link})
     return body, 202, {"Location": link, "Retry-After": "1"}

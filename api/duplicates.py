@@ -13,7 +13,7 @@ from api.schemas.fields import page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
 from umbel.insights.duplicates import Group, find_duplicates
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("duplicates", __name__, tag="Duplicates")
 
@@ -33,11 +33,11 @@ def compare(body: ComparisonIn) -> Any:
     202 with a job to follow; 200 when there is nothing to compare; 409 while such a job is unfinished. The lists of
     near-duplicates and of label issues both come of it.
     """
-    begun = begin_comparison(transaction, doorbell(), collection=within(body.collection), again=body.again)
+    begun = begin_comparison(transaction, waker(), collection=within(body.collection), again=body.again)
     if begun is None:
-        return ComparisonOut(job_id=None, status="up_to_date", pictures=0), 200
+        return ComparisonOut(job_id=None, status="up_to_date", images=0), 200
     headers = {"Location": url_for("jobs.get_job", job_id=begun.job_id), "Retry-After": "1"}
-    return ComparisonOut(job_id=begun.job_id, status="queued", pictures=begun.pictures), 202, headers
+    return ComparisonOut(job_id=begun.job_id, status="queued", images=begun.images), 202, headers
 
 
 @bp.get("/v1/duplicates")
@@ -57,7 +57,7 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
             collection=within(query.collection),
             image_id=query.image_id,
             max_distance=query.max_distance,
-            min_agreement=query.min_agreement,
+            min_pixel_similarity=query.min_pixel_similarity,
             before=query.cursor,
             limit=query.limit + 1,
         )
@@ -66,7 +66,7 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
         items=[_group_out(group) for group in page],
         next_cursor=cursor,
         max_distance=query.max_distance,
-        min_agreement=query.min_agreement,
+        min_pixel_similarity=query.min_pixel_similarity,
         model_version=found.version_id,
         compared=found.progress.compared,
         waiting=found.progress.waiting,

@@ -13,7 +13,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.jobs import workers
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import version_rows
 
 bp = APIBlueprint("health", __name__, tag="Health")
@@ -51,7 +51,7 @@ def ready() -> Any:
     `progress` is false when work waits and no worker has finished any for UMBEL_STALLED_AFTER seconds. Paused jobs and
     indexes that are being built are no work that waits.
     """
-    checks, alive_workers = {"database": False, "redis": doorbell().ping(), "model": False, "worker": False}, []
+    checks, alive_workers = {"database": False, "redis": waker().ping(), "model": False, "worker": False}, []
     stalled = False
     try:
         with transaction() as session:
@@ -70,10 +70,10 @@ def ready() -> Any:
         workers=[
             WorkerOut(
                 name=w.name,
-                lanes=w.lanes.split(","),
+                queues=w.queues.split(","),
                 device=w.device,
                 started_at=w.started_at,
-                hears_redis=w.hears_redis,
+                broker_connected=w.broker_connected,
                 idle_seconds=round(w.idle_seconds, 1),
             )
             for w in alive_workers

@@ -11,7 +11,7 @@ from api.access import check_images, within
 from api.errors import invalid_fields, problems
 from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
 from api.schemas.search import Scoped
-from api.search import decoded, match_out, queries_by_picture, scope_of
+from api.search import decoded, match_out, queries_by_image, scope_of
 from api.specification import either_body
 from umbel.base.database import transaction
 from umbel.search.identify import identify
@@ -25,7 +25,7 @@ EITHER_BODY = either_body(json=IdentifyIn, form=IdentifyFormIn)
 @bp.post("/v1/identify")
 @bp.output(IdentifyOut)
 @bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 409, 413, 415, 422, 503))
-def identify_pictures() -> Any:
+def identify_images() -> Any:
     """Say what one to five pictures of one subject show, with how much certainty, by whose evidence.
 
     The nearest labelled images vote. `unknown` is true when no label reaches the threshold that was learnt for the
@@ -36,11 +36,11 @@ def identify_pictures() -> Any:
     if request.mimetype == "multipart/form-data":
         form = IdentifyFormIn.model_validate({**request.form.to_dict(), "file": request.files.getlist("file")})
         within(form.collection)  # before a worker is bothered
-        return _voted(queries_by_picture([file.read() for file in form.file]), form, began)
+        return _voted(queries_by_image([file.read() for file in form.file]), form, began)
     body = IdentifyIn.model_validate(request.get_json(force=True))
     within(body.collection)
     if body.images is not None:
-        return _voted(queries_by_picture([decoded(image) for image in body.images]), body, began)
+        return _voted(queries_by_image([decoded(image) for image in body.images]), body, began)
     check_images(body.image_ids or ())
     with transaction() as session:
         queries = [query_by_images(session, [image_id]) for image_id in body.image_ids or ()]

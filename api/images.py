@@ -20,11 +20,11 @@ from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
 from api.search import by_image
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.errors import InvalidInput, PictureError, QuotaExceeded
+from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
 from umbel.gallery import collections, images, images_service, ingest
 from umbel.gallery.images import ImageRow
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
@@ -60,7 +60,7 @@ def upload_image(form: UploadIn) -> Any:
     gate().enter()
     try:
         accepted = intake().add_image(upload)
-    except (PictureError, QuotaExceeded) as error:
+    except (ImageError, QuotaExceeded) as error:
         with transaction() as session:
             ingest.refuse_image(session, upload, error)
         raise
@@ -70,7 +70,7 @@ def upload_image(form: UploadIn) -> Any:
     )
     if accepted.duplicate:
         return body, 200
-    doorbell().ring(accepted.lane)  # after the commit: the worker must see the row; a lost ring is swept up
+    waker().wake(accepted.queue)  # after the commit: the worker must see the row; a lost ring is swept up
     return body, 202, {"Location": url_for("jobs.get_job", job_id=accepted.job_id), "Retry-After": "1"}
 
 
@@ -137,7 +137,7 @@ def remove_image(image_id: UUID) -> Any:
 @bp.doc(responses=answers("The picture", "image/*", 404, 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
-    return _served(image_id, lambda image: images_service.read_picture(blobs(), settings(), image))
+    return _served(image_id, lambda image: images_service.read_image(blobs(), settings(), image))
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")

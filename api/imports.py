@@ -15,9 +15,9 @@ from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.types import JobStatus, Lane
+from umbel.base.types import JobStatus, Queue
 from umbel.imports import imports
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
 
@@ -58,6 +58,6 @@ def invalid(error: ValidationError) -> Any:
 
 
 def _opened(job_id: Any) -> Any:
-    doorbell().ring(Lane.FETCH)
+    waker().wake(Queue.FETCH)
     bind_contextvars(job_id=str(job_id))
     return ImportOut(job_id=job_id, status=JobStatus.QUEUED), 202, {"Location": url_for("jobs.get_job", job_id=job_id)}

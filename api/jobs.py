@@ -37,7 +37,7 @@ from umbel.imports import source_rows
 from umbel.jobs import item_rows, job_rows
 from umbel.jobs import jobs as services
 from umbel.jobs.items_csv import items_as_csv
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import partitions, reindexes
 from umbel.models.partitions import IndexProgress
 
@@ -125,12 +125,12 @@ def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
     return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
-@bp.post("/v1/jobs/<uuid:job_id>/seal")
+@bp.post("/v1/jobs/<uuid:job_id>/close")
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 409))
-def seal_job(job_id: UUID) -> Any:
+def close_job(job_id: UUID) -> Any:
     """Say that an import has all its pictures. Saying it twice is harmless."""
-    services.seal_job(transaction, job_id)
+    services.close_job(transaction, job_id)
     return _described(job_id)
 
 
@@ -148,7 +148,7 @@ def cancel_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def retry_job(job_id: UUID) -> Any:
     """Try the failed pictures of a job once more, and no others. Twice is harmless."""
-    services.retry_job(transaction, doorbell(), job_id)
+    services.retry_job(transaction, waker(), job_id)
     return _described(job_id)
 
 
@@ -166,7 +166,7 @@ def pause_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def resume_job(job_id: UUID) -> Any:
     """Go on with a paused job. Twice is harmless."""
-    services.resume_job(transaction, doorbell(), job_id)
+    services.resume_job(transaction, waker(), job_id)
     return _described(job_id)
 
 
@@ -209,8 +209,8 @@ def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None, 
         and SourceOut(
             type=source.spec["type"],
             listed=source.listed,
-            refused=source.refused,
-            passed_over=source.passed_over,
+            rejected=source.rejected,
+            skipped=source.skipped,
             done=source.done,
             dry_run=source.dry_run,
         ),

@@ -34,7 +34,7 @@ def list_label_issues(query: LabelIssuesQuery) -> Any:
         found = find_label_issues(
             session,
             collection=within(query.collection),
-            min_doubt=query.min_doubt,
+            min_probability=query.min_probability,
             after=place_of(query.cursor) if query.cursor else None,
             limit=query.limit + 1,
         )
@@ -42,8 +42,8 @@ def list_label_issues(query: LabelIssuesQuery) -> Any:
     more = len(found.issues) > query.limit
     return LabelIssuesOut(
         items=[_issue_out(issue) for issue in page],
-        next_cursor=cursor_of(page[-1].image.doubt, page[-1].image.id) if more else None,
-        min_doubt=query.min_doubt,
+        next_cursor=cursor_of(page[-1].image.label_error_probability, page[-1].image.id) if more else None,
+        min_probability=query.min_probability,
         calibrated=found.calibrated,
         model_version=found.version_id,
         compared=found.progress.compared,
@@ -59,7 +59,7 @@ def _issue_out(issue: LabelIssue) -> LabelIssueOut:
         name=image.name,
         label=image.label,
         suggested_label=image.suggested_label,
-        doubt=image.doubt,
+        label_error_probability=image.label_error_probability,
         evidence=[
             WitnessOut(image_id=one.image_id, label=one.label, distance=one.distance, links=image_links(one.image_id))
             for one in issue.evidence

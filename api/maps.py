@@ -14,7 +14,7 @@ from umbel.base.database import transaction
 from umbel.base.types import JobStatus
 from umbel.insights.projection import begin_map, find_map
 from umbel.insights.projection_rows import MapPoint
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("maps", __name__, tag="Map")
 
@@ -39,7 +39,7 @@ def get_map(query: MapQuery) -> Any:
         model_version=shown.version_id,
         collection=collection,
         drawn_at=shown.drawn and shown.drawn.drawn_at,
-        pictures=shown.drawn.pictures if shown.drawn else 0,
+        images=shown.drawn.images if shown.drawn else 0,
         new=shown.new,
         labels=labels,
         ids=[point.image_id for point in shown.points],
@@ -56,7 +56,7 @@ def get_map(query: MapQuery) -> Any:
 def draw_map(body: MapIn) -> Any:
     """Have the map drawn with the active model version. 409 while that is being done, or without a picture."""
     collection = within(body.collection)
-    job_id = begin_map(transaction, doorbell(), collection=collection)
+    job_id = begin_map(transaction, waker(), collection=collection)
     link = url_for("jobs.get_job", job_id=job_id)
     links = {"self": link, "cancel": f"{link}/cancel", "map": url_for("maps.get_map", collection=collection)}
     accepted = MapAccepted(job_id=job_id, status=JobStatus.QUEUED, links=links)

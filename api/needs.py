@@ -58,7 +58,7 @@ NEEDS: dict[str, Need | None] = {
     "jobs.get_job": Need(READ, Where.JOB),
     "jobs.list_items": Need(READ, Where.JOB),
     "jobs.download_items": Need(READ, Where.JOB),
-    "jobs.seal_job": Need(WRITE, Where.JOB),
+    "jobs.close_job": Need(WRITE, Where.JOB),
     "jobs.cancel_job": Need(WRITE, Where.JOB),
     "jobs.retry_job": Need(WRITE, Where.JOB),
     "jobs.pause_job": Need(WRITE, Where.JOB),
@@ -66,7 +66,7 @@ NEEDS: dict[str, Need | None] = {
     # Questions
     "search.search": Need(READ, Where.REQUEST),
     "search.legacy_search": Need(READ, Where.REQUEST),
-    "identify.identify_pictures": Need(READ, Where.REQUEST),
+    "identify.identify_images": Need(READ, Where.REQUEST),
     "duplicates.compare": Need(WRITE, Where.REQUEST),
     "duplicates.list_duplicates": Need(READ, Where.REQUEST),
     "label_issues.list_label_issues": Need(READ, Where.REQUEST),

@@ -25,7 +25,7 @@ from api.schemas.search import (
     SearchInfo,
     SearchOptions,
     SearchOut,
-    picture_of,
+    image_of,
 )
 from api.specification import either_body
 from umbel.base.database import transaction
@@ -33,7 +33,7 @@ from umbel.base.errors import InvalidInput
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.gallery import collections
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import (
     Answered,
@@ -66,11 +66,11 @@ def search() -> Any:
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
         form = SearchFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
-        return _by_picture(form.file.read(), form, began)
+        return _by_image(form.file.read(), form, began)
     body = _body()
     within(body.collection)
     if body.image is not None:
-        return _by_picture(decoded(body.image), body, began)
+        return _by_image(decoded(body.image), body, began)
     if body.vector is not None:
         return _by_vector(body.vector, body, began)
     if body.image_id is not None:
@@ -89,7 +89,7 @@ def search() -> Any:
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     within(None)
-    [query] = queries_by_picture([decoded(body.image)])
+    [query] = queries_by_image([decoded(body.image)])
     with transaction() as session:
         found = find_matches(session, query, k=LEGACY_K, scope=scope_of(session, Scoped()))
     return LegacyOut(
@@ -126,9 +126,9 @@ def _by_vector(vector: list[float], options: SearchOptions, began: float) -> Sea
     return _found(options, began, partial(_quick.by_vector, vector), lambda session: query_by_vector(session, vector))
 
 
-def _by_picture(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
+def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
     within(options.collection)  # before a worker is bothered
-    [query] = queries_by_picture([picture])
+    [query] = queries_by_image([picture])
     return _found(options, began, partial(_quick.by_query, query), lambda _: query)
 
 
@@ -201,14 +201,14 @@ def match_out(match: Match) -> MatchOut:
     )
 
 
-def queries_by_picture(pictures: list[bytes]) -> list[Query]:
+def queries_by_image(images: list[bytes]) -> list[Query]:
     """The pictures as queries, embedded by a worker."""
-    return query_by_pictures(listener(), doorbell(), settings(), pictures)
+    return query_by_pictures(listener(), waker(), settings(), images)
 
 
 def decoded(base64: str) -> bytes:
     """The picture's bytes. Raises InvalidInput."""
     try:
-        return picture_of(base64)
+        return image_of(base64)
     except ValueError as error:
         raise InvalidInput(str(error)) from error

@@ -78,7 +78,7 @@ FOLLOWED = {
         "items": ("list_items", {"job_id": "$response.body#/job_id"}),
         "pause": ("pause_job", {"job_id": "$response.body#/job_id"}),
         "resume": ("resume_job", {"job_id": "$response.body#/job_id"}),
-        "seal": ("seal_job", {"job_id": "$response.body#/job_id"}),
+        "close": ("close_job", {"job_id": "$response.body#/job_id"}),
         "cancel": ("cancel_job", {"job_id": "$response.body#/job_id"}),
     },
     "create_collection": {

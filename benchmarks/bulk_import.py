@@ -3,7 +3,7 @@
 Run `python -m benchmarks.bulk_import [--pictures 20000]`: the real stack as processes, a folder on the server imported
 through POST /v1/imports, then imported a second time. The raw forward of the same model is measured in this process
 before and after, while the worker is idle. Memory: RSS of one worker process and of its decoders, each second.
-cpu_ms_a_picture: user and system time of each part of the stack during the import, beside that of the raw forward.
+cpu_ms_a_image: user and system time of each part of the stack during the import, beside that of the raw forward.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import cpu_seconds, embed_all, own_home, seconds, spread, whole_stack, write
-from benchmarks.pictures import draw
+from benchmarks.images import draw
 
 WARM_UP = 0.2  # share of the import that memory may take to settle
 RAW_BLOCKS = 5
@@ -52,9 +52,9 @@ def follow(api: Any, job_id: Any, worker: psutil.Process) -> Iterator[Sample]:
             return
 
 
-def slope(samples: list[Sample], part: str, pictures: int) -> float:
+def slope(samples: list[Sample], part: str, images: int) -> float:
     """Bytes a picture, least squares, after the warm-up."""
-    kept = [sample for sample in samples if sample.done > WARM_UP * pictures]
+    kept = [sample for sample in samples if sample.done > WARM_UP * images]
     done = np.array([sample.done for sample in kept], float)
     return float(np.polyfit(done, [getattr(sample, part) for sample in kept], 1)[0])
 
@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=1, help="that share the pictures; one GPU may have several")
     given = parser.parse_args()
-    pictures, workers = int(given.pictures), int(given.workers)
+    images, workers = int(given.images), int(given.workers)
     with own_home() as home:
         folder = home / "pictures"
-        draw(folder, pictures)
+        draw(folder, images)
         os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
 
         from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
@@ -98,16 +98,16 @@ def main() -> None:
                 samples = list(follow(api, job_id := begin(), worker))
                 took = time.monotonic() - began
                 busy = cpu_seconds(parts)
-                embedded = next(s.at for s in samples if s.done >= pictures) - began
+                embedded = next(s.at for s in samples if s.done >= images) - began
                 job = api.jobs.get(job_id)
                 again = seconds(lambda: list(follow(api, begin(), worker)))
             after = raw()
-    rate, raw_rate = pictures / embedded, float(np.median(before + after))
+    rate, raw_rate = images / embedded, float(np.median(before + after))
     where = "" if embedder.device == "cpu" else "_gpu"
     write(
         f"bulk_import{where}{f'_{workers}' if workers > 1 else ''}",
         {
-            "pictures": pictures,
+            "pictures": images,
             "workers": workers,
             "decoders_a_worker": decoding_processes(settings()),
             "runtime": embedder.description,
@@ -116,9 +116,9 @@ def main() -> None:
             "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},
             "raw_per_second": spread(before + after),
             "of_raw": round(rate / raw_rate, 3),
-            "cpu_ms_a_picture": {
+            "cpu_ms_a_image": {
                 "raw_forward": round(1000 * spent, 2),
-                **{name: round(1000 * (busy[name] - idle[name]) / pictures, 2) for name in busy},
+                **{name: round(1000 * (busy[name] - idle[name]) / images, 2) for name in busy},
             },
             "memory_mb": {
                 part: {
@@ -128,10 +128,10 @@ def main() -> None:
                 }
                 for part in ("worker", "decoders")
             },
-            "worker_mb_by_pictures": {
+            "worker_mb_by_images": {
                 sample.done: round(sample.worker / 2**20) for sample in samples[:: max(1, len(samples) // 25)]
             },
-            "bytes_a_picture": {part: round(slope(samples, part, pictures)) for part in ("worker", "decoders")},
+            "bytes_a_image": {part: round(slope(samples, part, images)) for part in ("worker", "decoders")},
         },
     )
 

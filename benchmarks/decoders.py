@@ -21,7 +21,7 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import interleaved, own_home, seconds, spread, write
 
-PICTURES = 256
+IMAGES = 256
 SMALL_TASKS = 1000
 IDLE_TASKS = 100
 PAUSE_SECONDS = 0.002  # between two of these, so that everybody has gone to sleep
@@ -41,7 +41,7 @@ def main() -> None:
         from umbel.base.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
         from worker.decoders import DecoderPool  # noqa: PLC0415
 
-        files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=PICTURES // 16)]
+        files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=IMAGES // 16)]
         began = time.perf_counter()
         ours = pools.enter_context(DecoderPool(Preprocessing(), settings()))
         ours.inspect(files[0]).result()
@@ -49,7 +49,7 @@ def main() -> None:
         others = _others(pools, decoding_processes(settings()))
         decode = partial(Preprocessing().decode, limits=settings())
         decoding = {name: partial(submit, decode) for name, submit in others.items()} | {"ours": ours.decode}
-        answer = _pictures(decoding, files)
+        answer = _images(decoding, files)
         children = [psutil.Process(pid).memory_full_info() for pid in ours.pids()]
         ours_small = pools.enter_context(DecoderPool(Preprocessing(), settings(), decode=small))
         answer |= _small_tasks(
@@ -82,12 +82,12 @@ def _others(pools: ExitStack, children: int) -> dict[str, Callable[..., Future[A
     return others
 
 
-def _pictures(pools: Mapping[str, Submit], files: Sequence[bytes]) -> dict[str, object]:
+def _images(pools: Mapping[str, Submit], files: Sequence[bytes]) -> dict[str, object]:
     taken = interleaved(**{name: partial(finish, submit, files) for name, submit in pools.items()})
     return {
         "pictures": len(files),
         "mean_kilobytes": round(mean(map(len, files)) / 1000, 1),
-        "pictures_per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
+        "images_per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
         "of_threads": {
             name: spread([threads / each for threads, each in zip(taken["threads"], times, strict=True)])
             for name, times in taken.items()

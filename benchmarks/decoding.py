@@ -43,7 +43,7 @@ def main() -> None:
     given = parser.parse_args()
     embedder = load_embedder(Settings(log_level="WARNING"))
     ways = decoders(embedder.card.preprocessing, Settings())
-    with jpegs(given.folder, given.pictures) as files:
+    with jpegs(given.folder, given.images) as files:
         vectors = {
             name: np.concatenate(
                 [embedder.embed([decode(data) for data in files[at : at + 64]]) for at in range(0, len(files), 64)]
@@ -57,8 +57,8 @@ def main() -> None:
             "pictures": len(files),
             "model": embedder.card.name,
             "runtime": f"{embedder.runtime} {embedder.precision}",
-            "cpu_milliseconds": {name: timed(ways, pictures) for name, pictures in scaled.items()},
-            "agreement": {name: agreement(vectors["full"], some) for name, some in vectors.items()},
+            "cpu_milliseconds": {name: timed(ways, images) for name, images in scaled.items()},
+            "pixel_similarity": {name: pixel_similarity(vectors["full"], some) for name, some in vectors.items()},
         },
     )
 
@@ -88,15 +88,15 @@ def decoders(preprocessing: Preprocessing, limits: Settings) -> dict[str, Decode
     return ways
 
 
-def timed(ways: dict[str, Decode], pictures: list[bytes]) -> dict[str, dict[str, object]]:
+def timed(ways: dict[str, Decode], images: list[bytes]) -> dict[str, dict[str, object]]:
     """CPU milliseconds of one picture, and the ratio of a full decode by Pillow to it, block by block."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(BLOCKS):
         for name, decode in ways.items():
             began = time.thread_time()
-            for data in pictures:
+            for data in images:
                 decode(data)
-            taken[name].append((time.thread_time() - began) / len(pictures) * 1000)
+            taken[name].append((time.thread_time() - began) / len(images) * 1000)
     return {
         name: {
             "milliseconds": spread(times),
@@ -108,7 +108,7 @@ def timed(ways: dict[str, Decode], pictures: list[bytes]) -> dict[str, dict[str,
     }
 
 
-def agreement(full: Vectors, some: Vectors) -> dict[str, float]:
+def pixel_similarity(full: Vectors, some: Vectors) -> dict[str, float]:
     """Of vectors (N, dim) with those of a full decode, and of whom each finds nearest among its own kind."""
     cosines = (full * some).sum(1)
     kept = [len(set(a) & set(b)) / NEAREST for a, b in zip(nearest(full), nearest(some), strict=True)]
@@ -141,8 +141,8 @@ def jpegs(folder: Path | None, count: int) -> Iterator[list[bytes]]:
 def resized(data: bytes, size: tuple[int, int]) -> bytes:
     """The picture as a JPEG of this size."""
     out = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
     return out.getvalue()
 
 

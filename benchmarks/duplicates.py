@@ -34,7 +34,7 @@ def main() -> None:
         server.start()
         try:
             schema.upgrade(settings().database)
-            write("duplicates", _measure(options.photos or _garden(home), options.pictures))
+            write("duplicates", _measure(options.photos or _garden(home), options.images))
         finally:
             server.stop()
 
@@ -48,7 +48,7 @@ def _garden(home: Path) -> Path:
 
 def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
-    from ml.leakage import quick_agreements  # noqa: PLC0415
+    from ml.leakage import quick_pixel_similarities  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.insights.comparing import ComparisonLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
@@ -70,11 +70,11 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     taken["index"] = seconds(_build_index)
     with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
         leases = Leases(transaction, "bench", 60)
-        line = ComparisonLine(transaction, decoder, quick_agreements, leases, settings())
+        line = ComparisonLine(transaction, decoder, quick_pixel_similarities, leases, settings())
         taken["queue"] = seconds(_begin)
         taken["compare"] = seconds(line.run)
         taken["list"] = seconds(_list)
-        taken["list without pixels"] = seconds(lambda: _list(min_agreement=0, max_distance=0.05))
+        taken["list without pixels"] = seconds(lambda: _list(min_pixel_similarity=0, max_distance=0.05))
         taken["list label issues"] = seconds(_list_labels)
         _load(version_id, folder, everything[count:], labels)
         taken["queue new"] = seconds(_begin)
@@ -148,14 +148,14 @@ def _build_index() -> None:
 def _begin() -> None:
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.insights.comparison import begin_comparison  # noqa: PLC0415
-    from umbel.jobs.wakeup import Doorbell  # noqa: PLC0415
+    from umbel.jobs.wakeup import Waker  # noqa: PLC0415
 
     # Nobody listens there: this process is the worker.
-    nobody = Doorbell("redis+socket:///nowhere", "unix:///nowhere")
+    nobody = Waker("redis+socket:///nowhere", "unix:///nowhere")
     assert begin_comparison(transaction, nobody, collection="default")
 
 
-def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
+def _list(*, min_pixel_similarity: float = 0.8, max_distance: float = 0.5) -> None:
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.insights.duplicates import find_duplicates  # noqa: PLC0415
 
@@ -164,7 +164,7 @@ def _list(*, min_agreement: float = 0.8, max_distance: float = 0.5) -> None:
             session,
             collection="default",
             max_distance=max_distance,
-            min_agreement=min_agreement,
+            min_pixel_similarity=min_pixel_similarity,
             before=None,
             limit=50,
         )
@@ -175,7 +175,7 @@ def _list_labels() -> None:
     from umbel.insights.label_errors import find_label_issues  # noqa: PLC0415
 
     with transaction() as session:
-        find_label_issues(session, collection="default", min_doubt=0.5, after=None, limit=50)
+        find_label_issues(session, collection="default", min_probability=0.5, after=None, limit=50)
 
 
 def _recall(version: Any, vectors: Any) -> float:

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ml.datasets import class_files
-from ml.leakage import quick_agreements
+from ml.leakage import quick_pixel_similarities
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
 from umbel.insights.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
 from umbel.insights.duplicates import MIN_AGREEMENT
-from umbel.insights.label_error import doubt_label
+from umbel.insights.label_error import label_error_probability
 from umbel.insights.signature import look
 from umbel.search.calibration import Calibration
 
@@ -27,30 +27,30 @@ Change = Callable[[Image.Image], Image.Image]
 def _cropped(share: float) -> Change:
     """`share` off each side length, from the middle."""
 
-    def crop(picture: Image.Image) -> Image.Image:
-        across, down = round(picture.width * share / 2), round(picture.height * share / 2)
-        return picture.crop((across, down, picture.width - across, picture.height - down))
+    def crop(image: Image.Image) -> Image.Image:
+        across, down = round(image.width * share / 2), round(image.height * share / 2)
+        return image.crop((across, down, image.width - across, image.height - down))
 
     return crop
 
 
 def _resized(share: float) -> Change:
-    return lambda picture: picture.resize((round(picture.width * share), round(picture.height * share)))
+    return lambda image: image.resize((round(image.width * share), round(image.height * share)))
 
 
 CHANGES: dict[str, tuple[Change, int]] = {  # with the quality of the JPEG they are saved as
-    "JPEG 75": (lambda picture: picture, 75),
-    "JPEG 40": (lambda picture: picture, 40),
+    "JPEG 75": (lambda image: image, 75),
+    "JPEG 40": (lambda image: image, 40),
     "half the size": (_resized(0.5), 90),
     "a quarter of the size": (_resized(0.25), 90),
     "5 % cropped": (_cropped(0.05), 90),
     "10 % cropped": (_cropped(0.1), 90),
     "20 % cropped": (_cropped(0.2), 90),
-    "brightness × 1.2": (lambda picture: ImageEnhance.Brightness(picture).enhance(1.2), 90),
-    "brightness × 0.8": (lambda picture: ImageEnhance.Brightness(picture).enhance(0.8), 90),
-    "grey": (lambda picture: ImageOps.grayscale(picture).convert("RGB"), 90),
+    "brightness × 1.2": (lambda image: ImageEnhance.Brightness(image).enhance(1.2), 90),
+    "brightness × 0.8": (lambda image: ImageEnhance.Brightness(image).enhance(0.8), 90),
+    "grey": (lambda image: ImageOps.grayscale(image).convert("RGB"), 90),
     "mirrored": (ImageOps.mirror, 90),
-    "turned by 3°": (lambda picture: picture.rotate(3), 90),
+    "turned by 3°": (lambda image: image.rotate(3), 90),
 }
 
 
@@ -68,7 +68,7 @@ def measure_copies(embedder: Embedder, folder: Path, vectors: Vectors) -> dict[s
         proposed = ((distances < own[:, None]).sum(1) < LOOKED_AT) & (own <= LOOK_DISTANCE)
         seen = np.stack([look(data, Settings()).thumb for data in copies])
         pairs = np.stack([np.arange(len(chosen)), len(chosen) + np.arange(len(chosen))], 1)
-        agreed = quick_agreements(np.concatenate([seen, thumbs[chosen]]), pairs) >= MIN_AGREEMENT
+        agreed = quick_pixel_similarities(np.concatenate([seen, thumbs[chosen]]), pairs) >= MIN_AGREEMENT
         near = {f"within {limit}": _share(own <= limit) for limit in (0.02, 0.05, 0.1)}
         changes[name] = {"found": _share(proposed & agreed), "proposed": _share(proposed), **near}
     return {"pictures": len(files), "changed": len(chosen), "copies": changes, "originals": _linked(vectors, thumbs)}
@@ -88,8 +88,10 @@ def measure_flips(vectors: Vectors, labels: Sequence[str], calibration: Calibrat
     np.fill_diagonal(distances, np.inf)
     doubts = np.zeros(len(labels))
     for row, near in enumerate(np.argsort(distances, 1)[:, :NEIGHBOURS]):
-        found = doubt_label(given[row], distances[row, near].clip(0).tolist(), [given[at] for at in near], calibration)
-        doubts[row] = found.doubt if found else 0
+        found = label_error_probability(
+            given[row], distances[row, near].clip(0).tolist(), [given[at] for at in near], calibration
+        )
+        doubts[row] = found.label_error_probability if found else 0
     top = np.argsort(-doubts, kind="stable")[: flipped.sum()]
     listed = doubts >= 0.5
     return {
@@ -115,7 +117,7 @@ def _linked(vectors: Vectors, thumbs: np.ndarray) -> dict[str, int]:
     return {
         **counts,
         "pairs looked at": len(pairs),
-        "pairs found": int((quick_agreements(thumbs, pairs) >= MIN_AGREEMENT).sum()),
+        "pairs found": int((quick_pixel_similarities(thumbs, pairs) >= MIN_AGREEMENT).sum()),
     }
 
 
@@ -125,9 +127,9 @@ def _embedded(embedder: Embedder, copies: Sequence[bytes]) -> Vectors:
     return np.concatenate([embedder.embed([embedder.decode(data) for data in some]) for some in portions])
 
 
-def _saved(picture: Image.Image, quality: int) -> bytes:
+def _saved(image: Image.Image, quality: int) -> bytes:
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
+    image.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 

@@ -3,7 +3,7 @@
 Run `python -m benchmarks.fetching [--pictures 2000]`: the line that workers run lists a folder, reads, checks and
 hashes its pictures, stores their bytes and gives their items images, on a real Postgres; no model runs. By turns with
 it, the least that any import does: as many threads read the files, hash them, write them and wait for the disk.
-cpu_ms_a_picture: of this process, which stands for a worker's, of its decoders, and of Postgres.
+cpu_ms_a_image: of this process, which stands for a worker's, of its decoders, and of Postgres.
 """
 
 import argparse
@@ -18,19 +18,19 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common import cpu_seconds, interleaved, own_home, spent_by, spread, write
 from benchmarks.database import own_server
-from benchmarks.pictures import draw
+from benchmarks.images import draw
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=2000)
-    pictures = int(parser.parse_args().pictures)
+    images = int(parser.parse_args().images)
     with own_home() as home:
         os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")
         from umbel.base import schema  # noqa: PLC0415
         from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
-        draw(home / "pictures", pictures)
+        draw(home / "pictures", images)
         with own_server(home) as server:
             schema.upgrade(settings().database)
             _measure(home, _postmaster(server.data))
@@ -53,7 +53,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     spent = {"worker": 0.0, "decoders": 0.0, "postgres": 0.0}
     with DecoderPool(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
         leases = Leases(transaction, "bench", 60)
-        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, ring=lambda _: None)
+        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, wake=lambda _: None)
 
         def queue(name: str) -> None:
             if name == "ours":
@@ -91,7 +91,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
             "decoders": decoding_processes(settings()),
             "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
             "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["ours"], strict=True)]),
-            "cpu_ms_a_picture": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
+            "cpu_ms_a_image": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
         },
     )
 

@@ -75,8 +75,8 @@ def main() -> None:
         for batch, rate in found.get("per_second", {}).items()
     )
     roof = roofs(served, device, size, best[0])
-    with jpegs(given.folder) as pictures:
-        from_files = pipeline(pictures, torch_embedder(*load_checkpoint(find_checkpoint(settings)), settings), settings)
+    with jpegs(given.folder) as images:
+        from_files = pipeline(images, torch_embedder(*load_checkpoint(find_checkpoint(settings)), settings), settings)
     write(
         "gpu",
         {
@@ -122,14 +122,14 @@ def runs(served: ServedNetwork, device: torch.device, *, compiled: bool) -> dict
 
 def per_second(run: Run, size: int, batch: int) -> dict[str, float]:
     """Pictures a second: median and range of blocks of half a second each."""
-    pictures = np.ascontiguousarray(np.resize(probe_pictures(size, 8), (batch, size, size, 3)))
+    images = np.ascontiguousarray(np.resize(probe_pictures(size, 8), (batch, size, size, 3)))
     for _ in range(3):
-        run(pictures)
+        run(images)
     rates = []
     for _ in range(BLOCKS):
         done, began = 0, time.perf_counter()
         while (took := time.perf_counter() - began) < BLOCK_SECONDS:
-            run(pictures)
+            run(images)
             done += batch
         rates.append(done / took)
     return {"median": round(statistics.median(rates), 1), "min": round(min(rates), 1), "max": round(max(rates), 1)}
@@ -142,12 +142,12 @@ def roofs(served: ServedNetwork, device: torch.device, size: int, reached: float
     bandwidth, arithmetic = copy_speed(device), product_speed(device)
     memory_roof, compute_roof = bandwidth / (moved / batch), arithmetic / (operations / batch)
     return {
-        "megabytes_a_picture": round(moved / batch / 1e6, 2),
-        "gigaflops_a_picture": round(operations / batch / 1e9, 3),
+        "megabytes_a_image": round(moved / batch / 1e6, 2),
+        "gigaflops_a_image": round(operations / batch / 1e9, 3),
         "copy_gigabytes_a_second": round(bandwidth / 1e9),
         "bf16_teraflops": round(arithmetic / 1e12),
-        "pictures_a_second_by_bandwidth": round(memory_roof),
-        "pictures_a_second_by_arithmetic": round(compute_roof),
+        "images_a_second_by_bandwidth": round(memory_roof),
+        "images_a_second_by_arithmetic": round(compute_roof),
         "reached_of_roof": round(reached / min(memory_roof, compute_roof), 3),
     }
 
@@ -212,7 +212,7 @@ def jpegs(folder: Path | None) -> Iterator[list[bytes]]:
         yield [path.read_bytes() for path in paths]
 
 
-def pipeline(pictures: list[bytes], embedder: NetworkEmbedder, settings: Settings) -> dict[str, Any]:
+def pipeline(images: list[bytes], embedder: NetworkEmbedder, settings: Settings) -> dict[str, Any]:
     """Files to vectors, decoding beside the forward, with a decoding process a core; and each of the two alone."""
     batch, chunk = embedder.batch_size, 16
     decode = partial(embedder.card.preprocessing.decode, limits=settings)
@@ -220,7 +220,7 @@ def pipeline(pictures: list[bytes], embedder: NetworkEmbedder, settings: Setting
     with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
 
         def decoded() -> Iterator[list[Any]]:
-            coming = pool.map(decode, pictures, chunksize=chunk)
+            coming = pool.map(decode, images, chunksize=chunk)
             while share := list(islice(coming, batch)):
                 yield share
 
@@ -236,10 +236,10 @@ def pipeline(pictures: list[bytes], embedder: NetworkEmbedder, settings: Setting
             for name, work in works.items():
                 began = time.perf_counter()
                 work()
-                rates[name].append(len(pictures) / (time.perf_counter() - began))
+                rates[name].append(len(images) / (time.perf_counter() - began))
     middle = {name: round(statistics.median(rate), 1) for name, rate in rates.items()}
     return {
-        "pictures": len(pictures),
+        "pictures": len(images),
         "decoders": cores(),
         "batch": batch,
         "way": f"{embedder.runtime} {embedder.precision}",

@@ -16,11 +16,11 @@ import structlog
 from umbel.base import metrics, tracing
 from umbel.base.logging import configure_logging
 from umbel.base.settings import Settings
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedItem
 
-PICTURES, ROUNDS = 32, 300
+IMAGES, ROUNDS = 32, 300
 TRACEPARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
 
@@ -31,21 +31,21 @@ def batch(jobs: int, traceparent: str | None) -> list[ClaimedItem]:
         ClaimedItem(
             uuid4(), ids[n % jobs], uuid4(), uuid4(), "pictures/a", 1, None, uuid4().hex, traceparent, waited=0.2
         )
-        for n in range(PICTURES)
+        for n in range(IMAGES)
     ]
 
 
-def observe(lane: Lane, items: list[ClaimedItem]) -> None:
+def observe(queue: Queue, items: list[ClaimedItem]) -> None:
     """All that a batch leaves behind on its way, as umbel.embedding.embedding has it."""
-    job_log.claimed(lane, items)
+    job_log.claimed(queue, items)
     for stage in ("claim", "decode", "forward", "store"):
-        with job_log.stage(stage, lane, items, traced=lane != Lane.SINGLE or stage != "decode"):
+        with job_log.stage(stage, queue, items, traced=queue != Queue.SINGLE or stage != "decode"):
             pass
     for item in items:
         for times, step in ((metrics.READS, "read"), (metrics.DECODES, "decode")):
             times.observe(0.001)
-            tracing.record(step, item.traceparent if lane == Lane.SINGLE else None, 0.001)
-    job_log.ended("embedded", lane, items, [item.id for item in items], {})
+            tracing.record(step, item.traceparent if queue == Queue.SINGLE else None, 0.001)
+    job_log.ended("embedded", queue, items, [item.id for item in items], {})
 
 
 def microseconds(work: Callable[[], None]) -> float:
@@ -55,7 +55,7 @@ def microseconds(work: Callable[[], None]) -> float:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return sorted(times)[ROUNDS // 2] / PICTURES * 1e6
+    return sorted(times)[ROUNDS // 2] / IMAGES * 1e6
 
 
 def main() -> None:
@@ -68,10 +68,10 @@ def main() -> None:
         if traced:
             tracing.configure_tracing(Settings(trace_endpoint="http://127.0.0.1:1"), "bench")
         parent = TRACEPARENT if traced else None
-        for lane, jobs in ((Lane.SINGLE, PICTURES), (Lane.BULK, 1)):
+        for queue, jobs in ((Queue.SINGLE, IMAGES), (Queue.BULK, 1)):
             items = batch(jobs, parent)
-            cost = microseconds(lambda lane=lane, items=items: observe(lane, items))  # type: ignore[misc]
-            print(f"{lane.value:>8}  traced: {traced!s:<5}  {cost:7.1f} µs a picture")
+            cost = microseconds(lambda queue=queue, items=items: observe(queue, items))  # type: ignore[misc]
+            print(f"{queue.value:>8}  traced: {traced!s:<5}  {cost:7.1f} µs a picture")
     os._exit(0)  # nobody listens to what the exporter still wants to send
 
 

@@ -45,8 +45,8 @@ def _bars(axes: Axes, spreads: dict[str, dict[str, float]], unit: str, *, ours: 
     medians = [value["median"] for value in values]
     reach = [[m - v["min"] for m, v in zip(medians, values, strict=True)]]
     reach.append([v["max"] - m for m, v in zip(medians, values, strict=True)])
-    colours = [OURS if name.lower().startswith(ours) else OTHER for name in names]
-    axes.barh(names, medians, xerr=reach, color=colours, error_kw={"ecolor": "#333", "elinewidth": 0.8})
+    colors = [OURS if name.lower().startswith(ours) else OTHER for name in names]
+    axes.barh(names, medians, xerr=reach, color=colors, error_kw={"ecolor": "#333", "elinewidth": 0.8})
     axes.set_xlabel(unit)
     axes.set_xlim(left=0)
 
@@ -64,7 +64,7 @@ def _uploads(axes: Axes, result: Result) -> None:
 
 
 def _peers(axes: Axes, result: Result) -> None:
-    rates = {name: each["pictures_per_second"] for name, each in result["peers"].items()}
+    rates = {name: each["images_per_second"] for name, each in result["peers"].items()}
     plt.gcf().set_figheight(0.6 + 0.35 * len(rates))
     _bars(axes, rates, "pictures a second, from file to stored vector", ours="umbel")
 

@@ -22,9 +22,9 @@ import httpx
 import numpy as np
 
 from benchmarks.common import own_home, whole_stack, write
-from benchmarks.pictures import draw
+from benchmarks.images import draw
 
-PICTURES = 2400
+IMAGES = 2400
 RATES = {"similar": 10.0, "vector": 5.0, "picture": 2.0, "upload": 5.0}  # a second, together 22
 IDLE_SECONDS = 60.0
 CHECKED = 300  # answers whose distances are computed again
@@ -130,7 +130,7 @@ def milliseconds(answers: list[Answer]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--pictures", type=int, default=IMAGES)
     asked = parser.parse_args()
     with own_home() as home:
         folder = home / "pictures"
@@ -138,7 +138,7 @@ def main() -> None:
         os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
         with whole_stack():
             answer = _answer(folder, home, asked.pictures)
-            write("reindex_large" if asked.pictures > PICTURES else "reindex", answer)
+            write("reindex_large" if asked.pictures > IMAGES else "reindex", answer)
 
 
 def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:

@@ -19,7 +19,7 @@ from ml.runtimes.openvino_forward import native_precisions
 from ml.threads import cores
 from umbel.base.settings import Settings
 
-PICTURES = 64
+IMAGES = 64
 ALONE = 8  # of them one after the other
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     embedders = {f"{one.runtime} {one.precision}": one for one in map(load_embedder, _wanted())}
     first = next(iter(embedders.values()))
     size = first.card.preprocessing.size
-    pixels = [np.asarray(draw_specimen(number % 16, number, 0, size=size), np.uint8) for number in range(PICTURES)]
+    pixels = [np.asarray(draw_specimen(number % 16, number, 0, size=size), np.uint8) for number in range(IMAGES)]
     taken = interleaved(**{name: partial(embed_all, embedder, pixels) for name, embedder in embedders.items()})
     alone = interleaved(**{name: _each_of(embedder, pixels[:ALONE]) for name, embedder in embedders.items()})
     slowest = taken["torch fp32"]
@@ -39,7 +39,7 @@ def main() -> None:
             "threads": cores(),
             "runtimes": {
                 name: {
-                    "per_second": spread([PICTURES / each for each in taken[name]]),
+                    "per_second": spread([IMAGES / each for each in taken[name]]),
                     "over_torch_fp32": spread([a / b for a, b in zip(slowest, taken[name], strict=True)]),
                     "one_ms": spread([1000 * each / ALONE for each in alone[name]]),
                     "parity": round(embedder.parity, 5),

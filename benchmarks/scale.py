@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.common import RESULTS, own_home, write
 
-PICTURES = 20_000
+IMAGES = 20_000
 DIM = 512
 SIZES = (10**6, 10**7, 10**8, 10**9)
 SIDES = {"640 x 480": (640, 480), "12 megapixels": (4000, 3000)}
@@ -27,31 +27,31 @@ HOUR = 3600
 def main() -> None:
     with own_home() as home:
         measured = {
-            "bytes_a_picture": _bytes(home),
+            "bytes_a_image": _bytes(home),
             "decoded_a_second_a_core": {k: _decoding(v) for k, v in SIDES.items()},
         }
     rates = current_rates()
     table = {f"{size:.0e}": estimate(size, measured, rates) for size in SIZES}
-    write("scale", {"pictures": PICTURES, "dim": DIM, **measured, "rates": rates, "table": table})
+    write("scale", {"pictures": IMAGES, "dim": DIM, **measured, "rates": rates, "table": table})
 
 
-def estimate(pictures: int, measured: dict[str, Any], rates: dict[str, float]) -> dict[str, float]:
+def estimate(images: int, measured: dict[str, Any], rates: dict[str, float]) -> dict[str, float]:
     """For so many pictures of 640 x 480, 100 kB each."""
-    size = measured["bytes_a_picture"]
+    size = measured["bytes_a_image"]
     # Each insertion looks for its neighbours among those that are there: it takes longer by the logarithm.
-    growth = math.log(pictures) / math.log(rates["indexed_pictures"])
+    growth = math.log(images) / math.log(rates["indexed_images"])
     return {
-        "pictures_tb": round(pictures * 1e5 / 1e12, 2),
-        "tables_gb": round(pictures * (size["image"] + size["item"] + size["embedding"]) / 1e9, 1),
-        "index_gb": round(pictures * size["hnsw"] / 1e9, 1),
-        "import_core_hours": round(pictures / rates["imported_a_second_a_core"] / HOUR, 1),
-        "gpu_hours": round(pictures / rates["imported_a_second_a_gpu"] / HOUR, 1),
-        "index_core_hours": round(pictures / rates["indexed_a_second_a_core"] * growth / HOUR, 1),
+        "images_tb": round(images * 1e5 / 1e12, 2),
+        "tables_gb": round(images * (size["image"] + size["item"] + size["embedding"]) / 1e9, 1),
+        "index_gb": round(images * size["hnsw"] / 1e9, 1),
+        "import_core_hours": round(images / rates["imported_a_second_a_core"] / HOUR, 1),
+        "gpu_hours": round(images / rates["imported_a_second_a_gpu"] / HOUR, 1),
+        "index_core_hours": round(images / rates["indexed_a_second_a_core"] * growth / HOUR, 1),
     }
 
 
 COLUMNS = {
-    "pictures_tb": ("originals", "{:,.1f} TB"),
+    "images_tb": ("originals", "{:,.1f} TB"),
     "tables_gb": ("tables", "{:,.0f} GB"),
     "index_gb": ("HNSW index", "{:,.0f} GB"),
     "import_core_hours": ("import on CPUs", "{:,.0f} core hours"),
@@ -76,7 +76,7 @@ def current_rates() -> dict[str, float]:
         "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),
         "imported_a_second_a_gpu": on_gpu["per_second"],
         "indexed_a_second_a_core": round(index["images"] / building / index["machine"]["cores"], 1),
-        "indexed_pictures": index["images"],
+        "indexed_images": index["images"],
     }
 
 
@@ -104,7 +104,7 @@ def _bytes(home: Path) -> dict[str, float]:
             )  # fmt: skip
             partitions.create_partition(session, version.id, DIM, indexed=False)
             version_rows.activate_version(session, version.id)
-        vectors = np.random.default_rng(1).normal(size=(PICTURES, DIM)).astype(np.float32)
+        vectors = np.random.default_rng(1).normal(size=(IMAGES, DIM)).astype(np.float32)
         fill(version.id, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ["a label"])
         with autocommit() as connection:
             partitions.build_index(connection, version.id, DIM, memory_mb=settings().index_memory_mb, processes=1)
@@ -120,10 +120,10 @@ def _sizes(version: str) -> dict[str, float]:
 
     partition = f"embedding_{version}"
     with autocommit() as connection:
-        connection.execute(text("INSERT INTO job (type, sealed) VALUES ('import', true)"))
+        connection.execute(text("INSERT INTO job (type, closed) VALUES ('import', true)"))
         connection.execute(
             text("""
-                INSERT INTO job_item (job_id, image_id, lane, state, name, finished_at)
+                INSERT INTO job_item (job_id, image_id, queue, state, name, finished_at)
                 SELECT (SELECT id FROM job), id, 'bulk', 'indexed', 'folder/picture ' || row_number() OVER (), now()
                 FROM image
             """)
@@ -138,7 +138,7 @@ def _sizes(version: str) -> dict[str, float]:
             "hnsw": index,
         }
     engine().dispose()
-    return {name: round(size / PICTURES) for name, size in tables.items()}
+    return {name: round(size / IMAGES) for name, size in tables.items()}
 
 
 def _decoding(side: tuple[int, int]) -> float:

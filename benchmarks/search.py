@@ -138,7 +138,7 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.search.nearest import ef_for  # noqa: PLC0415
 
-    picture = _a_picture(folder)
+    picture = _a_image(folder)
     api = http.client.HTTPConnection("127.0.0.1", settings().port)  # the least that a client can cost
 
     def asked(method: str, path: str, body: str | None = None) -> Any:
@@ -186,7 +186,7 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
             "id": (lambda image_id: asked("GET", f"/v1/images/{image_id}/similar?k={K}"), ids),
             "id_sql": (sql_by_id, ids),
             "picture": (lambda body: asked("POST", "/v1/search", body), pictures),
-            "picture_compute": (compute, [picture] * len(pictures)),
+            "image_compute": (compute, [picture] * len(pictures)),
         }
         times: dict[Callable[[Any], Any], list[float]] = {work: [] for work, _ in works.values()}
         interleaved(**{name: each(work, over) for name, (work, over) in works.items()})
@@ -195,7 +195,7 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
         "p50_ms": {name: spread(values) for name, values in p50.items()},
         "vector_over_sql": spread(_ratios(p50["vector"], p50["vector_sql"])),
         "id_over_sql": spread(_ratios(p50["id"], p50["id_sql"])),
-        "picture_over_compute": spread(_ratios(p50["picture"], p50["picture_compute"])),
+        "image_over_compute": spread(_ratios(p50["picture"], p50["image_compute"])),
     }
 
 
@@ -205,7 +205,7 @@ def _address() -> dict[str, Any]:
     return {"host": str(settings().socket_dir), "user": "umbel", "dbname": "umbel"}
 
 
-def _a_picture(folder: Path | None) -> bytes:
+def _a_image(folder: Path | None) -> bytes:
     from garden import draw_specimen  # noqa: PLC0415
 
     if folder is not None:

@@ -3,7 +3,7 @@
 Run `python -m benchmarks.singles`: the whole stack as processes; 16 clients, each on a connection that stays open, send
 POST /v1/images with pictures that differ. Ours: from the first byte sent until the last picture can be found. Raw: by
 turns with it, the forward of the same model in this process, on pictures decoded before, while the stack is idle.
-cpu_ms_a_picture: user and system time of each part of the stack over all blocks, beside that of the raw forward.
+cpu_ms_a_image: user and system time of each part of the stack over all blocks, beside that of the raw forward.
 """
 
 import time
@@ -32,10 +32,10 @@ def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
     embedder = load_embedder(settings())
-    pictures = drawn_jpegs(SIDE)
+    images = drawn_jpegs(SIDE)
     numbers = count()
     sent = CLIENTS * EACH
-    pixels = [embedder.decode(pictures[number % len(pictures)]) for number in range(sent)]
+    pixels = [embedder.decode(images[number % len(images)]) for number in range(sent)]
     clients = [Client(settings().port) for _ in range(CLIENTS)]
     spent = {"raw_forward": 0.0}
 
@@ -49,7 +49,7 @@ def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
         idle = cpu_seconds(parts)
 
         def ours() -> None:
-            requests = [[request(pictures, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
+            requests = [[request(images, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
             list(pool.map(Client.send_all, clients, requests))
             while connection.scalar(text("SELECT count(*) FROM job_item WHERE state = 'pending'")):
                 time.sleep(LOOK_SECONDS)
@@ -67,7 +67,7 @@ def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
         "raw_per_second": spread([sent / each for each in taken["raw"]]),
         "ours_per_second": spread([sent / each for each in taken["ours"]]),
         "of_raw": spread([a / b for a, b in zip(taken["raw"], taken["ours"], strict=True)]),
-        "cpu_ms_a_picture": {name: round(1000 * each / found, 2) for name, each in spent.items()},
+        "cpu_ms_a_image": {name: round(1000 * each / found, 2) for name, each in spent.items()},
     }
 
 

@@ -50,7 +50,7 @@ def _over_predecessor(result: Result) -> float:
 
 def _peers(result: Result) -> dict[str, float]:
     """Pictures a second."""
-    return {name: each["pictures_per_second"]["median"] for name, each in result["peers"].items()}
+    return {name: each["images_per_second"]["median"] for name, each in result["peers"].items()}
 
 
 UPLOADS = (
@@ -78,12 +78,12 @@ IN_TURN = (
 LEDGER = (
     "the whole stack does what the others leave out: it reads each picture twice, hashes it, keeps a copy and a ledger,"
     " and commits to Postgres with fsync, which takes 5 to 6 ms of processor time a picture on the same two cores. Its"
-    " forwards side by side win most of that back (`forward in lanes` over `forward`). Block by block the ratio lay"
+    " forwards side by side win most of that back (`forward in queues` over `forward`). Block by block the ratio lay"
     " between 0.92 and 1.27; in a shorter run of four stores, over 240 pictures, it was 1.01."
 )
 
 ONE_AT_A_TIME = (
-    "with AVX2 alone the forward is nearly all there is: `forward in lanes`, without any store, is 2.4 times as fast as"
+    "with AVX2 alone the forward is nearly all there is: `forward in queues`, without any store, is 2.4 times as fast as"
     " the predecessor, the bare forward of our own runtime 3.5 times; what the whole stack does besides takes the rest."
     " With AMX it was 9.2 times, a part of which was owed to a fault of ours: it slowed a lone picture on torch, and"
     " with it the predecessor."
@@ -92,7 +92,7 @@ ONE_AT_A_TIME = (
 TWO_CORES = (
     "the raw forward has both cores to itself; an import also lists, reads, hashes, stores, decodes, copies and"
     " commits on them. Of 7.6 ms of processor time a picture the forward takes 3.6, the rest of the worker 1.7, the"
-    " decoders 1.4, Postgres 0.8 and the API 0.03 (`cpu_ms_a_picture`): two cores have time for 262 pictures a second,"
+    " decoders 1.4, Postgres 0.8 and the API 0.03 (`cpu_ms_a_image`): two cores have time for 262 pictures a second,"
     " and so many they do. With AVX2 alone the forward takes 21.7 of 26.9 ms, and all else about what it takes here."
     " Beside a GPU the cores are the limit: an H200 does 16,000 a second, and 16 cores"
     " [bring it 1,194](#the-same-with-four-workers-on-one-gpu)."
@@ -101,7 +101,7 @@ TWO_CORES = (
 ONE_BY_ONE = (
     "each upload is a job of its own and on the disk before its 202, and vectors come into the index one small batch"
     " after the other. Of all the processor time that a picture takes, the forward's is no more than about this share"
-    " (`cpu_ms_a_picture`), so the two cores are what limits it; with AMX, where the forward takes a seventh of the"
+    " (`cpu_ms_a_image`), so the two cores are what limits it; with AMX, where the forward takes a seventh of the"
     " time, it was 0.22 before uploads were taken in together. Many pictures had better come as an import."
 )
 
@@ -248,7 +248,7 @@ TARGETS = (
     Target(
         "Search by picture over HTTP, over decoding, forward and SQL",
         "search",
-        lambda r: r["http"]["picture_over_compute"],
+        lambda r: r["http"]["image_over_compute"],
         most=1.3,
         why=ASKING,
     ),

@@ -1,4 +1,4 @@
-"""Where does the time of a bulk load go? Every stage's spans in one worker's line, drawn one lane a stage.
+"""Where does the time of a bulk load go? Every stage's spans in one worker's line, drawn one queue a stage.
 
 Run `python -m benchmarks.timeline [--pictures 256]`: queued items are claimed, read, decoded, embedded and stored by
 the line that workers run, on a real Postgres without the HNSW index, which large loads are spared; once with the model,
@@ -27,7 +27,7 @@ from ml.embedder import NetworkEmbedder
 STUBBED = 4  # times as many pictures for the stub, which is quicker
 
 STAGES = {"_claim_fresh": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
-COLOURS = {"claim": "#8c8c8c", "read + decode": "#3b7dd8", "forward": "#d8703b", "store": "#3ba55d"}
+COLORS = {"claim": "#8c8c8c", "read + decode": "#3b7dd8", "forward": "#d8703b", "store": "#3ba55d"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Stub:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=256, help="a multiple of 16; the stub gets four times as many")
-    pictures = int(parser.parse_args().pictures)
+    images = int(parser.parse_args().images)
     with own_home() as home:
         from stack.postgres import Postgres  # noqa: PLC0415 - settings are read at the first use, so the home comes first
         from umbel.base.database import engine  # noqa: PLC0415
@@ -63,23 +63,23 @@ def main() -> None:
         server = Postgres(home, settings().socket_dir)
         server.start()
         try:
-            measure(pictures, drawn(home / "garden", pictures * STUBBED))
+            measure(images, drawn(home / "garden", images * STUBBED))
         finally:
             engine().dispose()
             server.stop()
 
 
-def measure(pictures: int, files: list[bytes]) -> None:
+def measure(images: int, files: list[bytes]) -> None:
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - as above
-    from umbel.base.types import Lane, LoadedModel  # noqa: PLC0415
+    from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
     from umbel.embedding.embedding import EmbeddingLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
 
     embedder, version_id, keys = prepared(files)
-    pixels = [embedder.decode(data) for data in files[:pictures]]
+    pixels = [embedder.decode(data) for data in files[:images]]
     spans: list[Span] = []
     with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
 
@@ -87,7 +87,7 @@ def measure(pictures: int, files: list[bytes]) -> None:
             spans.clear()
             models = OneModel(LoadedModel(version_id, model, decoder))
             leases = Leases(transaction, "bench", 60)
-            done = traced(EmbeddingLine, spans)(transaction, models, leases, settings()).embed_items([Lane.BULK])
+            done = traced(EmbeddingLine, spans)(transaction, models, leases, settings()).embed_items([Queue.BULK])
             assert done == count, f"{done} of {count}"
             return list(spans)
 
@@ -103,10 +103,10 @@ def measure(pictures: int, files: list[bytes]) -> None:
             embed_all(embedder, pixels, background=True)
 
         loads = {
-            "load": lambda: load(embedder, pictures),
+            "load": lambda: load(embedder, images),
             "load_stub": lambda: load(Stub(embedder.dim), len(files)),
         }
-        counts = {"forward": pictures, "load": pictures, "decode": len(files), "load_stub": len(files)}
+        counts = {"forward": images, "load": images, "decode": len(files), "load_stub": len(files)}
         taken = interleaved(lambda name: queue(counts[name]), forward=forward, decode=decode, **loads)
         kept = {"model": loaded("load"), "stub": loaded("load_stub")}
     draw(kept, f"{embedder.card.name} on {embedder.description}")
@@ -155,11 +155,11 @@ def queue(count: int) -> None:
         connection.execute(text("VACUUM job_item, job"))
 
 
-def drawn(folder: Path, pictures: int) -> list[bytes]:
+def drawn(folder: Path, images: int) -> list[bytes]:
     """JPEGs of flowers, 320 pixels a side."""
     from garden import draw_garden  # noqa: PLC0415
 
-    return [path.read_bytes() for path in draw_garden(folder, species=pictures // 16, per_species=16)]
+    return [path.read_bytes() for path in draw_garden(folder, species=images // 16, per_species=16)]
 
 
 def answer(counts: dict[str, int], taken: dict[str, list[float]], kept: dict[str, list[Span]]) -> dict[str, object]:
@@ -215,19 +215,19 @@ def busy(spans: list[Span]) -> dict[str, dict[str, float]]:
 
 
 def draw(loads: dict[str, list[Span]], title: str) -> None:
-    """A lane a stage, a bar a batch."""
+    """A queue a stage, a bar a batch."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, panels = plt.subplots(len(loads), 1, figsize=(11, 2.2 * len(loads)), layout="constrained")
-    names = list(COLOURS)
+    names = list(COLORS)
     for panel, (name, spans) in zip(panels, loads.items(), strict=True):
         begin = min(span.began for span in spans)
         for row, stage in enumerate(names):
             bars = [(span.began - begin, span.ended - span.began) for span in spans if span.stage == stage]
-            panel.broken_barh(bars, (row - 0.38, 0.76), facecolors=COLOURS[stage], edgecolors="white", linewidth=0.5)
+            panel.broken_barh(bars, (row - 0.38, 0.76), facecolors=COLORS[stage], edgecolors="white", linewidth=0.5)
         panel.set_yticks(range(len(names)), names)
         panel.invert_yaxis()
         panel.set_title(f"with {'the model: ' + title if name == 'model' else 'a stub model'}", loc="left", fontsize=10)

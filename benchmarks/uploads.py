@@ -33,13 +33,13 @@ def main() -> None:
         from stack.redis import Redis  # noqa: PLC0415
         from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
-        pictures = drawn_jpegs(side)
+        images = drawn_jpegs(side)
         redis = Redis(home, settings().socket_dir)
         with own_server(home) as server, own_database(server, "uploads"):
             redis.start()
             try:
                 with served() as ours, served("benchmarks.bare") as bare:
-                    rates, cpu = _measure({"ours": ours, "bare": bare}, pictures)
+                    rates, cpu = _measure({"ours": ours, "bare": bare}, images)
             finally:
                 redis.stop()
     sent = CLIENTS * EACH * (BLOCKS + 1)
@@ -48,7 +48,7 @@ def main() -> None:
         "uploads",
         {
             "clients": CLIENTS,
-            "bytes": len(pictures[0]),
+            "bytes": len(images[0]),
             "api_processes": settings().api_processes,
             "api_threads": settings().api_threads,
             "a_second": {name: spread(found) for name, found in rates.items()},
@@ -59,9 +59,7 @@ def main() -> None:
     )
 
 
-def _measure(
-    apis: dict[str, Served], pictures: Sequence[bytes]
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+def _measure(apis: dict[str, Served], images: Sequence[bytes]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Accepted uploads a second of each in each block, after one that does not count; the order alternates. And the
     seconds of CPU that the processes of each took for all of them."""
     rates: dict[str, list[float]] = {name: [] for name in apis}
@@ -70,7 +68,7 @@ def _measure(
     with ThreadPoolExecutor(CLIENTS) as pool:
         for block in range(BLOCKS + 1):
             for name in list(apis)[:: 1 if block % 2 else -1]:
-                sent = [[request(pictures, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
+                sent = [[request(images, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
                 clients = [Client(apis[name].port) for _ in range(CLIENTS)]
                 began = time.perf_counter()
                 list(pool.map(Client.send_all, clients, sent))
@@ -118,14 +116,14 @@ class Client:
         self._socket.close()
 
 
-def request(pictures: Sequence[bytes], number: int) -> bytes:
+def request(images: Sequence[bytes], number: int) -> bytes:
     """A whole HTTP request with a picture that no other has: a JPEG comment more makes other bytes."""
-    picture = pictures[number % len(pictures)]
+    image = images[number % len(images)]
     comment = f"upload {number}".encode()
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{number}.jpg"\r\n'.encode(),
         b"Content-Type: image/jpeg\r\n\r\n",
-        picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + picture[2:],
+        image[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + image[2:],
         f"\r\n--{BOUNDARY}--\r\n".encode(),
     ]
     body = b"".join(parts)

@@ -53,9 +53,9 @@ def opened(api: Umbel, image_id: UUID) -> Image.Image | None:
 
 def tile(api: Umbel, image_id: UUID, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
     """The tile of an image, if it can be had."""
-    picture = opened(api, image_id)
-    if picture:
-        yield Tile(picture, caption, detail, agrees=agrees, fit="contain")
+    image = opened(api, image_id)
+    if image:
+        yield Tile(image, caption, detail, agrees=agrees, fit="contain")
 
 
 def write_rows(rows: Sequence[Row], path: Path, *, title: str) -> None:

@@ -13,7 +13,7 @@ from cli.garden import draw
 from cli.output import api_client, progress
 from cli.similar import show_matches, write_sheet
 from cli.stack import up_detached
-from cli.uploads import find_pictures, import_pictures
+from cli.uploads import find_images, import_images
 from garden import Plan, draw_specimen
 from umbel.base.errors import InvalidInput
 from umbel.base.image_rules import upright_rgb
@@ -28,7 +28,7 @@ QUERY_SPECIES = 4
 class Query:
     """The picture to search with, and what it shows where that is known."""
 
-    picture: Image.Image
+    image: Image.Image
     data: bytes
     label: str | None
 
@@ -52,19 +52,19 @@ def demo(photos: Path | None) -> None:
         _import(api, folder, collection)
         found = _search(api, query, collection)
         sheet = home / "demo.png"
-        write_sheet(api, query.picture, found, sheet, label=query.label)
+        write_sheet(api, query.image, found, sheet, label=query.label)
     show_matches(found)
     click.echo(f"The matches as a picture: {sheet}")
     click.echo(f"The page: {where}")
 
 
 def _import(api: Umbel, folder: Path, collection: str) -> None:
-    sources, _ = find_pictures([folder], label_from_folder=True)
+    sources, _ = find_images([folder], label_from_folder=True)
     if len({source.path.parent for source in sources}) == 1:  # the name of the only folder tells nothing apart
         sources = [replace(source, label=None) for source in sources]
     with progress() as bars:
-        outcome = import_pictures(api, sources, collection=collection, wait=True, bars=bars)
-    for name, reason in outcome.refused.items():
+        outcome = import_images(api, sources, collection=collection, wait=True, bars=bars)
+    for name, reason in outcome.rejected.items():
         click.echo(f"Not taken: {name}: {reason}", err=True)
 
 
@@ -83,14 +83,14 @@ def _search(api: Umbel, query: Query, collection: str) -> SearchResult:
 
 def _unseen_specimen() -> Query:
     """A flower of a species in the garden that was not imported itself."""
-    picture = draw_specimen(GARDEN.seed, QUERY_SPECIES, GARDEN.per_species, size=GARDEN.size)
+    image = draw_specimen(GARDEN.seed, QUERY_SPECIES, GARDEN.per_species, size=GARDEN.size)
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=92)
-    return Query(picture, out.getvalue(), GARDEN.names()[QUERY_SPECIES])
+    image.save(out, "JPEG", quality=92)
+    return Query(image, out.getvalue(), GARDEN.names()[QUERY_SPECIES])
 
 
 def _first_of(photos: Path) -> Query:
-    sources, _ = find_pictures([photos])
+    sources, _ = find_images([photos])
     if not sources:
         raise InvalidInput(f"There is no picture in {photos}.")
     data = sources[0].path.read_bytes()

@@ -23,22 +23,26 @@ from ml.row_sheet import MOST_TILES, Row
 def duplicates(  # noqa: PLR0917 - click passes by name
     collection: str | None,
     max_distance: float | None,
-    min_agreement: float | None,
+    min_pixel_similarity: float | None,
     limit: int,
     do_compare: bool,
     again: bool,
-    picture: Path | None,
+    image: Path | None,
     as_json: bool,
 ) -> None:
     """Find near-duplicates: groups of pictures that are one picture, changed, with the one to keep."""
     if again and not do_compare:
         raise click.UsageError("--again compares, --no-compare does not.")
-    filters: dict[str, Any] = {"max_distance": max_distance, "min_agreement": min_agreement, "limit": limit}
+    filters: dict[str, Any] = {
+        "max_distance": max_distance,
+        "min_pixel_similarity": min_pixel_similarity,
+        "limit": limit,
+    }
     with api_client() as api:
         job = compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
         found = api.duplicates.page(collection=collection, **filters)
-        if picture:
-            write_rows(_rows(api, found), picture, title="Near-duplicates, the one to keep first")
+        if image:
+            write_rows(_rows(api, found), image, title="Near-duplicates, the one to keep first")
         if as_json:
             print_json({**found.model_dump(mode="json"), "job": job and job.model_dump(mode="json")})
             return

@@ -45,14 +45,14 @@ def draw(directory: Path, plan: Plan, *, processes: int | None = None, quiet: bo
     """Draw the garden with a progress bar, unless it is there already. Returns how many pictures were drawn."""
     if is_drawn(directory, plan):
         return 0
-    pictures = draw_garden(directory, **asdict(plan), processes=processes)
-    return sum(1 for _ in _watched(pictures, len(plan), quiet=quiet))
+    images = draw_garden(directory, **asdict(plan), processes=processes)
+    return sum(1 for _ in _watched(images, len(plan), quiet=quiet))
 
 
-def _watched(pictures: Iterator[Path], total: int, *, quiet: bool) -> Iterator[Path]:
+def _watched(images: Iterator[Path], total: int, *, quiet: bool) -> Iterator[Path]:
     """The pictures, with a progress bar for people."""
     with progress(quiet=quiet) as bar:
         task = bar.add_task("Drawing flowers", total=total, note="")
-        for path in pictures:
+        for path in images:
             bar.update(task, advance=1, note=path.parent.name)
             yield path

@@ -6,7 +6,7 @@ import click
 from umbel_client import Identified
 
 from cli.output import api_client, json_option, print_json, table
-from umbel.search.vote import MOST_PICTURES
+from umbel.search.vote import MOST_IMAGES
 
 SHOWN = 5
 
@@ -15,16 +15,16 @@ SHOWN = 5
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--collection", help="Let only the images of this collection vote.")
 @json_option
-def identify(pictures: tuple[Path, ...], collection: str | None, as_json: bool) -> None:
+def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) -> None:
     """Say what PICTURES show: one picture, or up to five of the same subject.
 
     The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
     "unknown": the subject may be none of those that the gallery knows.
     """
-    if len(pictures) > MOST_PICTURES:
-        raise click.UsageError(f"At most {MOST_PICTURES} pictures of one subject can be given.")
+    if len(images) > MOST_IMAGES:
+        raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
     with api_client() as api:
-        found = api.identify(pictures, collection=collection)
+        found = api.identify(images, collection=collection)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:

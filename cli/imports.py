@@ -9,7 +9,7 @@ import click
 
 from cli.output import api_client, json_option, print_json, progress, table
 from cli.sources import import_sources, is_source, report
-from cli.uploads import Outcome, find_pictures, import_pictures
+from cli.uploads import Outcome, find_images, import_images
 
 
 @click.command("import")
@@ -62,15 +62,15 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
 def _from_here(
     paths: list[Path], *, collection: str, label_from_folder: bool, wait: bool, dry_run: bool, as_json: bool, **_: Any
 ) -> None:
-    sources, others = find_pictures(paths, label_from_folder=label_from_folder)
+    sources, others = find_images(paths, label_from_folder=label_from_folder)
     with api_client() as api, progress(quiet=as_json) as bars:
-        outcome = import_pictures(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
+        outcome = import_images(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     if as_json:
         job = outcome.job and outcome.job.model_dump(mode="json")
-        print_json({**asdict(outcome), "job": job, "not_pictures": others})
+        print_json({**asdict(outcome), "job": job, "not_images": others})
     else:
         _report(outcome, others, waited=wait, dry_run=dry_run)
-    sys.exit(1 if outcome.refused or (outcome.job and outcome.job.counts.failed) else 0)
+    sys.exit(1 if outcome.rejected or (outcome.job and outcome.job.counts.failed) else 0)
 
 
 def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> None:
@@ -79,11 +79,11 @@ def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> No
     parts = {
         "indexed" if waited else queued: outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
         "known already": outcome.known + outcome.duplicate,
-        "failed": outcome.job.counts.failed if outcome.job else len(outcome.refused),
+        "failed": outcome.job.counts.failed if outcome.job else len(outcome.rejected),
         "not pictures": others,
     }
     click.echo(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
-    if outcome.refused:
-        table("Refused", ("picture", "reason"), list(outcome.refused.items())[:20])
+    if outcome.rejected:
+        table("Refused", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
         click.echo(f"What failed and why: umbel jobs {outcome.job.id}")

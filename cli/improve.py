@@ -15,7 +15,7 @@ from rich.progress import Progress
 from umbel_client import ApiError, Job, Model, Umbel
 
 from cli.follow import follow
-from cli.gallery_pictures import fetch_labelled, name_by_gallery, remarks
+from cli.gallery_images import fetch_labelled, name_by_gallery, remarks
 from cli.models import latest_reindex
 from cli.training import TrainingRun
 from ml.card import card_path, read_card
@@ -131,7 +131,7 @@ class Loop:
         fetched = fetch_labelled(self.api, collection, folder, self.bars)
         for line in remarks(fetched):
             self.bars.console.print(line, highlight=False)
-        self.note.write("fetched", fetched.pictures)
+        self.note.write("fetched", fetched.images)
         return folder
 
     def _registered(self) -> Model:

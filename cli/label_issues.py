@@ -21,11 +21,11 @@ from ml.row_sheet import Row
 @json_option
 def label_issues(  # noqa: PLR0917 - click passes by name
     collection: str | None,
-    min_doubt: float | None,
+    min_probability: float | None,
     limit: int,
     do_compare: bool,
     again: bool,
-    picture: Path | None,
+    image: Path | None,
     as_json: bool,
 ) -> None:
     """Find labels that are probably wrong, with the label that the most similar pictures suggest.
@@ -36,9 +36,9 @@ def label_issues(  # noqa: PLR0917 - click passes by name
         raise click.UsageError("--again compares, --no-compare does not.")
     with api_client() as api:
         job = compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
-        found = api.label_issues.page(collection=collection, min_doubt=min_doubt, limit=limit)
-        if picture:
-            write_rows(_rows(api, found), picture, title="Doubtful labels, with the most similar pictures")
+        found = api.label_issues.page(collection=collection, min_probability=min_probability, limit=limit)
+        if image:
+            write_rows(_rows(api, found), image, title="Doubtful labels, with the most similar pictures")
         if as_json:
             print_json({**found.model_dump(mode="json"), "job": job and job.model_dump(mode="json")})
             return
@@ -47,9 +47,9 @@ def label_issues(  # noqa: PLR0917 - click passes by name
 
 
 def _show(found: LabelIssues) -> None:
-    rows = ((f"{one.doubt:.2f}", one.label, one.suggested_label, one.image_id) for one in found.items)
+    rows = ((f"{one.label_error_probability:.2f}", one.label, one.suggested_label, one.image_id) for one in found.items)
     if found.items:
-        table(None, ("doubt", "label", "rather", "image"), rows, right="doubt")
+        table(None, ("wrong", "label", "rather", "image"), rows, right="wrong")
     doubtful = "1 doubtful label" if len(found.items) == 1 else f"{len(found.items)} doubtful labels"
     more = "; there are more, see --limit" if found.next_cursor else ""
     click.echo(f"{doubtful}{more}." if found.items else "No doubtful labels.")
@@ -64,5 +64,5 @@ def _rows(api: Umbel, found: LabelIssues) -> list[Row]:
         for near in one.evidence:
             caption = f"{1 - near.distance:.3f}"
             tiles += tile(api, near.image_id, near.label, caption, agrees=near.label == one.suggested_label)
-        rows.append(Row(f"{one.label}, rather {one.suggested_label}: {one.doubt:.2f}", tiles))
+        rows.append(Row(f"{one.label}, rather {one.suggested_label}: {one.label_error_probability:.2f}", tiles))
     return rows

@@ -15,7 +15,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.operations import reconciliation
 from umbel.operations.mismatches import Advance, Context, Mismatches
 
@@ -48,7 +48,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
 def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list[Mismatches]:
     """Every check on this process's database and blob store, with its progress shown."""
     watch = partial(bar, bars)
-    context = Context(transaction, blobs(), doorbell(), settings(), watch, repair=repair, deep=deep)
+    context = Context(transaction, blobs(), waker(), settings(), watch, repair=repair, deep=deep)
     return reconciliation.reconcile(context)
 
 

@@ -7,7 +7,7 @@ import click
 
 from umbel.base.settings import settings, share_metrics
 from umbel.base.tracing import configure_tracing
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 
 
 @click.command()
@@ -24,10 +24,10 @@ def api() -> None:
 @click.command()
 @click.option(
     "--queues",
-    default=",".join(Lane),
+    default=",".join(Queue),
     show_default=True,
-    metavar="LANES",
-    help="Lanes to serve, the more urgent first.",
+    metavar="QUEUES",
+    help="Queues to serve, the more urgent first.",
 )
 @click.option("--name", default=None, help="Name in the ledger, unique and lasting. [default: embed@HOST]")
 @click.option("--probe", is_flag=True, help="Start nothing; exit 0 if the worker of this name was heard of just now.")
@@ -49,9 +49,9 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     from worker.process import serve, withdraw  # noqa: PLC0415
 
     try:
-        lanes = [Lane(lane.strip()) for lane in queues.split(",")]
+        served = [Queue(queue.strip()) for queue in queues.split(",")]
     except ValueError as error:
-        raise click.BadParameter(f"{error}; there are: {', '.join(Lane)}", param_hint="--queues") from error
+        raise click.BadParameter(f"{error}; there are: {', '.join(Queue)}", param_hint="--queues") from error
     configure_tracing(settings(), "worker")
     withdraw(name)
     version = ensure_active_version(settings())
@@ -60,7 +60,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
         models = HeldModels(settings(), decoder.fitted)
         [active] = models.load([version.id])
         serve_metrics(settings(), active.embedder.device)
-        serve(settings(), models, decoder, name=name, lanes=lanes, device=active.embedder.description)
+        serve(settings(), models, decoder, name=name, queues=served, device=active.embedder.description)
     finally:
         decoder.close()
 

@@ -20,18 +20,18 @@ from umbel.base.image_rules import upright_rgb
 @click.option("--collection", help="Search only this collection.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG).")
 @json_option
-def similar(file_or_id: str, k: int, collection: str | None, picture: Path | None, as_json: bool) -> None:
+def similar(file_or_id: str, k: int, collection: str | None, image: Path | None, as_json: bool) -> None:
     """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery."""
     with api_client() as api:
         query, found = _search(api, file_or_id, k, collection)
-        if picture:
-            write_sheet(api, query, found, picture)
+        if image:
+            write_sheet(api, query, found, image)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
     show_matches(found)
-    if picture:
-        click.echo(f"Contact sheet: {picture}")
+    if image:
+        click.echo(f"Contact sheet: {image}")
 
 
 def show_matches(found: SearchResult) -> None:

@@ -45,11 +45,11 @@ def report(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
             click.echo(f"Job {job.id} has begun: umbel jobs {job.id} --wait 600")
         elif job.source and job.source.dry_run:
             click.echo(
-                f"{job.source.listed:,} pictures would be imported, {job.source.refused:,} of them refused;"
-                f" {job.source.passed_over:,} other files passed over."
+                f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them refused;"
+                f" {job.source.skipped:,} other files passed over."
             )
         else:
-            counts = {**job.counts.model_dump(exclude={"total"}), "passed over": job.source and job.source.passed_over}
+            counts = {**job.counts.model_dump(exclude={"total"}), "passed over": job.source and job.source.skipped}
             click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
         if job.error:
             click.echo(job.error)

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
-from umbel_client import Job, PictureFile, Umbel
-from umbel_client.folder import CHUNK, is_picture, known_files, walk
+from umbel_client import ImageFile, Job, Umbel
+from umbel_client.folder import CHUNK, is_image, known_files, walk
 
 from cli.follow import follow
 
@@ -20,24 +20,24 @@ class Outcome:
     known: int = 0
     queued: int = 0
     duplicate: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
-def find_pictures(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[PictureFile], int]:
+def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], int]:
     """All pictures at and below `paths`, in a stable order, and how many other files were passed over."""
     found, others = [], 0
     for path in paths:
         for file in walk(path):
-            if not is_picture(file):
+            if not is_image(file):
                 others += 1
                 continue
             name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
-            found.append(PictureFile(file, name, file.absolute().parent.name if label_from_folder else None))
+            found.append(ImageFile(file, name, file.absolute().parent.name if label_from_folder else None))
     return found, others
 
 
-def import_pictures(
-    api: Umbel, files: Sequence[PictureFile], *, collection: str, wait: bool, bars: Progress, dry_run: bool = False
+def import_images(
+    api: Umbel, files: Sequence[ImageFile], *, collection: str, wait: bool, bars: Progress, dry_run: bool = False
 ) -> Outcome:
     """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only look which ones are new."""
     sending = bars.add_task("Looking" if dry_run else "Uploading", total=len(files), note="")
@@ -53,7 +53,7 @@ def import_pictures(
     else:
         sent = api.images.upload_files(files, collection=collection, on_progress=advance)
         job = api.jobs.get(sent.job_id) if sent.job_id else None
-        outcome = Outcome(job, sent.known, sent.queued, sent.duplicate, sent.refused)
+        outcome = Outcome(job, sent.known, sent.queued, sent.duplicate, sent.rejected)
     bars.update(sending, note=f"{outcome.known} known already" if outcome.known else "")
     if wait and outcome.job is not None:
         outcome.job = follow(api, outcome.job, bars)

@@ -4,9 +4,9 @@ Pillow and NumPy only. A species is a build, a palette and a name; a specimen is
 light, company and background.
 """
 
-from garden.planting import Plan, draw_garden, is_drawn, picture_path
+from garden.planting import Plan, draw_garden, image_path, is_drawn
 from garden.sample import SampleGarden
 from garden.scene import draw_specimen
 from garden.species import Species, species_of
 
-__all__ = ["Plan", "SampleGarden", "Species", "draw_garden", "draw_specimen", "is_drawn", "picture_path", "species_of"]
+__all__ = ["Plan", "SampleGarden", "Species", "draw_garden", "draw_specimen", "image_path", "is_drawn", "species_of"]

@@ -5,7 +5,7 @@ from math import pi
 
 import numpy as np
 
-from garden.colour import mix, scaled
+from garden.color import mix, scaled
 from garden.drawing import Easel, PetalPainter, Petals
 from garden.forms import Heart, Shape
 from garden.hearts import paint_heart
@@ -18,9 +18,9 @@ SEPAL = Shape(0.35, 1.0, fold=0.3)
 
 def paint_of(species: Species) -> Paint:
     """What the species' petals are painted with."""
-    colours = species.palette
-    back = mix(colours.petal, (214, 220, 178), 0.28)
-    return Paint(colours.throat, colours.petal, colours.tip, colours.marking, back, species.marking)
+    colors = species.palette
+    back = mix(colors.petal, (214, 220, 178), 0.28)
+    return Paint(colors.throat, colors.petal, colors.tip, colors.marking, back, species.marking)
 
 
 def paint_ring(easel: Easel, species: Species, pose: Pose) -> None:
@@ -110,13 +110,13 @@ def _planned(easel: Easel, species: Species, plan: list[tuple[int, float, float,
 def _role_paint(species: Species, role: str) -> Paint:
     """The upper petals of a pansy and the lip of an orchid wear the species' second colour."""
     paint = paint_of(species)
-    colours = species.palette
-    contrast = mix(colours.marking, colours.petal, 0.18)
+    colors = species.palette
+    contrast = mix(colors.marking, colors.petal, 0.18)
     if role == "upper" or (role == "lip" and species.body.petals == 6):
-        tip = mix(contrast, colours.petal, 0.3)
+        tip = mix(contrast, colors.petal, 0.3)
         return replace(paint, petal=contrast, tip=tip, strengths=Marking(0.2, veins=0.4))
     if role == "sepal":
-        return replace(paint, petal=scaled(colours.petal, 0.93), tip=colours.petal, strengths=Marking(0.1, veins=0.4))
+        return replace(paint, petal=scaled(colors.petal, 0.93), tip=colors.petal, strengths=Marking(0.1, veins=0.4))
     return paint
 
 

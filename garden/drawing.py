@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from garden.colour import RGB, whole
+from garden.color import RGB, whole
 from garden.forms import Shape
-from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
+from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_images
 from garden.view import Points, Pose, polar
 
 # Up to this many petals each have a drawing of their own; more share those of their sector and whorls.
@@ -53,31 +53,31 @@ class Sun:
 class Easel:
     """A picture (RGBA) being painted, the light on it, and the chance that makes every specimen its own."""
 
-    picture: Image.Image
+    image: Image.Image
     sun: Sun
     rng: np.random.Generator
 
     @cached_property
     def draw(self) -> ImageDraw.ImageDraw:
         """For lines, dots and patches straight onto the picture."""
-        return ImageDraw.Draw(self.picture)
+        return ImageDraw.Draw(self.image)
 
     def jitter(self, count: int, size: float) -> Points:
         """`count` small deviations, even in [-size, size]."""
         return size * (2 * self.rng.random(count) - 1)
 
-    def patch(self, outline: Points, colour: RGB) -> None:
+    def patch(self, outline: Points, color: RGB) -> None:
         """Fill the polygon through points (N, ≥2), in pixels."""
-        self.draw.polygon([(x, y) for x, y in outline[:, :2].tolist()], fill=(*whole(colour), 255))
+        self.draw.polygon([(x, y) for x, y in outline[:, :2].tolist()], fill=(*whole(color), 255))
 
-    def dot(self, x: float, y: float, radius: float, colour: RGB, *, flat: float = 1.0) -> None:
+    def dot(self, x: float, y: float, radius: float, color: RGB, *, flat: float = 1.0) -> None:
         """A small ellipse, `flat` times as high as wide."""
-        self.draw.ellipse((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=(*whole(colour), 255))
+        self.draw.ellipse((x - radius, y - radius * flat, x + radius, y + radius * flat), fill=(*whole(color), 255))
 
-    def stroke(self, line: Points, width: float, colour: RGB) -> None:
+    def stroke(self, line: Points, width: float, color: RGB) -> None:
         """A line through points (N, ≥2) in pixels, its joints rounded."""
         path = [(x, y) for x, y in line[:, :2].tolist()]
-        self.draw.line(path, fill=(*whole(colour), 255), width=max(round(width), 1), joint="curve")
+        self.draw.line(path, fill=(*whole(color), 255), width=max(round(width), 1), joint="curve")
 
 
 class PetalPainter:
@@ -104,7 +104,7 @@ class PetalPainter:
         self.drawing, chosen = _shared_drawings(petals, self.behind)
         light = PetalLight(light.level[chosen], light.along[chosen], light.across[chosen], light.back[chosen])
         size = _texture_size(petals, pose.radius)
-        self.pictures = petal_pictures(shape, paint, light, size, easel.rng)
+        self.images = petal_images(shape, paint, light, size, easel.rng)
 
     def paint(self, *, behind: bool) -> None:
         """Paint the petals that turn their back to us (`behind`), or those that face us, farthest first."""
@@ -118,7 +118,7 @@ class PetalPainter:
         radius = self.pose.radius
         along = self.along[index, :2] * self.petals.length[index] * radius
         across = self.across[index, :2] * self.petals.half_width[index] * radius
-        paste_petal(self.easel.picture, self.pictures[self.drawing[index]], self.origin[index, :2], along, across)
+        paste_petal(self.easel.image, self.images[self.drawing[index]], self.origin[index, :2], along, across)
 
 
 def _shared_drawings(petals: Petals, behind: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -139,7 +139,7 @@ def _texture_size(petals: Petals, radius: float) -> tuple[int, int]:
     return max(round(length), 8), max(round(width), 8)
 
 
-def paste_petal(canvas: Image.Image, picture: Image.Image, origin: Points, along: Points, across: Points) -> None:
+def paste_petal(canvas: Image.Image, image: Image.Image, origin: Points, along: Points, across: Points) -> None:
     """Paint a petal's picture, its base at `origin`; along, across: its length and half width, in pixels."""
     turn = along[0] * across[1] - along[1] * across[0]
     if abs(turn) < 0.02 * float((along * along + across * across).sum()):
@@ -153,15 +153,15 @@ def paste_petal(canvas: Image.Image, picture: Image.Image, origin: Points, along
     if right <= left or bottom <= top:
         return
     # The inverse map: from a pixel of the picture to (along, across), then to a pixel of the texture.
-    per_along = picture.width / (1 + BEFORE + BEYOND)
-    per_across = picture.height / (2 * BESIDE)
+    per_along = image.width / (1 + BEFORE + BEYOND)
+    per_across = image.height / (2 * BESIDE)
     ua, ub = across[1] / turn * per_along, -across[0] / turn * per_along
     va, vb = -along[1] / turn * per_across, along[0] / turn * per_across
     x, y = left - origin[0], top - origin[1]
     data = (ua, ub, ua * x + ub * y + BEFORE * per_along, va, vb, va * x + vb * y + BESIDE * per_across)
     size = (right - left, bottom - top)
     # Nearest is enough, and ten times faster: the rim is soft already and the picture is reduced or blurred after.
-    turned = picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
+    turned = image.transform(size, Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
     canvas.alpha_composite(turned, (left, top))
 
 

@@ -5,10 +5,10 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from garden.colour import RGB, mix, scaled, whole
+from garden.color import RGB, mix, scaled, whole
 from garden.drawing import Easel, paste_petal
 from garden.forms import SHAPES, Shape
-from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_pictures
+from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_images
 from garden.species import Marking, Species
 from garden.view import Points, Pose
 
@@ -19,7 +19,7 @@ LEAF_WIDTHS = {
 LEAF_DETAIL = 0.45  # pixels of a leaf's texture to one of the picture: leaves are large and plain
 
 
-def leaf_picture(
+def leaf_image(
     kind: str, green: RGB, length: float, *, slant: tuple[float, float], rng: np.random.Generator
 ) -> Image.Image:
     """One leaf as an RGBA picture; length in pixels; slant: how far light goes along and across it, in [-1, 1]."""
@@ -32,7 +32,7 @@ def leaf_picture(
     light = PetalLight(ones, ones * np.float32(slant[0]), ones * np.float32(slant[1]), np.zeros(1, bool))
     width = 2 * BESIDE * LEAF_WIDTHS[kind] * length
     size = (max(round(length * (1 + BEFORE + BEYOND)), 8), max(round(width), 8))
-    return petal_pictures(shape, paint, light, size, rng)[0]
+    return petal_images(shape, paint, light, size, rng)[0]
 
 
 def paint_leaf(easel: Easel, kind: str, green: RGB, *, root: Points, angle: float, length: float) -> None:
@@ -40,18 +40,18 @@ def paint_leaf(easel: Easel, kind: str, green: RGB, *, root: Points, angle: floa
     direction = np.array([cos(radians(angle)), sin(radians(angle)), 0.0])
     side = np.array([-direction[1], direction[0], 0.0])
     slant = float(easel.sun.slant(direction)), float(easel.sun.slant(side))
-    picture = leaf_picture(kind, green, LEAF_DETAIL * length, slant=slant, rng=easel.rng)
+    image = leaf_image(kind, green, LEAF_DETAIL * length, slant=slant, rng=easel.rng)
     narrow = LEAF_WIDTHS[kind] * (0.55 + 0.45 * easel.rng.random())
-    paste_petal(easel.picture, picture, root[:2], direction[:2] * length, side[:2] * narrow * length)
+    paste_petal(easel.image, image, root[:2], direction[:2] * length, side[:2] * narrow * length)
 
 
 def paint_stem(easel: Easel, species: Species, pose: Pose) -> None:
     """Paint the stem below a flower, with its leaves: it leaves the flower backwards and then falls to the ground."""
     away = -pose.axes[2][:2]
     root = np.array([pose.x, pose.y]) + away * 0.06 * pose.radius
-    fall = easel.picture.height * 1.05 - pose.y
+    fall = easel.image.height * 1.05 - pose.y
     foot = np.array(
-        [pose.x + 0.35 * fall * (easel.rng.random() - 0.5) + away[0] * pose.radius, easel.picture.height * 1.06]
+        [pose.x + 0.35 * fall * (easel.rng.random() - 0.5) + away[0] * pose.radius, easel.image.height * 1.06]
     )
     bend = root + away * pose.radius * 1.1 + np.array([0.0, 0.25 * pose.radius])
     share = np.linspace(0, 1, 16)[:, None]
@@ -79,9 +79,9 @@ def paint_rosette(easel: Easel, species: Species, pose: Pose) -> None:
         paint_leaf(easel, species.body.leaf, green, root=middle, angle=angle, length=length)
 
 
-def paint_grass(picture: Image.Image, count: int, *, height: float, green: RGB, rng: np.random.Generator) -> None:
+def paint_grass(image: Image.Image, count: int, *, height: float, green: RGB, rng: np.random.Generator) -> None:
     """Draw blades of grass from the lower edge; height: of the tallest, in pixels."""
-    draw, size = ImageDraw.Draw(picture), picture.size
+    draw, size = ImageDraw.Draw(image), image.size
     throw = rng.random((count, 5))
     for root, tall, lean, tone, thick in throw.tolist():
         x, rise = root * size[0], height * (0.45 + 0.55 * tall)
@@ -96,5 +96,5 @@ def paint_grass(picture: Image.Image, count: int, *, height: float, green: RGB, 
             (middle + 0.7 * wide, waist),
             (x + wide, foot),
         ]
-        colour = scaled(green, 0.55 + 0.65 * tone)
-        draw.polygon(blade, fill=whole(colour))
+        color = scaled(green, 0.55 + 0.65 * tone)
+        draw.polygon(blade, fill=whole(color))

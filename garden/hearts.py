@@ -4,7 +4,7 @@ from math import cos, pi, radians
 
 import numpy as np
 
-from garden.colour import RGB, mix, scaled
+from garden.color import RGB, mix, scaled
 from garden.drawing import Easel
 from garden.forms import Heart
 from garden.solids import Solid, turned_solid
@@ -49,11 +49,11 @@ def _disc(easel: Easel, species: Species, pose: Pose) -> None:
     grain = size * pose.radius / np.sqrt(count) * 0.92
     for index in np.argsort(points[:, 2]):
         share = float(radius[index])
-        colour = mix(middle, species.anther, min(share * 1.25, 1.0))
+        color = mix(middle, species.anther, min(share * 1.25, 1.0))
         x, y = float(points[index, 0]), float(points[index, 1])
         light = 0.80 + 0.28 * float(easel.rng.random()) - 0.12 * (share < 0.35)
-        easel.dot(x + 0.25 * grain, y + 0.35 * grain, grain, scaled(colour, 0.55), flat=flat)
-        easel.dot(x, y, grain * 0.8, scaled(colour, light), flat=flat)
+        easel.dot(x + 0.25 * grain, y + 0.35 * grain, grain, scaled(color, 0.55), flat=flat)
+        easel.dot(x, y, grain * 0.8, scaled(color, light), flat=flat)
 
 
 def _stamens(easel: Easel, species: Species, pose: Pose) -> None:
@@ -74,11 +74,11 @@ def _stamens(easel: Easel, species: Species, pose: Pose) -> None:
     _anther(easel, style[1], 0.034 * pose.radius, (176, 196, 92))
 
 
-def _anther(easel: Easel, at: Points, radius: float, colour: RGB) -> None:
+def _anther(easel: Easel, at: Points, radius: float, color: RGB) -> None:
     x, y = float(at[0]), float(at[1])
-    easel.dot(x + 0.3 * radius, y + 0.4 * radius, radius, scaled(colour, 0.5))
-    easel.dot(x, y, radius, colour)
-    easel.dot(x - 0.3 * radius, y - 0.3 * radius, 0.4 * radius, mix(colour, (255, 255, 255), 0.35))
+    easel.dot(x + 0.3 * radius, y + 0.4 * radius, radius, scaled(color, 0.5))
+    easel.dot(x, y, radius, color)
+    easel.dot(x - 0.3 * radius, y - 0.3 * radius, 0.4 * radius, mix(color, (255, 255, 255), 0.35))
 
 
 def _column(easel: Easel, species: Species, pose: Pose) -> None:
@@ -104,12 +104,12 @@ def _trumpet(easel: Easel, species: Species, pose: Pose) -> None:
         flare = size * (0.62 + 0.22 * up + 0.22 * up**6)
         rings.append(polar(angle, flare * (1 + 0.07 * ruffle * up**3), depth * (up + 0.06 * ruffle * up**3) + 0.02))
     throat = species.palette.throat
-    colour = throat if min(throat[:2]) > 120 else mix(species.palette.tip, (255, 214, 90), 0.75)
-    rim = mix(colour, species.palette.marking, 0.25)
-    outside = [scaled(colour, 0.80), colour, colour, mix(colour, rim, 0.5), rim]
-    inside = [scaled(colour, 0.50), scaled(colour, 0.68), scaled(colour, 0.86), colour, mix(rim, (255, 255, 255), 0.2)]
+    color = throat if min(throat[:2]) > 120 else mix(species.palette.tip, (255, 214, 90), 0.75)
+    rim = mix(color, species.palette.marking, 0.25)
+    outside = [scaled(color, 0.80), color, color, mix(color, rim, 0.5), rim]
+    inside = [scaled(color, 0.50), scaled(color, 0.68), scaled(color, 0.86), color, mix(rim, (255, 255, 255), 0.2)]
     floor = pose.placed(polar(angle, size * 0.62, 0.02))
-    deep = scaled(mix(colour, (110, 130, 40), 0.4), 0.45)
+    deep = scaled(mix(color, (110, 130, 40), 0.4), 0.45)
     easel.patch(floor, deep)
     turned_solid(easel, pose, Solid(np.stack(rings), outside, inside, np.ones(around)))
     for turn in np.arange(6) * pi / 3:
@@ -122,12 +122,12 @@ def _filaments(easel: Easel, species: Species, pose: Pose) -> None:
     angle = np.arange(count) * 2 * pi / count + 0.03 * easel.rng.random(count)
     bands = ((0.14, 0.28, species.palette.throat), (0.28, 0.42, (246, 244, 238)), (0.42, 1.0, species.palette.marking))
     length = reach * (0.9 + 0.15 * easel.rng.random(count))
-    for start, end, colour in bands:
+    for start, end, color in bands:
         here = pose.placed(polar(angle, start * length, 0.05))
         there = pose.placed(polar(angle, end * length, 0.05 + 0.10 * end))
         for one, other in zip(here, there, strict=True):
             easel.stroke(
-                np.stack([one, other]), 0.017 * pose.radius, scaled(colour, 0.85 + 0.25 * float(easel.rng.random()))
+                np.stack([one, other]), 0.017 * pose.radius, scaled(color, 0.85 + 0.25 * float(easel.rng.random()))
             )
     _eye(easel, species, pose)
     for turn in np.arange(5) * 2 * pi / 5:
@@ -139,9 +139,9 @@ def _filaments(easel: Easel, species: Species, pose: Pose) -> None:
 def _eye(easel: Easel, species: Species, pose: Pose) -> None:
     size = species.body.disc
     angle = np.linspace(0, 2 * pi, 28, endpoint=False)
-    for radius, colour in (
+    for radius, color in (
         (1.0, scaled(species.anther, 0.72)), (0.86, species.anther), (0.5, scaled(species.palette.marking, 0.55)),
         (0.36, (40, 48, 20)),
     ):  # fmt: skip
         ring = pose.placed(polar(angle, radius * size, 0.03))
-        easel.patch(ring, colour)
+        easel.patch(ring, color)

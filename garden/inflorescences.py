@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from garden.blooms import paint_of, whorls
-from garden.colour import mix, scaled
+from garden.color import mix, scaled
 from garden.drawing import Easel, PetalPainter
 from garden.hearts import golden_spiral, paint_heart
 from garden.species import Species
@@ -20,43 +20,43 @@ FLORET = 1.25  # half side of a floret's picture, in radii of the floret
 class Florets:
     """Small pictures of one floret, facing us (first) and outwards in six directions, in three strengths of light."""
 
-    pictures: list[list[Image.Image]]
+    images: list[list[Image.Image]]
 
     def paste(self, canvas: Image.Image, at: Points, outward: Points, brightness: float, scale: float = 1.0) -> None:
         """Paint a floret at a point, facing `outward` (right, down, towards us); brightness about [0.6, 1.1]."""
         facing = 0
         if outward[2] < 0.80:
             facing = 1 + int(np.floor((np.arctan2(outward[0], -outward[1]) / (2 * pi)) * 6 + 0.5)) % 6
-        picture = self.pictures[facing][int(np.clip((brightness - 0.68) * 8, 0, 2))]
+        image = self.images[facing][int(np.clip((brightness - 0.68) * 8, 0, 2))]
         if scale < 0.95:
-            side = max(round(picture.width * scale), 4)
-            picture = picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=1.0)
-        left, top = round(float(at[0]) - picture.width / 2), round(float(at[1]) - picture.height / 2)
-        if -picture.width < left < canvas.width and -picture.height < top < canvas.height:
-            canvas.alpha_composite(picture, (max(left, 0), max(top, 0)), (max(-left, 0), max(-top, 0)))
+            side = max(round(image.width * scale), 4)
+            image = image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=1.0)
+        left, top = round(float(at[0]) - image.width / 2), round(float(at[1]) - image.height / 2)
+        if -image.width < left < canvas.width and -image.height < top < canvas.height:
+            canvas.alpha_composite(image, (max(left, 0), max(top, 0)), (max(-left, 0), max(-top, 0)))
 
 
 def _florets(easel: Easel, species: Species, radius: float) -> Florets:
-    pictures = []
+    images = []
     side = max(round(2 * FLORET * radius), 6)
     spin = float(easel.rng.random()) * 72
     for facing in range(7):
-        small = replace(easel, picture=Image.new("RGBA", (side, side)))
+        small = replace(easel, image=Image.new("RGBA", (side, side)))
         tilt = 52.0 if facing else 8.0
         pose = Pose(side / 2, side / 2, radius, tilt, 60.0 * (facing - 1), spin + 31 * facing)
         painter = PetalPainter(small, whorls(small, species), species.body.shape, paint=paint_of(species), pose=pose)
         painter.paint(behind=False)
         paint_heart(small, species, pose)
         painter.paint(behind=True)
-        pictures.append([_dimmed(small.picture, level) for level in (0.78, 0.90, 1.0)])
-    return Florets(pictures)
+        images.append([_dimmed(small.image, level) for level in (0.78, 0.90, 1.0)])
+    return Florets(images)
 
 
-def _dimmed(picture: Image.Image, level: float) -> Image.Image:
+def _dimmed(image: Image.Image, level: float) -> Image.Image:
     if level == 1.0:
-        return picture
+        return image
     table = [round(value * level) for value in range(256)]
-    return picture.point(table * 3 + list(range(256)))
+    return image.point(table * 3 + list(range(256)))
 
 
 def paint_umbel(easel: Easel, species: Species, pose: Pose) -> None:
@@ -137,7 +137,7 @@ def _scatter(
     brightness = easel.sun.on(outward) * (1 + easel.jitter(count, 0.10)) * near
     sizes = np.ones(count) if scale is None else scale
     for index in np.argsort(points[:, 2]):
-        florets.paste(easel.picture, points[index], outward[index], float(brightness[index]), float(sizes[index]))
+        florets.paste(easel.image, points[index], outward[index], float(brightness[index]), float(sizes[index]))
 
 
 def _rays(easel: Easel, species: Species, pose: Pose, *, start: Points, ends: Points, width: float) -> None:

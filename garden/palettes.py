@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from garden.colour import RGB, oklch
+from garden.color import RGB, oklch
 
 LCH = tuple[float, float, float]
 
@@ -64,6 +64,6 @@ def palette(place: float, *, turn: float) -> Palette:
     return Palette(petal, tip, throat, marking)
 
 
-def anther_colour(place: float) -> RGB:
+def anther_color(place: float) -> RGB:
     """Colour of a flower's centre at `place` [0, 1) of the list."""
     return oklch(*ANTHERS[int(place * len(ANTHERS)) % len(ANTHERS)])

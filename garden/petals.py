@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from garden.colour import RGB
+from garden.color import RGB
 from garden.forms import Shape
 from garden.species import Marking
 
@@ -58,7 +58,7 @@ def wave(phase: Field) -> Field:
     return (np.abs(saw) - np.float32(0.5)) * saw * 16
 
 
-def petal_pictures(
+def petal_images(
     shape: Shape, paint: Paint, light: PetalLight, size: tuple[int, int], rng: np.random.Generator
 ) -> list[Image.Image]:
     """One RGBA picture per petal of `light`, its base at the left, its tip at the right.
@@ -173,8 +173,8 @@ def _gradient(paint: Paint) -> Field:
     place = np.linspace(0, 1, 256, dtype=np.float32)
     reach = max(paint.strengths.throat, 0.02)
     throat, petal, tip = (np.array(part, np.float32)[:, None] for part in (paint.throat, paint.petal, paint.tip))
-    colour = throat + (petal - throat) * smooth(0.35 * reach, 1.5 * reach, place)
-    return colour + (tip - colour) * smooth(0.35, 1.0, place)
+    color = throat + (petal - throat) * smooth(0.35 * reach, 1.5 * reach, place)
+    return color + (tip - color) * smooth(0.35, 1.0, place)
 
 
 def _veins(along: Field, v: Field, half: Field) -> Field:

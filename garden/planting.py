@@ -21,7 +21,7 @@ VERSION = 1
 MANIFEST = "garden.json"
 QUALITY = 90
 # A process of its own pays from about this many pictures: starting one takes as long as drawing ten.
-PICTURES_PER_PROCESS = 40
+IMAGES_PER_PROCESS = 40
 CHUNK = 8
 
 
@@ -55,7 +55,7 @@ class Plan:
         return [species_of(self.seed, index).name for index in range(self.species)]
 
 
-def picture_path(seed: int, species: int, specimen: int) -> Path:
+def image_path(seed: int, species: int, specimen: int) -> Path:
     """Where a picture lies in its garden, such as moonbell/moonbell-0001.jpg; specimens are counted from 0."""
     name = species_of(seed, species).name
     return Path(name, f"{name}-{specimen + 1:04d}.jpg")
@@ -64,7 +64,7 @@ def picture_path(seed: int, species: int, specimen: int) -> Path:
 def is_drawn(directory: Path, plan: Plan) -> bool:
     """Whether `directory` already holds exactly this garden, complete and drawn by this version."""
     return _manifest(directory) == _record(plan, complete=True) and all(
-        (directory / picture_path(plan.seed, *specimen)).is_file() for specimen in plan.specimens()
+        (directory / image_path(plan.seed, *specimen)).is_file() for specimen in plan.specimens()
     )
 
 
@@ -120,7 +120,7 @@ def _shared_out(jobs: Iterable[tuple[Path, int, int, int, int]], processes: int)
 
 def _draw(job: tuple[Path, int, int, int, int]) -> Path:
     directory, seed, species, specimen, size = job
-    path = directory / picture_path(seed, species, specimen)
+    path = directory / image_path(seed, species, specimen)
     path.parent.mkdir(exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     draw_specimen(seed, species, specimen, size=size).save(part, "JPEG", quality=QUALITY)
@@ -133,9 +133,9 @@ def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _enough_processes(pictures: int) -> int:
+def _enough_processes(images: int) -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(usable, math.ceil(pictures / PICTURES_PER_PROCESS)), 1)
+    return max(min(usable, math.ceil(images / IMAGES_PER_PROCESS)), 1)
 
 
 def _record(plan: Plan, *, complete: bool) -> dict[str, object]:
@@ -167,7 +167,7 @@ def _clear(directory: Path, plan: Plan) -> None:
         return
     for species, specimen in earlier.specimens():
         if earlier.seed != plan.seed or species >= plan.species or specimen >= plan.per_species:
-            path = directory / picture_path(earlier.seed, species, specimen)
+            path = directory / image_path(earlier.seed, species, specimen)
             path.unlink(missing_ok=True)
             if specimen == earlier.per_species - 1 and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()

@@ -18,6 +18,6 @@ class SampleGarden:
 
     def draw(self, species: int, specimen: int) -> bytes:
         drawn = io.BytesIO()
-        picture = draw_specimen(self._plan.seed, species, specimen, size=self._plan.size)
-        picture.save(drawn, "JPEG", quality=QUALITY)
+        image = draw_specimen(self._plan.seed, species, specimen, size=self._plan.size)
+        image.save(drawn, "JPEG", quality=QUALITY)
         return drawn.getvalue()

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
-from garden.colour import mix, oklch, scaled
+from garden.color import mix, oklch, scaled
 from garden.drawing import Easel, Sun
 from garden.forms import Head
 from garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
@@ -29,17 +29,17 @@ def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) ->
     sun = _sun(rng)
     above = kind.body.form.head not in UPRIGHT and kind.body.form.tilt[0] < 30 and rng.random() < 0.22
     backdrops = FROM_ABOVE if above else FROM_THE_SIDE
-    picture = backdrops[int(rng.integers(len(backdrops)))](size, rng)
+    image = backdrops[int(rng.integers(len(backdrops)))](size, rng)
     main = _pose(kind, size, above, rng)
     if rng.random() < 0.36:
         company = _company(kind, main, size, sun, rng, above=above)
-        picture.paste(company, (0, 0), company)
+        image.paste(company, (0, 0), company)
     near = _plant(kind, main, size * SUPERSAMPLED, sun, rng, above=above)
-    picture = _shadowed(picture, near, sun, 0.55 if above else 0.18)
-    picture.paste(near, (0, 0), near)
+    image = _shadowed(image, near, sun, 0.55 if above else 0.18)
+    image.paste(near, (0, 0), near)
     if rng.random() < 0.22:
-        picture = _occluded(picture, sun, rng)
-    return _photographed(picture, sun, rng)
+        image = _occluded(image, sun, rng)
+    return _photographed(image, sun, rng)
 
 
 def _individual(kind: Species, rng: np.random.Generator) -> Species:
@@ -52,7 +52,7 @@ def _individual(kind: Species, rng: np.random.Generator) -> Species:
         disc=kind.body.disc * (1 + 0.10 * heart),
     )
     old = kind.palette
-    petal, tip, throat = (scaled(colour, 1 + 0.06 * tone) for colour in (old.petal, old.tip, old.throat))
+    petal, tip, throat = (scaled(color, 1 + 0.06 * tone) for color in (old.petal, old.tip, old.throat))
     petal = mix(petal, tip, 0.14 * (1 + fade))
     return replace(kind, body=body, palette=replace(old, petal=petal, tip=tip, throat=throat))
 
@@ -86,7 +86,7 @@ def _plant(kind: Species, pose: Pose, side: int, sun: Sun, rng: np.random.Genera
     easel = Easel(Image.new("RGBA", (side, side)), sun, rng)
     pose = pose.at(pose.x * SUPERSAMPLED, pose.y * SUPERSAMPLED, pose.radius * SUPERSAMPLED)
     _grow(easel, kind, pose, above=above)
-    return easel.picture.reduce(SUPERSAMPLED)
+    return easel.image.reduce(SUPERSAMPLED)
 
 
 def _grow(easel: Easel, kind: Species, pose: Pose, *, above: bool) -> None:
@@ -108,25 +108,25 @@ def _company(kind: Species, main: Pose, side: int, sun: Sun, rng: np.random.Gene
         low, high = (0.0, 25.0) if above else kind.body.form.tilt
         pose = main.at(main.x + away * cos(turn), main.y + away * sin(turn), radius, tilt=low + (high - low) * tilted)
         _grow(easel, kind, pose, above=above)
-    return easel.picture.filter(ImageFilter.BoxBlur(side / 320 * (0.6 + 2.6 * rng.random())))
+    return easel.image.filter(ImageFilter.BoxBlur(side / 320 * (0.6 + 2.6 * rng.random())))
 
 
-def _shadowed(picture: Image.Image, plant: Image.Image, sun: Sun, depth: float) -> Image.Image:
+def _shadowed(image: Image.Image, plant: Image.Image, sun: Sun, depth: float) -> Image.Image:
     """The plant's soft shadow on what lies behind it, away from the sun."""
-    side = picture.width
+    side = image.width
     small = plant.getchannel("A").resize((side // 4 + 1, side // 4 + 1), Image.Resampling.BOX)
-    soft = small.filter(ImageFilter.BoxBlur(side / 90)).resize(picture.size, Image.Resampling.BICUBIC)
+    soft = small.filter(ImageFilter.BoxBlur(side / 90)).resize(image.size, Image.Resampling.BICUBIC)
     shift = (int(-sun.direction[0] * side * 0.05), int(-sun.direction[1] * side * 0.06))
-    shadow = Image.new("L", picture.size)
+    shadow = Image.new("L", image.size)
     shadow.paste(soft, shift)
-    picture.paste((14, 16, 20), (0, 0), shadow.point([round(value * depth) for value in range(256)]))
-    return picture
+    image.paste((14, 16, 20), (0, 0), shadow.point([round(value * depth) for value in range(256)]))
+    return image
 
 
-def _occluded(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
+def _occluded(image: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
     """A leaf or blades of grass before the lens, out of focus, over a corner or the lower edge."""
-    side = picture.width
-    layer = Image.new("RGBA", picture.size)
+    side = image.width
+    layer = Image.new("RGBA", image.size)
     green = oklch(0.45 + 0.2 * float(rng.random()), 0.10, 115 + 35 * float(rng.random()))
     if rng.random() < 0.5:
         height = side * (0.35 + 0.3 * float(rng.random()))
@@ -138,21 +138,21 @@ def _occluded(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image
         length = side * (0.30 + 0.22 * rng.random())
         paint_leaf(Easel(layer, sun, rng), "oval", green, root=root, angle=angle, length=length)
     layer = layer.filter(ImageFilter.BoxBlur(side / 320 * (1.5 + 3 * rng.random())))
-    picture.paste(layer, (0, 0), layer)
-    return picture
+    image.paste(layer, (0, 0), layer)
+    return image
 
 
-def _photographed(picture: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
+def _photographed(image: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
     """The picture as a camera takes it: uneven light, colour of the light, exposure, focus and grain."""
-    side = picture.width
+    side = image.width
     warm, exposure, contrast, blur, grain = rng.random(5).tolist()
-    picture = ImageChops.multiply(picture, _falling_light(side, sun, rng))
-    picture = picture.point(_development(warm, exposure, contrast))
+    image = ImageChops.multiply(image, _falling_light(side, sun, rng))
+    image = image.point(_development(warm, exposure, contrast))
     if blur < 0.3:
-        picture = picture.filter(ImageFilter.BoxBlur(side / 320 * (0.25 + 3 * (0.3 - blur))))
+        image = image.filter(ImageFilter.BoxBlur(side / 320 * (0.25 + 3 * (0.3 - blur))))
     amount = 1 + int(4 * grain * grain)
     noise = rng.integers(-amount, amount + 1, (2, side, side), dtype=np.int8)
-    pixels = np.asarray(picture, np.int16) + (noise[0] + noise[1])[..., None]
+    pixels = np.asarray(image, np.int16) + (noise[0] + noise[1])[..., None]
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 

@@ -5,7 +5,7 @@ from math import cos, pi, radians, sin
 
 import numpy as np
 
-from garden.colour import RGB, mix, scaled
+from garden.color import RGB, mix, scaled
 from garden.drawing import Easel
 from garden.greenery import paint_leaf
 from garden.species import Species
@@ -39,8 +39,8 @@ def turned_solid(easel: Easel, pose: Pose, solid: Solid) -> None:
     for place in np.argsort(nearness, axis=None):
         ring, around = divmod(int(place), points.shape[1])
         tones = solid.inside if hidden[ring, around] else solid.outside
-        colour = scaled(mix(tones[ring], tones[ring + 1], 0.5), float(light[ring, around]))
-        easel.patch(corners[ring, around], colour)
+        color = scaled(mix(tones[ring], tones[ring + 1], 0.5), float(light[ring, around]))
+        easel.patch(corners[ring, around], color)
 
 
 def paint_bells(easel: Easel, species: Species, pose: Pose) -> None:
@@ -70,7 +70,7 @@ def paint_bells(easel: Easel, species: Species, pose: Pose) -> None:
 
 def _arch(easel: Easel, pose: Pose, side: int) -> Points:
     """The stem of a bellflower (40, 2): up from the ground, over to one side (-1 left, 1 right) and down again."""
-    foot = np.array([pose.x + (0.4 * easel.rng.random() - 0.55 * side) * pose.radius, 1.06 * easel.picture.height])
+    foot = np.array([pose.x + (0.4 * easel.rng.random() - 0.55 * side) * pose.radius, 1.06 * easel.image.height])
     rise = np.array([pose.x - 0.75 * side * pose.radius, pose.y - 0.9 * pose.radius])
     top = np.array([pose.x + 0.1 * side * pose.radius, pose.y - 1.6 * pose.radius])
     end = np.array([pose.x + 0.95 * side * pose.radius, pose.y + 0.05 * pose.radius])
@@ -98,11 +98,11 @@ def _bell(easel: Easel, species: Species, pose: Pose) -> None:
         width = slim * (0.30 + 1.15 * min(up * 2.2, 1.0) ** 0.6 * (1 - 0.22 * up) + 0.42 * up**5)
         width = width * (1 + 0.07 * lobe * up + 0.30 * lobe * up**9)
         rings.append(polar(angle, width, 1.55 * up - 0.34 * (1 - lobe) * up**4))
-    colours = species.palette
-    top, petal = mix(colours.petal, species.leaf, 0.35), colours.petal
+    colors = species.palette
+    top, petal = mix(colors.petal, species.leaf, 0.35), colors.petal
     outside = [mix(top, petal, min(up * 2.5, 1)) for up in np.linspace(0, 0.7, 6)]
-    outside += [petal, mix(petal, colours.tip, 0.6), colours.tip]
-    inside = [scaled(mix(colours.throat, petal, 0.5), 0.55 + 0.42 * up) for up in np.linspace(0, 1, 9)]
+    outside += [petal, mix(petal, colors.tip, 0.6), colors.tip]
+    inside = [scaled(mix(colors.throat, petal, 0.5), 0.55 + 0.42 * up) for up in np.linspace(0, 1, 9)]
     ribs = 1 - 0.16 * np.abs(np.cos(angle * lips / 2)) ** 8 - 0.10 * np.abs(np.sin(angle * lips / 2)) ** 12
     turned_solid(easel, pose, Solid(np.stack(rings), outside, inside, ribs))
     crown = pose.placed(np.zeros(3))

@@ -6,10 +6,10 @@ from math import pi, tan
 
 import numpy as np
 
-from garden.colour import RGB, oklch
+from garden.color import RGB, oklch
 from garden.forms import FORMS, SHAPES, Form, Shape
 from garden.names import species_name
-from garden.palettes import Palette, anther_colour, palette
+from garden.palettes import Palette, anther_color, palette
 
 GOLDEN = 0.6180339887498949
 # Three bodies to every four species: the fourth wears the body of an earlier one in another colour.
@@ -84,7 +84,7 @@ def species_of(seed: int, index: int) -> Species:
         body=body,
         palette=_palette_of(seed, wearer),
         marking=_marking_of(seed, index, body.form),
-        anther=anther_colour(_spread(seed, index, stream=3)),
+        anther=anther_color(_spread(seed, index, stream=3)),
         leaf=oklch(0.50 + 0.12 * rng.random(), 0.09 + 0.05 * rng.random(), 125 + 25 * rng.random()),
     )
 

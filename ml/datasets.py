@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.pixel_store import PixelStore
-from umbel.base.errors import BadDataset, PictureError
+from umbel.base.errors import BadDataset, ImageError
 from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
@@ -118,7 +118,7 @@ def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: in
                 upright = upright.resize(small, Image.Resampling.BICUBIC)
             store.keep(number, np.array(upright))
             return hashlib.sha256(data).hexdigest()
-    except (PictureError, OSError) as error:
+    except (ImageError, OSError) as error:
         return Skipped(path, str(error))
 
 

@@ -74,7 +74,7 @@ class NetworkEmbedder:
         return self._forward.precision
 
     def decode(self, data: bytes) -> Pixels:
-        """File bytes → (size, size, 3) uint8, ready for `embed`. Thread-safe. Raises PictureError."""
+        """File bytes → (size, size, 3) uint8, ready for `embed`. Thread-safe. Raises ImageError."""
         return self.card.preprocessing.decode(data, self._limits)
 
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:

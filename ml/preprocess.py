@@ -53,7 +53,7 @@ class Preprocessing(BaseModel):
         return fingerprint(self.model_dump(mode="json"))
 
     def decode(self, data: bytes, limits: Settings) -> Pixels:
-        """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises PictureError."""
+        """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises ImageError."""
         with opened(data, limits) as picture:
             if self.draft:
                 picture.draft("RGB", (self.size * self.draft, self.size * self.draft))

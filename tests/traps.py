@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.pictures import picture
+from tests.images import image_bytes
 
 # On the PYTHONPATH of a worker, its decoders crash on one of the traps: such pictures exist, but not for long.
 CRASHING = Path(__file__).with_name("crashing")
@@ -22,9 +22,9 @@ TRAPS = {
     "nested.zip": "nested_archive",
     "nested-under-another-name.jpg": "nested_archive",
     "huge.png": "too_many_pixels",
-    "cut.jpg": "corrupt_picture",
+    "cut.jpg": "corrupt_image",
     "empty.jpg": "empty_file",
-    "text.jpg": "unsupported_picture",
+    "text.jpg": "unsupported_image",
     "crash.jpg": "poison",
     "good/b.png": None,
 }
@@ -48,24 +48,24 @@ def archive_of_traps() -> bytes:
 
 def _content(name: str) -> bytes:
     special = {
-        "bomb.jpg": lambda: picture(1) + bytes(10_000_000),
+        "bomb.jpg": lambda: image_bytes(1) + bytes(10_000_000),
         "nested.zip": _zip_of_one,
         "nested-under-another-name.jpg": _zip_of_one,
         "huge.png": lambda: _png(20_000, 15_000),
-        "cut.jpg": lambda: picture(2, size=(400, 300))[:2_000],
+        "cut.jpg": lambda: image_bytes(2, size=(400, 300))[:2_000],
         "empty.jpg": bytes,
         "text.jpg": lambda: b"not a picture, whatever its name",
-        "crash.jpg": lambda: picture(4, comment=b"crash"),
+        "crash.jpg": lambda: image_bytes(4, comment=b"crash"),
     }
     if name in special:
         return special[name]()
-    return picture(sum(name.encode()), kind="PNG" if name.endswith(".png") else "JPEG")
+    return image_bytes(sum(name.encode()), kind="PNG" if name.endswith(".png") else "JPEG")
 
 
 def _zip_of_one() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("inner.jpg", picture(3))
+        archive.writestr("inner.jpg", image_bytes(3))
     return out.getvalue()
 
 

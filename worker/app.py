@@ -1,11 +1,11 @@
 """The Celery application. Messages are doorbells: small, JSON, harmless when lost, doubled or late."""
 
 from celery import Celery, signals
-from kombu.entity import Queue
+from kombu import entity
 from kombu.transport.redis import Channel
 
 from umbel.base.settings import settings
-from umbel.base.types import Lane, TaskName
+from umbel.base.types import Queue, TaskName
 from umbel.jobs.wakeup import TRANSPORT
 
 # Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
@@ -25,8 +25,8 @@ celery.conf.update(
     accept_content=["json"],
     task_ignore_result=True,  # what became of a job is in Postgres
     task_acks_late=False,  # a ring that is heard has served: what it was rung for is in the ledger, and the sweep's
-    task_queues=[Queue(lane) for lane in Lane],
-    task_default_queue=Lane.MAINTENANCE,
+    task_queues=[entity.Queue(queue) for queue in Queue],
+    task_default_queue=Queue.MAINTENANCE,
     broker_transport_options=TRANSPORT,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
@@ -44,7 +44,7 @@ celery.conf.update(
             "task": TaskName.SWEEP,
             "schedule": settings().sweep_seconds,
             # Left unanswered, a sweep is overtaken by the next; they must not pile up while no worker runs.
-            "options": {"queue": Lane.MAINTENANCE, "expires": settings().sweep_seconds * 2},
+            "options": {"queue": Queue.MAINTENANCE, "expires": settings().sweep_seconds * 2},
         }
     },
 )

@@ -16,7 +16,7 @@ from prometheus_client import Histogram
 
 from umbel.base import errors, tracing
 from umbel.base.errors import DecoderDied
-from umbel.base.image_rules import PictureInfo
+from umbel.base.image_rules import ImageInfo
 from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
 from umbel.insights.signature import Look
@@ -141,7 +141,7 @@ class DecoderProcess(asyncio.Protocol):
             case ["pixels", *shape]:
                 future.set_result(np.frombuffer(body, np.uint8).reshape(shape))
             case ["info", media_type, width, height]:
-                future.set_result(PictureInfo(media_type, width, height))
+                future.set_result(ImageInfo(media_type, width, height))
             case ["look", sharpness, *shape]:
                 future.set_result(Look(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
             case ["error", name, detail]:

@@ -13,7 +13,7 @@ import structlog
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
 from umbel.base.errors import DecoderDied, TransientError
-from umbel.base.image_rules import PictureInfo
+from umbel.base.image_rules import ImageInfo
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
 from umbel.insights.signature import Look
@@ -52,19 +52,19 @@ class DecoderPool:
         self._thread = threading.Thread(target=self._run, name="decoders", daemon=True)
         self._thread.start()
 
-    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
         """Pixels of file bytes, or of the blob with this key, which the child reads. Never blocks.
 
         urgent: before all that are not; it waits at most for a picture that a child has in hand.
-        The future raises PictureError, TransientError (blob store), DecoderDied.
+        The future raises ImageError, TransientError (blob store), DecoderDied.
         """
-        return self._decode(picture, self._preprocessing, urgent)
+        return self._decode(image, self._preprocessing, urgent)
 
     def fitted(self, preprocessing: Preprocessing) -> "FittedDecoder":
         """A decoder on these children that makes pixels for another model."""
         return FittedDecoder(self, preprocessing)
 
-    def inspect(self, data: bytes) -> Future[PictureInfo]:
+    def inspect(self, data: bytes) -> Future[ImageInfo]:
         """Type and size of the picture in these file bytes, from its header; before pictures to decode that are not
         urgent, since it takes a fraction of their time. Otherwise as `decode`."""
         return self._bring(Task(frame(["inspect"], data)), Turn.QUICK)
@@ -91,11 +91,11 @@ class DecoderPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode(self, picture: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
+    def _decode(self, image: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
         turn = Turn.URGENT if urgent else Turn.BATCH
-        if isinstance(picture, str):
-            return self._bring(Task(frame(["decode blob", preprocessing, picture])), turn)
-        return self._bring(Task(frame(["decode", preprocessing], picture)), turn)
+        if isinstance(image, str):
+            return self._bring(Task(frame(["decode blob", preprocessing, image])), turn)
+        return self._bring(Task(frame(["decode", preprocessing], image)), turn)
 
     def _bring(self, task: Task, turn: Turn) -> Future[Any]:
         with self._door:
@@ -119,9 +119,9 @@ class FittedDecoder:
         self.inspect, self.look = pool.inspect, pool.look
         self._pool, self._preprocessing = pool, preprocessing.model_dump_json()
 
-    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
         """As `DecoderPool.decode`."""
-        return self._pool._decode(picture, self._preprocessing, urgent)
+        return self._pool._decode(image, self._preprocessing, urgent)
 
 
 class _Children:

@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 
 from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
-from ml.leakage import quick_agreements
+from ml.leakage import quick_pixel_similarities
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
 from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
-from umbel.base.types import Decoder, Lane, Models
+from umbel.base.types import Decoder, Models, Queue
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.deleting import DeletionLine
 from umbel.imports.fetching import READERS, FetchLine
@@ -27,7 +27,7 @@ from umbel.insights.comparing import ComparisonLine
 from umbel.insights.projection import MapLine
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
 from umbel.models.reindexing import ReindexLine
 from worker.app import celery
@@ -54,15 +54,15 @@ class WorkerProcess:
         decoder: Decoder,
         *,
         name: str,
-        lanes: Sequence[Lane],
+        queues: Sequence[Queue],
         device: str,
     ) -> None:
         self.name = name
-        self.lanes = lanes
+        self.queues = queues
         self._settings = settings
         self._stopping = threading.Event()
         self._device = device
-        self._watchdog = Watchdog(transaction, settings, lanes, self._leave)
+        self._watchdog = Watchdog(transaction, settings, queues, self._leave)
         self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(3)]
         embedding_leases, fetching_leases, comparing_leases = self._leases
         self._line = EmbeddingLine(
@@ -81,17 +81,17 @@ class WorkerProcess:
             settings,
             fetching_leases,
             readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
-            ring=doorbell().ring,
+            wake=waker().wake,
             garden=SampleGarden(),
             stopping=self._stopping.is_set,
         )
         stopping = self._stopping.is_set
         comparing = ComparisonLine(
-            transaction, decoder, quick_agreements, comparing_leases, settings, stopping=stopping
+            transaction, decoder, quick_pixel_similarities, comparing_leases, settings, stopping=stopping
         )
         reindexing = ReindexLine(transaction, blobs(), models, compare_models, settings, stopping=stopping)
-        item_lanes = [lane for lane in (Lane.SINGLE, Lane.BULK, Lane.REINDEX) if lane in lanes]
-        self._items = OneAtATime(lambda: self._line.embed_items(item_lanes))
+        item_queues = [queue for queue in (Queue.SINGLE, Queue.BULK, Queue.REINDEX) if queue in queues]
+        self._items = OneAtATime(lambda: self._line.embed_items(item_queues))
         self._fetching = OneAtATime(fetching.run)
         self._comparing = OneAtATime(comparing.run)
         self._reindexing = OneAtATime(reindexing.run)
@@ -137,14 +137,14 @@ class WorkerProcess:
         signals.task_prerun.connect(self._watchdog.heard, weak=False)
         self._introduce()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        if Lane.QUERY in self.lanes:
+        if Queue.QUERY in self.queues:
             threading.Thread(target=self._hear_queries, name="queries", daemon=True).start()
         worker = Worker(
             app=celery,
             hostname=self.name,
             pool="threads",  # no fork after the model is loaded; torch and Pillow let go of the GIL where it matters
             concurrency=THREADS,
-            queues=[str(lane) for lane in self.lanes],
+            queues=[str(queue) for queue in self.queues],
             include=["worker.tasks"],
             without_gossip=True,
             without_mingle=True,
@@ -159,20 +159,20 @@ class WorkerProcess:
             self._write_down(session)
             released = claims.release_items_of(session, self.name)
         log.info("worker ready", name=self.name, device=self._device, released=released)
-        for lane in self.lanes:
-            if lane != Lane.MAINTENANCE:
-                doorbell().ring(lane)
+        for queue in self.queues:
+            if queue != Queue.MAINTENANCE:
+                waker().wake(queue)
 
     def _write_down(self, session: Session) -> None:
-        workers.upsert_worker(session, self.name, lanes=",".join(self.lanes), device=self._device)
+        workers.upsert_worker(session, self.name, queues=",".join(self.queues), device=self._device)
 
     def _beat(self) -> None:
         pause = min(HEARTBEAT_SECONDS, self._settings.lease_seconds / BEATS_A_LEASE)
         while not self._stopping.wait(pause):
             try:
-                hears, progressed = doorbell().ping(), progress.since_asked()
+                hears, progressed = waker().ping(), progress.since_asked()
                 with transaction() as session:
-                    known = workers.touch_worker(session, self.name, progressed=progressed, hears_redis=hears)
+                    known = workers.touch_worker(session, self.name, progressed=progressed, broker_connected=hears)
                     if not (known or self._stopping.is_set()):  # woken from a sleep so long that it was forgotten
                         self._write_down(session)
                 if progressed:  # a process that hangs keeps nothing from the others
@@ -244,11 +244,11 @@ def withdraw(name: str) -> None:
 
 
 def serve(
-    settings: Settings, models: Models, decoder: Decoder, *, name: str, lanes: Sequence[Lane], device: str
+    settings: Settings, models: Models, decoder: Decoder, *, name: str, queues: Sequence[Queue], device: str
 ) -> None:
-    """Serve `lanes` until told to stop; device: where the models run. Raises NotReady without a database."""
+    """Serve `queues` until told to stop; device: where the models run. Raises NotReady without a database."""
     global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name
-    _process = WorkerProcess(settings, models, decoder, name=name, lanes=lanes, device=device)
+    _process = WorkerProcess(settings, models, decoder, name=name, queues=queues, device=device)
     _process.run()
 
 

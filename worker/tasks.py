@@ -11,7 +11,7 @@ from umbel.base.errors import NotReady, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import TaskName
 from umbel.jobs import jobs
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from worker.app import celery
 from worker.process import worker_process
 
@@ -19,56 +19,56 @@ log = structlog.get_logger()
 
 
 @celery.task(name=TaskName.EMBED_ITEMS)
-def embed_items(lane: str) -> None:
-    """Embed whatever is queued in the lanes of this worker."""
+def embed_items(queue: str) -> None:
+    """Embed whatever is queued in the queues of this worker."""
     with _patiently("embed_items"):
         worker_process().embed_items()
 
 
 @celery.task(name=TaskName.EMBED_QUERIES)
-def embed_queries(lane: str) -> None:
+def embed_queries(queue: str) -> None:
     """Embed the pictures that searches wait for."""
     with _patiently("embed_queries"):
         worker_process().answer_queries()
 
 
 @celery.task(name=TaskName.FETCH_ITEMS)
-def fetch_items(lane: str) -> None:
+def fetch_items(queue: str) -> None:
     """List the sources of imports, and read what they have."""
     with _patiently("fetch_items"):
         worker_process().fetch_items()
 
 
 @celery.task(name=TaskName.BUILD_INDEX)
-def build_index(lane: str) -> None:
+def build_index(queue: str) -> None:
     """Build the HNSW index that a large load was spared."""
     with _patiently("build_index"):
         worker_process().build_index()
 
 
 @celery.task(name=TaskName.COMPARE_ITEMS)
-def compare_items(lane: str) -> None:
+def compare_items(queue: str) -> None:
     """Compare pictures with their collections."""
     with _patiently("compare_items"):
         worker_process().compare_items()
 
 
 @celery.task(name=TaskName.REINDEX)
-def reindex(lane: str) -> None:
+def reindex(queue: str) -> None:
     """Bring a reindex as far as it goes now."""
     with _patiently("reindex"):
         worker_process().reindex()
 
 
 @celery.task(name=TaskName.DELETE_ITEMS)
-def delete_items(lane: str) -> None:
+def delete_items(queue: str) -> None:
     """Remove what deleted collections leave."""
     with _patiently("delete_items"):
         worker_process().delete_items()
 
 
 @celery.task(name=TaskName.DRAW_MAPS)
-def draw_maps(lane: str) -> None:
+def draw_maps(queue: str) -> None:
     """Lay the gallery out in the plane."""
     with _patiently("draw_maps"):
         worker_process().draw_maps()
@@ -78,7 +78,7 @@ def draw_maps(lane: str) -> None:
 def sweep() -> None:
     """Ring for work left behind."""
     with _patiently("sweep"):
-        jobs.sweep(transaction, doorbell(), blobs(), settings())
+        jobs.sweep(transaction, waker(), blobs(), settings())
 
 
 @contextmanager

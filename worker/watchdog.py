@@ -11,7 +11,7 @@ import structlog
 from ml.lost_device import device_lost
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.jobs import claims
 
 log = structlog.get_logger()
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 class Exit(IntEnum):
     """Exit statuses of a worker that gave itself up, from sysexits(3)."""
 
-    BROKER_SILENT = 69  # work waits, and Redis brings no word of it
+    BROKER_TIMEOUT = 69  # work waits, and Redis brings no word of it
     MODEL_FAILS = 70  # batch after batch, whatever the pictures
     DEVICE_LOST = 71  # an error of CUDA, which stays until the process ends
 
@@ -32,11 +32,11 @@ class Watchdog:
     """
 
     def __init__(
-        self, transaction: Transaction, settings: Settings, lanes: Sequence[Lane], leave: Callable[[Exit], None]
+        self, transaction: Transaction, settings: Settings, queues: Sequence[Queue], leave: Callable[[Exit], None]
     ) -> None:
-        self._transaction, self._settings, self._lanes, self._leave = transaction, settings, lanes, leave
+        self._transaction, self._settings, self._queues, self._leave = transaction, settings, queues, leave
         self._heard = threading.Event()
-        self._deaf_since: float | None = None
+        self._unheard_since: float | None = None
         self._failed_batches = 0
         self._ending = threading.Lock()
 
@@ -65,16 +65,16 @@ class Watchdog:
         heard = self._heard.is_set()
         self._heard.clear()
         if heard or progressed or not self._work_waits():
-            self._deaf_since = None
+            self._unheard_since = None
             return
         now = time.monotonic()
-        self._deaf_since = self._deaf_since or now
-        if now - self._deaf_since >= self._settings.deaf_after:
-            self._end(Exit.BROKER_SILENT, f"work has waited for {now - self._deaf_since:.0f} s, and nobody rang")
+        self._unheard_since = self._unheard_since or now
+        if now - self._unheard_since >= self._settings.broker_timeout:
+            self._end(Exit.BROKER_TIMEOUT, f"work has waited for {now - self._unheard_since:.0f} s, and nobody rang")
 
     def _work_waits(self) -> bool:
         with self._transaction() as session:
-            return not set(self._lanes).isdisjoint(claims.list_waiting_lanes(session))
+            return not set(self._queues).isdisjoint(claims.list_waiting_queues(session))
 
     def _end(self, status: Exit, reason: str) -> None:
         if self._ending.acquire(blocking=False):  # once, and by a thread that nobody waits for

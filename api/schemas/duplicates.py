@@ -17,7 +17,7 @@ class ComparisonIn(Strict):
 class ComparisonOut(BaseModel):
     job_id: UUID | None
     status: Literal["queued", "up_to_date"]
-    pictures: int = Field(description="How many are to be compared.")
+    images: int = Field(description="How many are to be compared.")
 
 
 class DuplicatesQuery(Strict):
@@ -27,7 +27,7 @@ class DuplicatesQuery(Strict):
         float,
         Field(ge=0, le=MAX_DISTANCE, allow_inf_nan=False, description="Cosine distance of two pictures of a group."),
     ] = MAX_DISTANCE
-    min_agreement: Annotated[
+    min_pixel_similarity: Annotated[
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="Of their pixels; 0: the distance alone decides."),
     ] = MIN_AGREEMENT
@@ -59,7 +59,7 @@ class DuplicatesOut(BaseModel):
     items: list[GroupOut]
     next_cursor: NextCursor
     max_distance: float
-    min_agreement: float
+    min_pixel_similarity: float
     model_version: UUID
     compared: int = Field(description="Pictures that these groups speak for.")
     waiting: int = Field(description="Pictures that have not been compared yet: POST /v1/duplicates.")

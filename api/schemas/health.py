@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 
 class WorkerOut(BaseModel):
     name: str
-    lanes: list[str] = Field(description="What it works on.", examples=[["single", "bulk"]])
+    queues: list[str] = Field(description="What it works on.", examples=[["single", "bulk"]])
     device: str = Field(examples=["cpu"])
     started_at: datetime
-    hears_redis: bool
+    broker_connected: bool
     idle_seconds: float  # since it finished something, or had nothing to do
 
 

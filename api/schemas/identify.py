@@ -7,15 +7,15 @@ from apiflask.fields import UploadFile
 from pydantic import BaseModel, Field, model_validator
 
 from api.schemas.search import Base64, MatchOut, Scoped
-from umbel.search.vote import MOST_PICTURES
+from umbel.search.vote import MOST_IMAGES
 
 
 class IdentifyIn(Scoped):
     image_ids: list[UUID] | None = Field(
-        None, min_length=1, max_length=MOST_PICTURES, description="Images in the gallery; they do not vote themselves."
+        None, min_length=1, max_length=MOST_IMAGES, description="Images in the gallery; they do not vote themselves."
     )
     images: list[Base64] | None = Field(
-        None, min_length=1, max_length=MOST_PICTURES, description="Pictures of one subject, base64."
+        None, min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject, base64."
     )
 
     @model_validator(mode="after")
@@ -27,7 +27,7 @@ class IdentifyIn(Scoped):
 
 class IdentifyFormIn(Scoped):
     file: list[UploadFile] = Field(
-        min_length=1, max_length=MOST_PICTURES, description="Pictures of one subject; the field may be repeated."
+        min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject; the field may be repeated."
     )
 
 

@@ -50,8 +50,8 @@ class CountsOut(BaseModel):
 class SourceOut(BaseModel):
     type: str
     listed: int = Field(description="Entries found so far.")
-    refused: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
-    passed_over: int = Field(description="Other files, which are no pictures.")
+    rejected: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
+    skipped: int = Field(description="Other files, which are no pictures.")
     done: bool = Field(description="Listed to the end.")
     dry_run: bool
 

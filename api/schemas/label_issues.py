@@ -7,33 +7,33 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.schemas.fields import CollectionName, Limit, Links, NextCursor, Strict
-from umbel.insights.label_errors import MIN_DOUBT
+from umbel.insights.label_errors import MIN_PROBABILITY
 
 
-def cursor_of(doubt: float, image_id: UUID) -> str:
+def cursor_of(label_error_probability: float, image_id: UUID) -> str:
     """Where a page ends."""
-    return f"{doubt:.9e}_{image_id}"
+    return f"{label_error_probability:.9e}_{image_id}"
 
 
 def place_of(cursor: str) -> tuple[float, UUID]:
     """What `cursor_of` was given."""
-    doubt, _, image_id = cursor.partition("_")
-    return float(doubt), UUID(image_id)
+    label_error_probability, _, image_id = cursor.partition("_")
+    return float(label_error_probability), UUID(image_id)
 
 
 def _cursor(text: str) -> str:
     try:
-        doubt, _ = place_of(text)
+        label_error_probability, _ = place_of(text)
     except ValueError as error:
         raise ValueError("must be the `next_cursor` of the page before") from error
-    if not 0 <= doubt <= 1:
+    if not 0 <= label_error_probability <= 1:
         raise ValueError("must be the `next_cursor` of the page before")
     return text
 
 
 class LabelIssuesQuery(Strict):
     collection: CollectionName | None = None
-    min_doubt: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_DOUBT
+    min_probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_PROBABILITY
     limit: Limit = 50
     cursor: Annotated[str, AfterValidator(_cursor), Field(description="`next_cursor` of the page before.")] | None = (
         None
@@ -53,7 +53,9 @@ class LabelIssueOut(BaseModel):
     name: str | None = Field(examples=["tulips/1.jpg"])
     label: str = Field(examples=["tulip"])
     suggested_label: str
-    doubt: float = Field(description="Probability, by the vote of its neighbours, that it is of the suggested label.")
+    label_error_probability: float = Field(
+        description="Probability, by the vote of its neighbours, that it is of the suggested label."
+    )
     evidence: list[WitnessOut] = Field(description="Its nearest labelled neighbours.")
     compared_at: datetime
     links: dict[str, str] = Field(description="PATCH self to set the label right.")
@@ -62,7 +64,7 @@ class LabelIssueOut(BaseModel):
 class LabelIssuesOut(BaseModel):
     items: list[LabelIssueOut]
     next_cursor: NextCursor
-    min_doubt: float
+    min_probability: float
     calibrated: bool = Field(description="Whether doubts are probabilities; else they are shares of the votes.")
     model_version: UUID
     compared: int = Field(description="Pictures that were compared, with a label or without.")

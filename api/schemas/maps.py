@@ -29,7 +29,7 @@ class MapOut(BaseModel):
     model_version: UUID
     collection: str | None
     drawn_at: datetime | None = Field(description="null: it was never drawn, so there are no points.")
-    pictures: int = Field(description="That had a vector when it was drawn; of more than 50,000 a sample is shown.")
+    images: int = Field(description="That had a vector when it was drawn; of more than 50,000 a sample is shown.")
     new: int = Field(description="Pictures that have come since: POST /v1/map draws it anew.")
     labels: list[str] = Field(description="The most frequent first.")
     ids: list[UUID]

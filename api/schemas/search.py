@@ -97,7 +97,7 @@ class LegacySearchIn(BaseModel):
     image: Base64 = Field(description="A picture, base64.")
 
 
-def picture_of(base64: str) -> bytes:
+def image_of(base64: str) -> bytes:
     """The bytes of a base64 picture, with or without a data: prefix. Raises ValueError."""
     try:
         return b64decode(base64.rpartition(",")[2].strip(), validate=True)

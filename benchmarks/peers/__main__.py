@@ -42,43 +42,43 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="umbel-peers-") as work:
         Path(work).chmod(0o755)  # servers that give up root must get in
         folder = Path(work) / "pictures"
-        gather(asked.folder, asked.pictures, folder)
+        gather(asked.folder, asked.images, folder)
         with ExitStack() as stack:
             peers = {name: stack.enter_context(Peer(python, name, Path(work), folder)) for name in asked.only}
             write("peers", compare(peers, len(list(folder.iterdir()))))
 
 
-def compare(peers: dict[str, "Peer"], pictures: int) -> dict[str, object]:
+def compare(peers: dict[str, "Peer"], images: int) -> dict[str, object]:
     fills: dict[str, list[float]] = {name: [] for name in peers}
     queries: dict[str, list[float]] = {name: [] for name in peers}
     found: dict[str, list[list[int]]] = {name: [] for name in peers}
     for block in range(BLOCKS + 1):  # the first warms up
         for name in list(peers)[:: 1 if block % 2 else -1]:
             taken = peers[name].ask("fill")["seconds"]
-            answers = [peers[name].ask(f"query {number}") for number in range(0, pictures, pictures // QUERIES)]
-            print(f"{block} {name}: {pictures / taken:.1f}/s", file=sys.stderr)
+            answers = [peers[name].ask(f"query {number}") for number in range(0, images, images // QUERIES)]
+            print(f"{block} {name}: {images / taken:.1f}/s", file=sys.stderr)
             if block:
-                fills[name].append(pictures / taken)
+                fills[name].append(images / taken)
                 queries[name].append(1000 * median(answer["seconds"] for answer in answers))
                 found[name] = [answer["found"] for answer in answers]
     exact = found.get("forward", [])
     return {
-        "pictures": pictures,
+        "pictures": images,
         "blocks": BLOCKS,
         "threads": os.cpu_count(),
         "peers": {
             name: {
                 "versions": peers[name].ask("versions"),
-                "pictures_per_second": spread(fills[name]),
+                "images_per_second": spread(fills[name]),
                 "query_ms": spread(queries[name]),
-                "agreement": agreement(found[name], exact),
+                "pixel_similarity": pixel_similarity(found[name], exact),
             }
             for name in peers
         },
     }
 
 
-def agreement(found: list[list[int]], exact: list[list[int]]) -> float | None:
+def pixel_similarity(found: list[list[int]], exact: list[list[int]]) -> float | None:
     """Share of the exact ten nearest that were found; those who leave the query itself out are not blamed for it."""
     if not exact:
         return None
@@ -142,7 +142,7 @@ def environment() -> Path:
     return python.absolute()
 
 
-def gather(source: Path | None, pictures: int, folder: Path) -> None:
+def gather(source: Path | None, images: int, folder: Path) -> None:
     """`pictures` files in one folder, by number, from all classes in turn."""
     from garden import draw_garden  # noqa: PLC0415
     from ml.datasets import class_files  # noqa: PLC0415
@@ -150,10 +150,10 @@ def gather(source: Path | None, pictures: int, folder: Path) -> None:
     folder.mkdir()
     with tempfile.TemporaryDirectory() as drawn:
         if source is None:
-            list(draw_garden(Path(drawn), species=16, per_species=-(-pictures // 16)))
+            list(draw_garden(Path(drawn), species=16, per_species=-(-images // 16)))
         files = sorted((path for path, _ in class_files(source or Path(drawn))), key=lambda path: path.name)
-        step = max(1, len(files) // pictures)
-        for number, path in enumerate(files[::step][:pictures]):
+        step = max(1, len(files) // images)
+        for number, path in enumerate(files[::step][:images]):
             shutil.copy(path, folder / f"{number:05}{path.suffix}")
 
 

@@ -13,10 +13,10 @@ _model: list[Model] = []
 
 
 @pxt.udf(batch_size=BATCH)
-def embed(pictures: Batch[Image.Image]) -> Batch[pxt.Array[(512,), np.float32]]:
+def embed(images: Batch[Image.Image]) -> Batch[pxt.Array[(512,), np.float32]]:
     """Decoded by Pixeltable, so what is left is to bring them to size."""
     if not _model:
         _model.append(Model())
     [model] = _model
-    pixels: list[Any] = [model.card.preprocessing.fit(picture.convert("RGB")) for picture in pictures]
+    pixels: list[Any] = [model.card.preprocessing.fit(image.convert("RGB")) for image in images]
     return list(model.embed_pixels(pixels))

@@ -35,7 +35,7 @@ class Store(ABC):
         """Begin anew, and return when all of `files` can be found."""
 
     @abstractmethod
-    def query(self, picture: Path) -> list[int]:
+    def query(self, image: Path) -> list[int]:
         """The K pictures most like the one in this file, closest first."""
 
     def close(self) -> None:  # noqa: B027 - most leave nothing running

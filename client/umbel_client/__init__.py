@@ -22,9 +22,9 @@ from umbel_client.errors import (
     UmbelClientError,
     Unauthorized,
     Unreachable,
-    UnsupportedPicture,
+    UnsupportedImage,
 )
-from umbel_client.folder import FolderUpload, PictureFile
+from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.umbel import Umbel
 from umbel_client.work import Upload, Work
 
@@ -39,6 +39,7 @@ __all__ = [
     "Forbidden",
     "Identified",
     "Image",
+    "ImageFile",
     "InvalidRequest",
     "Item",
     "Job",
@@ -50,7 +51,6 @@ __all__ = [
     "NotFound",
     "NotIndexed",
     "NotReady",
-    "PictureFile",
     "Ready",
     "Recall",
     "Reindex",
@@ -63,7 +63,7 @@ __all__ = [
     "UmbelClientError",
     "Unauthorized",
     "Unreachable",
-    "UnsupportedPicture",
+    "UnsupportedImage",
     "Upload",
     "Work",
 ]

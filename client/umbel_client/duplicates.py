@@ -26,10 +26,10 @@ class NearDuplicates:
         *,
         collection: str | None = None,
         max_distance: float | None = None,
-        min_agreement: float | None = None,
+        min_pixel_similarity: float | None = None,
     ) -> Iterator[DuplicateGroup]:
         """All groups, the one with the newest picture first."""
-        filters = {"collection": collection, "max_distance": max_distance, "min_agreement": min_agreement}
+        filters = {"collection": collection, "max_distance": max_distance, "min_pixel_similarity": min_pixel_similarity}
         return (DuplicateGroup.model_validate(row) for row in self._connection.pages("/v1/duplicates", **filters))
 
     def page(
@@ -37,36 +37,40 @@ class NearDuplicates:
         *,
         collection: str | None = None,
         max_distance: float | None = None,
-        min_agreement: float | None = None,
+        min_pixel_similarity: float | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Duplicates:
         """One page of groups, and how many pictures they speak for."""
         filters = given(
-            collection=collection, max_distance=max_distance, min_agreement=min_agreement, limit=limit, cursor=cursor
+            collection=collection,
+            max_distance=max_distance,
+            min_pixel_similarity=min_pixel_similarity,
+            limit=limit,
+            cursor=cursor,
         )
         return Duplicates.model_validate(self._connection.json("GET", "/v1/duplicates", params=filters))
 
 
-class DoubtfulLabels:
+class LabelErrors:
     """Labels that the neighbours doubt. `duplicates.compare` compares what is new."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def list(self, *, collection: str | None = None, min_doubt: float | None = None) -> Iterator[LabelIssue]:
+    def list(self, *, collection: str | None = None, min_probability: float | None = None) -> Iterator[LabelIssue]:
         """All of them, the most doubted first."""
-        rows = self._connection.pages("/v1/label-issues", collection=collection, min_doubt=min_doubt)
+        rows = self._connection.pages("/v1/label-issues", collection=collection, min_probability=min_probability)
         return (LabelIssue.model_validate(row) for row in rows)
 
     def page(
         self,
         *,
         collection: str | None = None,
-        min_doubt: float | None = None,
+        min_probability: float | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> LabelIssues:
         """One page of them, and how many pictures it speaks for."""
-        filters = given(collection=collection, min_doubt=min_doubt, limit=limit, cursor=cursor)
+        filters = given(collection=collection, min_probability=min_probability, limit=limit, cursor=cursor)
         return LabelIssues.model_validate(self._connection.json("GET", "/v1/label-issues", params=filters))

@@ -58,7 +58,7 @@ class TooLarge(ApiError):
     """413: more bytes or pixels than are taken."""
 
 
-class UnsupportedPicture(ApiError):
+class UnsupportedImage(ApiError):
     """415: not a JPEG, PNG or WebP, or damaged."""
 
 
@@ -85,7 +85,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFound,
     409: Conflict,
     413: TooLarge,
-    415: UnsupportedPicture,
+    415: UnsupportedImage,
     422: InvalidRequest,
     429: TooManyRequests,
     503: NotReady,

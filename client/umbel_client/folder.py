@@ -24,7 +24,7 @@ NOT_TAKEN = (413, 415, 422)  # the picture's fault: the others go on
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFile:
+class ImageFile:
     """A file to upload; name: what it is called in the gallery."""
 
     path: Path
@@ -40,7 +40,7 @@ class FolderUpload:
     known: int = 0
     queued: int = 0
     duplicate: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
     _jobs: Jobs | None = None
 
     def wait(self, timeout: float | None = None) -> Job | None:
@@ -48,14 +48,14 @@ class FolderUpload:
         return self._jobs.work(self.job_id).wait(timeout) if self._jobs and self.job_id else None
 
 
-def find_pictures(folder: Path, *, label_from_folder: bool = False) -> Iterator[PictureFile]:
+def find_images(folder: Path, *, label_from_folder: bool = False) -> Iterator[ImageFile]:
     """All pictures in and below a folder, by name. Raises NotADirectoryError."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder.")
     for file in walk(folder):
-        if is_picture(file):
+        if is_image(file):
             label = file.absolute().parent.name if label_from_folder else None
-            yield PictureFile(file, str(file.relative_to(folder.parent)), label)
+            yield ImageFile(file, str(file.relative_to(folder.parent)), label)
 
 
 def walk(path: Path) -> Iterator[Path]:
@@ -70,7 +70,7 @@ def walk(path: Path) -> Iterator[Path]:
             yield from walk(child)
 
 
-def is_picture(file: Path) -> bool:
+def is_image(file: Path) -> bool:
     """By its first bytes, since names lie. One that is damaged further on is still a picture: the API says why not."""
     try:
         with file.open("rb") as handle:
@@ -90,7 +90,7 @@ def sha256_of(path: Path) -> str:
         return ""  # sending it will say why
 
 
-def known_files(images: "Images", files: Sequence[PictureFile], collection: str) -> set[PictureFile]:
+def known_files(images: "Images", files: Sequence[ImageFile], collection: str) -> set[ImageFile]:
     """Of these (at most 1,000) files, those whose bytes the collection has."""
     hashed = {file: sha256_of(file.path) for file in files}
     known = images.check([digest for digest in hashed.values() if digest], collection=collection)
@@ -105,9 +105,7 @@ class Sender:
         self._done = FolderUpload(_jobs=jobs)
         self._lock = Lock()
 
-    def send(
-        self, files: Iterable[PictureFile], *, concurrency: int, on_progress: Callable[[int], None]
-    ) -> FolderUpload:
+    def send(self, files: Iterable[ImageFile], *, concurrency: int, on_progress: Callable[[int], None]) -> FolderUpload:
         rest = iter(files)
         try:
             with ThreadPoolExecutor(concurrency) as senders:
@@ -122,10 +120,10 @@ class Sender:
                         on_progress(1)
         finally:  # interrupted or not, no more will come
             if self._done.job_id is not None:
-                self._jobs.seal(self._done.job_id)
+                self._jobs.close(self._done.job_id)
         return self._done
 
-    def _send_one(self, file: PictureFile) -> None:
+    def _send_one(self, file: ImageFile) -> None:
         done = self._done
         try:
             data = file.path.read_bytes()
@@ -133,11 +131,11 @@ class Sender:
                 data, collection=self._collection, label=file.label, name=file.name, job_id=done.job_id
             )
         except OSError as error:
-            done.refused[file.name] = error.strerror or "cannot be read"
+            done.rejected[file.name] = error.strerror or "cannot be read"
         except ApiError as error:
             if error.status not in NOT_TAKEN:
                 raise
-            done.refused[file.name] = error.detail
+            done.rejected[file.name] = error.detail
         else:
             with self._lock:
                 done.queued += sent.status == "queued"

@@ -10,7 +10,7 @@ from umbel_client.answers.images import Accepted, Image
 from umbel_client.answers.jobs import Item
 from umbel_client.answers.search import SearchResult
 from umbel_client.connection import Connection, given
-from umbel_client.folder import CONCURRENCY, FolderUpload, PictureFile, Sender, find_pictures
+from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, Sender, find_images
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.work import Upload
@@ -26,7 +26,7 @@ class Images:
 
     def upload(
         self,
-        picture: Path | str | bytes,
+        image: Path | str | bytes,
         *,
         collection: str = "default",
         label: str | None = None,
@@ -40,7 +40,7 @@ class Images:
         job_id: an open import that it belongs to, see `imports.open`. idempotency_key: unset, one of this call, so that
         a repetition after a broken connection is recognised.
         """
-        name = name or ("picture" if isinstance(picture, bytes) else Path(picture).name)
+        name = name or ("picture" if isinstance(image, bytes) else Path(image).name)
         form = given(collection=collection, label=label, name=name, job_id=str(job_id) if job_id else None)
         if metadata:
             form["metadata"] = json.dumps(metadata)
@@ -49,7 +49,7 @@ class Images:
             "/v1/images",
             repeatable=True,
             data=form,
-            files={"file": ("picture", content(picture))},
+            files={"file": ("picture", content(image))},
             headers={"Idempotency-Key": idempotency_key or str(uuid4())},
         )
         accepted = Accepted.model_validate(answer)
@@ -58,7 +58,7 @@ class Images:
 
     def upload_files(
         self,
-        files: Iterable[PictureFile],
+        files: Iterable[ImageFile],
         *,
         collection: str = "default",
         concurrency: int = CONCURRENCY,
@@ -84,7 +84,7 @@ class Images:
 
         label_from_folder: label each picture with the name of the folder that it lies in.
         """
-        found = find_pictures(Path(folder), label_from_folder=label_from_folder)
+        found = find_images(Path(folder), label_from_folder=label_from_folder)
         return self.upload_files(found, collection=collection, concurrency=concurrency, on_progress=on_progress)
 
     def check(self, sha256: Sequence[str], *, collection: str = "default") -> dict[str, UUID]:
@@ -140,5 +140,5 @@ class Images:
         return next((item for item in self._jobs.items(job_id) if item.image_id == image_id), None)
 
 
-def content(picture: Path | str | bytes) -> bytes:
-    return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+def content(image: Path | str | bytes) -> bytes:
+    return image if isinstance(image, bytes) else Path(image).read_bytes()

@@ -19,7 +19,7 @@ class Imports:
         self._connection, self._jobs = connection, jobs
 
     def open(self, *, collection: str = "default") -> UUID:
-        """The id of a job that many uploads can share; `jobs.seal` it after the last."""
+        """The id of a job that many uploads can share; `jobs.close` it after the last."""
         body = {"source": {"type": "upload"}, "collection": collection}
         # One that is opened twice stays empty and is sealed by the server.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])

@@ -45,9 +45,9 @@ class Jobs:
         params = {"status": status} if status else {}
         return self._connection.request("GET", f"/v1/jobs/{job_id}/items.csv", params=params).text
 
-    def seal(self, job_id: UUID) -> Job:
+    def close(self, job_id: UUID) -> Job:
         """Say that an import has all its pictures."""
-        return self._change(job_id, "seal")
+        return self._change(job_id, "close")
 
     def cancel(self, job_id: UUID) -> Job:
         """End the job where it stands."""

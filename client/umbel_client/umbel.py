@@ -11,13 +11,13 @@ from umbel_client.answers.search import Identified, SearchResult
 from umbel_client.answers.service import Ready
 from umbel_client.collections import Collections
 from umbel_client.connection import Connection, given
-from umbel_client.duplicates import DoubtfulLabels, NearDuplicates
+from umbel_client.duplicates import LabelErrors, NearDuplicates
 from umbel_client.images import Images, content
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
 
-Picture = Path | str | bytes  # a path, or the bytes
+Image = Path | str | bytes  # a path, or the bytes
 
 
 class Umbel:
@@ -37,7 +37,7 @@ class Umbel:
         self.collections = Collections(self.connection, self.jobs)
         self.models = Models(self.connection)
         self.duplicates = NearDuplicates(self.connection, self.jobs)
-        self.label_issues = DoubtfulLabels(self.connection)
+        self.label_issues = LabelErrors(self.connection)
         self.admin = Admin(self.connection, self.jobs)
 
     def __enter__(self) -> Self:
@@ -51,7 +51,7 @@ class Umbel:
 
     def search(
         self,
-        picture: Picture | None = None,
+        image: Image | None = None,
         *,
         image_id: UUID | None = None,
         positive: Sequence[UUID] | None = None,
@@ -68,8 +68,8 @@ class Umbel:
         filter: {"label": […], "metadata": {…}}; max_distance: cosine, 0 to 2; exact: scan instead of the index.
         """
         options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
-        if picture is not None:
-            files = [("file", ("picture", content(picture)))]
+        if image is not None:
+            files = [("file", ("picture", content(image)))]
             answer = self._ask("/v1/search", data=_form(options), files=files)
         else:
             query = given(
@@ -83,7 +83,7 @@ class Umbel:
 
     def identify(
         self,
-        pictures: Sequence[Picture] = (),
+        pictures: Sequence[Image] = (),
         *,
         image_ids: Sequence[UUID] = (),
         collection: str | None = None,
@@ -93,7 +93,7 @@ class Umbel:
         """What one to five pictures, or images in the gallery, of one subject show."""
         options = given(collection=collection, filter=filter, exact=exact)
         if pictures:
-            files = [("file", ("picture", content(picture))) for picture in pictures]
+            files = [("file", ("picture", content(image))) for image in pictures]
             answer = self._ask("/v1/identify", data=_form(options), files=files)
         else:
             answer = self._ask("/v1/identify", json={**options, "image_ids": [str(each) for each in image_ids]})

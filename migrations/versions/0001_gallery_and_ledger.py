@@ -72,7 +72,7 @@ CREATE TABLE job (
     collection_id    uuid REFERENCES collection,
     model_version_id uuid REFERENCES model_version,
     idempotency_key  text UNIQUE,
-    sealed           boolean NOT NULL,
+    closed           boolean NOT NULL,
     total            integer NOT NULL DEFAULT 0,
     pending          integer NOT NULL DEFAULT 0 CHECK (pending >= 0),
     indexed          integer NOT NULL DEFAULT 0 CHECK (indexed >= 0),
@@ -86,7 +86,7 @@ CREATE TABLE job (
     finished_at      timestamptz,
     changed_at       timestamptz NOT NULL DEFAULT now(),
     status           text NOT NULL GENERATED ALWAYS AS (
-        CASE WHEN pending > 0 OR NOT sealed THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
+        CASE WHEN pending > 0 OR NOT closed THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
              WHEN cancelled > 0 THEN 'cancelled'
              WHEN failed > 0 AND failed = total THEN 'failed'
              WHEN failed > 0 THEN 'partial'
@@ -94,13 +94,13 @@ CREATE TABLE job (
     CONSTRAINT counts_add_up CHECK (total = pending + indexed + duplicate + failed + cancelled)
 );
 CREATE INDEX job_by_status ON job (status, id);
-CREATE INDEX job_open ON job (changed_at) WHERE NOT sealed;
+CREATE INDEX job_open ON job (changed_at) WHERE NOT closed;
 
 CREATE TABLE job_item (
     id            uuid PRIMARY KEY DEFAULT uuidv7(),
     job_id        uuid NOT NULL REFERENCES job ON DELETE CASCADE,
     image_id      uuid REFERENCES image ON DELETE SET NULL,
-    lane          text NOT NULL CHECK (lane IN ('single', 'bulk')),
+    queue          text NOT NULL CHECK (queue IN ('single', 'bulk')),
     state         text NOT NULL CHECK (state IN ('pending', 'indexed', 'duplicate', 'failed', 'cancelled')),
     name          text,
     attempts      integer NOT NULL DEFAULT 0,
@@ -114,7 +114,7 @@ CREATE TABLE job_item (
 );
 CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
 CREATE INDEX job_item_by_image ON job_item (image_id);
-CREATE INDEX job_item_pending ON job_item (lane, attempts, id) WHERE state = 'pending';
+CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending';
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
 """
 
@@ -178,7 +178,7 @@ CREATE TRIGGER job_item_deleted AFTER DELETE ON job_item
 CREATE FUNCTION job_times() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.changed_at := now();
-    NEW.finished_at := CASE WHEN NEW.sealed AND NEW.pending = 0 THEN coalesce(NEW.finished_at, now()) END;
+    NEW.finished_at := CASE WHEN NEW.closed AND NEW.pending = 0 THEN coalesce(NEW.finished_at, now()) END;
     RETURN NEW;
 END $$;
 CREATE TRIGGER job_times BEFORE INSERT OR UPDATE ON job FOR EACH ROW EXECUTE FUNCTION job_times();
@@ -195,9 +195,9 @@ CREATE TRIGGER job_announced AFTER UPDATE ON job FOR EACH ROW
 
 PROCESSES = """
 -- Pictures to search by. Unlogged: after a crash their askers are gone too. JPEG does not compress: do not try.
-CREATE UNLOGGED TABLE query_picture (
+CREATE UNLOGGED TABLE query_image (
     id                uuid PRIMARY KEY DEFAULT uuidv7(),
-    picture           bytea NOT NULL,
+    image             bytea NOT NULL,
     model_version_id  uuid,
     vector            bytea,  -- float32, little-endian: read by one process and forgotten, never compared in SQL
     error_code        text,
@@ -205,19 +205,19 @@ CREATE UNLOGGED TABLE query_picture (
     claimed_at        timestamptz,
     created_at        timestamptz NOT NULL DEFAULT now()
 );
-ALTER TABLE query_picture ALTER picture SET STORAGE EXTERNAL;
+ALTER TABLE query_image ALTER image SET STORAGE EXTERNAL;
 
 CREATE FUNCTION query_answered() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('umbel', 'query ' || NEW.id);
     RETURN NULL;
 END $$;
-CREATE TRIGGER query_answered AFTER UPDATE OF vector, error_code ON query_picture FOR EACH ROW
+CREATE TRIGGER query_answered AFTER UPDATE OF vector, error_code ON query_image FOR EACH ROW
     WHEN (NEW.vector IS NOT NULL OR NEW.error_code IS NOT NULL) EXECUTE FUNCTION query_answered();
 
 CREATE TABLE worker (
     name        text PRIMARY KEY,
-    lanes       text NOT NULL,
+    queues       text NOT NULL,
     device      text NOT NULL,
     started_at  timestamptz NOT NULL DEFAULT now(),
     seen_at     timestamptz NOT NULL DEFAULT now()
@@ -231,7 +231,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE worker, query_picture, job_item, job, embedding, model_version, image, collection")
+    op.execute("DROP TABLE worker, query_image, job_item, job, embedding, model_version, image, collection")
     for function in ("job_count", "job_item_inserted", "job_item_updated", "job_item_deleted"):
         op.execute(f"DROP FUNCTION {function}")
     for function in ("job_times", "job_announced", "query_answered"):

@@ -11,17 +11,17 @@ branch_labels = None
 depends_on = None
 
 # An item may be there before its picture is: listed from a source, `locator` says where to read it. It moves from the
-# lane `fetch` to the lane `bulk` when its bytes are stored. A held item belongs to a paused job.
+# queue `fetch` to the queue `bulk` when its bytes are stored. A held item belongs to a paused job.
 ITEMS = """
 ALTER TABLE job_item
-    DROP CONSTRAINT job_item_lane_check,
-    ADD CHECK (lane IN ('single', 'bulk', 'fetch')),
+    DROP CONSTRAINT job_item_queue_check,
+    ADD CHECK (queue IN ('single', 'bulk', 'fetch')),
     ADD locator  text,
     ADD label    text,
     ADD metadata jsonb,
     ADD held     boolean NOT NULL DEFAULT false;
 DROP INDEX job_item_pending;
-CREATE INDEX job_item_pending ON job_item (lane, attempts, id) WHERE state = 'pending' AND NOT held;
+CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending' AND NOT held;
 """
 
 JOBS = """
@@ -32,7 +32,7 @@ ALTER TABLE job
     ADD cancelling boolean NOT NULL DEFAULT false,  -- asked for; the sweep finishes what was interrupted
     ADD indexing   boolean NOT NULL DEFAULT false;  -- it waits for an HNSW index that is built after the load
 ALTER TABLE job ALTER COLUMN status SET EXPRESSION AS (
-    CASE WHEN pending > 0 OR NOT sealed OR indexing THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
+    CASE WHEN pending > 0 OR NOT closed OR indexing THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
          WHEN cancelled > 0 OR cancelling THEN 'cancelled'
          WHEN failed = total AND (failed > 0 OR error IS NOT NULL) THEN 'failed'
          WHEN failed > 0 OR error IS NOT NULL THEN 'partial'
@@ -42,7 +42,7 @@ CREATE INDEX job_at_work ON job (id) WHERE indexing OR cancelling OR paused;
 CREATE OR REPLACE FUNCTION job_times() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.changed_at := now();
-    NEW.finished_at := CASE WHEN NEW.sealed AND NEW.pending = 0 AND NOT NEW.indexing
+    NEW.finished_at := CASE WHEN NEW.closed AND NEW.pending = 0 AND NOT NEW.indexing
                             THEN coalesce(NEW.finished_at, now()) END;
     RETURN NEW;
 END $$;
@@ -55,8 +55,8 @@ CREATE TABLE import_source (
     dry_run           boolean NOT NULL,
     position          text,
     listed            integer NOT NULL DEFAULT 0,
-    refused           integer NOT NULL DEFAULT 0,
-    passed_over       integer NOT NULL DEFAULT 0,
+    rejected           integer NOT NULL DEFAULT 0,
+    skipped       integer NOT NULL DEFAULT 0,
     done              boolean NOT NULL DEFAULT false
 );
 CREATE INDEX import_source_open ON import_source (job_id) WHERE NOT done;
@@ -65,7 +65,7 @@ CREATE INDEX import_source_open ON import_source (job_id) WHERE NOT done;
 # A note is made before bytes are written, and goes with the transaction that makes them somebody's. One that stays
 # tells of bytes that may be nobody's: the sweep looks.
 BLOBS = """
-CREATE TABLE blob_in_doubt (
+CREATE TABLE pending_blob_cleanup (
     id       uuid PRIMARY KEY DEFAULT uuidv7(),
     blob_key text NOT NULL,
     since    timestamptz NOT NULL DEFAULT now()
@@ -81,20 +81,20 @@ def upgrade() -> None:
 def downgrade() -> None:
     # What the older schema has no words for: items without a picture, and the jobs that wait for them.
     op.execute("""
-        UPDATE job SET sealed = true, indexing = false;
+        UPDATE job SET closed = true, indexing = false;
         UPDATE job_item SET state = 'cancelled', finished_at = now(), lease_owner = NULL, lease_until = NULL
-        WHERE lane = 'fetch' AND state = 'pending';
-        UPDATE job_item SET lane = 'bulk' WHERE lane = 'fetch';
+        WHERE queue = 'fetch' AND state = 'pending';
+        UPDATE job_item SET queue = 'bulk' WHERE queue = 'fetch';
         UPDATE job SET type = 'import' WHERE type = 'repair';
-        DROP TABLE import_source, blob_in_doubt;
+        DROP TABLE import_source, pending_blob_cleanup;
         CREATE OR REPLACE FUNCTION job_times() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             NEW.changed_at := now();
-            NEW.finished_at := CASE WHEN NEW.sealed AND NEW.pending = 0 THEN coalesce(NEW.finished_at, now()) END;
+            NEW.finished_at := CASE WHEN NEW.closed AND NEW.pending = 0 THEN coalesce(NEW.finished_at, now()) END;
             RETURN NEW;
         END $$;
         ALTER TABLE job ALTER COLUMN status SET EXPRESSION AS (
-            CASE WHEN pending > 0 OR NOT sealed THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
+            CASE WHEN pending > 0 OR NOT closed THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
                  WHEN cancelled > 0 THEN 'cancelled'
                  WHEN failed > 0 AND failed = total THEN 'failed'
                  WHEN failed > 0 THEN 'partial'
@@ -104,6 +104,6 @@ def downgrade() -> None:
             DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import'));
         DROP INDEX job_item_pending;
         ALTER TABLE job_item DROP COLUMN locator, DROP COLUMN label, DROP COLUMN metadata, DROP COLUMN held,
-            DROP CONSTRAINT job_item_lane_check, ADD CHECK (lane IN ('single', 'bulk'));
-        CREATE INDEX job_item_pending ON job_item (lane, attempts, id) WHERE state = 'pending';
+            DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk'));
+        CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending';
     """)

@@ -19,19 +19,19 @@ CREATE TABLE neighbourhood (
     collection_id    uuid NOT NULL REFERENCES collection,
     neighbours       uuid[] NOT NULL,  -- nearest first, without the image itself
     distances        real[] NOT NULL,
-    agreements       real[] NOT NULL,  -- of the pixels with each neighbour's; 0 where they were not looked at
+    pixel_similarities       real[] NOT NULL,  -- of the pixels with each neighbour's; 0 where they were not looked at
     nearest          real GENERATED ALWAYS AS (distances[1]) STORED,
-    agreed           real NOT NULL,  -- the largest of the agreements
+    agreed           real NOT NULL,  -- the largest of the pixel_similarities
     voted_label      text,  -- the image's label when its neighbours voted on it
     suggested_label  text,
-    doubt            real CHECK (doubt BETWEEN 0 AND 1),
+    label_error_probability            real CHECK (label_error_probability BETWEEN 0 AND 1),
     compared_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (image_id, model_version_id),
-    CHECK (cardinality(neighbours) = ALL (ARRAY[cardinality(distances), cardinality(agreements)]))
+    CHECK (cardinality(neighbours) = ALL (ARRAY[cardinality(distances), cardinality(pixel_similarities)]))
 );
 CREATE INDEX neighbourhood_by_nearest ON neighbourhood (model_version_id, collection_id, nearest);
 CREATE INDEX neighbourhood_by_agreement ON neighbourhood (model_version_id, collection_id, agreed);
-CREATE INDEX neighbourhood_by_doubt ON neighbourhood (model_version_id, collection_id, doubt, image_id) WHERE doubt > 0;
+CREATE INDEX neighbourhood_by_doubt ON neighbourhood (model_version_id, collection_id, label_error_probability, image_id) WHERE label_error_probability > 0;
 """
 
 # Of a picture and no model. Without thumb and sharpness: it cannot be looked at. JPEG does not compress: do not try.
@@ -45,7 +45,7 @@ ALTER TABLE look ALTER thumb SET STORAGE EXTERNAL;
 """
 
 LEDGER = """
-ALTER TABLE job_item DROP CONSTRAINT job_item_lane_check, ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare'));
+ALTER TABLE job_item DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare'));
 ALTER TABLE job DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison'));
 """
 
@@ -62,5 +62,5 @@ def downgrade() -> None:
         DELETE FROM job WHERE type = 'comparison';
         ALTER TABLE job DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair'));
         ALTER TABLE job_item
-            DROP CONSTRAINT job_item_lane_check, ADD CHECK (lane IN ('single', 'bulk', 'fetch'));
+            DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch'));
     """)

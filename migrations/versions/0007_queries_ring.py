@@ -16,7 +16,7 @@ BEGIN
     PERFORM pg_notify('umbel', 'queries wait');
     RETURN NULL;
 END $$;
-CREATE TRIGGER query_waits AFTER INSERT ON query_picture FOR EACH STATEMENT EXECUTE FUNCTION query_waits();
+CREATE TRIGGER query_waits AFTER INSERT ON query_image FOR EACH STATEMENT EXECUTE FUNCTION query_waits();
 """
 
 
@@ -25,4 +25,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER query_waits ON query_picture; DROP FUNCTION query_waits()")
+    op.execute("DROP TRIGGER query_waits ON query_image; DROP FUNCTION query_waits()")

@@ -20,7 +20,7 @@ CREATE INDEX collection_deleted ON collection (id) WHERE deleted_at IS NOT NULL;
 
 LEDGER = """
 ALTER TABLE job_item
-    DROP CONSTRAINT job_item_lane_check, ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'delete'));
+    DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare', 'delete'));
 ALTER TABLE job
     DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion'));
 CREATE INDEX job_by_collection ON job (collection_id);
@@ -85,11 +85,11 @@ def downgrade() -> None:
     op.execute(SQL_CONTRACT.format(present=""))
     op.execute("""
         CREATE TEMPORARY TABLE gone ON COMMIT DROP AS SELECT id FROM collection WHERE deleted_at IS NOT NULL;
-        INSERT INTO blob_in_doubt (blob_key)
+        INSERT INTO pending_blob_cleanup (blob_key)
             SELECT blob_key FROM image WHERE collection_id IN (SELECT id FROM gone)
             UNION SELECT s.spec ->> 'blob_key' FROM import_source s JOIN job ON job.id = s.job_id
             WHERE job.collection_id IN (SELECT id FROM gone) AND s.spec ? 'blob_key'
-            UNION SELECT i.locator FROM job_item i WHERE i.lane = 'delete' AND i.locator IS NOT NULL;
+            UNION SELECT i.locator FROM job_item i WHERE i.queue = 'delete' AND i.locator IS NOT NULL;
         DELETE FROM job WHERE type = 'deletion' OR collection_id IN (SELECT id FROM gone);
         DELETE FROM image WHERE collection_id IN (SELECT id FROM gone);
         DELETE FROM collection WHERE deleted_at IS NOT NULL;
@@ -98,5 +98,5 @@ def downgrade() -> None:
         ALTER TABLE job
             DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison'));
         ALTER TABLE job_item
-            DROP CONSTRAINT job_item_lane_check, ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare'));
+            DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare'));
     """)

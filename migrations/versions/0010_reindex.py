@@ -41,8 +41,8 @@ CREATE UNIQUE INDEX one_reindex ON reindex ((true)) WHERE NOT done;
 """
 
 LEDGER = """
-ALTER TABLE job_item DROP CONSTRAINT job_item_lane_check,
-    ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'delete', 'reindex'));
+ALTER TABLE job_item DROP CONSTRAINT job_item_queue_check,
+    ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare', 'delete', 'reindex'));
 ALTER TABLE job DROP CONSTRAINT job_type_check,
     ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion', 'reindex'));
 """
@@ -63,6 +63,6 @@ def downgrade() -> None:
             DROP COLUMN hnsw_ef_construction;
         ALTER TABLE job DROP CONSTRAINT job_type_check,
             ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion'));
-        ALTER TABLE job_item DROP CONSTRAINT job_item_lane_check,
-            ADD CHECK (lane IN ('single', 'bulk', 'fetch', 'compare', 'delete'));
+        ALTER TABLE job_item DROP CONSTRAINT job_item_queue_check,
+            ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare', 'delete'));
     """)

@@ -15,7 +15,7 @@ MAP = """
 CREATE TABLE gallery_map (
     job_id     uuid PRIMARY KEY REFERENCES job ON DELETE CASCADE,
     done       boolean NOT NULL DEFAULT false,
-    pictures   integer,  -- that had a vector when it was drawn; more than points where only a sample was placed
+    images     integer,  -- that had a vector when it was drawn; more than points where only a sample was placed
     image_ids  uuid[],
     xs         real[],
     ys         real[],

@@ -18,12 +18,12 @@ def upgrade() -> None:
             ADD traceparent text;  -- W3C Trace Context of that request, if it was traced
         ALTER TABLE worker
             ADD progress_at timestamptz NOT NULL DEFAULT now(),  -- something was finished, or nothing was left to do
-            ADD hears_redis boolean NOT NULL DEFAULT true;
+            ADD broker_connected boolean NOT NULL DEFAULT true;
     """)
 
 
 def downgrade() -> None:
     op.execute("""
-        ALTER TABLE worker DROP COLUMN hears_redis, DROP COLUMN progress_at;
+        ALTER TABLE worker DROP COLUMN broker_connected, DROP COLUMN progress_at;
         ALTER TABLE job DROP COLUMN traceparent, DROP COLUMN request_id;
     """)

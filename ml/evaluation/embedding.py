@@ -9,7 +9,7 @@ import numpy as np
 from ml.datasets import Skipped
 from ml.embedder import NetworkEmbedder
 from ml.threads import decoding_processes
-from umbel.base.errors import PictureError
+from umbel.base.errors import ImageError
 from umbel.base.pipeline import ahead
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
@@ -56,6 +56,6 @@ def _decode(path: Path, models: Sequence[NetworkEmbedder]) -> Decoded:
         for model in models:
             if model.card.preprocessing_hash not in found:
                 found[model.card.preprocessing_hash] = model.decode(data)
-    except (PictureError, OSError) as error:
+    except (ImageError, OSError) as error:
         return Skipped(path, str(error))
     return [found[model.card.preprocessing_hash] for model in models]

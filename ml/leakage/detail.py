@@ -17,17 +17,17 @@ BLOCK = 32  # pairs at once: they stay in a core's cache
 NOISE = 0.02  # deviation of grey, in [0, 1], below which a surface counts as plain
 
 
-def agreement(thumbs: Thumbs, others: Thumbs, windows: NDArray[np.intp]) -> NDArray[np.float32]:
+def pixel_similarity(thumbs: Thumbs, others: Thumbs, windows: NDArray[np.intp]) -> NDArray[np.float32]:
     """(P, SIDE, SIDE) against (P, SIDE, SIDE) → (P,) in [−1, 1]: how alike the patches are, the textured ones first.
 
     windows: (P,), where in its picture each other belongs, as `signatures.likeness` numbers them.
     """
     blocks = [slice(start, start + BLOCK) for start in range(0, len(thumbs), BLOCK)]
-    found = [_agreement(thumbs[block], others[block], windows[block]) for block in blocks]
+    found = [_pixel_similarity(thumbs[block], others[block], windows[block]) for block in blocks]
     return np.concatenate(found) if found else np.empty(0, np.float32)
 
 
-def _agreement(thumbs: Thumbs, others: Thumbs, windows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _pixel_similarity(thumbs: Thumbs, others: Thumbs, windows: NDArray[np.intp]) -> NDArray[np.float32]:
     window, turned = windows % len(WINDOWS), windows >= len(WINDOWS)
     whole = _evened(_DOWN[window] @ thumbs.astype(np.float32) @ _ACROSS[window])
     other = _patched(_evened(np.where(turned[:, None, None], others[:, :, ::-1], others).astype(np.float32)))

@@ -18,17 +18,17 @@ class Links:
     """Pairs of positions (P, 2), each pair's agreement in [0, 1] (P,) and cosine in [−1, 1] (P,)."""
 
     pairs: Indices
-    agreement: NDArray[np.floating]
+    pixel_similarity: NDArray[np.floating]
     cosine: NDArray[np.floating]
 
     def only(self, kept: NDArray[np.bool_]) -> "Links":
         """Those marked in kept (P,)."""
-        return Links(self.pairs[kept], self.agreement[kept], self.cosine[kept])
+        return Links(self.pairs[kept], self.pixel_similarity[kept], self.cosine[kept])
 
     def __add__(self, other: "Links") -> "Links":
         return Links(
             np.concatenate([self.pairs, other.pairs]),
-            np.concatenate([self.agreement, other.agreement]),
+            np.concatenate([self.pixel_similarity, other.pixel_similarity]),
             np.concatenate([self.cosine, other.cosine]),
         )
 
@@ -48,5 +48,5 @@ def without_chains(count: int, links: Links) -> Links:
     for closer in CLOSER:
         groups = linked(count, links.pairs)
         large = np.bincount(groups)[groups[links.pairs[:, 0]]] > LARGE
-        links = links.only(~large | (links.agreement >= closer))
+        links = links.only(~large | (links.pixel_similarity >= closer))
     return links

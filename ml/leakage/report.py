@@ -24,7 +24,7 @@ class Finding:
 
     members: tuple[int, ...]
     kind: Literal["exact", "near"]
-    agreement: float
+    pixel_similarity: float
     cosine: float
     across: bool
 
@@ -87,7 +87,7 @@ class Leakage:
 
 
 def _tiles(number: int, one: Finding, dataset: Dataset) -> Iterator[Tile]:
-    kind = "same file" if one.kind == "exact" else f"alike {one.agreement:.2f}"
+    kind = "same file" if one.kind == "exact" else f"alike {one.pixel_similarity:.2f}"
     for index in one.members:
         picture, label = Image.fromarray(dataset.pixels[index]), dataset.classes[dataset.labels[index]]
         yield Tile(picture, f"{number}  {kind}", label, agrees=not one.across, fit="contain")
@@ -105,7 +105,7 @@ def _as_dict(one: Finding, dataset: Dataset, roles: Mapping[int, str]) -> dict[s
     ]
     return {
         "kind": one.kind,
-        "agreement": round(one.agreement, 3),
+        "pixel_similarity": round(one.pixel_similarity, 3),
         "cosine": round(one.cosine, 3),
         "across_classes": one.across,
         "members": members,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.datasets import Dataset, Indices, groups_of_equal
-from ml.leakage.detail import agreement
+from ml.leakage.detail import pixel_similarity
 from ml.leakage.links import Links, linked, without_chains
 from ml.leakage.report import Finding, Leakage
 from ml.leakage.signatures import Signatures, Thumbs, likeness, mirrored, signatures, thumb, window_signatures
@@ -40,7 +40,7 @@ def find_duplicates(dataset: Dataset, vectors: Vectors) -> Leakage:
     copies = np.flatnonzero(first[files] != np.arange(len(files)))
     near = near_links(thumbs, vectors[first])
     links = Links(np.stack([first[files[copies]], copies], 1), np.ones(len(copies)), np.ones(len(copies))) + Links(
-        first[near.pairs], near.agreement, near.cosine
+        first[near.pairs], near.pixel_similarity, near.cosine
     )
     links = without_chains(len(files), links)
     groups = linked(len(files), links.pairs)
@@ -52,27 +52,29 @@ def near_links(thumbs: Thumbs, vectors: Vectors) -> Links:
     whole = signatures(thumbs)
     proposed = np.concatenate([*_nearest(vectors, vectors[:, :0]), *_nearest(whole, mirrored(whole))])
     pairs = np.unique(np.sort(proposed, axis=1), axis=0)
-    agreed = agreements(thumbs, pairs)
+    agreed = pixel_similarities(thumbs, pairs)
     cosine = np.einsum("pd,pd->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
     return Links(pairs, agreed, cosine).only(agreed >= AGREED)
 
 
-def agreements(thumbs: Thumbs, pairs: Indices, *, sure: float = np.inf) -> NDArray[np.float32]:
+def pixel_similarities(thumbs: Thumbs, pairs: Indices, *, sure: float = np.inf) -> NDArray[np.float32]:
     """How well each of P pairs of N pictures agree, (P,) in [−1, 1]; −1 where a coarse look sees nothing in common.
 
     sure: a likeness from which a pair needs no fine look, and its likeness counts as its agreement.
     """
     whole = signatures(thumbs)
-    found = _agreements(thumbs, whole, pairs, sure)
+    found = _pixel_similarities(thumbs, whole, pairs, sure)
     unsure = np.flatnonzero(found < sure)
-    turned = _agreements(thumbs, whole, pairs[unsure, ::-1], sure)  # either picture may be a window of the other
+    turned = _pixel_similarities(
+        thumbs, whole, pairs[unsure, ::-1], sure
+    )  # either picture may be a window of the other
     found[unsure] = np.maximum(found[unsure], turned)
     return found
 
 
-def quick_agreements(thumbs: Thumbs, pairs: Indices) -> NDArray[np.float32]:
-    """As `agreements`, with a fine look at doubtful pairs alone: many times quicker where most are copies."""
-    return agreements(thumbs, pairs, sure=SURE)
+def quick_pixel_similarities(thumbs: Thumbs, pairs: Indices) -> NDArray[np.float32]:
+    """As `pixel_similarities`, with a fine look at doubtful pairs alone: many times quicker where most are copies."""
+    return pixel_similarities(thumbs, pairs, sure=SURE)
 
 
 def _nearest(vectors: NDArray[np.float32], turned: NDArray[np.float32]) -> Iterator[Indices]:
@@ -93,7 +95,7 @@ def _nearest(vectors: NDArray[np.float32], turned: NDArray[np.float32]) -> Itera
     yield np.empty((0, 2), np.intp)
 
 
-def _agreements(thumbs: Thumbs, whole: Signatures, pairs: Indices, sure: float) -> NDArray[np.float32]:
+def _pixel_similarities(thumbs: Thumbs, whole: Signatures, pairs: Indices, sure: float) -> NDArray[np.float32]:
     """(P,): the agreement of each pair, its second picture laid over a window of the first; −1 where none is likely."""
     found = np.full(len(pairs), -1, np.float32)
     order = np.argsort(pairs[:, 0], kind="stable")
@@ -108,7 +110,7 @@ def _agreements(thumbs: Thumbs, whole: Signatures, pairs: Indices, sure: float) 
             alike, where = likeness(windows[own - start], whole[other])
             found[some[alike >= sure]] = alike[alike >= sure]
             likely = (alike >= LIKELY) & (alike < sure)
-            found[some[likely]] = agreement(thumbs[own[likely]], thumbs[other[likely]], where[likely])
+            found[some[likely]] = pixel_similarity(thumbs[own[likely]], thumbs[other[likely]], where[likely])
     return found
 
 
@@ -123,7 +125,7 @@ def _findings(dataset: Dataset, links: Links, groups: Indices) -> list[Finding]:
             Finding(
                 members=tuple(members.tolist()),
                 kind="exact" if equal else "near",
-                agreement=float(inside.agreement.min()),
+                pixel_similarity=float(inside.pixel_similarity.min()),
                 cosine=float(inside.cosine.min()),
                 across=len(np.unique(dataset.labels[members])) > 1,
             )

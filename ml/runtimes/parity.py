@@ -14,7 +14,7 @@ FAITHFUL = 0.999
 log = structlog.get_logger(__name__)
 
 
-def agreement(forward: Forward, probe: Pixels, reference: Vectors) -> float:
+def pixel_similarity(forward: Forward, probe: Pixels, reference: Vectors) -> float:
     """Least cosine between a runtime's vectors of the probe and the reference; -1 where it fails or gives no numbers.
 
     probe: (n, size, size, 3) uint8; reference: (n, dim), by torch in float32.
@@ -31,7 +31,7 @@ def agreement(forward: Forward, probe: Pixels, reference: Vectors) -> float:
 
 def is_faithful(forward: Forward, probe: Pixels, reference: Vectors) -> tuple[bool, float]:
     """Whether a runtime may stand for the model, with its agreement; says so in the log when it may not."""
-    cosine = agreement(forward, probe, reference)
+    cosine = pixel_similarity(forward, probe, reference)
     if cosine < FAITHFUL:
         log.warning(
             "runtime_refused",

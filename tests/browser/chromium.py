@@ -41,7 +41,7 @@ class Watch:
 
     def __init__(self, page: Page, url: str) -> None:
         self.trouble: list[str] = []
-        self.refused: set[int] = set()  # statuses that this test provokes
+        self.rejected: set[int] = set()  # statuses that this test provokes
         self._url = url
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.trouble.append(f"uncaught: {error}"))
@@ -50,7 +50,7 @@ class Watch:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning"):
             return
-        if any(f"status of {status} " in message.text for status in self.refused):
+        if any(f"status of {status} " in message.text for status in self.rejected):
             return
         self.trouble.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 

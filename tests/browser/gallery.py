@@ -37,7 +37,7 @@ def spoil(stack: Stack) -> None:
         accepted = api.post("/v1/images", data=wrong, files={"file": specimen(1, UNSEEN + 1)}).json()
         job = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "garden"}).json()["job_id"]
         api.post("/v1/images", data={"name": "broken.jpg", "job_id": job, "collection": "garden"}, files=broken)
-        api.post(f"/v1/jobs/{job}/seal").raise_for_status()
+        api.post(f"/v1/jobs/{job}/close").raise_for_status()
     done(stack, accepted["job_id"])
     done(stack, begun(stack, "/v1/duplicates", {}))
 

@@ -80,12 +80,12 @@ def every_view(browser: Browser, stack: Stack, scheme: str, width: str, size: tu
     keep(page, f"identify-{suffix}")
     page.goto("/#/add")
     fresh = 300 + 100 * len(list(FOLDER.glob("add-*")))  # pictures that are not there yet
-    pictures = [
+    images = [
         {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": specimen(number % 12, fresh + number)}
         for number in range(17)
     ]
     broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 no picture"}
-    page.locator("input[type=file]").first.set_input_files([*pictures[:9], broken, *pictures[9:]])
+    page.locator("input[type=file]").first.set_input_files([*images[:9], broken, *images[9:]])
     page.locator("[data-state=failed]").wait_for(timeout=PATIENCE)
     page.locator("[data-state=queued], [data-state=embedding], [data-state=known]").first.wait_for(timeout=PATIENCE)
     keep(page, f"add-{suffix}")
@@ -116,8 +116,8 @@ def keep(page: Page, name: str) -> None:
     page.wait_for_load_state("networkidle")
     page.wait_for_function("[...document.images].every((one) => one.complete || one.loading === 'lazy')")
     page.wait_for_timeout(300)  # pictures that have come are painted with the next frames
-    picture = Image.open(io.BytesIO(page.screenshot()))
-    picture.save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
+    image = Image.open(io.BytesIO(page.screenshot()))
+    image.save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
     print(name)
 
 

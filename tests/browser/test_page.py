@@ -64,7 +64,7 @@ def test_a_link_followed_before_the_first_view_is_there_takes_the_focus_along(pa
 
 def test_what_is_no_picture_says_why_at_its_tile_and_in_its_job(watch: tuple[Page, Watch]) -> None:
     page, watched = watch
-    watched.refused = {415}
+    watched.rejected = {415}
     page.goto("/#/add")
     broken = file("broken.jpg", b"\xff\xd8 this is no picture")
     page.locator("input[type=file]").first.set_input_files([broken, file("fine.jpg", specimen(1))])

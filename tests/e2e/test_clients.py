@@ -18,7 +18,7 @@ import pytest
 from umbel_client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
 
 from tests.e2e.conftest import Stack
-from tests.pictures import picture
+from tests.images import image_bytes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -38,14 +38,14 @@ def umbel(running: Stack) -> Iterator[Umbel]:
 
 
 def test_a_picture_is_uploaded_waited_for_found_changed_and_removed(umbel: Umbel) -> None:
-    image = umbel.images.upload(picture(1), label="rose", metadata={"year": 2026}).wait(PATIENCE)
+    image = umbel.images.upload(image_bytes(1), label="rose", metadata={"year": 2026}).wait(PATIENCE)
     assert (image.status, image.label, image.metadata) == ("indexed", "rose", {"year": 2026})
-    assert umbel.images.upload(picture(1)).status == "duplicate"
+    assert umbel.images.upload(image_bytes(1)).status == "duplicate"
 
-    for found in (umbel.search(picture(1), k=1, filter={"label": ["rose"]}), umbel.search(image_id=image.image_id)):
+    for found in (umbel.search(image_bytes(1), k=1, filter={"label": ["rose"]}), umbel.search(image_id=image.image_id)):
         assert all(match.label == "rose" or match.image_id != image.image_id for match in found.matches)
-    assert umbel.search(picture(1), k=1).matches[0].image_id == image.image_id
-    assert umbel.identify([picture(1)]).results[0].label == "rose"
+    assert umbel.search(image_bytes(1), k=1).matches[0].image_id == image.image_id
+    assert umbel.identify([image_bytes(1)]).results[0].label == "rose"
     assert umbel.images.thumbnail(image.image_id).startswith(b"\xff\xd8")
     assert umbel.images.file(image.image_id).startswith(b"\xff\xd8")
 
@@ -60,15 +60,15 @@ def test_a_folder_is_one_job_of_what_is_new(umbel: Umbel, tmp_path: Path) -> Non
     for number in range(12):
         folder = tmp_path / f"kind-{number % 2}"
         folder.mkdir(exist_ok=True)
-        (folder / f"{number}.jpg").write_bytes(picture(100 + number))
-    (tmp_path / "kind-0" / "broken.jpg").write_bytes(picture(50)[:40])
+        (folder / f"{number}.jpg").write_bytes(image_bytes(100 + number))
+    (tmp_path / "kind-0" / "broken.jpg").write_bytes(image_bytes(50)[:40])
     (tmp_path / "notes.txt").write_text("no picture")
     told: list[int] = []
 
     sent = umbel.images.upload_folder(
         tmp_path, collection="folder", label_from_folder=True, concurrency=3, on_progress=told.append
     )
-    assert (sent.queued, sent.known, list(sent.refused)) == (12, 0, [f"{tmp_path.name}/kind-0/broken.jpg"])
+    assert (sent.queued, sent.known, list(sent.rejected)) == (12, 0, [f"{tmp_path.name}/kind-0/broken.jpg"])
     assert sum(told) == 13
     job = sent.wait(PATIENCE)
     assert job is not None
@@ -85,7 +85,7 @@ def test_what_cannot_be_had_is_said_by_type(umbel: Umbel) -> None:
     with pytest.raises(NotFound):
         umbel.jobs.get(UUID(int=7))
     with pytest.raises(InvalidRequest) as caught:
-        umbel.search(picture(1), k=0)
+        umbel.search(image_bytes(1), k=0)
     assert "k" in next(iter(caught.value.errors.values()))
     job_id = umbel.imports.open()
     waiting = umbel.jobs.work(job_id)
@@ -93,7 +93,7 @@ def test_what_cannot_be_had_is_said_by_type(umbel: Umbel) -> None:
         waiting.wait(0.1)
     paused = umbel.jobs.pause(job_id)
     assert paused.paused
-    held = umbel.images.upload(picture(60), job_id=job_id)
+    held = umbel.images.upload(image_bytes(60), job_id=job_id)
     umbel.jobs.cancel(job_id)
     with pytest.raises(NotIndexed):
         held.wait(PATIENCE)
@@ -132,7 +132,7 @@ def test_a_generated_client_uploads_polls_and_searches(running: Stack, generated
         return importlib.import_module(f"umbel_made.{name}")
 
     client = generated.Client(base_url=running.url, httpx_args={"trust_env": False})
-    file = part("types").File(payload=io.BytesIO(picture(77)), file_name="77.jpg", mime_type="image/jpeg")
+    file = part("types").File(payload=io.BytesIO(image_bytes(77)), file_name="77.jpg", mime_type="image/jpeg")
     accepted = part("api.images.upload_image").sync(
         client=client, body=part("models").UploadIn(file=file, label="generated")
     )

@@ -27,15 +27,15 @@ from stack.redis import Redis
 from tests.conversions import share_conversions
 from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
+from tests.images import image_bytes
 from tests.integration.workers import alive
-from tests.pictures import picture
 from tests.processes import UMBEL, Process, eventually
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("database"), pytest.mark.timeout(300)]
 
-PICTURES = 300
+IMAGES = 300
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 BLOBS = {"UMBEL_BLOB_URL": "s3://umbel/gallery", "AWS_ALLOW_HTTP": "true", **CREDENTIALS}
 
@@ -92,8 +92,8 @@ class Host:
 def archive() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as file:
-        for seed in range(PICTURES):
-            file.writestr(f"{seed}.jpg", picture(seed))
+        for seed in range(IMAGES):
+            file.writestr(f"{seed}.jpg", image_bytes(seed))
     return packed.getvalue()
 
 
@@ -127,7 +127,7 @@ def test_a_host_that_is_cut_off_in_mid_import_takes_nothing_with_it(
         assert service.get(f"/v1/jobs/{job_id}").json()["status"] == "running"
         job = eventually(lambda: finished(service, job_id), within=120)
         assert job["counts"] == {
-            "total": PICTURES, "indexed": PICTURES, "pending": 0, "failed": 0, "duplicate": 0, "cancelled": 0
+            "total": IMAGES, "indexed": IMAGES, "pending": 0, "failed": 0, "duplicate": 0, "cancelled": 0
         }  # fmt: skip
         assert states(lost) == {"indexed": len(lost)}
         command = [*UMBEL, "reconcile", "--deep", "--json"]

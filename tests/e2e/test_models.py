@@ -74,21 +74,21 @@ def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
     (live,) = (name for name, state in states(garden).items() if state == "active")
     garden.umbel("models", "activate", "bad")
     assert states(garden)["bad"] == "active"
-    picture = next((garden.home / "garden").rglob("*.jpg"))
-    assert json.loads(garden.umbel("similar", picture, "-k", "1", "--json").stdout)["matches"]
+    image = next((garden.home / "garden").rglob("*.jpg"))
+    assert json.loads(garden.umbel("similar", image, "-k", "1", "--json").stdout)["matches"]
     garden.umbel("models", "rollback")
     assert states(garden)[live] == "active"
     garden.umbel("models", "retire", "bad")
-    refused = garden.umbel("reindex", "bad", check=False)
-    assert (refused.returncode, refused.stderr.count("\n"), "retired" in refused.stderr) == (1, 1, True)
+    rejected = garden.umbel("reindex", "bad", check=False)
+    assert (rejected.returncode, rejected.stderr.count("\n"), "retired" in rejected.stderr) == (1, 1, True)
 
 
 def test_what_does_not_fit_its_card_is_refused_in_one_line(garden: Stack) -> None:
     tampered = make_bad(garden.home / "tampered.safetensors")
     tampered.write_bytes(tampered.read_bytes() + b"!")
-    refused = garden.umbel("models", "register", tampered, check=False)
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-    assert "SHA-256 differs" in refused.stderr
+    rejected = garden.umbel("models", "register", tampered, check=False)
+    assert (rejected.returncode, rejected.stdout, rejected.stderr.count("\n")) == (1, "", 1)
+    assert "SHA-256 differs" in rejected.stderr
 
 
 def make_bad(path: Path) -> Path:

@@ -16,7 +16,7 @@ from PIL import Image
 from umbel_client import ApiError
 
 from tests.e2e.conftest import Stack
-from tests.pictures import picture
+from tests.images import image_bytes
 from tests.processes import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-def write_pictures(folder: Path, seeds: range) -> Path:
+def write_images(folder: Path, seeds: range) -> Path:
     folder.mkdir(parents=True)
     for seed in seeds:
-        (folder / f"{seed}.jpg").write_bytes(picture(seed, size=(640, 480)))
+        (folder / f"{seed}.jpg").write_bytes(image_bytes(seed, size=(640, 480)))
     return folder
 
 
@@ -61,7 +61,7 @@ def test_a_second_demo_adds_nothing(stack: Stack) -> None:
 
 
 def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
-    folder = write_pictures(stack.home / "many", range(1000, 1400))
+    folder = write_images(stack.home / "many", range(1000, 1400))
     importing = stack.start("import", folder, "--collection", "killed", "--wait", "--json")
 
     def some_are_done() -> bool:
@@ -86,32 +86,32 @@ def test_a_killed_part_comes_back_and_uploads_go_on(stack: Stack, part: str) -> 
     eventually(lambda: stack.part(part)["pid"] not in (None, before["pid"]), within=60)
     seed = 2000 + sum(map(ord, part))
     with stack.client() as api:
-        accepted = api.images.upload(picture(seed), collection="healed")
+        accepted = api.images.upload(image_bytes(seed), collection="healed")
         assert accepted.job_id is not None
         job = api.jobs.get(accepted.job_id, wait=60)
         assert job.status == "succeeded"
-        found = api.search(picture(seed), k=1, collection="healed")
+        found = api.search(image_bytes(seed), k=1, collection="healed")
     assert found.matches[0].image_id == accepted.image_id
 
 
 def test_the_predecessors_request(stack: Stack) -> None:
     import base64  # noqa: PLC0415
 
-    body = {"image": base64.b64encode(picture(1000, size=(640, 480))).decode()}
+    body = {"image": base64.b64encode(image_bytes(1000, size=(640, 480))).decode()}
     results = httpx.post(f"{stack.url}/search", json=body, timeout=30).json()["results"]
     assert [set(result) for result in results] == [{"path", "simularity"}] * 5
 
 
 def test_a_collection_is_made_filled_and_deleted(stack: Stack, tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", range(7000, 7005))
+    folder = write_images(tmp_path / "pictures", range(7000, 7005))
     assert json.loads(stack.umbel("collections", "create", "meadow", "--json").stdout)["images"] == 0
     stack.umbel("import", folder, "--collection", "meadow", "--wait")
     listed = {one["name"]: one["images"] for one in json.loads(stack.umbel("collections", "--json").stdout)}
     assert listed["meadow"] == 5
     assert "meadow" in stack.umbel("collections").stdout
     unasked = stack.umbel("collections", "delete", "meadow", "--json", check=False)
-    refused = stack.umbel("collections", "delete", "meadow", check=False)  # nobody answers
-    assert (unasked.returncode, refused.returncode) == (2, 1)
+    rejected = stack.umbel("collections", "delete", "meadow", check=False)  # nobody answers
+    assert (unasked.returncode, rejected.returncode) == (2, 1)
     deleted = stack.umbel("collections", "delete", "meadow", "--yes", "--wait")
     assert deleted.stdout == "Deleted meadow: 5 pictures.\n"
     assert stack.umbel("collections", "delete", "meadow", "--yes", check=False).returncode == 1
@@ -121,7 +121,7 @@ def test_a_collection_is_made_filled_and_deleted(stack: Stack, tmp_path: Path) -
 
 def test_the_python_example_of_the_readme(stack: Stack) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (stack.home / "photo.jpg").write_bytes(picture(3000))
+    (stack.home / "photo.jpg").write_bytes(image_bytes(3000))
     code = code.replace("Umbel()", f'Umbel("{stack.url}")')
     seen = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=stack.home, env=stack.environment
@@ -132,16 +132,16 @@ def test_the_python_example_of_the_readme(stack: Stack) -> None:
 
 def test_hostile_files_go_through_without_harm(stack: Stack, hostile: Path) -> None:
     files = [path for path in sorted(hostile.rglob("*")) if path.is_file()]
-    refused: Counter[int] = Counter()
+    rejected: Counter[int] = Counter()
     jobs = []
     with stack.client() as api:
         for path in files:
             try:
                 jobs.append(api.images.upload(path, collection="hostile").job_id)
             except ApiError as error:
-                refused[error.status] += 1
+                rejected[error.status] += 1
         finished = [api.jobs.get(job_id, wait=60) for job_id in jobs if job_id]
-    assert set(refused) <= {413, 415, 422}
+    assert set(rejected) <= {413, 415, 422}
     assert {job.status for job in finished} <= {"succeeded", "failed"}
     assert all(job.finished for job in finished)
     assert stack.part("worker")["state"] == "ready"

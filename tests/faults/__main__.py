@@ -39,7 +39,7 @@ def main(
     seeds: int,
     first: int,
     jobs: int,
-    pictures: int,
+    images: int,
     faults: int,
     only: tuple[str, ...],
     patience: float,
@@ -48,7 +48,7 @@ def main(
     write: bool,
 ) -> None:
     """Put the stack through storms of faults and see whether it keeps its promises."""
-    plan = Plan(pictures, faults, tuple(map(Kind, only)) or tuple(Kind), patience, way, pace)
+    plan = Plan(images, faults, tuple(map(Kind, only)) or tuple(Kind), patience, way, pace)
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it wants the stack gone, too
     run = Run(plan, console)
@@ -152,7 +152,7 @@ def _write(found: dict[str, object], plan: Plan, jobs: int) -> None:
 
     command = " ".join(["python -m tests.faults", *sys.argv[1:]])
     with contextlib.redirect_stdout(io.StringIO()):  # the table has said it already
-        write("faults", {"command": command, "jobs": jobs, "pictures_each": plan.pictures, **found})
+        write("faults", {"command": command, "jobs": jobs, "images_each": plan.images, **found})
 
 
 if __name__ == "__main__":

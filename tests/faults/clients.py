@@ -55,10 +55,10 @@ class Client(Umbel):
         self._receipts = receipts
         self.connection.http.event_hooks = {"response": [self._record]}
 
-    def upload(self, picture: bytes, **options: Any) -> Upload:
+    def upload(self, image: bytes, **options: Any) -> Upload:
         """Upload a picture, and keep the receipt."""
-        upload = self.images.upload(picture, **options)
-        self._receipts.take(hashlib.sha256(picture).hexdigest(), upload.image_id)
+        upload = self.images.upload(image, **options)
+        self._receipts.take(hashlib.sha256(image).hexdigest(), upload.image_id)
         return upload
 
     def _record(self, answer: httpx.Response) -> None:

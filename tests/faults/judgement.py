@@ -15,21 +15,21 @@ SEARCHES = 12
 SAME = 0.002  # cosine distance of a picture to itself, through half precision twice
 
 PENDING = """
-SELECT format('item %%s of %%s job %%s: lane %%s, %%s attempts, leased to %%s until %%s (now %%s)', i.id, job.type,
-              job.id, lane, i.attempts, lease_owner, lease_until, now())
+SELECT format('item %%s of %%s job %%s: queue %%s, %%s attempts, leased to %%s until %%s (now %%s)', i.id, job.type,
+              job.id, queue, i.attempts, lease_owner, lease_until, now())
 FROM job_item i JOIN job ON job.id = job_id JOIN collection c ON c.id = collection_id
 WHERE c.name = %(collection)s AND i.state = 'pending' LIMIT 10
 """
 OPEN = """
-SELECT format('%%s job %%s is %%s: %%s pending of %%s, sealed: %%s', type, job.id, status, pending, total, sealed)
+SELECT format('%%s job %%s is %%s: %%s pending of %%s, closed: %%s', type, job.id, status, pending, total, closed)
 FROM job JOIN collection c ON c.id = collection_id
 WHERE c.name = %(collection)s AND status IN ('queued', 'running') 
-  AND NOT (type = 'import' AND NOT sealed AND total = 0
+  AND NOT (type = 'import' AND NOT closed AND total = 0
            AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id))
 LIMIT 10
 """
 IN_DOUBT = """
-SELECT format('blob %%s is in doubt since %%s (now %%s)', blob_key, since, now()) FROM blob_in_doubt
+SELECT format('blob %%s is in label_error_probability since %%s (now %%s)', blob_key, since, now()) FROM pending_blob_cleanup
 WHERE blob_key LIKE %(keys)s
 """
 
@@ -40,9 +40,9 @@ def hanging(connection: "psycopg.Connection[Any]", collection: str) -> list[str]
     return [row[0] for statement in (PENDING, OPEN, IN_DOUBT) for row in connection.execute(statement, values)]
 
 
-def misfound(clients: Clients, pictures: Mapping[UUID, bytes], collection: str) -> Iterator[str]:
+def misfound(clients: Clients, images: Mapping[UUID, bytes], collection: str) -> Iterator[str]:
     """Of {image: its bytes} those that a search for these very bytes does not find."""
-    for image_id, data in pictures.items():
+    for image_id, data in images.items():
         try:
             found = clients.ask(lambda api, data=data: api.search(data, k=3, collection=collection))  # type: ignore[misc]
         except UmbelClientError as error:

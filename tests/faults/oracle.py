@@ -28,7 +28,7 @@ def violations(snapshot: Snapshot, taken: Mapping[str, UUID]) -> list[str]:
 
 def abandoned_jobs(snapshot: Snapshot) -> list[UUID]:
     """Imports that were opened by a request whose answer got lost: empty and nobody's, until the sweep seals them."""
-    open_imports = [job for job in snapshot.jobs if job.type == "import" and not job.sealed and not job.sourced]
+    open_imports = [job for job in snapshot.jobs if job.type == "import" and not job.closed and not job.sourced]
     return [job.id for job in open_imports if job.total == 0]
 
 
@@ -93,8 +93,8 @@ def _failed(snapshot: Snapshot) -> Iterator[str]:
 def _unfinished_jobs(snapshot: Snapshot) -> Iterator[str]:
     nobodys = set(abandoned_jobs(snapshot))
     for job in snapshot.jobs:
-        if (job.status not in FINAL or not job.sealed) and job.id not in nobodys:
-            yield f"{job.type} job {job.id} is {job.status}{'' if job.sealed else ' and open'}"
+        if (job.status not in FINAL or not job.closed) and job.id not in nobodys:
+            yield f"{job.type} job {job.id} is {job.status}{'' if job.closed else ' and open'}"
 
 
 def _some(what: str, found: Iterator[str] | Sequence[str]) -> Iterator[str]:

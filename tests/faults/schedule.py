@@ -23,14 +23,14 @@ class Kind(StrEnum):
     POSTGRES_FREEZE = "postgres-freeze"  # SIGSTOP of all its processes for some seconds
     POSTMASTER = "postmaster"  # kill -9 of the server's first process
     BLOBS_REFUSED = "blobs-refused"  # the API and the worker can write no file for some seconds: a full disk
-    DOORBELLS = "doorbells"  # hundreds of task messages that nobody asked for, in all lanes and any order
+    WAKEUPS = "wakeups"  # hundreds of task messages that nobody asked for, in all queues and any order
     SKEWED_WORKER = "skewed-worker"  # a second worker, its clock two hours ahead, joins and is killed
     CONNECTIONS = "connections"  # a second API and worker behind a proxy that cuts their connections
     SUPERVISOR = "supervisor"  # kill -9 of `umbel up`, then `umbel up --detach`
 
 
 # Those that heal within seconds and need no process to be started: for a run that must be short.
-FAST = (Kind.API_PROCESS, Kind.REDIS_FLUSH, Kind.REDIS_KILL, Kind.POSTGRES_BACKEND, Kind.DOORBELLS)
+FAST = (Kind.API_PROCESS, Kind.REDIS_FLUSH, Kind.REDIS_KILL, Kind.POSTGRES_BACKEND, Kind.WAKEUPS)
 
 
 @dataclass(frozen=True, slots=True)

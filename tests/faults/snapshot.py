@@ -33,7 +33,7 @@ class JobRow:
     id: UUID
     type: str
     status: str
-    sealed: bool
+    closed: bool
     total: int
     sourced: bool = False  # workers read it from a source; else it is sent picture by picture
 
@@ -63,7 +63,7 @@ SELECT i.id, i.image_id, i.state, i.lease_owner, i.error_code || ': ' || i.error
 FROM job_item i JOIN job ON job.id = job_id JOIN collection c ON c.id = collection_id WHERE c.name = %(collection)s
 """
 JOBS = """
-SELECT job.id, type, status, sealed, total, EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id)
+SELECT job.id, type, status, closed, total, EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id)
 FROM job JOIN collection c ON c.id = collection_id
 WHERE c.name = %(collection)s
 """

@@ -18,7 +18,7 @@ from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
 from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
 from tests.processes import eventually, frozen
-from umbel.base.types import Lane, TaskName
+from umbel.base.types import Queue, TaskName
 from umbel.jobs.wakeup import TASKS
 
 RINGS = 400
@@ -103,20 +103,20 @@ def refuse_blobs(scene: Scene, fault: Fault) -> None:
         apply(resource.RLIM_INFINITY)
 
 
-def ring_doorbells(scene: Scene, fault: Fault) -> None:
+def wake_workers(scene: Scene, fault: Fault) -> None:
     rng = random.Random(fault.seed)
-    lanes = rng.choices([*TASKS, Lane.MAINTENANCE], k=RINGS)
+    queues = rng.choices([*TASKS, Queue.MAINTENANCE], k=RINGS)
     broker = scene.target.settings.broker
 
-    def ring() -> None:
+    def wake() -> None:
         with Celery("umbel-faults", broker=broker, set_as_current=False) as celery:
             celery.conf.update(task_ignore_result=True, broker_transport_options={"socket_timeout": 2.0})
             with celery.producer_or_acquire() as producer:
-                for lane in lanes:
-                    name, kwargs = (TASKS[lane], {"lane": lane}) if lane in TASKS else (TaskName.SWEEP, {})
-                    celery.send_task(name, queue=lane, kwargs=kwargs, retry=False, producer=producer)
+                for queue in queues:
+                    name, kwargs = (TASKS[queue], {"queue": queue}) if queue in TASKS else (TaskName.SWEEP, {})
+                    celery.send_task(name, queue=queue, kwargs=kwargs, retry=False, producer=producer)
 
-    once_redis_is_there(ring)
+    once_redis_is_there(wake)
 
 
 def kill_supervisor(scene: Scene, fault: Fault) -> None:
@@ -157,7 +157,7 @@ STRIKES: dict[Kind, Strike] = {
     Kind.POSTGRES_FREEZE: freeze_postgres,
     Kind.POSTMASTER: kill_part("postgres"),
     Kind.BLOBS_REFUSED: refuse_blobs,
-    Kind.DOORBELLS: ring_doorbells,
+    Kind.WAKEUPS: wake_workers,
     Kind.SKEWED_WORKER: skewed_worker,
     Kind.CONNECTIONS: cut_connections,
     Kind.SUPERVISOR: kill_supervisor,

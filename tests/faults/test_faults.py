@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from tests.faults.clients import Clients, Receipts
-from tests.faults.pictures import picture
+from tests.faults.images import image_bytes
 from tests.faults.schedule import FAST, Fault, Kind
-from tests.faults.strikes import ring_doorbells
+from tests.faults.strikes import wake_workers
 from tests.faults.target import Scene, Target
 from tests.faults.trial import Plan, Trial
 from tests.processes import eventually, frozen
@@ -33,10 +33,10 @@ def target() -> Iterator[Target]:
 
 def test_a_short_storm_loses_nothing(target: Target) -> None:
     said: list[str] = []
-    plan = Plan(pictures=80, faults=len(FAST), kinds=FAST, patience=60, pace=0.2)
+    plan = Plan(images=80, faults=len(FAST), kinds=FAST, patience=60, pace=0.2)
     outcome = Trial(target, 1, plan, stop=threading.Event(), tell=said.append).run()
     assert outcome.failures == [], "\n".join(outcome.events)
-    assert outcome.taken >= plan.pictures
+    assert outcome.taken >= plan.images
     assert outcome.samples > 20
     assert outcome.struck.total() == len(FAST), said
     assert len(outcome.heals) == len(FAST) + 1
@@ -50,12 +50,12 @@ def test_a_worker_with_its_hands_full_when_redis_dies_hears_again(target: Target
     said = log.stat().st_size
     with frozen([target.supervisor()]):
         with database(target) as locker, database(target) as reader:
-            locker.execute("LOCK query_picture")  # where whoever is rung for searches has to wait
-            ring_doorbells(Scene(target, clients, stop), Fault(Kind.DOORBELLS, 0, 0, 0, 1))
+            locker.execute("LOCK query_image")  # where whoever is rung for searches has to wait
+            wake_workers(Scene(target, clients, stop), Fault(Kind.WAKEUPS, 0, 0, 0, 1))
             eventually(lambda: waiting(reader) >= THREADS, within=PATIENCE_SECONDS)
             target.process("redis").kill()
         eventually(lambda: b"Connection to broker lost" in log.read_bytes()[said:], within=PATIENCE_SECONDS)
-    job_id = clients.ask(lambda api: api.upload(picture(2, 1))).job_id
+    job_id = clients.ask(lambda api: api.upload(image_bytes(2, 1))).job_id
     assert job_id is not None
     assert clients.ask(lambda api: api.jobs.get(job_id, wait=PATIENCE_SECONDS)).status == "succeeded"
     clients.close()

@@ -40,7 +40,7 @@ def take_image_for_another(snapshot: Snapshot, taken: Taken) -> None:
     taken[snapshot.images[0].sha256] = uuid4()
 
 
-def take_nobodys_picture(snapshot: Snapshot, taken: Taken) -> None:
+def take_nobodys_image(snapshot: Snapshot, taken: Taken) -> None:
     del taken[snapshot.images[0].sha256]
 
 
@@ -81,7 +81,7 @@ def leave_job_running(snapshot: Snapshot, taken: Taken) -> None:
 
 
 def leave_job_open(snapshot: Snapshot, taken: Taken) -> None:
-    snapshot.jobs[0] = replace(snapshot.jobs[0], sealed=False)
+    snapshot.jobs[0] = replace(snapshot.jobs[0], closed=False)
 
 
 def miscount(snapshot: Snapshot, taken: Taken) -> None:
@@ -93,7 +93,7 @@ def miscount(snapshot: Snapshot, taken: Taken) -> None:
     [
         (lose_image, "accepted, but gone"),
         (take_image_for_another, "accepted, but gone"),
-        (take_nobodys_picture, "never accepted"),
+        (take_nobodys_image, "never accepted"),
         (fail_item, "failed though good"),
         (fail_item, "accepted, but not indexed"),
         (leave_item_pending, "is pending"),

@@ -85,8 +85,8 @@ def test_a_share_of_the_connections_can_be_cut(proxy: Proxy) -> None:
 
 def test_while_it_refuses_no_connection_lives(proxy: Proxy) -> None:
     proxy.refuse()
-    with connect(proxy) as refused:
-        assert said(refused, b"x") == b""
+    with connect(proxy) as rejected:
+        assert said(rejected, b"x") == b""
     proxy.refuse(False)
     with connect(proxy) as welcome:
         assert said(welcome, b"x") == b"x"

@@ -19,7 +19,7 @@ from tests.processes import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-PICTURES, KINDS = 60, 3
+IMAGES, KINDS = 60, 3
 PHASES = ("embedding", "indexing", "evaluating", "switching", "done")
 
 
@@ -30,10 +30,10 @@ def target() -> Iterator[Target]:
         made.up()
         with made.client() as api:
             job = api.imports.open()
-            for number in range(PICTURES):
+            for number in range(IMAGES):
                 kind = number % KINDS
                 api.images.upload(flower(kind, number), label=f"kind {kind}", job_id=job)
-            api.jobs.seal(job)
+            api.jobs.close(job)
             assert api.jobs.get(job, wait=90).status == "succeeded"
         yield made
     finally:
@@ -120,7 +120,7 @@ def test_killed_at_every_phase_it_comes_to_its_end_while_searches_go_on(target: 
             target.process(name).kill()
     eventually(lambda: _served(target), within=60)
     with target.client() as api:
-        added = api.images.upload(flower(0, PICTURES), label="kind 0")
+        added = api.images.upload(flower(0, IMAGES), label="kind 0")
         assert api.jobs.get(added.job_id, wait=60).status == "succeeded"  # type: ignore[arg-type]
         assert api.jobs.get(job_id, wait=60).status == "succeeded"
     searcher.stop()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.faults.pictures import picture
+from tests.faults.images import image_bytes
 from tests.faults.schedule import Kind, draw_schedule, nominal_seconds
 from tests.faults.traffic import draw_singles
 
@@ -32,9 +32,9 @@ def test_the_pace_stretches_time_and_nothing_else() -> None:
 
 
 def test_singles_are_new_ones_ones_of_the_import_and_repeated_ones() -> None:
-    plans = draw_singles(1, pictures=400, people=4, seconds=60)
+    plans = draw_singles(1, images=400, people=4, seconds=60)
     numbers = [single.number for plan in plans for single in plan]
-    assert plans == draw_singles(1, pictures=400, people=4, seconds=60)
+    assert plans == draw_singles(1, images=400, people=4, seconds=60)
     assert len(numbers) == 100
     assert sum(number < 400 for number in numbers) > 10
     assert len(numbers) > len(set(numbers))
@@ -43,6 +43,6 @@ def test_singles_are_new_ones_ones_of_the_import_and_repeated_ones() -> None:
 
 
 def test_pictures_are_all_different_and_always_the_same() -> None:
-    seen = {picture(seed, number) for seed in (1, 2) for number in range(50)}
+    seen = {image_bytes(seed, number) for seed in (1, 2) for number in range(50)}
     assert len(seen) == 100
-    assert picture(1, 7) in seen
+    assert image_bytes(1, 7) in seen

@@ -10,15 +10,15 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from tests.faults.images import image_bytes
 from tests.faults.oracle import violations
-from tests.faults.pictures import picture
 from tests.faults.sampler import miscounts
 from tests.faults.snapshot import read_snapshot
 from tests.integration.factory import Factory, unit
 from umbel.base.blobs import Blobs
 from umbel.base.database import engine, transaction
 from umbel.base.settings import settings
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import embeddings
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
@@ -39,8 +39,8 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
     with transaction() as session:
         version = Factory(session).version()
         collection = collections.upsert_collection(session, COLLECTION)
-        job = job_rows.insert_job(session, JobType.IMPORT, collection_id=collection, sealed=True)
-        made = {picture(1, number): UUID(int=0) for number in range(3)}
+        job = job_rows.insert_job(session, JobType.IMPORT, collection_id=collection, closed=True)
+        made = {image_bytes(1, number): UUID(int=0) for number in range(3)}
         for data in made:
             digest = hashlib.sha256(data)
             key = f"pictures/{COLLECTION}/{digest.hexdigest()}"
@@ -48,7 +48,7 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
             image = images.insert_image(session, new)
             assert image is not None
             blobs.put(key, data)
-            item = item_rows.insert_item(session, job, image_id=image, lane=Lane.BULK, name=None)
+            item = item_rows.insert_item(session, job, image_id=image, queue=Queue.BULK, name=None)
             item_rows.finish_items(session, [item], ItemState.INDEXED)
             embeddings.upsert_embeddings(session, version.id, [(image, collection)], unit(1)[None])
             made[data] = image

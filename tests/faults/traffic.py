@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tests.faults.clients import Clients
-from tests.faults.pictures import picture
+from tests.faults.images import image_bytes
 
 SENDERS = 8
 PORTIONS = 20
@@ -61,7 +61,7 @@ def upload_singles(
     for single in plan:
         if stop.wait(single.pause):
             return
-        data = picture(seed, single.number)
+        data = image_bytes(seed, single.number)
         clients.ask(
             lambda api, data=data, single=single: api.upload(  # type: ignore[misc]
                 data, collection=collection, name=f"{single.number}.jpg", idempotency_key=single.key
@@ -99,7 +99,7 @@ def import_by_upload(clients: Clients, folder: Path, collection: str, seconds: f
         for at in range(half, len(files), few):
             send_new(files[at : at + few])
             clients.pause(seconds / PORTIONS)
-    clients.ask(lambda api: api.jobs.seal(job_id))
+    clients.ask(lambda api: api.jobs.close(job_id))
 
 
 def import_by_archive(clients: Clients, folder: Path, collection: str, seconds: float) -> None:
@@ -175,7 +175,7 @@ class Probes:
         heal = Heal(kind, None, alone=False)
         try:
             self._clients.pause(max(0, since + NOTICED_SECONDS - time.monotonic()))
-            data = picture(self._seed, number)
+            data = image_bytes(self._seed, number)
             accepted = self._clients.ask(lambda api: api.upload(data, collection=self._collection, name=kind))
             job_id = accepted.job_id
             assert job_id is not None

@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 
 from tests.faults.clients import Clients, Receipts, Stopped
+from tests.faults.images import image_bytes
 from tests.faults.judgement import SEARCHES, hanging, misfound, reconciled
 from tests.faults.oracle import abandoned_jobs, violations
-from tests.faults.pictures import picture
 from tests.faults.sampler import Sampler
 from tests.faults.schedule import Kind, draw_schedule, nominal_seconds
 from tests.faults.snapshot import read_snapshot
@@ -83,7 +83,7 @@ class Trial:
         folder = self._target.home / self.collection
         folder.mkdir()
         for number in range(self._plan.pictures):
-            (folder / f"{number:06}.jpg").write_bytes(picture(self._seed, number))
+            (folder / f"{number:06}.jpg").write_bytes(image_bytes(self._seed, number))
         self._began = time.monotonic()
         clients = Clients(self._target.url, self._receipts, patience=self._plan.patience, stop=self._stop)
         try:

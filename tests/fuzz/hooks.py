@@ -8,13 +8,13 @@ from base64 import b64encode
 import schemathesis
 from hypothesis import strategies as st
 
-from tests.pictures import picture
+from tests.images import image_bytes
 
-PICTURES = [picture(seed) for seed in range(8)]
-DAMAGED = [b"", b"\xff\xd8\xff\xe0 and no more", PICTURES[0][:200], b"GIF89a" + bytes(20)]
+IMAGES = [image_bytes(seed) for seed in range(8)]
+DAMAGED = [b"", b"\xff\xd8\xff\xe0 and no more", IMAGES[0][:200], b"GIF89a" + bytes(20)]
 
-schemathesis.openapi.format("binary", st.one_of(st.sampled_from(PICTURES + DAMAGED), st.binary(max_size=64)))
-schemathesis.openapi.format("byte", st.sampled_from([b64encode(data).decode() for data in PICTURES + DAMAGED]))
+schemathesis.openapi.format("binary", st.one_of(st.sampled_from(IMAGES + DAMAGED), st.binary(max_size=64)))
+schemathesis.openapi.format("byte", st.sampled_from([b64encode(data).decode() for data in IMAGES + DAMAGED]))
 
 
 @schemathesis.hook

@@ -11,19 +11,19 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.images import image_bytes
 from tests.integration.factory import DIM, unit
-from tests.pictures import picture
 from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit, transaction
 from umbel.base.settings import settings
-from umbel.base.types import ItemState, Lane
+from umbel.base.types import ItemState, Queue
 from umbel.embedding import embeddings
 from umbel.gallery import images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import partitions, version_rows
 from umbel.models import versions as models
 from umbel.operations.mismatches import Context
@@ -56,13 +56,13 @@ class Gallery:
         return digest
 
     def upload(self, seed: int) -> UUID:
-        return add_image(transaction, self.blobs, settings(), Upload(picture(seed))).image_id
+        return add_image(transaction, self.blobs, settings(), Upload(image_bytes(seed))).image_id
 
     def work(self) -> None:
         """Embed what is queued, as a worker does."""
-        for lane in (Lane.SINGLE, Lane.BULK):
+        for queue in (Queue.SINGLE, Queue.BULK):
             with transaction() as session:
-                claimed = claims.claim_items(session, lane, owner="me", limit=1000, lease_seconds=60)
+                claimed = claims.claim_items(session, queue, owner="me", limit=1000, lease_seconds=60)
             with transaction() as session:
                 ids = [item.id for item in claimed]
                 item_rows.lock_items(session, ids)
@@ -78,7 +78,7 @@ class Gallery:
 
     def find(self, *, repair: bool = False, deep: bool = True, blobs: Blobs | None = None) -> dict[str, int]:
         """{code: how many} of what is amiss and was not repaired, or with `repair` of what was."""
-        context = Context(transaction, blobs or self.blobs, doorbell(), settings(), unwatched, repair=repair, deep=deep)
+        context = Context(transaction, blobs or self.blobs, waker(), settings(), unwatched, repair=repair, deep=deep)
         found = {kind.code: kind.repaired if repair else kind.found for kind in reconcile(context)}
         return {code: count for code, count in found.items() if count}
 
@@ -112,15 +112,15 @@ def miscount_pending(broken: Gallery) -> None:
     run("UPDATE job SET indexed = 0, pending = 1 WHERE id = (SELECT id FROM job LIMIT 1)")
 
 
-def seal_too_early(broken: Gallery) -> None:
+def close_too_early(broken: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
         source_rows.insert_source(session, job, {"type": "folder"}, label_from_folder=False, dry_run=False)
-        job_rows.seal_job(session, job)
+        job_rows.close_job(session, job)
 
 
 def leave_a_source_of_a_cancelled_job(broken: Gallery) -> None:
-    seal_too_early(broken)
+    close_too_early(broken)
     run("UPDATE job SET cancelling = true WHERE type = 'import'")
 
 
@@ -133,12 +133,14 @@ def abandon_a_job(broken: Gallery) -> None:
 def desert_an_item(broken: Gallery) -> None:
     broken.upload(9)
     with transaction() as session:
-        claims.claim_items(session, Lane.SINGLE, owner="gone", limit=1, lease_seconds=-3600)
+        claims.claim_items(session, Queue.SINGLE, owner="gone", limit=1, lease_seconds=-3600)
 
 
 def leave_in_doubt(broken: Gallery) -> None:
     broken.blobs.put("pictures/default/aa/aa", b"bytes")
-    run("INSERT INTO blob_in_doubt VALUES (uuidv7(interval '-1 h'), 'pictures/default/aa/aa', now() - interval '1 h')")
+    run(
+        "INSERT INTO pending_blob_cleanup VALUES (uuidv7(interval '-1 h'), 'pictures/default/aa/aa', now() - interval '1 h')"
+    )
 
 
 def leave_bytes(broken: Gallery) -> None:
@@ -200,11 +202,11 @@ def leave_a_job_waiting_for_the_index(broken: Gallery) -> None:
 REPAIRED = [
     (miscount, "job_counts"),
     (miscount_pending, "job_counts"),
-    (seal_too_early, "unlisted_source"),
+    (close_too_early, "unlisted_source"),
     (leave_a_source_of_a_cancelled_job, "unlisted_source"),
     (abandon_a_job, "idle_job"),
     (desert_an_item, "deserted_item"),
-    (leave_in_doubt, "blob_in_doubt"),
+    (leave_in_doubt, "pending_blob_cleanup"),
     (leave_bytes, "stray_blob"),
     (leave_a_thumbnail, "stray_blob"),
     (leave_an_upload, "stray_upload"),

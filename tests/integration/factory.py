@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ItemState, JobType, Lane, Vector
+from umbel.base.types import ItemState, JobType, Queue, Vector
 from umbel.embedding import embeddings
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
@@ -65,13 +65,13 @@ class Factory:
             embeddings.upsert_embeddings(self.session, version.id, [(image_id, collection_id)], vector[None])
         return image_id
 
-    def job(self, *, job_type: JobType = JobType.UPLOAD, sealed: bool = True) -> UUID:
-        return job_rows.insert_job(self.session, job_type, collection_id=self.collection(), sealed=sealed)
+    def job(self, *, job_type: JobType = JobType.UPLOAD, closed: bool = True) -> UUID:
+        return job_rows.insert_job(self.session, job_type, collection_id=self.collection(), closed=closed)
 
-    def item(self, job_id: UUID, *, lane: Lane = Lane.SINGLE, state: ItemState = ItemState.PENDING) -> UUID:
+    def item(self, job_id: UUID, *, queue: Queue = Queue.SINGLE, state: ItemState = ItemState.PENDING) -> UUID:
         error = ("broken", "It is broken.") if state == ItemState.FAILED else None
         return item_rows.insert_item(
-            self.session, job_id, image_id=self.image(), lane=lane, name=None, state=state, error=error
+            self.session, job_id, image_id=self.image(), queue=queue, name=None, state=state, error=error
         )
 
 

@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sqlalchemy import text
 
-from ml.leakage import quick_agreements
+from ml.leakage import quick_pixel_similarities
 from ml.preprocess import Preprocessing
+from tests.images import image_bytes, opened
 from tests.integration.factory import DIM, Factory
-from tests.pictures import opened, picture
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.base.types import Agreements, Vector
+from umbel.base.types import PixelSimilarities, Vector
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison
 from umbel.jobs import job_rows
@@ -28,15 +28,15 @@ from worker.decoders import DecoderPool
 class Silent:
     """A doorbell that nobody hears: tests run the line themselves."""
 
-    def ring(self, lane: object) -> bool:
+    def wake(self, queue: object) -> bool:
         return False
 
 
 @contextmanager
-def comparison_line(agreements: Agreements = quick_agreements) -> Iterator[ComparisonLine]:
+def comparison_line(pixel_similarities: PixelSimilarities = quick_pixel_similarities) -> Iterator[ComparisonLine]:
     """A line with decoders of its own."""
     with DecoderPool(Preprocessing(), settings()) as decoder:
-        yield ComparisonLine(transaction, decoder, agreements, Leases(transaction, "tester", 60), settings())
+        yield ComparisonLine(transaction, decoder, pixel_similarities, Leases(transaction, "tester", 60), settings())
 
 
 def near(direction: Vector, distance: float, seed: int) -> Vector:
@@ -90,7 +90,7 @@ def smaller(data: bytes, share: float = 0.5) -> bytes:
 
 def photograph(seed: int) -> bytes:
     """A picture with something to see in it."""
-    return picture(seed, size=(360, 240))
+    return image_bytes(seed, size=(360, 240))
 
 
 def compare(line: ComparisonLine, *, collection: str | None = None, again: bool = False) -> UUID:

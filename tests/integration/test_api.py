@@ -12,10 +12,10 @@ from werkzeug.test import TestResponse
 
 from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.pictures import opened, picture
+from tests.images import image_bytes, opened
 from umbel.base.database import engine, transaction
-from umbel.base.types import Lane
-from umbel.jobs.wakeup import doorbell
+from umbel.base.types import Queue
+from umbel.jobs.wakeup import waker
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 
@@ -34,7 +34,7 @@ def assert_problem(answer: TestResponse, status: int, code: str) -> None:
 
 
 def test_an_upload_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
-    answer = upload(api, picture(1), label="rose", metadata='{"year": 2026}')
+    answer = upload(api, image_bytes(1), label="rose", metadata='{"year": 2026}')
     body = answer.get_json()
     assert (answer.status_code, body["status"]) == (202, "queued")
     assert answer.headers["Location"] == f"/v1/jobs/{body['job_id']}"
@@ -44,14 +44,14 @@ def test_an_upload_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
 
 
 def test_the_same_bytes_again_are_a_duplicate(api: FlaskClient) -> None:
-    first = upload(api, picture(1)).get_json()
-    again = upload(api, picture(1))
+    first = upload(api, image_bytes(1)).get_json()
+    again = upload(api, image_bytes(1))
     assert (again.status_code, again.get_json()) == (200, {**first, "status": "duplicate"})
 
 
 def test_an_idempotency_key_makes_a_repeat_look_like_the_first(api: FlaskClient) -> None:
-    first = upload(api, picture(1), headers={"Idempotency-Key": "abc"})
-    again = upload(api, picture(1), headers={"Idempotency-Key": "abc"})
+    first = upload(api, image_bytes(1), headers={"Idempotency-Key": "abc"})
+    again = upload(api, image_bytes(1), headers={"Idempotency-Key": "abc"})
     assert (again.status_code, again.get_json()) == (202, first.get_json())
 
 
@@ -59,10 +59,10 @@ def test_an_idempotency_key_makes_a_repeat_look_like_the_first(api: FlaskClient)
     ("data", "status", "code"),
     [
         (b"", 422, "empty_file"),
-        (b"no picture at all", 415, "unsupported_picture"),
-        (b"\xff\xd8\xff\xe0 but then nothing", 415, "corrupt_picture"),
-        (picture(1, kind="GIF"), 415, "unsupported_picture"),
-        (picture(1, size=(15, 40)), 422, "picture_too_small"),
+        (b"no picture at all", 415, "unsupported_image"),
+        (b"\xff\xd8\xff\xe0 but then nothing", 415, "corrupt_image"),
+        (image_bytes(1, kind="GIF"), 415, "unsupported_image"),
+        (image_bytes(1, size=(15, 40)), 422, "image_too_small"),
         (b"\xff\xd8\xff" + bytes(20 * 2**20), 413, "file_too_large"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_request_beyond_all_limits_is_refused_unread(api: FlaskClient) -> None
     ],
 )
 def test_a_field_that_cannot_be_taken_is_named(api: FlaskClient, form: dict[str, str]) -> None:
-    answer = upload(api, picture(1), **form)
+    answer = upload(api, image_bytes(1), **form)
     assert_problem(answer, 422, "invalid_input")
     assert next(iter(form)) in next(iter(answer.get_json()["errors"].values()))
 
@@ -115,7 +115,7 @@ def test_an_upload_without_a_file_is_refused(api: FlaskClient) -> None:
         ("GET", f"/v1/jobs/{NOBODY}/items", 404, "not_found"),
         *(
             ("POST", f"/v1/jobs/{NOBODY}/{verb}", 404, "not_found")
-            for verb in ("seal", "cancel", "retry", "pause", "resume")
+            for verb in ("close", "cancel", "retry", "pause", "resume")
         ),
         ("GET", f"/v1/jobs/{NOBODY}/items.csv", 404, "not_found"),
         ("DELETE", f"/v1/images/{NOBODY}", 404, "not_found"),
@@ -134,7 +134,7 @@ def test_problems(api: FlaskClient, method: str, path: str, status: int, code: s
 
 
 def test_an_image_is_described_and_its_label_and_metadata_changed(api: FlaskClient) -> None:
-    path = f"/v1/images/{upload(api, picture(1), label='rose').get_json()['image_id']}"
+    path = f"/v1/images/{upload(api, image_bytes(1), label='rose').get_json()['image_id']}"
     changed = api.patch(path, json={"label": "tulip", "metadata": {"a": [1]}})
     assert changed.status_code == 200
     image = api.get(path).get_json()
@@ -146,16 +146,16 @@ def test_an_image_is_described_and_its_label_and_metadata_changed(api: FlaskClie
 
 
 def test_a_removed_image_is_gone(api: FlaskClient) -> None:
-    path = f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}"
+    path = f"/v1/images/{upload(api, image_bytes(1)).get_json()['image_id']}"
     assert api.delete(path).status_code == 204
     assert_problem(api.get(path), 404, "not_found")
 
 
 def test_a_picture_is_served_upright_and_without_its_exif(api: FlaskClient) -> None:
-    source = opened(picture(1))
+    source = opened(image_bytes(1))
     exif = source.getexif()
     exif[0x0112], exif[0x010E] = 6, "where I live"
-    image_id = upload(api, picture(1, exif=exif)).get_json()["image_id"]
+    image_id = upload(api, image_bytes(1, exif=exif)).get_json()["image_id"]
     answer = api.get(f"/v1/images/{image_id}/file")
     served = opened(answer.data)
     assert (answer.content_type, served.size, dict(served.getexif())) == ("image/jpeg", (64, 96), {})
@@ -164,7 +164,7 @@ def test_a_picture_is_served_upright_and_without_its_exif(api: FlaskClient) -> N
 
 
 def test_a_thumbnail_is_small_and_cached_by_its_etag(api: FlaskClient) -> None:
-    image_id = upload(api, picture(1, size=(1000, 500), kind="PNG")).get_json()["image_id"]
+    image_id = upload(api, image_bytes(1, size=(1000, 500), kind="PNG")).get_json()["image_id"]
     path = f"/v1/images/{image_id}/thumbnail"
     first = api.get(path)
     assert opened(first.data).size == (320, 160)
@@ -173,13 +173,13 @@ def test_a_thumbnail_is_small_and_cached_by_its_etag(api: FlaskClient) -> None:
 
 
 def test_a_picture_damaged_inside_is_taken_and_its_file_refused(api: FlaskClient) -> None:
-    whole = picture(1, size=(400, 300), kind="PNG")
+    whole = image_bytes(1, size=(400, 300), kind="PNG")
     image_id = upload(api, whole[: len(whole) // 2]).get_json()["image_id"]
-    assert_problem(api.get(f"/v1/images/{image_id}/thumbnail"), 415, "corrupt_picture")
+    assert_problem(api.get(f"/v1/images/{image_id}/thumbnail"), 415, "corrupt_image")
 
 
 def test_images_are_listed_newest_first_page_by_page(api: FlaskClient) -> None:
-    made = [upload(api, picture(n), label="odd" if n % 2 else "even").get_json()["image_id"] for n in range(5)]
+    made = [upload(api, image_bytes(n), label="odd" if n % 2 else "even").get_json()["image_id"] for n in range(5)]
     first = api.get("/v1/images?limit=3").get_json()
     second = api.get(f"/v1/images?limit=3&cursor={first['next_cursor']}").get_json()
     assert [image["image_id"] for image in first["items"] + second["items"]] == made[::-1]
@@ -189,7 +189,7 @@ def test_images_are_listed_newest_first_page_by_page(api: FlaskClient) -> None:
 
 
 def test_jobs_are_listed_newest_first_and_by_status(api: FlaskClient) -> None:
-    made = [upload(api, picture(n)).get_json()["job_id"] for n in range(3)]
+    made = [upload(api, image_bytes(n)).get_json()["job_id"] for n in range(3)]
     assert [job["id"] for job in api.get("/v1/jobs").get_json()["items"]] == made[::-1]
     assert api.get("/v1/jobs?status=succeeded").get_json()["items"] == []
     assert len(api.get("/v1/jobs?type=upload&limit=2").get_json()["items"]) == 2
@@ -205,28 +205,28 @@ def test_a_list_costs_the_same_queries_however_long(api: FlaskClient, path: str,
         event.remove(engine(), "before_cursor_execute", count)
         return len(seen)
 
-    upload(api, picture(0), collection="c0")
+    upload(api, image_bytes(0), collection="c0")
     one = queries()
     for n in range(1, 4):
-        upload(api, picture(n), collection=f"c{n}")
+        upload(api, image_bytes(n), collection=f"c{n}")
     assert (one, queries()) == (cost, cost)
 
 
 def test_an_import_counts_what_it_takes_and_what_it_refuses(api: FlaskClient) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
-    upload(api, picture(1), job_id=job_id)
-    upload(api, picture(1), job_id=job_id)
+    upload(api, image_bytes(1), job_id=job_id)
+    upload(api, image_bytes(1), job_id=job_id)
     upload(api, b"nothing", job_id=job_id, name="nothing.jpg")
-    job = api.post(f"/v1/jobs/{job_id}/seal").get_json()
+    job = api.post(f"/v1/jobs/{job_id}/close").get_json()
     counts = {"total": 3, "pending": 1, "indexed": 0, "duplicate": 1, "failed": 1, "cancelled": 0}
     assert (job["type"], job["status"], job["counts"]) == ("import", "running", counts)
     (failed,) = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
-    assert (failed["name"], failed["error_code"]) == ("nothing.jpg", "unsupported_picture")
-    assert_problem(upload(api, picture(2), job_id=job_id), 409, "conflict")
+    assert (failed["name"], failed["error_code"]) == ("nothing.jpg", "unsupported_image")
+    assert_problem(upload(api, image_bytes(2), job_id=job_id), 409, "conflict")
 
 
 def test_known_pictures_are_told_by_their_hash(api: FlaskClient) -> None:
-    image = api.get(f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}").get_json()
+    image = api.get(f"/v1/images/{upload(api, image_bytes(1)).get_json()['image_id']}").get_json()
     body = {"sha256": [image["sha256"], "0" * 64]}
     assert api.post("/v1/images:check", json=body).get_json() == {"known": {image["sha256"]: image["image_id"]}}
     other = api.post("/v1/images:check", json={**body, "collection": "other"}).get_json()
@@ -234,31 +234,31 @@ def test_known_pictures_are_told_by_their_hash(api: FlaskClient) -> None:
 
 
 def test_a_picture_whose_embedding_failed_is_worth_sending_again(api: FlaskClient) -> None:
-    image = api.get(f"/v1/images/{upload(api, picture(1)).get_json()['image_id']}").get_json()
+    image = api.get(f"/v1/images/{upload(api, image_bytes(1)).get_json()['image_id']}").get_json()
     with transaction() as session:
         session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
     assert api.post("/v1/images:check", json={"sha256": [image["sha256"]]}).get_json() == {"known": {}}
-    assert upload(api, picture(1)).status_code == 202
+    assert upload(api, image_bytes(1)).status_code == 202
 
 
 def test_an_upload_is_accepted_while_redis_is_down_and_rung_for_later(api: FlaskClient, redis: Redis) -> None:
     redis.stop()
     try:
-        answer = upload(api, picture(1))
-        search = api.post("/v1/search", data={"file": (io.BytesIO(picture(2)), "q.jpg")})
+        answer = upload(api, image_bytes(1))
+        search = api.post("/v1/search", data={"file": (io.BytesIO(image_bytes(2)), "q.jpg")})
     finally:
         redis.start()
-        doorbell.cache_clear()
+        waker.cache_clear()
     assert answer.status_code == 202
     assert_problem(search, 503, "queue_unavailable")
     assert search.headers["Retry-After"]
 
 
 def test_one_waiting_ring_is_enough(redis: Redis) -> None:
-    bell = doorbell()
-    assert [bell.ring(Lane.BULK) for _ in range(5)] == [True] * 5
-    assert bell._redis.llen(Lane.BULK) == 1
-    bell._redis.delete(Lane.BULK)
+    bell = waker()
+    assert [bell.wake(Queue.BULK) for _ in range(5)] == [True] * 5
+    assert bell._redis.llen(Queue.BULK) == 1
+    bell._redis.delete(Queue.BULK)
 
 
 def test_json_nested_too_deeply_is_a_bad_request(api: FlaskClient) -> None:
@@ -274,11 +274,11 @@ def test_ready_says_what_is_missing(api: FlaskClient) -> None:
 
 
 def test_alive_and_metrics(api: FlaskClient) -> None:
-    upload(api, picture(1))
+    upload(api, image_bytes(1))
     assert api.get("/healthz").get_json() == {"alive": True}
     metrics = api.get("/metrics").text
     assert 'umbel_images{collection="default"} 1.0' in metrics
-    assert 'umbel_items_pending{lane="single"} 1.0' in metrics
+    assert 'umbel_items_pending{queue="single"} 1.0' in metrics
 
 
 def test_the_page_runs_no_code_from_elsewhere(api: FlaskClient) -> None:

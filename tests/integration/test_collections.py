@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
+from tests.images import image_bytes
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
-from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.deleting import DeletionLine
@@ -33,7 +33,7 @@ def line(postgres: object) -> Iterator[ComparisonLine]:
 
 
 def upload(api: FlaskClient, seed: int, collection: str) -> TestResponse:
-    return api.post("/v1/images", data={"file": (io.BytesIO(picture(seed)), "a.jpg"), "collection": collection})
+    return api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": collection})
 
 
 def problem(answer: TestResponse) -> tuple[int, str]:
@@ -103,7 +103,7 @@ def test_a_deletion_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
     assert again.get_json()["job_id"] == body["job_id"]
     job = api.get(answer.headers["Location"]).get_json()
     assert (job["type"], job["status"], job["phase"]) == ("deletion", "queued", "deleting")
-    for verb in ("cancel", "seal"):
+    for verb in ("cancel", "close"):
         assert problem(api.post(f"/v1/jobs/{body['job_id']}/{verb}")) == (409, "conflict")
     DeletionLine(transaction, blobs()).run()
     job = api.get(answer.headers["Location"]).get_json()
@@ -138,7 +138,7 @@ def test_a_deleted_collection_is_gone_at_once_and_its_name_is_free(api: FlaskCli
     in_garden = {"vector": axis(0).tolist(), "collection": "garden"}
     assert problem(api.post("/v1/search", json=in_garden)) == (404, "not_found")
     assert problem(api.post("/v1/duplicates", json={"collection": "garden"})) == (404, "not_found")
-    assert api.post("/v1/duplicates", json={"again": True}).get_json()["pictures"] == 1
+    assert api.post("/v1/duplicates", json={"again": True}).get_json()["images"] == 1
     assert 'umbel_images{collection="garden"}' not in api.get("/metrics").text
 
     assert upload(api, 7, "garden").status_code == 202
@@ -235,7 +235,7 @@ def test_duplicates_and_label_issues_stay_inside_a_collection(api: FlaskClient, 
         [group] = api.get(f"/v1/duplicates?collection={name}").get_json()["items"]
         assert {UUID(one["image_id"]) for one in group["images"]} == images
         # Among all of them half would doubt each label; in its own collection each agrees with its neighbours.
-        assert api.get(f"/v1/label-issues?collection={name}&min_doubt=0").get_json()["items"] == []
+        assert api.get(f"/v1/label-issues?collection={name}&min_probability=0").get_json()["items"] == []
     with transaction() as session:
         rows = session.execute(text("SELECT image_id, neighbours FROM neighbourhood")).all()
     assert all({row[0], *row[1]} <= inside["a"] or {row[0], *row[1]} <= inside["b"] for row in rows)

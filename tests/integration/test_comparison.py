@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from ml.leakage import quick_agreements
+from ml.leakage import quick_pixel_similarities
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version
@@ -17,7 +17,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, NotReady
 from umbel.base.settings import settings
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.gallery import images
 from umbel.gallery.images_service import remove_image
 from umbel.insights import nearest_neighbors
@@ -25,7 +25,7 @@ from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.operations import reconciliation_rows
 from umbel.operations.reconciliation_rows import FIRST, Page
 
@@ -159,14 +159,14 @@ def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonLi
     job_id = begin()
     job_services.pause_job(transaction, job_id)
     stood = line.run()
-    job_services.resume_job(transaction, doorbell(), job_id)
+    job_services.resume_job(transaction, waker(), job_id)
     assert (stood, line.run()) == (0, 1)
 
 
 def test_the_sweep_rings_for_it(redis: Redis) -> None:
     add(version(), axis(0), photograph(0))
     begin()
-    assert job_services.sweep(transaction, doorbell(), blobs(), settings()) == [Lane.COMPARE]
+    assert job_services.sweep(transaction, waker(), blobs(), settings()) == [Queue.COMPARE]
 
 
 def test_it_does_not_count_as_waiting_for_an_embedding() -> None:
@@ -214,7 +214,7 @@ def test_what_failed_can_be_tried_again(line: ComparisonLine, redis: Redis) -> N
             text("INSERT INTO embedding VALUES (:v, :i, :c, :x)"),
             {"v": of.id, "i": bare, "c": collection_id, "x": str(axis(0).tolist())},
         )
-    assert job_services.retry_job(transaction, doorbell(), job_id) == 1
+    assert job_services.retry_job(transaction, waker(), job_id) == 1
     line.run()
     assert counts(job_id) == {"total": 1, "pending": 0, "indexed": 1, "failed": 0, "cancelled": 0}
 
@@ -250,7 +250,7 @@ def test_a_claim_that_never_came_back_is_taken_up_again(line: ComparisonLine) ->
         add(of, unit(seed), photograph(seed))
     job_id = begin()
     with transaction() as session:
-        claims.claim_items(session, Lane.COMPARE, owner="dead", limit=100, lease_seconds=-1)
+        claims.claim_items(session, Queue.COMPARE, owner="dead", limit=100, lease_seconds=-1)
     line.run()
     assert counts(job_id) == {"total": 20, "pending": 0, "indexed": 20, "failed": 0, "cancelled": 0}
 
@@ -273,7 +273,7 @@ def test_what_makes_a_comparison_fail_fails_alone() -> None:
     def choking(thumbs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         if any(not thumb.any() for thumb in thumbs):
             raise FloatingPointError("black")
-        return quick_agreements(thumbs, pairs)
+        return quick_pixel_similarities(thumbs, pairs)
 
     of = version()
     for number in range(6):

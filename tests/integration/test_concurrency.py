@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from tests.images import image_bytes
 from tests.integration.factory import Factory
-from tests.pictures import picture
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import query_images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
@@ -29,7 +29,7 @@ def work(name: str) -> list[UUID]:
     done: list[UUID] = []
     while True:
         with transaction() as session:
-            claimed = claims.claim_items(session, Lane.SINGLE, owner=name, limit=5, lease_seconds=60)
+            claimed = claims.claim_items(session, Queue.SINGLE, owner=name, limit=5, lease_seconds=60)
         if not claimed:
             return done
         with transaction() as session:
@@ -61,7 +61,7 @@ def test_one_idempotency_key_on_many_pictures_at_once_is_good_for_one(tmp_path_f
 
     def send(number: int) -> UUID | None:
         try:
-            upload = Upload(picture(number), idempotency_key="one")
+            upload = Upload(image_bytes(number), idempotency_key="one")
             return add_image(transaction, blobs, settings(), upload).image_id
         except Conflict:
             return None
@@ -75,7 +75,7 @@ def test_the_same_picture_sent_by_many_is_taken_once(tmp_path_factory: pytest.Te
     blobs = Blobs(tmp_path_factory.mktemp("blobs").as_uri())
 
     def send(_: int) -> tuple[UUID, bool]:
-        accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
+        accepted = add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
         return accepted.image_id, accepted.duplicate
 
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -91,22 +91,22 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 
     def send(seed: int) -> bool:
         try:
-            add_image(transaction, blobs, settings(), Upload(picture(seed), job_id=job_id))
+            add_image(transaction, blobs, settings(), Upload(image_bytes(seed), job_id=job_id))
         except Exception as error:
-            assert "sealed" in str(error)  # noqa: PT017 - the other outcome is success
+            assert "closed" in str(error)  # noqa: PT017 - the other outcome is success
             return False
         return True
 
-    def seal(_: int) -> bool:
+    def close(_: int) -> bool:
         with transaction() as session:
-            job_rows.seal_job(session, job_id)
+            job_rows.close_job(session, job_id)
         return False
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        sent = list(pool.map(lambda n: seal(n) if n == 20 else send(n), range(40)))
+        sent = list(pool.map(lambda n: close(n) if n == 20 else send(n), range(40)))
     with transaction() as session:
         job = job_rows.get_job(session, job_id)
-        assert (job.type, job.sealed, job.total) == (JobType.IMPORT, True, sum(sent))
+        assert (job.type, job.closed, job.total) == (JobType.IMPORT, True, sum(sent))
         assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == sum(sent)
 
 
@@ -114,11 +114,11 @@ def test_query_pictures_are_claimed_once_and_freed_when_their_worker_dies() -> N
     made = [uuid4() for _ in range(3)]
     for query_id in made:
         query_images.insert_queries({query_id: b"picture"})
-    claimed = [list(query_images.claim_queries(limit).pictures) for limit in (2, 9)]
+    claimed = [list(query_images.claim_queries(limit).images) for limit in (2, 9)]
     assert claimed == [made[:2], made[2:]]
     with transaction() as session:
         assert not query_images.release_unanswered_queries(session, 60)
         assert query_images.release_unanswered_queries(session, -1)
-    assert len(query_images.claim_queries(9).pictures) == 3
+    assert len(query_images.claim_queries(9).images) == 3
     with transaction() as session:
         assert query_images.delete_old_queries(session, -1) == 3

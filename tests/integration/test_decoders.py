@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from ml.preprocess import Preprocessing
-from tests.pictures import picture
+from tests.images import image_bytes
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
-from umbel.base.errors import BlobMissing, DecoderDied, PictureError, TooManyPixels, TransientError
-from umbel.base.image_rules import PictureInfo
+from umbel.base.errors import BlobMissing, DecoderDied, ImageError, TooManyPixels, TransientError
+from umbel.base.image_rules import ImageInfo
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
 from worker.decoders import DecoderPool
@@ -49,7 +49,7 @@ def obey(order: bytes) -> Pixels:
         case [b"raise"]:
             raise KeyError("no such shade")
         case [b"modules"]:
-            Preprocessing().decode(picture(), Settings())
+            Preprocessing().decode(image_bytes(), Settings())
             return np.full((1, 1, 3), len({"torch", "timm", "celery"} & set(sys.modules)), np.uint8)
         case [b"wait", pipe]:
             Path(os.fsdecode(pipe)).read_bytes()
@@ -177,7 +177,7 @@ def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: 
     first = bring(waiting_at(gate))
     with gate.open("wb"):  # the child has begun with it
         bulk = [bring(b"b%02d" % n) for n in range(5)]
-        header = single.inspect(picture())
+        header = single.inspect(image_bytes())
         header.add_done_callback(lambda _: finished.append("header"))
         urgent = [bring(b"u%02d" % n, urgent=True) for n in range(2)]
     for answer in (first, *bulk, header, *urgent):
@@ -257,14 +257,16 @@ input()
 
 
 def test_pixels_are_those_of_decoding_here(decoding: DecoderPool, settings: Settings) -> None:
-    pixels = decoding.decode(picture(1)).result(SECONDS)
-    assert np.array_equal(pixels, Preprocessing().decode(picture(1), settings))
+    pixels = decoding.decode(image_bytes(1)).result(SECONDS)
+    assert np.array_equal(pixels, Preprocessing().decode(image_bytes(1), settings))
     assert pixels.flags.writeable
 
 
 def test_a_blob_is_read_by_the_child(decoding: DecoderPool, settings: Settings) -> None:
-    Blobs(settings.blobs).put("ab/picture", picture(2))
-    assert np.array_equal(decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(picture(2), settings))
+    Blobs(settings.blobs).put("ab/picture", image_bytes(2))
+    assert np.array_equal(
+        decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(image_bytes(2), settings)
+    )
 
 
 def test_a_missing_blob_is_called_so(decoding: DecoderPool) -> None:
@@ -273,8 +275,8 @@ def test_a_missing_blob_is_called_so(decoding: DecoderPool) -> None:
 
 
 def test_inspecting_tells_type_and_size(decoding: DecoderPool) -> None:
-    found = decoding.inspect(picture(size=(64, 48), kind="PNG")).result(SECONDS)
-    assert found == PictureInfo("image/png", 64, 48)
+    found = decoding.inspect(image_bytes(size=(64, 48), kind="PNG")).result(SECONDS)
+    assert found == ImageInfo("image/png", 64, 48)
 
 
 def huge_png() -> bytes:
@@ -284,18 +286,18 @@ def huge_png() -> bytes:
 
 
 HOSTILE = {
-    "truncated": picture(size=(400, 300))[:-2000],
-    "truncated PNG": picture(size=(400, 300), kind="PNG")[:2000],
+    "truncated": image_bytes(size=(400, 300))[:-2000],
+    "truncated PNG": image_bytes(size=(400, 300), kind="PNG")[:2000],
     "300 megapixels": huge_png(),
     "text": b"not a picture at all",
     "empty": b"",
-    "tiny": picture(size=(8, 8)),
+    "tiny": image_bytes(size=(8, 8)),
 }
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_refusal_is_the_same_as_in_this_process(decoding: DecoderPool, settings: Settings, data: bytes) -> None:
-    with pytest.raises(PictureError) as here:
+    with pytest.raises(ImageError) as here:
         Preprocessing().decode(data, settings)
     there: Any = decoding.decode(data).exception(SECONDS)
     assert (type(there), there.detail) == (here.type, here.value.detail)
@@ -306,7 +308,7 @@ def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_is_not(dec
     Image.new("RGBA", (6000, 6000)).save(out, "PNG", compress_level=1)
     with pytest.raises(TooManyPixels, match="more memory"):
         decoding.decode(out.getvalue()).result(SECONDS)
-    assert decoding.decode(picture(3)).result(SECONDS).shape == (192, 192, 3)
+    assert decoding.decode(image_bytes(3)).result(SECONDS).shape == (192, 192, 3)
 
 
 def test_hostile_files_end_as_refusals(decoding: DecoderPool, hostile: Path) -> None:
@@ -316,4 +318,4 @@ def test_hostile_files_end_as_refusals(decoding: DecoderPool, hostile: Path) -> 
 
 
 def _refused_or_taken(error: BaseException | None) -> bool:
-    return error is None or isinstance(error, PictureError)
+    return error is None or isinstance(error, ImageError)

@@ -14,15 +14,15 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration.factory import unit
 from tests.integration.scene import Silent, compare, comparison_line, version
-from tests.pictures import picture
 from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import engine, transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
-from umbel.base.types import JobType, Lane
+from umbel.base.types import JobType, Queue
 from umbel.embedding import embeddings
 from umbel.gallery import collections, deleting, images_service
 from umbel.gallery.deleting import DeletionLine
@@ -35,18 +35,18 @@ from umbel.imports.imports import open_import
 from umbel.insights import signatures
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import version_rows
 from umbel.operations.mismatches import Context
 from umbel.operations.reconciliation import reconcile
 
 pytestmark = pytest.mark.usefixtures("database")
 
-EMPTY = {"image": 0, "embedding": 0, "neighbourhood": 0, "look": 0, "import_source": 0, "blob_in_doubt": 0}
+EMPTY = {"image": 0, "embedding": 0, "neighbourhood": 0, "look": 0, "import_source": 0, "pending_blob_cleanup": 0}
 
 
 def upload(seed: int, collection: str = "garden", **options: Any) -> Accepted:
-    return add_image(transaction, blobs(), settings(), Upload(picture(seed), collection, **options))
+    return add_image(transaction, blobs(), settings(), Upload(image_bytes(seed), collection, **options))
 
 
 def embed() -> None:
@@ -179,7 +179,7 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     images_service.read_thumbnail(transaction, blobs(), settings(), image)
     run()
     assert stored() == sorted([image.blob_key, images_service.thumbnail_key(image.blob_key)])
-    assert (blobs().get(image.blob_key), amiss()) == (picture(1), {})
+    assert (blobs().get(image.blob_key), amiss()) == (image_bytes(1), {})
 
 
 def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
@@ -188,9 +188,9 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     delete()
     with transaction() as session:
         job = job_rows.get_job(session, job_id)
-        assert (job.sealed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
+        assert (job.closed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
         assert claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3) == []
-    with pytest.raises(Conflict, match="sealed"):
+    with pytest.raises(Conflict, match="closed"):
         upload(2, job_id=job_id)
     line = DeletionLine(transaction, blobs())
     line._go_on()
@@ -230,7 +230,7 @@ def test_an_upload_in_flight_is_waited_for_and_goes_with_the_others() -> None:
     slow.put = wait_and_put  # type: ignore[method-assign]
     upload(1)
     with ThreadPoolExecutor(2) as pool:
-        sent = pool.submit(add_image, transaction, slow, settings(), Upload(picture(2), "garden"))
+        sent = pool.submit(add_image, transaction, slow, settings(), Upload(image_bytes(2), "garden"))
         assert writing.wait(30)
         job_id = delete()
         assert sent.running()  # nobody waits for it here
@@ -245,7 +245,7 @@ def test_an_upload_in_flight_is_waited_for_and_goes_with_the_others() -> None:
 
 
 def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
-    refused: list[Exception] = []
+    rejected: list[Exception] = []
     over = threading.Event()
 
     def send(seed: int) -> None:
@@ -253,7 +253,7 @@ def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
             try:
                 upload(100 * seed + turn % 7)
             except (TransientError, Conflict) as error:  # 503 or 409: send it again
-                refused.append(error)
+                rejected.append(error)
 
     def remove() -> None:
         while not over.is_set():
@@ -275,10 +275,10 @@ def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
     delete()
     run()
     with transaction() as session:
-        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))
+        session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
     job_services._tidy_blobs(transaction, blobs())
     assert (table_sizes(), stored()) == (EMPTY, [])
-    assert len(refused) < 10
+    assert len(rejected) < 10
 
 
 def test_killed_before_any_commit_it_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +297,7 @@ def test_killed_before_any_commit_it_goes_on_from_there(monkeypatch: pytest.Monk
         assert (died["total"], amiss()) == (died["pending"] + died["indexed"], {})
         run()
         assert count(job_id) == {"status": "succeeded", "total": 5, "pending": 0, "indexed": 5, "cancelled": 0}
-        assert (table_sizes() | {"blob_in_doubt": 0}, stored()) == (EMPTY, [])  # a note may be left, of nothing
+        assert (table_sizes() | {"pending_blob_cleanup": 0}, stored()) == (EMPTY, [])  # a note may be left, of nothing
         if died["status"] == "succeeded":
             assert survived > 12
             return
@@ -332,9 +332,9 @@ def test_a_comparison_of_all_goes_on_without_what_is_gone() -> None:
         upload(seed, "meadow")
     embed()
     with transaction() as session:
-        job_id = job_rows.insert_job(session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
+        job_id = job_rows.insert_job(session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
         for image_id in session.scalars(text("SELECT id FROM image")).all():
-            item_rows.insert_item(session, job_id, image_id=image_id, lane=Lane.COMPARE, name="mine.jpg")
+            item_rows.insert_item(session, job_id, image_id=image_id, queue=Queue.COMPARE, name="mine.jpg")
     delete()
     run()
     assert count(job_id) == {"status": "queued", "total": 3, "pending": 3, "indexed": 0, "cancelled": 0}
@@ -354,14 +354,14 @@ def test_an_idempotency_key_may_be_used_again(gone: bool) -> None:
 def test_it_can_be_paused_and_not_cancelled_or_sealed(redis: Redis) -> None:
     upload(1)
     job_id = delete()
-    for verb in (job_services.cancel_job, job_services.seal_job):
+    for verb in (job_services.cancel_job, job_services.close_job):
         with pytest.raises(Conflict, match="deletes a collection"):
             verb(transaction, job_id)
     job_services.pause_job(transaction, job_id)
     run()
     assert count(job_id) == {"status": "queued", "total": 0, "pending": 0, "indexed": 0, "cancelled": 0}
-    assert Lane.DELETE not in job_services.sweep(transaction, doorbell(), blobs(), settings())
-    job_services.resume_job(transaction, doorbell(), job_id)
+    assert Queue.DELETE not in job_services.sweep(transaction, waker(), blobs(), settings())
+    job_services.resume_job(transaction, waker(), job_id)
     run()
     assert count(job_id)["status"] == "succeeded"
 
@@ -370,7 +370,7 @@ def test_what_failed_in_a_deleted_collection_is_not_tried_again(redis: Redis) ->
     job_id = archived_import()
     delete()
     with pytest.raises(Conflict, match="being deleted"):
-        job_services.retry_job(transaction, doorbell(), job_id)
+        job_services.retry_job(transaction, waker(), job_id)
 
 
 def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
@@ -381,7 +381,7 @@ def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
         session.execute(text("ALTER TABLE job DISABLE TRIGGER job_times"))
         session.execute(text("UPDATE job SET changed_at = now() - interval '1 day'"))
         session.execute(text("ALTER TABLE job ENABLE TRIGGER job_times"))
-    assert job_services.sweep(transaction, doorbell(), blobs(), settings()) == [Lane.DELETE]
+    assert job_services.sweep(transaction, waker(), blobs(), settings()) == [Queue.DELETE]
     assert (count(job_id)["status"], amiss()) == ("queued", {})
 
 
@@ -422,6 +422,10 @@ def test_bytes_that_cannot_be_removed_now_are_removed_later(monkeypatch: pytest.
     job_id = delete()
     with pytest.raises(TransientError):
         run(stubborn)
-    assert (count(job_id)["pending"], stored(), amiss()) == (1, [blob_key("garden", sha256(picture(1)).digest())], {})
+    assert (count(job_id)["pending"], stored(), amiss()) == (
+        1,
+        [blob_key("garden", sha256(image_bytes(1)).digest())],
+        {},
+    )
     run()
     assert (count(job_id)["status"], stored()) == ("succeeded", [])

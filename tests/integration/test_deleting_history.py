@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from tests.images import image_bytes
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
-from tests.pictures import picture
 from umbel.base.blobs import Blobs
 from umbel.base.errors import Conflict, InvalidInput, NotFound
 from umbel.base.settings import settings as umbel_settings
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import images
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
@@ -46,12 +46,12 @@ class History:
             yield self.session
 
     def upload(self, name: str, seed: int) -> None:
-        accepted = add_image(self.transaction, self.blobs, umbel_settings(), Upload(picture(seed), name))
+        accepted = add_image(self.transaction, self.blobs, umbel_settings(), Upload(image_bytes(seed), name))
         assert self.seen.setdefault((name, seed), accepted.image_id) == accepted.image_id
 
     def upload_into_import(self, name: str, seed: int) -> None:
         for job_id in self.imports[-1:]:
-            upload = Upload(picture(seed), name, job_id=job_id)
+            upload = Upload(image_bytes(seed), name, job_id=job_id)
             with suppress(Conflict, NotFound, InvalidInput):  # sealed, gone, into another collection
                 accepted = add_image(self.transaction, self.blobs, umbel_settings(), upload)
                 assert self.seen.setdefault((name, seed), accepted.image_id) == accepted.image_id
@@ -61,17 +61,17 @@ class History:
 
     def list_entries(self, *_: object) -> None:
         for job_id in self.imports[-1:]:
-            if self.session.scalar(text("SELECT id FROM job WHERE id = :id AND NOT sealed"), {"id": job_id}):
+            if self.session.scalar(text("SELECT id FROM job WHERE id = :id AND NOT closed"), {"id": job_id}):
                 entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")], held=False)
 
     def compare_all(self, *_: object) -> None:
-        job_id = job_rows.insert_job(self.session, JobType.COMPARISON, collection_id=None, sealed=True)  # type: ignore[arg-type]
+        job_id = job_rows.insert_job(self.session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
         for image_id in self.seen.values():
-            item_rows.insert_item(self.session, job_id, image_id=image_id, lane=Lane.COMPARE, name=None)
+            item_rows.insert_item(self.session, job_id, image_id=image_id, queue=Queue.COMPARE, name=None)
 
     def work(self, *_: object) -> None:
-        for lane in (Lane.SINGLE, Lane.BULK, Lane.COMPARE):
-            claimed = claims.claim_items(self.session, lane, owner="me", limit=2, lease_seconds=60)
+        for queue in (Queue.SINGLE, Queue.BULK, Queue.COMPARE):
+            claimed = claims.claim_items(self.session, queue, owner="me", limit=2, lease_seconds=60)
             item_rows.finish_items(self.session, [item.id for item in claimed[:1]], ItemState.INDEXED)
             item_rows.fail_items(self.session, {item.id: ("broken", "") for item in claimed[1:]})
 
@@ -118,14 +118,14 @@ def test_what_is_seen_is_right_and_nothing_is_left_after_any_history(
             check(session, history)
         history.line.run()
         check(session, history)
-        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))  # of uploads that were refused
+        session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))  # of uploads that were refused
         job_services._tidy_blobs(history.transaction, history.blobs)
         left = session.execute(text("SELECT id, blob_key FROM image")).all()
         assert {row.id for row in left} == set(history.seen.values())
         assert {blob.key for blob in history.blobs.list("pictures")} == {row.blob_key for row in left}
         for none in (
             "SELECT id FROM collection WHERE deleted_at IS NOT NULL",
-            "SELECT id FROM blob_in_doubt",
+            "SELECT id FROM pending_blob_cleanup",
             "SELECT id FROM job WHERE type = 'deletion' AND (finished_at IS NULL OR status <> 'succeeded')",
         ):
             assert session.execute(text(none)).all() == []

@@ -11,19 +11,19 @@ from sqlalchemy import text
 
 from api import create_app
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration.workers import start_worker
-from tests.pictures import picture
 from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.gallery import collections, images
 from umbel.gallery.ingest import blob_key
 from umbel.imports.imports import open_import
 from umbel.jobs import item_rows, job_rows
 
 WORKER = "delete@test"
-PICTURES = 900  # so that a deletion takes a few batches
+IMAGES = 900  # so that a deletion takes a few batches
 KEPT = 20
 LONG = 100  # seconds: a model may take a while to load
 NOTHING = {"total": 0, "pending": 0, "indexed": 0, "duplicate": 0, "failed": 0, "cancelled": 0}
@@ -39,7 +39,7 @@ def api(redis: Redis) -> FlaskClient:
 @pytest.fixture
 def worker(api: FlaskClient, tmp_path: Path) -> Iterator[Process]:
     """A worker, and two collections that it has begun to embed."""
-    fill("garden", range(PICTURES))
+    fill("garden", range(IMAGES))
     fill("meadow", range(KEPT))
     process = start_worker(WORKER, tmp_path / "worker.log")
     eventually(embedded, within=LONG)
@@ -54,14 +54,14 @@ def fill(collection: str, seeds: range) -> None:
         job_id = open_import(session, collection)
         collection_id = collections.get_collection(session, collection)
         for seed in seeds:
-            data = picture(seed)
+            data = image_bytes(seed)
             digest = hashlib.sha256(data).digest()
             key = blob_key(collection, digest)
             image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
             image_id = images.insert_image(session, image)
-            item_rows.insert_item(session, job_id, image_id=image_id, lane=Lane.BULK, name="mine.jpg")
+            item_rows.insert_item(session, job_id, image_id=image_id, queue=Queue.BULK, name="mine.jpg")
             blobs().put(key, data)
-        job_rows.seal_job(session, job_id)
+        job_rows.close_job(session, job_id)
 
 
 def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_kill_9_in_the_middle_of_a_deletion_leaves_nothing_behind(
     second = start_worker(WORKER, tmp_path / "second.log")
     try:
         eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"], within=LONG)
-        assert counts(api, job_id) == {**NOTHING, "total": PICTURES, "indexed": PICTURES}
+        assert counts(api, job_id) == {**NOTHING, "total": IMAGES, "indexed": IMAGES}
         assert [len(list(blobs().list(f"pictures/{name}"))) for name in ("garden", "meadow")] == [0, KEPT]
         eventually(lambda: embedded() == KEPT, within=LONG)
     finally:

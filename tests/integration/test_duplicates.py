@@ -42,7 +42,7 @@ def test_a_comparison_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None
     add(version(), axis(0), photograph(0))
     answer = api.post("/v1/duplicates", json={"collection": "default"})
     body = answer.get_json()
-    assert (answer.status_code, body["status"], body["pictures"]) == (202, "queued", 1)
+    assert (answer.status_code, body["status"], body["images"]) == (202, "queued", 1)
     assert answer.headers["Location"] == f"/v1/jobs/{body['job_id']}"
     job = api.get(answer.headers["Location"]).get_json()
     assert (job["type"], job["phase"], job["counts"]["pending"]) == ("comparison", "comparing", 1)
@@ -59,7 +59,7 @@ def test_nothing_to_compare_is_said(api: FlaskClient, line: ComparisonLine) -> N
     add(version(), axis(0), photograph(0))
     compare(line)
     answer = api.post("/v1/duplicates", json={})
-    assert (answer.status_code, answer.get_json()) == (200, {"job_id": None, "status": "up_to_date", "pictures": 0})
+    assert (answer.status_code, answer.get_json()) == (200, {"job_id": None, "status": "up_to_date", "images": 0})
 
 
 @pytest.mark.parametrize("path", ["/v1/duplicates", "/v1/label-issues"])
@@ -78,7 +78,7 @@ def test_an_unknown_collection(api: FlaskClient, path: str) -> None:
     [
         "max_distance=0.6",
         "max_distance=nan",
-        "min_agreement=2",
+        "min_pixel_similarity=2",
         "limit=0",
         "cursor=x",
         "collection='%20OR%201=1",
@@ -110,8 +110,8 @@ def test_the_distance_alone_can_decide(api: FlaskClient, line: ComparisonLine) -
     of = version()
     pair = {add(of, near(axis(0), 0.02, n), photograph(n)) for n in range(2)}
     compare(line)
-    assert (groups(api), groups(api, min_agreement=0, max_distance=0.1)) == ([], [pair])
-    assert groups(api, min_agreement=0, max_distance=0.001) == []
+    assert (groups(api), groups(api, min_pixel_similarity=0, max_distance=0.1)) == ([], [pair])
+    assert groups(api, min_pixel_similarity=0, max_distance=0.001) == []
 
 
 def test_the_one_to_keep_comes_first_with_what_is_known_of_it(api: FlaskClient, line: ComparisonLine) -> None:
@@ -196,7 +196,7 @@ def test_pages_bring_every_group_once_the_newest_first(api: FlaskClient, line: C
     assert seen == expected
 
 
-@pytest.mark.parametrize("path", ["/v1/duplicates?", "/v1/label-issues?min_doubt=0&"])
+@pytest.mark.parametrize("path", ["/v1/duplicates?", "/v1/label-issues?min_probability=0&"])
 def test_a_page_costs_the_same_queries_whatever_its_size(api: FlaskClient, line: ComparisonLine, path: str) -> None:
     of = version()
     pairs(of, 4)
@@ -241,7 +241,7 @@ def test_a_wrong_label_is_found_with_its_evidence(api: FlaskClient, line: Compar
     compare(line)
     (issue,) = issues(api)
     assert (issue["image_id"], issue["label"], issue["suggested_label"]) == (str(wrong), "tulip", "rose")
-    assert issue["doubt"] > 0.9
+    assert issue["label_error_probability"] > 0.9
     assert [one["label"] for one in issue["evidence"]] == ["rose"] * 5
     distances = [one["distance"] for one in issue["evidence"]]
     assert distances == sorted(distances)
@@ -274,15 +274,15 @@ def test_unlabelled_pictures_neither_vote_nor_are_doubted(api: FlaskClient, line
     for number in range(12):
         add(of, near(axis(0), 0.05, number), photograph(1), label="rose" if number < 2 else None)
     compare(line)
-    assert issues(api, min_doubt=0) == []
+    assert issues(api, min_probability=0) == []
 
 
 def test_the_worst_come_first_and_pages_bring_each_once(api: FlaskClient, line: ComparisonLine) -> None:
     field(version(), wrong=5)
     compare(line)
-    whole = issues(api, min_doubt=0)
+    whole = issues(api, min_probability=0)
     seen: list[dict[str, Any]] = []
-    query: dict[str, object] = {"min_doubt": 0, "limit": 2}
+    query: dict[str, object] = {"min_probability": 0, "limit": 2}
     while True:
         answer = api.get("/v1/label-issues", query_string=query).get_json()
         seen += answer["items"]
@@ -291,7 +291,9 @@ def test_the_worst_come_first_and_pages_bring_each_once(api: FlaskClient, line: 
         query["cursor"] = answer["next_cursor"]
     assert seen == whole
     assert len(whole) > 5
-    assert [one["doubt"] for one in whole] == sorted((one["doubt"] for one in whole), reverse=True)
+    assert [one["label_error_probability"] for one in whole] == sorted(
+        (one["label_error_probability"] for one in whole), reverse=True
+    )
 
 
 def test_a_card_without_a_calibration_is_said(api: FlaskClient, line: ComparisonLine) -> None:

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from api import create_app
 from stack.process import processes_in
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration.workers import start_worker
-from tests.pictures import picture
 from tests.processes import Process, eventually, frozen
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -29,7 +29,7 @@ def api(redis: Redis, database: None) -> FlaskClient:
 
 
 def upload(api: FlaskClient, seed: int) -> str:
-    answer = api.post("/v1/images", data={"file": (io.BytesIO(picture(seed)), "a.jpg")})
+    answer = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg")})
     return str(answer.get_json()["job_id"])
 
 
@@ -79,21 +79,21 @@ def test_a_worker_that_hears_nothing_while_work_waits_ends(
     api: FlaskClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 6}))
-    worker = start_worker(WORKER, tmp_path / "deaf.log", UMBEL_DEAF_AFTER="14")
+    worker = start_worker(WORKER, tmp_path / "deaf.log", UMBEL_BROKER_TIMEOUT="14")
     assert api.get("/readyz").get_json()["ready"]
     with frozen(processes_in(redis.data, "redis-server")):
         job_id = upload(api, 3)
-        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["hears_redis"])
+        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["broker_connected"])
         eventually(lambda: not api.get("/readyz").get_json()["checks"]["progress"])
-        assert ended(worker) == Exit.BROKER_SILENT
+        assert ended(worker) == Exit.BROKER_TIMEOUT
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 
 def test_an_idle_worker_that_hears_nothing_stays(api: FlaskClient, redis: Redis, tmp_path: Path) -> None:
-    worker = start_worker(WORKER, tmp_path / "idle.log", UMBEL_DEAF_AFTER="0.1")
+    worker = start_worker(WORKER, tmp_path / "idle.log", UMBEL_BROKER_TIMEOUT="0.1")
     with frozen(processes_in(redis.data, "redis-server")):
-        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["hears_redis"])
-    eventually(lambda: api.get("/readyz").get_json()["workers"][0]["hears_redis"])  # two looks, and it lives
+        eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["broker_connected"])
+    eventually(lambda: api.get("/readyz").get_json()["workers"][0]["broker_connected"])  # two looks, and it lives
     assert finished(api, upload(api, 4))["status"] == "succeeded"
     assert worker.stop() == 0
 

@@ -15,13 +15,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from tests.images import image_bytes
 from tests.integration.factory import Factory
-from tests.pictures import picture
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from umbel.base.settings import Settings, settings
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.gallery.intake import Intake
 from umbel.imports import fetching, listing
 from umbel.imports.fetching import FetchLine
@@ -55,16 +55,16 @@ def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
                 config or settings(),
                 Leases(transaction, "me", 60),
                 readers=readers,
-                ring=lambda _: None,
+                wake=lambda _: None,
             ).run()
 
         yield run
 
 
-def zipped(**pictures: bytes) -> bytes:
+def zipped(**images: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name, data in pictures.items():
+        for name, data in images.items():
             archive.writestr(name, data)
     return out.getvalue()
 
@@ -94,70 +94,75 @@ def embed_all() -> None:
 
 
 def test_a_zip_becomes_images_with_labels_from_their_folders(api: FlaskClient, fetch: Any) -> None:
-    data = zipped(**{"rose/a.jpg": picture(1), "tulip/b.jpg": picture(2), "readme.txt": b"no picture"})
+    data = zipped(**{"rose/a.jpg": image_bytes(1), "tulip/b.jpg": image_bytes(2), "readme.txt": b"no picture"})
     job_id = imported(api, data, label_from_folder="true")
     fetch()
     labels = {image["name"]: image["label"] for image in api.get("/v1/images").get_json()["items"]}
     assert labels == {"rose/a.jpg": "rose", "tulip/b.jpg": "tulip"}
-    assert (counts(api, job_id), job(api, job_id)["source"]["passed_over"]) == ({"pending": 2}, 1)
+    assert (counts(api, job_id), job(api, job_id)["source"]["skipped"]) == ({"pending": 2}, 1)
 
 
 def test_what_was_fetched_waits_in_the_bulk_lane_with_fresh_attempts(api: FlaskClient, fetch: Any) -> None:
-    imported(api, zipped(**{"a.jpg": picture(1)}))
+    imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
     with transaction() as session:
-        (claimed,) = claims.claim_items(session, Lane.BULK, owner="me", limit=9, lease_seconds=60)
-        assert (claimed.attempts, blobs().get(claimed.blob_key)) == (1, picture(1))
+        (claimed,) = claims.claim_items(session, Queue.BULK, owner="me", limit=9, lease_seconds=60)
+        assert (claimed.attempts, blobs().get(claimed.blob_key)) == (1, image_bytes(1))
 
 
 def test_the_same_bytes_are_one_image_within_and_across_imports(api: FlaskClient, fetch: Any) -> None:
-    first = imported(api, zipped(**{"a.jpg": picture(1), "again.jpg": picture(1), "b.jpg": picture(2)}))
+    first = imported(api, zipped(**{"a.jpg": image_bytes(1), "again.jpg": image_bytes(1), "b.jpg": image_bytes(2)}))
     fetch()
     embed_all()
-    second = imported(api, zipped(**{"c.jpg": picture(2), "d.jpg": picture(3)}))
+    second = imported(api, zipped(**{"c.jpg": image_bytes(2), "d.jpg": image_bytes(3)}))
     fetch()
     assert (counts(api, first), counts(api, second)) == ({"indexed": 2, "duplicate": 1}, {"pending": 1, "duplicate": 1})
     assert len(api.get("/v1/images").get_json()["items"]) == 3
 
 
 def test_an_image_whose_embedding_failed_is_taken_up_again(api: FlaskClient, fetch: Any) -> None:
-    imported(api, zipped(**{"a.jpg": picture(1)}))
+    imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
     with transaction() as session:
         session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
-    again = imported(api, zipped(**{"a.jpg": picture(1)}))
+    again = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
     assert counts(api, again) == {"pending": 1}
 
 
 def test_each_bad_entry_fails_with_its_own_reason_and_the_rest_is_imported(api: FlaskClient, fetch: Any) -> None:
-    entries = {"good.jpg": picture(1), "../slip.jpg": picture(2), "cut.jpg": picture(3)[:10], "inner.zip": zipped()}
+    entries = {
+        "good.jpg": image_bytes(1),
+        "../slip.jpg": image_bytes(2),
+        "cut.jpg": image_bytes(3)[:10],
+        "inner.zip": zipped(),
+    }
     job_id = imported(api, zipped(**entries, **{"text.jpg": b"not a picture at all"}))
     fetch()
     failed = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
     reasons = {item["name"]: item["error_code"] for item in failed}
     assert reasons == {
         "../slip.jpg": "unsafe_path",
-        "cut.jpg": "corrupt_picture",
+        "cut.jpg": "corrupt_image",
         "inner.zip": "nested_archive",
-        "text.jpg": "unsupported_picture",
+        "text.jpg": "unsupported_image",
     }
     assert counts(api, job_id) == {"pending": 1, "failed": 4}
 
 
 def test_failures_are_downloaded_as_csv_in_which_no_name_is_a_formula(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"=HYPERLINK(1).jpg": b"x" * 20, "good.jpg": picture(1)}))
+    job_id = imported(api, zipped(**{"=HYPERLINK(1).jpg": b"x" * 20, "good.jpg": image_bytes(1)}))
     fetch()
     answer = api.get(f"/v1/jobs/{job_id}/items.csv?status=failed")
     header, line = answer.text.splitlines()
     assert (answer.mimetype, header.split(",")[:3]) == ("text/csv", ["name", "status", "code"])
-    assert line.startswith("'=HYPERLINK(1).jpg,failed,unsupported_picture,")
+    assert line.startswith("'=HYPERLINK(1).jpg,failed,unsupported_image,")
 
 
 def test_a_list_names_files_below_a_root_with_labels_and_metadata(
     api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "a.jpg").write_bytes(image_bytes(1))
     use(monkeypatch, import_roots=(str(tmp_path),))
     rows = b"path,label,year\na.jpg,rose,2026\nmissing.jpg,rose,2026\n"
     job_id = imported(api, rows, "list.csv", base=str(tmp_path))
@@ -177,22 +182,24 @@ def test_a_folder_on_the_server_is_imported_only_below_a_root(
     api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "in" / "a.jpg").write_bytes(image_bytes(1))
     source = {"source": {"type": "folder", "path": str(tmp_path / "in")}}
-    refused = api.post("/v1/imports", json=source)
+    rejected = api.post("/v1/imports", json=source)
     use(monkeypatch, import_roots=(str(tmp_path),))
     taken = api.post("/v1/imports", json=source)
     fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
-    assert (refused.status_code, refused.get_json()["code"]) == (422, "source_error")
+    assert (rejected.status_code, rejected.get_json()["code"]) == (422, "source_error")
     assert counts(api, taken.get_json()["job_id"]) == {"pending": 1}
 
 
 def test_a_dry_run_counts_and_imports_nothing(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1), "../b.jpg": picture(2), "c.txt": b""}), dry_run="true")
+    job_id = imported(
+        api, zipped(**{"a.jpg": image_bytes(1), "../b.jpg": image_bytes(2), "c.txt": b""}), dry_run="true"
+    )
     fetch()
     seen = job(api, job_id)
-    source = {key: seen["source"][key] for key in ("listed", "refused", "passed_over", "done")}
-    assert source == {"listed": 2, "refused": 1, "passed_over": 1, "done": True}
+    source = {key: seen["source"][key] for key in ("listed", "rejected", "skipped", "done")}
+    assert source == {"listed": 2, "rejected": 1, "skipped": 1, "done": True}
     assert (seen["status"], seen["counts"]["total"], api.get("/v1/images").get_json()["items"]) == ("succeeded", 0, [])
 
 
@@ -204,7 +211,7 @@ def test_a_source_without_pictures_fails_and_says_so(api: FlaskClient, fetch: An
 
 
 def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)})[:-30])
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)})[:-30])
     fetch()
     seen = job(api, job_id)
     assert (seen["status"], seen["counts"]["total"], bool(seen["error"])) == ("failed", 0, True)
@@ -230,7 +237,7 @@ def quiet() -> Any:
     """A doorbell that nobody hears."""
 
     class Quiet:
-        def ring(self, _: Lane) -> bool:
+        def wake(self, _: Queue) -> bool:
             return False
 
     return Quiet()
@@ -240,8 +247,8 @@ def test_listing_goes_on_where_it_was_interrupted(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "CHUNK", 3)
-    pictures = {f"{n:02}.jpg": picture(n) for n in range(10)}
-    job_id = imported(api, zipped(**pictures))
+    images = {f"{n:02}.jpg": image_bytes(n) for n in range(10)}
+    job_id = imported(api, zipped(**images))
     claim = FetchLine._claim
     calls = iter(range(2))
 
@@ -257,7 +264,7 @@ def test_listing_goes_on_where_it_was_interrupted(
     monkeypatch.setattr(FetchLine, "_claim", claim)
     fetch()
     names = [item["name"] for item in api.get(f"/v1/jobs/{job_id}/items").get_json()["items"]]
-    assert (before, sorted(names), counts(api, job_id)) == (9, sorted(pictures), {"pending": 10})
+    assert (before, sorted(names), counts(api, job_id)) == (9, sorted(images), {"pending": 10})
 
 
 def test_the_next_pictures_are_read_while_the_last_are_stored(
@@ -277,7 +284,7 @@ def test_the_next_pictures_are_read_while_the_last_are_stored(
             super().put(key, data)
 
     monkeypatch.setattr(FetchLine, "_read", counted)
-    job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(4)}))
+    job_id = imported(api, zipped(**{f"{n}.jpg": image_bytes(n) for n in range(4)}))
     fetch(Waiting(settings().blobs))
     assert counts(api, job_id) == {"pending": 4}
 
@@ -294,7 +301,7 @@ class FullBlobs(Blobs):
 
 
 def test_a_full_store_costs_no_item_and_no_attempt(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     store = FullBlobs(settings().blobs)
     for _ in range(4):  # more often than there are attempts
         fetch(store)
@@ -334,19 +341,19 @@ class SlowBlobs(Blobs):
 def test_what_another_worker_has_read_meanwhile_stays_as_that_one_left_it(
     api: FlaskClient, fetch: Any, error: UmbelError | None
 ) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1), "b.jpg": image_bytes(2)}))
     store = SlowBlobs(settings().blobs)
     store.other, store.error = fetch, error
     fetch(store)
     with transaction() as session:
-        found = session.execute(text("SELECT DISTINCT lane, lease_until, attempts FROM job_item")).all()
+        found = session.execute(text("SELECT DISTINCT queue, lease_until, attempts FROM job_item")).all()
     assert (counts(api, job_id), found) == ({"pending": 2}, [("bulk", None, 0)])
 
 
 def test_cancelling_ends_the_listing_and_what_was_listed(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1), "b.jpg": picture(2)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1), "b.jpg": image_bytes(2)}))
     monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
     fetch()
     answer = api.post(f"/v1/jobs/{job_id}/cancel")
@@ -362,7 +369,7 @@ def test_cancelling_ends_the_listing_and_what_was_listed(
 def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row_nor_bytes(
     api: FlaskClient, fetch: Any
 ) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
 
     class Late(Blobs):
         def put(self, key: str, data: bytes) -> None:
@@ -372,20 +379,20 @@ def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row
 
     fetch(Late(settings().blobs))
     with transaction() as session:
-        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))
+        session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
     jobs.sweep(transaction, quiet(), blobs(), settings())
     assert counts(api, job_id) == {"cancelled": 1}
     assert (api.get("/v1/images").get_json()["items"], list(blobs().list("pictures"))) == ([], [])
 
 
 def test_an_import_that_is_being_listed_cannot_be_sealed(api: FlaskClient) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
-    answer = api.post(f"/v1/jobs/{job_id}/seal")
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
+    answer = api.post(f"/v1/jobs/{job_id}/close")
     assert (answer.status_code, answer.get_json()["code"]) == (409, "conflict")
 
 
 def test_a_finished_job_cannot_be_cancelled_or_paused(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
     embed_all()
     answers = [api.post(f"/v1/jobs/{job_id}/{verb}") for verb in ("cancel", "pause", "resume")]
@@ -393,7 +400,7 @@ def test_a_finished_job_cannot_be_cancelled_or_paused(api: FlaskClient, fetch: A
 
 
 def test_a_paused_job_waits_and_goes_on(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": picture(1)}))
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     paused = api.post(f"/v1/jobs/{job_id}/pause").get_json()
     fetch()
     while_paused = job(api, job_id)["counts"]["total"]
@@ -404,7 +411,7 @@ def test_a_paused_job_waits_and_goes_on(api: FlaskClient, fetch: Any) -> None:
 
 
 def test_a_retry_takes_up_what_failed_and_nothing_else(api: FlaskClient, fetch: Any, tmp_path: Path) -> None:
-    job_id = imported(api, zipped(**{"good.jpg": picture(1), "bad.jpg": b"bad"}))
+    job_id = imported(api, zipped(**{"good.jpg": image_bytes(1), "bad.jpg": b"bad"}))
     fetch()
     embed_all()
     before = job(api, job_id)
@@ -415,14 +422,14 @@ def test_a_retry_takes_up_what_failed_and_nothing_else(api: FlaskClient, fetch: 
 
 
 def test_an_uploaded_archive_goes_when_nobody_will_read_it_again(api: FlaskClient, fetch: Any) -> None:
-    imported(api, zipped(**{"a.jpg": picture(1)}))
+    imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
     jobs.sweep(transaction, quiet(), blobs(), settings())
     in_use = len(list(blobs().list("imports")))
     embed_all()
     jobs.sweep(transaction, quiet(), blobs(), settings())
     with transaction() as session:
-        session.execute(text("UPDATE blob_in_doubt SET since = '-infinity'"))
+        session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
     jobs.sweep(transaction, quiet(), blobs(), settings())
     assert (in_use, list(blobs().list("imports"))) == (1, [])
 
@@ -430,9 +437,9 @@ def test_an_uploaded_archive_goes_when_nobody_will_read_it_again(api: FlaskClien
 def test_beyond_its_depth_the_queue_takes_no_more(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     shut = Gate(transaction, settings().model_copy(update={"max_pending": 1}))
     monkeypatch.setattr("api.images.gate", lambda: shut)
-    first = api.post("/v1/images", data={"file": (io.BytesIO(picture(1)), "a.jpg")})
+    first = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(1)), "a.jpg")})
     monkeypatch.setattr(shut, "_looked", float("-inf"))
-    second = api.post("/v1/images", data={"file": (io.BytesIO(picture(2)), "b.jpg")})
+    second = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(2)), "b.jpg")})
     assert (first.status_code, second.status_code, second.get_json()["code"]) == (202, 429, "queue_full")
     assert int(second.headers["Retry-After"]) > 0
 
@@ -444,8 +451,8 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
     monkeypatch.setattr("api.images.intake", lambda: Intake(transaction, full, settings()))
     monkeypatch.setattr("api.imports.blobs", lambda: full)
     answers = [
-        api.post("/v1/images", data={"file": (io.BytesIO(picture(1)), "a.jpg")}),
-        send(api, zipped(**{"a.jpg": picture(1)})),
+        api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(1)), "a.jpg")}),
+        send(api, zipped(**{"a.jpg": image_bytes(1)})),
     ]
     assert [(answer.status_code, answer.get_json()["code"]) for answer in answers] == [(507, "storage_full")] * 2
     assert [api.get(path).get_json()["items"] for path in ("/v1/images", "/v1/jobs")] == [[], []]
@@ -454,7 +461,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
 def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "CHUNK", 2)
     monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
-    job_id = imported(api, zipped(**{f"{n}.jpg": picture(n) for n in range(6)}))
+    job_id = imported(api, zipped(**{f"{n}.jpg": image_bytes(n) for n in range(6)}))
     fetch(config=settings().model_copy(update={"max_pending": 3}))
     assert job(api, job_id)["counts"]["total"] == 4
 
@@ -462,7 +469,7 @@ def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, mo
 def test_pictures_beyond_the_quota_fail_and_the_others_come_in(api: FlaskClient, fetch: Callable[..., None]) -> None:
     api.post("/v1/collections", json={"name": "garden"})
     api.patch("/v1/collections/garden", json={"max_images": 3})
-    archive = zipped(**{f"{n}.jpg": picture(n) for n in range(5)}, **{"again.jpg": picture(0)})
+    archive = zipped(**{f"{n}.jpg": image_bytes(n) for n in range(5)}, **{"again.jpg": image_bytes(0)})
     job_id = imported(api, archive, collection="garden")
     fetch()
     assert counts(api, job_id) == {"pending": 3, "duplicate": 1, "failed": 2}

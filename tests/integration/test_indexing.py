@@ -12,7 +12,7 @@ from umbel.base.database import autocommit, transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.jobs import item_rows, job_rows
 from umbel.models import partitions
 from umbel.models.indexing import build_index, defer_index
@@ -29,15 +29,15 @@ def version() -> ModelVersion:
         return Factory(session).version()
 
 
-def load(pictures: int, *, there: int = 0, version: ModelVersion) -> UUID:
+def load(images: int, *, there: int = 0, version: ModelVersion) -> UUID:
     """An import with so many pictures pending, into a gallery that has some."""
     with transaction() as session:
         make = Factory(session, start=session.execute(text("SELECT count(*) FROM image")).scalar_one() + 1)
         for seed in range(there):
             make.image(vector=unit(seed), version=version)
         job = make.job(job_type=JobType.IMPORT)
-        for _ in range(pictures):
-            make.item(job, lane=Lane.BULK)
+        for _ in range(images):
+            make.item(job, queue=Queue.BULK)
         defer_index(session, job, FEW)
         return job
 
@@ -58,11 +58,9 @@ def status(job: UUID) -> str:
         return job_rows.get_job(session, job).status
 
 
-@pytest.mark.parametrize(("pictures", "there", "kept"), [(5, 0, False), (5, 5, False), (2, 0, True), (5, 6, True)])
-def test_it_is_left_out_for_a_large_load_into_fewer(
-    version: ModelVersion, pictures: int, there: int, kept: bool
-) -> None:
-    load(pictures, there=there, version=version)
+@pytest.mark.parametrize(("images", "there", "kept"), [(5, 0, False), (5, 5, False), (2, 0, True), (5, 6, True)])
+def test_it_is_left_out_for_a_large_load_into_fewer(version: ModelVersion, images: int, there: int, kept: bool) -> None:
+    load(images, there=there, version=version)
     assert has_index(version) == kept
 
 

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
+from tests.images import image_bytes
 from tests.integration.factory import Factory
-from tests.pictures import picture
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, engine, transaction
-from umbel.base.errors import BlobMissing, Conflict, InvalidInput, NotFound, PictureError, StorageFull, TransientError
+from umbel.base.errors import BlobMissing, Conflict, ImageError, InvalidInput, NotFound, StorageFull, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
-from umbel.gallery import blob_notes, collections, images, images_service
+from umbel.gallery import blob_cleanups, collections, images, images_service
 from umbel.gallery.ingest import Accepted, Upload, add_image, refuse_image
 from umbel.jobs import item_rows, job_rows
 
@@ -44,76 +44,76 @@ def inside(session: Session) -> Transaction:
 
 
 def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, blobs: Blobs) -> None:
-    accepted = add(session, blobs, picture(1), label="rose", name="a.jpg", metadata={"year": 2026})
+    accepted = add(session, blobs, image_bytes(1), label="rose", name="a.jpg", metadata={"year": 2026})
     image = images.get_image(session, accepted.image_id)
     assert (image.label, image.name, image.meta, image.width, image.height) == ("rose", "a.jpg", {"year": 2026}, 96, 64)
-    assert blobs.get(image.blob_key) == picture(1)
+    assert blobs.get(image.blob_key) == image_bytes(1)
     assert item_rows.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
 
 
 def test_the_same_bytes_are_a_duplicate_and_lead_to_the_first_job(session: Session, blobs: Blobs) -> None:
-    first = add(session, blobs, picture(1))
-    second = add(session, blobs, picture(1))
-    assert second == Accepted(first.image_id, first.job_id, duplicate=True, lane=first.lane)
+    first = add(session, blobs, image_bytes(1))
+    second = add(session, blobs, image_bytes(1))
+    assert second == Accepted(first.image_id, first.job_id, duplicate=True, queue=first.queue)
 
 
 def test_the_same_bytes_in_another_collection_are_new(session: Session, blobs: Blobs) -> None:
-    first = add(session, blobs, picture(1))
-    second = add(session, blobs, picture(1), collection="other")
+    first = add(session, blobs, image_bytes(1))
+    second = add(session, blobs, image_bytes(1), collection="other")
     assert second.image_id != first.image_id
     assert not second.duplicate
 
 
 def test_bytes_whose_embedding_failed_are_tried_again(session: Session, blobs: Blobs) -> None:
-    first = add(session, blobs, picture(1))
+    first = add(session, blobs, image_bytes(1))
     session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison'"))
-    second = add(session, blobs, picture(1))
+    second = add(session, blobs, image_bytes(1))
     assert (second.image_id, second.duplicate) == (first.image_id, False)
     assert second.job_id != first.job_id
 
 
 def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: Blobs, make: Factory) -> None:
-    add(session, blobs, picture(1))
-    job = make.job(job_type=JobType.IMPORT, sealed=False)
-    accepted = add(session, blobs, picture(1), job_id=job)
+    add(session, blobs, image_bytes(1))
+    job = make.job(job_type=JobType.IMPORT, closed=False)
+    accepted = add(session, blobs, image_bytes(1), job_id=job)
     assert accepted.job_id == job
     assert job_rows.get_job(session, job).duplicate == 1
 
 
 def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make: Factory) -> None:
-    job = make.job(job_type=JobType.IMPORT, sealed=False)
-    refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), PictureError("The file is empty."))
+    job = make.job(job_type=JobType.IMPORT, closed=False)
+    refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), ImageError("The file is empty."))
     (item,) = item_rows.list_items(session, job, state=None, after=None, limit=9)
-    assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_picture")
+    assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_image")
 
 
 def test_a_sealed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
-    job = make.job(job_type=JobType.IMPORT, sealed=True)
+    job = make.job(job_type=JobType.IMPORT, closed=True)
     with pytest.raises(Conflict):
-        add(session, blobs, picture(1), job_id=job)
+        add(session, blobs, image_bytes(1), job_id=job)
 
 
 def test_an_import_takes_pictures_of_its_own_collection_only(session: Session, blobs: Blobs, make: Factory) -> None:
-    job = make.job(job_type=JobType.IMPORT, sealed=False)
+    job = make.job(job_type=JobType.IMPORT, closed=False)
     make.collection("other")
     with pytest.raises(InvalidInput):
-        add(session, blobs, picture(1), job_id=job, collection="other")
+        add(session, blobs, image_bytes(1), job_id=job, collection="other")
 
 
 def test_an_unknown_import_is_not_found(session: Session, blobs: Blobs) -> None:
     with pytest.raises(NotFound):
-        add(session, blobs, picture(1), job_id=uuid4())
+        add(session, blobs, image_bytes(1), job_id=uuid4())
 
 
 def test_a_repeated_idempotency_key_gives_the_first_answer(session: Session, blobs: Blobs) -> None:
-    first = add(session, blobs, picture(1), idempotency_key="k")
-    assert add(session, blobs, picture(1), idempotency_key="k") == first
+    first = add(session, blobs, image_bytes(1), idempotency_key="k")
+    assert add(session, blobs, image_bytes(1), idempotency_key="k") == first
 
 
 def test_an_idempotency_key_is_good_for_one_picture(session: Session, blobs: Blobs) -> None:
-    add(session, blobs, picture(1), idempotency_key="k")
+    add(session, blobs, image_bytes(1), idempotency_key="k")
     with pytest.raises(Conflict):
-        add(session, blobs, picture(2), idempotency_key="k")
+        add(session, blobs, image_bytes(2), idempotency_key="k")
 
 
 class BrokenBlobs(Blobs):
@@ -124,30 +124,30 @@ class BrokenBlobs(Blobs):
         raise StorageFull("The blob store is full.")
 
 
-def sweep_notes(blobs: Blobs, *, seconds: float) -> None:
+def sweep_cleanups(blobs: Blobs, *, seconds: float) -> None:
     with transaction() as session:
-        images_service.settle(session, blobs, blob_notes.claim_old_notes(session, seconds=seconds, limit=9))
+        images_service.settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=seconds, limit=9))
 
 
 @pytest.mark.usefixtures("database")
 def test_a_failing_store_leaves_no_row_and_in_the_end_no_bytes(tmp_path: Path) -> None:
     blobs = BrokenBlobs(tmp_path.as_uri())
     with pytest.raises(StorageFull):
-        add_image(transaction, blobs, settings(), Upload(picture(1)))
+        add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
     with transaction() as session:
         assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == 0
-    sweep_notes(blobs, seconds=60)
+    sweep_cleanups(blobs, seconds=60)
     in_doubt = list(blobs.list("pictures/"))
-    sweep_notes(blobs, seconds=-1)
+    sweep_cleanups(blobs, seconds=-1)
     assert (len(in_doubt), list(blobs.list("pictures/"))) == (1, [])
 
 
 @pytest.mark.usefixtures("database")
 def test_a_stored_picture_leaves_no_doubt(blobs: Blobs) -> None:
-    add_image(transaction, blobs, settings(), Upload(picture(1)))
-    sweep_notes(blobs, seconds=-1)
+    add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
+    sweep_cleanups(blobs, seconds=-1)
     with transaction() as session:
-        assert session.execute(text("SELECT count(*) FROM blob_in_doubt")).scalar_one() == 0
+        assert session.execute(text("SELECT count(*) FROM pending_blob_cleanup")).scalar_one() == 0
     assert len(list(blobs.list("pictures/"))) == 1
 
 
@@ -157,36 +157,36 @@ def test_a_picture_costs_seven_statements_and_a_duplicate_four(blobs: Blobs) -> 
         seen: list[str] = []
         count = lambda *call: seen.append(call[2])  # noqa: E731
         event.listen(engine(), "before_cursor_execute", count)
-        add_image(transaction, blobs, settings(), Upload(picture(seed)))
+        add_image(transaction, blobs, settings(), Upload(image_bytes(seed)))
         event.remove(engine(), "before_cursor_execute", count)
         return len(seen)
 
-    add_image(transaction, blobs, settings(), Upload(picture(1)))  # makes the collection
+    add_image(transaction, blobs, settings(), Upload(image_bytes(1)))  # makes the collection
     assert (cost(2), cost(2)) == (7, 4)
 
 
 @pytest.mark.usefixtures("database")
 def test_bytes_in_doubt_that_somebody_else_has_stored_stay(blobs: Blobs) -> None:
-    accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
+    accepted = add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
     with transaction() as session:
         key = images.get_image(session, accepted.image_id).blob_key
-        blob_notes.insert_notes(session, [key])
-    sweep_notes(blobs, seconds=-1)
+        blob_cleanups.insert_cleanups(session, [key])
+    sweep_cleanups(blobs, seconds=-1)
     assert blobs.exists(key)
 
 
 @pytest.mark.usefixtures("database")
 def test_an_upload_that_the_sweep_overtook_is_not_stored(blobs: Blobs) -> None:
     with transaction() as session:
-        notes = blob_notes.insert_notes(session, ["pictures/default/aa/aa"])
-    sweep_notes(blobs, seconds=-1)
+        notes = blob_cleanups.insert_cleanups(session, ["pictures/default/aa/aa"])
+    sweep_cleanups(blobs, seconds=-1)
     with pytest.raises(TransientError), transaction() as session:
-        blob_notes.take_notes(session, notes)
+        blob_cleanups.take_cleanups(session, notes)
 
 
 @pytest.mark.usefixtures("database")
 def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs) -> None:
-    accepted = add_image(transaction, blobs, settings(), Upload(picture(1)))
+    accepted = add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
     images_service.read_thumbnail(transaction, blobs, settings(), image)

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from tests.pictures import picture
+from tests.images import image_bytes
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
 from umbel.base.settings import settings
-from umbel.base.types import Lane
-from umbel.gallery import blob_notes, intake, quotas, uploads
+from umbel.base.types import Queue
+from umbel.gallery import blob_cleanups, intake, quotas, uploads
 from umbel.gallery.collections import upsert_collection
 from umbel.gallery.ingest import Accepted, Upload
 from umbel.gallery.intake import Intake
@@ -92,12 +92,12 @@ def rows(statement: str) -> list[tuple[object, ...]]:
 def test_what_comes_together_is_taken_in_by_one_transaction(
     together: Together, batches: list[int], blobs: Blobs
 ) -> None:
-    sent = [Upload(picture(n), name=f"{n}.jpg", label=f"l{n}", metadata={"n": n}) for n in range(6)]
+    sent = [Upload(image_bytes(n), name=f"{n}.jpg", label=f"l{n}", metadata={"n": n}) for n in range(6)]
     answers = accepted(together(*sent))
     assert batches == [6]
     assert len({answer.job_id for answer in answers}) == 6
     stored = """
-        SELECT i.id, job_id, i.name, i.label, i.metadata, i.width, lane, state, type, job.status, job.request_id
+        SELECT i.id, job_id, i.name, i.label, i.metadata, i.width, queue, state, type, job.status, job.request_id
         FROM job_item JOIN image i ON i.id = image_id JOIN job ON job.id = job_id ORDER BY i.name
     """
     assert rows(stored) == [
@@ -108,50 +108,50 @@ def test_what_comes_together_is_taken_in_by_one_transaction(
         for n, answer in enumerate(answers)
     ]  # fmt: skip
     assert [blobs.get(key) for (key,) in rows("SELECT blob_key FROM image ORDER BY name")] == [s.data for s in sent]
-    assert rows("SELECT count(*) FROM blob_in_doubt") == [(0,)]
+    assert rows("SELECT count(*) FROM pending_blob_cleanup") == [(0,)]
 
 
 def test_the_same_bytes_twice_are_one_image_and_one_job(together: Together) -> None:
-    answers = accepted(together(Upload(picture(1)), Upload(picture(2)), Upload(picture(1))))
+    answers = accepted(together(Upload(image_bytes(1)), Upload(image_bytes(2)), Upload(image_bytes(1))))
     assert sorted(answer.duplicate for answer in answers) == [False, False, True]
     assert (answers[0].image_id, answers[0].job_id) == (answers[2].image_id, answers[2].job_id)
 
 
 def test_the_same_bytes_for_two_collections_are_two_images(together: Together, batches: list[int]) -> None:
-    one, other = accepted(together(Upload(picture(1)), Upload(picture(1), "garden")))
+    one, other = accepted(together(Upload(image_bytes(1)), Upload(image_bytes(1), "garden")))
     assert (batches, one.image_id == other.image_id) == ([2], False)
 
 
 def test_a_large_picture_holds_up_nobody(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, batches: list[int]) -> None:
-    monkeypatch.setattr(intake, "LARGE", len(picture(1)) - 1)
-    assert Intake(transaction, blobs, settings()).add_image(Upload(picture(1))).lane == Lane.SINGLE
+    monkeypatch.setattr(intake, "LARGE", len(image_bytes(1)) - 1)
+    assert Intake(transaction, blobs, settings()).add_image(Upload(image_bytes(1))).queue == Queue.SINGLE
     assert batches == []
 
 
 def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together, batches: list[int]) -> None:
-    sent = [Upload(picture(n), idempotency_key=f"k{n}") for n in range(3)]
+    sent = [Upload(image_bytes(n), idempotency_key=f"k{n}") for n in range(3)]
     first = accepted(together(*sent))
     assert batches == [3]
     assert accepted(together(*sent)) == first
 
 
 def test_a_key_that_comes_twice_at_once_is_good_for_one(together: Together) -> None:
-    answers = together(*(Upload(picture(n), idempotency_key="one") for n in range(3)), Upload(picture(9)))
+    answers = together(*(Upload(image_bytes(n), idempotency_key="one") for n in range(3)), Upload(image_bytes(9)))
     assert sorted(type(answer).__name__ for answer in answers) == ["Accepted", "Accepted", "Conflict", "Conflict"]
     assert rows("SELECT count(*) FROM image") == [(2,)]
 
 
 def test_bytes_that_the_collection_has_lead_to_their_job(together: Together) -> None:
-    [first] = accepted(together(Upload(picture(1))))
-    again, new = accepted(together(Upload(picture(1)), Upload(picture(2))))
-    assert again == Accepted(first.image_id, first.job_id, duplicate=True, lane=Lane.SINGLE)
+    [first] = accepted(together(Upload(image_bytes(1))))
+    again, new = accepted(together(Upload(image_bytes(1)), Upload(image_bytes(2))))
+    assert again == Accepted(first.image_id, first.job_id, duplicate=True, queue=Queue.SINGLE)
     assert not new.duplicate
 
 
 def test_a_quota_is_kept_and_refuses_nobody_else(together: Together) -> None:
     with transaction() as session:
         quotas.set_quota(session, "garden", {"max_images": 2})
-    answers = together(*(Upload(picture(n), "garden") for n in range(4)), Upload(picture(9)))
+    answers = together(*(Upload(image_bytes(n), "garden") for n in range(4)), Upload(image_bytes(9)))
     assert sum(isinstance(answer, QuotaExceeded) for answer in answers[:4]) == 2
     assert isinstance(answers[4], Accepted)
 
@@ -159,11 +159,11 @@ def test_a_quota_is_kept_and_refuses_nobody_else(together: Together) -> None:
 def test_a_file_that_cannot_be_written_is_the_trouble_of_its_sender_alone(together: Together, blobs: Blobs) -> None:
     class Picky(Blobs):
         def put(self, key: str, data: bytes) -> None:
-            if data == picture(1):
+            if data == image_bytes(1):
                 raise StorageFull("No room for that one.")
             super().put(key, data)
 
-    first, second, third = together(*(Upload(picture(n)) for n in range(3)), store=Picky(blobs.folder.as_uri()))  # type: ignore[union-attr]
+    first, second, third = together(*(Upload(image_bytes(n)) for n in range(3)), store=Picky(blobs.folder.as_uri()))  # type: ignore[union-attr]
     assert isinstance(second, StorageFull)
     assert len(accepted([first, third])) == 2
     assert rows("SELECT count(*) FROM image") == [(2,)]
@@ -171,10 +171,10 @@ def test_a_file_that_cannot_be_written_is_the_trouble_of_its_sender_alone(togeth
 
 def test_pictures_for_an_import_are_its_own(together: Together, batches: list[int]) -> None:
     job_id = opened()
-    answers = accepted(together(*(Upload(picture(n), job_id=job_id) for n in range(3)), Upload(picture(9))))
+    answers = accepted(together(*(Upload(image_bytes(n), job_id=job_id) for n in range(3)), Upload(image_bytes(9))))
     assert batches == [4]
-    assert [(answer.job_id, answer.lane) for answer in answers[:3]] == [(job_id, Lane.BULK)] * 3
-    assert answers[3].lane == Lane.SINGLE
+    assert [(answer.job_id, answer.queue) for answer in answers[:3]] == [(job_id, Queue.BULK)] * 3
+    assert answers[3].queue == Queue.SINGLE
     with transaction() as session:
         assert job_rows.get_job(session, job_id).pending == 3
 
@@ -183,32 +183,32 @@ def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
         job_rows.change_job(session, job_id, paused=True)
-    accepted(together(Upload(picture(1), job_id=job_id), Upload(picture(2))))
-    assert rows("SELECT lane, held FROM job_item ORDER BY lane") == [("bulk", True), ("single", False)]
+    accepted(together(Upload(image_bytes(1), job_id=job_id), Upload(image_bytes(2))))
+    assert rows("SELECT queue, held FROM job_item ORDER BY queue") == [("bulk", True), ("single", False)]
 
 
 def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
-        job_rows.seal_job(session, job_id)
-    refused, taken = together(Upload(picture(1), job_id=job_id), Upload(picture(2)))
-    assert isinstance(refused, Conflict)
+        job_rows.close_job(session, job_id)
+    rejected, taken = together(Upload(image_bytes(1), job_id=job_id), Upload(image_bytes(2)))
+    assert isinstance(rejected, Conflict)
     assert isinstance(taken, Accepted)
 
 
 def test_a_note_that_the_sweep_took_meanwhile_makes_them_come_one_by_one(
     together: Together, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = blob_notes.take_notes
+    take = blob_cleanups.take_cleanups
 
     def late(session: object, notes: list[UUID]) -> None:
         with transaction() as other:
-            other.execute(text("DELETE FROM blob_in_doubt"))
-        monkeypatch.setattr(blob_notes, "take_notes", take)
+            other.execute(text("DELETE FROM pending_blob_cleanup"))
+        monkeypatch.setattr(blob_cleanups, "take_cleanups", take)
         take(session, notes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(blob_notes, "take_notes", late)
-    assert not any(answer.duplicate for answer in accepted(together(*(Upload(picture(n)) for n in range(3)))))
+    monkeypatch.setattr(blob_cleanups, "take_cleanups", late)
+    assert not any(answer.duplicate for answer in accepted(together(*(Upload(image_bytes(n)) for n in range(3)))))
     assert batches == []
 
 

@@ -22,15 +22,15 @@ from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration.factory import Factory
-from tests.pictures import picture
 from umbel.access.key_format import KeyScope
 from umbel.access.keys import create_key, revoke_key
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.jobs import jobs
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 READ, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}
@@ -58,7 +58,7 @@ def places(app: Flask) -> dict[str, dict[str, str]]:
             make = Factory(session, start=1000 * start)
             image_id = make.image(collection=name)
             job_id = session.scalar(
-                text("INSERT INTO job (type, collection_id, sealed) VALUES ('import', :c, false) RETURNING id"),
+                text("INSERT INTO job (type, collection_id, closed) VALUES ('import', :c, false) RETURNING id"),
                 {"c": make.collection(name)},
             )
             made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": NOBODY}
@@ -103,7 +103,7 @@ def call(
     return app.test_client().open(path, method=method, headers=headers, **options)
 
 
-def assert_refused(answer: TestResponse, status: int, code: str) -> None:
+def assert_rejected(answer: TestResponse, status: int, code: str) -> None:
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
     assert answer.get_json()["code"] == code
 
@@ -117,7 +117,7 @@ def test_every_route_says_what_it_needs(app: Flask) -> None:
 def test_who_has_no_valid_key_is_turned_away(app: Flask, keys: dict[str, str], endpoint: str, kind: str) -> None:
     unknown = {"nobody": None, "no key at all": "abc", "unknown": f"umbel_{'0' * 12}_{'0' * 64}"}
     answer = call(app, endpoint, unknown[kind] if kind in unknown else keys[kind])
-    assert_refused(answer, 401, "unauthenticated")
+    assert_rejected(answer, 401, "unauthenticated")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -125,10 +125,10 @@ def test_who_has_no_valid_key_is_turned_away(app: Flask, keys: dict[str, str], e
 def test_the_next_lower_scope_is_not_enough(app: Flask, keys: dict[str, str], endpoint: str) -> None:
     scopes = list(KeyScope)
     lower = scopes[scopes.index(GUARDED[endpoint].scope) - 1]
-    assert_refused(call(app, endpoint, keys[lower]), 403, "forbidden")
+    assert_rejected(call(app, endpoint, keys[lower]), 403, "forbidden")
 
 
-PICTURE = picture(1)
+PICTURE = image_bytes(1)
 # What a request to each of these says to be about another's collection.
 NAMING: dict[str, dict[str, Any]] = {
     "images.check_images": {"json": {"sha256": ["0" * 64], "collection": THEIRS}},
@@ -148,7 +148,7 @@ NAMING: dict[str, dict[str, Any]] = {
 def naming(endpoint: str, places: dict[str, dict[str, str]]) -> dict[str, Any]:
     if endpoint == "images.upload_image":
         return {"data": {"file": (io.BytesIO(PICTURE), "a.jpg"), "collection": THEIRS}}
-    if endpoint == "identify.identify_pictures":
+    if endpoint == "identify.identify_images":
         return {"json": {"image_ids": [places[OURS]["image_id"]], "collection": THEIRS}}
     return NAMING[endpoint]
 
@@ -158,7 +158,7 @@ def test_a_request_about_anothers_collection_is_refused(
     app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
 ) -> None:
     two = make_key(GUARDED[endpoint].scope, OURS, "meadow")
-    assert_refused(call(app, endpoint, two, **naming(endpoint, places)), 403, "forbidden")
+    assert_rejected(call(app, endpoint, two, **naming(endpoint, places)), 403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_a_path_into_anothers_collection_leads_nowhere(
 ) -> None:
     need = GUARDED[endpoint]
     answer = call(app, endpoint, keys[f"{need.scope} ours"], at=places[THEIRS])
-    assert_refused(answer, *((403, "forbidden") if need.where is Where.PATH else (404, "not_found")))
+    assert_rejected(answer, *((403, "forbidden") if need.where is Where.PATH else (404, "not_found")))
 
 
 @pytest.mark.parametrize("endpoint", [name for name, need in GUARDED.items() if need.where is Where.ALL])
 def test_what_concerns_all_collections_takes_a_key_for_all(app: Flask, keys: dict[str, str], endpoint: str) -> None:
-    assert_refused(call(app, endpoint, keys[f"{GUARDED[endpoint].scope} ours"]), 403, "forbidden")
+    assert_rejected(call(app, endpoint, keys[f"{GUARDED[endpoint].scope} ours"]), 403, "forbidden")
 
 
 @pytest.mark.parametrize("endpoint", GUARDED)
@@ -210,7 +210,7 @@ def test_anothers_images_cannot_be_searched_by(
 ) -> None:
     ids = json.loads(re.sub("ours|theirs", lambda match: places[match[0]]["image_id"], json.dumps(body)))
     answer = call(app, "search.search", keys["read ours"], json=ids)
-    assert_refused(answer, 404, "not_found")
+    assert_rejected(answer, 404, "not_found")
     assert places[THEIRS]["image_id"] in answer.get_json()["detail"]
 
 
@@ -218,14 +218,14 @@ def test_nothing_is_written_into_anothers_job(
     app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]]
 ) -> None:
     form = {"file": (io.BytesIO(b"no picture"), "a.jpg"), "collection": OURS, "job_id": places[THEIRS]["job_id"]}
-    assert_refused(call(app, "images.upload_image", keys["write ours"], data=form), 404, "not_found")
+    assert_rejected(call(app, "images.upload_image", keys["write ours"], data=form), 404, "not_found")
     items = call(app, "jobs.list_items", keys["read"], at=places[THEIRS]).get_json()["items"]
     assert items == []
 
 
 def test_an_idempotency_key_is_its_callers_own(app: Flask, api: FlaskClient, keys: dict[str, str]) -> None:
     def upload(seed: int, key: str) -> TestResponse:
-        form = {"file": (io.BytesIO(picture(seed)), "a.jpg"), "collection": OURS}
+        form = {"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": OURS}
         headers = {"Authorization": f"Bearer {keys[key]}", "Idempotency-Key": "same"}
         return api.post("/v1/images", data=form, headers=headers)
 
@@ -267,7 +267,7 @@ def test_the_command_line_makes_lists_and_revokes_keys(app: Flask) -> None:
     assert listed.keys() == made.keys() - {"key"}
     assert (listed["scope"], listed["collections"], listed["revoked_at"]) == ("write", [OURS], None)
     assert umbel("revoke", made["prefix"])["revoked_at"] is not None
-    assert_refused(call(app, "images.list_images", made["key"]), 401, "unauthenticated")
+    assert_rejected(call(app, "images.list_images", made["key"]), 401, "unauthenticated")
 
 
 # A browser
@@ -290,7 +290,7 @@ def test_a_browser_signs_in_and_out(api: FlaskClient, keys: dict[str, str]) -> N
     now = api.get("/v1/session").get_json()
     assert (now["signed_in"], now["scope"], now["collections"], now["csrf_token"]) == (True, WRITE, [OURS], token)
     assert api.get("/v1/images").status_code == 200
-    assert_refused(api.delete("/v1/session"), 403, "cross_site")
+    assert_rejected(api.delete("/v1/session"), 403, "cross_site")
     cookie = api.get_cookie(COOKIE)
     assert cookie is not None
     assert api.delete("/v1/session", headers={"X-CSRF-Token": token}).status_code == 204
@@ -300,8 +300,8 @@ def test_a_browser_signs_in_and_out(api: FlaskClient, keys: dict[str, str]) -> N
 
 def test_changes_by_a_browser_take_its_token(api: FlaskClient, keys: dict[str, str]) -> None:
     token = sign_in(api, keys["write ours"])
-    assert_refused(api.post("/v1/collections", json={"name": OURS}), 403, "cross_site")
-    assert_refused(
+    assert_rejected(api.post("/v1/collections", json={"name": OURS}), 403, "cross_site")
+    assert_rejected(
         api.post("/v1/collections", json={"name": OURS}, headers={"X-CSRF-Token": "0" * 64}), 403, "cross_site"
     )
     assert api.post("/v1/collections", json={"name": OURS}, headers={"X-CSRF-Token": token}).status_code == 200
@@ -341,16 +341,16 @@ def test_other_sites_use_no_browser_of_ours(app: Flask, headers: dict[str, str])
         ours = app.test_client().post("/v1/collections", json={"name": OURS}, headers={"Origin": "http://localhost"})
     finally:
         app.config["REQUIRE_KEYS"] = True
-    assert_refused(answer, 403, "cross_site")
+    assert_rejected(answer, 403, "cross_site")
     assert ours.status_code == 200
-    assert_refused(app.test_client().post("/v1/session", json={"key": ""}, headers=headers), 403, "cross_site")
+    assert_rejected(app.test_client().post("/v1/session", json={"key": ""}, headers=headers), 403, "cross_site")
 
 
 def test_without_keys_required_a_wrong_one_is_refused_all_the_same(app: Flask, api: FlaskClient) -> None:
     app.config["REQUIRE_KEYS"] = False
     try:
         assert api.get("/v1/images").status_code == 200
-        assert_refused(call(app, "images.list_images", "umbel_wrong"), 401, "unauthenticated")
+        assert_rejected(call(app, "images.list_images", "umbel_wrong"), 401, "unauthenticated")
     finally:
         app.config["REQUIRE_KEYS"] = True
 
@@ -373,7 +373,7 @@ def test_the_sweep_forgets_what_is_over(app: Flask, api: FlaskClient, keys: dict
     with transaction() as session:
         session.execute(text("UPDATE web_session SET expires_at = now()"))
         session.execute(text("UPDATE audit_event SET at = now() - interval '401 days' WHERE action = 'keys.revoke'"))
-    jobs.sweep(transaction, doorbell(), blobs(), settings())
+    jobs.sweep(transaction, waker(), blobs(), settings())
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM web_session")) == 0
         assert "keys.revoke" not in set(session.scalars(text("SELECT action FROM audit_event")))

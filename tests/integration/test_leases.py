@@ -10,20 +10,20 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.workers import alive, start_worker
-from tests.pictures import picture
 from tests.processes import eventually, frozen
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 
@@ -37,14 +37,14 @@ def uploaded(count: int, *, size: tuple[int, int] = (96, 64), kind: str = "JPEG"
     with transaction() as session:
         job_id = open_import(session, "default")
     for seed in range(count):
-        data = picture(seed, size=size, kind=kind)
+        data = image_bytes(seed, size=size, kind=kind)
         add_image(transaction, blobs(), settings(), Upload(data, name=f"{seed}", job_id=job_id))
 
 
 def claimed(count: int, *, owner: str = "me") -> list[UUID]:
     """Items whose leases ended long ago, and that nobody else has taken since."""
     with transaction() as session:
-        found = claims.claim_items(session, Lane.BULK, owner=owner, limit=count, lease_seconds=LONG_AGO)
+        found = claims.claim_items(session, Queue.BULK, owner=owner, limit=count, lease_seconds=LONG_AGO)
     return [item.id for item in found]
 
 
@@ -137,7 +137,7 @@ def test_a_batch_is_held_until_it_is_stored(decoder: DecoderPool) -> None:
         ours.renew()
         kept.append(running())
 
-    line(ours, Model(slow), decoder).embed_items([Lane.BULK])
+    line(ours, Model(slow), decoder).embed_items([Queue.BULK])
     assert ([len(each) for each in kept], running()) == ([4], set())
 
 
@@ -150,7 +150,7 @@ def test_what_an_error_stops_is_kept_no_longer(decoder: DecoderPool, monkeypatch
 
     monkeypatch.setattr(EmbeddingLine, "_store", broken)
     with pytest.raises(MemoryError):
-        line(ours, Model(lambda: None), decoder).embed_items([Lane.BULK])
+        line(ours, Model(lambda: None), decoder).embed_items([Queue.BULK])
     expire_leases()
     ours.renew()
     assert running() == set()
@@ -172,7 +172,7 @@ def test_a_worker_that_hangs_loses_its_batch_although_it_lives(tmp_path: Path) -
     try:
         with frozen(psutil.Process(worker.pid).children(recursive=True)):
             uploaded(2)
-            doorbell().ring(Lane.BULK)
+            waker().wake(Queue.BULK)
             eventually(lambda: overdue("embed@hung"), within=30)
             assert alive("embed@hung")
     finally:

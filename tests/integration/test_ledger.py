@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tests.integration.factory import Factory
 from umbel.base.errors import NotFound
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.jobs import claims, item_rows, job_rows
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
@@ -52,7 +52,7 @@ def test_a_new_job_is_queued_and_counts_its_items(session: Session, make: Factor
 def test_claiming_starts_the_job(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Queue.SINGLE, **CLAIM)
     assert status(session, job) == "running"
 
 
@@ -76,10 +76,10 @@ def test_status_follows_from_the_items(session: Session, make: Factory, states: 
 
 
 def test_an_open_import_is_not_finished_until_it_is_sealed(session: Session, make: Factory) -> None:
-    job = make.job(job_type=JobType.IMPORT, sealed=False)
+    job = make.job(job_type=JobType.IMPORT, closed=False)
     make.item(job, state=ItemState.INDEXED)
     before = status(session, job)
-    job_rows.seal_job(session, job)
+    job_rows.close_job(session, job)
     assert (before, status(session, job)) == ("running", "succeeded")
 
 
@@ -104,21 +104,21 @@ class History:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.make = Factory(session)
-        self.job = self.make.job(job_type=JobType.IMPORT, sealed=False)
+        self.job = self.make.job(job_type=JobType.IMPORT, closed=False)
         self.claimed: list[claims.ClaimedItem] = []
 
     def add(self) -> None:
         self.make.item(self.job)
 
     def add_bulk(self) -> None:
-        self.make.item(self.job, lane=Lane.BULK)
+        self.make.item(self.job, queue=Queue.BULK)
 
     def claim(self) -> None:
-        for lane in (Lane.SINGLE, Lane.BULK):
-            self.claimed += claims.claim_items(self.session, lane, **CLAIM)
+        for queue in (Queue.SINGLE, Queue.BULK):
+            self.claimed += claims.claim_items(self.session, queue, **CLAIM)
 
     def claim_suspects(self) -> None:
-        self.claimed += claims.claim_suspects(self.session, Lane.SINGLE, **SUSPECTS)
+        self.claimed += claims.claim_suspects(self.session, Queue.SINGLE, **SUSPECTS)
 
     def finish(self) -> None:
         item_rows.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
@@ -170,16 +170,16 @@ def test_counts_equal_a_recount_after_any_history(session: Session, actions: lis
 
 def test_single_uploads_are_claimed_as_one_batch_oldest_first(session: Session, make: Factory) -> None:
     queued = [make.item(make.job()) for _ in range(6)]
-    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claimed = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     assert [item.id for item in claimed] == queued[:4]
 
 
 def test_a_claimed_item_is_not_claimed_again_before_its_lease_ends(session: Session, make: Factory) -> None:
     make.item(make.job())
-    claims.claim_items(session, Lane.SINGLE, **CLAIM)
-    again = claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+    claims.claim_items(session, Queue.SINGLE, **CLAIM)
+    again = claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
     expire_leases(session)
-    after = claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+    after = claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
     assert (again, [item.attempts for item in after]) == ([], [2])
 
 
@@ -187,32 +187,35 @@ def test_a_batch_that_was_left_behind_is_bisected_until_each_is_alone(session: S
     for _ in range(16):
         make.item(make.job())
     large = {"owner": "me", "limit": 16, "lease_seconds": 60}
-    sizes = [len(claims.claim_items(session, Lane.SINGLE, **large))]
+    sizes = [len(claims.claim_items(session, Queue.SINGLE, **large))]
     for _ in range(2):
         expire_leases(session)
-        sizes.append(len(claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)))
+        sizes.append(len(claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)))
     for _ in range(7):
-        claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)
+        claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)
     expire_leases(session)
-    sizes.append(len(claims.claim_suspects(session, Lane.SINGLE, **large, max_attempts=3)))
+    sizes.append(len(claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)))
     assert sizes == [16, 2, 2, 1]
 
 
 def test_what_was_left_behind_is_not_claimed_among_the_fresh(session: Session, make: Factory) -> None:
     left, fresh = make.item(make.job()), make.item(make.job())
-    claims.claim_items(session, Lane.SINGLE, owner="me", limit=1, lease_seconds=60)
+    claims.claim_items(session, Queue.SINGLE, owner="me", limit=1, lease_seconds=60)
     expire_leases(session)
-    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM), claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+    claimed = (
+        claims.claim_items(session, Queue.SINGLE, **CLAIM),
+        claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS),
+    )
     assert [[item.id for item in batch] for batch in claimed] == [[fresh], [left]]
 
 
 def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Queue.SINGLE, **CLAIM)
     for _ in range(2):
         expire_leases(session)
-        claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS)
+        claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
     expire_leases(session)
     claims.fail_exhausted_items(session, 3)
     assert [item.error_code for item in item_rows.list_items(session, job, state=None, after=None, limit=9)] == [
@@ -222,24 +225,24 @@ def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: 
 
 def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session: Session, make: Factory) -> None:
     make.item(make.job())
-    claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claims.claim_items(session, Queue.SINGLE, **CLAIM)
     freed = claims.release_items_of(session, "me"), claims.release_items_of(session, "another")
-    assert (freed, len(claims.claim_suspects(session, Lane.SINGLE, **SUSPECTS))) == ((1, 0), 1)
+    assert (freed, len(claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS))) == ((1, 0), 1)
 
 
 def test_releasing_takes_the_attempt_back(session: Session, make: Factory) -> None:
     make.item(make.job())
-    claimed = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    claimed = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     claims.release_items(session, [claimed[0].id], owner="me", delay_seconds=0)
     expire_leases(session)
-    assert claims.claim_items(session, Lane.SINGLE, **CLAIM)[0].attempts == 1
+    assert claims.claim_items(session, Queue.SINGLE, **CLAIM)[0].attempts == 1
 
 
 def test_what_another_has_claimed_since_is_not_released(session: Session, make: Factory) -> None:
     make.item(make.job())
-    [first] = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    [first] = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     expire_leases(session)
-    claims.claim_suspects(session, Lane.SINGLE, **{**SUSPECTS, "owner": "another"})
+    claims.claim_suspects(session, Queue.SINGLE, **{**SUSPECTS, "owner": "another"})
     claims.release_items(session, [first.id], owner="me", delay_seconds=0)
     held = session.execute(text("SELECT lease_owner, attempts FROM job_item WHERE id = :id"), {"id": first.id}).one()
     assert held == ("another", 2)
@@ -253,16 +256,16 @@ def test_an_item_finished_by_another_is_not_finished_twice(session: Session, mak
 
 
 def test_waiting_lanes_are_those_anyone_could_claim_from(session: Session, make: Factory) -> None:
-    make.item(make.job(), lane=Lane.BULK)
-    before = claims.list_waiting_lanes(session)
-    claims.claim_items(session, Lane.BULK, **CLAIM)
-    assert (before, claims.list_waiting_lanes(session)) == ([Lane.BULK], [])
+    make.item(make.job(), queue=Queue.BULK)
+    before = claims.list_waiting_queues(session)
+    claims.claim_items(session, Queue.BULK, **CLAIM)
+    assert (before, claims.list_waiting_queues(session)) == ([Queue.BULK], [])
 
 
 def test_an_import_that_nobody_feeds_is_sealed(session: Session, make: Factory) -> None:
-    job = make.job(job_type=JobType.IMPORT, sealed=False)
-    young = job_rows.seal_abandoned_jobs(session, 600)
-    old = job_rows.seal_abandoned_jobs(session, -1)
+    job = make.job(job_type=JobType.IMPORT, closed=False)
+    young = job_rows.close_abandoned_jobs(session, 600)
+    old = job_rows.close_abandoned_jobs(session, -1)
     assert (young, old, status(session, job)) == (0, 1, "succeeded")
 
 
@@ -275,9 +278,9 @@ def test_held_items_are_not_claimed_until_they_are_let_go(session: Session, make
     job = make.job()
     make.item(job)
     item_rows.hold_items(session, job, held=True)
-    held = claims.claim_items(session, Lane.SINGLE, **CLAIM), claims.list_waiting_lanes(session)
+    held = claims.claim_items(session, Queue.SINGLE, **CLAIM), claims.list_waiting_queues(session)
     item_rows.hold_items(session, job, held=False)
-    assert (held, len(claims.claim_items(session, Lane.SINGLE, **CLAIM))) == (([], []), 1)
+    assert (held, len(claims.claim_items(session, Queue.SINGLE, **CLAIM))) == (([], []), 1)
 
 
 def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make: Factory) -> None:
@@ -291,7 +294,7 @@ def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make
 def test_an_item_cancelled_in_the_hands_of_a_worker_is_not_finished(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     item_rows.cancel_items_of_job(session, job)
     assert item_rows.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
 
@@ -300,14 +303,14 @@ def test_a_retry_brings_back_what_failed_with_all_its_attempts(session: Session,
     job = make.job()
     failed, done = make.item(job, state=ItemState.FAILED), make.item(job, state=ItemState.INDEXED)
     retried = item_rows.retry_items(session, job)
-    (claimed,) = claims.claim_items(session, Lane.SINGLE, **CLAIM)
+    (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     assert (retried, claimed.id, claimed.attempts, done != failed) == (1, failed, 1, True)
 
 
 def test_refused_bytes_were_not_kept_so_there_is_nothing_to_retry(session: Session, make: Factory) -> None:
     job = make.job()
     item_rows.insert_item(
-        session, job, image_id=None, lane=Lane.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
+        session, job, image_id=None, queue=Queue.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
     )
     assert item_rows.retry_items(session, job) == 0
 

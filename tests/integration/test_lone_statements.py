@@ -11,18 +11,18 @@ from umbel.base.errors import NotReady
 
 pytestmark = pytest.mark.usefixtures("database")
 
-INSERT = "INSERT INTO query_picture (id, picture) VALUES (%s, %s)"
+INSERT = "INSERT INTO query_image (id, picture) VALUES (%s, %s)"
 
 
 def waiting() -> set[UUID]:
-    return {query_id for (query_id,) in run_alone("SELECT id FROM query_picture", [])}
+    return {query_id for (query_id,) in run_alone("SELECT id FROM query_image", [])}
 
 
 def test_a_statement_is_committed_at_once() -> None:
     query_id = uuid4()
     assert run_alone(INSERT, [query_id, b"picture"]) == []
     with engine().connect() as other:
-        assert other.scalar(text("SELECT picture FROM query_picture")) == b"picture"
+        assert other.scalar(text("SELECT picture FROM query_image")) == b"picture"
 
 
 def test_several_are_committed_together_or_not_at_all() -> None:

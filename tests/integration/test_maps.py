@@ -13,12 +13,12 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import TransientError
 from umbel.base.settings import settings
-from umbel.base.types import Lane, Plane, Vectors
+from umbel.base.types import Plane, Queue, Vectors
 from umbel.gallery import images
 from umbel.insights import projection
 from umbel.insights.projection import MapLine
 from umbel.jobs import jobs
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from worker.projecting import project_apart
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -56,7 +56,7 @@ def test_a_map_has_every_picture_where_its_vector_belongs_with_its_label(api: Fl
     assert (job["type"], job["status"], job["counts"]["total"]) == ("map", "succeeded", 0)
     found = api.get("/v1/map").get_json()
     assert found["labels"] == ["rose", "tulip"]
-    assert (found["pictures"], found["new"]) == (5, 0)
+    assert (found["images"], found["new"]) == (5, 0)
     of = {UUID(image): at for at, image in enumerate(found["ids"])}
     assert of.keys() == set(made.values())
     assert [found["label"][of[made[name]]] for name in ("one", "two", "three", "four")] == [0, 1, 0, -1]
@@ -133,10 +133,10 @@ def test_a_projection_that_dies_fails_the_job_and_says_why(api: FlaskClient) -> 
 def test_the_sweep_rings_for_a_map_left_behind_but_not_for_one_that_waits(api: FlaskClient) -> None:
     gallery(one="rose")
     job = api.post("/v1/map", json={}).get_json()["links"]["self"]
-    assert api.post(f"{job}/seal").status_code == 409
-    assert Lane.MAP in jobs.sweep(transaction, doorbell(), blobs(), settings())
+    assert api.post(f"{job}/close").status_code == 409
+    assert Queue.MAP in jobs.sweep(transaction, waker(), blobs(), settings())
     api.post(f"{job}/pause")
-    assert Lane.MAP not in jobs.sweep(transaction, doorbell(), blobs(), settings())
+    assert Queue.MAP not in jobs.sweep(transaction, waker(), blobs(), settings())
 
 
 def test_a_deleted_collection_takes_its_pictures_off_every_map(api: FlaskClient) -> None:

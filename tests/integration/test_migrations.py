@@ -60,9 +60,9 @@ def test_going_back_brings_deletions_to_their_end(empty_database: str, postgres:
             INSERT INTO collection (name, deleted_at) VALUES ('garden', now()), ('garden', NULL), ('meadow', NULL);
             INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height)
             SELECT id, sha256(name::bytea), coalesce(deleted_at::text, name), 'image/png', 1, 1, 1 FROM collection;
-            INSERT INTO job (type, collection_id, sealed) SELECT 'deletion', id, false FROM collection
+            INSERT INTO job (type, collection_id, closed) SELECT 'deletion', id, false FROM collection
             WHERE deleted_at IS NOT NULL;
-            INSERT INTO job_item (job_id, image_id, lane, state) SELECT job.id, image.id, 'delete', 'pending'
+            INSERT INTO job_item (job_id, image_id, queue, state) SELECT job.id, image.id, 'delete', 'pending'
             FROM job JOIN image USING (collection_id);
         """)
     schema.downgrade(empty_database, "0007")
@@ -70,7 +70,7 @@ def test_going_back_brings_deletions_to_their_end(empty_database: str, postgres:
         names = connection.execute(
             "SELECT c.name, blob_key FROM collection c JOIN image ON collection_id = c.id ORDER BY c.name"
         ).fetchall()
-        [in_doubt] = connection.execute("SELECT count(*) FROM blob_in_doubt").fetchall()
+        [in_doubt] = connection.execute("SELECT count(*) FROM pending_blob_cleanup").fetchall()
         [left] = connection.execute("SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM job_item)").fetchall()
     schema.upgrade(empty_database)
     assert (names, in_doubt, left) == ([("garden", "garden"), ("meadow", "meadow")], (1,), (0, 0))

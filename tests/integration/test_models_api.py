@@ -70,11 +70,11 @@ def registered(api: FlaskClient, seed: int = 0) -> str:
     return str(answer.get_json()["id"])
 
 
-def gallery(live: ModelVersion, pictures: int) -> None:
+def gallery(live: ModelVersion, images: int) -> None:
     """Pictures that the live version has vectors of, and no other."""
     with transaction() as session:
         make = Factory(session, start=50)
-        for number in range(pictures):
+        for number in range(images):
             make.image(label="rose", vector=unit(number), version=live)
 
 
@@ -212,9 +212,9 @@ def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient,
     assert (job["type"], job["phase"], job["model_version"]) == ("reindex", "listing", model)
     expected = {"mode": "embeddings", "phase": "listing", "activate": True, "max_drop": 0.02}
     assert {key: job["reindex"][key] for key in expected} == expected
-    refused = api.post("/v1/admin/reindex", json={"mode": "index"})
-    assert_problem(refused, 409, "conflict")
-    assert job_id in refused.get_json()["detail"]
+    rejected = api.post("/v1/admin/reindex", json={"mode": "index"})
+    assert_problem(rejected, 409, "conflict")
+    assert job_id in rejected.get_json()["detail"]
     assert api.post(f"/v1/jobs/{job_id}/pause").get_json()["phase"] == "paused"
     assert api.post(f"/v1/jobs/{job_id}/resume").get_json()["phase"] == "listing"
     assert api.post(f"/v1/jobs/{job_id}/cancel").get_json()["status"] == "cancelled"

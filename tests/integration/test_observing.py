@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from stack.redis import Redis
 from tests.collector import Collector, Span, collector
 from tests.e2e.conftest import free_port
+from tests.images import image_bytes
 from tests.integration.workers import start_worker
-from tests.pictures import picture
 from tests.processes import Process, eventually
 from tests.unit.umbel.imports.sources.archives import zipped
 
 # Their headers are whole, the rest is not.
-CUT, CUT_TOO = (picture(seed, size=(400, 300), kind="PNG")[:9000] for seed in (2, 3))
+CUT, CUT_TOO = (image_bytes(seed, size=(400, 300), kind="PNG")[:9000] for seed in (2, 3))
 
 
 class Processes(NamedTuple):
@@ -92,39 +92,39 @@ def _answers(http: httpx.Client) -> bool:
 
 
 def test_one_request_id_leads_from_the_upload_to_the_stored_vector(processes: Processes) -> None:
-    accepted = processes.upload(picture(1), "upload-1")
+    accepted = processes.upload(image_bytes(1), "upload-1")
     processes.finished(accepted["job_id"])
     names = {"request_id": "upload-1", "job_id": accepted["job_id"], "image_id": accepted["image_id"]}
     [asked] = lines(processes.api_log, **names)
     [embedded] = lines(processes.worker_log, **names)
     assert (asked["event"], asked["status"]) == ("request", 202)
-    assert (embedded["event"], embedded["lane"], embedded["pictures"]) == ("embedded", "single", 1)
+    assert (embedded["event"], embedded["queue"], embedded["images"]) == ("embedded", "single", 1)
 
 
 def test_an_item_that_fails_leaves_a_line_with_its_code(processes: Processes) -> None:
     accepted = processes.upload(CUT, "upload-2")
     processes.finished(accepted["job_id"])
     [failed] = lines(processes.worker_log, request_id="upload-2", image_id=accepted["image_id"])
-    assert (failed["event"], failed["level"], failed["code"]) == ("item failed", "warning", "corrupt_picture")
+    assert (failed["event"], failed["level"], failed["code"]) == ("item failed", "warning", "corrupt_image")
 
 
 def test_of_an_import_there_is_a_line_a_batch(processes: Processes) -> None:
-    archive = zipped(("a.png", picture(10)), ("b.png", picture(11)), ("c.png", b"no picture"))
+    archive = zipped(("a.png", image_bytes(10)), ("b.png", image_bytes(11)), ("c.png", b"no picture"))
     answer = processes.http.post("/v1/imports", files={"file": ("some.zip", archive)}, headers=asked_as("import-1"))
     job_id = answer.json()["job_id"]
     processes.finished(job_id)
     names = {"request_id": "import-1", "job_id": job_id}
-    assert sum(line["pictures"] for line in lines(processes.worker_log, event="embedded", **names)) == 2
+    assert sum(line["images"] for line in lines(processes.worker_log, event="embedded", **names)) == 2
     [listed] = lines(processes.worker_log, event="source listed", **names)
     [fetched] = lines(processes.worker_log, event="fetched", **names)
     [failed] = lines(processes.worker_log, event="item failed", **names)
-    assert (listed["listed"], fetched["pictures"], failed["code"]) == (3, 2, "unsupported_picture")
+    assert (listed["listed"], fetched["images"], failed["code"]) == (3, 2, "unsupported_image")
 
 
 def test_a_refusal_is_logged_with_its_code(processes: Processes) -> None:
     processes.http.post("/v1/images", files={"file": ("a.jpg", b"no picture")}, headers=asked_as("refused-1"))
-    [refused] = lines(processes.api_log, request_id="refused-1")
-    assert (refused["status"], refused["code"]) == (415, "unsupported_picture")
+    [rejected] = lines(processes.api_log, request_id="refused-1")
+    assert (rejected["status"], rejected["code"]) == (415, "unsupported_image")
 
 
 def scraped(text: str) -> dict[tuple[str, ...], float]:
@@ -143,15 +143,15 @@ def test_the_worker_counts_and_times_every_stage(processes: Processes) -> None:
         """As soon as the last of what is counted is there."""
         after = scraped(httpx.get(processes.worker_metrics).text)
         gained = {name: value - before.get(name, 0) for name, value in after.items()}
-        return gained if gained.get(("umbel_item_failures_total", "corrupt_picture", "single")) else {}
+        return gained if gained.get(("umbel_item_failures_total", "corrupt_image", "single")) else {}
 
-    for data in (picture(20), CUT_TOO):
+    for data in (image_bytes(20), CUT_TOO):
         processes.finished(processes.upload(data, "counted")["job_id"])
     gained = eventually(gain)
     assert gained["umbel_items_finished_total", "single", "embedded"] == 1
     assert gained["umbel_item_wait_seconds_count", "single"] == 2
-    assert gained["umbel_batch_pictures_sum", "single"] == 2
-    assert gained["umbel_picture_decode_seconds_count",] == 1
+    assert gained["umbel_batch_images_sum", "single"] == 2
+    assert gained["umbel_image_decode_seconds_count",] == 1
     for stage in ("claim", "decode", "store"):
         assert gained["umbel_stage_seconds_count", "single", stage] == 2, stage
     assert 0 < gained["umbel_stage_seconds_sum", "single", "forward"] < 60
@@ -166,8 +166,8 @@ def test_the_processes_of_an_api_say_the_same(processes: Processes) -> None:
 
 
 def test_searches_are_timed_by_how_they_were_found(processes: Processes) -> None:
-    processes.finished(processes.upload(picture(21), "searched")["job_id"])
-    processes.http.post("/v1/search", files={"file": ("q.jpg", picture(21))}).raise_for_status()
+    processes.finished(processes.upload(image_bytes(21), "searched")["job_id"])
+    processes.http.post("/v1/search", files={"file": ("q.jpg", image_bytes(21))}).raise_for_status()
     seen = scraped(processes.http.get("/metrics").text)
     assert seen["umbel_search_seconds_count", "exact"] >= 1
     assert seen["umbel_query_vector_seconds_count",] >= 1
@@ -177,7 +177,7 @@ def test_searches_are_timed_by_how_they_were_found(processes: Processes) -> None
 def test_one_trace_leads_from_the_upload_to_the_stored_vector(processes: Processes) -> None:
     caller = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
     accepted = processes.http.post(
-        "/v1/images", files={"file": ("a.jpg", picture(30))}, headers=asked_as("traced") | {"traceparent": caller}
+        "/v1/images", files={"file": ("a.jpg", image_bytes(30))}, headers=asked_as("traced") | {"traceparent": caller}
     ).json()
     processes.finished(accepted["job_id"])
 
@@ -197,8 +197,10 @@ def test_one_trace_leads_from_the_upload_to_the_stored_vector(processes: Process
 
 def test_a_caller_that_does_not_sample_is_not_traced(processes: Processes) -> None:
     caller = "00-" + "ef" * 16 + "-" + "cd" * 8 + "-00"
-    answer = processes.http.post("/v1/images", files={"file": ("a.jpg", picture(31))}, headers={"traceparent": caller})
+    answer = processes.http.post(
+        "/v1/images", files={"file": ("a.jpg", image_bytes(31))}, headers={"traceparent": caller}
+    )
     processes.finished(answer.json()["job_id"])
-    processes.finished(processes.upload(picture(32), "after")["job_id"])
+    processes.finished(processes.upload(image_bytes(32), "after")["job_id"])
     eventually(lambda: [span for span in processes.collector.spans if span.attributes.get("request_id") == "after"])
     assert not [span for span in processes.collector.spans if span.trace_id == "ef" * 16]

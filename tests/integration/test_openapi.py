@@ -63,10 +63,10 @@ def test_every_body_of_the_code_is_a_schema_and_every_schema_has_one_name(spec: 
 
 def test_every_refusal_is_a_problem(spec: Any) -> None:
     for path, method, operation in operations(spec):
-        refused = {status for status in operation["responses"] if status >= "400"}
+        rejected = {status for status in operation["responses"] if status >= "400"}
         if "requestBody" in operation:
-            assert {"400", "413", "422"} <= refused, (method, path)
-        for status in refused - ({"503"} if path == "/readyz" else set()):
+            assert {"400", "413", "422"} <= rejected, (method, path)
+        for status in rejected - ({"503"} if path == "/readyz" else set()):
             assert list(operation["responses"][status]["content"]) == ["application/problem+json"], (method, path)
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, unit
-from tests.pictures import picture
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.types import Lane, LoadedModel, Pixels, Vectors
+from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
@@ -77,17 +77,17 @@ def embed(decoder: DecoderPool, model: Model) -> Callable[[], int]:
         version = Factory(session).version().id
     models = OneModel(LoadedModel(version, model, decoder))  # type: ignore[arg-type]
     line = EmbeddingLine(transaction, models, Leases(transaction, "me", 60), LIMITS)
-    return lambda: line.embed_items([Lane.SINGLE, Lane.BULK])
+    return lambda: line.embed_items([Queue.SINGLE, Queue.BULK])
 
 
 def imported(*heights: int) -> UUID:
     with transaction() as session:
         job_id = open_import(session, "default")
     for seed, height in enumerate(heights):
-        data = picture(seed, size=(40, height), kind="PNG")
+        data = image_bytes(seed, size=(40, height), kind="PNG")
         add_image(transaction, blobs(), settings(), Upload(data, name=str(height), job_id=job_id))
     with transaction() as session:
-        job_rows.seal_job(session, job_id)
+        job_rows.close_job(session, job_id)
     return job_id
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from tests.pictures import picture
+from tests.images import image_bytes
 from umbel.base.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -29,7 +29,9 @@ def allow(api: FlaskClient, **quota: int | None) -> dict[str, Any]:
 
 
 def upload(api: FlaskClient, seed: int, **form: object) -> TestResponse:
-    return api.post("/v1/images", data={"file": (io.BytesIO(picture(seed)), "a.jpg"), "collection": "garden", **form})
+    return api.post(
+        "/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": "garden", **form}
+    )
 
 
 def used() -> tuple[int, int]:
@@ -50,7 +52,7 @@ def test_a_full_collection_takes_no_more_until_something_goes(api: FlaskClient) 
 
 
 def test_bytes_are_counted_as_they_are_stored(api: FlaskClient) -> None:
-    size = len(picture(1))
+    size = len(image_bytes(1))
     allow(api, max_bytes=size)
     assert upload(api, 1).status_code == 202
     assert (used(), upload(api, 2).status_code) == ((1, size), 507)

@@ -13,21 +13,21 @@ import pytest
 from sqlalchemy import text
 
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
 from tests.integration.factory import DIM
-from tests.pictures import picture
 from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.types import JobType, Lane
-from umbel.gallery import blob_notes, images, images_service
+from umbel.base.types import JobType, Queue
+from umbel.gallery import blob_cleanups, images, images_service
 from umbel.gallery.ingest import Upload, add_image, blob_key
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.jobs import cancel_job
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 from umbel.models import version_rows
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -87,7 +87,7 @@ def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gall
     with transaction() as session:
         (job,) = job_rows.list_jobs(session, status=None, job_type=JobType.REPAIR, before=None, limit=9)
     assert (found, repaired) == ({"no_embedding": 3}, {"no_embedding": 3})
-    assert (job.sealed, job.pending, job.total) == (True, 3, 3)
+    assert (job.closed, job.pending, job.total) == (True, 3, 3)
 
 
 def test_a_vector_of_another_width_goes_before_the_index_is_built(amid: Gallery) -> None:
@@ -110,26 +110,26 @@ def test_a_released_item_can_be_claimed_at_once(amid: Gallery) -> None:
     damage.desert_an_item(amid)
     amid.find(repair=True)
     with transaction() as session:
-        (item,) = claims.claim_items(session, Lane.SINGLE, owner="me", limit=9, lease_seconds=60)
+        (item,) = claims.claim_items(session, Queue.SINGLE, owner="me", limit=9, lease_seconds=60)
     assert item.attempts == 1
 
 
 def test_a_repair_rings_for_what_it_queued(amid: Gallery, redis: Redis) -> None:
     damage.lose_an_embedding(amid)
-    bell = doorbell()._redis
-    bell.delete(Lane.BULK)
+    bell = waker()._redis
+    bell.delete(Queue.BULK)
     amid.find(repair=True)
-    assert bell.llen(Lane.BULK) == 1
+    assert bell.llen(Queue.BULK) == 1
 
 
 # Work in flight, and states that are meant, are no mismatches.
 
 
 def test_pending_failed_and_cancelled_images_are_not_missed(amid: Gallery) -> None:
-    accepted = [add_image(transaction, amid.blobs, settings(), Upload(picture(seed))) for seed in (7, 8, 9)]
+    accepted = [add_image(transaction, amid.blobs, settings(), Upload(image_bytes(seed))) for seed in (7, 8, 9)]
     with transaction() as session:
         failed = session.execute(text("SELECT id FROM job_item WHERE job_id = :job"), {"job": accepted[1].job_id})
-        item_rows.fail_items(session, {failed.scalar_one(): ("corrupt_picture", "It is broken.")})
+        item_rows.fail_items(session, {failed.scalar_one(): ("corrupt_image", "It is broken.")})
     assert accepted[2].job_id is not None
     cancel_job(transaction, accepted[2].job_id)
     assert amid.find() == {}
@@ -138,9 +138,9 @@ def test_pending_failed_and_cancelled_images_are_not_missed(amid: Gallery) -> No
 def test_bytes_of_an_upload_that_is_not_committed_are_not_stray(amid: Gallery) -> None:
     key = blob_key("default", b"x" * 32)
     with transaction() as session:
-        notes = blob_notes.insert_notes(session, [key])
+        notes = blob_cleanups.insert_cleanups(session, [key])
     with transaction() as session:
-        blob_notes.take_notes(session, notes)
+        blob_cleanups.take_cleanups(session, notes)
         images.lock_blobs(session, [key])
         amid.blobs.put(key, b"bytes")
         assert amid.find(repair=True) == {}
@@ -149,7 +149,7 @@ def test_bytes_of_an_upload_that_is_not_committed_are_not_stray(amid: Gallery) -
 
 def test_an_archive_on_its_way_in_is_not_stray(amid: Gallery) -> None:
     with transaction() as session:
-        blob_notes.insert_notes(session, ["imports/aa"], patience_seconds=3600)
+        blob_cleanups.insert_cleanups(session, ["imports/aa"], patience_seconds=3600)
     amid.blobs.put("imports/aa", b"bytes")
     assert amid.find(repair=True) == {}
 

@@ -17,7 +17,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint, Conflict, NotFound
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion, Reindex
-from umbel.base.types import ItemState, Lane, LoadedModel, ModelState, Pixels, ReindexMode, ReindexPhase, Vectors
+from umbel.base.types import ItemState, LoadedModel, ModelState, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.jobs import job_rows
@@ -120,11 +120,13 @@ def upload(line: EmbeddingLine, count: int, *, labelled: bool = True, embed: boo
             label = f"kind {number % KINDS}" if labelled else None
             added.append(make.image(label=label))
             session.execute(
-                text("INSERT INTO job_item (job_id, image_id, lane, state) VALUES (:job, :image, 'single', 'pending')"),
+                text(
+                    "INSERT INTO job_item (job_id, image_id, queue, state) VALUES (:job, :image, 'single', 'pending')"
+                ),
                 {"job": job, "image": added[-1]},
             )
     if embed:
-        line.embed_items([Lane.SINGLE])
+        line.embed_items([Queue.SINGLE])
     return added
 
 
@@ -136,7 +138,7 @@ def begin(version: ModelVersion | None = None, **options: object) -> UUID:
 def run(reindexing: ReindexLine, line: EmbeddingLine) -> None:
     """As a worker does when it is rung for."""
     reindexing.run()
-    line.embed_items([Lane.SINGLE, Lane.BULK, Lane.REINDEX])
+    line.embed_items([Queue.SINGLE, Queue.BULK, Queue.REINDEX])
     reindexing.run()
 
 
@@ -198,7 +200,7 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     models: Models, line: EmbeddingLine, live: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
-    batch = line._forward(line._decode(line._claim_fresh([Lane.SINGLE])))  # type: ignore[arg-type]
+    batch = line._forward(line._decode(line._claim_fresh([Queue.SINGLE])))  # type: ignore[arg-type]
     other = make_version(models)
     with transaction() as session:
         version_rows.change_version(session, other.id, state=ModelState.BACKFILLING)
@@ -301,7 +303,7 @@ def test_cancelled_in_any_phase_another_goes_on_from_there(
     job_id = begin(other, activate=True)
     while reindex_of(job_id).phase != phase:
         if reindex_of(job_id).phase == ReindexPhase.EMBEDDING:
-            line.embed_items([Lane.REINDEX])
+            line.embed_items([Queue.REINDEX])
         reindexing._step()
     job_services.cancel_job(transaction, job_id)
     reindexing.run()
@@ -349,7 +351,7 @@ def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
     with pytest.raises(Conflict, match="lacks 1 pictures"):
         versions.activate(transaction, other.id)
     job_services.retry_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
-    line.embed_items([Lane.REINDEX])
+    line.embed_items([Queue.REINDEX])
     assert versions.activate(transaction, other.id).state == ModelState.ACTIVE
 
 
@@ -448,11 +450,11 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
 def test_the_sweep_rings_for_what_a_worker_left(
     models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
 ) -> None:
-    assert Lane.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
     begin(make_version(models))
-    assert Lane.REINDEX in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
     run(reindexing, line)
-    assert Lane.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
 
 
 def test_a_search_under_way_ends_with_the_version_it_began_with(

@@ -16,8 +16,8 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from tests.pictures import picture
-from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.images import image_bytes
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
@@ -57,7 +57,7 @@ def opened(endpoint: str, url: str = "s3://photos/2024", root: str = "s3://photo
     )
 
 
-def put(client: Any, *keys: str, data: bytes = picture(1)) -> None:
+def put(client: Any, *keys: str, data: bytes = image_bytes(1)) -> None:
     for key in keys:
         client.put_object(Bucket="photos", Key=key, Body=data)
 
@@ -70,8 +70,8 @@ def test_pictures_below_the_prefix_are_listed_in_order(client: Any, endpoint: st
 def test_every_entry_can_be_read_from_its_locator(client: Any, endpoint: str) -> None:
     names = ["a b.jpg", "ä%41+.jpg", "d/c#1~*.jpg", "e?x=1&y.jpg"]
     for number, name in enumerate(names):
-        put(client, f"2024/{name}", data=picture(number))
-    assert contents(opened(endpoint)) == {name: picture(number) for number, name in enumerate(names)}
+        put(client, f"2024/{name}", data=image_bytes(number))
+    assert contents(opened(endpoint)) == {name: image_bytes(number) for number, name in enumerate(names)}
 
 
 def test_many_threads_read_at_once(client: Any, endpoint: str) -> None:
@@ -110,14 +110,14 @@ def test_a_listing_can_be_resumed_anywhere(keys: set[str], client: Any, endpoint
 def test_what_is_no_picture_is_passed_over(client: Any, endpoint: str) -> None:
     put(client, "2024/a.txt", "2024/.hidden.jpg", "2024/nameless")
     put(client, "2024/folder/", data=b"")
-    assert passed_over(opened(endpoint)) == [".hidden.jpg", "a.txt", "folder"]
+    assert skipped(opened(endpoint)) == [".hidden.jpg", "a.txt", "folder"]
     assert taken(opened(endpoint)) == ["nameless"]
 
 
 def test_too_large_an_object_is_refused_unread(client: Any, endpoint: str) -> None:
     put(client, "2024/a.jpg", data=b"x" * 101)
     source = opened(endpoint, max_bytes=100)
-    assert refused(source) == {"a.jpg": "file_too_large"}
+    assert rejected(source) == {"a.jpg": "file_too_large"}
     with pytest.raises(FileTooLarge):
         source.read("a.jpg")
 
@@ -175,8 +175,8 @@ def test_a_manifest_may_have_a_prefix_as_its_base(client: Any, endpoint: str, tm
     blobs.put("m", b"path\nd/a.jpg\ns3://photos/2024/d/a.jpg\n../b.jpg\n")
     spec = ManifestSource(blob_key="m", format="csv", base="s3://photos/2024")
     source = open_source(spec, blobs, Settings(import_roots=("s3://photos/2024",), s3_endpoint=endpoint))
-    assert contents(source) == {"d/a.jpg": picture(1)}
-    assert refused(source) == {"../b.jpg": "unsafe_path"}
+    assert contents(source) == {"d/a.jpg": image_bytes(1)}
+    assert rejected(source) == {"../b.jpg": "unsafe_path"}
 
 
 class Trouble(ThreadingHTTPServer):

@@ -48,8 +48,8 @@ def test_what_psql_takes_goes_to_psql(gallery: None, tmp_path: Path) -> None:
 
 
 def test_the_reader_is_refused_and_the_owner_is_not(gallery: None) -> None:
-    refused = umbel_sql("-c", "SELECT count(*) FROM public.image")
-    assert (refused.returncode, "permission denied for table image" in refused.stderr) == (1, True)
+    rejected = umbel_sql("-c", "SELECT count(*) FROM public.image")
+    assert (rejected.returncode, "permission denied for table image" in rejected.stderr) == (1, True)
     assert umbel_sql("--owner", "-Atc", "SELECT current_user, count(*) FROM public.image").stdout == "umbel|3\n"
 
 

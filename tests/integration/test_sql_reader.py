@@ -158,10 +158,10 @@ def test_it_is_an_ordinary_role_and_a_member_of_none(admin: Connection) -> None:
     ],
 )
 def test_it_is_refused(reader: Connection, statement: str) -> None:
-    with pytest.raises(psycopg.Error) as refused:
+    with pytest.raises(psycopg.Error) as rejected:
         reader.execute(statement)
     not_allowed, not_to_be_had, not_updatable = "42501", "0A000", "55000"
-    assert refused.value.sqlstate in (not_allowed, not_to_be_had, not_updatable), refused.value
+    assert rejected.value.sqlstate in (not_allowed, not_to_be_had, not_updatable), rejected.value
 
 
 def test_it_reads_by_default_only(postgres: Postgres) -> None:

@@ -269,15 +269,15 @@ def test_a_socket_folder_of_a_stranger_is_refused(postgres: Postgres, tmp_path: 
 
 def test_redis_starts_on_a_socket_and_remembers(redis: Redis) -> None:
     redis.start()
-    redis_client.Redis.from_url(redis.url()).lpush("lane", "ring")
+    redis_client.Redis.from_url(redis.url()).lpush("queue", "wake")
     redis.stop()
     redis.start()
-    assert redis_client.Redis.from_url(redis.url()).llen("lane") == 1
+    assert redis_client.Redis.from_url(redis.url()).llen("queue") == 1
 
 
 def test_broken_redis_data_are_set_aside(redis: Redis) -> None:
     redis.start()
-    redis_client.Redis.from_url(redis.url()).set("lane", "ring" * 100)
+    redis_client.Redis.from_url(redis.url()).set("queue", "wake" * 100)
     redis.stop()
     log = redis.data / "appendonly.aof"
     log.write_bytes(b"*3\r\n$3\r\nSET\r\nthis is no length\r\n" + log.read_bytes())

@@ -12,16 +12,16 @@ from sqlalchemy import text
 
 from api import create_app
 from stack.redis import Redis
+from tests.images import image_bytes
 from tests.integration.workers import start_worker
-from tests.pictures import picture
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.jobs import jobs
-from umbel.jobs.wakeup import doorbell
+from umbel.jobs.wakeup import waker
 
 WORKER = "embed@test"
 CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder
@@ -59,11 +59,11 @@ def _finished(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_upload_poll_search(api: FlaskClient) -> None:
-    accepted = upload(api, picture(100), label="blotch", collection="spine")
+    accepted = upload(api, image_bytes(100), label="blotch", collection="spine")
     job = finished(api, accepted["job_id"])
     assert (job["status"], job["counts"]["indexed"], job["model_version"] is not None) == ("succeeded", 1, True)
     found = api.post(
-        "/v1/search", data={"file": (io.BytesIO(picture(100)), "q.jpg"), "k": "3", "collection": "spine"}
+        "/v1/search", data={"file": (io.BytesIO(image_bytes(100)), "q.jpg"), "k": "3", "collection": "spine"}
     ).get_json()
     assert [match["image_id"] for match in found["matches"]] == [accepted["image_id"]]
     assert found["matches"][0]["similarity"] == pytest.approx(1, abs=5e-3)
@@ -71,16 +71,16 @@ def test_upload_poll_search(api: FlaskClient) -> None:
 
 
 def test_base64_and_multipart_find_the_same(api: FlaskClient) -> None:
-    finished(api, upload(api, picture(101))["job_id"])
-    by_file = api.post("/v1/search", data={"file": (io.BytesIO(picture(101)), "q.jpg")}).get_json()
-    by_text = api.post("/v1/search", json={"image": base64.b64encode(picture(101)).decode()}).get_json()
+    finished(api, upload(api, image_bytes(101))["job_id"])
+    by_file = api.post("/v1/search", data={"file": (io.BytesIO(image_bytes(101)), "q.jpg")}).get_json()
+    by_text = api.post("/v1/search", json={"image": base64.b64encode(image_bytes(101)).decode()}).get_json()
     assert [m["image_id"] for m in by_text["matches"]] == [m["image_id"] for m in by_file["matches"]]
 
 
 def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> None:
     for n in range(110, 116):
-        finished(api, upload(api, picture(n))["job_id"])
-    answer = api.post("/search", json={"image": base64.b64encode(picture(112)).decode()})
+        finished(api, upload(api, image_bytes(n))["job_id"])
+    answer = api.post("/search", json={"image": base64.b64encode(image_bytes(112)).decode()})
     results = answer.get_json()["results"]
     assert [set(result) for result in results] == [{"path", "simularity"}] * 5
     assert results[0]["simularity"] == pytest.approx(1, abs=5e-3)
@@ -90,21 +90,21 @@ def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> 
 
 def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbours_do_not(api: FlaskClient) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
-    whole = picture(120, size=(400, 300), kind="PNG")
+    whole = image_bytes(120, size=(400, 300), kind="PNG")
     upload(api, whole[: len(whole) // 2], job_id=job_id, name="cut.png")
     for n in range(121, 125):
-        upload(api, picture(n), job_id=job_id)
-    api.post(f"/v1/jobs/{job_id}/seal")
+        upload(api, image_bytes(n), job_id=job_id)
+    api.post(f"/v1/jobs/{job_id}/close")
     job = finished(api, job_id)
     assert (job["status"], job["counts"]["indexed"], job["counts"]["failed"]) == ("partial", 4, 1)
     (item,) = api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
-    assert (item["name"], item["error_code"]) == ("cut.png", "corrupt_picture")
+    assert (item["name"], item["error_code"]) == ("cut.png", "corrupt_image")
 
 
 def test_a_damaged_query_is_refused_with_its_reason(api: FlaskClient) -> None:
-    whole = picture(130, size=(400, 300), kind="PNG")
+    whole = image_bytes(130, size=(400, 300), kind="PNG")
     answer = api.post("/v1/search", data={"file": (io.BytesIO(whole[: len(whole) // 2]), "q.png")})
-    assert (answer.status_code, answer.get_json()["code"]) == (415, "corrupt_picture")
+    assert (answer.status_code, answer.get_json()["code"]) == (415, "corrupt_image")
 
 
 def test_ready_once_a_worker_lives(api: FlaskClient) -> None:
@@ -113,24 +113,24 @@ def test_ready_once_a_worker_lives(api: FlaskClient) -> None:
 
 
 def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("umbel.jobs.wakeup.Doorbell.ring", lambda *_: False)
-    job_id = upload(api, picture(140))["job_id"]
+    monkeypatch.setattr("umbel.jobs.wakeup.Waker.wake", lambda *_: False)
+    job_id = upload(api, image_bytes(140))["job_id"]
     monkeypatch.undo()
-    assert jobs.sweep(transaction, doorbell(), blobs(), settings()) == [Lane.SINGLE]
+    assert jobs.sweep(transaction, waker(), blobs(), settings()) == [Queue.SINGLE]
     assert finished(api, job_id)["status"] == "succeeded"
 
 
 def test_doubled_rings_change_nothing(api: FlaskClient) -> None:
-    bell = doorbell()
+    bell = waker()
     for _ in range(20):
-        bell._celery.send_task("umbel.embed_items", queue=Lane.SINGLE, kwargs={"lane": Lane.SINGLE})
-    job = finished(api, upload(api, picture(141))["job_id"])
+        bell._celery.send_task("umbel.embed_items", queue=Queue.SINGLE, kwargs={"queue": Queue.SINGLE})
+    job = finished(api, upload(api, image_bytes(141))["job_id"])
     assert job["counts"] == {"total": 1, "pending": 0, "indexed": 1, "duplicate": 0, "failed": 0, "cancelled": 0}
 
 
 def test_queued_single_uploads_are_embedded_in_one_forward(api: FlaskClient, worker: Process) -> None:
     with worker.frozen():
-        made = [upload(api, picture(n))["job_id"] for n in range(150, 160)]
+        made = [upload(api, image_bytes(n))["job_id"] for n in range(150, 160)]
     for job_id in made:
         finished(api, job_id)
     with transaction() as session:
@@ -142,9 +142,9 @@ def test_a_single_upload_is_embedded_before_an_import_that_was_there_first(api: 
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "later"}).get_json()["job_id"]
     with worker.frozen():
         for n in range(600, 660):
-            upload(api, picture(n), job_id=job_id, collection="later")
-        single = upload(api, picture(660), collection="later")["job_id"]
-    api.post(f"/v1/jobs/{job_id}/seal")
+            upload(api, image_bytes(n), job_id=job_id, collection="later")
+        single = upload(api, image_bytes(660), collection="later")["job_id"]
+    api.post(f"/v1/jobs/{job_id}/close")
     last = finished(api, job_id)["finished_at"]
     first = finished(api, single)["finished_at"]
     with transaction() as session:
@@ -160,14 +160,14 @@ def test_an_archive_full_of_traps_costs_nothing_but_the_traps(api: FlaskClient) 
     job = finished(api, answer.get_json()["job_id"])
     seen = api.get(f"/v1/jobs/{job['id']}/items").get_json()["items"]
     assert {item["name"]: item["error_code"] for item in seen} == TRAPS
-    assert (job["status"], job["counts"]["indexed"], job["source"]["passed_over"]) == ("partial", 2, 1)
+    assert (job["status"], job["counts"]["indexed"], job["source"]["skipped"]) == ("partial", 2, 1)
 
 
 def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient, worker: Process) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "ended"}).get_json()["job_id"]
     with worker.frozen():
         for n in range(400, 520):
-            upload(api, picture(n), job_id=job_id, collection="ended")
+            upload(api, image_bytes(n), job_id=job_id, collection="ended")
     eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["indexed"], every=0.01)
     job = api.post(f"/v1/jobs/{job_id}/cancel").get_json()
     assert (job["status"], job["counts"]["pending"]) == ("cancelled", 0)
@@ -178,10 +178,10 @@ def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worke
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "killed"}).get_json()["job_id"]
     with worker.frozen():
         for n in range(200, 320):
-            upload(api, picture(n), job_id=job_id, collection="killed")
+            upload(api, image_bytes(n), job_id=job_id, collection="killed")
     eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["indexed"], every=0.01)
     worker.kill()
-    api.post(f"/v1/jobs/{job_id}/seal")
+    api.post(f"/v1/jobs/{job_id}/close")
     before = api.get(f"/v1/jobs/{job_id}").get_json()["counts"]
     second = start_worker(WORKER, tmp_path / "second.log", **CRASHES)
     try:

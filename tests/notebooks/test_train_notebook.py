@@ -51,7 +51,7 @@ def summary(executed: NotebookNode) -> dict[str, Any]:
     return json.loads(printed)
 
 
-def pictures(cell: NotebookNode) -> list[Image.Image]:
+def images(cell: NotebookNode) -> list[Image.Image]:
     shown = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
     return [Image.open(io.BytesIO(base64.b64decode(data))) for data in shown]
 
@@ -73,13 +73,13 @@ def test_every_cell_of_code_is_introduced():
 
 
 def test_it_runs_and_shows_what_it_speaks_of(executed):
-    shown = {cell.id: pictures(cell) for cell in code_cells(executed) if cell.outputs}
+    shown = {cell.id: images(cell) for cell in code_cells(executed) if cell.outputs}
 
     found = {name: len(some) for name, some in shown.items() if some}
     assert found == {"sheet": 1, "variations": 1, "duplicates": 1, "curves": 1, "query": 2, "map": 2}
-    for picture in (one for some in shown.values() for one in some):
-        assert min(picture.size) > 200
-        darkest, lightest = picture.convert("L").getextrema()
+    for image in (one for some in shown.values() for one in some):
+        assert min(image.size) > 200
+        darkest, lightest = image.convert("L").getextrema()
         assert lightest - darkest > 100  # not blank
 
 

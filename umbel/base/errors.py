@@ -135,91 +135,91 @@ class StackError(UmbelError):
     code = "stack"
 
 
-class PictureError(UmbelError):
+class ImageError(UmbelError):
     """A picture that cannot be taken: the file's fault, so trying again is of no use."""
 
-    code = "bad_picture"
+    code = "bad_image"
 
 
-class EmptyFile(PictureError):
+class EmptyFile(ImageError):
     """No bytes at all."""
 
     code = "empty_file"
 
 
-class FileTooLarge(PictureError):
+class FileTooLarge(ImageError):
     """More bytes than `max_bytes`."""
 
     code = "file_too_large"
 
 
-class UnsupportedPicture(PictureError):
+class UnsupportedImage(ImageError):
     """Not a JPEG, PNG or WebP, whatever its name says."""
 
-    code = "unsupported_picture"
+    code = "unsupported_image"
 
 
-class TooManyPixels(PictureError):
+class TooManyPixels(ImageError):
     """More pixels than `max_pixels`; refused before decoding."""
 
     code = "too_many_pixels"
 
 
-class PictureTooSmall(PictureError):
+class ImageTooSmall(ImageError):
     """A side below `min_side`."""
 
-    code = "picture_too_small"
+    code = "image_too_small"
 
 
-class CorruptPicture(PictureError):
+class CorruptImage(ImageError):
     """The header is a picture's but the rest cannot be decoded: truncated, damaged or malicious."""
 
-    code = "corrupt_picture"
+    code = "corrupt_image"
 
 
-class BlobMissing(PictureError):
+class BlobMissing(ImageError):
     """The stored bytes of a picture are gone from the blob store."""
 
     code = "blob_missing"
 
 
-class UnsafePath(PictureError):
+class UnsafePath(ImageError):
     """A name that leads out of its source, or a link: never followed."""
 
     code = "unsafe_path"
 
 
-class Unreadable(PictureError):
+class Unreadable(ImageError):
     """A listed file that cannot be read: gone, forbidden, encrypted or packed in an unknown way."""
 
     code = "unreadable"
 
 
-class NestedArchive(PictureError):
+class NestedArchive(ImageError):
     """An archive inside an archive: never unpacked."""
 
     code = "nested_archive"
 
 
-class ArchiveBomb(PictureError):
+class ArchiveBomb(ImageError):
     """Packed data that claims to unpack to far more than pictures ever do, or shares its bytes with other entries."""
 
     code = "archive_bomb"
 
 
-class CorruptEntry(PictureError):
+class CorruptEntry(ImageError):
     """An archive's entry that is not what the archive's directory says."""
 
     code = "corrupt_entry"
 
 
-class BadManifestLine(PictureError):
+class BadManifestLine(ImageError):
     """A line of a manifest that names no picture; the detail says which line and why."""
 
     code = "bad_manifest_line"
 
 
-class AddressRefused(PictureError):
+class AddressRefused(ImageError):
     """A URL that is not fetched: URLs are off, or it leads to an address that is not public."""
 
     code = "address_refused"

@@ -23,31 +23,31 @@ SEARCHES = Histogram(
 QUERY_VECTORS = Histogram(
     "umbel_query_vector_seconds", "Waiting for a worker to embed the picture of a search.", buckets=SECONDS
 )
-SILENT_DOORBELLS = Counter("umbel_doorbell_silent_total", "Rings that Redis did not take; the sweep makes them good.")
+FAILED_WAKEUPS = Counter("umbel_failed_wakeups_total", "Rings that Redis did not take; the sweep makes them good.")
 UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests that were let through uncounted, as Redis was away.")
 
 ITEM_WAITS = Histogram(
-    "umbel_item_wait_seconds", "From the making of an item to its first claim.", ["lane"], buckets=MINUTES
+    "umbel_item_wait_seconds", "From the making of an item to its first claim.", ["queue"], buckets=MINUTES
 )
-BATCHES = Histogram("umbel_batch_pictures", "Items claimed together.", ["lane"], buckets=SIZES)
+BATCHES = Histogram("umbel_batch_images", "Items claimed together.", ["queue"], buckets=SIZES)
 STAGES = Histogram(
     "umbel_stage_seconds",
     "One stage of one batch: claim, read (of a source), decode, forward, store; answer (searches).",
-    ["stage", "lane"],
+    ["stage", "queue"],
     buckets=SECONDS,
 )
 READS = Histogram(
-    "umbel_picture_read_seconds", "One picture's way from the blob store to its decoder.", buckets=MILLISECONDS
+    "umbel_image_read_seconds", "One picture's way from the blob store to its decoder.", buckets=MILLISECONDS
 )
-DECODES = Histogram("umbel_picture_decode_seconds", "Decoding one picture.", buckets=MILLISECONDS)
+DECODES = Histogram("umbel_image_decode_seconds", "Decoding one picture.", buckets=MILLISECONDS)
 FINISHED = Counter(
-    "umbel_items_finished_total", "Items that were fetched, embedded or compared, or failed.", ["lane", "outcome"]
+    "umbel_items_finished_total", "Items that were fetched, embedded or compared, or failed.", ["queue", "outcome"]
 )
-FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error code.", ["lane", "code"])
-RETRIES = Counter("umbel_item_retries_total", "Items that went back into the queue after a try.", ["lane"])
+FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error code.", ["queue", "code"])
+RETRIES = Counter("umbel_item_retries_total", "Items that went back into the queue after a try.", ["queue"])
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
-BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, SILENT_DOORBELLS, UNLIMITED)
+BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, FAILED_WAKEUPS, UNLIMITED)
 BY_WORKERS: tuple[MetricWrapperBase, ...] = (
     ITEM_WAITS, BATCHES, STAGES, READS, DECODES, FINISHED, FAILURES, RETRIES, GPU_MEMORY,
 )  # fmt: skip
@@ -59,7 +59,7 @@ def begin_counting() -> None:
     Otherwise the first to count takes them up, in the middle of a request; and should it fail, prometheus_client leaves
     the other metrics with the closed files of the parent.
     """
-    SILENT_DOORBELLS.inc(0)
+    FAILED_WAKEUPS.inc(0)
 
 
 def counted() -> bytes:

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     stalled_after: float = Field(
         60, gt=0, description="Seconds without progress of any worker, while work waits, after which /readyz says 503."
     )
-    deaf_after: float = Field(
+    broker_timeout: float = Field(
         300,
         gt=0,
         description="A worker ends, to be started again, when work waits and Redis says nothing for so many seconds.",

@@ -97,12 +97,12 @@ class Neighbourhood(Table):
     collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
     neighbours: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))  # nearest first, without the image itself
     distances: Mapped[list[float]] = mapped_column(ARRAY(REAL))
-    agreements: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    pixel_similarities: Mapped[list[float]] = mapped_column(ARRAY(REAL))
     nearest: Mapped[float | None] = mapped_column(REAL, server_default=text("generated"))  # of the distances
     agreed: Mapped[float] = mapped_column(REAL)  # the largest of the agreements
     voted_label: Mapped[str | None]  # the image's label when its neighbours voted on it
     suggested_label: Mapped[str | None]
-    doubt: Mapped[float | None] = mapped_column(REAL)
+    label_error_probability: Mapped[float | None] = mapped_column(REAL)
     compared_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -123,7 +123,7 @@ class GalleryMap(Table):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
     done: Mapped[bool] = mapped_column(server_default=text("false"))
-    pictures: Mapped[int | None]  # that had a vector when it was drawn
+    images: Mapped[int | None]  # that had a vector when it was drawn
     image_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
     xs: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
     ys: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
@@ -159,7 +159,7 @@ class Job(Table):
     collection_id: Mapped[UUID | None] = mapped_column(ForeignKey("collection.id"))
     model_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_version.id"))
     idempotency_key: Mapped[str | None]
-    sealed: Mapped[bool]  # no more items will be added
+    closed: Mapped[bool]  # no more items will be added
     total: Mapped[int] = mapped_column(server_default="0")
     pending: Mapped[int] = mapped_column(server_default="0")
     indexed: Mapped[int] = mapped_column(server_default="0")
@@ -188,7 +188,7 @@ class JobItem(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"))
     image_id: Mapped[UUID | None] = mapped_column(ForeignKey("image.id"))
-    lane: Mapped[str]
+    queue: Mapped[str]
     state: Mapped[str]
     name: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
@@ -215,8 +215,8 @@ class ImportSource(Table):
     dry_run: Mapped[bool]
     position: Mapped[str | None]  # of the last entry that was listed
     listed: Mapped[int] = mapped_column(server_default="0")
-    refused: Mapped[int] = mapped_column(server_default="0")
-    passed_over: Mapped[int] = mapped_column(server_default="0")
+    rejected: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
     done: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
@@ -237,23 +237,23 @@ class Reindex(Table):
     done: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
-class BlobInDoubt(Table):
+class PendingBlobCleanup(Table):
     """Bytes that are being written or removed: whose they are is not settled yet."""
 
-    __tablename__ = "blob_in_doubt"
+    __tablename__ = "pending_blob_cleanup"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     blob_key: Mapped[str]
     since: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
-class QueryPicture(Table):
+class QueryImage(Table):
     """A picture someone searches by, on its way to becoming a vector. Unlogged: it outlives no crash, nor needs to."""
 
-    __tablename__ = "query_picture"
+    __tablename__ = "query_image"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
-    picture: Mapped[bytes] = mapped_column(LargeBinary)
+    image: Mapped[bytes] = mapped_column(LargeBinary)
     model_version_id: Mapped[UUID | None]
     vector: Mapped[bytes | None] = mapped_column(LargeBinary)
     error_code: Mapped[str | None]
@@ -268,12 +268,12 @@ class Worker(Table):
     __tablename__ = "worker"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    lanes: Mapped[str]
+    queues: Mapped[str]
     device: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)
     progress_at: Mapped[datetime] = mapped_column(server_default=NOW)  # something was finished, or nothing was left
-    hears_redis: Mapped[bool] = mapped_column(server_default=text("true"))
+    broker_connected: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class ApiKey(Table):

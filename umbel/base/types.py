@@ -1,4 +1,4 @@
-"""The words that every room shares: lanes, states, and the protocol of an embedder."""
+"""The words that every room shares: queues, states, and the protocol of an embedder."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from umbel.base.image_rules import PictureInfo
+    from umbel.base.image_rules import ImageInfo
     from umbel.insights.signature import Look
 
 Vector = NDArray[np.float32]  # (dim,), unit length
@@ -20,7 +20,7 @@ Plane = NDArray[np.float32]  # (n, 2), x and y in [0, 1]
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB, as the model's preprocessing left it
 
 
-class Lane(StrEnum):
+class Queue(StrEnum):
     """A queue of work. The value is the queue's name in Redis and, for items, in the ledger."""
 
     QUERY = "query"  # pictures to search by: someone is waiting
@@ -36,7 +36,7 @@ class Lane(StrEnum):
 
 
 # Items of pictures that are in the gallery already: they do not tell how far a picture's own embedding is.
-LATER_LANES = (Lane.COMPARE, Lane.REINDEX, Lane.DELETE)
+LATER_QUEUES = (Queue.COMPARE, Queue.REINDEX, Queue.DELETE)
 
 
 class TaskName(StrEnum):
@@ -131,7 +131,7 @@ class Embedder(Protocol):
         ...
 
     def decode(self, data: bytes) -> Pixels:
-        """File bytes → pixels ready for `embed`. Thread-safe. Raises PictureError."""
+        """File bytes → pixels ready for `embed`. Thread-safe. Raises ImageError."""
         ...
 
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
@@ -145,14 +145,14 @@ class Embedder(Protocol):
 class Decoder(Protocol):
     """Decodes pictures where they can do no harm. Any thread may use it; nothing here blocks.
 
-    The futures raise PictureError, TransientError (blob store, closing) and DecoderDied (crash, hang, memory).
+    The futures raise ImageError, TransientError (blob store, closing) and DecoderDied (crash, hang, memory).
     """
 
-    def decode(self, picture: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
         """Pixels ready for an embedder, of file bytes or of the blob with this key. urgent: before all that are not."""
         ...
 
-    def inspect(self, data: bytes) -> "Future[PictureInfo]":
+    def inspect(self, data: bytes) -> "Future[ImageInfo]":
         """Type and size of the picture in these file bytes, from its header alone."""
         ...
 
@@ -201,8 +201,8 @@ class Project(Protocol):
         ...
 
 
-class Agreements(Protocol):
-    """Compares pictures pixel by pixel: ml.leakage.quick_agreements, which services are handed."""
+class PixelSimilarities(Protocol):
+    """Compares pictures pixel by pixel: ml.leakage.quick_pixel_similarities, which services are handed."""
 
     def __call__(self, thumbs: NDArray[np.uint8], pairs: NDArray[np.intp], /) -> NDArray[np.float32]:
         """thumbs: (N, side, side) grey; pairs: (P, 2) of them → (P,) from −1 to 1 for one picture."""

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from umbel.base import tracing
 from umbel.base.database import Transaction, lone_statements
-from umbel.base.errors import DecoderDied, NotReady, PictureError, TransientError, UmbelError
+from umbel.base.errors import DecoderDied, ImageError, NotReady, TransientError, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
-from umbel.base.types import Decoder, ItemState, Lane, LoadedModel, Models, Pixels, Vectors
+from umbel.base.types import Decoder, ItemState, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Asked
 from umbel.jobs import claims, item_rows, job_log
@@ -46,12 +46,12 @@ class Claim:
 
     items: list[ClaimedItem]
     versions: list[UUID]
-    lane: Lane
+    queue: Queue
 
     @property
     def background(self) -> bool:
         """Whether others go first."""
-        return self.lane != Lane.SINGLE
+        return self.queue != Queue.SINGLE
 
 
 @dataclass(slots=True)
@@ -84,14 +84,14 @@ class EmbeddingLine:
     fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
     forwarded: Callable[[bool], None] = lambda _: None  # told of each batch whether any picture of it got a vector
 
-    def embed_items(self, lanes: Sequence[Lane]) -> int:
-        """Embed what is queued in `lanes`, the first lane first, until nothing is left. Returns how many items ended.
+    def embed_items(self, queues: Sequence[Queue]) -> int:
+        """Embed what is queued in `queues`, the first queue first, until nothing is left. Returns how many items ended.
 
         Killed at any point, nothing is lost: what was claimed and not stored is claimed again after its lease.
         """
         finished = 0
         try:
-            while turn := self._embed_fresh(lanes) + self._embed_suspects(lanes):
+            while turn := self._embed_fresh(queues) + self._embed_suspects(queues):
                 finished += turn
         finally:
             self.leases.let_go_of_all()  # of batches that an error has stopped on their way
@@ -100,63 +100,63 @@ class EmbeddingLine:
     def answer_queries(self) -> int:
         """Embed the pictures that searches wait for, until none is left. Returns how many."""
         answered = 0
-        while (asked := query_images.claim_queries(QUERIES_AT_ONCE)).pictures:
-            answered += len(asked.pictures)
+        while (asked := query_images.claim_queries(QUERIES_AT_ONCE)).images:
+            answered += len(asked.images)
             try:
-                with STAGES.labels("answer", Lane.QUERY).time():
+                with STAGES.labels("answer", Queue.QUERY).time():
                     self._answer(asked)
             except Exception as error:
                 self.fatal(error)
-                query_images.release_queries(list(asked.pictures))
+                query_images.release_queries(list(asked.images))
                 raise
         return answered
 
-    def _embed_fresh(self, lanes: Sequence[Lane]) -> int:
-        decoded = map_ahead(self._decode, self._fresh_batches(lanes), at_once=AT_ONCE)
+    def _embed_fresh(self, queues: Sequence[Queue]) -> int:
+        decoded = map_ahead(self._decode, self._fresh_batches(queues), at_once=AT_ONCE)
         return sum(map(self._store, map_ahead(self._forward, decoded, at_once=AT_ONCE)))
 
-    def _embed_suspects(self, lanes: Sequence[Lane]) -> int:
+    def _embed_suspects(self, queues: Sequence[Queue]) -> int:
         """One batch after the other, so that a death among them has no neighbours."""
         finished = 0
-        while not self.stopping() and (claimed := self._claim_suspects(lanes)):
+        while not self.stopping() and (claimed := self._claim_suspects(queues)):
             finished += self._store(self._forward(self._decode(claimed)))
         return finished
 
-    def _fresh_batches(self, lanes: Sequence[Lane]) -> Iterator[Claim]:
+    def _fresh_batches(self, queues: Sequence[Queue]) -> Iterator[Claim]:
         until = time.monotonic() + TURN_SECONDS
-        while not self.stopping() and time.monotonic() < until and (claimed := self._claim_fresh(lanes)):
+        while not self.stopping() and time.monotonic() < until and (claimed := self._claim_fresh(queues)):
             yield claimed
 
-    def _claim_fresh(self, lanes: Sequence[Lane]) -> Claim | None:
+    def _claim_fresh(self, queues: Sequence[Queue]) -> Claim | None:
         owner, seconds, limit = self.leases.owner, self.leases.seconds, self._batch_size()
         with self.transaction() as session:
-            for lane in lanes:
+            for queue in queues:
                 claimed: list[ClaimedItem] = []
-                with job_log.stage("claim", lane, claimed):
-                    claimed += claims.claim_items(session, lane, owner=owner, limit=limit, lease_seconds=seconds)
+                with job_log.stage("claim", queue, claimed):
+                    claimed += claims.claim_items(session, queue, owner=owner, limit=limit, lease_seconds=seconds)
                 if claimed:
-                    return self._claim(session, lane, claimed)
+                    return self._claim(session, queue, claimed)
         return None
 
-    def _claim_suspects(self, lanes: Sequence[Lane]) -> Claim | None:
+    def _claim_suspects(self, queues: Sequence[Queue]) -> Claim | None:
         limit = self._batch_size()
         with self.transaction() as session:
-            for lane in lanes:
+            for queue in queues:
                 claimed: list[ClaimedItem] = []
-                with job_log.stage("claim", lane, claimed):
+                with job_log.stage("claim", queue, claimed):
                     claimed += claims.claim_suspects(
                         session,
-                        lane,
+                        queue,
                         owner=self.leases.owner,
                         limit=limit,
                         lease_seconds=self.leases.seconds,
                         max_attempts=self.settings.max_attempts,
                     )
                 if claimed:
-                    return self._claim(session, lane, claimed)
+                    return self._claim(session, queue, claimed)
         return None
 
-    def _claim(self, session: Session, lane: Lane, claimed: list[ClaimedItem]) -> Claim:
+    def _claim(self, session: Session, queue: Queue, claimed: list[ClaimedItem]) -> Claim:
         """Items for all kept versions or, of a reindex, for its own."""
         wanted = claimed[0].version_id
         others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
@@ -164,8 +164,8 @@ class EmbeddingLine:
         same = [item for item in claimed if item.version_id == wanted]
         self.leases.hold(item.id for item in same)
         versions = [wanted] if wanted else version_rows.list_kept(session)
-        job_log.claimed(lane, same)
-        return Claim(same, versions, lane)
+        job_log.claimed(queue, same)
+        return Claim(same, versions, queue)
 
     def _batch_size(self) -> int:
         return self._active().embedder.batch_size
@@ -183,7 +183,7 @@ class EmbeddingLine:
         except UmbelError as error:  # not the fault of any picture
             log.error("a model cannot be loaded", error=error.detail)
             return Batch(claim, [], released=[item.id for item in claim.items])
-        with job_log.stage("decode", claim.lane, claim.items, traced=claim.background):
+        with job_log.stage("decode", claim.queue, claim.items, traced=claim.background):
             self._take_pixels(batch, claim.items)
         return batch
 
@@ -192,10 +192,10 @@ class EmbeddingLine:
         for item, pixels in zip(claimed, coming, strict=True):
             try:
                 batch.pixels.append([pixels[model.decoder].result() for model in batch.models])
-            except PictureError as error:
+            except ImageError as error:
                 batch.failed[item.id] = (error.code, error.detail)
             except TransientError as error:
-                job_log.retried(batch.claim.lane, item, error.detail)
+                job_log.retried(batch.claim.queue, item, error.detail)
                 batch.released.append(item.id)
             except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
                 self._blame(batch, item, str(error))
@@ -214,7 +214,7 @@ class EmbeddingLine:
     def _forward(self, batch: Batch) -> Batch:
         ready, pixels = batch.ready, batch.pixels
         batch.ready, batch.pixels = [], []
-        with job_log.stage("forward", batch.claim.lane, ready):
+        with job_log.stage("forward", batch.claim.queue, ready):
             self._embed(batch, ready, pixels)
         if ready:
             progress.note()
@@ -238,7 +238,7 @@ class EmbeddingLine:
             if self.fatal(error):
                 batch.released += [item.id for item in ready]
                 return
-            log.warning("a batch failed", pictures=len(ready), error=str(error))
+            log.warning("a batch failed", images=len(ready), error=str(error))
             if len(ready) == 1:
                 self._blame(batch, ready[0], f"The model failed on it: {error}")
                 return
@@ -252,18 +252,18 @@ class EmbeddingLine:
 
     def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
         if item.attempts < self.settings.max_attempts:
-            job_log.retried(batch.claim.lane, item, reason)
+            job_log.retried(batch.claim.queue, item, reason)
             batch.blamed.append(item.id)
         else:
             batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
 
     def _store(self, batch: Batch) -> int:
         """Returns how many items ended."""
-        with job_log.stage("store", batch.claim.lane, batch.claim.items):
+        with job_log.stage("store", batch.claim.queue, batch.claim.items):
             while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
                 self._catch_up(batch, missed)
         self.leases.let_go(item.id for item in batch.claim.items)
-        job_log.ended("embedded", batch.claim.lane, batch.claim.items, batch.done, batch.failed)
+        job_log.ended("embedded", batch.claim.queue, batch.claim.items, batch.done, batch.failed)
         return len(batch.ready) + len(batch.failed)
 
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
@@ -296,8 +296,8 @@ class EmbeddingLine:
 
     def _catch_up(self, batch: Batch, missed: list[UUID]) -> None:
         """Embed what is ready with versions that came late, too; what they cannot embed is as if no version could."""
-        log.info("a batch is embedded again", pictures=len(batch.ready), versions=[str(each) for each in missed])
-        late = self._forward(self._decode(Claim(batch.ready, missed, batch.claim.lane)))
+        log.info("a batch is embedded again", images=len(batch.ready), versions=[str(each) for each in missed])
+        late = self._forward(self._decode(Claim(batch.ready, missed, batch.claim.queue)))
         place = {item.id: row for row, item in enumerate(batch.ready)}
         rows = [place[item.id] for item in late.ready]
         early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}
@@ -311,15 +311,15 @@ class EmbeddingLine:
             raise NotReady(version_rows.NO_MODEL)
         [model] = self.models.load([asked.version_id])
         pixels: dict[UUID, Pixels] = {}
-        refused: dict[UUID, tuple[str, str]] = {}
-        coming = {query_id: model.decoder.decode(picture, urgent=True) for query_id, picture in asked.pictures.items()}
+        rejected: dict[UUID, tuple[str, str]] = {}
+        coming = {query_id: model.decoder.decode(image, urgent=True) for query_id, image in asked.images.items()}
         for query_id, decoded in coming.items():
             try:
                 pixels[query_id] = decoded.result()
-            except (PictureError, DecoderDied) as error:
-                refused[query_id] = (error.code, error.detail)
-        if refused:
-            query_images.refuse_queries(refused)
+            except (ImageError, DecoderDied) as error:
+                rejected[query_id] = (error.code, error.detail)
+        if rejected:
+            query_images.refuse_queries(rejected)
         if pixels:
             vectors = model.embedder.embed(list(pixels.values()))
             query_images.answer_queries(model.version_id, dict(zip(pixels, vectors, strict=True)))

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from umbel.base.database import run_alone, run_each
-from umbel.base.tables import QueryPicture
+from umbel.base.tables import QueryImage
 from umbel.base.types import Vector
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
@@ -32,33 +32,33 @@ class Asked:
     """Pictures to embed with the version that searches use now; None while there is none."""
 
     version_id: UUID | None
-    pictures: dict[UUID, bytes]
+    images: dict[UUID, bytes]
 
 
-def insert_queries(pictures: Mapping[UUID, bytes]) -> None:
+def insert_queries(images: Mapping[UUID, bytes]) -> None:
     """Leave pictures, under ids of the caller's choice: who listens for an answer must know them before."""
-    run_each("INSERT INTO query_picture (id, picture) VALUES (%s, %s)", pictures.items())
+    run_each("INSERT INTO query_image (id, image) VALUES (%s, %s)", images.items())
 
 
 CLAIM = """
 WITH free AS (
-    SELECT id FROM query_picture WHERE claimed_at IS NULL ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id FROM query_image WHERE claimed_at IS NULL ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 )
-UPDATE query_picture q SET claimed_at = now() FROM free WHERE q.id = free.id
-RETURNING q.id, q.picture, (SELECT id FROM model_version WHERE state = 'active')
+UPDATE query_image q SET claimed_at = now() FROM free WHERE q.id = free.id
+RETURNING q.id, q.image, (SELECT id FROM model_version WHERE state = 'active')
 """
 
 
 def claim_queries(limit: int) -> Asked:
     """Up to `limit` waiting pictures, oldest first."""
     rows = run_alone(CLAIM, [limit])
-    return Asked(rows[0][2] if rows else None, {query_id: picture for query_id, picture, _ in rows})
+    return Asked(rows[0][2] if rows else None, {query_id: image for query_id, image, _ in rows})
 
 
 def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
     """Store the vectors; those who wait are notified."""
     run_each(
-        "UPDATE query_picture SET model_version_id = %s, vector = %s WHERE id = %s",
+        "UPDATE query_image SET model_version_id = %s, vector = %s WHERE id = %s",
         [(version_id, vector.astype(STORED).tobytes(), query_id) for query_id, vector in vectors.items()],
     )
 
@@ -66,20 +66,20 @@ def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
 def refuse_queries(errors: Mapping[UUID, tuple[str, str]]) -> None:
     """Store why pictures got no vector, as (code, detail)."""
     run_each(
-        "UPDATE query_picture SET error_code = %s, error_detail = %s WHERE id = %s",
+        "UPDATE query_image SET error_code = %s, error_detail = %s WHERE id = %s",
         [(*error, query_id) for query_id, error in errors.items()],
     )
 
 
 def release_queries(queries: Sequence[UUID]) -> None:
     """Give claimed pictures back."""
-    run_alone("UPDATE query_picture SET claimed_at = NULL WHERE id = ANY (%s)", [list(queries)])
+    run_alone("UPDATE query_image SET claimed_at = NULL WHERE id = ANY (%s)", [list(queries)])
 
 
 def take_answer(query_id: UUID) -> Answer | None:
     """The answer, its row removed; None while there is none."""
     rows = run_alone(
-        "DELETE FROM query_picture WHERE id = %s AND num_nonnulls(vector, error_code) > 0"
+        "DELETE FROM query_image WHERE id = %s AND num_nonnulls(vector, error_code) > 0"
         " RETURNING model_version_id, vector, error_code, error_detail",
         [query_id],
     )
@@ -92,21 +92,21 @@ def take_answer(query_id: UUID) -> Answer | None:
 
 def delete_queries(queries: Sequence[UUID]) -> None:
     """Forget pictures."""
-    run_alone("DELETE FROM query_picture WHERE id = ANY (%s)", [list(queries)])
+    run_alone("DELETE FROM query_image WHERE id = ANY (%s)", [list(queries)])
 
 
 def delete_old_queries(session: Session, seconds: float) -> int:
     """Forget the pictures whose askers have gone."""
     old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return session.execute(delete(QueryPicture).where(QueryPicture.created_at < old)).rowcount  # type: ignore[attr-defined]
+    return session.execute(delete(QueryImage).where(QueryImage.created_at < old)).rowcount  # type: ignore[attr-defined]
 
 
 def release_unanswered_queries(session: Session, seconds: float) -> bool:
     """Free the pictures whose worker died holding them; True if any picture waits to be claimed."""
     stale = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     session.execute(
-        update(QueryPicture)
-        .where(QueryPicture.claimed_at < stale, QueryPicture.vector.is_(None), QueryPicture.error_code.is_(None))
+        update(QueryImage)
+        .where(QueryImage.claimed_at < stale, QueryImage.vector.is_(None), QueryImage.error_code.is_(None))
         .values(claimed_at=None)
     )
-    return bool(session.scalar(select(func.count()).where(QueryPicture.claimed_at.is_(None))))
+    return bool(session.scalar(select(func.count()).where(QueryImage.claimed_at.is_(None))))

@@ -8,7 +8,7 @@ import structlog
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.progress import progress
-from umbel.gallery import blob_notes, deletions
+from umbel.gallery import blob_cleanups, deletions
 from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
 
@@ -41,9 +41,9 @@ class DeletionLine:
             taken = deletions.take_items(session, BATCH)
             if not taken.items:
                 return False
-            notes = blob_notes.insert_notes(session, deletions.delete_images(session, taken))
+            notes = blob_cleanups.insert_cleanups(session, deletions.delete_images(session, taken))
         with self.transaction() as session:
-            settle(session, self.blobs, blob_notes.claim_notes(session, notes))
+            settle(session, self.blobs, blob_cleanups.claim_cleanups(session, notes))
             deletions.finish_items(session, taken.items)
         progress.note()
         return True

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
-from umbel.base.types import JobStatus, Lane
+from umbel.base.types import JobStatus, Queue
 from umbel.gallery import deletions
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Begun:
     status: JobStatus
 
 
-def begin_deletion(transaction: Transaction, doorbell: Doorbell, name: str) -> Begun:
+def begin_deletion(transaction: Transaction, waker: Waker, name: str) -> Begun:
     """Hide a collection from everybody and have it removed with all that it has.
 
     Asked for again meanwhile, it is the same job; unless a new collection has taken the name, which is then deleted.
@@ -33,5 +33,5 @@ def begin_deletion(transaction: Transaction, doorbell: Doorbell, name: str) -> B
             return Begun(*found)
         deletions.stop_jobs(session, collection_id)
         job_id = deletions.insert_deletion(session, collection_id)
-    doorbell.ring(Lane.DELETE)
+    waker.wake(Queue.DELETE)
     return Begun(job_id, JobStatus.QUEUED)

@@ -58,7 +58,7 @@ def stop_jobs(session: Session, collection_id: UUID) -> None:
                 SELECT id FROM job WHERE collection_id = :collection AND finished_at IS NULL ORDER BY id
                 FOR NO KEY UPDATE
             )
-            UPDATE job SET sealed = true, cancelling = true, paused = false FROM unfinished
+            UPDATE job SET closed = true, cancelling = true, paused = false FROM unfinished
             WHERE job.id = unfinished.id
         """),
         values,
@@ -67,7 +67,7 @@ def stop_jobs(session: Session, collection_id: UUID) -> None:
 
 def insert_deletion(session: Session, collection_id: UUID) -> UUID:
     """The job that is to delete a hidden collection. It stays open until nothing is left."""
-    statement = insert(Job).values(type=JobType.DELETION, collection_id=collection_id, sealed=False)
+    statement = insert(Job).values(type=JobType.DELETION, collection_id=collection_id, closed=False)
     return session.execute(statement.returning(Job.id)).scalar_one()
 
 
@@ -88,7 +88,7 @@ def claim_deletion(session: Session) -> Deletion | None:
     row = session.execute(
         select(Job.id, Collection.id)
         .join(Collection, Collection.id == Job.collection_id)
-        .where(Job.type == JobType.DELETION, ~Job.sealed, ~Job.paused, Job.pending == 0)
+        .where(Job.type == JobType.DELETION, ~Job.closed, ~Job.paused, Job.pending == 0)
         .order_by(Job.id)
         .limit(1)
         .with_for_update(of=Job, skip_locked=True, key_share=True)
@@ -120,10 +120,10 @@ def cancel_items(session: Session, deletion: Deletion, limit: int) -> int:
 def insert_items(session: Session, deletion: Deletion) -> int:
     """An item for each image of the collection that has none yet. Returns how many."""
     statement = text("""
-        INSERT INTO job_item (job_id, image_id, lane, state)
+        INSERT INTO job_item (job_id, image_id, queue, state)
         SELECT :job, image.id, 'delete', 'pending' FROM image
         WHERE collection_id = :collection AND NOT EXISTS (
-            SELECT FROM job_item i WHERE i.image_id = image.id AND i.lane = 'delete' AND i.state = 'pending')
+            SELECT FROM job_item i WHERE i.image_id = image.id AND i.queue = 'delete' AND i.state = 'pending')
         ORDER BY image.id FOR KEY SHARE OF image
     """)
     values = {"job": deletion.job_id, "collection": deletion.collection_id}
@@ -135,7 +135,7 @@ def take_items(session: Session, limit: int) -> Taken:
     # The lock is the lease: whoever dies gives back what they had, and nothing is ever to blame for a death.
     rows = session.execute(
         text("""
-            SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT held AND lane = 'delete'
+            SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT held AND queue = 'delete'
             ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
         {"limit": limit},
@@ -149,7 +149,7 @@ def delete_images(session: Session, taken: Taken) -> list[str]:
     The keys are kept with the items until those are finished, also those of images whose deletion was begun before.
     """
     others = session.scalars(
-        text("SELECT id FROM job_item WHERE image_id = ANY (:images) AND lane <> 'delete'"), {"images": taken.images}
+        text("SELECT id FROM job_item WHERE image_id = ANY (:images) AND queue <> 'delete'"), {"images": taken.images}
     ).all()
     item_rows.lock_items(session, [*taken.items, *others])
     session.execute(text("DELETE FROM job_item WHERE id = ANY (:ids)"), {"ids": others})
@@ -216,7 +216,7 @@ def end_deletion(session: Session, deletion: Deletion) -> bool:
     if session.scalar(text(left), values):
         return False
     ended = update(Job).where(Job.id == deletion.job_id)
-    session.execute(ended.values(collection_id=None, sealed=True, started_at=func.coalesce(Job.started_at, func.now())))
+    session.execute(ended.values(collection_id=None, closed=True, started_at=func.coalesce(Job.started_at, func.now())))
     session.execute(text("DELETE FROM collection WHERE id = :collection"), values)
     return True
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
 from umbel.base.tables import Collection, Embedding, Image, JobItem
-from umbel.base.types import LATER_LANES, ItemState
+from umbel.base.types import LATER_QUEUES, ItemState
 from umbel.gallery.collections import PRESENT
 
 
@@ -157,7 +157,7 @@ def _status() -> ColumnElement[str]:
     indexed = exists().where(Embedding.image_id == Image.id)
     newest = (
         select(JobItem.state)
-        .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE, JobItem.lane.not_in(LATER_LANES))
+        .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE, JobItem.queue.not_in(LATER_QUEUES))
         .order_by(JobItem.id.desc())
         .limit(1)
         .scalar_subquery()

@@ -9,19 +9,19 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.image_rules import published, thumbnail
 from umbel.base.settings import Settings
-from umbel.gallery import blob_notes, images
-from umbel.gallery.blob_notes import Note
+from umbel.gallery import blob_cleanups, images
+from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images import ImageRow
 from umbel.jobs import item_rows
 
 
-def read_picture(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
-    """The picture upright and without metadata, and its media type. Raises PictureError."""
+def read_image(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
+    """The picture upright and without metadata, and its media type. Raises ImageError."""
     return published(blobs.get(image.blob_key), limits)
 
 
 def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
-    """A small JPEG, made at the first call and kept beside the picture. Raises PictureError."""
+    """A small JPEG, made at the first call and kept beside the picture. Raises ImageError."""
     key = thumbnail_key(image.blob_key)
     if blobs.exists(key):
         return blobs.get(key)
@@ -40,9 +40,9 @@ def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None
     """
     with transaction() as session:
         item_rows.cancel_items_of_image(session, image_id)
-        notes = blob_notes.insert_notes(session, [images.delete_image(session, image_id)])
+        notes = blob_cleanups.insert_cleanups(session, [images.delete_image(session, image_id)])
     with transaction() as session:
-        settle(session, blobs, blob_notes.claim_notes(session, notes))
+        settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))
 
 
 def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
@@ -51,7 +51,7 @@ def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
     images.lock_blobs(session, keys)
     unused = sorted(set(keys) - images.list_used_blobs(session, keys))  # the same bytes may have come, or come back
     blobs.delete_all([*unused, *map(thumbnail_key, unused)])
-    blob_notes.take_notes(session, [note.id for note in notes])
+    blob_cleanups.take_cleanups(session, [note.id for note in notes])
 
 
 def thumbnail_key(blob_key: str) -> str:

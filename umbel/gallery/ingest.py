@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, UmbelError
-from umbel.base.image_rules import PictureInfo, inspect
+from umbel.base.image_rules import ImageInfo, inspect
 from umbel.base.settings import Settings
-from umbel.base.types import ItemState, JobType, Lane
-from umbel.gallery import blob_notes, collections, images, quotas
+from umbel.base.types import ItemState, JobType, Queue
+from umbel.gallery import blob_cleanups, collections, images, quotas
 from umbel.jobs import item_rows, job_rows
 
 DEFAULT_COLLECTION = "default"
@@ -39,7 +39,7 @@ class Accepted:
     image_id: UUID
     job_id: UUID | None
     duplicate: bool
-    lane: Lane
+    queue: Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Checked:
     """An upload that is a picture. key: where the blob store has its bytes, or will."""
 
     upload: Upload
-    info: PictureInfo
+    info: ImageInfo
     digest: bytes
     key: str
 
@@ -68,7 +68,7 @@ class Checked:
 
 
 def check(upload: Upload, limits: Settings) -> Checked:
-    """Raises PictureError."""
+    """Raises ImageError."""
     info = inspect(upload.data, limits)
     digest = hashlib.sha256(upload.data).digest()
     return Checked(upload, info, digest, blob_key(upload.collection, digest))
@@ -78,7 +78,7 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
     """Store a picture and queue its embedding; or recognise bytes that the collection has already.
 
     Bytes are noted as in doubt before they are written, so that none is left behind by whatever fails in between.
-    Raises PictureError, StorageFull, QuotaExceeded, NotFound, Conflict (sealed job, or an idempotency key used for
+    Raises ImageError, StorageFull, QuotaExceeded, NotFound, Conflict (sealed job, or an idempotency key used for
     other bytes).
     """
     return add_checked(transaction, blobs, check(upload, limits))
@@ -90,9 +90,9 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
     with transaction() as session:
         if upload.idempotency_key and (again := _repeated(session, upload.idempotency_key, digest)):
             return again
-        notes = list(blob_notes.insert_notes_of_new(session, [(key, upload.collection, digest)]).values())
+        notes = list(blob_cleanups.insert_cleanups_of_new(session, [(key, upload.collection, digest)]).values())
     with transaction() as session:
-        blob_notes.take_notes(session, notes)
+        blob_cleanups.take_cleanups(session, notes)
         if upload.idempotency_key:  # another may have come with it since
             used = job_rows.lock_idempotency_keys(session, [upload.idempotency_key])
             if used and (again := _repeated(session, upload.idempotency_key, digest)):
@@ -118,7 +118,7 @@ def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
             session,
             upload.job_id,
             image_id=None,
-            lane=Lane.BULK,
+            queue=Queue.BULK,
             name=upload.name,
             state=ItemState.FAILED,
             error=(error.code, error.detail),
@@ -139,7 +139,7 @@ def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:
     job_id, image_id = found
     if image_id is None or images.get_image(session, image_id).sha256 != digest:
         raise Conflict("This Idempotency-Key was used for another picture.")
-    return Accepted(image_id, job_id, duplicate=False, lane=Lane.SINGLE)
+    return Accepted(image_id, job_id, duplicate=False, queue=Queue.SINGLE)
 
 
 def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
@@ -157,8 +157,8 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
 
 def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
     if upload.job_id is not None:
-        item_rows.insert_item(session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, held=held)
-        return Accepted(image_id, upload.job_id, duplicate=False, lane=Lane.BULK)
+        item_rows.insert_item(session, upload.job_id, image_id=image_id, queue=Queue.BULK, name=upload.name, held=held)
+        return Accepted(image_id, upload.job_id, duplicate=False, queue=Queue.BULK)
     job_id = job_rows.insert_upload(
         session,
         collection_id=collection_id,
@@ -166,7 +166,7 @@ def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUI
         name=upload.name,
         idempotency_key=upload.idempotency_key,
     )
-    return Accepted(image_id, job_id, duplicate=False, lane=Lane.SINGLE)
+    return Accepted(image_id, job_id, duplicate=False, queue=Queue.SINGLE)
 
 
 def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
@@ -176,7 +176,7 @@ def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID
         return _queued(session, upload, collection_id, image_id, held=held)
     if upload.job_id is not None:
         item_rows.insert_item(
-            session, upload.job_id, image_id=image_id, lane=Lane.BULK, name=upload.name, state=ItemState.DUPLICATE
+            session, upload.job_id, image_id=image_id, queue=Queue.BULK, name=upload.name, state=ItemState.DUPLICATE
         )
-        return Accepted(image_id, upload.job_id, duplicate=True, lane=Lane.BULK)
-    return Accepted(image_id, latest[0], duplicate=True, lane=Lane.SINGLE)
+        return Accepted(image_id, upload.job_id, duplicate=True, queue=Queue.BULK)
+    return Accepted(image_id, latest[0], duplicate=True, queue=Queue.SINGLE)

@@ -20,8 +20,8 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import UmbelError
 from umbel.base.settings import Settings
-from umbel.base.types import Lane
-from umbel.gallery import blob_notes, collections, images, ingest, uploads
+from umbel.base.types import Queue
+from umbel.gallery import blob_cleanups, collections, images, ingest, uploads
 from umbel.gallery.ingest import Accepted, Checked, Upload
 from umbel.gallery.uploads import NewUpload
 from umbel.jobs import job_rows
@@ -80,21 +80,21 @@ class Intake:
         new = {guest.checked.key: guest for guest in guests}  # of the same bytes sent twice, one; the other comes later
         with self._transaction() as session:
             pictures = [(key, guest.upload.collection, guest.checked.digest) for key, guest in new.items()]
-            notes = blob_notes.insert_notes_of_new(session, pictures)
+            notes = blob_cleanups.insert_cleanups_of_new(session, pictures)
         if not notes:
             return
         with self._transaction() as session:
             first = self._first_with_their_keys(session, [new[key] for key in notes])
             rows = self._rows(session, first)
-            blob_notes.take_notes(session, [notes[key] for key in rows])
+            blob_cleanups.take_cleanups(session, [notes[key] for key in rows])
             images.lock_blobs(session, rows)
             added = uploads.insert_uploads(session, list(rows.values()))
             # Inside the transaction: no row is ever committed without its bytes.
             for _ in self._writers.map(lambda key: self._blobs.put(key, new[key].upload.data), added):
                 pass
         for key, (image_id, job_id) in added.items():
-            lane = Lane.BULK if new[key].upload.job_id else Lane.SINGLE
-            new[key].accepted = Accepted(image_id, job_id, duplicate=False, lane=lane)
+            queue = Queue.BULK if new[key].upload.job_id else Queue.SINGLE
+            new[key].accepted = Accepted(image_id, job_id, duplicate=False, queue=queue)
 
     def _first_with_their_keys(self, session: Session, guests: Sequence[Guest]) -> list[Guest]:
         """Those with an idempotency key that nobody has used, or with none."""

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from umbel.base.types import ItemState, JobType, Lane
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import images
 from umbel.gallery.images import NewImage
 
@@ -39,18 +39,18 @@ WITH given AS MATERIALIZED (
 ), fresh AS MATERIALIZED (
     SELECT given.*, coalesce(given.job_id, uuidv7()) AS job FROM given JOIN added ON added.id = given.image_id
 ), opened AS (
-    INSERT INTO job (id, type, collection_id, model_version_id, sealed, idempotency_key, request_id, traceparent)
+    INSERT INTO job (id, type, collection_id, model_version_id, closed, idempotency_key, request_id, traceparent)
     SELECT job, :upload, collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, idempotency_key,
            request_id, traceparent
     FROM fresh WHERE job_id IS NULL
 ), queued AS (
-    INSERT INTO job_item (job_id, image_id, lane, state, name, held)
+    INSERT INTO job_item (job_id, image_id, queue, state, name, held)
     SELECT job, image_id, CASE WHEN job_id IS NULL THEN :single ELSE :bulk END, :pending, name, held
     FROM fresh ORDER BY image_id
 )
 SELECT blob_key, image_id, job FROM fresh
 """)
-WORDS = {"upload": JobType.UPLOAD, "single": Lane.SINGLE, "bulk": Lane.BULK, "pending": ItemState.PENDING}
+WORDS = {"upload": JobType.UPLOAD, "single": Queue.SINGLE, "bulk": Queue.BULK, "pending": ItemState.PENDING}
 
 
 def insert_uploads(session: Session, given: Sequence[NewUpload]) -> dict[str, tuple[UUID, UUID]]:

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from umbel.base.copy import copy_rows, stage_rows
 from umbel.base.tables import JobItem
-from umbel.base.types import ItemState, Lane
+from umbel.base.types import ItemState, Queue
 from umbel.gallery import images
 from umbel.gallery.images import NewImage
 from umbel.jobs import item_rows
 
 LISTED = {
-    "job_id": "uuid", "lane": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
+    "job_id": "uuid", "queue": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
     "label": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
 }  # fmt: skip
 STAGED = {"item_id": "uuid", **images.COLUMNS}
@@ -70,13 +70,13 @@ WITH found AS (
     SELECT s.item_id, image.id AS image_id,
            row_number() OVER (PARTITION BY image.id ORDER BY s.item_id) = 1 AND coalesce((
                SELECT earlier.state FROM job_item earlier
-               WHERE earlier.image_id = image.id AND earlier.state <> 'duplicate' AND earlier.lane <> 'compare'
+               WHERE earlier.image_id = image.id AND earlier.state <> 'duplicate' AND earlier.queue <> 'compare'
                ORDER BY earlier.id DESC LIMIT 1
            ), 'failed') IN ('failed', 'cancelled') AS wanted
     FROM staged_image s JOIN image USING (collection_id, sha256)
 )
 UPDATE job_item SET
-    image_id = found.image_id, attempts = 0, lease_owner = NULL, lease_until = NULL, lane = :bulk,
+    image_id = found.image_id, attempts = 0, lease_owner = NULL, lease_until = NULL, queue = :bulk,
     state = CASE WHEN wanted THEN :pending ELSE :duplicate END,
     finished_at = CASE WHEN wanted THEN NULL ELSE now() END
 FROM found WHERE job_item.id = found.item_id AND state = 'pending'
@@ -100,7 +100,7 @@ def assign_images(session: Session, unread: Collection[UUID], new: Sequence[UUID
     by another worker, too; their rows are gone.
     """
     session.execute(text("DELETE FROM staged_image WHERE item_id <> ALL (:unread)"), {"unread": list(unread)})
-    states = {"bulk": Lane.BULK, "pending": ItemState.PENDING, "duplicate": ItemState.DUPLICATE}
+    states = {"bulk": Queue.BULK, "pending": ItemState.PENDING, "duplicate": ItemState.DUPLICATE}
     session.execute(text(ASSIGN), states)
     orphans = session.scalars(
         text("""
@@ -116,4 +116,4 @@ def _listed(job_id: UUID, entry: NewEntry, held: bool) -> tuple[Any, ...]:
     state = ItemState.FAILED if entry.error else ItemState.PENDING
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
-    return (job_id, Lane.FETCH, state, held, entry.name, entry.locator, entry.label, meta, code, detail)
+    return (job_id, Queue.FETCH, state, held, entry.name, entry.locator, entry.label, meta, code, detail)

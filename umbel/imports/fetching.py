@@ -18,8 +18,8 @@ from umbel.base.errors import DecoderDied, NotReady, QuotaExceeded, SourceError,
 from umbel.base.pipeline import ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
-from umbel.base.types import Decoder, Garden, Lane
-from umbel.gallery import blob_notes, images, quotas
+from umbel.base.types import Decoder, Garden, Queue
+from umbel.gallery import blob_cleanups, images, quotas
 from umbel.gallery.images import NewImage
 from umbel.gallery.ingest import blob_key
 from umbel.imports import entries, source_rows
@@ -78,12 +78,12 @@ class FetchLine:
         leases: Leases,
         *,
         readers: Executor,
-        ring: Callable[[Lane], object],
+        wake: Callable[[Queue], object],
         garden: Garden | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._transaction, self._blobs, self._decoder, self._readers = transaction, blobs, decoder, readers
-        self._settings, self._leases, self._ring, self._stopping = settings, leases, ring, stopping
+        self._settings, self._leases, self._wake, self._stopping = settings, leases, wake, stopping
         self._garden = garden
         self._sources: dict[UUID, Source] = {}
         self._lister = Lister(self._source, settings)
@@ -115,7 +115,7 @@ class FetchLine:
 
     def _claim(self, limit: int) -> list[ClaimedEntry]:
         claimed: list[ClaimedEntry] = []
-        with job_log.stage("claim", Lane.FETCH, claimed), self._transaction() as session:
+        with job_log.stage("claim", Queue.FETCH, claimed), self._transaction() as session:
             claimed += claims.claim_entries(
                 session,
                 owner=self._leases.owner,
@@ -124,14 +124,14 @@ class FetchLine:
                 max_attempts=self._settings.max_attempts,
             )
         self._leases.hold(entry.id for entry in claimed)
-        job_log.claimed(Lane.FETCH, claimed)
+        job_log.claimed(Queue.FETCH, claimed)
         self._close_sources({entry.job_id for entry in claimed})
         return claimed
 
     def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]) -> Chunk:
         """As many as may be in memory, each put where it belongs; an empty chunk at the end."""
         chunk = Chunk()
-        with job_log.stage("read", Lane.FETCH, chunk.claimed):
+        with job_log.stage("read", Queue.FETCH, chunk.claimed):
             for entry, outcome in outcomes:
                 self._sort(chunk, entry, outcome)
                 progress.note()
@@ -194,7 +194,7 @@ class FetchLine:
         return Fetched(data, image)
 
     def _store(self, chunk: Chunk) -> None:
-        with job_log.stage("store", Lane.FETCH, chunk.claimed):
+        with job_log.stage("store", Queue.FETCH, chunk.claimed):
             try:
                 patiently(lambda: self._store_once(chunk))
             except StorageFull as error:
@@ -203,22 +203,22 @@ class FetchLine:
                 chunk.read = {}
                 patiently(lambda: self._store_once(chunk))
         self._leases.let_go(entry.id for entry in chunk.claimed)
-        job_log.ended("fetched", Lane.FETCH, chunk.claimed, chunk.read, chunk.failed)
-        self._ring(Lane.BULK)
+        job_log.ended("fetched", Queue.FETCH, chunk.claimed, chunk.read, chunk.failed)
+        self._wake(Queue.BULK)
 
     def _store_once(self, chunk: Chunk) -> None:
         """Images first, items and their jobs last: writing bytes must not hold up those who count."""
         keys = [fetched.image.blob_key for fetched in chunk.read.values()]
         with self._transaction() as session:
-            notes = blob_notes.insert_notes(session, keys)
+            notes = blob_cleanups.insert_cleanups(session, keys)
         with self._transaction() as session:
-            blob_notes.take_notes(session, notes)
+            blob_cleanups.take_cleanups(session, notes)
             images.lock_blobs(session, keys)
             _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
             unread = entries.lock_unread(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
             orphans = entries.assign_images(session, unread, list(new))
-            blob_notes.insert_notes(session, orphans)
+            blob_cleanups.insert_cleanups(session, orphans)
             item_rows.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
             owner = self._leases.owner
             claims.release_items(session, chunk.released, owner=owner, delay_seconds=RELEASE_SECONDS)

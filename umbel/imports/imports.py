@@ -10,7 +10,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import JobType
-from umbel.gallery import blob_notes, collections
+from umbel.gallery import blob_cleanups, collections
 from umbel.imports import source_rows
 from umbel.imports.sources import (
     ArchiveSource,
@@ -29,7 +29,7 @@ LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 def open_import(session: Session, collection: str) -> UUID:
     """A job that takes pictures until it is sealed."""
     collection_id = collections.upsert_collection(session, collection)
-    return job_rows.insert_job(session, JobType.IMPORT, collection_id=collection_id, sealed=False)
+    return job_rows.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
 
 
 def import_source(
@@ -50,7 +50,7 @@ def import_source(
     open_source(spec, blobs, settings).close()  # what is wrong with it is better said now than in the job
     described: dict[str, Any] = spec.model_dump(mode="json")
     with transaction() as session:
-        blob_notes.take_notes(session, notes or [])
+        blob_cleanups.take_cleanups(session, notes or [])
         job_id = open_import(session, collection)
         source_rows.insert_source(session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run)
     return job_id
@@ -74,14 +74,14 @@ def import_upload(
     """
     key = f"imports/{uuid4().hex}"
     with transaction() as session:
-        notes = blob_notes.insert_notes(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
+        notes = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
     try:
         spec = _received(blobs, settings, key, stream, name=name, base=base)
         options: dict[str, Any] = {"label_from_folder": label_from_folder, "dry_run": dry_run, "notes": notes}
         return import_source(transaction, blobs, settings, spec, collection=collection, **options)
     except BaseException:
         with transaction() as session:  # now, rather than when the patience with it is over
-            blob_notes.hasten_notes(session, notes)
+            blob_cleanups.hasten_cleanups(session, notes)
         raise
 
 

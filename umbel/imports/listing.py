@@ -72,11 +72,11 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
         rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
         # What slips through while the job is being paused is held at the next sweep.
         entries.insert_entries(session, source.job_id, rows, held=job.paused)
-        job_log.refused(job.request_id, job.id, rows)
+        job_log.rejected(job.request_id, job.id, rows)
         progress.note()
     source.listed += len(listed)
-    source.refused += sum(entry.refused is not None for entry in listed)
-    source.passed_over += len(found) - len(listed)
+    source.rejected += sum(entry.rejected is not None for entry in listed)
+    source.skipped += len(found) - len(listed)
     source.position = found[-1].position if found else source.position
     session.flush()
 
@@ -87,14 +87,14 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
     named = {"request_id": job_rows.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
     log.info("source listed", **named, listed=source.listed, error=error and error.detail)
     if error is None and source.listed == 0:
-        error = SourceError(f"There is no picture in it; {source.passed_over:,} other files were passed over.")
-    job_rows.seal_job(session, source.job_id)
+        error = SourceError(f"There is no picture in it; {source.skipped:,} other files were passed over.")
+    job_rows.close_job(session, source.job_id)
     if error is not None:
         job_rows.change_job(session, source.job_id, error=error.detail)
 
 
 def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:
     folder = PurePosixPath(entry.name).parent.name
-    refused = (entry.refused.code, entry.refused.detail) if entry.refused else None
+    rejected = (entry.rejected.code, entry.rejected.detail) if entry.rejected else None
     label = entry.label or (folder[:200] if label_from_folder and folder else None)
-    return NewEntry(entry.name, entry.locator, label, entry.metadata, refused)
+    return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected)

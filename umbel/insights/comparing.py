@@ -16,11 +16,11 @@ import numpy as np
 import structlog
 
 from umbel.base.database import Transaction
-from umbel.base.errors import BlobMissing, DecoderDied, NotReady, PictureError, TransientError
+from umbel.base.errors import BlobMissing, DecoderDied, ImageError, NotReady, TransientError
 from umbel.base.settings import Settings
-from umbel.base.types import Agreements, Decoder, ItemState, Lane
+from umbel.base.types import Decoder, ItemState, PixelSimilarities, Queue
 from umbel.insights import nearest_neighbors, signatures
-from umbel.insights.label_error import doubt_label
+from umbel.insights.label_error import label_error_probability
 from umbel.insights.nearest_neighbors import Near, Neighbourhood
 from umbel.insights.signature import Look
 from umbel.jobs import claims, item_rows, job_log, job_rows
@@ -61,7 +61,7 @@ class ComparisonLine:
 
     transaction: Transaction
     decoder: Decoder
-    agreements: Agreements
+    pixel_similarities: PixelSimilarities
     leases: Leases
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
@@ -82,22 +82,22 @@ class ComparisonLine:
             with self.leases.held(item.id for item in claimed):
                 batch = self._compared(claimed)
                 finished += patiently(partial(self._store, batch))
-            job_log.ended("compared", Lane.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
+            job_log.ended("compared", Queue.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
             waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
         return finished
 
     def _claim_fresh(self) -> list[ClaimedItem]:
         owner, seconds = self.leases.owner, self.leases.seconds
         with self.transaction() as session:
-            claimed = claims.claim_items(session, Lane.COMPARE, owner=owner, limit=BATCH, lease_seconds=seconds)
-        job_log.claimed(Lane.COMPARE, claimed)
+            claimed = claims.claim_items(session, Queue.COMPARE, owner=owner, limit=BATCH, lease_seconds=seconds)
+        job_log.claimed(Queue.COMPARE, claimed)
         return claimed
 
     def _claim_suspects(self) -> list[ClaimedItem]:
         with self.transaction() as session:
             return claims.claim_suspects(
                 session,
-                Lane.COMPARE,
+                Queue.COMPARE,
                 owner=self.leases.owner,
                 limit=BATCH,
                 lease_seconds=self.leases.seconds,
@@ -117,7 +117,7 @@ class ComparisonLine:
         except (NotReady, TransientError):
             raise
         except Exception as error:
-            log.warning("a comparison failed", pictures=len(some), error=str(error))
+            log.warning("a comparison failed", images=len(some), error=str(error))
             if len(some) == 1:
                 self._blame(batch, some[0], str(error))
                 return
@@ -138,7 +138,7 @@ class ComparisonLine:
                 for near in nearest_neighbors.list_nearest(session, version, collection_id, images, k=NEIGHBOURS)
             }
         pairs = [(near.image_id, other) for near in found.values() for other in _candidates(near)]
-        agreed = self._agreements(batch, pairs)
+        agreed = self._pixel_similarities(batch, pairs)
         calibration = calibration_of(version)
         for item in some:
             if item.image_id in found:
@@ -147,7 +147,7 @@ class ComparisonLine:
             else:
                 batch.failed[item.id] = ("not_embedded", "The picture has lost its embedding since it was queued.")
 
-    def _agreements(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
+    def _pixel_similarities(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
         """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
         with self.transaction() as session:
             known = signatures.list_looks(session, list({image for pair in pairs for image in pair}))
@@ -162,7 +162,7 @@ class ComparisonLine:
             return {}
         place = {image: index for index, image in enumerate(seen)}
         numbered = np.array([[place[one], place[other]] for one, other in pairs], np.intp)
-        agreed = self.agreements(np.stack(list(seen.values())), numbered)
+        agreed = self.pixel_similarities(np.stack(list(seen.values())), numbered)
         return dict(zip(pairs, agreed.clip(0, 1).tolist(), strict=True))
 
     def _look(self, unseen: Mapping[UUID, str]) -> dict[UUID, Look | None]:
@@ -179,7 +179,7 @@ class ComparisonLine:
                 seen[image] = future.result()
             except (TransientError, BlobMissing) as error:
                 log.warning("not looked at", image=str(image), error=error.detail)
-            except (PictureError, DecoderDied, RuntimeError) as error:
+            except (ImageError, DecoderDied, RuntimeError) as error:
                 log.warning("cannot be looked at", image=str(image), error=str(error))
                 seen[image] = None
         return seen
@@ -225,14 +225,14 @@ def _candidates(near: Near) -> list[UUID]:
 def _row(
     collection_id: UUID, near: Near, agreed: Mapping[tuple[UUID, UUID], float], calibration: Calibration | None
 ) -> Neighbourhood:
-    doubt = near.label and doubt_label(near.label, near.distances, near.labels, calibration)
+    probable = near.label and label_error_probability(near.label, near.distances, near.labels, calibration)
     return Neighbourhood(
         image_id=near.image_id,
         collection_id=collection_id,
         neighbours=near.neighbours,
         distances=near.distances,
-        agreements=[agreed.get((near.image_id, other), 0.0) for other in near.neighbours],
-        voted_label=near.label if doubt else None,
-        suggested_label=doubt.suggested if doubt else None,
-        doubt=doubt.doubt if doubt else None,
+        pixel_similarities=[agreed.get((near.image_id, other), 0.0) for other in near.neighbours],
+        voted_label=near.label if probable else None,
+        suggested_label=probable.suggested if probable else None,
+        label_error_probability=probable.label_error_probability if probable else None,
     )

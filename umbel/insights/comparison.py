@@ -5,10 +5,10 @@ from uuid import UUID
 
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.gallery import collections
 from umbel.insights import nearest_neighbors
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 from umbel.models import version_rows
 
 
@@ -17,11 +17,11 @@ class Begun:
     """A comparison that was begun. pictures: how many are to be compared."""
 
     job_id: UUID
-    pictures: int
+    images: int
 
 
 def begin_comparison(
-    transaction: Transaction, doorbell: Doorbell, *, collection: str | None, again: bool = False
+    transaction: Transaction, waker: Waker, *, collection: str | None, again: bool = False
 ) -> Begun | None:
     """Have the images of a collection (None: of each) compared that were not yet, or all of them. None: all were.
 
@@ -37,5 +37,5 @@ def begin_comparison(
         found = nearest_neighbors.insert_comparison(session, version.id, collection_id or None, again=again)
     if found is None:
         return None
-    doorbell.ring(Lane.COMPARE)
+    waker.wake(Queue.COMPARE)
     return Begun(*found)

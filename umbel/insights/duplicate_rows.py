@@ -29,7 +29,7 @@ class Copy:
 
 
 def list_links(
-    session: Session, version_id: UUID, collection_id: UUID | None, *, max_distance: float, min_agreement: float
+    session: Session, version_id: UUID, collection_id: UUID | None, *, max_distance: float, min_pixel_similarity: float
 ) -> list[tuple[str, str]]:
     """Pairs of images of one collection that are near enough and agree well enough; a pair may come twice.
 
@@ -41,13 +41,18 @@ def list_links(
         text(f"""
             SELECT n.image_id::text, link.other::text
             FROM neighbourhood n
-            CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.agreements) AS link(other, distance, agreement)
+            CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.pixel_similarities) AS link(other, distance, pixel_similarity)
             JOIN image ON image.id = link.other
             WHERE n.model_version_id = :version AND n.collection_id {collection}
-              AND n.nearest <= :distance AND n.agreed >= :agreement
-              AND link.distance <= :distance AND link.agreement >= :agreement
+              AND n.nearest <= :distance AND n.agreed >= :pixel_similarity
+              AND link.distance <= :distance AND link.pixel_similarity >= :pixel_similarity
         """),
-        {"version": version_id, "collection": collection_id, "distance": max_distance, "agreement": min_agreement},
+        {
+            "version": version_id,
+            "collection": collection_id,
+            "distance": max_distance,
+            "pixel_similarity": min_pixel_similarity,
+        },
     )
     return [(row[0], row[1]) for row in rows]
 

@@ -57,7 +57,7 @@ def find_duplicates(
     *,
     collection: str | None,
     max_distance: float,
-    min_agreement: float,
+    min_pixel_similarity: float,
     before: UUID | None,
     limit: int,
     image_id: UUID | None = None,
@@ -65,13 +65,13 @@ def find_duplicates(
     """Up to `limit` groups whose newest image is older than `before`.
 
     A group is what links hold together, be it through others: pairs at most `max_distance` apart whose pixels agree by
-    `min_agreement`; 0 asks for the distance alone. image_id: only the group that this image is in.
+    `min_pixel_similarity`; 0 asks for the distance alone. image_id: only the group that this image is in.
     Raises NotFound, NotReady.
     """
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     links = duplicate_rows.list_links(
-        session, version.id, collection_id, max_distance=max_distance, min_agreement=min_agreement
+        session, version.id, collection_id, max_distance=max_distance, min_pixel_similarity=min_pixel_similarity
     )
     groups = sorted(connected_components(links), key=max, reverse=True)
     if image_id is not None:

@@ -11,16 +11,16 @@ K, TEMPERATURE = 11, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class LabelError:
     """suggested: the label that speaks most against the given one; doubt: how probable it is, in [0, 1]."""
 
     suggested: str | None
-    doubt: float
+    label_error_probability: float
 
 
-def doubt_label(
+def label_error_probability(
     label: str, distances: Sequence[float], labels: Sequence[str | None], calibration: Calibration | None
-) -> Doubt | None:
+) -> LabelError | None:
     """The doubt in `label` of a picture whose neighbours (distances, labels) do not include it. None: nobody can say.
 
     It is the probability that the vote gives the best *other* label: large only where neighbours are near and agree on
@@ -34,4 +34,4 @@ def doubt_label(
         scores = [(one.label, one.score) for one in vote(distances, labels, calibration).ranked]
     if not scores:
         return None
-    return next((Doubt(other, score) for other, score in scores if other != label), Doubt(None, 0.0))
+    return next((LabelError(other, score) for other, score in scores if other != label), LabelError(None, 0.0))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 
 @dataclass(frozen=True, slots=True)
-class DoubtedImage:
+class LabelErrorImage:
     """An image whose label its neighbours doubt, with the neighbours, nearest first."""
 
     id: UUID
@@ -18,49 +18,53 @@ class DoubtedImage:
     name: str | None
     label: str
     suggested_label: str
-    doubt: float
+    label_error_probability: float
     neighbours: list[UUID]
     distances: list[float]
     compared_at: datetime
 
 
-def list_doubted(
+def list_label_errors(
     session: Session,
     version_id: UUID,
     collection_id: UUID | None,
     *,
-    min_doubt: float,
+    min_probability: float,
     after: tuple[float, UUID] | None,
     limit: int,
-) -> list[DoubtedImage]:
+) -> list[LabelErrorImage]:
     """Up to `limit` images, the most doubted first, after the one with this doubt and id.
 
     Not those whose label was changed since their neighbours voted on it.
     """
-    conditions = ["n.model_version_id = :version", "n.doubt > 0", "n.doubt >= CAST(:least AS real)"]
+    conditions = [
+        "n.model_version_id = :version",
+        "n.label_error_probability > 0",
+        "n.label_error_probability >= CAST(:least AS real)",
+    ]
     if collection_id is not None:
         conditions.append("n.collection_id = :collection")
     if after is not None:
-        conditions.append("(n.doubt, n.image_id) < (CAST(:doubt AS real), CAST(:image AS uuid))")
-    doubt, image = after or (None, None)
+        conditions.append("(n.label_error_probability, n.image_id) < (CAST(:doubt AS real), CAST(:image AS uuid))")
+    label_error_probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
-            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.doubt, n.neighbours, n.distances, n.compared_at
+            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbours, n.distances, n.compared_at
             FROM neighbourhood n
             JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
             JOIN collection c ON c.id = n.collection_id AND c.deleted_at IS NULL
-            WHERE {" AND ".join(conditions)} ORDER BY n.doubt DESC, n.image_id DESC LIMIT :limit
+            WHERE {" AND ".join(conditions)} ORDER BY n.label_error_probability DESC, n.image_id DESC LIMIT :limit
         """),
         {
             "version": version_id,
             "collection": collection_id,
-            "least": min_doubt,
-            "doubt": doubt,
+            "least": min_probability,
+            "label_error_probability": label_error_probability,
             "image": image,
             "limit": limit,
         },
     )
-    return [DoubtedImage(*row) for row in rows]
+    return [LabelErrorImage(*row) for row in rows]
 
 
 def list_labels(session: Session, images: Sequence[UUID]) -> dict[UUID, str]:

@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 
 from umbel.gallery import collections
 from umbel.insights import label_error_rows, nearest_neighbors
-from umbel.insights.label_error_rows import DoubtedImage
+from umbel.insights.label_error_rows import LabelErrorImage
 from umbel.insights.nearest_neighbors import Progress
 from umbel.models import version_rows
 from umbel.models.versions import calibration_of
 
-MIN_DOUBT = 0.5  # more probably another label than not
+MIN_PROBABILITY = 0.5  # more probably another label than not
 EVIDENCE = 5  # neighbours shown
 
 
@@ -30,7 +30,7 @@ class Witness:
 class LabelIssue:
     """A doubted image, and its nearest labelled neighbours with the labels they have now."""
 
-    image: DoubtedImage
+    image: LabelErrorImage
     evidence: list[Witness]
 
 
@@ -45,13 +45,13 @@ class Found:
 
 
 def find_label_issues(
-    session: Session, *, collection: str | None, min_doubt: float, after: tuple[float, UUID] | None, limit: int
+    session: Session, *, collection: str | None, min_probability: float, after: tuple[float, UUID] | None, limit: int
 ) -> Found:
     """Up to `limit` issues after the one with this doubt and id. Raises NotFound, NotReady."""
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    doubted = label_error_rows.list_doubted(
-        session, version.id, collection_id, min_doubt=min_doubt, after=after, limit=limit
+    doubted = label_error_rows.list_label_errors(
+        session, version.id, collection_id, min_probability=min_probability, after=after, limit=limit
     )
     labels = label_error_rows.list_labels(session, [other for image in doubted for other in image.neighbours])
     progress = nearest_neighbors.count_compared(session, version.id, collection_id)
@@ -59,6 +59,6 @@ def find_label_issues(
     return Found(issues, version.id, calibration_of(version) is not None, progress)
 
 
-def _evidence(image: DoubtedImage, labels: Mapping[UUID, str]) -> list[Witness]:
+def _evidence(image: LabelErrorImage, labels: Mapping[UUID, str]) -> list[Witness]:
     near = zip(image.neighbours, image.distances, strict=True)
     return [Witness(other, labels[other], distance) for other, distance in near if other in labels][:EVIDENCE]

@@ -21,7 +21,7 @@ EF_SEARCH = 100  # candidates that HNSW keeps: benchmarks/duplicates.py measures
 
 STAGED = {
     "image_id": "uuid", "collection_id": "uuid", "neighbours": "uuid[]", "distances": "float4[]",
-    "agreements": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text", "doubt": "float4",
+    "pixel_similarities": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text", "label_error_probability": "float4",
 }  # fmt: skip
 
 
@@ -47,15 +47,15 @@ class Neighbourhood:
     collection_id: UUID
     neighbours: Sequence[UUID]
     distances: Sequence[float]
-    agreements: Sequence[float]
+    pixel_similarities: Sequence[float]
     voted_label: str | None
     suggested_label: str | None
-    doubt: float | None
+    label_error_probability: float | None
 
     @property
     def agreed(self) -> float:
         """The largest of the agreements."""
-        return max(self.agreements, default=0.0)
+        return max(self.pixel_similarities, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ def insert_comparison(
     if not session.scalar(text(f"SELECT EXISTS (SELECT FROM embedding e WHERE {where})"), values):
         return None
     job = insert(Job).values(
-        type=JobType.COMPARISON, collection_id=collection_id, model_version_id=version_id, sealed=True
+        type=JobType.COMPARISON, collection_id=collection_id, model_version_id=version_id, closed=True
     )
     job_id = session.execute(job.returning(Job.id)).scalar_one()
     items = session.execute(
         text(f"""
-            INSERT INTO job_item (job_id, image_id, lane, state, name)
+            INSERT INTO job_item (job_id, image_id, queue, state, name)
             SELECT :job, i.id, 'compare', 'pending', i.name FROM embedding e JOIN image i ON i.id = e.image_id
             WHERE {where} ORDER BY i.id FOR KEY SHARE OF i
         """),
@@ -216,9 +216,9 @@ def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Nei
             SELECT :version, s.* FROM staged_neighbourhood s JOIN image i ON i.id = s.image_id
             ORDER BY s.image_id FOR KEY SHARE OF i
             ON CONFLICT (image_id, model_version_id) DO UPDATE SET
-                neighbours = excluded.neighbours, distances = excluded.distances, agreements = excluded.agreements,
+                neighbours = excluded.neighbours, distances = excluded.distances, pixel_similarities = excluded.pixel_similarities,
                 agreed = excluded.agreed, voted_label = excluded.voted_label,
-                suggested_label = excluded.suggested_label, doubt = excluded.doubt, compared_at = now()
+                suggested_label = excluded.suggested_label, label_error_probability = excluded.label_error_probability, compared_at = now()
         """),
         {"version": version_id},
     )

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.locks import only_one
-from umbel.base.types import Lane, Project
+from umbel.base.types import Project, Queue
 from umbel.gallery import collections
 from umbel.insights import projection_rows
 from umbel.insights.projection_rows import DrawnMap, MapPoint, MapWork
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 from umbel.models import version_rows
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Shown:
     new: int
 
 
-def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str | None) -> UUID:
+def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None) -> UUID:
     """Have the map of a collection (None: of all) drawn with the active model version; the job's id.
 
     Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished or where there
@@ -55,7 +55,7 @@ def begin_map(transaction: Transaction, doorbell: Doorbell, *, collection: str |
         if not projection_rows.count_vectors(session, version.id, collection_id):
             raise Conflict(NOTHING)
         job_id = projection_rows.insert_map(session, version.id, collection_id)
-    doorbell.ring(Lane.MAP)
+    waker.wake(Queue.MAP)
     return job_id
 
 
@@ -63,13 +63,13 @@ def find_map(session: Session, *, collection: str | None) -> Shown:
     """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
     version = version_rows.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    pictures = projection_rows.count_vectors(session, version.id, collection_id)
+    images = projection_rows.count_vectors(session, version.id, collection_id)
     drawn = projection_rows.find_map(session, version.id, collection_id)
     if drawn is None:
-        return Shown(version.id, None, [], pictures)
+        return Shown(version.id, None, [], images)
     points = projection_rows.list_points(session, drawn.job_id)
     gone = drawn.placed - len(points)
-    return Shown(version.id, drawn, points, max(0, pictures - (drawn.pictures - gone)))
+    return Shown(version.id, drawn, points, max(0, images - (drawn.images - gone)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class MapLine:
             job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
             version = version_rows.get_version(session, work.version_id)
-            pictures = projection_rows.count_vectors(session, version.id, work.collection_id)
+            images = projection_rows.count_vectors(session, version.id, work.collection_id)
             ids, vectors = projection_rows.list_vectors(
                 session, version.id, work.collection_id, dim=version.dim, most=MOST
             )
@@ -112,11 +112,11 @@ class MapLine:
 
         def store() -> None:
             with self.transaction() as session:
-                if projection_rows.store_map(session, work, ids, points, pictures=pictures):
-                    job_rows.seal_job(session, work.job_id)
+                if projection_rows.store_map(session, work, ids, points, images=images):
+                    job_rows.close_job(session, work.job_id)
 
         patiently(store)
-        log.info("map drawn", job=str(work.job_id), pictures=len(ids))
+        log.info("map drawn", job=str(work.job_id), images=len(ids))
         return True
 
     def _is_wanted(self, work: MapWork) -> bool:
@@ -126,5 +126,5 @@ class MapLine:
     def _end(self, work: MapWork, error: str) -> None:
         with self.transaction() as session:
             projection_rows.end_map(session, work.job_id)
-            job_rows.seal_job(session, work.job_id)
+            job_rows.close_job(session, work.job_id)
             job_rows.change_job(session, work.job_id, error=error)

@@ -41,7 +41,7 @@ class DrawnMap:
 
     job_id: UUID
     drawn_at: datetime
-    pictures: int
+    images: int
     placed: int
 
 
@@ -59,7 +59,7 @@ def find_unfinished_map(session: Session, collection_id: UUID | None) -> UUID | 
 
 def insert_map(session: Session, version_id: UUID, collection_id: UUID | None) -> UUID:
     """A job with a map to be drawn; its id. The job stays open until the map is done."""
-    job = insert(Job).values(type=JobType.MAP, model_version_id=version_id, collection_id=collection_id, sealed=False)
+    job = insert(Job).values(type=JobType.MAP, model_version_id=version_id, collection_id=collection_id, closed=False)
     job_id = session.execute(job.returning(Job.id)).scalar_one()
     session.execute(insert(GalleryMap).values(job_id=job_id))
     return job_id
@@ -111,11 +111,11 @@ def list_vectors(
     return ids, np.concatenate(parts)
 
 
-def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plane, *, pictures: int) -> bool:
+def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plane, *, images: int) -> bool:
     """Fill a map with its points; maps of the same scope from before go. False if it was cancelled meanwhile."""
     values = {
         "done": True,
-        "pictures": pictures,
+        "pictures": images,
         "image_ids": list(ids),
         "xs": points[:, 0].tolist(),
         "ys": points[:, 1].tolist(),
@@ -144,7 +144,7 @@ def end_map(session: Session, job_id: UUID) -> None:
 def find_map(session: Session, version_id: UUID, collection_id: UUID | None) -> DrawnMap | None:
     """The newest map of a scope."""
     statement = (
-        select(GalleryMap.job_id, GalleryMap.drawn_at, GalleryMap.pictures, func.cardinality(GalleryMap.image_ids))
+        select(GalleryMap.job_id, GalleryMap.drawn_at, GalleryMap.images, func.cardinality(GalleryMap.image_ids))
         .join(Job, Job.id == GalleryMap.job_id)
         .where(
             GalleryMap.drawn_at.is_not(None),

@@ -28,10 +28,10 @@ class Look:
 
 
 def look(data: bytes, limits: Settings) -> Look:
-    """Thumb and sharpness of a picture file. Raises PictureError."""
-    with opened(data, limits) as picture:
-        picture.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
-        small = upright_rgb(picture)
+    """Thumb and sharpness of a picture file. Raises ImageError."""
+    with opened(data, limits) as image:
+        image.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
+        small = upright_rgb(image)
         small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
         grey = small.convert("L")
     thumb = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
@@ -61,5 +61,5 @@ def packed(thumb: NDArray[np.uint8]) -> bytes:
 
 def unpacked(data: bytes) -> NDArray[np.uint8]:
     """A thumb as it was before `packed`, nearly."""
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
-        return np.asarray(picture)
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        return np.asarray(image)

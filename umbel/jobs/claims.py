@@ -9,7 +9,7 @@ from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.tables import JobItem
-from umbel.base.types import ItemState, Lane
+from umbel.base.types import ItemState, Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ExhaustedItem:
     id: UUID
     job_id: UUID
     image_id: UUID | None
-    lane: str
+    queue: str
     code: str
     detail: str
     request_id: str | None
@@ -64,7 +64,7 @@ class ExhaustedItem:
 CLAIM = """
 WITH free AS (
     SELECT id FROM job_item
-    WHERE state = 'pending' AND NOT held AND lane = :lane AND (lease_until IS NULL OR lease_until < now())
+    WHERE state = 'pending' AND NOT held AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
       AND attempts BETWEEN :least AND :most
     ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
@@ -75,7 +75,7 @@ WAITED = "extract(epoch FROM now() - item.created_at)::float8"
 CLAIM_ITEMS = f"""
 {CLAIM} FROM free, image, job WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
 RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
-          CASE WHEN item.lane = 'reindex' THEN job.model_version_id END, job.request_id, job.traceparent, {WAITED}
+          CASE WHEN item.queue = 'reindex' THEN job.model_version_id END, job.request_id, job.traceparent, {WAITED}
 """
 CLAIM_ENTRIES = f"""
 {CLAIM} FROM free, job, collection
@@ -86,21 +86,21 @@ RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.
 """
 
 
-def claim_items(session: Session, lane: Lane, *, owner: str, limit: int, lease_seconds: float) -> list[ClaimedItem]:
-    """Claim up to `limit` pending items of `lane` that were never claimed before, oldest first."""
-    values = {"lane": lane, "owner": owner, "limit": limit, "lease_seconds": lease_seconds, "least": 0, "most": 0}
+def claim_items(session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float) -> list[ClaimedItem]:
+    """Claim up to `limit` pending items of `queue` that were never claimed before, oldest first."""
+    values = {"queue": queue, "owner": owner, "limit": limit, "lease_seconds": lease_seconds, "least": 0, "most": 0}
     rows = session.execute(text(CLAIM_ITEMS), values)
     return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
 
 
 def claim_suspects(
-    session: Session, lane: Lane, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
+    session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
 ) -> list[ClaimedItem]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
 
     So the batch that killed a worker is bisected: at an item's last attempt a death has nobody else to blame.
     """
-    common = {"lane": lane, "owner": owner, "lease_seconds": lease_seconds}
+    common = {"queue": queue, "owner": owner, "lease_seconds": lease_seconds}
     for least, most, together in ((1, max_attempts - 2, max(1, limit // 8)), (max_attempts - 1, max_attempts - 1, 1)):
         values = {**common, "least": max(1, least), "most": most, "limit": together}
         rows = session.execute(text(CLAIM_ITEMS), values).all()
@@ -113,7 +113,7 @@ def claim_entries(
     session: Session, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
 ) -> list[ClaimedEntry]:
     """Claim up to `limit` items whose picture has not been read yet, oldest first."""
-    values = {"lane": Lane.FETCH, "owner": owner, "limit": limit, "lease_seconds": lease_seconds}
+    values = {"queue": Queue.FETCH, "owner": owner, "limit": limit, "lease_seconds": lease_seconds}
     rows = session.execute(text(CLAIM_ENTRIES), {**values, "least": 0, "most": max_attempts - 1})
     return sorted((ClaimedEntry(*row) for row in rows), key=lambda item: item.id)
 
@@ -172,36 +172,36 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedI
             FROM job
             WHERE job.id = item.job_id
               AND state = 'pending' AND item.attempts >= :most AND (lease_until IS NULL OR lease_until < now())
-            RETURNING item.id, item.job_id, item.image_id, item.lane, error_code, error_detail, job.request_id
+            RETURNING item.id, item.job_id, item.image_id, item.queue, error_code, error_detail, job.request_id
         """),
         {"most": max_attempts},
     )
     return [ExhaustedItem(*row) for row in rows]
 
 
-def list_waiting_lanes(session: Session) -> list[Lane]:
-    """The lanes in which anyone could claim something now: an item, a source to list, a collection to
+def list_waiting_queues(session: Session) -> list[Queue]:
+    """The queues in which anyone could claim something now: an item, a source to list, a collection to
     delete, a map to draw."""
-    lanes = session.scalars(
+    queues = session.scalars(
         text("""
-            SELECT lane FROM (
+            SELECT queue FROM (
                 VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
-            ) AS lanes(lane) WHERE EXISTS (
-                SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.lane = lanes.lane
+            ) AS queues(queue) WHERE EXISTS (
+                SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.queue = queues.queue
                 AND (lease_until IS NULL OR lease_until < now()))
-            OR lane = 'fetch' AND EXISTS (
+            OR queue = 'fetch' AND EXISTS (
                 SELECT FROM import_source s JOIN job ON job.id = s.job_id WHERE NOT s.done AND NOT job.paused)
-            OR lane = 'reindex' AND EXISTS (
+            OR queue = 'reindex' AND EXISTS (
                 SELECT FROM reindex r JOIN job ON job.id = r.job_id
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
-            OR lane = 'delete' AND EXISTS (
-                SELECT FROM job WHERE type = 'deletion' AND NOT sealed AND NOT paused)
-            OR lane = 'map' AND EXISTS (
+            OR queue = 'delete' AND EXISTS (
+                SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
+            OR queue = 'map' AND EXISTS (
                 SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
                 WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)
         """)
     )
-    return [Lane(lane) for lane in lanes]
+    return [Queue(queue) for queue in queues]
 
 
 def count_pending(session: Session, most: int) -> int:
@@ -209,7 +209,7 @@ def count_pending(session: Session, most: int) -> int:
     statement = text("""
         SELECT count(*) FROM (
             SELECT FROM job_item
-            WHERE state = 'pending' AND NOT held AND lane IN ('single', 'bulk', 'fetch') LIMIT :most
+            WHERE state = 'pending' AND NOT held AND queue IN ('single', 'bulk', 'fetch') LIMIT :most
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()

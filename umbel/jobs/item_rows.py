@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.tables import JobItem
-from umbel.base.types import LATER_LANES, ItemState, Lane
+from umbel.base.types import LATER_QUEUES, ItemState, Queue
 
 
 def insert_item(
@@ -15,7 +15,7 @@ def insert_item(
     job_id: UUID,
     *,
     image_id: UUID | None,
-    lane: Lane,
+    queue: Queue,
     name: str | None,
     state: ItemState = ItemState.PENDING,
     error: tuple[str, str] | None = None,
@@ -26,7 +26,7 @@ def insert_item(
     statement = insert(JobItem.__table__).values(  # type: ignore[arg-type]
         job_id=job_id,
         image_id=image_id,
-        lane=lane,
+        queue=queue,
         name=name,
         state=state,
         error_code=code,
@@ -90,7 +90,7 @@ def cancel_items_of_image(session: Session, image_id: UUID) -> None:
     lock_items(session, session.scalars(select(JobItem.id).where(JobItem.image_id == image_id)).all())
     session.execute(
         update(JobItem)
-        .where(JobItem.image_id == image_id, JobItem.state == ItemState.PENDING, JobItem.lane != Lane.DELETE)
+        .where(JobItem.image_id == image_id, JobItem.state == ItemState.PENDING, JobItem.queue != Queue.DELETE)
         .values(state=ItemState.CANCELLED, finished_at=text("now()"), lease_owner=None, lease_until=None)
     )
 
@@ -99,7 +99,7 @@ def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState
     """The newest job that embeds, or embedded, the image; and how far it is."""
     row = session.execute(
         select(JobItem.job_id, JobItem.state)
-        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.lane.not_in(LATER_LANES))
+        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.queue.not_in(LATER_QUEUES))
         .order_by(JobItem.id.desc())
         .limit(1)
     ).first()
@@ -145,7 +145,7 @@ def retry_items(session: Session, job_id: UUID) -> int:
         text(f"""
             UPDATE job_item SET state = 'pending', attempts = 0, finished_at = NULL, error_code = NULL,
                    error_detail = NULL, lease_owner = NULL, lease_until = NULL,
-                   lane = CASE WHEN image_id IS NULL THEN 'fetch' WHEN lane = 'fetch' THEN 'bulk' ELSE lane END,
+                   queue = CASE WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END,
                    held = (SELECT paused FROM job WHERE id = job_id)
             WHERE {RETRIED}
         """),

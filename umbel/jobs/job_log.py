@@ -15,7 +15,7 @@ import structlog
 from umbel.base import tracing
 from umbel.base.metrics import BATCHES, FAILURES, FINISHED, ITEM_WAITS, RETRIES, STAGES
 from umbel.base.progress import progress
-from umbel.base.types import Lane
+from umbel.base.types import Queue
 from umbel.imports.entries import NewEntry
 from umbel.jobs.claims import ClaimedEntry, ClaimedItem, ExhaustedItem
 
@@ -26,7 +26,7 @@ FAILED = "failed"
 
 
 @contextmanager
-def stage(name: str, lane: Lane, items: Sequence[Claimed], *, traced: bool = True) -> Iterator[None]:
+def stage(name: str, queue: Queue, items: Sequence[Claimed], *, traced: bool = True) -> Iterator[None]:
     """Time a stage of work on claimed items; `items` may be filled while it lasts, and none is not worth telling.
 
     traced: it is a span in the trace of each job, too.
@@ -36,45 +36,45 @@ def stage(name: str, lane: Lane, items: Sequence[Claimed], *, traced: bool = Tru
     if not items:
         return
     seconds = time.perf_counter() - began
-    STAGES.labels(name, lane).observe(seconds)
+    STAGES.labels(name, queue).observe(seconds)
     for some in _jobs(items) if traced else ():
         if some[0].traceparent:
-            tracing.record(name, some[0].traceparent, seconds, lane=lane.value, **_named(some))
+            tracing.record(name, some[0].traceparent, seconds, queue=queue.value, **_named(some))
 
 
-def claimed(lane: Lane, items: Sequence[Claimed]) -> None:
+def claimed(queue: Queue, items: Sequence[Claimed]) -> None:
     """Tell which items were taken up."""
     if items:
-        BATCHES.labels(lane).observe(len(items))
+        BATCHES.labels(queue).observe(len(items))
     for item in items:
         if item.attempts == 1:
-            ITEM_WAITS.labels(lane).observe(item.waited)
+            ITEM_WAITS.labels(queue).observe(item.waited)
     for some in _jobs(items):
-        log.debug("claimed", lane=lane, **_named(some))
+        log.debug("claimed", queue=queue, **_named(some))
 
 
 def ended(
-    event: str, lane: Lane, items: Sequence[Claimed], done: Iterable[UUID], failed: Mapping[UUID, tuple[str, str]]
+    event: str, queue: Queue, items: Sequence[Claimed], done: Iterable[UUID], failed: Mapping[UUID, tuple[str, str]]
 ) -> None:
     """Tell what became of items. event: what `done` are now; failed: {item: (code, detail)}."""
     finished = set(done)
     for some in _jobs([item for item in items if item.id in finished]):
-        log.info(event, lane=lane, **_named(some))
+        log.info(event, queue=queue, **_named(some))
     for item in items:
         if item.id in failed:
             code, detail = failed[item.id]
-            log.warning("item failed", lane=lane, code=code, detail=detail, **_named([item]))
-            FAILURES.labels(lane, code).inc()
-    FINISHED.labels(lane, event).inc(len(finished))
-    FINISHED.labels(lane, FAILED).inc(len(failed))
+            log.warning("item failed", queue=queue, code=code, detail=detail, **_named([item]))
+            FAILURES.labels(queue, code).inc()
+    FINISHED.labels(queue, event).inc(len(finished))
+    FINISHED.labels(queue, FAILED).inc(len(failed))
     if finished or failed:
         progress.note()
 
 
-def retried(lane: Lane, item: Claimed, reason: str) -> None:
+def retried(queue: Queue, item: Claimed, reason: str) -> None:
     """Tell that an item goes back into the queue, and why."""
-    RETRIES.labels(lane).inc()
-    log.warning("will try again", lane=lane, reason=reason, **_named([item]))
+    RETRIES.labels(queue).inc()
+    log.warning("will try again", queue=queue, reason=reason, **_named([item]))
 
 
 def given_up(items: Iterable[ExhaustedItem]) -> None:
@@ -83,20 +83,20 @@ def given_up(items: Iterable[ExhaustedItem]) -> None:
         named = {"request_id": item.request_id, "job_id": str(item.job_id), "item_id": str(item.id)}
         if item.image_id:
             named["image_id"] = str(item.image_id)
-        log.warning("item failed", lane=item.lane, code=item.code, detail=item.detail, **named)
-        FAILURES.labels(item.lane, item.code).inc()
-        FINISHED.labels(item.lane, FAILED).inc()
+        log.warning("item failed", queue=item.queue, code=item.code, detail=item.detail, **named)
+        FAILURES.labels(item.queue, item.code).inc()
+        FINISHED.labels(item.queue, FAILED).inc()
 
 
-def refused(request_id: str | None, job_id: UUID, entries: Iterable[NewEntry]) -> None:
+def rejected(request_id: str | None, job_id: UUID, entries: Iterable[NewEntry]) -> None:
     """Tell which entries of a source were listed as failed items."""
     for entry in entries:
         if entry.error:
             code, detail = entry.error
             named = {"request_id": request_id, "job_id": str(job_id), "name": entry.name}
-            log.warning("item failed", lane=Lane.FETCH, code=code, detail=detail, **named)
-            FAILURES.labels(Lane.FETCH, code).inc()
-            FINISHED.labels(Lane.FETCH, FAILED).inc()
+            log.warning("item failed", queue=Queue.FETCH, code=code, detail=detail, **named)
+            FAILURES.labels(Queue.FETCH, code).inc()
+            FINISHED.labels(Queue.FETCH, FAILED).inc()
 
 
 def _jobs(items: Sequence[Claimed]) -> list[list[Claimed]]:

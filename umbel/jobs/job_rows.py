@@ -15,7 +15,7 @@ from umbel.gallery.collections import PRESENT
 
 
 def insert_job(
-    session: Session, job_type: JobType, *, collection_id: UUID, sealed: bool, idempotency_key: str | None = None
+    session: Session, job_type: JobType, *, collection_id: UUID, closed: bool, idempotency_key: str | None = None
 ) -> UUID:
     """A new job without items, for the active model. sealed: all its items come in this same transaction."""
     active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
@@ -23,7 +23,7 @@ def insert_job(
         type=job_type,
         collection_id=collection_id,
         model_version_id=active,
-        sealed=sealed,
+        closed=closed,
         idempotency_key=idempotency_key,
     )
     return session.execute(statement.returning(Job.id)).scalar_one()
@@ -32,12 +32,12 @@ def insert_job(
 # As text: to put it together anew for each upload would take longer than to send it.
 UPLOAD = text("""
     WITH new_job AS (
-        INSERT INTO job (type, collection_id, model_version_id, sealed, idempotency_key, request_id, traceparent)
+        INSERT INTO job (type, collection_id, model_version_id, closed, idempotency_key, request_id, traceparent)
         VALUES ('upload', :collection, (SELECT id FROM model_version WHERE state = 'active'), true, :key,
                 :request, :trace)
         RETURNING id
     )
-    INSERT INTO job_item (job_id, image_id, lane, state, name)
+    INSERT INTO job_item (job_id, image_id, queue, state, name)
     SELECT id, CAST(:image AS uuid), 'single', 'pending', CAST(:name AS text) FROM new_job
     RETURNING job_id
 """)
@@ -46,7 +46,7 @@ UPLOAD = text("""
 def insert_upload(
     session: Session, *, collection_id: UUID, image_id: UUID, name: str | None, idempotency_key: str | None
 ) -> UUID:
-    """A job for the active model with this image as its only item, in the lane `single`. Returns the job's id."""
+    """A job for the active model with this image as its only item, in the queue `single`. Returns the job's id."""
     values = {
         "collection": collection_id,
         "key": idempotency_key,
@@ -78,12 +78,12 @@ def get_open_job(session: Session, job_id: UUID) -> Job | None:
     job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True, key_share=True))
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
-    return None if job.sealed else job
+    return None if job.closed else job
 
 
 def keep_open_imports(session: Session, job_ids: Names[UUID]) -> dict[UUID, Job]:
     """Those of the jobs that are imports and take pictures, locked as by `get_open_job`."""
-    open_imports = select(Job).where(Job.id.in_(job_ids), Job.type == JobType.IMPORT, ~Job.sealed).order_by(Job.id)
+    open_imports = select(Job).where(Job.id.in_(job_ids), Job.type == JobType.IMPORT, ~Job.closed).order_by(Job.id)
     return {job.id: job for job in session.scalars(open_imports.with_for_update(read=True, key_share=True))}
 
 
@@ -136,16 +136,16 @@ def list_jobs(
     return list(session.scalars(statement))
 
 
-def seal_job(session: Session, job_id: UUID) -> None:
+def close_job(session: Session, job_id: UUID) -> None:
     """No more items will come. Sealing twice is harmless. Raises NotFound."""
     job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())  # waits for uploads on their way in
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
-    job.sealed = True
+    job.closed = True
     session.flush()
 
 
-def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
+def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
     Not those that a worker lists, nor those that somebody paused, nor what nobody feeds: reindexes, deletions and maps.
@@ -153,7 +153,7 @@ def seal_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
     fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION, JobType.MAP))
-    statement = update(Job).where(~Job.sealed, ~Job.paused, fed, Job.changed_at < idle, ~listed).values(sealed=True)
+    statement = update(Job).where(~Job.closed, ~Job.paused, fed, Job.changed_at < idle, ~listed).values(closed=True)
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
 
 
@@ -175,7 +175,7 @@ def list_paused_jobs(session: Session) -> list[UUID]:
 
 def loads_go_on(session: Session, version_id: UUID) -> bool:
     """Whether a job still loads vectors of the version into a partition without an index."""
-    loading = Job.indexing & ((Job.pending > 0) | ~Job.sealed) & (Job.model_version_id == version_id)
+    loading = Job.indexing & ((Job.pending > 0) | ~Job.closed) & (Job.model_version_id == version_id)
     return bool(session.scalar(select(exists().where(loading))))
 
 

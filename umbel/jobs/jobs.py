@@ -10,20 +10,20 @@ from umbel.base.errors import Conflict
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.tables import Job
-from umbel.base.types import JobType, Lane
+from umbel.base.types import JobType, Queue
 from umbel.embedding import query_images
-from umbel.gallery import blob_notes, deletions
+from umbel.gallery import blob_cleanups, deletions
 from umbel.gallery.images_service import settle
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import index_is_due
 from umbel.models.reindex import end_reindex
 from umbel.models.versions import drop_retired
 
-ITEM_LANES = (Lane.FETCH, Lane.BULK, Lane.SINGLE, Lane.COMPARE, Lane.REINDEX, Lane.DELETE, Lane.MAP)
+ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
@@ -43,7 +43,7 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
             finished.wait(min(left, LOOK_SECONDS))
 
 
-def seal_job(transaction: Transaction, job_id: UUID) -> None:
+def close_job(transaction: Transaction, job_id: UUID) -> None:
     """Say that an import has all its pictures. Twice is harmless.
 
     Raises NotFound, and Conflict for one that workers list or delete by: it is sealed when they are done.
@@ -56,7 +56,7 @@ def seal_job(transaction: Transaction, job_id: UUID) -> None:
         source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
-        job_rows.seal_job(session, job_id)
+        job_rows.close_job(session, job_id)
 
 
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
@@ -75,12 +75,12 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         source_rows.end_source(session, job_id)
-        job_rows.seal_job(session, job_id)
+        job_rows.close_job(session, job_id)
         job_rows.change_job(session, job_id, cancelling=True, paused=False)
     patiently(lambda: _cancel_items(transaction, job_id))
 
 
-def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int:
+def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
     """Try the failed items of a job once more. Returns how many; twice is harmless.
 
     Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be sent again; or where
@@ -96,8 +96,8 @@ def retry_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> int
         elif job.failed:
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
     if retried:
-        for lane in ITEM_LANES:
-            doorbell.ring(lane)
+        for queue in ITEM_QUEUES:
+            waker.wake(queue)
     return retried
 
 
@@ -109,31 +109,31 @@ def pause_job(transaction: Transaction, job_id: UUID) -> None:
     _hold(transaction, job_id, held=True)
 
 
-def resume_job(transaction: Transaction, doorbell: Doorbell, job_id: UUID) -> None:
+def resume_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
     """Go on with a paused job. Twice is harmless. Raises as `pause_job` does."""
     _hold(transaction, job_id, held=False)
-    for lane in ITEM_LANES:
-        doorbell.ring(lane)
+    for queue in ITEM_QUEUES:
+        waker.wake(queue)
 
 
-def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: Settings) -> list[Lane]:
-    """Ring again for whatever waits, and tidy up after those who will not come back. Returns the lanes rung."""
+def sweep(transaction: Transaction, waker: Waker, blobs: Blobs, settings: Settings) -> list[Queue]:
+    """Ring again for whatever waits, and tidy up after those who will not come back. Returns the queues rung."""
     with transaction() as session:
         given_up = claims.fail_exhausted_items(session, settings.max_attempts)
-        job_rows.seal_abandoned_jobs(session, ABANDONED_SECONDS)
-        lanes = claims.list_waiting_lanes(session)
+        job_rows.close_abandoned_jobs(session, ABANDONED_SECONDS)
+        queues = claims.list_waiting_queues(session)
         query_images.delete_old_queries(session, 4 * settings.query_seconds)
         if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
-            lanes.insert(0, Lane.QUERY)
+            queues.insert(0, Queue.QUERY)
         key_rows.delete_expired_web_sessions(session)
         audit.delete_old_events(session, settings.audit_days)
         workers.delete_silent_workers(session, SILENT_SECONDS)
         if index_is_due(session):
-            lanes.append(Lane.INDEX)
+            queues.append(Queue.INDEX)
         cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
     job_log.given_up(given_up)
-    for lane in lanes:
-        doorbell.ring(lane)
+    for queue in queues:
+        waker.wake(queue)
     for job_id in cancelled:
         _cancel_items(transaction, job_id)
     for job_id in paused:
@@ -141,7 +141,7 @@ def sweep(transaction: Transaction, doorbell: Doorbell, blobs: Blobs, settings: 
             item_rows.hold_items(session, job_id, held=True)
     _tidy_blobs(transaction, blobs)
     drop_retired(transaction, seconds=2 * settings.query_seconds)
-    return lanes
+    return queues
 
 
 def _cancel_items(transaction: Transaction, job_id: UUID) -> None:
@@ -167,6 +167,6 @@ def _tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
     """Remove bytes that became nobody's, and uploaded archives that have served."""
     with transaction() as session:
         archives = source_rows.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
-        blob_notes.insert_notes(session, archives)
+        blob_cleanups.insert_cleanups(session, archives)
     with transaction() as session:
-        settle(session, blobs, blob_notes.claim_old_notes(session, seconds=IN_DOUBT_SECONDS, limit=100))
+        settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100))

@@ -1,4 +1,4 @@
-"""Ringing for a worker. A ring says "there is work in this lane" and carries nothing that could be lost."""
+"""Ringing for a worker. A ring says "there is work in this queue" and carries nothing that could be lost."""
 
 import time
 from functools import cache
@@ -9,9 +9,9 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from umbel.base.metrics import SILENT_DOORBELLS
+from umbel.base.metrics import FAILED_WAKEUPS
 from umbel.base.settings import settings
-from umbel.base.types import Lane, TaskName
+from umbel.base.types import Queue, TaskName
 
 log = structlog.get_logger()
 
@@ -28,19 +28,19 @@ TRANSPORT = {
 }
 
 TASKS = {
-    Lane.QUERY: TaskName.EMBED_QUERIES,
-    Lane.SINGLE: TaskName.EMBED_ITEMS,
-    Lane.BULK: TaskName.EMBED_ITEMS,
-    Lane.FETCH: TaskName.FETCH_ITEMS,
-    Lane.INDEX: TaskName.BUILD_INDEX,
-    Lane.COMPARE: TaskName.COMPARE_ITEMS,
-    Lane.REINDEX: TaskName.REINDEX,
-    Lane.DELETE: TaskName.DELETE_ITEMS,
-    Lane.MAP: TaskName.DRAW_MAPS,
+    Queue.QUERY: TaskName.EMBED_QUERIES,
+    Queue.SINGLE: TaskName.EMBED_ITEMS,
+    Queue.BULK: TaskName.EMBED_ITEMS,
+    Queue.FETCH: TaskName.FETCH_ITEMS,
+    Queue.INDEX: TaskName.BUILD_INDEX,
+    Queue.COMPARE: TaskName.COMPARE_ITEMS,
+    Queue.REINDEX: TaskName.REINDEX,
+    Queue.DELETE: TaskName.DELETE_ITEMS,
+    Queue.MAP: TaskName.DRAW_MAPS,
 }
 
 
-class Doorbell:
+class Waker:
     """Rings by queue name, so that whoever rings needs no import of the worker."""
 
     def __init__(self, broker: str, redis_url: str) -> None:
@@ -57,8 +57,8 @@ class Doorbell:
         )
         self._silent_until = 0.0
 
-    def ring(self, lane: Lane) -> bool:
-        """Ask for a worker in `lane`. True if one is sure to come; False when Redis cannot be reached.
+    def wake(self, queue: Queue) -> bool:
+        """Ask for a worker in `queue`. True if one is sure to come; False when Redis cannot be reached.
 
         Call it after the commit: a ring that is still waiting in the queue will be answered later than now, and
         whoever answers it sees all that is committed now. So one waiting ring is enough, whatever the load.
@@ -66,12 +66,12 @@ class Doorbell:
         if time.monotonic() < self._silent_until:
             return False
         try:
-            if not self._redis.llen(lane):
-                self._celery.send_task(TASKS[lane], queue=lane, kwargs={"lane": lane}, retry=False)
+            if not self._redis.llen(queue):
+                self._celery.send_task(TASKS[queue], queue=queue, kwargs={"queue": queue}, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
-            SILENT_DOORBELLS.inc()
-            log.warning("doorbell is silent, the sweep will ring later", lane=lane, error=str(error))
+            FAILED_WAKEUPS.inc()
+            log.warning("doorbell is silent, the sweep will ring later", queue=queue, error=str(error))
             return False
         return True
 
@@ -84,6 +84,6 @@ class Doorbell:
 
 
 @cache
-def doorbell() -> Doorbell:
+def waker() -> Waker:
     """The doorbell of this process's settings."""
-    return Doorbell(settings().broker, settings().redis)
+    return Waker(settings().broker, settings().redis)

@@ -7,37 +7,37 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import Worker
 
 
-def upsert_worker(session: Session, name: str, *, lanes: str, device: str) -> None:
+def upsert_worker(session: Session, name: str, *, queues: str, device: str) -> None:
     """Write down that `name` has just started."""
     now = text("now()")
-    statement = insert(Worker).values(name=name, lanes=lanes, device=device)
+    statement = insert(Worker).values(name=name, queues=queues, device=device)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["name"],
-            set_={"lanes": lanes, "device": device, "started_at": now, "seen_at": now, "progress_at": now},
+            set_={"queues": queues, "device": device, "started_at": now, "seen_at": now, "progress_at": now},
         )
     )
 
 
-def touch_worker(session: Session, name: str, *, progressed: bool, hears_redis: bool) -> bool:
+def touch_worker(session: Session, name: str, *, progressed: bool, broker_connected: bool) -> bool:
     """A heartbeat. progressed: something got on since the last one; that nothing is left to do is as good.
 
     Returns whether the worker is still written down; after a long silence it may have been forgotten.
     """
     touched = session.execute(
         text(f"""
-            UPDATE worker SET seen_at = now(), hears_redis = :hears,
+            UPDATE worker SET seen_at = now(), broker_connected = :hears,
                    progress_at = CASE WHEN :progressed OR NOT {WORK_IS_LEFT} THEN now() ELSE progress_at END
             WHERE name = :name
         """),
-        {"name": name, "progressed": progressed, "hears": hears_redis},
+        {"name": name, "progressed": progressed, "hears": broker_connected},
     )
     return touched.rowcount > 0  # type: ignore[attr-defined]
 
 
 # Not what is held, for its job is paused; nor comparisons, which may have to wait until an index is built.
 WORK_IS_LEFT = """EXISTS (
-    SELECT FROM job_item WHERE state = 'pending' AND NOT held AND lane <> 'compare'
+    SELECT FROM job_item WHERE state = 'pending' AND NOT held AND queue <> 'compare'
 )"""
 
 
@@ -63,7 +63,7 @@ def list_workers(session: Session, *, seen_within_seconds: float) -> list[Row]:
     idle = func.extract("epoch", func.now() - Worker.progress_at).label("idle_seconds")
     return list(
         session.execute(
-            select(Worker.name, Worker.lanes, Worker.device, Worker.started_at, Worker.hears_redis, age, idle)
+            select(Worker.name, Worker.queues, Worker.device, Worker.started_at, Worker.broker_connected, age, idle)
             .where(age < seen_within_seconds)
             .order_by(Worker.name)
         )

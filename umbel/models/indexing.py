@@ -29,7 +29,7 @@ def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
                 partitions.drop_index(session, version_id)
         except TransientError:  # searches are in the way; the next chunk asks again
             return
-        log.info("index left out during the load", job_id=str(job_id), pictures=job.pending)
+        log.info("index left out during the load", job_id=str(job_id), images=job.pending)
     job_rows.change_job(session, job_id, indexing=True)
 
 

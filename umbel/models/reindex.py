@@ -7,15 +7,15 @@ from sqlalchemy.orm import Session
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion
-from umbel.base.types import Lane, ModelState, ReindexMode, ReindexPhase
-from umbel.jobs.wakeup import Doorbell
+from umbel.base.types import ModelState, Queue, ReindexMode, ReindexPhase
+from umbel.jobs.wakeup import Waker
 from umbel.models import partitions, reindexes, version_rows
 from umbel.models.partitions import Hnsw
 
 
 def begin_reindex(
     transaction: Transaction,
-    doorbell: Doorbell,
+    waker: Waker,
     *,
     mode: ReindexMode,
     version_id: UUID | None = None,
@@ -39,7 +39,7 @@ def begin_reindex(
             job_id = _begin_index(session, live, version_id, hnsw or Hnsw(live.hnsw_m, live.hnsw_ef_construction))
         else:
             job_id = _begin_embeddings(session, live, version_id, activate=activate, max_drop=max_drop)
-    doorbell.ring(Lane.REINDEX)
+    waker.wake(Queue.REINDEX)
     return job_id
 
 

@@ -13,7 +13,7 @@ from umbel.gallery.collections import DELETED_SQL
 
 def insert_reindex(session: Session, version_id: UUID, **values: Any) -> UUID:
     """A job with its reindex; its id. The job stays open until the reindex is done."""
-    job = insert(Job).values(type=JobType.REINDEX, model_version_id=version_id, sealed=False)
+    job = insert(Job).values(type=JobType.REINDEX, model_version_id=version_id, closed=False)
     job_id = session.execute(job.returning(Job.id)).scalar_one()
     session.execute(insert(Reindex).values(job_id=job_id, **values))
     return job_id
@@ -66,7 +66,7 @@ def insert_lacking(
                 SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.job_id = :job
             ) ORDER BY e.image_id LIMIT :limit),
             queued AS (
-                INSERT INTO job_item (job_id, image_id, lane, state, name, held)
+                INSERT INTO job_item (job_id, image_id, queue, state, name, held)
                 SELECT :job, id, 'reindex', 'pending', name, :held FROM (
                     SELECT id, name FROM image WHERE id IN (SELECT image_id FROM lacking) ORDER BY id FOR KEY SHARE
                 ) present

@@ -185,7 +185,7 @@ class ReindexLine:
         """False where it has ended already: it was cancelled."""
         ended = reindexes.change_reindex(session, reindex.job_id, done=True, phase=ReindexPhase.DONE, report=report)
         if ended:
-            job_rows.seal_job(session, reindex.job_id)
+            job_rows.close_job(session, reindex.job_id)
             job_rows.change_job(session, reindex.job_id, error=error)
         return ended
 

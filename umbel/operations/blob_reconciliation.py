@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing
-from umbel.gallery import blob_notes, images
-from umbel.gallery.blob_notes import Note
+from umbel.gallery import blob_cleanups, images
+from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
 from umbel.models import version_rows
@@ -125,7 +125,7 @@ def _confirmed(context: Context, suspects: Sequence[FoundBlob]) -> list[str]:
         strays = [blob for blob in suspects if blob.owner in unowned and context.blobs.exists(blob.key)]
         if context.repair:
             keys = sorted({blob.owner for blob in strays})
-            notes = blob_notes.insert_notes(session, keys)
+            notes = blob_cleanups.insert_cleanups(session, keys)
             settle(session, context.blobs, [Note(note, key) for note, key in zip(notes, keys, strict=True)])
     return [blob.key for blob in strays]
 

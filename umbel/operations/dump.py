@@ -23,7 +23,7 @@ from umbel.base.errors import DumpFailed
 # target has its own.
 NOT_OURS = re.compile(r"^\d+; \d+ \d+ (EXTENSION|COMMENT - EXTENSION|ACL pg_catalog) ", re.MULTILINE)
 # Who is alive and what is asked just now says nothing to a later day.
-PASSING = ("worker", "query_picture")
+PASSING = ("worker", "query_image")
 ROWS = 10_000  # fetched at a time
 
 

@@ -42,7 +42,7 @@ def check_embeddings(context: Context) -> list[Mismatches]:
             never.add((image for image, had_one in bare.items() if not had_one), repaired=context.repair)
             lost.add((image for image, had_one in bare.items() if had_one), repaired=context.repair)
             wrong.add(vectors, repaired=context.repair)
-        repair.seal()
+        repair.close()
     return [never, lost, wrong, behind]
 
 
@@ -84,10 +84,10 @@ class _RepairJob:
                 self._id = reconciliation_rows.insert_repair_job(session, self._version.id)
         patiently(partial(self._add, self._id, page, images))
 
-    def seal(self) -> None:
+    def close(self) -> None:
         if self._id is not None:
             with self._context.transaction() as session:
-                job_rows.seal_job(session, self._id)
+                job_rows.close_job(session, self._id)
 
     def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
         with self._context.transaction() as session:

@@ -80,7 +80,7 @@ def list_suspect_images(session: Session, page: Page, *, before: datetime) -> li
 # makes them nobody's: seen in one snapshot, bytes have an owner or a note.
 UNOWNED = """
 NOT EXISTS (SELECT FROM image WHERE image.blob_key = owner)
-AND NOT EXISTS (SELECT FROM blob_in_doubt n WHERE n.blob_key = owner)
+AND NOT EXISTS (SELECT FROM pending_blob_cleanup n WHERE n.blob_key = owner)
 AND NOT EXISTS (SELECT FROM import_source s WHERE s.spec ->> 'blob_key' = owner)
 """
 

@@ -8,7 +8,7 @@ from typing import Literal
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 from umbel.operations import reconciliation_rows
 from umbel.operations.reconciliation_rows import FIRST, Page
 
@@ -49,7 +49,7 @@ class Context:
 
     transaction: Transaction
     blobs: Blobs
-    doorbell: Doorbell
+    waker: Waker
     settings: Settings
     watch: Watch
     repair: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from umbel.gallery import blob_notes
+from umbel.gallery import blob_cleanups
 from umbel.gallery.images_service import settle
 from umbel.jobs import claims, job_rows
 from umbel.jobs.jobs import ABANDONED_SECONDS
@@ -29,11 +29,11 @@ NOTES = 100  # settled in one transaction
 
 def reconcile(context: Context) -> list[Mismatches]:
     """Every check in turn, with what it found and repaired. Raises NotReady, TransientError."""
-    checks = [check_counts, check_jobs, check_items, check_notes, check_blobs, check_models]
+    checks = [check_counts, check_jobs, check_items, check_cleanups, check_blobs, check_models]
     checks += [check_embeddings, check_index, *([check_hashes] if context.deep else [])]
     found = [mismatches for check in checks for mismatches in check(context)]
     if context.repair:
-        _ring(context)
+        _wake(context)
     return found
 
 
@@ -65,7 +65,7 @@ def check_jobs(context: Context) -> list[Mismatches]:
     with context.transaction() as session:
         abandoned = reconciliation_rows.list_abandoned_jobs(session, IDLE_SECONDS)
         if context.repair and abandoned:
-            job_rows.seal_abandoned_jobs(session, IDLE_SECONDS)
+            job_rows.close_abandoned_jobs(session, IDLE_SECONDS)
     idle.add(abandoned, repaired=context.repair)
     return [closed, idle]
 
@@ -82,17 +82,17 @@ def check_items(context: Context) -> list[Mismatches]:
     return [deserted]
 
 
-def check_notes(context: Context) -> list[Mismatches]:
+def check_cleanups(context: Context) -> list[Mismatches]:
     """Bytes in doubt that no sweep has looked at."""
-    doubts = Mismatches("blob_in_doubt", "notes of blobs in doubt that nobody settled", "Settled.")
+    doubts = Mismatches("pending_blob_cleanup", "notes of blobs in doubt that nobody settled", "Settled.")
     after = FIRST
     while True:
         with context.transaction() as session:
-            notes = reconciliation_rows.list_old_notes(session, seconds=IN_DOUBT_SECONDS, after=after, limit=NOTES)
+            notes = reconciliation_rows.list_old_cleanups(session, seconds=IN_DOUBT_SECONDS, after=after, limit=NOTES)
             if not notes:
                 return [doubts]
             if context.repair:
-                settle(session, context.blobs, blob_notes.claim_notes(session, [note.id for note in notes]))
+                settle(session, context.blobs, blob_cleanups.claim_cleanups(session, [note.id for note in notes]))
         doubts.add((note.blob_key for note in notes), repaired=context.repair)
         after = notes[-1].id
 
@@ -102,9 +102,9 @@ def _recount(context: Context, page: Page, found: Sequence[UUID]) -> None:
         reconciliation_rows.recount_jobs(session, page, found)
 
 
-def _ring(context: Context) -> None:
+def _wake(context: Context) -> None:
     """For all that waits now."""
     with context.transaction() as session:
-        lanes = claims.list_waiting_lanes(session)
-    for lane in lanes:
-        context.doorbell.ring(lane)
+        queues = claims.list_waiting_queues(session)
+    for queue in queues:
+        context.waker.wake(queue)

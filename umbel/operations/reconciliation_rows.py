@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.tables import Image, Job, ModelVersion
 from umbel.base.types import JobType
-from umbel.gallery.blob_notes import Note
+from umbel.gallery.blob_cleanups import Note
 from umbel.models.partitions import find_index_progress
 
 FIRST = UUID(int=0)
@@ -94,7 +94,7 @@ def list_unlisted_sources(session: Session, *, lock: bool = False) -> dict[UUID,
     rows = session.execute(
         text(f"""
             SELECT s.job_id, job.cancelling FROM import_source s JOIN job ON job.id = s.job_id
-            WHERE NOT s.done AND job.sealed ORDER BY s.job_id {"FOR UPDATE OF s" if lock else ""}
+            WHERE NOT s.done AND job.closed ORDER BY s.job_id {"FOR UPDATE OF s" if lock else ""}
         """)
     )
     return {row.job_id: row.cancelling for row in rows}
@@ -102,15 +102,15 @@ def list_unlisted_sources(session: Session, *, lock: bool = False) -> dict[UUID,
 
 def open_or_end(session: Session, job_id: UUID, *, end: bool) -> None:
     """Make a job and its source agree: nothing more is listed, or the job waits for what is."""
-    change = "UPDATE import_source SET done = true WHERE job_id" if end else "UPDATE job SET sealed = false WHERE id"
+    change = "UPDATE import_source SET done = true WHERE job_id" if end else "UPDATE job SET closed = false WHERE id"
     session.execute(text(f"{change} = :id"), {"id": job_id})
 
 
 def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
-    """Those that `umbel.jobs.job_rows.seal_abandoned_jobs` would seal."""
+    """Those that `umbel.jobs.job_rows.close_abandoned_jobs` would seal."""
     rows = session.scalars(
         text("""
-            SELECT id FROM job WHERE NOT sealed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')
+            SELECT id FROM job WHERE NOT closed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')
             AND changed_at < now() - make_interval(secs => :idle)
             AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
         """),
@@ -140,12 +140,12 @@ def list_deserted_items(
     return list(rows)
 
 
-def list_old_notes(session: Session, *, seconds: float, after: UUID, limit: int) -> list[Note]:
+def list_old_cleanups(session: Session, *, seconds: float, after: UUID, limit: int) -> list[Note]:
     """Up to `limit` notes that nobody took for `seconds`, nor is about to, by their ids."""
     # A note that was hastened is old at once; its id still tells how old it is.
     rows = session.execute(
         text("""
-            SELECT id, blob_key FROM blob_in_doubt
+            SELECT id, blob_key FROM pending_blob_cleanup
             WHERE id > :after AND greatest(since, uuid_extract_timestamp(id)) < now() - make_interval(secs => :seconds)
             ORDER BY id LIMIT :limit FOR KEY SHARE SKIP LOCKED
         """),
@@ -179,13 +179,13 @@ def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> di
             SELECT bare.id, newest.model_version_id IS NOT DISTINCT FROM '{version_id}' AS lost
             FROM bare LEFT JOIN LATERAL (
                 SELECT i.state, job.model_version_id FROM job_item i JOIN job ON job.id = i.job_id
-                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.lane IN ('single', 'bulk', 'fetch')
+                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.queue IN ('single', 'bulk', 'fetch')
                 ORDER BY i.id DESC LIMIT 1
             ) newest ON true
             WHERE coalesce(newest.state, 'indexed') = 'indexed'
               AND NOT EXISTS (
                   SELECT FROM job_item i
-                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.lane IN ('single', 'bulk', 'fetch'))
+                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.queue IN ('single', 'bulk', 'fetch'))
         """),
         page.bounds,
     )
@@ -202,7 +202,7 @@ def list_lacking(session: Session, live: UUID, version_id: UUID, page: Page) -> 
                     SELECT FROM embedding o WHERE o.model_version_id = '{version_id}' AND o.image_id = e.image_id)
                 AND NOT EXISTS (
                     SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.state = 'pending'
-                    AND i.lane <> 'compare')
+                    AND i.queue <> 'compare')
             """),
             page.bounds,
         )
@@ -228,7 +228,7 @@ def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) ->
 
 def insert_repair_job(session: Session, version_id: UUID) -> UUID:
     """An open job for images of whatever collection."""
-    statement = insert(Job).values(type=JobType.REPAIR, model_version_id=version_id, sealed=False)
+    statement = insert(Job).values(type=JobType.REPAIR, model_version_id=version_id, closed=False)
     return session.execute(statement.returning(Job.id)).scalar_one()
 
 
@@ -236,7 +236,7 @@ def queue_images(session: Session, job_id: UUID, images: Sequence[UUID]) -> int:
     """Have `images` embedded by the job, those that are still there. Returns how many."""
     queued = session.execute(
         text("""
-            INSERT INTO job_item (job_id, image_id, lane, state, name)
+            INSERT INTO job_item (job_id, image_id, queue, state, name)
             SELECT :job, id, 'bulk', 'pending', name FROM image WHERE id = ANY (:ids) ORDER BY id FOR KEY SHARE
         """),
         {"job": job_id, "ids": list(images)},
@@ -254,7 +254,7 @@ def index_is_on_its_way(session: Session, version_id: UUID, *, seconds: float) -
 def list_jobs_waiting_for_index(session: Session, version_id: UUID, *, seconds: float) -> list[UUID]:
     """Jobs that are done but for the version's index, and have been for `seconds`."""
     idle = Job.changed_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    waiting = select(Job.id).where(Job.indexing, Job.sealed, Job.pending == 0, Job.model_version_id == version_id, idle)
+    waiting = select(Job.id).where(Job.indexing, Job.closed, Job.pending == 0, Job.model_version_id == version_id, idle)
     return list(session.scalars(waiting.order_by(Job.id)))
 
 

@@ -24,11 +24,11 @@ IMAGES = """
 SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection WHERE deleted_at IS NULL
 """
 PENDING = """
-SELECT lane, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.lane = lanes.lane)
-FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete'), ('reindex')) AS lanes(lane)
+SELECT queue, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.queue = queues.queue)
+FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete'), ('reindex')) AS queues(queue)
 """
 OLDEST = """
-SELECT lane, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY lane
+SELECT queue, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY queue
 """
 RECALL = """
 SELECT DISTINCT ON (k) k::text, recall FROM recall_report
@@ -36,13 +36,13 @@ WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') O
 """
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
 IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
-HEARING = "SELECT name, hears_redis::int FROM worker"
+HEARING = "SELECT name, broker_connected::int FROM worker"
 
 FIGURES = (
     Figure("umbel_images", "Images by collection.", "collection", IMAGES),
     Figure("umbel_jobs", "Jobs by status.", "status", "SELECT status, count(*) FROM job GROUP BY 1"),
-    Figure("umbel_items_pending", "Items that wait, by lane.", "lane", PENDING),
-    Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "lane", OLDEST),
+    Figure("umbel_items_pending", "Items that wait, by queue.", "queue", PENDING),
+    Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "queue", OLDEST),
     Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", SILENCE),
     Figure("umbel_worker_idle_seconds", "Since a worker finished something, or had nothing to do.", "worker", IDLE),

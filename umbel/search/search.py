@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import DecoderDied, InvalidInput, NotFound, NotReady, PictureError, QueueUnavailable, UmbelError
+from umbel.base.errors import DecoderDied, ImageError, InvalidInput, NotFound, NotReady, QueueUnavailable, UmbelError
 from umbel.base.image_rules import inspect
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
-from umbel.base.types import ItemState, Lane, Vector
+from umbel.base.types import ItemState, Queue, Vector
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Answer
 from umbel.gallery import images
-from umbel.jobs.wakeup import Doorbell
+from umbel.jobs.wakeup import Waker
 from umbel.models import version_rows
 from umbel.models.version_rows import VersionKey
 from umbel.search import nearest
@@ -28,7 +28,7 @@ from umbel.search.nearest import Found, Mode, Scope
 from umbel.search.quick_search import Example, find_quickly
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
-DEAF_SECONDS = 2.0  # how long to hope for an answer when nobody can be rung for
+BROKER_TIMEOUT = 2.0  # how long to hope for an answer when nobody can be rung for
 SHORTEST = 1e-6  # of a vector that still has a direction
 
 
@@ -124,26 +124,24 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     return Query(_unit(mean, "The examples cancel each other out."), version, examples)
 
 
-def query_by_pictures(
-    listener: Listener, doorbell: Doorbell, settings: Settings, pictures: Sequence[bytes]
-) -> list[Query]:
+def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes]) -> list[Query]:
     """The vectors of pictures that are in no collection, embedded by a worker while we wait.
 
     Workers hear of them from Postgres; should none answer soon, one is rung for.
-    Raises PictureError, QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
+    Raises ImageError, QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
     """
-    for picture in pictures:
-        inspect(picture, settings)
+    for image in pictures:
+        inspect(image, settings)
     until = time.monotonic() + settings.query_seconds
-    waiting = {uuid4(): picture for picture in pictures}
+    waiting = {uuid4(): image for image in pictures}
     with QUERY_VECTORS.time(), ExitStack() as stack:
         answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
         query_images.insert_queries(waiting)
         try:
             lost = NotReady("No worker embedded the picture in time.")
-            if not answered[0].wait(SOON_SECONDS) and not doorbell.ring(Lane.QUERY):
+            if not answered[0].wait(SOON_SECONDS) and not waker.wake(Queue.QUERY):
                 lost = QueueUnavailable("No worker answers, and Redis cannot be reached to ring for one.")
-                until = min(until, time.monotonic() + DEAF_SECONDS)
+                until = min(until, time.monotonic() + BROKER_TIMEOUT)
             return [_await_answer(*each, until, lost) for each in zip(answered, waiting, strict=True)]
         except Exception:
             with suppress(NotReady):
@@ -198,10 +196,10 @@ def _query(answer: Answer) -> Query:
 
 def refusal(code: str, detail: str) -> UmbelError:
     """The error a worker wrote down, as the class it had there."""
-    known: dict[str, type[UmbelError]] = {error.code: error for error in _subclasses(PictureError)}
+    known: dict[str, type[UmbelError]] = {error.code: error for error in _subclasses(ImageError)}
     known[DecoderDied.code] = DecoderDied
-    return known.get(code, PictureError)(detail)
+    return known.get(code, ImageError)(detail)
 
 
-def _subclasses(cls: type[PictureError]) -> list[type[PictureError]]:
+def _subclasses(cls: type[ImageError]) -> list[type[ImageError]]:
     return [cls, *(deeper for sub in cls.__subclasses__() for deeper in _subclasses(sub))]

@@ -10,7 +10,7 @@ from umbel.search.calibration import Calibration, VoteRule
 Label = TypeVar("Label", bound=Hashable)
 Neighbours = tuple[Sequence[float], Sequence[Label | None]]  # distances (n,) and labels (n,)
 
-MOST_PICTURES = 5  # of one subject, in one vote
+MOST_IMAGES = 5  # of one subject, in one vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,17 @@ def vote(distances: Sequence[float], labels: Sequence[Label | None], calibration
     return vote_together([(distances, labels)], calibration)
 
 
-def vote_together(pictures: Sequence[Neighbours[Label]], calibration: Calibration) -> Verdict[Label]:
+def vote_together(images: Sequence[Neighbours[Label]], calibration: Calibration) -> Verdict[Label]:
     """Let the neighbours of 1 to 5 pictures of one subject vote on its label. Each as in `vote`.
 
     Shares and nearest distances are averaged over the pictures before the probability is taken. Pictures of one subject
     err together (the same plant, the same light), so multiplying their probabilities as if they were independent would
     promise too much; an average makes the choice steadier, and claims what one picture as good as they are would claim.
     """
-    if not 1 <= len(pictures) <= MOST_PICTURES:
-        raise ValueError(f"1 to {MOST_PICTURES} pictures can vote together, not {len(pictures)}.")
+    if not 1 <= len(images) <= MOST_IMAGES:
+        raise ValueError(f"1 to {MOST_IMAGES} pictures can vote together, not {len(images)}.")
     rule = calibration.vote
-    tallies = _averaged(pictures, rule)
+    tallies = _averaged(images, rule)
     if not tallies:
         return Verdict([], unknown=True)
     known = probability_known(tallies[0], rule)
@@ -127,10 +127,10 @@ def _ranked(tallies: Iterable[Tally[Label]]) -> list[Tally[Label]]:
     return sorted(tallies, key=lambda one: (-one.share, one.nearest, str(one.label)))
 
 
-def _averaged(pictures: Sequence[Neighbours[Label]], rule: VoteRule) -> list[Tally[Label]]:
+def _averaged(images: Sequence[Neighbours[Label]], rule: VoteRule) -> list[Tally[Label]]:
     """The mean tally of each label over the pictures that have labelled neighbours, the largest share first."""
     start, voting = 0, []
-    for distances, labels in pictures:
+    for distances, labels in images:
         found = {one.label: one for one in tally(distances, labels, k=rule.k, temperature=rule.temperature)}
         if found:
             voting.append((start, distances, found))

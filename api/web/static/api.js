@@ -16,7 +16,7 @@ export const thumbnail = (id) => `/v1/images/${id}/thumbnail`;
 
 export const openImport = (options) => post("/v1/imports", options);
 export const importFile = (fields) => post("/v1/imports", form(fields));
-export const seal = (job) => post(`/v1/jobs/${job}/seal`);
+export const close = (job) => post(`/v1/jobs/${job}/close`);
 
 export const search = (query, signal) => post("/v1/search", query, signal);
 export const searchFile = (fields, signal) => post("/v1/search", form(fields), signal);

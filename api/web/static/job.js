@@ -69,8 +69,8 @@ function steps(job) {
   );
 }
 
-function source({ type, listed, refused, passed_over: passed, done }) {
-  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, refused && `${number(refused)} refused`, passed && `${number(passed)} other files passed over`]
+function source({ type, listed, rejected, skipped, done }) {
+  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over`]
     .filter(Boolean)
     .join(", ");
 }

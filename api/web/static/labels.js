@@ -30,7 +30,7 @@ export async function doubts(signal) {
   return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, "Doubtful labels"), told, list, more);
 }
 
-function issue({ image_id: id, label, suggested_label: suggested, doubt, evidence, links }) {
+function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence, links }) {
   const item = h("li", {});
   const accept = async () => {
     if (!(await tried(() => api.change(id, { label: suggested }), `Labelled ${suggested}.`))) return;
@@ -42,7 +42,7 @@ function issue({ image_id: id, label, suggested_label: suggested, doubt, evidenc
     h(
       "div",
       {},
-      h("p", {}, h("del", {}, label), " → ", h("strong", {}, suggested), " ", h("span", { class: "faint" }, percent(doubt))),
+      h("p", {}, h("del", {}, label), " → ", h("strong", {}, suggested), " ", h("span", { class: "faint" }, percent(probability))),
       h("div", { class: "thumbs" }, evidence.slice(0, 6).map((one) => thumb(one.image_id, one.label))),
     ),
     action(`Set to ${suggested}`, accept, { quiet: true }),

@@ -54,8 +54,8 @@ export async function show({ main, heading, parameters, signal }) {
   await fill();
 }
 
-function state({ ids, pictures, new: fresh, drawn_at: at }) {
-  const sample = pictures > ids.length ? ` of ${number(pictures)}` : "";
+function state({ ids, images, new: fresh, drawn_at: at }) {
+  const sample = images > ids.length ? ` of ${number(images)}` : "";
   return `${number(ids.length)}${sample} pictures, drawn ${ago(at)}${fresh ? `; ${number(fresh)} new since` : ""}.`;
 }
 

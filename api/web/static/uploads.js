@@ -44,7 +44,7 @@ class Uploads extends EventTarget {
     const following = this.#follow(job, uploads, () => sent);
     await Promise.all(Array.from({ length: AT_A_TIME }, sender));
     sent = true;
-    await api.seal(job);
+    await api.close(job);
     await following;
   }
 

@@ -51,7 +51,7 @@ class LabelIssue(BaseModel):
     name: str | None
     label: str
     suggested_label: str
-    doubt: float
+    label_error_probability: float
     evidence: list[Witness]
 
 

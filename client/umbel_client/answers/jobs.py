@@ -23,8 +23,8 @@ class Source(BaseModel):
 
     type: str
     listed: int
-    refused: int
-    passed_over: int
+    rejected: int
+    skipped: int
     done: bool
     dry_run: bool
 

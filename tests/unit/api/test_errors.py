@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from api.errors import STATUS
-from umbel.base.errors import PictureError, UmbelError
+from umbel.base.errors import ImageError, UmbelError
 from umbel.search.search import refusal
 
 
@@ -24,9 +24,9 @@ def test_codes_are_unique() -> None:
 
 
 def test_what_a_worker_wrote_down_comes_back_as_the_same_error() -> None:
-    for error in family(PictureError):
+    for error in family(ImageError):
         assert type(refusal(error.code, "why")) is error  # type: ignore[arg-type]
-    assert type(refusal("from a newer version", "why")) is PictureError
+    assert type(refusal("from a newer version", "why")) is ImageError
 
 
 def test_importing_the_api_loads_neither_torch_nor_the_worker() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from cli.main import COMMANDS
 from cli.main import umbel as commands
-from cli.uploads import find_pictures
-from tests.pictures import picture
+from cli.uploads import find_images
+from tests.images import image_bytes
 
 
 def umbel(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -99,24 +99,24 @@ def test_a_setting_that_cannot_be_is_one_line() -> None:
 
 def test_folders_are_walked_in_order_and_what_is_no_picture_is_counted(tmp_path: Path) -> None:
     for name, data in {
-        "b/2.jpg": picture(2),
-        "a/1.bin": picture(1, kind="PNG"),
+        "b/2.jpg": image_bytes(2),
+        "a/1.bin": image_bytes(1, kind="PNG"),
         "a/notes.txt": b"no picture",
         "a/empty.jpg": b"",
-        ".hidden/3.jpg": picture(3),
-        "a/.4.jpg": picture(4),
+        ".hidden/3.jpg": image_bytes(3),
+        "a/.4.jpg": image_bytes(4),
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (tmp_path / "a" / "round").symlink_to(tmp_path)
-    found, others = find_pictures([tmp_path], label_from_folder=True)
+    found, others = find_images([tmp_path], label_from_folder=True)
     assert [(source.path.name, source.label) for source in found] == [("1.bin", "a"), ("2.jpg", "b")]
     assert others == 2
 
 
 def test_a_single_file_is_taken_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "one.jpg"
-    path.write_bytes(picture(1))
-    ((source,), others) = find_pictures([path])
+    path.write_bytes(image_bytes(1))
+    ((source,), others) = find_images([path])
     assert (source.name, source.label, others) == ("one.jpg", None, 0)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cli.garden import sample
-from garden import Plan, draw_garden, draw_specimen, is_drawn, picture_path, species_of
+from garden import Plan, draw_garden, draw_specimen, image_path, is_drawn, species_of
 from garden.forms import FORMS, Head
 from garden.names import species_name
 from umbel.base.errors import InvalidInput
@@ -81,10 +81,10 @@ def test_each_species_has_a_folder_of_its_name(tmp_path):
 
 def test_pictures_are_plain_upright_jpegs(tmp_path):
     for path in draw_garden(tmp_path, **SMALL):
-        with Image.open(path) as picture:
-            picture.load()
-            assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (48, 48))
-            assert not picture.getexif()
+        with Image.open(path) as image:
+            image.load()
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (48, 48))
+            assert not image.getexif()
 
 
 @settings(max_examples=25, deadline=None)
@@ -95,9 +95,9 @@ def test_pictures_are_plain_upright_jpegs(tmp_path):
     size=st.integers(32, 80),
 )
 def test_any_specimen_of_any_garden_can_be_drawn(seed, species, specimen, size):
-    picture = draw_specimen(seed, species, specimen, size=size)
-    assert (picture.mode, picture.size) == ("RGB", (size, size))
-    assert np.asarray(picture).std() > 3
+    image = draw_specimen(seed, species, specimen, size=size)
+    assert (image.mode, image.size) == ("RGB", (size, size))
+    assert np.asarray(image).std() > 3
 
 
 @pytest.mark.parametrize("head", Head)
@@ -114,8 +114,8 @@ def test_names_never_repeat():
 
 
 def test_specimens_of_a_species_all_differ():
-    pictures = {draw_specimen(7, 0, specimen, size=40).tobytes() for specimen in range(8)}
-    assert len(pictures) == 8
+    images = {draw_specimen(7, 0, specimen, size=40).tobytes() for specimen in range(8)}
+    assert len(images) == 8
 
 
 def test_neighbours_share_a_palette_or_a_build_but_never_both():
@@ -141,7 +141,7 @@ def test_a_finished_garden_is_recognised(tmp_path):
     list(draw_garden(tmp_path, **SMALL))
     assert is_drawn(tmp_path, Plan(**SMALL))
     assert not is_drawn(tmp_path, Plan(**SMALL | {"size": 64}))
-    (tmp_path / picture_path(5, 1, 1)).unlink()
+    (tmp_path / image_path(5, 1, 1)).unlink()
     assert not is_drawn(tmp_path, Plan(**SMALL))
 
 
@@ -164,7 +164,7 @@ def test_a_smaller_garden_leaves_nothing_of_the_larger_but_what_is_not_its_own(t
     own = tmp_path / species_of(5, 2).name / "my-own.jpg"
     own.write_bytes(b"mine")
     list(draw_garden(tmp_path, species=1, per_species=1, seed=5, size=32))
-    assert set(tmp_path.rglob("*.jpg")) == {tmp_path / picture_path(5, 0, 0), own}
+    assert set(tmp_path.rglob("*.jpg")) == {tmp_path / image_path(5, 0, 0), own}
     assert not (tmp_path / species_of(5, 1).name).exists()
 
 

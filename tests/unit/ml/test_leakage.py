@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from garden import draw_specimen
 from ml.datasets import Dataset
 from ml.leakage import Leakage, find_duplicates
-from ml.leakage.detail import agreement
+from ml.leakage.detail import pixel_similarity
 from ml.leakage.links import LARGE, Links, linked, without_chains
 from ml.leakage.signatures import WINDOWS, likeness, mirrored, signatures, thumb, window_signatures
 
@@ -93,7 +93,7 @@ def compared(one, other) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for first, second in ((one, other), (other, one)):
         alike, where = likeness(window_signatures(first), signatures(second))
-        found.append((alike, agreement(first, second, where)))
+        found.append((alike, pixel_similarity(first, second, where)))
     return tuple(np.maximum(*pair) for pair in zip(*found, strict=True))
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ml.preprocess import Preprocessing
 from tests.unit.ml.conftest import as_file, draw
-from umbel.base.errors import CorruptPicture, EmptyFile, UnsupportedPicture
+from umbel.base.errors import CorruptImage, EmptyFile, UnsupportedImage
 
 
 def test_the_hash_of_the_default_preprocessing_never_changes():
@@ -45,14 +45,14 @@ def test_the_same_bytes_give_the_same_pixels(limits):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize(("data", "error"), [(b"", EmptyFile), (b"hello", UnsupportedPicture)])
+@pytest.mark.parametrize(("data", "error"), [(b"", EmptyFile), (b"hello", UnsupportedImage)])
 def test_what_is_no_picture_is_refused(data, error, limits):
     with pytest.raises(error):
         Preprocessing().decode(data, limits)
 
 
 def test_a_truncated_picture_is_refused(limits):
-    with pytest.raises(CorruptPicture):
+    with pytest.raises(CorruptImage):
         Preprocessing().decode(as_file(draw(1, 1, side=300))[:2000], limits)
 
 

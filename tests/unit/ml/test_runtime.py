@@ -17,7 +17,7 @@ from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder, may_use_openvino
 from ml.runtimes import torch_forward as on_torch
 from ml.runtimes.cuda_graphs import bucket
-from ml.runtimes.parity import FAITHFUL, agreement, probe_pictures, probe_set
+from ml.runtimes.parity import FAITHFUL, pixel_similarity, probe_pictures, probe_set
 from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import TorchForward, reference_vectors, torch_forward
 from umbel.base.errors import InvalidInput
@@ -94,10 +94,10 @@ def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings
     with np.load(place / "probe.npz") as kept:
         np.savez(place / "probe.npz", probe=kept["probe"][::-1], reference=kept["reference"])
 
-    refused = load_embedder(settings)
+    rejected = load_embedder(settings)
     again = load_embedder(settings)
 
-    assert (refused.runtime, again.runtime) == ("torch", "openvino")
+    assert (rejected.runtime, again.runtime) == ("torch", "openvino")
     assert again.parity > FAITHFUL
 
 
@@ -146,11 +146,11 @@ def test_auto_is_fp32_where_bf16_is_only_emulated(settings, monkeypatch):
 
 def test_vectors_that_are_no_numbers_agree_with_nothing(settings):
     network, card = load_checkpoint(settings.checkpoint)
-    forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", lanes=1)
+    forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", queues=1)
     probe = probe_pictures(64)
 
-    assert agreement(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
-    assert agreement(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
+    assert pixel_similarity(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
+    assert pixel_similarity(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_device_that_is_not_there_is_invalid_input():

@@ -42,14 +42,14 @@ def test_it_never_runs_twice_at_a_time_and_never_misses_the_last_ring() -> None:
 
     only = OneAtATime(work)
 
-    def ring(_: int) -> None:
+    def wake(_: int) -> None:
         nonlocal rung
         with lock:
             rung += 1
         only.run()
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(ring, range(500)))
+        list(pool.map(wake, range(500)))
     assert (most, seen) == (1, 500)
 
 

@@ -23,8 +23,8 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(ip, IPv6Address) and (inner := _embedded(ip)) is not None:
         return is_public(str(inner))
-    refused = any(ip in network for network in NOT_PUBLIC if network.version == ip.version)
-    return ip.is_global and not (refused or ip.is_multicast or ip.is_reserved)
+    rejected = any(ip in network for network in NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not (rejected or ip.is_multicast or ip.is_reserved)
 
 
 def _embedded(ip: IPv6Address) -> IPv4Address | None:

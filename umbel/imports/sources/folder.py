@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
-from umbel.base.image_rules import looks_like_picture
+from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.image_rules import looks_like_image
 from umbel.base.settings import Settings
-from umbel.imports.sources.names import has_picture_suffix, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.names import has_image_suffix, printable, quoted, unquoted, unsafe
 from umbel.imports.sources.roots import folder_below_root
 from umbel.imports.sources.source import Entry, PassedOver
 
@@ -95,7 +95,7 @@ class Folder:
                 if path.count("/") >= DEEPEST:
                     raise Unreadable(f"The folder lies more than {DEEPEST} folders deep.")
                 yield from self._walk(os.open(name, FOLDER, dir_fd=folder), f"{path}/", after)
-            elif not stat.S_ISREG(found.st_mode) or not self._may_be_picture(folder, name):
+            elif not stat.S_ISREG(found.st_mode) or not self._may_be_image(folder, name):
                 yield PassedOver(position, shown)
             elif found.st_size > self._max_bytes:
                 raise FileTooLarge(f"The file has {found.st_size:,} bytes; at most {self._max_bytes:,} are taken.")
@@ -103,19 +103,19 @@ class Folder:
                 yield Entry(position, shown, position)
         except FileNotFoundError:
             return  # deleted while the folder was being listed
-        except PictureError as error:
-            yield Entry(position, shown, position, refused=error)
+        except ImageError as error:
+            yield Entry(position, shown, position, rejected=error)
         except OSError as error:
-            yield Entry(position, shown, position, refused=_refusal(error))
+            yield Entry(position, shown, position, rejected=_refusal(error))
 
-    def _may_be_picture(self, folder: int, name: str) -> bool:
+    def _may_be_image(self, folder: int, name: str) -> bool:
         """By its suffix, without touching its bytes; else by its first bytes. Raises OSError if it is unreadable."""
-        if has_picture_suffix(name):
+        if has_image_suffix(name):
             if not os.access(name, os.R_OK, dir_fd=folder, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return True
         with _opened(name, folder) as file:
-            return looks_like_picture(os.read(file, 12))
+            return looks_like_image(os.read(file, 12))
 
 
 def _sorted_names(folder: int, start: str | None) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _opened(name: str, folder: int) -> Iterator[int]:
         os.close(file)
 
 
-def _refusal(error: OSError) -> PictureError:
+def _refusal(error: OSError) -> ImageError:
     """Raises TransientError instead when the failure is the machine's and may pass."""
     if error.errno in PASSING:
         raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error

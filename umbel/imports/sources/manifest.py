@@ -11,7 +11,7 @@ from umbel.base.errors import (
     AddressRefused,
     BadManifestLine,
     BlobMissing,
-    PictureError,
+    ImageError,
     SourceError,
     SourceTooLarge,
     UnsafePath,
@@ -71,13 +71,13 @@ class Manifest:
         name = f"line {record.place.line}"
         row = record.content
         if isinstance(row, BadRow):
-            return Entry(position, name, "{}", refused=BadManifestLine(f"Line {record.place.line}: {row}."))
+            return Entry(position, name, "{}", rejected=BadManifestLine(f"Line {record.place.line}: {row}."))
         if row.url is not None:
-            shown, locator, refused = _shown(row.url), {"url": row.url}, self._refused_url(row.url, record.place.line)
+            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._refused_url(row.url, record.place.line)
         else:
             path = self._relative(row)
-            shown, locator, refused = path, {"path": path}, self._refused_path(path)
-        return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, refused)
+            shown, locator, rejected = path, {"path": path}, self._refused_path(path)
+        return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, rejected)
 
     def _relative(self, row: Row) -> str:
         """The path as seen from the base: it may be spelt with the base in front, or as `find .` writes it."""
@@ -85,13 +85,13 @@ class Manifest:
         path = row.path or ""
         return path.removeprefix(f"{base}/" if base else "").removeprefix("./")
 
-    def _refused_url(self, url: str, line: int) -> PictureError | None:
+    def _refused_url(self, url: str, line: int) -> ImageError | None:
         if not self.settings.import_urls:
             return AddressRefused(URLS_ARE_OFF)
         reason = refusal(url)
         return BadManifestLine(f"Line {line}: the URL {reason}.") if reason else None
 
-    def _refused_path(self, path: str) -> PictureError | None:
+    def _refused_path(self, path: str) -> ImageError | None:
         if self.base is None:
             return UnsafePath("The manifest came without a base that its paths are relative to.")
         reason = unsafe(path)

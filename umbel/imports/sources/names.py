@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 
 LONGEST = 1000  # characters of a name that is kept for people
 
-PICTURES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 ARCHIVES = (
     *(".zip", ".7z", ".rar", ".cab", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"),
     *(".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
@@ -51,13 +51,13 @@ def hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.removeprefix("./").split("/"))
 
 
-def has_picture_suffix(name: str) -> bool:
-    return name.lower().endswith(PICTURES)
+def has_image_suffix(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
 
 
-def may_be_picture(name: str) -> bool:
+def may_be_image(name: str) -> bool:
     """Whether nothing in the name speaks against a picture: a picture's suffix, or none at all."""
-    return has_picture_suffix(name) or not _SUFFIX.search(name)
+    return has_image_suffix(name) or not _SUFFIX.search(name)
 
 
 def is_archive(name: str) -> bool:

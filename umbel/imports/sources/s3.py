@@ -9,9 +9,9 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
 
-from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.names import has_picture_suffix, hidden, may_be_picture, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.names import has_image_suffix, hidden, may_be_image, printable, quoted, unquoted, unsafe
 from umbel.imports.sources.roots import bucket_below_root
 from umbel.imports.sources.source import Entry, PassedOver
 
@@ -82,13 +82,13 @@ class Bucket:
 
     def _judged(self, key: str, size: int) -> Entry | PassedOver:
         position, name = quoted(key), printable(key)
-        marks_folder = size == 0 and not has_picture_suffix(key)  # as consoles make them
-        if hidden(key) or marks_folder or not may_be_picture(key):
+        marks_folder = size == 0 and not has_image_suffix(key)  # as consoles make them
+        if hidden(key) or marks_folder or not may_be_image(key):
             return PassedOver(position, name)
         try:
             self._check_size(size)
         except FileTooLarge as error:
-            return Entry(position, name, position, refused=error)
+            return Entry(position, name, position, rejected=error)
         return Entry(position, name, position)
 
     def _check_size(self, size: int) -> None:
@@ -109,7 +109,7 @@ def _listing_failure(error: Exception) -> SourceError | TransientError:
     return TransientError(f"S3 failed: {_first_line(text)}.")
 
 
-def _reading_failure(error: Exception) -> PictureError | TransientError:
+def _reading_failure(error: Exception) -> ImageError | TransientError:
     if isinstance(error, FileNotFoundError):
         return Unreadable("The object is no longer in the bucket.")
     if isinstance(error, PermissionDeniedError):

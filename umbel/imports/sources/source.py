@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from umbel.base.errors import PictureError
+from umbel.base.errors import ImageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Entry:
     locator: str
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    refused: PictureError | None = None
+    rejected: ImageError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Source(Protocol):
         ...
 
     def read(self, locator: str) -> bytes:
-        """The bytes of an entry, at most `max_bytes`. Thread-safe. Raises PictureError, TransientError."""
+        """The bytes of an entry, at most `max_bytes`. Thread-safe. Raises ImageError, TransientError."""
         ...
 
     def close(self) -> None: ...

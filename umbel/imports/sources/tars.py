@@ -9,8 +9,8 @@ from umbel.base.errors import (
     BlobMissing,
     CorruptEntry,
     FileTooLarge,
+    ImageError,
     NestedArchive,
-    PictureError,
     SourceError,
     SourceTooLarge,
     UmbelError,
@@ -21,7 +21,7 @@ from umbel.base.settings import Settings
 from umbel.imports.sources.names import (
     hidden,
     is_archive,
-    may_be_picture,
+    may_be_image,
     printable,
     starts_as_archive,
     unsafe_in_archive,
@@ -106,19 +106,19 @@ class Tar:
 
     def _judged(self, position: str, member: tarfile.TarInfo) -> Entry | PassedOver:
         name = printable(member.name)
-        refused: PictureError | None = _unsafe(member)
-        if refused is None:
+        rejected: ImageError | None = _unsafe(member)
+        if rejected is None:
             if hidden(member.name):
                 return PassedOver(position, name)
             if is_archive(member.name):
-                refused = NestedArchive("Archives inside an archive are not unpacked.")
-            elif not may_be_picture(member.name):
+                rejected = NestedArchive("Archives inside an archive are not unpacked.")
+            elif not may_be_image(member.name):
                 return PassedOver(position, name)
             else:
-                refused = self._unreadable(member)
-        return Entry(position, name, f"{member.offset_data}:{member.size}", refused=refused)
+                rejected = self._unreadable(member)
+        return Entry(position, name, f"{member.offset_data}:{member.size}", rejected=rejected)
 
-    def _unreadable(self, member: tarfile.TarInfo) -> PictureError | None:
+    def _unreadable(self, member: tarfile.TarInfo) -> ImageError | None:
         if not _has_bytes(member):
             return Unreadable("The entry is sparse or of an unknown kind, and those are not supported.")
         if member.size > self._settings.max_bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from umbel.base.errors import AddressRefused, FileTooLarge, PictureError, TransientError, UmbelError, Unreadable
+from umbel.base.errors import AddressRefused, FileTooLarge, ImageError, TransientError, UmbelError, Unreadable
 from umbel.base.settings import Settings
 from umbel.imports.sources.addresses import is_public
 
@@ -168,7 +168,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _refused_status(status: int) -> PictureError | TransientError:
+def _refused_status(status: int) -> ImageError | TransientError:
     if status in TRY_AGAIN or status >= 500:
         return TransientError(f"The server answered {status}.")
     if 300 <= status < 400:

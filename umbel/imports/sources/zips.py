@@ -14,8 +14,8 @@ from umbel.base.errors import (
     BlobMissing,
     CorruptEntry,
     FileTooLarge,
+    ImageError,
     NestedArchive,
-    PictureError,
     SourceError,
     SourceTooLarge,
     Unreadable,
@@ -25,7 +25,7 @@ from umbel.base.settings import Settings
 from umbel.imports.sources.names import (
     hidden,
     is_archive,
-    may_be_picture,
+    may_be_image,
     printable,
     starts_as_archive,
     unsafe_in_archive,
@@ -92,20 +92,20 @@ class Zip:
 
     def _judged(self, position: str, record: Record, overlaps: bool) -> Entry | PassedOver:
         name = printable(record.name)
-        refused: PictureError | None = _unsafe(record)
-        if refused is None:
+        rejected: ImageError | None = _unsafe(record)
+        if rejected is None:
             if hidden(record.name):
                 return PassedOver(position, name)
             if is_archive(record.name):
-                refused = NestedArchive("Archives inside an archive are not unpacked.")
-            elif not may_be_picture(record.name):
+                rejected = NestedArchive("Archives inside an archive are not unpacked.")
+            elif not may_be_image(record.name):
                 return PassedOver(position, name)
             else:
-                refused = _unreadable(record, overlaps) or self._too_large(record)
+                rejected = _unreadable(record, overlaps) or self._too_large(record)
         fields = (record.start, record.name_bytes, record.packed, record.size, record.crc, record.method)
-        return Entry(position, name, json.dumps(fields), refused=refused)
+        return Entry(position, name, json.dumps(fields), rejected=rejected)
 
-    def _too_large(self, record: Record) -> PictureError | None:
+    def _too_large(self, record: Record) -> ImageError | None:
         max_bytes, ratio = self._settings.max_bytes, self._settings.archive_ratio
         if record.size > max_bytes:
             return FileTooLarge(f"The file has {record.size:,} bytes; at most {max_bytes:,} are taken.")
@@ -139,7 +139,7 @@ def _unsafe(record: Record) -> UnsafePath | None:
     return None
 
 
-def _unreadable(record: Record, overlaps: bool) -> PictureError | None:
+def _unreadable(record: Record, overlaps: bool) -> ImageError | None:
     if record.flags & ENCRYPTED:
         return Unreadable("The entry is encrypted.")
     if record.method not in (STORED, DEFLATED, BZIP2):

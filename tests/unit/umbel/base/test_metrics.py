@@ -11,7 +11,7 @@ if pid:
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 metrics.begin_counting()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # as when the disk of the figures is full
-metrics.SILENT_DOORBELLS.inc()
+metrics.FAILED_WAKEUPS.inc()
 metrics.QUERY_VECTORS.observe(1)
 os._exit(0)
 """

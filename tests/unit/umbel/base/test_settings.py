@@ -35,13 +35,13 @@ def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("host", "require_keys", "refused"),
+    ("host", "require_keys", "rejected"),
     [("127.0.0.1", False, False), ("::1", False, False), ("localhost", False, False), ("0.0.0.0", True, False)]
     + [(host, False, True) for host in ("0.0.0.0", "::", "", "192.168.1.5", "umbel.example.org")],
 )
-def test_an_api_that_others_reach_asks_for_keys(host: str, require_keys: bool, refused: bool) -> None:
+def test_an_api_that_others_reach_asks_for_keys(host: str, require_keys: bool, rejected: bool) -> None:
     settings = Settings(host=host, require_keys=require_keys)
-    with pytest.raises(StackError, match="UMBEL_REQUIRE_KEYS") if refused else nullcontext():
+    with pytest.raises(StackError, match="UMBEL_REQUIRE_KEYS") if rejected else nullcontext():
         settings.refuse_to_be_open()
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy.ndimage import laplace
 
-from tests.pictures import picture
-from umbel.base.errors import CorruptPicture
+from tests.images import image_bytes
+from umbel.base.errors import CorruptImage
 from umbel.base.settings import Settings
 from umbel.insights.signature import SIDE, SMOOTHED, look, packed, sharpness, unpacked
 
@@ -65,15 +65,15 @@ def test_a_reduced_copy_is_about_as_sharp() -> None:
 
 
 def test_a_thumb_is_a_grey_square() -> None:
-    thumb = look(picture(1, size=(300, 90)), Settings()).thumb
+    thumb = look(image_bytes(1, size=(300, 90)), Settings()).thumb
     assert (thumb.shape, thumb.dtype) == ((SIDE, SIDE), np.uint8)
 
 
 def test_a_stored_thumb_is_nearly_the_same() -> None:
-    thumb = look(picture(2), Settings()).thumb
+    thumb = look(image_bytes(2), Settings()).thumb
     assert np.abs(unpacked(packed(thumb)).astype(int) - thumb).max() < 10
 
 
 def test_a_damaged_picture_is_refused() -> None:
-    with pytest.raises(CorruptPicture):
-        look(picture(3, size=(400, 300))[:800], Settings())
+    with pytest.raises(CorruptImage):
+        look(image_bytes(3, size=(400, 300))[:800], Settings())

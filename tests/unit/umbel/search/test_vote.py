@@ -35,8 +35,8 @@ def ask(found, calibration=CALIBRATION):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(neighbours, min_size=1, max_size=5))
-def test_scores_are_probabilities_best_first(pictures):
-    verdict = vote_together([([d for d, _ in one], [name for _, name in one]) for one in pictures], CALIBRATION)
+def test_scores_are_probabilities_best_first(images):
+    verdict = vote_together([([d for d, _ in one], [name for _, name in one]) for one in images], CALIBRATION)
     scores = [one.score for one in verdict.ranked]
     assert all(0 <= score <= 1 for score in scores)
     assert scores == sorted(scores, reverse=True)

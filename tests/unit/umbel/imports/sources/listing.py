@@ -5,21 +5,21 @@ from umbel.imports.sources import Entry, PassedOver, Source
 
 def taken(source: Source) -> list[str]:
     """Names of the entries that can be read."""
-    return [each.name for each in source.entries() if isinstance(each, Entry) and each.refused is None]
+    return [each.name for each in source.entries() if isinstance(each, Entry) and each.rejected is None]
 
 
-def refused(source: Source) -> dict[str, str]:
+def rejected(source: Source) -> dict[str, str]:
     """Names of the refused entries, each with its code."""
-    return {each.name: each.refused.code for each in source.entries() if isinstance(each, Entry) and each.refused}
+    return {each.name: each.rejected.code for each in source.entries() if isinstance(each, Entry) and each.rejected}
 
 
-def passed_over(source: Source) -> list[str]:
+def skipped(source: Source) -> list[str]:
     return [each.name for each in source.entries() if isinstance(each, PassedOver)]
 
 
 def contents(source: Source) -> dict[str, bytes]:
     """The bytes of every entry that can be read, fetched from the locators alone, last one first."""
-    entries = [each for each in source.entries() if isinstance(each, Entry) and each.refused is None]
+    entries = [each for each in source.entries() if isinstance(each, Entry) and each.rejected is None]
     return {each.name: source.read(each.locator) for each in reversed(entries)}
 
 
@@ -28,7 +28,7 @@ def assert_resumes(source: Source) -> None:
 
     def shown(after: str | None = None) -> list[tuple[object, ...]]:
         return [
-            (each.position, each.name, getattr(each, "locator", None), str(getattr(each, "refused", "")))
+            (each.position, each.name, getattr(each, "locator", None), str(getattr(each, "rejected", "")))
             for each in source.entries(after)
         ]
 

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.pictures import picture
-from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
-from umbel.base.errors import FileTooLarge, PictureError, SourceError, TransientError, Unreadable, UnsafePath
+from tests.images import image_bytes
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
+from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
 from umbel.imports.sources import folder as folder_module
 from umbel.imports.sources.folder import Folder
 
-PICTURE = picture(1)
+IMAGE = image_bytes(1)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
-def write(root: Path, *names: str, data: bytes = PICTURE) -> None:
+def write(root: Path, *names: str, data: bytes = IMAGE) -> None:
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,8 @@ def test_pictures_come_in_the_order_of_their_paths(root: Path, opened: Callable[
 def test_every_entry_can_be_read_from_its_locator(root: Path, opened: Callable[..., Folder]) -> None:
     names = ["a/1.jpg", "b 2%41.jpg", "ü/3.jpg"]
     for number, name in enumerate(names):
-        write(root, name, data=picture(number))
-    assert contents(opened()) == {name: picture(number) for number, name in enumerate(names)}
+        write(root, name, data=image_bytes(number))
+    assert contents(opened()) == {name: image_bytes(number) for number, name in enumerate(names)}
 
 
 def test_many_threads_read_at_once(root: Path, opened: Callable[..., Folder]) -> None:
@@ -87,7 +87,7 @@ def test_many_threads_read_at_once(root: Path, opened: Callable[..., Folder]) ->
 def test_a_name_that_is_no_utf8_is_listed_and_read(root: Path, opened: Callable[..., Folder]) -> None:
     write(root, os.fsdecode(b"caf\xe9.jpg"))
     (entry,) = opened().entries()
-    assert (entry.name, opened().read(entry.position)) == ("caf?.jpg", PICTURE)
+    assert (entry.name, opened().read(entry.position)) == ("caf?.jpg", IMAGE)
 
 
 def test_files_without_a_suffix_are_known_by_their_first_bytes(root: Path, opened: Callable[..., Folder]) -> None:
@@ -95,13 +95,13 @@ def test_files_without_a_suffix_are_known_by_their_first_bytes(root: Path, opene
     write(root, "text", "text.dat", data=b"hello, I am no picture")
     write(root, "empty", data=b"")
     assert taken(opened()) == ["picture", "picture.dat"]
-    assert passed_over(opened()) == ["empty", "text", "text.dat"]
+    assert skipped(opened()) == ["empty", "text", "text.dat"]
 
 
 def test_hidden_files_and_folders_are_passed_over(root: Path, opened: Callable[..., Folder]) -> None:
     write(root, ".hidden.jpg", ".git/a.jpg", "a.jpg")
     assert taken(opened()) == ["a.jpg"]
-    assert passed_over(opened()) == [".git", ".hidden.jpg"]
+    assert skipped(opened()) == [".git", ".hidden.jpg"]
 
 
 def test_pipes_and_sockets_are_passed_over_without_being_opened(
@@ -111,7 +111,7 @@ def test_pipes_and_sockets_are_passed_over_without_being_opened(
     monkeypatch.chdir(root)  # the name of a socket must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.jpg")
-        assert passed_over(opened()) == ["pipe.jpg", "socket.jpg"]
+        assert skipped(opened()) == ["pipe.jpg", "socket.jpg"]
 
 
 def test_a_pipe_in_place_of_a_listed_file_does_not_hang(root: Path, opened: Callable[..., Folder]) -> None:
@@ -128,7 +128,7 @@ def test_links_are_refused_and_not_followed(tmp_path: Path, root: Path, opened: 
     (root / "loop").symlink_to(root)
     (root / "dangling").symlink_to("nowhere")
     assert taken(opened()) == ["a.jpg"]
-    assert refused(opened()) == dict.fromkeys(["dangling", "file.jpg", "folder", "loop"], "unsafe_path")
+    assert rejected(opened()) == dict.fromkeys(["dangling", "file.jpg", "folder", "loop"], "unsafe_path")
 
 
 def test_a_file_swapped_for_a_link_after_listing_is_refused(
@@ -166,7 +166,7 @@ def test_a_folder_swapped_for_a_link_while_being_listed_is_refused(
     next(listing)
     (root / "d").rename(tmp_path / "away")
     (root / "d").symlink_to(tmp_path / "outside")
-    assert [each.refused.code for each in listing if each.refused] == ["unsafe_path"]  # type: ignore[union-attr]
+    assert [each.rejected.code for each in listing if each.rejected] == ["unsafe_path"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("locator", ["../secret.jpg", "a/../../secret.jpg", "/etc/passwd", "a/%2E%2E/b", ""])
@@ -188,12 +188,12 @@ def test_what_may_not_be_read_is_listed_as_refused(
         path.chmod(0)
     source = opened()
     request.getfixturevalue("unprivileged")
-    assert refused(source) == dict.fromkeys(["a.jpg", "d", "nameless"], "unreadable")
+    assert rejected(source) == dict.fromkeys(["a.jpg", "d", "nameless"], "unreadable")
 
 
 def test_too_large_a_file_is_refused_unread(root: Path, opened: Callable[..., Folder]) -> None:
     write(root, "a.jpg", data=b"x" * 101)
-    assert refused(opened(max_bytes=100)) == {"a.jpg": "file_too_large"}
+    assert rejected(opened(max_bytes=100)) == {"a.jpg": "file_too_large"}
 
 
 def test_a_file_that_grew_after_listing_is_refused(root: Path, opened: Callable[..., Folder]) -> None:
@@ -204,7 +204,7 @@ def test_a_file_that_grew_after_listing_is_refused(root: Path, opened: Callable[
 
 def test_a_folder_that_is_too_deep_is_refused(root: Path, opened: Callable[..., Folder]) -> None:
     write(root, "/".join(["d"] * 105) + "/a.jpg")
-    assert list(refused(opened()).values()) == ["unreadable"]
+    assert list(rejected(opened()).values()) == ["unreadable"]
 
 
 def test_a_file_in_place_of_a_folder_ends_the_listing_clearly(root: Path, opened: Callable[..., Folder]) -> None:
@@ -289,7 +289,7 @@ def test_refusals_say_nothing_about_what_lies_outside(tmp_path: Path, opened: Ca
 
 def test_errors_of_reading_are_of_the_promised_kind(root: Path, opened: Callable[..., Folder]) -> None:
     (root / "d").mkdir()
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         opened().read("d")
 
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.pictures import picture
-from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, refused
+from tests.images import image_bytes
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected
 from umbel.base.blobs import Blobs
-from umbel.base.errors import AddressRefused, PictureError, SourceError, SourceTooLarge, Unreadable, UnsafePath
+from umbel.base.errors import AddressRefused, ImageError, SourceError, SourceTooLarge, Unreadable, UnsafePath
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry, ManifestSource, open_source
 from umbel.imports.sources.manifest import Manifest
@@ -41,11 +41,11 @@ def kept(blobs: Blobs, text: str | bytes, base: Path | None = None, kind: str = 
 
 
 def listed(source: Manifest) -> list[tuple[str, str | None, dict[str, Any]]]:
-    return [(each.name, each.label, each.metadata) for each in source.entries() if each.refused is None]
+    return [(each.name, each.label, each.metadata) for each in source.entries() if each.rejected is None]
 
 
 def wrong(source: Manifest) -> list[str]:
-    found = [each.refused for each in source.entries() if each.refused]
+    found = [each.rejected for each in source.entries() if each.rejected]
     assert {each.code for each in found} <= {"bad_manifest_line"}
     assert all("\0" not in each.detail and each.detail.encode() for each in found)
     return [each.detail for each in found]
@@ -211,14 +211,14 @@ def test_whatever_a_manifest_holds_it_can_be_listed_and_resumed(text: str | byte
 def test_pictures_are_read_from_below_the_base(blobs: Blobs, root: Path) -> None:
     for name in ("a.jpg", "d 1/b%41.jpg"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(picture(len(name)))
+        (root / name).write_bytes(image_bytes(len(name)))
     source = kept(blobs, f"path\n./a.jpg\n{root}/d 1/b%41.jpg\n", root)
-    assert contents(source) == {"a.jpg": picture(5), "d 1/b%41.jpg": picture(12)}
+    assert contents(source) == {"a.jpg": image_bytes(5), "d 1/b%41.jpg": image_bytes(12)}
 
 
 @pytest.mark.parametrize("path", ["../secret.jpg", "/etc/passwd", "a/../../b.jpg", "a//b.jpg"])
 def test_paths_that_lead_out_are_refused(path: str, blobs: Blobs, root: Path) -> None:
-    assert refused(kept(blobs, f"path\n{path}\n", root)) == {path: "unsafe_path"}
+    assert rejected(kept(blobs, f"path\n{path}\n", root)) == {path: "unsafe_path"}
 
 
 def test_a_link_below_the_base_is_refused_when_read(blobs: Blobs, root: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_picture_that_is_not_there_is_unreadable(blobs: Blobs, root: Path) -> 
 
 
 def test_without_a_base_paths_are_refused(blobs: Blobs) -> None:
-    assert refused(kept(blobs, "path\na.jpg\n")) == {"a.jpg": "unsafe_path"}
+    assert rejected(kept(blobs, "path\na.jpg\n")) == {"a.jpg": "unsafe_path"}
 
 
 def test_a_base_outside_the_roots_is_refused(blobs: Blobs, root: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_base_outside_the_roots_is_refused(blobs: Blobs, root: Path) -> None:
 
 def test_urls_are_off_by_default(blobs: Blobs) -> None:
     source = kept(blobs, "url\nhttp://pictures.example/a.jpg\n")
-    assert refused(source) == {"http://pictures.example/a.jpg": "address_refused"}
+    assert rejected(source) == {"http://pictures.example/a.jpg": "address_refused"}
     with pytest.raises(AddressRefused):
         source.read('{"url": "http://pictures.example/a.jpg"}')
 
@@ -252,7 +252,7 @@ def test_urls_are_off_by_default(blobs: Blobs) -> None:
 def test_a_url_is_shown_without_its_secrets_and_read_with_them(blobs: Blobs) -> None:
     text = "https://pictures.example/d/a.jpg?signature=secret#x"
     (entry,) = kept(blobs, f"url\n{text}\n", import_urls=True).entries()
-    assert (entry.name, entry.refused) == ("https://pictures.example/d/a.jpg", None)
+    assert (entry.name, entry.rejected) == ("https://pictures.example/d/a.jpg", None)
     assert json.loads(entry.locator) == {"url": text}
 
 
@@ -260,7 +260,7 @@ def test_a_url_is_shown_without_its_secrets_and_read_with_them(blobs: Blobs) -> 
 def test_what_is_no_plain_url_is_a_bad_line(url: str, blobs: Blobs) -> None:
     source = kept(blobs, f"url\n{url}\n", import_urls=True)
     assert wrong(source)[0].startswith("Line 2: ")
-    assert "secret" not in str(list(refused(source)))
+    assert "secret" not in str(list(rejected(source)))
 
 
 def test_a_url_of_this_machine_is_refused_when_read(blobs: Blobs) -> None:
@@ -272,7 +272,7 @@ def test_a_url_of_this_machine_is_refused_when_read(blobs: Blobs) -> None:
 def test_a_refused_entry_read_all_the_same_is_refused_again(blobs: Blobs) -> None:
     for each in kept(blobs, "path\n../a.jpg\nx,y\n").entries():
         assert isinstance(each, Entry)
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             kept(blobs, "path\n").read(each.locator)
 
 

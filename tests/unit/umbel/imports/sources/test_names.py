@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from umbel.imports.sources.names import (
     LONGEST,
-    has_picture_suffix,
+    has_image_suffix,
     hidden,
     is_archive,
-    may_be_picture,
+    may_be_image,
     printable,
     quoted,
     unquoted,
@@ -73,18 +73,18 @@ def test_a_quoted_path_is_ascii_and_comes_back(path: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "dir.v1/a.png", "x.webp"])
 def test_a_pictures_suffix_is_known(name: str) -> None:
-    assert has_picture_suffix(name)
-    assert may_be_picture(name)
+    assert has_image_suffix(name)
+    assert may_be_image(name)
 
 
 @pytest.mark.parametrize("name", ["a", "IMG_2024.05.01", "portrait.by Anna", "holiday.2024"])
 def test_a_name_without_a_suffix_may_be_a_picture(name: str) -> None:
-    assert may_be_picture(name)
+    assert may_be_image(name)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.mp4", "Thumbs.db", "a.jpg.json", "a.gif"])
 def test_another_suffix_speaks_against_it(name: str) -> None:
-    assert not may_be_picture(name)
+    assert not may_be_image(name)
 
 
 @pytest.mark.parametrize("name", [".a.jpg", "x/.git/a.jpg", "__MACOSX/._a.jpg", "./.DS_Store"])

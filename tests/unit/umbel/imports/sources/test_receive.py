@@ -44,7 +44,7 @@ def received(blobs: Blobs, data: bytes, **settings: object) -> str:
     return receive_archive(io.BytesIO(data), blobs, "uploads/a", Settings(**settings))  # type: ignore[arg-type]
 
 
-def assert_refused(error: type[UmbelError], blobs: Blobs, data: bytes, **settings: object) -> None:
+def assert_rejected(error: type[UmbelError], blobs: Blobs, data: bytes, **settings: object) -> None:
     """The upload is refused, and nothing of it is left."""
     with pytest.raises(error):
         received(blobs, data, **settings)
@@ -88,14 +88,14 @@ def test_a_stream_may_bring_less_than_it_is_asked_for(blobs: Blobs) -> None:
 @pytest.mark.parametrize("share", [0.3, 0.999])
 def test_a_packed_tar_that_is_cut_short_is_refused(pack: Callable[[bytes], bytes], share: float, blobs: Blobs) -> None:
     packed = pack(TAR)
-    assert_refused(SourceError, blobs, packed[: int(len(packed) * share)])
+    assert_rejected(SourceError, blobs, packed[: int(len(packed) * share)])
 
 
 @pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
 def test_a_packed_tar_that_is_damaged_is_refused(pack: Callable[[bytes], bytes], blobs: Blobs) -> None:
     packed = bytearray(pack(TAR))
     packed[len(packed) // 2] ^= 0xFF
-    assert_refused(SourceError, blobs, bytes(packed))
+    assert_rejected(SourceError, blobs, bytes(packed))
 
 
 @pytest.mark.parametrize(
@@ -104,26 +104,26 @@ def test_a_packed_tar_that_is_damaged_is_refused(pack: Callable[[bytes], bytes],
     ids=["empty", "short", "pdf", "noise", "zeros", "gzip of noise", "gzip of nothing", "7z"],
 )
 def test_anything_else_is_refused(data: bytes, blobs: Blobs) -> None:
-    assert_refused(UnsupportedArchive, blobs, data)
+    assert_rejected(UnsupportedArchive, blobs, data)
 
 
 @pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
 def test_a_bomb_is_stopped_early(pack: Callable[[bytes], bytes], blobs: Blobs) -> None:
-    assert_refused(ArchiveBomb, blobs, pack(tarred(("a.jpg", bytes(30_000_000)))))
+    assert_rejected(ArchiveBomb, blobs, pack(tarred(("a.jpg", bytes(30_000_000)))))
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(blobs: Blobs) -> None:
-    assert_refused(SourceTooLarge, blobs, gzip.compress(TAR), archive_bytes=len(TAR) - 1)
+    assert_rejected(SourceTooLarge, blobs, gzip.compress(TAR), archive_bytes=len(TAR) - 1)
 
 
 @pytest.mark.parametrize("data", [zipped(("a.jpg", NOISE)), TAR, gzip.compress(TAR)], ids=["zip", "tar", "tar.gz"])
 def test_an_upload_that_is_too_large_is_refused(data: bytes, blobs: Blobs) -> None:
-    assert_refused(SourceTooLarge, blobs, data, archive_bytes=len(data) - 1)
+    assert_rejected(SourceTooLarge, blobs, data, archive_bytes=len(data) - 1)
 
 
 def test_xz_that_wants_too_much_memory_is_refused(blobs: Blobs) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 512 * 2**20}]
-    assert_refused(SourceError, blobs, lzma.compress(TAR, filters=filters))
+    assert_rejected(SourceError, blobs, lzma.compress(TAR, filters=filters))
 
 
 def test_the_streams_own_error_passes_through(blobs: Blobs) -> None:

@@ -11,9 +11,9 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from tests.unit.umbel.imports.sources.archives import info, tarred
-from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
-from umbel.base.errors import CorruptEntry, FileTooLarge, NestedArchive, PictureError, SourceError, SourceTooLarge
+from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry
 from umbel.imports.sources.names import starts_as_archive
@@ -73,21 +73,21 @@ def test_every_kind_of_tar_is_read(kind: int, blobs: Blobs) -> None:
 
 @pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "a\\b.jpg", "C:/a.jpg"])
 def test_names_that_lead_out_are_refused(name: str, blobs: Blobs) -> None:
-    assert refused(kept(blobs, tarred((name, NOISE)))) == {name: "unsafe_path"}
+    assert rejected(kept(blobs, tarred((name, NOISE)))) == {name: "unsafe_path"}
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(kind: bytes, blobs: Blobs) -> None:
-    assert refused(kept(blobs, special("a.jpg", type=kind, linkname="/etc/passwd"))) == {"a.jpg": "unsafe_path"}
+    assert rejected(kept(blobs, special("a.jpg", type=kind, linkname="/etc/passwd"))) == {"a.jpg": "unsafe_path"}
 
 
 def test_sparse_files_are_refused(blobs: Blobs) -> None:
     archive = header("a.jpg", 0, tarfile.GNUTYPE_SPARSE) + bytes(1024)
-    assert refused(kept(blobs, archive)) == {"a.jpg": "unreadable"}
+    assert rejected(kept(blobs, archive)) == {"a.jpg": "unreadable"}
 
 
 def test_archives_inside_are_refused(blobs: Blobs) -> None:
-    assert refused(kept(blobs, tarred(("inner.tar.gz", NOISE)))) == {"inner.tar.gz": "nested_archive"}
+    assert rejected(kept(blobs, tarred(("inner.tar.gz", NOISE)))) == {"inner.tar.gz": "nested_archive"}
 
 
 def test_an_archive_inside_that_calls_itself_a_picture_is_refused_when_read(blobs: Blobs) -> None:
@@ -97,7 +97,7 @@ def test_an_archive_inside_that_calls_itself_a_picture_is_refused_when_read(blob
 
 def test_an_entry_that_is_too_large_is_refused(blobs: Blobs) -> None:
     source = kept(blobs, tarred(("a.jpg", NOISE)), max_bytes=4999)
-    assert refused(source) == {"a.jpg": "file_too_large"}
+    assert rejected(source) == {"a.jpg": "file_too_large"}
     with pytest.raises(FileTooLarge):
         source.read("512:5000")
 
@@ -105,7 +105,7 @@ def test_an_entry_that_is_too_large_is_refused(blobs: Blobs) -> None:
 def test_what_is_no_picture_is_passed_over(blobs: Blobs) -> None:
     names = ("a.txt", "__MACOSX/._b.jpg", "./.c.jpg", "g", "./h.jpg")
     source = kept(blobs, tarred(*((name, NOISE) for name in names)))
-    assert passed_over(source) == ["a.txt", "__MACOSX/._b.jpg", "./.c.jpg"]
+    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", "./.c.jpg"]
     assert taken(source) == ["g", "./h.jpg"]
 
 
@@ -203,7 +203,7 @@ def test_a_changed_byte_never_leads_to_an_unexpected_error(
         for each in source.entries():
             if isinstance(each, Entry):
                 source.read(each.locator)
-    except (SourceError, PictureError):
+    except (SourceError, ImageError):
         pass
 
 

@@ -18,7 +18,7 @@ from umbel.base.errors import AddressRefused, FileTooLarge, TransientError, Unre
 from umbel.base.settings import Settings
 from umbel.imports.sources.web import Web, refusal
 
-PICTURE = bytes(range(256)) * 40
+IMAGE = bytes(range(256)) * 40
 FOREVER = 30.0  # longer than any test may take
 
 
@@ -50,11 +50,11 @@ class Handler(BaseHTTPRequestHandler):
         elif verb == "silent":
             self.server.stopping.wait(FOREVER)
         elif verb == "huge":
-            self._answer(200, PICTURE * 10)
+            self._answer(200, IMAGE * 10)
         elif verb == "short":
-            self._answer(200, PICTURE, **{"Content-Length": str(2 * len(PICTURE))})
+            self._answer(200, IMAGE, **{"Content-Length": str(2 * len(IMAGE))})
         else:
-            self._answer(200, PICTURE)
+            self._answer(200, IMAGE)
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
@@ -105,13 +105,13 @@ def named(*addresses: str) -> Web:
 
 
 def test_a_picture_is_fetched(server: Server) -> None:
-    assert web().fetch(url(server)) == PICTURE
+    assert web().fetch(url(server)) == IMAGE
 
 
 def test_many_threads_fetch_at_once(server: Server) -> None:
     fetcher = web()
     with ThreadPoolExecutor(8) as threads:
-        assert set(threads.map(fetcher.fetch, [url(server)] * 40)) == {PICTURE}
+        assert set(threads.map(fetcher.fetch, [url(server)] * 40)) == {IMAGE}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"])
@@ -136,7 +136,7 @@ def test_a_host_is_resolved_once_and_that_address_is_used(server: Server) -> Non
         allowed=lambda address: not checked.append(address),  # type: ignore[func-returns-value]
         resolve=lambda host, port: next(answers),
     )
-    assert fetcher.fetch(url(server, host="pictures.test")) == PICTURE
+    assert fetcher.fetch(url(server, host="pictures.test")) == IMAGE
     assert checked == ["127.0.0.1"]
 
 
@@ -146,7 +146,7 @@ def test_the_server_sees_the_name_of_the_url(server: Server) -> None:
 
 
 def test_the_next_address_is_tried_when_one_does_not_answer(server: Server) -> None:
-    assert named("127.0.0.2", "127.0.0.1").fetch(url(server, host="pictures.test")) == PICTURE
+    assert named("127.0.0.2", "127.0.0.1").fetch(url(server, host="pictures.test")) == IMAGE
 
 
 def test_path_and_query_arrive_as_they_are(server: Server) -> None:
@@ -174,7 +174,7 @@ def test_an_answer_that_may_change_is_worth_another_try(status: int, server: Ser
 
 def test_too_much_content_is_refused(server: Server) -> None:
     with pytest.raises(FileTooLarge):
-        web(max_bytes=len(PICTURE)).fetch(url(server, "/huge"))
+        web(max_bytes=len(IMAGE)).fetch(url(server, "/huge"))
 
 
 def test_content_that_breaks_off_is_worth_another_try(server: Server) -> None:
@@ -250,7 +250,7 @@ def secure(tls: ssl.SSLContext) -> Web:
 
 def test_tls_is_checked_against_the_name_of_the_url(tls_server: tuple[Server, ssl.SSLContext]) -> None:
     server, tls = tls_server
-    assert secure(tls).fetch(url(server, host="pictures.test", scheme="https")) == PICTURE
+    assert secure(tls).fetch(url(server, host="pictures.test", scheme="https")) == IMAGE
 
 
 def test_a_certificate_for_another_name_is_refused(tls_server: tuple[Server, ssl.SSLContext]) -> None:

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.pictures import picture
+from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.archives import zipped
-from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, passed_over, refused, taken
+from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
-from umbel.base.errors import CorruptEntry, FileTooLarge, NestedArchive, PictureError, SourceError, SourceTooLarge
+from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry, PassedOver
 from umbel.imports.sources.names import starts_as_archive
@@ -58,7 +58,7 @@ def kept(blobs: Blobs, archive: bytes, **settings: object) -> Zip:
 
 
 def code_of(archive: bytes, blobs: Blobs, **settings: object) -> str:
-    (code,) = refused(kept(blobs, archive, **settings)).values()
+    (code,) = rejected(kept(blobs, archive, **settings)).values()
     return code
 
 
@@ -159,7 +159,7 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_not_unpacked_further(blob
 def test_entries_that_share_their_bytes_are_refused(blobs: Blobs) -> None:
     source = kept(blobs, overlapping("a.jpg", "b.jpg", "c.jpg"))
     assert taken(source) == ["alone.jpg"]
-    assert refused(source) == dict.fromkeys(["a.jpg", "b.jpg", "c.jpg"], "archive_bomb")
+    assert rejected(source) == dict.fromkeys(["a.jpg", "b.jpg", "c.jpg"], "archive_bomb")
 
 
 def test_an_entry_that_contains_another_is_refused_with_it(blobs: Blobs) -> None:
@@ -173,7 +173,7 @@ def test_an_entry_that_contains_another_is_refused_with_it(blobs: Blobs) -> None
         quoted.compress_size = quoted.file_size = len(NOISE)
         quoted.CRC = zlib.crc32(NOISE)
         archive.filelist.append(quoted)
-    assert refused(kept(blobs, out.getvalue())) == dict.fromkeys(["outer.jpg", "a.jpg"], "archive_bomb")
+    assert rejected(kept(blobs, out.getvalue())) == dict.fromkeys(["outer.jpg", "a.jpg"], "archive_bomb")
 
 
 def test_a_wrong_checksum_is_refused_when_read(blobs: Blobs) -> None:
@@ -202,7 +202,7 @@ def test_what_is_no_picture_is_passed_over(blobs: Blobs) -> None:
     source = kept(
         blobs, zipped(*((name, NOISE) for name in ("a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg", "g", "h.jpg")))
     )
-    assert passed_over(source) == ["a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg"]
+    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg"]
     assert taken(source) == ["g", "h.jpg"]
 
 
@@ -259,14 +259,14 @@ def test_a_broken_directory_is_said_to_be_broken(damage: Callable[[bytes], bytes
 @given(place=st.floats(0, 0.999), value=st.integers(0, 255))
 @tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 def test_a_changed_byte_never_leads_to_an_unexpected_error(place: float, value: int, blobs: Blobs) -> None:
-    archive = bytearray(zipped(("a.jpg", NOISE[:99]), ("b.jpg", picture(1)[:99]), method=zipfile.ZIP_STORED))
+    archive = bytearray(zipped(("a.jpg", NOISE[:99]), ("b.jpg", image_bytes(1)[:99]), method=zipfile.ZIP_STORED))
     archive[int(place * len(archive))] = value
     source = kept(blobs, bytes(archive))
     try:
         for each in source.entries():
             if isinstance(each, Entry):
                 source.read(each.locator)
-    except (SourceError, PictureError):
+    except (SourceError, ImageError):
         pass
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import TransientError
-from umbel.base.tables import BlobInDoubt
+from umbel.base.tables import PendingBlobCleanup
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Note:
     blob_key: str
 
 
-def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: float = 0) -> list[UUID]:
+def insert_cleanups(session: Session, keys: Sequence[str], *, patience_seconds: float = 0) -> list[UUID]:
     """Note that bytes may be written, or are to go, under `keys`; committed before the first byte is.
 
     patience_seconds: how much longer than usual the writing may take.
@@ -29,11 +29,11 @@ def insert_notes(session: Session, keys: Sequence[str], *, patience_seconds: flo
 
 # As text, these: to put them together anew for each upload or chunk would take longer than to send them.
 NOTES = text("""
-    INSERT INTO blob_in_doubt (blob_key, since)
+    INSERT INTO pending_blob_cleanup (blob_key, since)
     SELECT key, now() + make_interval(secs => :patience) FROM unnest(CAST(:keys AS text[])) key RETURNING id
 """)
 NOTES_OF_NEW = text("""
-    INSERT INTO blob_in_doubt (blob_key)
+    INSERT INTO pending_blob_cleanup (blob_key)
     SELECT key FROM unnest(CAST(:keys AS text[]), CAST(:collections AS text[]), CAST(:hashes AS bytea[]))
                     AS given(key, collection, sha256)
     WHERE NOT EXISTS (
@@ -42,41 +42,48 @@ NOTES_OF_NEW = text("""
     )
     RETURNING blob_key, id
 """)
-TAKEN = text("DELETE FROM blob_in_doubt WHERE id = ANY (:ids) RETURNING id")
+TAKEN = text("DELETE FROM pending_blob_cleanup WHERE id = ANY (:ids) RETURNING id")
 
 
-def insert_notes_of_new(session: Session, pictures: Sequence[tuple[str, str, bytes]]) -> dict[str, UUID]:
+def insert_cleanups_of_new(session: Session, images: Sequence[tuple[str, str, bytes]]) -> dict[str, UUID]:
     """Note that bytes may be written, unless the collection of that name has an image of them already.
 
     pictures: (key, collection, SHA-256). Returns {key: note}.
     """
-    keys, collections, hashes = map(list, zip(*pictures, strict=True))
+    keys, collections, hashes = map(list, zip(*images, strict=True))
     rows = session.execute(NOTES_OF_NEW, {"keys": keys, "collections": collections, "hashes": hashes})
     return {row.blob_key: row.id for row in rows}
 
 
-def take_notes(session: Session, notes: Sequence[UUID]) -> None:
+def take_cleanups(session: Session, notes: Sequence[UUID]) -> None:
     """Settle the doubt with this transaction. Raises TransientError if the sweep has settled it otherwise meanwhile."""
     if notes and len(session.execute(TAKEN, {"ids": list(notes)}).all()) != len(notes):
         raise TransientError("Storing took so long that it was given up; send it again.")
 
 
-def hasten_notes(session: Session, notes: Sequence[UUID]) -> None:
+def hasten_cleanups(session: Session, notes: Sequence[UUID]) -> None:
     """What `notes` speak of came to nothing: the next sweep may look."""
-    session.execute(update(BlobInDoubt).where(BlobInDoubt.id.in_(notes)).values(since=text("'-infinity'")))
+    session.execute(
+        update(PendingBlobCleanup).where(PendingBlobCleanup.id.in_(notes)).values(since=text("'-infinity'"))
+    )
 
 
-def claim_notes(session: Session, notes: Sequence[UUID]) -> list[Note]:
+def claim_cleanups(session: Session, notes: Sequence[UUID]) -> list[Note]:
     """Lock those of `notes` that nobody else has locked or taken."""
-    return _claimed(session, BlobInDoubt.id.in_(notes))
+    return _claimed(session, PendingBlobCleanup.id.in_(notes))
 
 
-def claim_old_notes(session: Session, *, seconds: float, limit: int) -> list[Note]:
+def claim_old_cleanups(session: Session, *, seconds: float, limit: int) -> list[Note]:
     """Lock up to `limit` notes that nobody took for `seconds`."""
     old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return _claimed(session, BlobInDoubt.since < old, limit=limit)
+    return _claimed(session, PendingBlobCleanup.since < old, limit=limit)
 
 
 def _claimed(session: Session, condition: ColumnElement[bool], limit: int | None = None) -> list[Note]:
-    statement = select(BlobInDoubt.id, BlobInDoubt.blob_key).where(condition).order_by(BlobInDoubt.id).limit(limit)
+    statement = (
+        select(PendingBlobCleanup.id, PendingBlobCleanup.blob_key)
+        .where(condition)
+        .order_by(PendingBlobCleanup.id)
+        .limit(limit)
+    )
     return [Note(*row) for row in session.execute(statement.with_for_update(skip_locked=True))]

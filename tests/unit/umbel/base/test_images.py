@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.pictures import opened as decoded
-from tests.pictures import picture
+from tests.images import image_bytes
+from tests.images import opened as decoded
 from umbel.base.errors import (
-    CorruptPicture,
+    CorruptImage,
     EmptyFile,
     FileTooLarge,
-    PictureError,
-    PictureTooSmall,
+    ImageError,
+    ImageTooSmall,
     TooManyPixels,
-    UnsupportedPicture,
+    UnsupportedImage,
 )
 from umbel.base.image_rules import inspect, opened, published, thumbnail, upright_rgb
 from umbel.base.settings import Settings
@@ -49,7 +49,7 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize(("kind", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")])
 def test_the_type_is_that_of_the_bytes(kind: str, media_type: str) -> None:
-    info = inspect(picture(1, kind=kind), LIMITS)
+    info = inspect(image_bytes(1, kind=kind), LIMITS)
     assert (info.media_type, info.width, info.height) == (media_type, 96, 64)
 
 
@@ -57,33 +57,33 @@ def test_the_type_is_that_of_the_bytes(kind: str, media_type: str) -> None:
     ("data", "error"),
     [
         (b"", EmptyFile),
-        (b"GIF89a", UnsupportedPicture),
-        (b"<svg/>", UnsupportedPicture),
-        (picture(1, kind="BMP"), UnsupportedPicture),
-        (picture(1, kind="TIFF"), UnsupportedPicture),
+        (b"GIF89a", UnsupportedImage),
+        (b"<svg/>", UnsupportedImage),
+        (image_bytes(1, kind="BMP"), UnsupportedImage),
+        (image_bytes(1, kind="TIFF"), UnsupportedImage),
         (bytes(LIMITS.max_bytes + 1), FileTooLarge),
         (png_header(20_000, 15_000), TooManyPixels),
-        (png_header(10, 1_000), PictureTooSmall),
+        (png_header(10, 1_000), ImageTooSmall),
     ],
 )
-def test_what_cannot_be_taken_has_its_own_error(data: bytes, error: type[PictureError]) -> None:
+def test_what_cannot_be_taken_has_its_own_error(data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error):
         inspect(data, LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_truncated_picture_is_corrupt(kind: str) -> None:
-    whole = picture(1, size=(400, 300), kind=kind)
-    with pytest.raises(CorruptPicture):
+    whole = image_bytes(1, size=(400, 300), kind=kind)
+    with pytest.raises(CorruptImage):
         pixels(whole[: len(whole) * 2 // 3])
 
 
 @given(st.sampled_from(["JPEG", "PNG", "WEBP"]), st.data())
 def test_damage_anywhere_is_a_picture_error_or_none(kind: str, data: st.DataObject) -> None:
-    broken = bytearray(picture(1, kind=kind))
+    broken = bytearray(image_bytes(1, kind=kind))
     for _ in range(data.draw(st.integers(1, 8))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
-    with suppress(PictureError):
+    with suppress(ImageError):
         assert pixels(bytes(broken)).ndim == 3
 
 
@@ -110,17 +110,17 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "YCbCr"])
 def test_every_mode_becomes_rgb(mode: str) -> None:
     kind = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
-    assert pixels(encoded(decoded(picture(1)).convert(mode), kind)).shape == (64, 96, 3)
+    assert pixels(encoded(decoded(image_bytes(1)).convert(mode), kind)).shape == (64, 96, 3)
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "blue")]
     animation = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert pixels(animation)[0, 0].tolist() == [255, 0, 0]
 
 
 def test_all_eight_orientations_come_out_upright() -> None:
-    source = np.asarray(decoded(picture(1, kind="PNG")))
+    source = np.asarray(decoded(image_bytes(1, kind="PNG")))
     turns = {
         1: source,
         2: source[:, ::-1],
@@ -144,13 +144,13 @@ def test_a_published_picture_has_no_metadata(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "where I live"
     exif.get_ifd(0x8825)[2] = (48.0, 8.0, 0.0)
-    data, _ = published(picture(1, kind=kind, exif=exif, xmp=b"<secret/>"), LIMITS)
+    data, _ = published(image_bytes(1, kind=kind, exif=exif, xmp=b"<secret/>"), LIMITS)
     assert (dict(decoded(data).getexif()), b"live" in data, b"secret" in data) == ({}, False, False)
 
 
 def test_a_thumbnail_keeps_proportions_and_never_grows() -> None:
-    assert decoded(thumbnail(picture(1, size=(1600, 400)), LIMITS)).size == (320, 80)
-    assert decoded(thumbnail(picture(1, size=(100, 50)), LIMITS)).size == (100, 50)
+    assert decoded(thumbnail(image_bytes(1, size=(1600, 400)), LIMITS)).size == (320, 80)
+    assert decoded(thumbnail(image_bytes(1, size=(100, 50)), LIMITS)).size == (100, 50)
 
 
 def test_hostile_files_are_pictures_or_picture_errors(hostile: Path) -> None:
@@ -159,5 +159,5 @@ def test_hostile_files_are_pictures_or_picture_errors(hostile: Path) -> None:
     for path in files:
         try:
             thumbnail(path.read_bytes(), LIMITS)
-        except PictureError:
+        except ImageError:
             continue

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def picture(seed: int = 0, *, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
+def image_bytes(seed: int = 0, *, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
     """A blotchy picture, different for each seed; the same bytes for the same one."""
     blotches = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     out = io.BytesIO()

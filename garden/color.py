@@ -36,12 +36,12 @@ def mix(one: RGB, other: RGB, share: float) -> RGB:
     )
 
 
-def scaled(colour: RGB, brightness: float) -> RGB:
+def scaled(color: RGB, brightness: float) -> RGB:
     """The colour in stronger or weaker light, kept within [0, 255]."""
-    return (min(colour[0] * brightness, 255.0), min(colour[1] * brightness, 255.0), min(colour[2] * brightness, 255.0))
+    return (min(color[0] * brightness, 255.0), min(color[1] * brightness, 255.0), min(color[2] * brightness, 255.0))
 
 
-def whole(colour: RGB) -> tuple[int, int, int]:
+def whole(color: RGB) -> tuple[int, int, int]:
     """The colour as Pillow draws it: whole numbers in [0, 255]."""
-    red, green, blue = (min(max(round(part), 0), 255) for part in colour)
+    red, green, blue = (min(max(round(part), 0), 255) for part in color)
     return red, green, blue

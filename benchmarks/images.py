@@ -27,12 +27,12 @@ def draw(folder: Path, count: int, *, by_species: bool = False) -> None:
         which = int(rng.integers(len(flowers)))
         flower = flowers[which]
         left, top = rng.integers(0, 1 + np.array(flower.shape[:2]) // 8)
-        picture = flower[top:, left:].astype(np.int16) + rng.integers(-6, 7, (1, 1, 3), np.int16)
+        image = flower[top:, left:].astype(np.int16) + rng.integers(-6, 7, (1, 1, 3), np.int16)
         place = f"species {which // EACH}" if by_species else f"{number // 1000:03}"
         path = folder / place / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         out = io.BytesIO()
-        small = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).resize((SIDE, SIDE))
+        small = Image.fromarray(image.clip(0, 255).astype(np.uint8)).resize((SIDE, SIDE))
         small.putpixel((number % SIDE, number // SIDE % SIDE), (255, 0, number % 251))
         small.save(out, "JPEG", quality=85, comment=str(number).encode())
         path.write_bytes(out.getvalue())

@@ -26,9 +26,9 @@ PAGE = 500  # images listed at once
 class Fetched:
     """lonely: labels of one picture, which nothing can be learnt from; refused: images that cannot be served."""
 
-    pictures: int = 0
+    images: int = 0
     lonely: list[str] = field(default_factory=list)
-    refused: list[tuple[UUID, str]] = field(default_factory=list)
+    rejected: list[tuple[UUID, str]] = field(default_factory=list)
 
 
 def fetch_labelled(api: Umbel, collection: str, folder: Path, bars: Progress) -> Fetched:
@@ -44,11 +44,11 @@ def fetch_labelled(api: Umbel, collection: str, folder: Path, bars: Progress) ->
     for path in lacking:
         path.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(FETCHERS) as pool:
-        for refused in pool.map(partial(_fetch, api), lacking.items()):
+        for rejected in pool.map(partial(_fetch, api), lacking.items()):
             bars.advance(task)
-            if refused:
-                fetched.refused.append(refused)
-    fetched.pictures = len(wanted) - len(fetched.refused)
+            if rejected:
+                fetched.rejected.append(rejected)
+    fetched.images = len(wanted) - len(fetched.rejected)
     return fetched
 
 
@@ -116,6 +116,6 @@ def remarks(fetched: Fetched) -> Iterator[str]:
     if fetched.lonely:
         some = ", ".join(fetched.lonely[:10]) + (" …" if len(fetched.lonely) > 10 else "")
         yield f"{len(fetched.lonely):,} labels have one picture each and are left out: {some}"
-    if fetched.refused:
-        image_id, reason = fetched.refused[0]
-        yield f"{len(fetched.refused):,} pictures could not be had; the first is {image_id}: {reason}"
+    if fetched.rejected:
+        image_id, reason = fetched.rejected[0]
+        yield f"{len(fetched.rejected):,} pictures could not be had; the first is {image_id}: {reason}"

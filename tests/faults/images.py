@@ -12,7 +12,7 @@ SIDE = 112  # pixels
 SPECIES, SPECIMENS = 12, 3
 
 
-def picture(seed: int, number: int) -> bytes:
+def image_bytes(seed: int, number: int) -> bytes:
     """A JPEG of SIDE × SIDE: a crop of a flower, mirrored or not, in its own light and with its own noise."""
     rng = np.random.default_rng([seed, number])
     flower = _flowers()[int(rng.integers(SPECIES * SPECIMENS))]
