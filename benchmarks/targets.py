@@ -78,7 +78,7 @@ IN_TURN = (
 LEDGER = (
     "the whole stack does what the others leave out: it reads each picture twice, hashes it, keeps a copy and a ledger,"
     " and commits to Postgres with fsync, which takes 5 to 6 ms of processor time a picture on the same two cores. Its"
-    " forwards side by side win most of that back (`forward in queues` over `forward`). Block by block the ratio lay"
+    " forwards side by side win most of that back (`forward in lanes` over `forward`). Block by block the ratio lay"
     " between 0.92 and 1.27; in a shorter run of four stores, over 240 pictures, it was 1.01."
 )
 

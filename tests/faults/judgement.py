@@ -29,7 +29,7 @@ WHERE c.name = %(collection)s AND status IN ('queued', 'running')
 LIMIT 10
 """
 IN_DOUBT = """
-SELECT format('blob %%s is in label_error_probability since %%s (now %%s)', blob_key, since, now()) FROM pending_blob_cleanup
+SELECT format('blob %%s is not cleaned up since %%s (now %%s)', blob_key, since, now()) FROM pending_blob_cleanup
 WHERE blob_key LIKE %(keys)s
 """
 

@@ -139,7 +139,8 @@ def desert_an_item(broken: Gallery) -> None:
 def leave_in_doubt(broken: Gallery) -> None:
     broken.blobs.put("pictures/default/aa/aa", b"bytes")
     run(
-        "INSERT INTO pending_blob_cleanup VALUES (uuidv7(interval '-1 h'), 'pictures/default/aa/aa', now() - interval '1 h')"
+        "INSERT INTO pending_blob_cleanup"
+        " VALUES (uuidv7(interval '-1 h'), 'pictures/default/aa/aa', now() - interval '1 h')"
     )
 
 

@@ -12,11 +12,20 @@ from sqlalchemy.exc import DBAPIError
 from umbel.base.database import engine_of, translated_errors
 from umbel.base.errors import Conflict
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply the migrations up to `revision`. Nothing happens when the schema is there already."""
+    """Apply the migrations up to `revision`. Nothing happens when the schema is there already.
+
+    Raises Conflict, and nothing is changed, where the schema is none of this version's.
+    """
+    found = current(url)
+    if found is not None and not knows(found):
+        raise Conflict(
+            f"This database was made by another version of Umbel (schema {found}), which this one cannot upgrade. "
+            "Nothing was changed: go on with that version, or begin with another UMBEL_HOME or database."
+        )
     with translated_errors():
         command.upgrade(_config(url), revision)
 

@@ -41,7 +41,8 @@ def list_links(
         text(f"""
             SELECT n.image_id::text, link.other::text
             FROM neighbourhood n
-            CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.pixel_similarities) AS link(other, distance, pixel_similarity)
+            CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.pixel_similarities)
+                AS link(other, distance, pixel_similarity)
             JOIN image ON image.id = link.other
             WHERE n.model_version_id = :version AND n.collection_id {collection}
               AND n.nearest <= :distance AND n.agreed >= :pixel_similarity

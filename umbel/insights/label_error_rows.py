@@ -49,7 +49,8 @@ def list_label_errors(
     label_error_probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
-            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbours, n.distances, n.compared_at
+            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbours, n.distances,
+                   n.compared_at
             FROM neighbourhood n
             JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
             JOIN collection c ON c.id = n.collection_id AND c.deleted_at IS NULL

@@ -21,7 +21,8 @@ EF_SEARCH = 100  # candidates that HNSW keeps: benchmarks/duplicates.py measures
 
 STAGED = {
     "image_id": "uuid", "collection_id": "uuid", "neighbours": "uuid[]", "distances": "float4[]",
-    "pixel_similarities": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text", "label_error_probability": "float4",
+    "pixel_similarities": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text",
+    "label_error_probability": "float4",
 }  # fmt: skip
 
 
@@ -216,9 +217,11 @@ def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Nei
             SELECT :version, s.* FROM staged_neighbourhood s JOIN image i ON i.id = s.image_id
             ORDER BY s.image_id FOR KEY SHARE OF i
             ON CONFLICT (image_id, model_version_id) DO UPDATE SET
-                neighbours = excluded.neighbours, distances = excluded.distances, pixel_similarities = excluded.pixel_similarities,
+                neighbours = excluded.neighbours, distances = excluded.distances,
+                pixel_similarities = excluded.pixel_similarities,
                 agreed = excluded.agreed, voted_label = excluded.voted_label,
-                suggested_label = excluded.suggested_label, label_error_probability = excluded.label_error_probability, compared_at = now()
+                suggested_label = excluded.suggested_label, 
+                label_error_probability = excluded.label_error_probability, compared_at = now()
         """),
         {"version": version_id},
     )

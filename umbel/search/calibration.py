@@ -1,4 +1,4 @@
-"""What distances and votes mean for one model: thresholds and a k-NN vote's probability, fitted on validation pictures.
+"""What distances and votes mean for one model: thresholds and a k-NN vote's probability, fitted on validation images.
 
 A calibration belongs to a model version and lies in its card. How it is applied: umbel/search/vote.py; how it is fitted:
 ml/evaluation/calibration.py; what its probability

@@ -1,33 +1,20 @@
-"""The schema `umbel`: views and functions for people who would rather query, see docs/sql.md.
+-- The schema `umbel`, for people who would rather query, and the nearest-neighbour functions; measured recall.
+-- Who may use it: umbel/access/reader.py. Roles belong to the whole server: no migration takes one away.
 
-Who may use it is settled in umbel/access/reader.py, after every migration. Roles belong to the whole server, not to
-this database: no migration takes one away.
-
-Revision: 0008
-"""
-
-from alembic import op
-
-revision = "0008"
-down_revision = "0007"
-branch_labels = None
-depends_on = None
-
-# What is not here is not shown: names of files, keys of blobs, places of sources, errors that tell of either.
-VIEWS = """
+-- What is not here is not shown: names of files, keys of blobs, places of sources, errors that tell of either.
 CREATE SCHEMA umbel;
 COMMENT ON SCHEMA umbel IS 'The gallery, to be queried: docs/sql.md';
 
 CREATE VIEW umbel.images AS
 SELECT i.id AS image_id, c.name AS collection, i.label, i.metadata, i.width, i.height, i.media_type, i.size, i.sha256,
        i.created_at
-FROM image i JOIN collection c ON c.id = i.collection_id;
+FROM image i JOIN collection c ON c.id = i.collection_id AND c.deleted_at IS NULL;
 COMMENT ON VIEW umbel.images IS 'Every picture, embedded or not';
 
 -- The only view that hides rows, hence the barrier: no function of the reader's own sees a row that has not passed.
 CREATE VIEW umbel.embeddings WITH (security_barrier) AS
 SELECT e.image_id, c.name AS collection, e.model_version_id AS model_version, e.vector
-FROM embedding e JOIN collection c ON c.id = e.collection_id
+FROM embedding e JOIN collection c ON c.id = e.collection_id AND c.deleted_at IS NULL
 WHERE e.model_version_id = (SELECT v.id FROM model_version v WHERE v.state = 'active');
 COMMENT ON VIEW umbel.embeddings IS 'The unit vectors of the pictures, by the model version that is active now';
 
@@ -42,12 +29,10 @@ CREATE TYPE umbel.match AS (
     image_id uuid, distance double precision, label text, collection text, metadata jsonb
 );
 COMMENT ON TYPE umbel.match IS 'A picture found, and its cosine distance to the query, 0 to 2';
-"""
 
-# The statement, for the planner: only a literal version prunes to its partition, only a literal width is the expression
-# of its index, and adding zero keeps the index out of an exact scan, and its rough order from being taken for sorted
-# (as in umbel/search/nearest.py).
-STATEMENT = """
+-- The statement, for the planner: only a literal version prunes to its partition, only a literal width is the expression
+-- of its index, and adding zero keeps the index out of an exact scan, and its rough order from being taken for sorted
+-- (as in umbel/search/nearest.py).
 CREATE FUNCTION nearest_statement(version uuid, dim integer, within uuid, besides uuid, exact boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
 SELECT format(
@@ -56,14 +41,13 @@ SELECT format(
     'WHERE model_version_id = %2$L%3$s%4$s '
     'ORDER BY (vector::halfvec(%1$s) <=> $1::halfvec(%1$s))%5$s LIMIT $2) taken',
     dim, version,
-    CASE WHEN within IS NOT NULL THEN format(' AND collection_id = %L', within) END,
+    CASE WHEN within IS NOT NULL THEN format(' AND collection_id = %L', within) ELSE
+         ' AND collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END,
     CASE WHEN besides IS NOT NULL THEN format(' AND image_id <> %L', besides) END,
     CASE WHEN exact THEN ' + 0, image_id' END)
 $$;
-"""
 
-# How far to follow the index, in tuples; null where a scan is better: as umbel/search/nearest.py decides it.
-INDEX_REACH = """
+-- How far to follow the index, in tuples; null where a scan is better: as umbel/search/nearest.py decides it.
 CREATE FUNCTION index_reach(version uuid, dim integer, within uuid) RETURNS integer
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -78,11 +62,9 @@ BEGIN
     RETURN (SELECT greatest(2000, images / 50) FROM pg_index
             WHERE indexrelid = to_regclass(partition || '_hnsw') AND indisvalid AND many);
 END $$;
-"""
 
-# Sets what the API's search sets, and brings the caller's values back (an error does so by itself). No SET clause does
-# that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
-THROUGH_INDEX = """
+-- Sets what the API's search sets, and brings the caller's values back (an error does so by itself). No SET clause does
+-- that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
 CREATE FUNCTION nearest_through_index(
     statement text, query halfvec, k integer, reach integer, OUT ids uuid[], OUT distances double precision[]
 ) LANGUAGE plpgsql STABLE AS $$
@@ -99,10 +81,8 @@ BEGIN
     PERFORM set_config(name, value, true) FROM unnest(names, before) setting(name, value);
     RAISE DEBUG 'found % of % through the HNSW index', coalesce(cardinality(ids), 0), k;
 END $$;
-"""
 
-# STABLE: the version that is active, its vectors and the caller's own query are of one snapshot.
-NEAREST = """
+-- STABLE: the version that is active, its vectors and the caller's own query are of one snapshot.
 CREATE FUNCTION nearest_images(
     query halfvec, k integer, max_distance real, collection_name text, besides uuid
 ) RETURNS SETOF umbel.match LANGUAGE plpgsql STABLE AS $$
@@ -116,7 +96,7 @@ BEGIN
     END IF;
     PERFORM check_nearest(query, dim, k);
     IF collection_name IS NOT NULL THEN
-        SELECT c.id INTO within FROM collection c WHERE c.name = collection_name;
+        SELECT c.id INTO within FROM collection c WHERE c.name = collection_name AND c.deleted_at IS NULL;
         IF within IS NULL THEN
             RAISE 'there is no collection %', quote_literal(collection_name) USING ERRCODE = 'undefined_object',
                 HINT = 'SELECT DISTINCT collection FROM umbel.images lists those that hold pictures.';
@@ -154,11 +134,9 @@ BEGIN
         RAISE 'the query is the zero vector, which is near to nothing' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;
-"""
 
-# The reader may call these, and these alone may read the tables: as their owner, with a path that nobody else can put
-# anything into (pg_temp last, or a temporary table could stand in for one of ours).
-FUNCTIONS = """
+-- The reader may call these, and these alone may read the tables: as their owner, with a path that nobody else can put
+-- anything into (pg_temp last, or a temporary table could stand in for one of ours).
 CREATE FUNCTION umbel.nearest(query halfvec, k integer DEFAULT 10, collection text DEFAULT NULL)
 RETURNS SETOF umbel.match LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 COST 10000 SET search_path FROM CURRENT
 AS $$ SELECT * FROM nearest_images(query, k, NULL, collection, NULL) $$;
@@ -177,26 +155,18 @@ COMMENT ON FUNCTION umbel.similar_images IS
 
 REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, nearest_images, nearest_statement,
     nearest_through_index, index_reach, check_nearest, job_count FROM PUBLIC;
-"""
 
-
-def upgrade() -> None:
-    op.execute("SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true)")
-    for part in (VIEWS, STATEMENT, INDEX_REACH, THROUGH_INDEX, NEAREST, FUNCTIONS):
-        op.execute(part)
-
-
-def downgrade() -> None:
-    op.execute("""
-        DROP FUNCTION umbel.similar_images, umbel.nearest;
-        DROP FUNCTION nearest_images, nearest_statement, nearest_through_index, index_reach, check_nearest;
-        DROP VIEW umbel.images, umbel.embeddings, umbel.jobs;
-        DROP TYPE umbel.match;
-        DROP SCHEMA umbel;
-        GRANT EXECUTE ON FUNCTION job_count TO PUBLIC;
-        DO $do$ BEGIN
-            IF (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
-                EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
-            END IF;
-        END $do$;
-    """)
+CREATE TABLE recall_report (
+    id               uuid PRIMARY KEY DEFAULT uuidv7(),
+    model_version_id uuid NOT NULL REFERENCES model_version ON DELETE CASCADE,
+    k                integer NOT NULL,
+    sample           integer NOT NULL,
+    ef_search        integer NOT NULL,
+    recall           double precision NOT NULL CHECK (recall BETWEEN 0 AND 1),
+    index_ms         double precision NOT NULL,
+    exact_ms         double precision NOT NULL,
+    ef_for_95        integer,
+    ef_for_99        integer,
+    steps            jsonb NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT now()
+);

@@ -1,18 +1,7 @@
-"""Pictures compared with their collection: the nearest others of each, and what those say of its label.
+-- What comparing a collection with itself came to, and maps of it.
 
-Revision: 0004
-"""
-
-from alembic import op
-
-revision = "0004"
-down_revision = "0002"
-branch_labels = None
-depends_on = None
-
-# The k-NN graph of each collection under each model version, one row a picture. Arrays, not one row an edge: they are
-# written and read together, and a row of 16 neighbours stays out of TOAST.
-NEIGHBOURHOOD = """
+-- The k-NN graph of each collection under each model version, one row an image. Arrays, not one row an edge: they are
+-- written and read together, and a row of 16 neighbours stays out of TOAST.
 CREATE TABLE neighbourhood (
     model_version_id uuid NOT NULL REFERENCES model_version ON DELETE CASCADE,
     image_id         uuid NOT NULL REFERENCES image ON DELETE CASCADE,
@@ -32,35 +21,24 @@ CREATE TABLE neighbourhood (
 CREATE INDEX neighbourhood_by_nearest ON neighbourhood (model_version_id, collection_id, nearest);
 CREATE INDEX neighbourhood_by_agreement ON neighbourhood (model_version_id, collection_id, agreed);
 CREATE INDEX neighbourhood_by_doubt ON neighbourhood (model_version_id, collection_id, label_error_probability, image_id) WHERE label_error_probability > 0;
-"""
 
-# Of a picture and no model. Without thumb and sharpness: it cannot be looked at. JPEG does not compress: do not try.
-LOOK = """
+-- Of an image and no model. Without thumb and sharpness: it cannot be decoded. JPEG does not compress: do not try.
 CREATE TABLE look (
     image_id  uuid PRIMARY KEY REFERENCES image ON DELETE CASCADE,
     sharpness real,
     thumb     bytea
 );
 ALTER TABLE look ALTER thumb SET STORAGE EXTERNAL;
-"""
 
-LEDGER = """
-ALTER TABLE job_item DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch', 'compare'));
-ALTER TABLE job DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair', 'comparison'));
-"""
-
-
-def upgrade() -> None:
-    for part in (NEIGHBOURHOOD, LOOK, LEDGER):
-        op.execute(part)
-
-
-def downgrade() -> None:
-    # The older schema has no words for comparisons, and nothing is lost with them: they can be made again.
-    op.execute("""
-        DROP TABLE neighbourhood, look;
-        DELETE FROM job WHERE type = 'comparison';
-        ALTER TABLE job DROP CONSTRAINT job_type_check, ADD CHECK (type IN ('upload', 'import', 'repair'));
-        ALTER TABLE job_item
-            DROP CONSTRAINT job_item_queue_check, ADD CHECK (queue IN ('single', 'bulk', 'fetch'));
-    """)
+-- One row a job. The points are arrays of one length: a map is written and read as a whole, never searched.
+CREATE TABLE gallery_map (
+    job_id     uuid PRIMARY KEY REFERENCES job ON DELETE CASCADE,
+    done       boolean NOT NULL DEFAULT false,
+    images     integer,  -- that had a vector when it was drawn; more than points where only a sample was placed
+    image_ids  uuid[],
+    xs         real[],
+    ys         real[],
+    drawn_at   timestamptz,
+    CHECK (cardinality(image_ids) = cardinality(xs) AND cardinality(xs) = cardinality(ys))
+);
+CREATE INDEX gallery_map_undone ON gallery_map (job_id) WHERE NOT done;

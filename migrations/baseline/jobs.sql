@@ -1,74 +1,9 @@
-"""Collections, images, model versions, embeddings, and the ledger of jobs.
+-- The ledger: jobs, their items, and the workers that claim them.
 
-Revision: 0001
-"""
-
-from alembic import op
-
-revision = "0001"
-down_revision = None
-branch_labels = None
-depends_on = None
-
-GALLERY = """
-CREATE EXTENSION IF NOT EXISTS vector;
-
-CREATE TABLE collection (
-    id          uuid PRIMARY KEY DEFAULT uuidv7(),
-    name        text NOT NULL UNIQUE CHECK (name ~ '^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$'),
-    created_at  timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE TABLE image (
-    id             uuid PRIMARY KEY DEFAULT uuidv7(),
-    collection_id  uuid NOT NULL REFERENCES collection,
-    sha256         bytea NOT NULL CHECK (length(sha256) = 32),
-    blob_key       text NOT NULL,
-    media_type     text NOT NULL,
-    size           bigint NOT NULL CHECK (size > 0),
-    width          integer NOT NULL CHECK (width > 0),
-    height         integer NOT NULL CHECK (height > 0),
-    name           text,
-    label          text,
-    metadata       jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (collection_id, sha256)
-);
-CREATE INDEX image_by_blob ON image (blob_key);
-CREATE INDEX image_by_label ON image (label, collection_id) WHERE label IS NOT NULL;
-CREATE INDEX image_by_metadata ON image USING gin (metadata jsonb_path_ops);
-
-CREATE TABLE model_version (
-    id                  uuid PRIMARY KEY DEFAULT uuidv7(),
-    name                text NOT NULL,
-    architecture        text NOT NULL,
-    dim                 integer NOT NULL CHECK (dim BETWEEN 1 AND 4000),  -- what HNSW takes as halfvec
-    weights_sha256      text NOT NULL UNIQUE,
-    preprocessing_hash  text NOT NULL,
-    card                jsonb NOT NULL,
-    state               text NOT NULL CHECK (state IN ('registered', 'backfilling', 'ready', 'active', 'retired')),
-    created_at          timestamptz NOT NULL DEFAULT now(),
-    activated_at        timestamptz
-);
-CREATE UNIQUE INDEX one_active_model_version ON model_version ((true)) WHERE state = 'active';
-
--- One partition a model version (umbel/models/partitions.py), each with an HNSW index of its own width.
-CREATE TABLE embedding (
-    model_version_id  uuid NOT NULL REFERENCES model_version,
-    image_id          uuid NOT NULL REFERENCES image ON DELETE CASCADE,
-    collection_id     uuid NOT NULL REFERENCES collection,
-    vector            halfvec NOT NULL,
-    -- The image first: a B-tree that began with the version would tempt the planner away from HNSW.
-    PRIMARY KEY (image_id, model_version_id)
-) PARTITION BY LIST (model_version_id);
-CREATE INDEX embedding_by_collection ON embedding (collection_id);
-"""
-
-# `status` is a function of the counts and `total` is checked against them, so neither can say what is not so.
-LEDGER = """
+-- `status` is a function of the counts and `total` is checked against them, so neither can say what is not so.
 CREATE TABLE job (
     id               uuid PRIMARY KEY DEFAULT uuidv7(),
-    type             text NOT NULL CHECK (type IN ('upload', 'import')),
+    type             text NOT NULL CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion', 'reindex', 'map')),
     collection_id    uuid REFERENCES collection,
     model_version_id uuid REFERENCES model_version,
     idempotency_key  text UNIQUE,
@@ -80,29 +15,42 @@ CREATE TABLE job (
     failed           integer NOT NULL DEFAULT 0 CHECK (failed >= 0),
     cancelled        integer NOT NULL DEFAULT 0 CHECK (cancelled >= 0),
     attempts         integer NOT NULL DEFAULT 1,
+    paused           boolean NOT NULL DEFAULT false,
+    cancelling       boolean NOT NULL DEFAULT false,  -- asked for; the sweep finishes what was interrupted
+    indexing         boolean NOT NULL DEFAULT false,  -- it waits for an HNSW index that is built after the load
+    request_id       text,  -- of the request that asked for it; its log lines carry the same
+    traceparent      text,  -- W3C Trace Context of that request, if it was traced
     error            text,
     created_at       timestamptz NOT NULL DEFAULT now(),
     started_at       timestamptz,
     finished_at      timestamptz,
     changed_at       timestamptz NOT NULL DEFAULT now(),
     status           text NOT NULL GENERATED ALWAYS AS (
-        CASE WHEN pending > 0 OR NOT closed THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
-             WHEN cancelled > 0 THEN 'cancelled'
-             WHEN failed > 0 AND failed = total THEN 'failed'
-             WHEN failed > 0 THEN 'partial'
+        CASE WHEN pending > 0 OR NOT closed OR indexing THEN CASE WHEN started_at IS NULL THEN 'queued' ELSE 'running' END
+             WHEN cancelled > 0 OR cancelling THEN 'cancelled'
+             WHEN failed = total AND (failed > 0 OR error IS NOT NULL) THEN 'failed'
+             WHEN failed > 0 OR error IS NOT NULL THEN 'partial'
              ELSE 'succeeded' END) STORED,
     CONSTRAINT counts_add_up CHECK (total = pending + indexed + duplicate + failed + cancelled)
 );
 CREATE INDEX job_by_status ON job (status, id);
 CREATE INDEX job_open ON job (changed_at) WHERE NOT closed;
+CREATE INDEX job_at_work ON job (id) WHERE indexing OR cancelling OR paused;
+CREATE INDEX job_by_collection ON job (collection_id);
 
+-- An item may be there before its image is: listed from a source, `locator` says where to read it. It moves from the
+-- queue `fetch` to the queue `bulk` when its bytes are stored.
 CREATE TABLE job_item (
     id            uuid PRIMARY KEY DEFAULT uuidv7(),
     job_id        uuid NOT NULL REFERENCES job ON DELETE CASCADE,
     image_id      uuid REFERENCES image ON DELETE SET NULL,
-    queue          text NOT NULL CHECK (queue IN ('single', 'bulk')),
+    queue         text NOT NULL CHECK (queue IN ('single', 'bulk', 'fetch', 'compare', 'delete', 'reindex')),
     state         text NOT NULL CHECK (state IN ('pending', 'indexed', 'duplicate', 'failed', 'cancelled')),
     name          text,
+    locator       text,
+    label         text,
+    metadata      jsonb,
+    held          boolean NOT NULL DEFAULT false,  -- it belongs to a paused job
     attempts      integer NOT NULL DEFAULT 0,
     lease_owner   text,
     lease_until   timestamptz,
@@ -113,13 +61,11 @@ CREATE TABLE job_item (
     CHECK ((state = 'failed') = (error_code IS NOT NULL))
 );
 CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
-CREATE INDEX job_item_by_image ON job_item (image_id);
-CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending';
+CREATE INDEX job_item_by_image ON job_item (image_id, id);  -- with the id: the newest is found whatever the statistics say
+CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending' AND NOT held;
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
-"""
 
-# The counts follow the items inside the same transaction, whoever changes them and how.
-COUNTS = """
+-- The counts follow the items inside the same transaction, whoever changes them and how.
 CREATE FUNCTION job_count(jobs uuid[], states text[], changes integer[], starts boolean[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -178,7 +124,7 @@ CREATE TRIGGER job_item_deleted AFTER DELETE ON job_item
 CREATE FUNCTION job_times() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.changed_at := now();
-    NEW.finished_at := CASE WHEN NEW.closed AND NEW.pending = 0 THEN coalesce(NEW.finished_at, now()) END;
+    NEW.finished_at := CASE WHEN NEW.closed AND NEW.pending = 0 AND NOT NEW.indexing THEN coalesce(NEW.finished_at, now()) END;
     RETURN NEW;
 END $$;
 CREATE TRIGGER job_times BEFORE INSERT OR UPDATE ON job FOR EACH ROW EXECUTE FUNCTION job_times();
@@ -191,48 +137,13 @@ BEGIN
 END $$;
 CREATE TRIGGER job_announced AFTER UPDATE ON job FOR EACH ROW
     WHEN (OLD.finished_at IS NULL AND NEW.finished_at IS NOT NULL) EXECUTE FUNCTION job_announced();
-"""
-
-PROCESSES = """
--- Pictures to search by. Unlogged: after a crash their askers are gone too. JPEG does not compress: do not try.
-CREATE UNLOGGED TABLE query_image (
-    id                uuid PRIMARY KEY DEFAULT uuidv7(),
-    image             bytea NOT NULL,
-    model_version_id  uuid,
-    vector            bytea,  -- float32, little-endian: read by one process and forgotten, never compared in SQL
-    error_code        text,
-    error_detail      text,
-    claimed_at        timestamptz,
-    created_at        timestamptz NOT NULL DEFAULT now()
-);
-ALTER TABLE query_image ALTER image SET STORAGE EXTERNAL;
-
-CREATE FUNCTION query_answered() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('umbel', 'query ' || NEW.id);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER query_answered AFTER UPDATE OF vector, error_code ON query_image FOR EACH ROW
-    WHEN (NEW.vector IS NOT NULL OR NEW.error_code IS NOT NULL) EXECUTE FUNCTION query_answered();
 
 CREATE TABLE worker (
     name        text PRIMARY KEY,
-    queues       text NOT NULL,
+    queues      text NOT NULL,
     device      text NOT NULL,
     started_at  timestamptz NOT NULL DEFAULT now(),
-    seen_at     timestamptz NOT NULL DEFAULT now()
+    seen_at     timestamptz NOT NULL DEFAULT now(),
+    progress_at timestamptz NOT NULL DEFAULT now(),  -- something was finished, or nothing was left to do
+    broker_connected boolean NOT NULL DEFAULT true
 );
-"""
-
-
-def upgrade() -> None:
-    for part in (GALLERY, LEDGER, COUNTS, PROCESSES):
-        op.execute(part)
-
-
-def downgrade() -> None:
-    op.execute("DROP TABLE worker, query_image, job_item, job, embedding, model_version, image, collection")
-    for function in ("job_count", "job_item_inserted", "job_item_updated", "job_item_deleted"):
-        op.execute(f"DROP FUNCTION {function}")
-    for function in ("job_times", "job_announced", "query_answered"):
-        op.execute(f"DROP FUNCTION {function}")

@@ -1,0 +1,15 @@
+-- Sources of imports.
+
+-- What a worker reads an import from, and how far it has come. position: of the last entry that was listed.
+CREATE TABLE import_source (
+    job_id            uuid PRIMARY KEY REFERENCES job ON DELETE CASCADE,
+    spec              jsonb NOT NULL,
+    label_from_folder boolean NOT NULL,
+    dry_run           boolean NOT NULL,
+    position          text,
+    listed            integer NOT NULL DEFAULT 0,
+    rejected          integer NOT NULL DEFAULT 0,
+    skipped           integer NOT NULL DEFAULT 0,
+    done              boolean NOT NULL DEFAULT false
+);
+CREATE INDEX import_source_open ON import_source (job_id) WHERE NOT done;
