@@ -58,7 +58,7 @@ def main() -> None:
             "model": embedder.card.name,
             "runtime": f"{embedder.runtime} {embedder.precision}",
             "cpu_milliseconds": {name: timed(ways, images) for name, images in scaled.items()},
-            "pixel_similarity": {name: pixel_similarity(vectors["full"], some) for name, some in vectors.items()},
+            "agreement": {name: agreement(vectors["full"], some) for name, some in vectors.items()},
         },
     )
 
@@ -108,7 +108,7 @@ def timed(ways: dict[str, Decode], images: list[bytes]) -> dict[str, dict[str, o
     }
 
 
-def pixel_similarity(full: Vectors, some: Vectors) -> dict[str, float]:
+def agreement(full: Vectors, some: Vectors) -> dict[str, float]:
     """Of vectors (N, dim) with those of a full decode, and of whom each finds nearest among its own kind."""
     cosines = (full * some).sum(1)
     kept = [len(set(a) & set(b)) / NEAREST for a, b in zip(nearest(full), nearest(some), strict=True)]

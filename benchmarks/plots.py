@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md: one a question that has one, drawn from its result."""
+"""The plots of docs/performance-details.md: one a question that has one, drawn from its result."""
 
 import hashlib
 import json

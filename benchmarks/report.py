@@ -1,6 +1,7 @@
-"""docs/performance.md, from what benchmarks/results/ holds. Run `python -m benchmarks.report` after new results.
+"""docs/performance.md and docs/performance-details.md, from benchmarks/results/. Run `python -m benchmarks.report`.
 
-A result that is not there is left out. Whatever fields a result has become tables; a `note` in it is shown.
+The first page has the figures that users ask for (benchmarks/figures.py); the second has all targets and results. A
+missing result is left out. All fields of a result become tables; its `note` is shown.
 """
 
 import json
@@ -9,52 +10,54 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
+from benchmarks.figures import overview
 from benchmarks.plots import IMAGES, PLOTS, draw
 from benchmarks.targets import AVX2, ON_AVX2, reached
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, DETAILS = DOCS / "performance.md", DOCS / "performance-details.md"
 # In this order, under these titles. Results of other kinds (accuracy, faults) have pages of their own.
 TITLES = {
-    "peers": "Beside what else one could use",
-    "timeline": "Where a bulk load spends its time",
+    "peers": "Other stores",
+    "timeline": "Stages of a bulk load",
     "singles": "Single uploads by many clients",
-    "bulk_import": "A large import by the whole stack",
-    "runtimes": "What runs the model",
+    "bulk_import": "Import by the whole stack",
+    "runtimes": "Runtimes of the model",
     "decoding": "Decoding",
-    "decoders": "How many decoding processes",
-    "gpu": "On a GPU",
-    "bulk_import_gpu": "The whole stack on a GPU",
-    "bulk_import_gpu_4": "The same with four workers on one GPU",
-    "fetching": "Reading pictures into the ledger",
+    "decoders": "Number of decoder processes",
+    "gpu": "Forward on a GPU",
+    "bulk_import_gpu": "Import on a GPU",
+    "bulk_import_gpu_4": "Import with four workers on one GPU",
+    "fetching": "Fetching",
     "copy": "COPY and INSERT",
-    "index_build": "The index: loaded into, or built after",
-    "index_build_large": "The same with 100,000 images",
-    "growth": "Searches of growing galleries",
-    "growth_large": "Searches of up to a million images",
-    "search": "Exactness, filters and HTTP",
+    "index_build": "Index: insert or build afterwards",
+    "index_build_large": "Index: insert or build afterwards, 100,000 images",
+    "growth": "Search by gallery size",
+    "growth_large": "Search by gallery size, up to a million images",
+    "search": "Search: recall, filters and HTTP",
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
-    "reindex": "A change of the model under load",
-    "reindex_large": "The same with 10,000 pictures",
-    "observing": "What observing costs",
+    "reindex": "Reindex under load",
+    "reindex_large": "Reindex under load, 10,000 images",
+    "observing": "Cost of logs and metrics",
 }
 TITLES = {each: title + added for name, title in TITLES.items() for each, added in ((name, ""), (name + AVX2, ON_AVX2))}
 FRAME = {"question", "machine", "load_before", "commit", "command", "note"}
-INTRO = """# Performance
+INTRO = """# Performance: all results
 
 <!-- Written by `python -m benchmarks.report` from benchmarks/results/*.json: edit those and benchmarks/targets.py. -->
 
-Each figure comes from one run of one script in [benchmarks/](../benchmarks/): what is compared took turns, block by
-block, and a median with its range stands for at least five blocks. Postgres, Redis, API, worker and clients shared the
-machine's cores. `make bench` measures the short ones again (about {minutes} minutes on two idle cores with AMX, half as
-long again with AVX2 alone) and writes this page. Where a section names AMX, the processor has arithmetic of its own for
-matrices in bf16, the model's forward takes a seventh of the time it takes on one with AVX2 alone, and all else weighs
-seven times as much beside it. *Load* is that of the machine before the run, other people's work included: ratios bear
-it better than times do.
+This page is the appendix of [Performance](performance.md). Each figure comes from one run of one script in
+[benchmarks/](../benchmarks/). Alternatives took turns, block by block; a median with its range stands for at least five
+blocks. Postgres, Redis, API, worker and clients shared the machine's cores. `make bench` repeats the short benchmarks
+(about {minutes} minutes on two idle cores with AMX, half as long again with AVX2 alone) and writes both pages. A
+processor with AMX multiplies matrices in bf16 and runs the model's forward seven times as fast as one with AVX2 alone;
+everything else then weighs seven times as much. *Load* is the machine's load before the run, from other work. Ratios
+depend on it less than times do.
 """
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
+def details(results: dict[str, dict[str, Any]]) -> str:
     from benchmarks.__main__ import QUESTIONS  # noqa: PLC0415
 
     parts = [INTRO.format(minutes=round(sum(minutes for minutes, _ in QUESTIONS.values()))), *_targets(results)]
@@ -68,7 +71,7 @@ def load() -> dict[str, dict[str, Any]]:
 
 
 def _targets(results: dict[str, dict[str, Any]]) -> Iterator[str]:
-    yield "## What we set out to reach\n"
+    yield "## Targets\n"
     yield "| | measured | target | |\n|---|---|---|---|"
     missed: dict[str, list[str]] = {}  # by the reason
     for target, value in reached(results):
@@ -165,8 +168,9 @@ def main() -> None:
     results = load()
     for name in (name for name in TITLES if name in results):
         draw(name, results[name])
-    PAGE.write_text(page(results))
-    print(f"{PAGE} and {len(list(IMAGES.iterdir()))} pictures")
+    PAGE.write_text(overview(results))
+    DETAILS.write_text(details(results))
+    print(f"{PAGE}, {DETAILS} and {len(list(IMAGES.iterdir()))} pictures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What we set out to reach, where the results say what was reached, and why where it was not."""
+"""The targets, where in the results the measured figure is, and the reason for each shortfall."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ def _peers(result: Result) -> dict[str, float]:
 
 
 UPLOADS = (
-    "uploads that come together share a transaction ([ADR 0016](adr/0016-uploads-are-taken-in-together.md)), and each"
+    "concurrent uploads share a transaction ([ADR 0016](adr/0016-uploads-are-taken-in-together.md)), and each"
     " is on the disk, file and row, before its 202; before that, the ratio was 0.094. What is left is processor time:"
     " an upload takes the API six times that of the bare application (`api_cpu_ms`), a quarter of it in the kernel,"
     " which makes a file and waits for the disk. Of the rest, sampled by py-spy in a load of 16 clients, a fifth goes"
@@ -78,13 +78,13 @@ IN_TURN = (
 LEDGER = (
     "the whole stack does what the others leave out: it reads each picture twice, hashes it, keeps a copy and a ledger,"
     " and commits to Postgres with fsync, which takes 5 to 6 ms of processor time a picture on the same two cores. Its"
-    " forwards side by side win most of that back (`forward in lanes` over `forward`). Block by block the ratio lay"
+    " forwards side by side win most of that back (`parallel forwards` over `forward`). Block by block the ratio lay"
     " between 0.92 and 1.27; in a shorter run of four stores, over 240 pictures, it was 1.01."
 )
 
 ONE_AT_A_TIME = (
-    "with AVX2 alone the forward is nearly all there is: `forward in queues`, without any store, is 2.4 times as fast as"
-    " the predecessor, the bare forward of our own runtime 3.5 times; what the whole stack does besides takes the rest."
+    "with AVX2 alone the forward is nearly all there is: `parallel forwards`, without any store, is 2.4 times as"
+    " fast as the predecessor, the bare forward of our own runtime 3.5 times; what the whole stack does besides takes the rest."
     " With AMX it was 9.2 times, a part of which was owed to a fault of ours: it slowed a lone picture on torch, and"
     " with it the predecessor."
 )
@@ -95,7 +95,7 @@ TWO_CORES = (
     " decoders 1.4, Postgres 0.8 and the API 0.03 (`cpu_ms_a_image`): two cores have time for 262 pictures a second,"
     " and so many they do. With AVX2 alone the forward takes 21.7 of 26.9 ms, and all else about what it takes here."
     " Beside a GPU the cores are the limit: an H200 does 16,000 a second, and 16 cores"
-    " [bring it 1,194](#the-same-with-four-workers-on-one-gpu)."
+    " [bring it 1,194](#import-with-four-workers-on-one-gpu)."
 )
 
 ONE_BY_ONE = (

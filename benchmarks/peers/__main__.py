@@ -3,7 +3,7 @@
 Run `python -m benchmarks.peers [--folder FOLDER] [--pictures 400]`. All are given the same pictures and the same
 network (B0, torch, eager, float32) and store what they keep on disk. The others call it as one does: batch after batch,
 decoded by our code on as many threads as there are cores, then forwarded on all cores. Umbel's workers decode ahead and
-run forwards side by side, each on one core; `forward in lanes` is what that alone gives without any store.
+run forwards side by side, each on one core; `parallel forwards` is what that alone gives without any store.
 Umbel is also measured with the runtime that it chooses by itself. Each runs in a process of its own, one at a time, in
 blocks whose order is turned round. Umbel's figure is the whole way: API, import, hashes, copies of the files, ledger,
 worker, Postgres with fsync and Redis, all on the same cores; the others' is a loop in one process.
@@ -71,14 +71,14 @@ def compare(peers: dict[str, "Peer"], images: int) -> dict[str, object]:
                 "versions": peers[name].ask("versions"),
                 "images_per_second": spread(fills[name]),
                 "query_ms": spread(queries[name]),
-                "pixel_similarity": pixel_similarity(found[name], exact),
+                "agreement": agreement(found[name], exact),
             }
             for name in peers
         },
     }
 
 
-def pixel_similarity(found: list[list[int]], exact: list[list[int]]) -> float | None:
+def agreement(found: list[list[int]], exact: list[list[int]]) -> float | None:
     """Share of the exact ten nearest that were found; those who leave the query itself out are not blamed for it."""
     if not exact:
         return None

@@ -70,7 +70,7 @@ class Model:
             yield list(range(at, at + len(some))), self.embed(some)
 
 
-class Lanes(Model):
+class ParallelModel(Model):
     """The same with the forwards of a batch side by side, each on one core, as Umbel's workers run them."""
 
     def load(self) -> Callable[[Sequence[Pixels]], Vectors]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.store import K, Lanes, Model, Store
+from benchmarks.peers.store import K, Model, ParallelModel, Store
 
 # The peers are installed apart, and each process imports the one it runs.
 # ruff: noqa: PLC0415
@@ -33,10 +33,10 @@ class Forward(Store):
         return [int(number) for number in np.argsort(-(self.vectors @ vector))[:K]]
 
 
-class ForwardInLanes(Forward):
+class ParallelForwards(Forward):
     """No store either; the forward as Umbel's workers run it."""
 
-    way = Lanes
+    way = ParallelModel
 
 
 class Predecessor(Store):
@@ -253,7 +253,7 @@ class UmbelAuto(Umbel):
 
 STORES: dict[str, type[Store]] = {
     "forward": Forward,
-    "forward in lanes": ForwardInLanes,
+    "parallel forwards": ParallelForwards,
     "umbel": Umbel,
     "umbel, its own runtime": UmbelAuto,
     "faiss": Faiss,

@@ -1,16 +1,24 @@
-"""docs/performance.md and its pictures show the results that are in benchmarks/results/."""
+"""docs/performance.md, its appendix and their plots show the results that are in benchmarks/results/."""
 
 import pytest
 
 from benchmarks import report
+from benchmarks.figures import SECTIONS, overview
 from benchmarks.plots import IMAGES, PLOTS, digest
 from benchmarks.targets import TARGETS, reached
 
 RESULTS = report.load()
 
 
-def test_the_page_is_that_of_the_results() -> None:
-    assert report.PAGE.read_text() == report.page(RESULTS), "python -m benchmarks.report"
+def test_the_pages_are_those_of_the_results() -> None:
+    assert report.PAGE.read_text() == overview(RESULTS), "python -m benchmarks.report"
+    assert report.DETAILS.read_text() == report.details(RESULTS), "python -m benchmarks.report"
+
+
+def test_each_figure_for_users_has_a_result() -> None:
+    assert [
+        figure.what for section in SECTIONS for figure in section.figures if not set(figure.results) <= set(RESULTS)
+    ] == []
 
 
 @pytest.mark.parametrize("name", sorted(PLOTS.keys() & RESULTS.keys()))
@@ -27,7 +35,7 @@ def test_a_target_is_judged_by_the_median_of_the_blocks() -> None:
 def test_a_result_of_unknown_fields_becomes_tables() -> None:
     frame = {"machine": {"cpu": "A", "cores": 2}, "load_before": 0.1, "commit": "abc", "command": "python -m b.gpu"}
     spread = {"median": 12.34, "min": 1, "max": 5678.9}
-    text = report.page({"gpu": frame | {"note": "Why.", "rate": spread, "by": {"8": {"ms": 1}, "16": {"ms": 2}}}})
+    text = report.details({"gpu": frame | {"note": "Why.", "rate": spread, "by": {"8": {"ms": 1}, "16": {"ms": 2}}}})
     assert "| rate | 12.3 (1 – 5,679) |" in text
     assert "| by | ms |\n| --- | --- |\n| 8 | 1 |\n| 16 | 2 |" in text
     assert "\nWhy.\n" in text
