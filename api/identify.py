@@ -56,14 +56,14 @@ def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:
     with transaction() as session:
         found = identify(session, queries, scope=scope_of(session, options), exact=options.exact)
     results = [
-        LabelOut(label=one.label, score=one.score, evidence=[found.neighbours[at].image_id for at in one.evidence])
+        LabelOut(label=one.label, score=one.score, evidence=[found.neighbors[at].image_id for at in one.evidence])
         for one in found.ranked
     ]
     return IdentifyOut(
         best=None if found.unknown else results[0].label,
         unknown=found.unknown,
         results=results,
-        neighbours=[match_out(match) for match in found.neighbours],
+        neighbors=[match_out(match) for match in found.neighbors],
         threshold=found.rule.unknown_below,
         model_version=found.version_id,
         took_ms=round((time.perf_counter() - began) * 1000, 2),

@@ -1,4 +1,4 @@
-"""/v1/label-issues: labels that the neighbours doubt."""
+"""/v1/label-issues: labels that the neighbors doubt."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from api.schemas.label_issues import (
     LabelIssueOut,
     LabelIssuesOut,
     LabelIssuesQuery,
-    WitnessOut,
+    NeighborOut,
     cursor_of,
     place_of,
 )
@@ -26,7 +26,7 @@ bp = APIBlueprint("label_issues", __name__, tag="Label issues")
 @bp.output(LabelIssuesOut)
 @bp.doc(responses=problems(404, 422, 503))
 def list_label_issues(query: LabelIssuesQuery) -> Any:
-    """List the images whose neighbours say that their label is wrong, the most doubted first.
+    """List the images whose neighbors say that their label is wrong, the most doubted first.
 
     POST /v1/duplicates compares what is new. An image whose label was changed since is left out until then.
     """
@@ -61,7 +61,7 @@ def _issue_out(issue: LabelIssue) -> LabelIssueOut:
         suggested_label=image.suggested_label,
         label_error_probability=image.label_error_probability,
         evidence=[
-            WitnessOut(image_id=one.image_id, label=one.label, distance=one.distance, links=image_links(one.image_id))
+            NeighborOut(image_id=one.image_id, label=one.label, distance=one.distance, links=image_links(one.image_id))
             for one in issue.evidence
         ],
         compared_at=image.compared_at,

@@ -28,7 +28,7 @@ TAGS = {
     "Jobs": "What was asked for, and how far it is. Status is read from the ledger in Postgres.",
     "Search": "The most similar pictures, and what a picture shows.",
     "Duplicates": "Near-duplicates.",
-    "Label issues": "Labels that the neighbours doubt.",
+    "Label issues": "Labels that the neighbors doubt.",
     "Collections": "A collection is deduplicated, searched and deleted on its own.",
     "Map": "The gallery on a plane: pictures that look alike lie together.",
     "Models": "Model versions. Exactly one is active; searches use it.",

@@ -17,7 +17,7 @@ from benchmarks.common import own_home, seconds, write
 from benchmarks.gallery import embed_folder, fill, perturbed
 
 FRESH = 100
-SAMPLE = 200  # pictures whose neighbours are compared with those of an exact search
+SAMPLE = 200  # pictures whose neighbors are compared with those of an exact search
 
 
 def main() -> None:
@@ -187,7 +187,7 @@ def _recall(version: Any, vectors: Any) -> float:
     with transaction() as session:
         rows = session.execute(
             text(f"""
-                SELECT n.distances, e.vector::text FROM neighbourhood n
+                SELECT n.distances, e.vector::text FROM nearest_neighbors n
                 JOIN embedding e ON e.image_id = n.image_id AND e.model_version_id = '{version.id}'
                 WHERE cardinality(n.distances) = 16 ORDER BY n.image_id LIMIT :n
             """),

@@ -12,11 +12,11 @@ from ml.datasets import class_files
 from ml.leakage import quick_pixel_similarities
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
-from umbel.insights.comparing import LOOK_DISTANCE, LOOKED_AT, NEIGHBOURS
-from umbel.insights.duplicates import MIN_AGREEMENT
+from umbel.insights.comparing import COPY_CANDIDATES, COPY_DISTANCE, NEIGHBORS
+from umbel.insights.duplicates import MIN_PIXEL_SIMILARITY
 from umbel.insights.label_error import label_error_probability
-from umbel.insights.signature import look
-from umbel.search.calibration import Calibration
+from umbel.insights.signature import signature_of
+from umbel.models.calibration import Calibration
 
 SAMPLE = 200  # pictures that are changed
 FLIPPED = 0.05  # of the labels
@@ -57,7 +57,7 @@ CHANGES: dict[str, tuple[Change, int]] = {  # with the quality of the JPEG they 
 def measure_copies(embedder: Embedder, folder: Path, vectors: Vectors) -> dict[str, object]:
     """Of each change: how many copies a comparison with all pictures would link to their original."""
     files = [path for path, _ in class_files(folder)]
-    thumbs = np.stack([look(path.read_bytes(), Settings()).thumb for path in files])
+    thumbs = np.stack([signature_of(path.read_bytes(), Settings()).pixels for path in files])
     chosen = np.array(sorted(random.Random(1).sample(range(len(files)), min(SAMPLE, len(files)))))
     changes = {}
     for name, (change, quality) in CHANGES.items():
@@ -65,10 +65,10 @@ def measure_copies(embedder: Embedder, folder: Path, vectors: Vectors) -> dict[s
         changed = _embedded(embedder, copies)
         distances = 1 - changed @ vectors.T
         own = distances[np.arange(len(chosen)), chosen]
-        proposed = ((distances < own[:, None]).sum(1) < LOOKED_AT) & (own <= LOOK_DISTANCE)
-        seen = np.stack([look(data, Settings()).thumb for data in copies])
+        proposed = ((distances < own[:, None]).sum(1) < COPY_CANDIDATES) & (own <= COPY_DISTANCE)
+        seen = np.stack([signature_of(data, Settings()).pixels for data in copies])
         pairs = np.stack([np.arange(len(chosen)), len(chosen) + np.arange(len(chosen))], 1)
-        agreed = quick_pixel_similarities(np.concatenate([seen, thumbs[chosen]]), pairs) >= MIN_AGREEMENT
+        agreed = quick_pixel_similarities(np.concatenate([seen, thumbs[chosen]]), pairs) >= MIN_PIXEL_SIMILARITY
         near = {f"within {limit}": _share(own <= limit) for limit in (0.02, 0.05, 0.1)}
         changes[name] = {"found": _share(proposed & agreed), "proposed": _share(proposed), **near}
     return {"pictures": len(files), "changed": len(chosen), "copies": changes, "originals": _linked(vectors, thumbs)}
@@ -87,7 +87,7 @@ def measure_flips(vectors: Vectors, labels: Sequence[str], calibration: Calibrat
     distances = 1 - vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
     doubts = np.zeros(len(labels))
-    for row, near in enumerate(np.argsort(distances, 1)[:, :NEIGHBOURS]):
+    for row, near in enumerate(np.argsort(distances, 1)[:, :NEIGHBORS]):
         found = label_error_probability(
             given[row], distances[row, near].clip(0).tolist(), [given[at] for at in near], calibration
         )
@@ -108,16 +108,16 @@ def _linked(vectors: Vectors, thumbs: np.ndarray) -> dict[str, int]:
     """Pairs of the pictures themselves, which are different files: by distance alone, and with the pixels."""
     distances = 1 - vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
-    nearest = np.argsort(distances, 1)[:, :LOOKED_AT]
-    rows = np.repeat(np.arange(len(vectors)), LOOKED_AT)
+    nearest = np.argsort(distances, 1)[:, :COPY_CANDIDATES]
+    rows = np.repeat(np.arange(len(vectors)), COPY_CANDIDATES)
     pairs = np.unique(np.sort(np.stack([rows, nearest.reshape(-1)], 1), axis=1), axis=0)
     apart = distances[pairs[:, 0], pairs[:, 1]]
     counts = {f"pairs within {limit}": int((apart <= limit).sum()) for limit in (0.02, 0.05, 0.1)}
-    pairs = pairs[apart <= LOOK_DISTANCE]
+    pairs = pairs[apart <= COPY_DISTANCE]
     return {
         **counts,
         "pairs looked at": len(pairs),
-        "pairs found": int((quick_pixel_similarities(thumbs, pairs) >= MIN_AGREEMENT).sum()),
+        "pairs found": int((quick_pixel_similarities(thumbs, pairs) >= MIN_PIXEL_SIMILARITY).sum()),
     }
 
 

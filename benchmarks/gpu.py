@@ -155,7 +155,7 @@ def roofs(served: ServedNetwork, device: torch.device, size: int, reached: float
 def traffic(served: ServedNetwork, device: torch.device, size: int, batch: int) -> tuple[int, int]:
     """(bytes, operations) of one forward in bf16 with each convolution's norm and activation fused into it.
 
-    Counted are the inputs, weights and outputs of convolutions and linear maps: what no fusion of neighbours saves.
+    Counted are the inputs, weights and outputs of convolutions and linear maps: what no fusion of neighbors saves.
     """
     moved = 0
 

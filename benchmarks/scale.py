@@ -38,7 +38,7 @@ def main() -> None:
 def estimate(images: int, measured: dict[str, Any], rates: dict[str, float]) -> dict[str, float]:
     """For so many pictures of 640 x 480, 100 kB each."""
     size = measured["bytes_a_image"]
-    # Each insertion looks for its neighbours among those that are there: it takes longer by the logarithm.
+    # Each insertion looks for its neighbors among those that are there: it takes longer by the logarithm.
     growth = math.log(images) / math.log(rates["indexed_images"])
     return {
         "images_tb": round(images * 1e5 / 1e12, 2),

@@ -64,7 +64,7 @@ UPLOADS = (
 
 RESIZING = (
     "at this size more than half of the time goes into resizing, which no scale of the decoder saves. The next smaller"
-    " scale is 1.27 times as fast and changes one neighbour in 25 ([experiments](experiments.md)): it would be another"
+    " scale is 1.27 times as fast and changes one neighbor in 25 ([experiments](experiments.md)): it would be another"
     " model version, and no better one."
 )
 

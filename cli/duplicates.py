@@ -14,7 +14,9 @@ from ml.row_sheet import MOST_TILES, Row
 @click.command()
 @click.option("--collection", help="Only this collection; else every one, each within itself.")
 @click.option("--max-distance", type=click.FloatRange(0, 2), help="Cosine distance of two pictures of a group.")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Of their pixels; 0: the distance alone decides.")
+@click.option(
+    "--min-pixel-similarity", type=click.FloatRange(0, 1), help="Of their pixels; 0: the distance alone decides."
+)
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="Groups shown, newest first.")
 @click.option("--compare/--no-compare", "do_compare", default=True, help="Compare first what was not compared yet.")
 @click.option("--again", is_flag=True, help="Compare everything again.")

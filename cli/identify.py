@@ -33,7 +33,7 @@ def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) ->
 
 def _show(found: Identified) -> None:
     rows = ((one.label, f"{one.score:.1%}", len(one.evidence), one.evidence[0]) for one in found.results[:SHOWN])
-    table(None, ("label", "probability", "neighbours", "nearest"), rows, right="probability neighbours")
+    table(None, ("label", "probability", "neighbors", "nearest"), rows, right="probability neighbors")
     if found.best is not None:
         click.echo(f"It is: {found.best}.")
     elif not found.results:

@@ -1,4 +1,4 @@
-"""`umbel label-issues`: pictures whose neighbours say that their label is wrong."""
+"""`umbel label-issues`: pictures whose neighbors say that their label is wrong."""
 
 from pathlib import Path, PurePath
 
@@ -30,7 +30,7 @@ def label_issues(  # noqa: PLR0917 - click passes by name
 ) -> None:
     """Find labels that are probably wrong, with the label that the most similar pictures suggest.
 
-    Set one right with PATCH /v1/images/{id}. After many corrections, --again asks the neighbours anew.
+    Set one right with PATCH /v1/images/{id}. After many corrections, --again asks the neighbors anew.
     """
     if again and not do_compare:
         raise click.UsageError("--again compares, --no-compare does not.")
@@ -54,7 +54,7 @@ def _show(found: LabelIssues) -> None:
     more = "; there are more, see --limit" if found.next_cursor else ""
     click.echo(f"{doubtful}{more}." if found.items else "No doubtful labels.")
     if not found.calibrated:
-        click.echo("The active model has no calibration: doubts are shares of the neighbours' votes, no probabilities.")
+        click.echo("The active model has no calibration: doubts are shares of the neighbors' votes, no probabilities.")
 
 
 def _rows(api: Umbel, found: LabelIssues) -> list[Row]:

@@ -29,7 +29,7 @@ from cli.reindex_report import as_markdown, show_story, tell
     type=click.FloatRange(0, 1),
     help="How far R@1 and MAP@R may be below the live model's.  [default: UMBEL_GATE_DROP of the service]",
 )
-@click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbours of each vector.")
+@click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbors of each vector.")
 @click.option("--ef-construction", type=click.IntRange(4, 1000), help="Of the new index: candidates for them.")
 @click.option("--wait/--no-wait", default=True, help="Follow it to the end, or only begin it.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")

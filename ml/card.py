@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ml.preprocess import Preprocessing
 from umbel.base.errors import BadCheckpoint, ModelNotFound
-from umbel.search.calibration import Calibration
+from umbel.models.calibration import Calibration
 
 
 class Provenance(BaseModel):

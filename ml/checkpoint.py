@@ -16,7 +16,7 @@ from ml.preprocess import Preprocessing
 from ml.shipped import SHIPPED
 from umbel.base.errors import BadCheckpoint, ModelNotFound
 from umbel.base.replacing import replacing
-from umbel.search.calibration import Calibration
+from umbel.models.calibration import Calibration
 
 HUB_ARCHITECTURE = ARCHITECTURES[0]
 

@@ -19,7 +19,7 @@ from umbel.base.errors import DecoderDied
 from umbel.base.image_rules import ImageInfo
 from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
-from umbel.insights.signature import Look
+from umbel.base.types import ImageSignature
 from worker.decoding_child import LENGTHS, START
 
 START_SECONDS = 60.0  # for a child to come up: imports from a cold disk
@@ -142,8 +142,8 @@ class DecoderProcess(asyncio.Protocol):
                 future.set_result(np.frombuffer(body, np.uint8).reshape(shape))
             case ["info", media_type, width, height]:
                 future.set_result(ImageInfo(media_type, width, height))
-            case ["look", sharpness, *shape]:
-                future.set_result(Look(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
+            case ["signature", sharpness, *shape]:
+                future.set_result(ImageSignature(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
             case ["error", name, detail]:
                 future.set_exception(getattr(errors, name)(detail))
             case ["out of memory"]:

@@ -15,8 +15,7 @@ from ml.threads import decoding_processes
 from umbel.base.errors import DecoderDied, TransientError
 from umbel.base.image_rules import ImageInfo
 from umbel.base.settings import Settings
-from umbel.base.types import Pixels
-from umbel.insights.signature import Look
+from umbel.base.types import ImageSignature, Pixels
 from worker.decoder_process import DecoderProcess, Task
 from worker.decoding_child import Decode, frame
 
@@ -69,9 +68,9 @@ class DecoderPool:
         urgent, since it takes a fraction of their time. Otherwise as `decode`."""
         return self._bring(Task(frame(["inspect"], data)), Turn.QUICK)
 
-    def look(self, blob_key: str) -> Future[Look]:
-        """A thumb of the picture in this blob, and its sharpness. Otherwise as `decode`."""
-        return self._bring(Task(frame(["look at blob", blob_key])), Turn.BATCH)
+    def signature(self, blob_key: str) -> Future[ImageSignature]:
+        """The signature of the picture in this blob. Otherwise as `decode`."""
+        return self._bring(Task(frame(["signature of blob", blob_key])), Turn.BATCH)
 
     def pids(self) -> list[int]:
         """The children, as they are now."""
@@ -116,7 +115,7 @@ class FittedDecoder:
     """umbel.base.types.Decoder on a pool's children, with a preprocessing of its own."""
 
     def __init__(self, pool: DecoderPool, preprocessing: Preprocessing) -> None:
-        self.inspect, self.look = pool.inspect, pool.look
+        self.inspect, self.signature = pool.inspect, pool.signature
         self._pool, self._preprocessing = pool, preprocessing.model_dump_json()
 
     def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:

@@ -30,7 +30,7 @@ from umbel.base.errors import UmbelError
 from umbel.base.image_rules import inspect
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
-from umbel.insights.signature import look
+from umbel.insights.signature import signature_of
 from worker.malloc import keep_blocks
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it
@@ -101,16 +101,16 @@ class Child:
 
     def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
         self._give_time()
-        if task in ("decode blob", "look at blob"):
+        if task in ("decode blob", "signature of blob"):
             data = self._blobs.get(arguments[-1])
         self._give_time()
         self._say(["begun"])  # from here on it is the picture's fault
         if task == "inspect":
             info = inspect(data, self._settings)
             return frame(["info", info.media_type, info.width, info.height])
-        if task == "look at blob":
-            seen = look(data, self._settings)
-            return frame(["look", seen.sharpness, *seen.thumb.shape], seen.thumb.tobytes())
+        if task == "signature of blob":
+            seen = signature_of(data, self._settings)
+            return frame(["signature", seen.sharpness, *seen.pixels.shape], seen.pixels.tobytes())
         decode = self._decode or partial(_preprocessing(arguments[0]).decode, limits=self._settings)
         pixels = np.asarray(decode(data), np.uint8)
         return frame(["pixels", *pixels.shape], pixels.tobytes())

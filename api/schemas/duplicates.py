@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Cursor, Limit, Links, NextCursor, Strict
-from umbel.insights.duplicates import MAX_DISTANCE, MIN_AGREEMENT
+from umbel.insights.duplicates import MAX_DISTANCE, MIN_PIXEL_SIMILARITY
 
 
 class ComparisonIn(Strict):
@@ -30,7 +30,7 @@ class DuplicatesQuery(Strict):
     min_pixel_similarity: Annotated[
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="Of their pixels; 0: the distance alone decides."),
-    ] = MIN_AGREEMENT
+    ] = MIN_PIXEL_SIMILARITY
     limit: Limit = 50
     cursor: Cursor | None = None
 

@@ -34,14 +34,14 @@ class IdentifyFormIn(Scoped):
 class LabelOut(BaseModel):
     label: str = Field(examples=["tulip"])
     score: float = Field(description="Probability that this label is right, calibrated; all add up to at most 1.")
-    evidence: list[UUID] = Field(description="The neighbours that say so, nearest first.")
+    evidence: list[UUID] = Field(description="The neighbors that say so, nearest first.")
 
 
 class IdentifyOut(BaseModel):
     best: str | None = Field(description="The label to be trusted; null when unknown.")
     unknown: bool = Field(description="No label is probable enough: the subject may be none of those in the gallery.")
     results: list[LabelOut] = Field(description="All labels that got votes, the most probable first.")
-    neighbours: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
+    neighbors: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
     threshold: float = Field(description="Below this score of the first the answer is unknown.")
     model_version: UUID
     took_ms: float = Field(examples=[4.2])

@@ -40,7 +40,7 @@ class LabelIssuesQuery(Strict):
     )
 
 
-class WitnessOut(BaseModel):
+class NeighborOut(BaseModel):
     image_id: UUID
     label: str = Field(examples=["tulip"])
     distance: float = Field(description="Cosine distance, 0 to 2; lower is nearer.", examples=[0.12])
@@ -54,9 +54,9 @@ class LabelIssueOut(BaseModel):
     label: str = Field(examples=["tulip"])
     suggested_label: str
     label_error_probability: float = Field(
-        description="Probability, by the vote of its neighbours, that it is of the suggested label."
+        description="Probability, by the vote of its neighbors, that it is of the suggested label."
     )
-    evidence: list[WitnessOut] = Field(description="Its nearest labelled neighbours.")
+    evidence: list[NeighborOut] = Field(description="Its nearest labelled neighbors.")
     compared_at: datetime
     links: dict[str, str] = Field(description="PATCH self to set the label right.")
 

@@ -23,7 +23,7 @@ class ReindexIn(Strict):
         None, description="By how much R@1 and MAP@R may be below the live version's; unset: UMBEL_GATE_DROP."
     )
     m: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None, description="For `index`: neighbours of each vector in the graph; unset: as it is."
+        None, description="For `index`: neighbors of each vector in the graph; unset: as it is."
     )
     ef_construction: Annotated[int, Field(ge=4, le=1_000)] | None = Field(
         None, description="For `index`: candidates looked at for them, at least 2 m; unset: as it is."

@@ -53,7 +53,7 @@ class NearDuplicates:
 
 
 class LabelErrors:
-    """Labels that the neighbours doubt. `duplicates.compare` compares what is new."""
+    """Labels that the neighbors doubt. `duplicates.compare` compares what is new."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
--- The schema `umbel`, for people who would rather query, and the nearest-neighbour functions; measured recall.
+-- The schema `umbel`, for people who would rather query, and the nearest-neighbor functions; measured recall.
 -- Who may use it: umbel/access/reader.py. Roles belong to the whole server: no migration takes one away.
 
 -- What is not here is not shown: names of files, keys of blobs, places of sources, errors that tell of either.

@@ -16,7 +16,7 @@ BASELINE = Path(__file__).parents[1] / "baseline"
 # In the order in which tables refer to each other.
 PARTS = ("gallery", "models", "jobs", "embedding", "imports", "reindex", "insights", "access", "search")
 TABLES = (
-    "web_session, api_key, audit_event, gallery_map, look, neighbourhood, recall_report, reindex, import_source,"
+    "web_session, api_key, audit_event, gallery_map, look, neighborhood, recall_report, reindex, import_source,"
     " query_image, worker, job_item, job, embedding, model_version, pending_blob_cleanup, image, collection"
 )
 SEARCH_FUNCTIONS = "nearest_images, nearest_statement, nearest_through_index, index_reach, check_nearest"

@@ -21,7 +21,7 @@ from ml.evaluation.validation import ValidationSet
 from ml.evaluation.verification import verification
 from ml.evaluation.votes import Votes
 from umbel.base.types import Vectors
-from umbel.search.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
+from umbel.models.calibration import Calibration, Distances, Fitted, Threshold, VoteRule
 from umbel.search.vote import Tally, tally
 
 LEAST = 30  # pictures with another of their class; fewer say nothing about rare errors

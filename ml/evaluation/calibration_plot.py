@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ml.evaluation.style import ACCENT, DIFFERENT, INK, LINE, QUIET, SAME, figure, plain
-from umbel.search.calibration import Calibration
+from umbel.models.calibration import Calibration
 
 
 def reliability_figure(calibration: Calibration, title: str = "Does a vote keep its word?") -> Figure:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from umbel.search.calibration import Bin, Quality
+from umbel.models.calibration import Bin, Quality
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]

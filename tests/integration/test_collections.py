@@ -205,7 +205,7 @@ def test_only_the_collections_own_images_vote(api: FlaskClient, tenants: dict[st
     body = {"image_ids": [tenants["b"][0]], "collection": "a"}
     answer = api.post("/v1/identify", json=body).get_json()
     assert {one["label"] for one in answer["results"]} == {"tulip"}
-    assert {one["collection"] for one in answer["neighbours"]} == {"a"}
+    assert {one["collection"] for one in answer["neighbors"]} == {"a"}
 
 
 def test_similar_images_of_a_collection(api: FlaskClient, tenants: dict[str, list[str]]) -> None:
@@ -234,8 +234,8 @@ def test_duplicates_and_label_issues_stay_inside_a_collection(api: FlaskClient, 
     for name, images in inside.items():
         [group] = api.get(f"/v1/duplicates?collection={name}").get_json()["items"]
         assert {UUID(one["image_id"]) for one in group["images"]} == images
-        # Among all of them half would doubt each label; in its own collection each agrees with its neighbours.
+        # Among all of them half would doubt each label; in its own collection each agrees with its neighbors.
         assert api.get(f"/v1/label-issues?collection={name}&min_probability=0").get_json()["items"] == []
     with transaction() as session:
-        rows = session.execute(text("SELECT image_id, neighbours FROM neighbourhood")).all()
+        rows = session.execute(text("SELECT image_id, neighbors FROM nearest_neighbors")).all()
     assert all({row[0], *row[1]} <= inside["a"] or {row[0], *row[1]} <= inside["b"] for row in rows)

@@ -45,8 +45,8 @@ def gallery(postgres: Postgres) -> None:
 def worker(gallery: None, tmp_path: Path) -> Iterator[Process]:
     """A worker, and nothing compared yet."""
     with transaction() as session:
-        session.execute(text("DELETE FROM neighbourhood"))
-        session.execute(text("DELETE FROM look"))
+        session.execute(text("DELETE FROM nearest_neighbors"))
+        session.execute(text("DELETE FROM image_signature"))
     process = start_worker(WORKER, tmp_path / "worker.log")
     yield process
     if process.running():
@@ -74,7 +74,7 @@ def begun(api: FlaskClient) -> str:
 
 def stored() -> int:
     with transaction() as session:
-        return session.scalar(text("SELECT count(*) FROM neighbourhood")) or 0
+        return session.scalar(text("SELECT count(*) FROM nearest_neighbors")) or 0
 
 
 def claimed() -> int:

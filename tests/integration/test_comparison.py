@@ -40,7 +40,7 @@ def line(postgres: object) -> Iterator[ComparisonLine]:
 
 def rows() -> dict[UUID, tuple[list[UUID], list[float]]]:
     with transaction() as session:
-        found = session.execute(text("SELECT image_id, neighbours, distances FROM neighbourhood"))
+        found = session.execute(text("SELECT image_id, neighbors, distances FROM nearest_neighbors"))
         return {row[0]: (list(row[1]), list(row[2])) for row in found}
 
 
@@ -60,13 +60,13 @@ def test_each_picture_gets_its_nearest_others_in_order(line: ComparisonLine) -> 
     of = version()
     vectors = {add(of, unit(seed), photograph(seed)): unit(seed) for seed in range(30)}
     compare(line)
-    for image, (neighbours, distances) in rows().items():
+    for image, (neighbors, distances) in rows().items():
         expected = sorted((1 - float(vectors[image] @ vectors[other]), other) for other in vectors if other != image)
-        assert neighbours == [other for _, other in expected[:16]]
+        assert neighbors == [other for _, other in expected[:16]]
         assert np.allclose(distances, [distance for distance, _ in expected[:16]], atol=2e-3)
 
 
-def test_neighbours_lie_in_the_same_collection(line: ComparisonLine) -> None:
+def test_neighbors_lie_in_the_same_collection(line: ComparisonLine) -> None:
     of = version()
     inside = {add(of, unit(seed), photograph(seed), collection="a") for seed in range(3)}
     for seed in range(3, 6):
@@ -75,7 +75,7 @@ def test_neighbours_lie_in_the_same_collection(line: ComparisonLine) -> None:
     assert {other for image, (others, _) in rows().items() if image in inside for other in others} == inside
 
 
-def test_a_picture_alone_has_no_neighbours(line: ComparisonLine) -> None:
+def test_a_picture_alone_has_no_neighbors(line: ComparisonLine) -> None:
     alone = add(version(), axis(0), photograph(0))
     compare(line)
     assert rows() == {alone: ([], [])}
@@ -227,12 +227,14 @@ def test_a_removed_picture_leaves_nothing_behind(line: ComparisonLine) -> None:
     remove_image(transaction, blobs(), gone)
     line.run()
     with transaction() as session:
-        left = session.execute(text("SELECT (SELECT count(*) FROM neighbourhood), (SELECT count(*) FROM look)")).one()
+        left = session.execute(
+            text("SELECT (SELECT count(*) FROM nearest_neighbors), (SELECT count(*) FROM image_signature)")
+        ).one()
     assert (list(rows()), tuple(left)) == ([queued], (1, 1))
     assert counts(job_id) == {"total": 2, "pending": 0, "indexed": 1, "failed": 0, "cancelled": 1}
 
 
-def test_a_wrong_vector_takes_its_neighbourhood_along(line: ComparisonLine) -> None:
+def test_a_wrong_vector_takes_its_neighbors_along(line: ComparisonLine) -> None:
     of = version()
     wrong, right = (add(of, axis(number), photograph(number)) for number in range(2))
     compare(line)
@@ -264,9 +266,9 @@ def test_a_picture_that_cannot_be_seen_is_compared_by_its_embedding_alone(line: 
     blobs().put(keys[0], photograph(5)[:900])
     compare(line)
     with transaction() as session:
-        seen = session.execute(text("SELECT count(*), count(thumb) FROM look")).one()
-        agreed = session.scalars(text("SELECT agreed FROM neighbourhood")).all()
-    assert (tuple(seen), agreed) == ((2, 1), [0, 0])
+        seen = session.execute(text("SELECT count(*), count(pixels) FROM image_signature")).one()
+        similarities = session.scalars(text("SELECT pixel_similarity FROM nearest_neighbors")).all()
+    assert (tuple(seen), similarities) == ((2, 1), [0, 0])
 
 
 def test_what_makes_a_comparison_fail_fails_alone() -> None:
@@ -294,7 +296,7 @@ def test_pictures_far_from_all_others_are_not_looked_at(line: ComparisonLine) ->
         add(of, axis(number), photograph(number))
     compare(line)
     with transaction() as session:
-        assert session.scalar(text("SELECT count(*) FROM look")) == 0
+        assert session.scalar(text("SELECT count(*) FROM image_signature")) == 0
 
 
 def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +313,7 @@ def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatc
         assert session.scalars(text("SELECT DISTINCT attempts FROM job_item")).all() == [0]
 
 
-def test_through_the_index_the_same_neighbours_are_found(line: ComparisonLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_the_index_the_same_neighbors_are_found(line: ComparisonLine, monkeypatch: pytest.MonkeyPatch) -> None:
     of = version()
     for seed in range(60):
         add(of, unit(seed), photograph(1), collection=("a", "b")[seed % 2])
@@ -319,8 +321,8 @@ def test_through_the_index_the_same_neighbours_are_found(line: ComparisonLine, m
     exact = rows()
     monkeypatch.setattr(nearest_neighbors, "EXACT_BELOW", 0)
     compare(line, again=True)
-    assert {image: neighbours for image, (neighbours, _) in rows().items()} == {
-        image: neighbours for image, (neighbours, _) in exact.items()
+    assert {image: neighbors for image, (neighbors, _) in rows().items()} == {
+        image: neighbors for image, (neighbors, _) in exact.items()
     }
 
 

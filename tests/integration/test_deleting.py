@@ -42,7 +42,14 @@ from umbel.operations.reconciliation import reconcile
 
 pytestmark = pytest.mark.usefixtures("database")
 
-EMPTY = {"image": 0, "embedding": 0, "neighbourhood": 0, "look": 0, "import_source": 0, "pending_blob_cleanup": 0}
+EMPTY = {
+    "image": 0,
+    "embedding": 0,
+    "nearest_neighbors": 0,
+    "image_signature": 0,
+    "import_source": 0,
+    "pending_blob_cleanup": 0,
+}
 
 
 def upload(seed: int, collection: str = "garden", **options: Any) -> Accepted:
@@ -112,7 +119,7 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         embed()
         compare(line, collection="garden")
     with transaction() as session:
-        signatures.insert_looks(session, {accepted[0].image_id: None})
+        signatures.insert_signatures(session, {accepted[0].image_id: None})
         image = images_service.images.get_image(session, accepted[0].image_id)
     images_service.read_thumbnail(transaction, blobs(), settings(), image)
     archived_import()

@@ -1,4 +1,4 @@
-"""Pictures that kill, hang or bloat their decoder, or break the model: they fail alone, their neighbours do not."""
+"""Pictures that kill, hang or bloat their decoder, or break the model: they fail alone, their neighbors do not."""
 
 import os
 import signal

@@ -127,14 +127,14 @@ def kinds(make: Factory) -> dict[str, list[UUID]]:
     return made
 
 
-def test_an_image_is_identified_by_its_labelled_neighbours(api: FlaskClient) -> None:
+def test_an_image_is_identified_by_its_labelled_neighbors(api: FlaskClient) -> None:
     made = committed(kinds)
     answer = api.post("/v1/identify", json={"image_ids": [str(made["rose"][0])]}).get_json()
     first = answer["results"][0]
     assert (answer["best"], answer["unknown"], first["label"]) == ("rose", False, "rose")
     assert set(first["evidence"]) == {str(image_id) for image_id in made["rose"][1:]}
     assert answer["threshold"] <= first["score"] <= 1
-    assert {match["label"] for match in answer["neighbours"]} == {"rose", "tulip"}
+    assert {match["label"] for match in answer["neighbors"]} == {"rose", "tulip"}
 
 
 def test_what_is_like_nothing_in_the_gallery_is_unknown(api: FlaskClient) -> None:
@@ -161,7 +161,7 @@ def test_several_images_of_one_subject_vote_together(api: FlaskClient) -> None:
     asked = [str(image_id) for image_id in made["tulip"][:3]]
     answer = api.post("/v1/identify", json={"image_ids": asked}).get_json()
     assert answer["best"] == "tulip"
-    assert len(answer["neighbours"]) == 3 * 9  # each of the three asks all labelled images but itself
+    assert len(answer["neighbors"]) == 3 * 9  # each of the three asks all labelled images but itself
 
 
 def test_a_model_without_calibration_cannot_say_how_likely_a_label_is(api: FlaskClient) -> None:

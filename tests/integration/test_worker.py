@@ -88,7 +88,7 @@ def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> 
     assert api.get(results[0]["path"]).content_type == "image/jpeg"
 
 
-def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbours_do_not(api: FlaskClient) -> None:
+def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbors_do_not(api: FlaskClient) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
     whole = image_bytes(120, size=(400, 300), kind="PNG")
     upload(api, whole[: len(whole) // 2], job_id=job_id, name="cut.png")

@@ -87,33 +87,33 @@ class Embedding(Table):
     vector: Mapped[Any] = mapped_column(HALFVEC)
 
 
-class Neighbourhood(Table):
+class NearestNeighbors(Table):
     """The images of its collection that are nearest to an image under a model version, and their vote on its label."""
 
-    __tablename__ = "neighbourhood"
+    __tablename__ = "nearest_neighbors"
 
     model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
     image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
     collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
-    neighbours: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))  # nearest first, without the image itself
+    neighbors: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))  # nearest first, without the image itself
     distances: Mapped[list[float]] = mapped_column(ARRAY(REAL))
     pixel_similarities: Mapped[list[float]] = mapped_column(ARRAY(REAL))
     nearest: Mapped[float | None] = mapped_column(REAL, server_default=text("generated"))  # of the distances
-    agreed: Mapped[float] = mapped_column(REAL)  # the largest of the agreements
-    voted_label: Mapped[str | None]  # the image's label when its neighbours voted on it
+    pixel_similarity: Mapped[float] = mapped_column(REAL)  # the largest of the similarities
+    voted_label: Mapped[str | None]  # the image's label when its neighbors voted on it
     suggested_label: Mapped[str | None]
     label_error_probability: Mapped[float | None] = mapped_column(REAL)
     compared_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
-class LookRow(Table):
+class ImageSignatureRow(Table):
     """What comparing pixels needs of an image, kept when it was looked at."""
 
-    __tablename__ = "look"
+    __tablename__ = "image_signature"
 
     image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
     sharpness: Mapped[float | None] = mapped_column(REAL)
-    thumb: Mapped[bytes | None] = mapped_column(LargeBinary)
+    pixels: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class GalleryMap(Table):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from umbel.base.image_rules import ImageInfo
-    from umbel.insights.signature import Look
 
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
@@ -142,6 +141,17 @@ class Embedder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ImageSignature:
+    """What comparing pixels needs of an image. pixels: (64, 64), grey, the whole image squashed to a square.
+
+    sharpness: of two images of one subject, the sharper one has more; it says nothing of different subjects.
+    """
+
+    sharpness: float
+    pixels: NDArray[np.uint8]
+
+
 class Decoder(Protocol):
     """Decodes pictures where they can do no harm. Any thread may use it; nothing here blocks.
 
@@ -156,8 +166,8 @@ class Decoder(Protocol):
         """Type and size of the picture in these file bytes, from its header alone."""
         ...
 
-    def look(self, blob_key: str) -> "Future[Look]":
-        """A thumb of the picture in this blob, and its sharpness."""
+    def signature(self, blob_key: str) -> Future[ImageSignature]:
+        """The signature of the picture in this blob."""
         ...
 
 

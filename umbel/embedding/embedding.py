@@ -116,7 +116,7 @@ class EmbeddingLine:
         return sum(map(self._store, map_ahead(self._forward, decoded, at_once=AT_ONCE)))
 
     def _embed_suspects(self, queues: Sequence[Queue]) -> int:
-        """One batch after the other, so that a death among them has no neighbours."""
+        """One batch after the other, so that a death among them has no neighbors."""
         finished = 0
         while not self.stopping() and (claimed := self._claim_suspects(queues)):
             finished += self._store(self._forward(self._decode(claimed)))

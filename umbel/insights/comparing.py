@@ -18,27 +18,26 @@ import structlog
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing, DecoderDied, ImageError, NotReady, TransientError
 from umbel.base.settings import Settings
-from umbel.base.types import Decoder, ItemState, PixelSimilarities, Queue
+from umbel.base.types import Decoder, ImageSignature, ItemState, PixelSimilarities, Queue
 from umbel.insights import nearest_neighbors, signatures
 from umbel.insights.label_error import label_error_probability
-from umbel.insights.nearest_neighbors import Near, Neighbourhood
-from umbel.insights.signature import Look
+from umbel.insights.nearest_neighbors import ComparedImage, Near
 from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.retry import patiently
 from umbel.models import version_rows
+from umbel.models.calibration import Calibration
 from umbel.models.versions import calibration_of
-from umbel.search.calibration import Calibration
 
 log = structlog.get_logger()
 
 BATCH = 100
-AT_ONCE = 2  # batches: while Postgres finds the neighbours of one, the pixels of the other are compared
-NEIGHBOURS = 16  # kept of each picture: enough for the vote of 11 although some have no label
-LOOKED_AT = 8  # nearest neighbours whose pixels are compared
-LOOK_DISTANCE = 0.5  # cosine distance beyond which no changed copy is expected; see docs/how-to/duplicates.md
-LOOK_SECONDS = 30.0  # for the pictures of a batch, below its lease; what takes longer is left unseen
+AT_ONCE = 2  # batches: while Postgres finds the neighbors of one, the pixels of the other are compared
+NEIGHBORS = 16  # kept of each picture: enough for the vote of 11 although some have no label
+COPY_CANDIDATES = 8  # nearest neighbors whose pixels are compared
+COPY_DISTANCE = 0.5  # cosine distance beyond which no changed copy is expected; see docs/how-to/duplicates.md
+SIGNATURE_SECONDS = 30.0  # for the pictures of a batch, below its lease; what takes longer is left unseen
 UNBEARABLE = 20_000  # images of a collection that are not compared one by one: they wait for their index
 WAIT_SECONDS = 10.0
 
@@ -48,8 +47,8 @@ class Batch:
     """Claimed items and what comes of them."""
 
     done: list[ClaimedItem] = field(default_factory=list)
-    rows: dict[UUID, Neighbourhood] = field(default_factory=dict)  # by item
-    seen: dict[UUID, Look | None] = field(default_factory=dict)  # by image
+    rows: dict[UUID, ComparedImage] = field(default_factory=dict)  # by item
+    seen: dict[UUID, ImageSignature | None] = field(default_factory=dict)  # by image
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     waiting: list[UUID] = field(default_factory=list)  # for an index that is not built yet
     blamed: list[UUID] = field(default_factory=list)
@@ -73,7 +72,7 @@ class ComparisonLine:
         """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="compare") as pool:
             finished = sum(pool.map(lambda _: self._compare_while(self._claim_fresh), range(AT_ONCE)))
-        # One after the other, so that a death among them has no neighbours.
+        # One after the other, so that a death among them has no neighbors.
         return finished + self._compare_while(self._claim_suspects)
 
     def _compare_while(self, claim: Callable[[], list[ClaimedItem]]) -> int:
@@ -135,14 +134,14 @@ class ComparisonLine:
             images = [item.image_id for item in some]
             found = {
                 near.image_id: near
-                for near in nearest_neighbors.list_nearest(session, version, collection_id, images, k=NEIGHBOURS)
+                for near in nearest_neighbors.list_nearest(session, version, collection_id, images, k=NEIGHBORS)
             }
         pairs = [(near.image_id, other) for near in found.values() for other in _candidates(near)]
-        agreed = self._pixel_similarities(batch, pairs)
+        similarities = self._pixel_similarities(batch, pairs)
         calibration = calibration_of(version)
         for item in some:
             if item.image_id in found:
-                batch.rows[item.id] = _row(collection_id, found[item.image_id], agreed, calibration)
+                batch.rows[item.id] = _row(collection_id, found[item.image_id], similarities, calibration)
                 batch.done.append(item)
             else:
                 batch.failed[item.id] = ("not_embedded", "The picture has lost its embedding since it was queued.")
@@ -150,26 +149,32 @@ class ComparisonLine:
     def _pixel_similarities(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
         """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
         with self.transaction() as session:
-            known = signatures.list_looks(session, list({image for pair in pairs for image in pair}))
-        batch.seen |= (new := self._look(known.unseen))
-        every = known.looks | new
+            known = signatures.list_signatures(session, list({image for pair in pairs for image in pair}))
+        batch.seen |= (new := self._sign(known.unseen))
+        every = known.signatures | new
         seen = {
-            image: look.thumb for image in dict.fromkeys(one for one, _ in pairs) if (look := every.pop(image, None))
+            image: signature.pixels
+            for image in dict.fromkeys(one for one, _ in pairs)
+            if (signature := every.pop(image, None))
         }
-        seen |= {image: look.thumb for image, look in every.items() if look}  # those whose windows are tried come first
+        seen |= {
+            image: signature.pixels for image, signature in every.items() if signature
+        }  # those whose windows are tried come first
         pairs = [pair for pair in pairs if pair[0] in seen and pair[1] in seen]
         if not pairs:
             return {}
         place = {image: index for index, image in enumerate(seen)}
         numbered = np.array([[place[one], place[other]] for one, other in pairs], np.intp)
-        agreed = self.pixel_similarities(np.stack(list(seen.values())), numbered)
-        return dict(zip(pairs, agreed.clip(0, 1).tolist(), strict=True))
+        similarities = self.pixel_similarities(np.stack(list(seen.values())), numbered)
+        return dict(zip(pairs, similarities.clip(0, 1).tolist(), strict=True))
 
-    def _look(self, unseen: Mapping[UUID, str]) -> dict[UUID, Look | None]:
+    def _sign(self, unseen: Mapping[UUID, str]) -> dict[UUID, ImageSignature | None]:
         """Look at pictures; None where nothing can be seen, now or later. Those that may be seen later are left out."""
-        coming: dict[UUID, Future[Look]] = {image: self.decoder.look(key) for image, key in unseen.items()}
-        deadline = time.monotonic() + LOOK_SECONDS
-        seen: dict[UUID, Look | None] = {}
+        coming: dict[UUID, Future[ImageSignature]] = {
+            image: self.decoder.signature(key) for image, key in unseen.items()
+        }
+        deadline = time.monotonic() + SIGNATURE_SECONDS
+        seen: dict[UUID, ImageSignature | None] = {}
         for image, future in coming.items():
             wait([future], max(0.0, deadline - time.monotonic()))
             if future.cancel() or not future.done():
@@ -196,14 +201,14 @@ class ComparisonLine:
             item_rows.lock_items(session, [*ready, *batch.failed, *batch.waiting, *batch.blamed])
             # Items first: one that was cancelled, or whose image is gone, brings no row with it.
             done = item_rows.finish_items(session, ready, ItemState.INDEXED)
-            rows: dict[UUID, list[Neighbourhood]] = {}
+            rows: dict[UUID, list[ComparedImage]] = {}
             for item in batch.done:
                 if item.id in done:
                     rows.setdefault(item.job_id, []).append(batch.rows[item.id])
             for job_id, some in rows.items():
                 version_id = job_rows.get_job(session, job_id).model_version_id
-                nearest_neighbors.upsert_neighbourhoods(session, version_id, some)  # type: ignore[arg-type]
-            signatures.insert_looks(session, batch.seen)
+                nearest_neighbors.upsert_nearest_neighbors(session, version_id, some)  # type: ignore[arg-type]
+            signatures.insert_signatures(session, batch.seen)
             item_rows.fail_items(session, batch.failed)
             owner = self.leases.owner
             claims.release_items(session, batch.waiting, owner=owner, delay_seconds=WAIT_SECONDS)
@@ -217,21 +222,21 @@ def _owners(item: ClaimedItem) -> tuple[UUID, UUID]:
 
 
 def _candidates(near: Near) -> list[UUID]:
-    """The neighbours that may be copies."""
-    pairs = zip(near.neighbours[:LOOKED_AT], near.distances[:LOOKED_AT], strict=True)
-    return [other for other, distance in pairs if distance <= LOOK_DISTANCE]
+    """The neighbors that may be copies."""
+    pairs = zip(near.neighbors[:COPY_CANDIDATES], near.distances[:COPY_CANDIDATES], strict=True)
+    return [other for other, distance in pairs if distance <= COPY_DISTANCE]
 
 
 def _row(
-    collection_id: UUID, near: Near, agreed: Mapping[tuple[UUID, UUID], float], calibration: Calibration | None
-) -> Neighbourhood:
+    collection_id: UUID, near: Near, similarities: Mapping[tuple[UUID, UUID], float], calibration: Calibration | None
+) -> ComparedImage:
     probable = near.label and label_error_probability(near.label, near.distances, near.labels, calibration)
-    return Neighbourhood(
+    return ComparedImage(
         image_id=near.image_id,
         collection_id=collection_id,
-        neighbours=near.neighbours,
+        neighbors=near.neighbors,
         distances=near.distances,
-        pixel_similarities=[agreed.get((near.image_id, other), 0.0) for other in near.neighbours],
+        pixel_similarities=[similarities.get((near.image_id, other), 0.0) for other in near.neighbors],
         voted_label=near.label if probable else None,
         suggested_label=probable.suggested if probable else None,
         label_error_probability=probable.label_error_probability if probable else None,

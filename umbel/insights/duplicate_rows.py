@@ -40,12 +40,12 @@ def list_links(
     rows = session.execute(
         text(f"""
             SELECT n.image_id::text, link.other::text
-            FROM neighbourhood n
-            CROSS JOIN LATERAL unnest(n.neighbours, n.distances, n.pixel_similarities)
+            FROM nearest_neighbors n
+            CROSS JOIN LATERAL unnest(n.neighbors, n.distances, n.pixel_similarities)
                 AS link(other, distance, pixel_similarity)
             JOIN image ON image.id = link.other
             WHERE n.model_version_id = :version AND n.collection_id {collection}
-              AND n.nearest <= :distance AND n.agreed >= :pixel_similarity
+              AND n.nearest <= :distance AND n.pixel_similarity >= :pixel_similarity
               AND link.distance <= :distance AND link.pixel_similarity >= :pixel_similarity
         """),
         {
@@ -63,7 +63,7 @@ def list_copies(session: Session, images: Sequence[UUID]) -> dict[UUID, Copy]:
     rows = session.execute(
         text("""
             SELECT i.id, c.name, i.name, i.label, i.width, i.height, i.size, l.sharpness
-            FROM image i JOIN collection c ON c.id = i.collection_id LEFT JOIN look l ON l.image_id = i.id
+            FROM image i JOIN collection c ON c.id = i.collection_id LEFT JOIN image_signature l ON l.image_id = i.id
             WHERE i.id = ANY (:images)
         """),
         {"images": list(images)},

@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 from umbel.base.union_find import connected_components
 from umbel.gallery import collections
 from umbel.insights import duplicate_rows, nearest_neighbors
-from umbel.insights.comparing import LOOK_DISTANCE
+from umbel.insights.comparing import COPY_DISTANCE
 from umbel.insights.duplicate_rows import Copy
 from umbel.insights.nearest_neighbors import Progress
 from umbel.models import version_rows
 
 # 0.8: as for groups before a split, see docs/explanation/leakage.md.
-MIN_AGREEMENT = 0.8
-MAX_DISTANCE = LOOK_DISTANCE
+MIN_PIXEL_SIMILARITY = 0.8
+MAX_DISTANCE = COPY_DISTANCE
 AS_SHARP = 0.9  # of the sharpest: recompression alone moves sharpness by up to 8 %, either way
 MOST_SHOWN = 100  # images of one group
 

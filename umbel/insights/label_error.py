@@ -1,9 +1,9 @@
-"""How much a picture's neighbours doubt its label."""
+"""How much a picture's neighbors doubt its label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from umbel.search.calibration import Calibration
+from umbel.models.calibration import Calibration
 from umbel.search.vote import tally, vote
 
 # Of a vote without a calibration: what calibrations of this project's models came to.
@@ -21,9 +21,9 @@ class LabelError:
 def label_error_probability(
     label: str, distances: Sequence[float], labels: Sequence[str | None], calibration: Calibration | None
 ) -> LabelError | None:
-    """The doubt in `label` of a picture whose neighbours (distances, labels) do not include it. None: nobody can say.
+    """The doubt in `label` of a picture whose neighbors (distances, labels) do not include it. None: nobody can say.
 
-    It is the probability that the vote gives the best *other* label: large only where neighbours are near and agree on
+    It is the probability that the vote gives the best *other* label: large only where neighbors are near and agree on
     something else. A picture unlike all others has little, since nothing speaks for another label. Without a
     calibration: the other label's share of the votes, which does not know how near is near.
     Raises ValueError as `umbel.search.vote.vote` does.

@@ -1,4 +1,4 @@
-"""Labels that the neighbours doubt."""
+"""Labels that the neighbors doubt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True, slots=True)
 class LabelErrorImage:
-    """An image whose label its neighbours doubt, with the neighbours, nearest first."""
+    """An image whose label its neighbors doubt, with the neighbors, nearest first."""
 
     id: UUID
     collection: str
@@ -19,7 +19,7 @@ class LabelErrorImage:
     label: str
     suggested_label: str
     label_error_probability: float
-    neighbours: list[UUID]
+    neighbors: list[UUID]
     distances: list[float]
     compared_at: datetime
 
@@ -35,7 +35,7 @@ def list_label_errors(
 ) -> list[LabelErrorImage]:
     """Up to `limit` images, the most doubted first, after the one with this doubt and id.
 
-    Not those whose label was changed since their neighbours voted on it.
+    Not those whose label was changed since their neighbors voted on it.
     """
     conditions = [
         "n.model_version_id = :version",
@@ -45,13 +45,13 @@ def list_label_errors(
     if collection_id is not None:
         conditions.append("n.collection_id = :collection")
     if after is not None:
-        conditions.append("(n.label_error_probability, n.image_id) < (CAST(:doubt AS real), CAST(:image AS uuid))")
+        conditions.append("(n.label_error_probability, n.image_id) < (CAST(:label_error_probability AS real), CAST(:image AS uuid))")
     label_error_probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
-            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbours, n.distances,
-                   n.compared_at
-            FROM neighbourhood n
+            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbors,
+                   n.distances, n.compared_at
+            FROM nearest_neighbors n
             JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
             JOIN collection c ON c.id = n.collection_id AND c.deleted_at IS NULL
             WHERE {" AND ".join(conditions)} ORDER BY n.label_error_probability DESC, n.image_id DESC LIMIT :limit

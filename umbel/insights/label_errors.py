@@ -1,4 +1,4 @@
-"""Label issues: images whose neighbours say that their label is wrong, and what those are labelled themselves."""
+"""Label issues: images whose neighbors say that their label is wrong, and what those are labelled themselves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from umbel.models import version_rows
 from umbel.models.versions import calibration_of
 
 MIN_PROBABILITY = 0.5  # more probably another label than not
-EVIDENCE = 5  # neighbours shown
+EVIDENCE = 5  # neighbors shown
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """A labelled neighbour."""
+class Neighbor:
+    """A labelled neighbor."""
 
     image_id: UUID
     label: str
@@ -28,10 +28,10 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class LabelIssue:
-    """A doubted image, and its nearest labelled neighbours with the labels they have now."""
+    """A doubted image, and its nearest labelled neighbors with the labels they have now."""
 
     image: LabelErrorImage
-    evidence: list[Witness]
+    evidence: list[Neighbor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ def find_label_issues(
     doubted = label_error_rows.list_label_errors(
         session, version.id, collection_id, min_probability=min_probability, after=after, limit=limit
     )
-    labels = label_error_rows.list_labels(session, [other for image in doubted for other in image.neighbours])
+    labels = label_error_rows.list_labels(session, [other for image in doubted for other in image.neighbors])
     progress = nearest_neighbors.count_compared(session, version.id, collection_id)
     issues = [LabelIssue(image, _evidence(image, labels)) for image in doubted]
     return Found(issues, version.id, calibration_of(version) is not None, progress)
 
 
-def _evidence(image: LabelErrorImage, labels: Mapping[UUID, str]) -> list[Witness]:
-    near = zip(image.neighbours, image.distances, strict=True)
-    return [Witness(other, labels[other], distance) for other, distance in near if other in labels][:EVIDENCE]
+def _evidence(image: LabelErrorImage, labels: Mapping[UUID, str]) -> list[Neighbor]:
+    near = zip(image.neighbors, image.distances, strict=True)
+    return [Neighbor(other, labels[other], distance) for other, distance in near if other in labels][:EVIDENCE]

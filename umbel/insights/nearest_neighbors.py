@@ -9,8 +9,7 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
-from umbel.base.tables import Job, ModelVersion
-from umbel.base.tables import Neighbourhood as NeighbourhoodRow
+from umbel.base.tables import Job, ModelVersion, NearestNeighbors
 from umbel.base.types import JobType
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import has_index
@@ -20,8 +19,8 @@ EXACT_BELOW = 2_000
 EF_SEARCH = 100  # candidates that HNSW keeps: benchmarks/duplicates.py measures what it misses
 
 STAGED = {
-    "image_id": "uuid", "collection_id": "uuid", "neighbours": "uuid[]", "distances": "float4[]",
-    "pixel_similarities": "float4[]", "agreed": "float4", "voted_label": "text", "suggested_label": "text",
+    "image_id": "uuid", "collection_id": "uuid", "neighbors": "uuid[]", "distances": "float4[]",
+    "pixel_similarities": "float4[]", "pixel_similarity": "float4", "voted_label": "text", "suggested_label": "text",
     "label_error_probability": "float4",
 }  # fmt: skip
 
@@ -32,21 +31,21 @@ class Near:
 
     image_id: UUID
     label: str | None
-    neighbours: list[UUID]
+    neighbors: list[UUID]
     distances: list[float]
     labels: list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbourhood:
+class ComparedImage:
     """What comparing an image came to.
 
-    agreements: of pixels, in [0, 1]; doubt: that the label is wrong, in [0, 1], None where nobody could vote on it.
+    pixel_similarities, in [0, 1]; label_error_probability: in [0, 1], None where no neighbor has a label.
     """
 
     image_id: UUID
     collection_id: UUID
-    neighbours: Sequence[UUID]
+    neighbors: Sequence[UUID]
     distances: Sequence[float]
     pixel_similarities: Sequence[float]
     voted_label: str | None
@@ -54,8 +53,8 @@ class Neighbourhood:
     label_error_probability: float | None
 
     @property
-    def agreed(self) -> float:
-        """The largest of the agreements."""
+    def pixel_similarity(self) -> float:
+        """The largest of the similarities."""
         return max(self.pixel_similarities, default=0.0)
 
 
@@ -84,7 +83,7 @@ def count_compared(session: Session, version_id: UUID, collection_id: UUID | Non
     row = session.execute(
         text(f"""
             SELECT count(n.image_id), count(*) - count(n.image_id)
-            FROM embedding e LEFT JOIN neighbourhood n
+            FROM embedding e LEFT JOIN nearest_neighbors n
                 ON n.image_id = e.image_id AND n.model_version_id = e.model_version_id
             WHERE e.model_version_id = '{version_id}' {_in_collection(collection_id)}
         """),
@@ -118,12 +117,12 @@ def insert_comparison(
 
 
 NOT_COMPARED = """NOT EXISTS (
-    SELECT FROM neighbourhood n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
+    SELECT FROM nearest_neighbors n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
 
 
 def delete_of_version(session: Session, version_id: UUID) -> None:
     """Forget what was compared with a version's vectors."""
-    session.execute(delete(NeighbourhoodRow).where(NeighbourhoodRow.model_version_id == version_id))
+    session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
 
 
 def collection_is_small(session: Session, version_id: UUID, collection_id: UUID, most: int) -> bool:
@@ -152,7 +151,7 @@ def list_nearest(
     """
     exact = collection_is_small(session, version.id, collection_id, EXACT_BELOW) or not has_index(session, version.id)
     found = _nearest(session, version, collection_id, images, k=k, exact=exact)
-    short = [each.image_id for each in found if len(each.neighbours) < k]
+    short = [each.image_id for each in found if len(each.neighbors) < k]
     if short and not exact:
         _search_by_index(session, "off")
         again = {each.image_id: each for each in _nearest(session, version, collection_id, short, k=k, exact=True)}
@@ -205,21 +204,21 @@ def _nearest(
     return [Near(image_id, label, *((column or [])[:k] for column in columns)) for image_id, label, *columns in rows]
 
 
-def upsert_neighbourhoods(session: Session, version_id: UUID, rows: Sequence[Neighbourhood]) -> None:
+def upsert_nearest_neighbors(session: Session, version_id: UUID, rows: Sequence[ComparedImage]) -> None:
     """Store what comparing came to, in place of what was there. Images that are gone are passed over."""
     if not rows:
         return
-    stage_rows(session, "staged_neighbourhood", STAGED, ([getattr(row, name) for name in STAGED] for row in rows))
+    stage_rows(session, "staged_nearest_neighbors", STAGED, ([getattr(row, name) for name in STAGED] for row in rows))
     columns = ", ".join(STAGED)
     session.execute(
         text(f"""
-            INSERT INTO neighbourhood (model_version_id, {columns})
-            SELECT :version, s.* FROM staged_neighbourhood s JOIN image i ON i.id = s.image_id
+            INSERT INTO nearest_neighbors (model_version_id, {columns})
+            SELECT :version, s.* FROM staged_nearest_neighbors s JOIN image i ON i.id = s.image_id
             ORDER BY s.image_id FOR KEY SHARE OF i
             ON CONFLICT (image_id, model_version_id) DO UPDATE SET
-                neighbours = excluded.neighbours, distances = excluded.distances,
+                neighbors = excluded.neighbors, distances = excluded.distances,
                 pixel_similarities = excluded.pixel_similarities,
-                agreed = excluded.agreed, voted_label = excluded.voted_label,
+                pixel_similarity = excluded.pixel_similarity, voted_label = excluded.voted_label,
                 suggested_label = excluded.suggested_label, 
                 label_error_probability = excluded.label_error_probability, compared_at = now()
         """),

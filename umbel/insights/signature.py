@@ -1,7 +1,6 @@
-"""What comparing pictures pixel by pixel needs of each: a thumb of it, and how sharp it is."""
+"""What comparing pictures pixel by pixel needs of each: a pixels of it, and how sharp it is."""
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,33 +8,23 @@ from PIL import Image, ImageFilter
 
 from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
+from umbel.base.types import ImageSignature
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale
-SIDE = 64  # of a thumb, as ml/leakage takes it
-QUALITY = 85  # of a thumb that is stored: about 1.5 kB instead of 4
+SIDE = 64  # of a pixels, as ml/leakage takes it
+QUALITY = 85  # of a pixels that is stored: about 1.5 kB instead of 4
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A picture, much reduced. thumb: (SIDE, SIDE) uint8, grey, squashed to a square.
-
-    sharpness: of two pictures of one subject, the sharper one has more; it says nothing of different subjects.
-    """
-
-    sharpness: float
-    thumb: NDArray[np.uint8]
-
-
-def look(data: bytes, limits: Settings) -> Look:
+def signature_of(data: bytes, limits: Settings) -> ImageSignature:
     """Thumb and sharpness of a picture file. Raises ImageError."""
     with opened(data, limits) as image:
         image.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
         small = upright_rgb(image)
         small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
         grey = small.convert("L")
-    thumb = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    return Look(sharpness(grey), thumb)
+    pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return ImageSignature(sharpness(grey), pixels)
 
 
 def sharpness(grey: Image.Image) -> float:
@@ -47,19 +36,19 @@ def sharpness(grey: Image.Image) -> float:
     measure LAP4.
     """
     pixels = np.asarray(grey.filter(ImageFilter.GaussianBlur(SMOOTHED)), np.float32)
-    neighbours = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
-    laplacian = neighbours - 4 * pixels[1:-1, 1:-1]
+    neighbors = pixels[:-2, 1:-1] + pixels[2:, 1:-1] + pixels[1:-1, :-2] + pixels[1:-1, 2:]
+    laplacian = neighbors - 4 * pixels[1:-1, 1:-1]
     return float(laplacian.var() / (pixels.var() + 1)) if laplacian.size else 0.0
 
 
-def packed(thumb: NDArray[np.uint8]) -> bytes:
-    """A thumb as it is stored: a JPEG of our own making."""
+def packed(pixels: NDArray[np.uint8]) -> bytes:
+    """A pixels as it is stored: a JPEG of our own making."""
     out = io.BytesIO()
-    Image.fromarray(thumb).save(out, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels).save(out, "JPEG", quality=QUALITY)
     return out.getvalue()
 
 
 def unpacked(data: bytes) -> NDArray[np.uint8]:
-    """A thumb as it was before `packed`, nearly."""
+    """A pixels as it was before `packed`, nearly."""
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return np.asarray(image)

@@ -13,7 +13,7 @@ BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
 
 @dataclass(frozen=True, slots=True)
 class Hnsw:
-    """How an HNSW index is built: neighbours of each vector in the graph, candidates looked at for them.
+    """How an HNSW index is built: neighbors of each vector in the graph, candidates looked at for them.
 
     Embeddings trained to form clusters leave outliers that a search of the graph does not reach: with pgvector's
     defaults (16, 64) 1.6 % of 3,881 photographs did not find themselves at ef_search 100, with these 0.4 %; the index

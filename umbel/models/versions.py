@@ -17,7 +17,7 @@ from umbel.base.types import ModelState
 from umbel.insights import nearest_neighbors
 from umbel.jobs import job_rows
 from umbel.models import partitions, reindexes, version_rows
-from umbel.search.calibration import Calibration
+from umbel.models.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) ->
     statement = text(f"""
         WITH wrong AS (DELETE FROM embedding e WHERE {_wrong(version)} RETURNING e.image_id),
         compared AS (
-            DELETE FROM neighbourhood n USING wrong
+            DELETE FROM nearest_neighbors n USING wrong
             WHERE n.image_id = wrong.image_id AND n.model_version_id = '{version.id}')
         SELECT image_id FROM wrong
     """)

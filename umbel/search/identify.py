@@ -1,4 +1,4 @@
-"""What a picture shows: its labelled neighbours vote; where the vote is not to be trusted the answer is: unknown."""
+"""What a picture shows: its labelled neighbors vote; where the vote is not to be trusted the answer is: unknown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from umbel.base.errors import Conflict, NotReady
 from umbel.models import version_rows
+from umbel.models.calibration import VoteRule
 from umbel.models.versions import calibration_of
-from umbel.search.calibration import VoteRule
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import Query, find_matches
 from umbel.search.vote import Candidate, vote_together
@@ -17,14 +17,14 @@ from umbel.search.vote import Candidate, vote_together
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """ranked: labels, the most probable first; evidence counts through `neighbours`, one picture's after the other's.
+    """ranked: labels, the most probable first; evidence counts through `neighbors`, one picture's after the other's.
 
     unknown: the first is not to be trusted. rule: how was voted.
     """
 
     ranked: list[Candidate[str]]
     unknown: bool
-    neighbours: list[Match]
+    neighbors: list[Match]
     rule: VoteRule
     version_id: UUID
 
@@ -52,5 +52,5 @@ def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact:
     verdict = vote_together(
         [([match.distance for match in some], [match.label for match in some]) for some in found], calibration
     )
-    neighbours = [match for some in found for match in some]
-    return Identified(verdict.ranked, verdict.unknown, neighbours, calibration.vote, version.id)
+    neighbors = [match for some in found for match in some]
+    return Identified(verdict.ranked, verdict.unknown, neighbors, calibration.vote, version.id)

@@ -1,23 +1,23 @@
-"""The k-NN vote: what a picture's labelled neighbours say it is, how likely that is right, and when to say: unknown."""
+"""The k-NN vote: what a picture's labelled neighbors say it is, how likely that is right, and when to say: unknown."""
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from umbel.search.calibration import Calibration, VoteRule
+from umbel.models.calibration import Calibration, VoteRule
 
 Label = TypeVar("Label", bound=Hashable)
-Neighbours = tuple[Sequence[float], Sequence[Label | None]]  # distances (n,) and labels (n,)
+Neighbors = tuple[Sequence[float], Sequence[Label | None]]  # distances (n,) and labels (n,)
 
 MOST_IMAGES = 5  # of one subject, in one vote
 
 
 @dataclass(frozen=True, slots=True)
 class Tally(Generic[Label]):
-    """One label's part in a vote. share: of all votes, in (0, 1]; nearest: the distance of its nearest neighbour.
+    """One label's part in a vote. share: of all votes, in (0, 1]; nearest: the distance of its nearest neighbor.
 
-    evidence: positions of its neighbours, nearest first.
+    evidence: positions of its neighbors, nearest first.
     """
 
     label: Label
@@ -28,10 +28,10 @@ class Tally(Generic[Label]):
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Generic[Label]):
-    """A label that may be right. score: its probability; evidence: positions of the neighbours that say so, nearest
+    """A label that may be right. score: its probability; evidence: positions of the neighbors that say so, nearest
     first.
 
-    Where several pictures vote, positions count through: the second picture's neighbours follow all of the first's.
+    Where several pictures vote, positions count through: the second picture's neighbors follow all of the first's.
     """
 
     label: Label
@@ -53,17 +53,17 @@ class Verdict(Generic[Label]):
 
 
 def vote(distances: Sequence[float], labels: Sequence[Label | None], calibration: Calibration) -> Verdict[Label]:
-    """Let a picture's neighbours vote on its label. distances: (n,), cosine; labels: (n,), None: unlabelled; any order.
+    """Let a picture's neighbors vote on its label. distances: (n,), cosine; labels: (n,), None: unlabelled; any order.
 
     The k nearest labelled ones vote, so ask for k that have labels. Fewer of them, a label with fewer pictures than k,
-    or one label alone are no trouble. Without a labelled neighbour the verdict is empty and unknown.
+    or one label alone are no trouble. Without a labelled neighbor the verdict is empty and unknown.
     Raises ValueError for lists of different lengths, or a distance outside [0, 2] by more than rounding.
     """
     return vote_together([(distances, labels)], calibration)
 
 
-def vote_together(images: Sequence[Neighbours[Label]], calibration: Calibration) -> Verdict[Label]:
-    """Let the neighbours of 1 to 5 pictures of one subject vote on its label. Each as in `vote`.
+def vote_together(images: Sequence[Neighbors[Label]], calibration: Calibration) -> Verdict[Label]:
+    """Let the neighbors of 1 to 5 pictures of one subject vote on its label. Each as in `vote`.
 
     Shares and nearest distances are averaged over the pictures before the probability is taken. Pictures of one subject
     err together (the same plant, the same light), so multiplying their probabilities as if they were independent would
@@ -89,11 +89,11 @@ def probability_known(best: Tally[Label], rule: VoteRule) -> float:
 def tally(
     distances: Sequence[float], labels: Sequence[Label | None], *, k: int, temperature: float
 ) -> list[Tally[Label]]:
-    """What the k nearest labelled neighbours say, the largest share first. Arguments and errors as for `vote`.
+    """What the k nearest labelled neighbors say, the largest share first. Arguments and errors as for `vote`.
 
-    A vote falls off with the distance *behind the nearest*, so that a few close neighbours are not outvoted by many far
+    A vote falls off with the distance *behind the nearest*, so that a few close neighbors are not outvoted by many far
     ones: a label with three pictures can win against one with three hundred. Everyone as near as the k-th votes, so
-    that the order in which equally near neighbours are listed changes nothing.
+    that the order in which equally near neighbors are listed changes nothing.
     """
     near = _labelled(distances, labels)
     if not near:
@@ -114,7 +114,7 @@ def tally(
 
 
 def _labelled(distances: Sequence[float], labels: Sequence[Label | None]) -> list[tuple[float, int, Label]]:
-    """(distance, position, label) of the labelled neighbours, nearest first."""
+    """(distance, position, label) of the labelled neighbors, nearest first."""
     if len(distances) != len(labels):
         raise ValueError(f"{len(distances)} distances were given for {len(labels)} labels.")
     if not all(-1e-3 <= distance <= 2.001 for distance in distances):
@@ -127,8 +127,8 @@ def _ranked(tallies: Iterable[Tally[Label]]) -> list[Tally[Label]]:
     return sorted(tallies, key=lambda one: (-one.share, one.nearest, str(one.label)))
 
 
-def _averaged(images: Sequence[Neighbours[Label]], rule: VoteRule) -> list[Tally[Label]]:
-    """The mean tally of each label over the pictures that have labelled neighbours, the largest share first."""
+def _averaged(images: Sequence[Neighbors[Label]], rule: VoteRule) -> list[Tally[Label]]:
+    """The mean tally of each label over the pictures that have labelled neighbors, the largest share first."""
     start, voting = 0, []
     for distances, labels in images:
         found = {one.label: one for one in tally(distances, labels, k=rule.k, temperature=rule.temperature)}
@@ -140,7 +140,7 @@ def _averaged(images: Sequence[Neighbours[Label]], rule: VoteRule) -> list[Tally
 
 
 def _mean(label: Label, voting: Sequence[tuple[int, Sequence[float], dict[Label, Tally[Label]]]]) -> Tally[Label]:
-    """A label's mean tally. A picture without it among its neighbours gives it no share and its farthest distance."""
+    """A label's mean tally. A picture without it among its neighbors gives it no share and its farthest distance."""
     shares, nearest, evidence = [], [], []
     for start, distances, found in voting:
         if label in found:

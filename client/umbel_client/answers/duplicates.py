@@ -1,4 +1,4 @@
-"""Near-duplicates, and labels that the neighbours doubt."""
+"""Near-duplicates, and labels that the neighbors doubt."""
 
 from uuid import UUID
 
@@ -37,14 +37,14 @@ class Duplicates(BaseModel):
     waiting: int
 
 
-class Witness(BaseModel):
+class Neighbor(BaseModel):
     image_id: UUID
     label: str
     distance: float
 
 
 class LabelIssue(BaseModel):
-    """evidence: the nearest labelled neighbours."""
+    """evidence: the nearest labelled neighbors."""
 
     image_id: UUID
     collection: str
@@ -52,7 +52,7 @@ class LabelIssue(BaseModel):
     label: str
     suggested_label: str
     label_error_probability: float
-    evidence: list[Witness]
+    evidence: list[Neighbor]
 
 
 class LabelIssues(BaseModel):

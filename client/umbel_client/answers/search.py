@@ -46,7 +46,7 @@ class Identified(BaseModel):
     best: str | None
     unknown: bool
     results: list[LabelScore]
-    neighbours: list[Match]
+    neighbors: list[Match]
     threshold: float
     model_version: UUID
     took_ms: float

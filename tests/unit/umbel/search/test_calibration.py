@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from umbel.search.calibration import Calibration, Threshold
+from umbel.models.calibration import Calibration, Threshold
 
 from .test_vote import CALIBRATION
 

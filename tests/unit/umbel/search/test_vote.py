@@ -1,4 +1,4 @@
-"""The vote: probabilities that behave, whatever the neighbours."""
+"""The vote: probabilities that behave, whatever the neighbors."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from umbel.search.calibration import Bin, Calibration, Distances, Fitted, Quality, Threshold, VoteRule
+from umbel.models.calibration import Bin, Calibration, Distances, Fitted, Quality, Threshold, VoteRule
 from umbel.search.vote import Tally, probability_known, tally, vote, vote_together
 
 EDGE = Threshold(distance=0.6, tar=0.9, far=0.1)
@@ -26,7 +26,7 @@ CALIBRATION = Calibration(
 
 distance = st.floats(0, 2)
 label = st.sampled_from(["rose", "lily", "iris", None])
-neighbours = st.lists(st.tuples(distance, label), max_size=20)
+neighbors = st.lists(st.tuples(distance, label), max_size=20)
 
 
 def ask(found, calibration=CALIBRATION):
@@ -34,7 +34,7 @@ def ask(found, calibration=CALIBRATION):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(neighbours, min_size=1, max_size=5))
+@given(st.lists(neighbors, min_size=1, max_size=5))
 def test_scores_are_probabilities_best_first(images):
     verdict = vote_together([([d for d, _ in one], [name for _, name in one]) for one in images], CALIBRATION)
     scores = [one.score for one in verdict.ranked]
@@ -46,7 +46,7 @@ def test_scores_are_probabilities_best_first(images):
 
 
 @settings(max_examples=50, deadline=None)
-@given(neighbours)
+@given(neighbors)
 def test_evidence_are_the_nearest_labelled_ones_in_order(found):
     verdict = ask(found)
     used = sorted(at for one in verdict.ranked for at in one.evidence)
@@ -67,8 +67,8 @@ def test_the_order_of_the_list_changes_nothing(found, random):
 
 
 @settings(max_examples=50, deadline=None)
-@given(neighbours.filter(bool), st.floats(0, 1))
-def test_unlabelled_neighbours_have_no_say(found, far):
+@given(neighbors.filter(bool), st.floats(0, 1))
+def test_unlabelled_neighbors_have_no_say(found, far):
     labelled = [one for one in found if one[1] is not None]
     first, second = ask(labelled), ask([*labelled, (far, None)])
     assert [one.score for one in first.ranked] == [one.score for one in second.ranked]
@@ -85,7 +85,7 @@ def test_what_is_known_rises_with_the_share_and_falls_with_the_distance(low, hig
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 0.4), st.integers(1, 5))
-def test_another_neighbour_of_the_label_never_speaks_against_it(near, count):
+def test_another_neighbor_of_the_label_never_speaks_against_it(near, count):
     others = [(near + 0.1, "lily"), (near + 0.12, "iris")]
     before = ask([(near, "rose")] * count + others)
     after = ask([(near, "rose")] * (count + 1) + others)
@@ -134,7 +134,7 @@ def test_the_choice_gets_steadier_with_more_pictures():
     assert vote_together([misled, clear, clear], CALIBRATION).ranked[0].label == "rose"
 
 
-def test_a_picture_without_labelled_neighbours_does_not_dilute_the_others():
+def test_a_picture_without_labelled_neighbors_does_not_dilute_the_others():
     clear = ([0.2], ["rose"])
     alone, both = vote(*clear, CALIBRATION), vote_together([([0.1], [None]), clear], CALIBRATION)
     assert both.ranked[0].score == alone.ranked[0].score
@@ -142,7 +142,7 @@ def test_a_picture_without_labelled_neighbours_does_not_dilute_the_others():
 
 
 @pytest.mark.parametrize("distances", [[2.5], [-0.1], [math.nan], [0.1, 0.2]])
-def test_what_is_no_neighbourhood_is_refused(distances):
+def test_distances_that_do_not_fit_are_refused(distances):
     with pytest.raises(ValueError, match=r"distances|Cosine"):
         vote(distances, ["rose"], CALIBRATION)
 

@@ -1,4 +1,4 @@
-"""What is seen of a picture: a thumb, and how sharp it is."""
+"""What is seen of a picture: a pixels, and how sharp it is."""
 
 import io
 
@@ -10,7 +10,7 @@ from scipy.ndimage import laplace
 from tests.images import image_bytes
 from umbel.base.errors import CorruptImage
 from umbel.base.settings import Settings
-from umbel.insights.signature import SIDE, SMOOTHED, look, packed, sharpness, unpacked
+from umbel.insights.signature import SIDE, SMOOTHED, packed, sharpness, signature_of, unpacked
 
 
 def noise(size: tuple[int, int] = (400, 300)) -> Image.Image:
@@ -42,38 +42,38 @@ def test_the_laplacian_is_that_of_scipy() -> None:
 
 @pytest.mark.parametrize("quality", [40, 75, 95])
 def test_recompression_makes_no_picture_sharper(quality: int) -> None:
-    seen = [look(saved(noise(), quality=each), Settings()).sharpness for each in (98, quality)]
+    seen = [signature_of(saved(noise(), quality=each), Settings()).sharpness for each in (98, quality)]
     assert seen[1] == pytest.approx(seen[0], rel=0.1)
 
 
 def test_contrast_is_not_sharpness() -> None:
     stronger = ImageEnhance.Contrast(noise()).enhance(1.3)
-    seen = [look(saved(each), Settings()).sharpness for each in (noise(), stronger)]
+    seen = [signature_of(saved(each), Settings()).sharpness for each in (noise(), stronger)]
     assert seen[1] == pytest.approx(seen[0], rel=0.15)
 
 
 def test_a_blurred_copy_is_less_sharp() -> None:
     sharp, soft = noise(), noise().filter(ImageFilter.GaussianBlur(1.5))
-    assert look(saved(soft), Settings()).sharpness < 0.7 * look(saved(sharp), Settings()).sharpness
+    assert signature_of(saved(soft), Settings()).sharpness < 0.7 * signature_of(saved(sharp), Settings()).sharpness
 
 
 def test_a_reduced_copy_is_about_as_sharp() -> None:
     whole = noise((1600, 1200))
     half = whole.resize((800, 600), Image.Resampling.LANCZOS)
-    seen = [look(saved(image), Settings()).sharpness for image in (whole, half)]
+    seen = [signature_of(saved(image), Settings()).sharpness for image in (whole, half)]
     assert seen[1] == pytest.approx(seen[0], rel=0.25)
 
 
 def test_a_thumb_is_a_grey_square() -> None:
-    thumb = look(image_bytes(1, size=(300, 90)), Settings()).thumb
-    assert (thumb.shape, thumb.dtype) == ((SIDE, SIDE), np.uint8)
+    pixels = signature_of(image_bytes(1, size=(300, 90)), Settings()).pixels
+    assert (pixels.shape, pixels.dtype) == ((SIDE, SIDE), np.uint8)
 
 
 def test_a_stored_thumb_is_nearly_the_same() -> None:
-    thumb = look(image_bytes(2), Settings()).thumb
-    assert np.abs(unpacked(packed(thumb)).astype(int) - thumb).max() < 10
+    pixels = signature_of(image_bytes(2), Settings()).pixels
+    assert np.abs(unpacked(packed(pixels)).astype(int) - pixels).max() < 10
 
 
 def test_a_damaged_picture_is_refused() -> None:
     with pytest.raises(CorruptImage):
-        look(image_bytes(3, size=(400, 300))[:800], Settings())
+        signature_of(image_bytes(3, size=(400, 300))[:800], Settings())

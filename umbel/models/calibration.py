@@ -1,8 +1,7 @@
 """What distances and votes mean for one model: thresholds and a k-NN vote's probability, fitted on validation images.
 
-A calibration belongs to a model version and lies in its card. How it is applied: umbel/search/vote.py; how it is fitted:
-ml/evaluation/calibration.py; what its probability
-means and what it does not: docs/explanation/calibration.md.
+A calibration belongs to a model version and lies in its card. umbel/search/vote.py applies it,
+ml/evaluation/calibration.py fits it; docs/explanation/calibration.md says what its probability means and what not.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,15 +28,15 @@ class Distances(_Frozen):
 
 
 class VoteRule(_Frozen):
-    """How neighbours vote. A label's probability is its share of the votes, times that the kind is known at all:
+    """How neighbors vote. A label's probability is its share of the votes, times that the kind is known at all:
 
     known = 1 / (1 + exp(−(intercept + share_gain · share − distance_loss · nearest))), share and nearest distance
     being those of the label with the largest share.
     """
 
-    k: int = Field(ge=1, description="Labelled neighbours that vote.")
+    k: int = Field(ge=1, description="Labelled neighbors that vote.")
     temperature: float = Field(
-        gt=0, description="A neighbour's vote is exp(−(its distance − the nearest's) / temperature)."
+        gt=0, description="A neighbor's vote is exp(−(its distance − the nearest's) / temperature)."
     )
     intercept: float
     share_gain: float = Field(ge=0)
