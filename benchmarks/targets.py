@@ -54,102 +54,101 @@ def _peers(result: Result) -> dict[str, float]:
 
 
 UPLOADS = (
-    "concurrent uploads share a transaction ([ADR 0016](adr/0016-uploads-are-taken-in-together.md)), and each"
-    " is on the disk, file and row, before its 202; before that, the ratio was 0.094. What is left is processor time:"
-    " an upload takes the API six times that of the bare application (`api_cpu_ms`), a quarter of it in the kernel,"
-    " which makes a file and waits for the disk. Of the rest, sampled by py-spy in a load of 16 clients, a fifth goes"
-    " into the statements (SQLAlchemy, psycopg), a seventh into the loop of the web server, an eighth into reading the"
-    " form, a fourteenth into looking at the picture and hashing it."
+    "concurrent uploads share a transaction ([ADR 0016](adr/0016-uploads-are-taken-in-together.md)), and each is on"
+    " disk, file and row, before its 202; before that change the ratio was 0.094. The rest is processor time: an"
+    " upload takes the API six times that of the bare application (`api_cpu_ms`), a quarter of it in the kernel, which"
+    " creates a file and waits for the disk. py-spy, under load by 16 clients, attributes a fifth of the rest to the"
+    " statements (SQLAlchemy, psycopg), a seventh to the web server's loop, an eighth to parsing the form, a"
+    " fourteenth to checking and hashing the picture."
 )
 
 RESIZING = (
-    "at this size more than half of the time goes into resizing, which no scale of the decoder saves. The next smaller"
-    " scale is 1.27 times as fast and changes one neighbor in 25 ([experiments](experiments.md)): it would be another"
-    " model version, and no better one."
+    "at this size more than half of the time goes into resizing, which no scale of the decoder saves. The next"
+    " smaller scale is 1.27 times as fast and changes one neighbour in 25 ([experiments](experiments.md)): it would"
+    " require another model version, and not a better one."
 )
 
 IN_TURN = (
-    "the raw forward has both cores to itself; a load also reads, decodes, copies and commits on them. It takes about"
-    " as long as the forward and the decoding one after the other (`load_of_forward_and_decode_in_turn`), so on two"
-    " cores that are busy all the time no order of the stages could save much. With AVX2 alone the forward takes seven"
-    " times as long, and all else weighs less beside it."
+    "the raw forward has both cores to itself; a load also reads, decodes, copies and commits on them. A load takes"
+    " about as long as the forward and the decoding in sequence (`load_of_forward_and_decode_in_turn`), so on two busy"
+    " cores no other order of the stages could save much. With AVX2 alone the forward takes seven times as long, and"
+    " everything else weighs less."
 )
 
 LEDGER = (
-    "the whole stack does what the others leave out: it reads each picture twice, hashes it, keeps a copy and a ledger,"
-    " and commits to Postgres with fsync, which takes 5 to 6 ms of processor time a picture on the same two cores. Its"
-    " forwards side by side win most of that back (`parallel forwards` over `forward`). Block by block the ratio lay"
-    " between 0.92 and 1.27; in a shorter run of four stores, over 240 pictures, it was 1.01."
+    "the whole stack does work that the other stores do not: it reads each picture twice, hashes it, keeps a copy and"
+    " a ledger, and commits to Postgres with fsync. This takes 5 to 6 ms of processor time a picture on the same two"
+    " cores. Parallel forwards regain most of it (`parallel forwards` over `forward`). The ratio of single blocks lay"
+    " between 0.92 and 1.27; in a shorter run of four stores over 240 pictures it was 1.01."
 )
 
 ONE_AT_A_TIME = (
-    "with AVX2 alone the forward is nearly all there is: `parallel forwards`, without any store, is 2.4 times as"
-    " fast as the predecessor, the bare forward of our own runtime 3.5 times; what the whole stack does besides takes the rest."
-    " With AMX it was 9.2 times, a part of which was owed to a fault of ours: it slowed a lone picture on torch, and"
-    " with it the predecessor."
+    "with AVX2 alone the forward takes nearly all of the time: `parallel forwards`, without any store, is 2.4 times"
+    " as fast as the predecessor, the raw forward of the chosen runtime 3.5 times. With AMX the ratio was 9.2, partly"
+    " because of a bug in Umbel that slowed single pictures on torch, and with them the predecessor."
 )
 
 TWO_CORES = (
     "the raw forward has both cores to itself; an import also lists, reads, hashes, stores, decodes, copies and"
     " commits on them. Of 7.6 ms of processor time a picture the forward takes 3.6, the rest of the worker 1.7, the"
-    " decoders 1.4, Postgres 0.8 and the API 0.03 (`cpu_ms_a_image`): two cores have time for 262 pictures a second,"
-    " and so many they do. With AVX2 alone the forward takes 21.7 of 26.9 ms, and all else about what it takes here."
-    " Beside a GPU the cores are the limit: an H200 does 16,000 a second, and 16 cores"
-    " [bring it 1,194](#import-with-four-workers-on-one-gpu)."
+    " decoders 1.4, Postgres 0.8 and the API 0.03 (`cpu_ms_a_image`). That allows 262 pictures a second on two cores,"
+    " which is the measured rate. With AVX2 alone the forward takes 21.7 of 26.9 ms. Beside a GPU the cores are the"
+    " limit: an H200 computes 16,000 forwards a second, and 16 cores [supply"
+    " 1,194](#import-with-four-workers-on-one-gpu)."
 )
 
 ONE_BY_ONE = (
-    "each upload is a job of its own and on the disk before its 202, and vectors come into the index one small batch"
-    " after the other. Of all the processor time that a picture takes, the forward's is no more than about this share"
-    " (`cpu_ms_a_image`), so the two cores are what limits it; with AMX, where the forward takes a seventh of the"
-    " time, it was 0.22 before uploads were taken in together. Many pictures had better come as an import."
+    "each upload is a job of its own and on disk before its 202, and vectors enter the index in small batches. The"
+    " forward is only about this share of the processor time of a picture (`cpu_ms_a_image`), so the two cores are the"
+    " limit. With AMX, where the forward takes a seventh of the time, the ratio was 0.22 before uploads shared"
+    " transactions. Send many pictures as an import."
 )
 
 ASKING = (
-    "a picture to search by goes from the API through Postgres to a worker, and its vector comes back the same way:"
-    " four statements, two notifications and the hand-over to a decoder. Together they take 5.2 ms beside the 7.1 of"
-    " decoding, forward and SQL; 2.1 would be allowed, and a search by vector takes 1.8 over HTTP without any of it."
-    " Measured step by step on AVX2, in the order of the way: request to statement 2.4 ms, statement to worker 1.6,"
-    " claim 1.2, decoder 3.1 (decoding alone 2.3), answer to API 1.9, fetching it 1.1, search and response 4.0."
+    "a query image goes from the API through Postgres to a worker, and its vector returns the same way: four"
+    " statements, two notifications and the transfer to a decoder. Together they take 5.2 ms beside the 7.1 of"
+    " decoding, forward and SQL; the target allows 2.1, and a search by vector over HTTP takes 1.8 without any of it."
+    " The steps on AVX2, in order: request to statement 2.4 ms, statement to worker 1.6, claim 1.2, decoder 3.1"
+    " (decoding alone 2.3), answer to API 1.9, fetching it 1.1, search and response 4.0."
 )
 
 SYNCS = (
-    "a row by itself, on the disk before the next, takes 0.32 ms with AMX and 0.56 with AVX2 alone, much of it waiting;"
-    " where a disk took 4 ms, the ratio was 74. Copied, a row takes 0.019 and 0.048 ms, all of it computing: nearly"
-    " half goes into checking its three foreign keys, a seventh into making its bytes."
+    "a single row, on disk before the next, takes 0.32 ms with AMX and 0.56 with AVX2 alone, most of it waiting;"
+    " where a disk took 4 ms, the ratio was 74. A copied row takes 0.019 and 0.048 ms, all of it computation: nearly"
+    " half for three foreign keys, a seventh for its bytes."
 )
 
 SCANS = (
-    "to compare 100,000 vectors takes 34 ms with AMX, 72 with AVX2 alone and took 45 where the ratio was 20.9; the"
-    " search through the index 1.8, 4.5 and 2.2."
+    "comparing 100,000 vectors takes 34 ms with AMX, 72 with AVX2 alone, and took 45 where the ratio was 20.9; the"
+    " search through the index takes 1.8, 4.5 and 2.2."
 )
 
 OVER_HTTP = (
     "HTTP adds 1.8 ms to a statement of 1.7 with AMX, and 3.9 to one of 4.1 with AVX2 alone: the request is parsed,"
-    " checked and authorised, ten matches become JSON. The quicker the statement, the higher the ratio."
+    " checked and authorised, and ten matches become JSON. The faster the statement, the higher the ratio."
 )
 
 WIDER = (
-    "behind a filter 300 candidates are kept in sight instead of 64, and the index is followed until ten have passed:"
-    " 25 ms beside 4.5 with AVX2 alone, 8.8 beside 1.8 with AMX. With 64, recall was 0.91."
+    "behind a filter the index keeps 300 candidates instead of 64 and continues until ten have passed: 25 ms instead"
+    " of 4.5 with AVX2 alone, 8.8 instead of 1.8 with AMX. With 64, recall was 0.91."
 )
 
 REQUESTS = (
-    "with AMX comes a processor that is quicker throughout. Of what the application takes beside the statement, by"
-    " cProfile, a fifth goes into the request's log line and metrics, a sixth into who may ask, an eighth into making"
-    " JSON, a twelfth into reading it; the rest is Flask's, and the web server's loop comes on top."
+    "the processor with AMX is faster in everything. cProfile attributes a fifth of the application's time besides"
+    " the statement to the request's log line and metrics, a sixth to authorisation, an eighth to writing JSON, a"
+    " twelfth to parsing it; the rest is Flask's. The web server's loop comes on top."
 )
 
 CACHES = (
-    "the pages that a statement looks at hardly become more (`pages_a_statement`: 374 at 10,000 and 428 at 100,000),"
-    " but each takes longer: the index of 10,000 has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the"
-    " caches of the processor hold less and less of it. With the 256 MB of shared buffers that are set by default a"
-    " million takes 15 times as long as 10,000: its index must fit ([how far it goes](explanation/scale.md))."
+    "a statement reads hardly more pages (`pages_a_statement`: 374 at 10,000 and 428 at 100,000), but each takes"
+    " longer: the index of 10,000 images has 16 MB, that of 100,000 156 MB, that of a million 1.6 GB, so the"
+    " processor's caches hold less of it. With the default of 256 MB of shared buffers a million takes 15 times as"
+    " long as 10,000: the index must fit ([how far it goes](explanation/scale.md))."
 )
 
 TARGETS = (
     Target(
-        "Bulk load of the worker's line over the raw forward of the same runtime",
+        "Bulk load by the worker over the raw forward of the same runtime",
         "timeline",
         lambda r: r["load_of_forward"],
         least=0.9,
