@@ -56,7 +56,7 @@ def list_measured(query: RecallsQuery) -> Any:
 @bp.output(ReindexAccepted, status_code=202, description="Begun")
 @bp.doc(responses=problems(400, 404, 409, 422, 503))
 def reindex(asked: ReindexIn) -> Any:
-    """Embed every picture with another model version, or build the live index anew, while all goes on.
+    """Embed every picture with another model version, or build the active index anew, while all goes on.
 
     The job tells how far it is, and its `reindex.report` what came of it. One runs at a time: 409 while one does.
     """
@@ -90,8 +90,8 @@ def list_audit(query: AuditQuery) -> Any:
 
 def _hnsw(asked: ReindexIn) -> Hnsw:
     with transaction() as session:
-        live = version_rows.get_active_version(session)
-    return Hnsw(asked.m or live.hnsw_m, asked.ef_construction or live.hnsw_ef_construction)
+        active = version_rows.get_active_version(session)
+    return Hnsw(asked.m or active.hnsw_m, asked.ef_construction or active.hnsw_ef_construction)
 
 
 def _out(row: RecallReport) -> RecallOut:

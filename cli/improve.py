@@ -141,7 +141,7 @@ class Loop:
         return model
 
     def _reindexed(self, model: Model) -> Job | None:
-        """The reindex, at its end; None where there was none: the training came to the very model that is live."""
+        """The reindex, at its end; None where there was none: the training came to the very model that is active."""
         job_id = self.note.get("job")
         job = self.api.jobs.get(UUID(job_id)) if job_id else None
         if job is None or job.status in ENDED_BADLY:

@@ -1,4 +1,4 @@
-"""`umbel reindex`: every picture embedded with another model version, or the live index built anew."""
+"""`umbel reindex`: every picture embedded with another model version, or the active index built anew."""
 
 import sys
 from pathlib import Path
@@ -21,13 +21,13 @@ from cli.reindex_report import as_markdown, show_story, tell
     type=click.Choice(["embeddings", "index"]),
     default="embeddings",
     show_default=True,
-    help="Embed with MODEL; or build the live model's index anew.",
+    help="Embed with MODEL; or build the active model's index anew.",
 )
 @click.option("--activate", is_flag=True, help="Switch to MODEL if it passes the gate; exit 1 if it did not.")
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="How far R@1 and MAP@R may be below the live model's.  [default: UMBEL_GATE_DROP of the service]",
+    help="How far R@1 and MAP@R may be below the active model's.  [default: UMBEL_GATE_DROP of the service]",
 )
 @click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbors of each vector.")
 @click.option("--ef-construction", type=click.IntRange(4, 1000), help="Of the new index: candidates for them.")
@@ -35,7 +35,7 @@ from cli.reindex_report import as_markdown, show_story, tell
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
 def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, **options: Any) -> None:
-    """Embed every picture with MODEL (default: the newest that is not live) beside the live one, and judge both.
+    """Embed every picture with MODEL (default: the newest that is not active) beside the active one, and judge both.
 
     Searches, uploads and imports go on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models
     list`. Interrupting this command does not end the job: that is `umbel cancel JOB`. How to read the report:

@@ -10,7 +10,7 @@ from umbel_client import Job
 from cli.output import table
 
 METRICS = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
-MODEL_COLUMNS = ("metric", "live", "candidate", "difference", "95 %")
+MODEL_COLUMNS = ("metric", "active", "candidate", "difference", "95 %")
 INDEX_COLUMNS = ("index", "before", "after")
 
 
@@ -55,7 +55,7 @@ def tell(job: Job) -> Story:
         return Story("The reindex failed", lines=[job.error or f"Why: umbel jobs {job.id}"])
     if job.reindex.mode == "index":
         return Story("The index, built anew", INDEX_COLUMNS, [*_index_rows(report)])
-    title = f"{report['candidate']} beside {report['live']}, {report['pictures']:,} pictures"
+    title = f"{report['candidate']} beside {report['active']}, {report['pictures']:,} pictures"
     return Story(title, MODEL_COLUMNS, [*_metric_rows(report)], [*_found(report), *_verdict(report), *_next(job)])
 
 
@@ -75,9 +75,9 @@ def _index_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def _metric_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for key, one in (report["judged"] or {"metrics": {}})["metrics"].items():
-        difference = f"{one['candidate'] - one['live']:+.3f}"
+        difference = f"{one['candidate'] - one['active']:+.3f}"
         sure = f"[{one['low']:+.3f}, {one['high']:+.3f}]"
-        yield METRICS[key], f"{one['live']:.3f}", f"{one['candidate']:.3f}", difference, sure
+        yield METRICS[key], f"{one['active']:.3f}", f"{one['candidate']:.3f}", difference, sure
 
 
 def _found(report: dict[str, Any]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def _left_out(report: dict[str, Any]) -> str:
 
 def _flattery(report: dict[str, Any]) -> Iterator[str]:
     if report.get("flattered"):
-        yield f"{report['live']} has learnt from some of them, which flatters it: too few are left that neither knows."
+        yield f"{report['active']} was trained on some of them, which flatters it: too few are left that neither knows."
 
 
 def _verdict(report: dict[str, Any]) -> Iterator[str]:
@@ -116,15 +116,15 @@ def _verdict(report: dict[str, Any]) -> Iterator[str]:
 def _next(job: Job) -> Iterator[str]:
     assert job.reindex is not None
     report: dict[str, Any] = job.reindex.report or {}
-    live, candidate, model = report["live"], report["candidate"], job.model_version
+    active, candidate, model = report["active"], report["candidate"], job.model_version
     if job.reindex.switched:
-        yield f"Switched: {candidate} is active. Back to {live}: umbel models rollback"
+        yield f"Switched: {candidate} is active. Back to {active}: umbel models rollback"
         return
-    yield f"Not switched: {live} stays active."
+    yield f"Not switched: {active} stays active."
     if report["missing"]:
         yield f"What failed, and why: umbel jobs {job.id}. To try it again: umbel retry {job.id}"
     elif report["gate"]["passed"]:
-        yield f"{candidate} has every picture and stands by. To switch: umbel models activate {model}"
+        yield f"{candidate} has every picture and is on standby. To switch: umbel models activate {model}"
     else:
         yield f"To give {candidate} up: umbel models retire {model}"
         yield f"To switch all the same: umbel models activate {model}"

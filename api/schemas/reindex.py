@@ -12,15 +12,15 @@ from umbel.base.types import JobStatus, ReindexMode, ReindexPhase
 class ReindexIn(Strict):
     mode: ReindexMode = Field(
         ReindexMode.EMBEDDINGS,
-        description="embeddings: embed every picture with a model version, beside the live one, then judge it; index:"
-        " build the live version's HNSW index anew, beside the one in use.",
+        description="embeddings: embed every picture with a model version, beside the active one, then judge it; index:"
+        " build the active version's HNSW index anew, beside the one in use.",
     )
     model_version: UUID | None = Field(
-        None, description="Which version; unset: the newest one that is not live. For `index` always the live one."
+        None, description="Which version; unset: the newest one that is not active. For `index` always the active one."
     )
     activate: bool = Field(False, description="Switch to the version if it passes the gate.")
     max_drop: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
-        None, description="By how much R@1 and MAP@R may be below the live version's; unset: UMBEL_GATE_DROP."
+        None, description="By how much R@1 and MAP@R may be below the active version's; unset: UMBEL_GATE_DROP."
     )
     m: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="For `index`: neighbors of each vector in the graph; unset: as it is."

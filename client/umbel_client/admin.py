@@ -26,7 +26,7 @@ class Admin:
         m: int | None = None,
         ef_construction: int | None = None,
     ) -> Work:
-        """Have every picture embedded with another model version, or the live index built anew.
+        """Have every picture embedded with another model version, or the active index built anew.
 
         activate, max_drop: switch to it unless it is worse by more than that. m, ef_construction: of the index.
         """

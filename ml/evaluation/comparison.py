@@ -9,12 +9,12 @@ from umbel.base.types import Compared, Comparison, Vectors
 RESAMPLES = 1_000
 
 
-def compare_models(live: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
+def compare_models(active: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
     """umbel.base.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
 
     Both see the same resamples of the queries, so what is hard for both does not widen the interval.
     """
-    one, other = ask(live, labels), ask(candidate, labels)
+    one, other = ask(active, labels), ask(candidate, labels)
     asked = one.asked
     weights = draws(int(asked.sum()), RESAMPLES, seed=0).astype(np.float64)
     weights /= weights.sum(1, keepdims=True)
@@ -34,10 +34,10 @@ def _each(answers: Answers, name: str) -> Numbers:
     return answers.average_precision[asked].astype(np.float64)
 
 
-def _compared(live: Numbers, candidate: Numbers, weights: Numbers) -> Compared:
-    sure = interval(weights @ (candidate - live))
+def _compared(active: Numbers, candidate: Numbers, weights: Numbers) -> Compared:
+    sure = interval(weights @ (candidate - active))
     return Compared(
-        live=round(float(live.mean()), 4),
+        active=round(float(active.mean()), 4),
         candidate=round(float(candidate.mean()), 4),
         low=round(sure.low, 4),
         high=round(sure.high, 4),

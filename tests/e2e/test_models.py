@@ -1,4 +1,4 @@
-"""The whole loop on a real stack: from labelled pictures in the gallery to the live model, refused, and back."""
+"""The whole loop on a real stack: from labelled pictures in the gallery to the active model, refused, and back."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def improve(stack: Stack, *, check: bool) -> tuple[int, dict[str, Any], str]:
 def test_one_command_from_labelled_pictures_to_a_verdict(garden: Stack) -> None:
     code, found, err = improve(garden, check=False)
     report = found["reindex"]["reindex"]["report"]
-    assert (report["live"], report["candidate"], report["pictures"], report["missing"]) == ("umbel-b0", "mine", 64, 0)
+    assert (report["active"], report["candidate"], report["pictures"], report["missing"]) == ("umbel-b0", "mine", 64, 0)
     assert report["learnt_from"] + report["judged"]["queries"] == 64, "judged on what it has not learnt from"
     assert report["gate"]["passed"] or report["gate"]["reasons"], err
     assert (code == 0) == report["switched"] == report["gate"]["passed"]
@@ -71,13 +71,13 @@ def test_a_model_that_has_learnt_nothing_is_refused_with_a_report_to_read(garden
 
 
 def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
-    (live,) = (name for name, state in states(garden).items() if state == "active")
+    (active,) = (name for name, state in states(garden).items() if state == "active")
     garden.umbel("models", "activate", "bad")
     assert states(garden)["bad"] == "active"
     image = next((garden.home / "garden").rglob("*.jpg"))
     assert json.loads(garden.umbel("similar", image, "-k", "1", "--json").stdout)["matches"]
     garden.umbel("models", "rollback")
-    assert states(garden)[live] == "active"
+    assert states(garden)[active] == "active"
     garden.umbel("models", "retire", "bad")
     rejected = garden.umbel("reindex", "bad", check=False)
     assert (rejected.returncode, rejected.stderr.count("\n"), "retired" in rejected.stderr) == (1, 1, True)

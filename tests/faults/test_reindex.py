@@ -47,7 +47,7 @@ def flower(kind: int, number: int) -> bytes:
 
 
 class Searcher(threading.Thread):
-    """Asks the database again and again what is near a picture, by the version that is live at that moment."""
+    """Asks the database again and again what is near a picture, by the version that is active at that moment."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Searcher(threading.Thread):
 
 
 def _search(connection: "psycopg.Connection[Any]") -> tuple[UUID, int]:
-    """The live version, and how many of the ten nearest it found."""
+    """The active version, and how many of the ten nearest it found."""
     [[version, dim]] = connection.execute("SELECT id, dim FROM model_version WHERE state = 'active'").fetchall()
     found = connection.execute(f"""
         SELECT image_id FROM embedding WHERE model_version_id = '{version}'
@@ -133,7 +133,7 @@ def test_killed_at_every_phase_it_comes_to_its_end_while_searches_go_on(target: 
 
 
 def test_a_bad_checkpoint_stops_before_the_gate_and_says_why(target: Target, tmp_path: Path) -> None:
-    live = next(name for name, state in states(target).items() if state == "active")
+    active = next(name for name, state in states(target).items() if state == "active")
     bad = register(target, variant(tmp_path / "bad.safetensors", noise=0.5))
     body = {"model_version": str(bad), "activate": True}
     job_id = httpx.post(f"{target.url}/v1/admin/reindex", json=body, timeout=60).json()["job_id"]
@@ -142,7 +142,7 @@ def test_a_bad_checkpoint_stops_before_the_gate_and_says_why(target: Target, tmp
     report = httpx.get(f"{target.url}/v1/jobs/{job_id}", timeout=60).json()["reindex"]["report"]
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
     assert report["gate"]["reasons"][0].startswith("R@1 falls from")
-    assert (states(target)[live], states(target)["bad"]) == ("active", "ready")
+    assert (states(target)[active], states(target)["bad"]) == ("active", "ready")
 
 
 def _has_reached(target: Target, boundary: str) -> bool:

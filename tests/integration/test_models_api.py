@@ -27,7 +27,7 @@ SPLIT = {"version": 1, "pictures": [{"sha256": "ab" * 32, "gallery_sha256": "cd"
 
 
 @pytest.fixture
-def live(api: FlaskClient) -> ModelVersion:
+def active(api: FlaskClient) -> ModelVersion:
     with transaction() as session:
         return Factory(session).version()
 
@@ -70,15 +70,15 @@ def registered(api: FlaskClient, seed: int = 0) -> str:
     return str(answer.get_json()["id"])
 
 
-def gallery(live: ModelVersion, images: int) -> None:
-    """Pictures that the live version has vectors of, and no other."""
+def gallery(active: ModelVersion, images: int) -> None:
+    """Pictures that the active version has vectors of, and no other."""
     with transaction() as session:
         make = Factory(session, start=50)
         for number in range(images):
-            make.image(label="rose", vector=unit(number), version=live)
+            make.image(label="rose", vector=unit(number), version=active)
 
 
-def test_a_checkpoint_is_registered_with_its_files(api: FlaskClient, live: ModelVersion) -> None:
+def test_a_checkpoint_is_registered_with_its_files(api: FlaskClient, active: ModelVersion) -> None:
     data = weights()
     answer = register(api, data, split=SPLIT)
     model = answer.get_json()
@@ -89,10 +89,10 @@ def test_a_checkpoint_is_registered_with_its_files(api: FlaskClient, live: Model
     assert kept == [data, card(data), json.dumps(SPLIT).encode()]
     assert api.get(answer.headers["Location"]).get_json()["card"]["name"] == "mine"
     listed = api.get("/v1/models").get_json()["items"]
-    assert [(one["name"], one["state"]) for one in listed] == [("mine", "registered"), (live.name, "active")]
+    assert [(one["name"], one["state"]) for one in listed] == [("mine", "registered"), (active.name, "active")]
 
 
-def test_the_same_weights_again_are_the_same_version(api: FlaskClient, live: ModelVersion) -> None:
+def test_the_same_weights_again_are_the_same_version(api: FlaskClient, active: ModelVersion) -> None:
     assert registered(api) == registered(api)
     assert len(api.get("/v1/models").get_json()["items"]) == 2
 
@@ -147,27 +147,27 @@ def test_a_model_that_is_nobodys(api: FlaskClient, path: str) -> None:
     assert_problem(answer, 404, "not_found")
 
 
-def test_a_model_that_lacks_pictures_is_not_activated(api: FlaskClient, live: ModelVersion) -> None:
-    gallery(live, 3)
+def test_a_model_that_lacks_pictures_is_not_activated(api: FlaskClient, active: ModelVersion) -> None:
+    gallery(active, 3)
     answer = api.post(f"/v1/models/{registered(api)}/activate")
     assert_problem(answer, 409, "conflict")
     assert "lacks 3 pictures" in answer.get_json()["detail"]
 
 
-def test_activate_and_roll_back(api: FlaskClient, live: ModelVersion) -> None:
+def test_activate_and_roll_back(api: FlaskClient, active: ModelVersion) -> None:
     model = registered(api)  # an empty gallery lacks nothing
     assert api.post(f"/v1/models/{model}/activate").get_json()["state"] == "active"
     again = api.post(f"/v1/models/{model}/activate").get_json()
-    assert (again["state"], again["replaced"]) == ("active", str(live.id))
+    assert (again["state"], again["replaced"]) == ("active", str(active.id))
     back = api.post(f"/v1/models/{model}/rollback")
-    assert (back.status_code, back.get_json()["id"], back.get_json()["state"]) == (200, str(live.id), "active")
+    assert (back.status_code, back.get_json()["id"], back.get_json()["state"]) == (200, str(active.id), "active")
     assert_problem(api.post(f"/v1/models/{model}/rollback"), 409, "conflict")
-    assert_problem(api.post(f"/v1/models/{live.id}/rollback"), 409, "conflict")
+    assert_problem(api.post(f"/v1/models/{active.id}/rollback"), 409, "conflict")
 
 
-def test_retire(api: FlaskClient, live: ModelVersion) -> None:
+def test_retire(api: FlaskClient, active: ModelVersion) -> None:
     model = registered(api)
-    assert_problem(api.post(f"/v1/models/{live.id}/retire"), 409, "conflict")
+    assert_problem(api.post(f"/v1/models/{active.id}/retire"), 409, "conflict")
     for _ in range(2):
         assert api.post(f"/v1/models/{model}/retire").get_json()["state"] == "retired"
     assert_problem(api.post(f"/v1/models/{model}/activate"), 409, "conflict")
@@ -193,7 +193,7 @@ def test_retire(api: FlaskClient, live: ModelVersion) -> None:
         {"modell": "misspelt"},
     ],
 )
-def test_a_reindex_that_cannot_be_asked_for(api: FlaskClient, live: ModelVersion, body: dict[str, object]) -> None:
+def test_a_reindex_that_cannot_be_asked_for(api: FlaskClient, active: ModelVersion, body: dict[str, object]) -> None:
     assert_problem(api.post("/v1/admin/reindex", json=body), 422, "invalid_input")
 
 
@@ -201,7 +201,7 @@ def test_a_reindex_of_nothing(api: FlaskClient) -> None:
     assert_problem(api.post("/v1/admin/reindex", json={}), 503, "not_ready")
 
 
-def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient, live: ModelVersion) -> None:
+def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient, active: ModelVersion) -> None:
     assert_problem(api.post("/v1/admin/reindex", json={}), 409, "conflict")
     assert_problem(api.post("/v1/admin/reindex", json={"model_version": NOBODY}), 404, "not_found")
     model = registered(api)
@@ -233,7 +233,7 @@ def test_the_specification_has_the_models(api: FlaskClient) -> None:
     assert {"202", "409"} <= set(paths["/v1/admin/reindex"]["post"]["responses"])
 
 
-def test_known_weights_with_another_preprocessing_are_refused(api: FlaskClient, live: ModelVersion) -> None:
+def test_known_weights_with_another_preprocessing_are_refused(api: FlaskClient, active: ModelVersion) -> None:
     registered(api)
     other = PREPROCESSING | {"size": 64}
     about = card(weights(), preprocessing=other, preprocessing_hash=fingerprint(other))

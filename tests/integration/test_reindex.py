@@ -98,7 +98,7 @@ def reindexing(models: Models) -> ReindexLine:
 
 
 @pytest.fixture
-def live(models: Models) -> ModelVersion:
+def active(models: Models) -> ModelVersion:
     return make_version(models, active=True)
 
 
@@ -165,7 +165,7 @@ def status(job_id: UUID) -> tuple[str, int, int]:
 
 
 def test_a_better_model_takes_over_with_all_pictures(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models, dim=16)
@@ -174,15 +174,15 @@ def test_a_better_model_takes_over_with_all_pictures(
     report = reindex_of(job_id).report
     assert report is not None
     assert (report["gate"], report["switched"]) == ({"passed": True, "max_drop": 0, "reasons": []}, True)
-    assert report["judged"]["metrics"]["r_at_1"] == {"live": 1.0, "candidate": 1.0, "low": 0.0, "high": 0.0}
+    assert report["judged"]["metrics"]["r_at_1"] == {"active": 1.0, "candidate": 1.0, "low": 0.0, "high": 0.0}
     assert report["overlap_at_10"] > 0.9
     assert status(job_id) == ("succeeded", 40, 40)
-    assert (state(live), state(other)) == (ModelState.READY, ModelState.ACTIVE)
-    assert embedded(live) == embedded(other) == set(pictures)
+    assert (state(active), state(other)) == (ModelState.READY, ModelState.ACTIVE)
+    assert embedded(active) == embedded(other) == set(pictures)
 
 
 def test_pictures_that_come_meanwhile_and_after_are_embedded_with_both(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 5)
     other = make_version(models)
@@ -192,12 +192,12 @@ def test_pictures_that_come_meanwhile_and_after_are_embedded_with_both(
     assert len(embedded(other)) == 3
     run(reindexing, line)
     upload(line, 2)
-    assert embedded(live) == embedded(other)
-    assert len(embedded(live)) == 10
+    assert embedded(active) == embedded(other)
+    assert len(embedded(active)) == 10
 
 
 def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_too(
-    models: Models, line: EmbeddingLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
     batch = line._forward(line._decode(line._claim_fresh([Queue.SINGLE])))  # type: ignore[arg-type]
@@ -205,11 +205,11 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     with transaction() as session:
         version_rows.change_version(session, other.id, state=ModelState.BACKFILLING)
     assert line._store(batch) == 1
-    assert embedded(live) == embedded(other) == {picture}
+    assert embedded(active) == embedded(other) == {picture}
 
 
 def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 40)
     bad = make_version(models, noise=30)
@@ -219,12 +219,12 @@ def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
     assert report is not None
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
     assert "R@1 falls from 1.000 to" in report["gate"]["reasons"][0]
-    assert (status(job_id)[0], state(live), state(bad)) == ("succeeded", ModelState.ACTIVE, ModelState.READY)
+    assert (status(job_id)[0], state(active), state(bad)) == ("succeeded", ModelState.ACTIVE, ModelState.READY)
     assert versions.activate(transaction, bad.id).state == ModelState.ACTIVE
 
 
 def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 30, labelled=False)
     other = make_version(models)
@@ -235,7 +235,7 @@ def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(
 
 
 def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     pictures = upload(line, 60)
     other = make_version(models)
@@ -250,15 +250,15 @@ def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
     assert (report["learnt_from"], report["judged"]["queries"]) == (30, len(pictures) - 30)
 
 
-def test_what_the_live_one_has_learnt_from_does_not_flatter_it_while_enough_is_left(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+def test_what_the_active_one_has_learnt_from_does_not_flatter_it_while_enough_is_left(
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 60)
     for learnt, judged, flattered in ((30, 30, False), (50, 60, True)):
         with transaction() as session:
             known = session.scalars(text("SELECT encode(sha256, 'hex') FROM image ORDER BY id LIMIT :n"), {"n": learnt})
             split = [{"sha256": "00", "gallery_sha256": sha256, "role": "train"} for sha256 in known]
-        blobs().put(versions.split_key(live.weights_sha256), json.dumps({"pictures": split}).encode())
+        blobs().put(versions.split_key(active.weights_sha256), json.dumps({"pictures": split}).encode())
         job_id = begin(make_version(models))
         run(reindexing, line)
         report = reindex_of(job_id).report
@@ -266,7 +266,7 @@ def test_what_the_live_one_has_learnt_from_does_not_flatter_it_while_enough_is_l
         assert (report["judged"]["queries"], report["flattered"], report["learnt_from"]) == (judged, flattered, None)
 
 
-def test_one_runs_at_a_time(models: Models, live: ModelVersion) -> None:
+def test_one_runs_at_a_time(models: Models, active: ModelVersion) -> None:
     job_id = begin(make_version(models))
     with pytest.raises(Conflict, match=str(job_id)):
         begin(make_version(models))
@@ -274,29 +274,29 @@ def test_one_runs_at_a_time(models: Models, live: ModelVersion) -> None:
         begin(mode=ReindexMode.INDEX)
 
 
-def test_what_cannot_be_reindexed_is_told(models: Models, live: ModelVersion) -> None:
+def test_what_cannot_be_reindexed_is_told(models: Models, active: ModelVersion) -> None:
     with pytest.raises(Conflict, match="register another"):
         begin()
-    with pytest.raises(Conflict, match="is live"):
-        begin(live)
+    with pytest.raises(Conflict, match="is active"):
+        begin(active)
     with pytest.raises(NotFound):
         begin_reindex(transaction, Silent(), mode=ReindexMode.EMBEDDINGS, version_id=UUID(int=7))  # type: ignore[arg-type]
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_reindex_and_holds_up_nobody(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     broken = make_version(models)
     del models.known[broken.id]
     job_id = begin(broken)
     reindexing.run()
     assert (status(job_id)[0], state(broken)) == ("failed", ModelState.REGISTERED)
-    assert len(upload(line, 2)) == len(embedded(live)) == 2
+    assert len(upload(line, 2)) == len(embedded(active)) == 2
 
 
 @pytest.mark.parametrize("phase", ["listing", "embedding", "indexing", "evaluating", "switching"])
 def test_cancelled_in_any_phase_another_goes_on_from_there(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion, phase: str
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion, phase: str
 ) -> None:
     upload(line, 12)
     other = make_version(models)
@@ -308,17 +308,17 @@ def test_cancelled_in_any_phase_another_goes_on_from_there(
     job_services.cancel_job(transaction, job_id)
     reindexing.run()
     assert status(job_id)[0] == "cancelled"
-    assert (state(live), state(other)) == (ModelState.ACTIVE, ModelState.REGISTERED)
+    assert (state(active), state(other)) == (ModelState.ACTIVE, ModelState.REGISTERED)
     had = len(embedded(other))
     upload(line, 1)
     assert len(embedded(other)) == had
     again = begin(other, activate=False)
     run(reindexing, line)
     assert status(again) == ("succeeded", 13 - had, 13 - had)
-    assert (state(other), embedded(other)) == (ModelState.READY, embedded(live))
+    assert (state(other), embedded(other)) == (ModelState.READY, embedded(active))
 
 
-def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion) -> None:
+def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion) -> None:
     upload(line, 4)
     job_id = begin(make_version(models))
     reindexing.run()
@@ -331,7 +331,7 @@ def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: Reinde
 
 
 def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models)
@@ -356,24 +356,24 @@ def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
 
 
 def test_going_back_is_instant_and_loses_nothing(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 40)
     other = make_version(models)
     begin(other, activate=True)
     run(reindexing, line)
     upload(line, 3)
-    assert versions.rollback(transaction, other.id).id == live.id
-    assert (state(live), state(other)) == (ModelState.ACTIVE, ModelState.READY)
-    assert len(embedded(live)) == 43
+    assert versions.rollback(transaction, other.id).id == active.id
+    assert (state(active), state(other)) == (ModelState.ACTIVE, ModelState.READY)
+    assert len(embedded(active)) == 43
     with pytest.raises(Conflict, match="replaced no other"):
-        versions.rollback(transaction, live.id)
+        versions.rollback(transaction, active.id)
     with pytest.raises(Conflict, match="not active"):
         versions.rollback(transaction, other.id)
 
 
 def test_a_third_model_lets_the_first_fall_behind(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 40)
     second, third = make_version(models), make_version(models)
@@ -381,23 +381,23 @@ def test_a_third_model_lets_the_first_fall_behind(
         begin(version, activate=True)
         run(reindexing, line)
     upload(line, 1)
-    assert (state(live), state(second), state(third)) == (ModelState.REGISTERED, ModelState.READY, ModelState.ACTIVE)
-    assert [len(embedded(version)) for version in (live, second, third)] == [40, 41, 41]
+    assert (state(active), state(second), state(third)) == (ModelState.REGISTERED, ModelState.READY, ModelState.ACTIVE)
+    assert [len(embedded(version)) for version in (active, second, third)] == [40, 41, 41]
 
 
 def test_what_is_retired_goes_beside_searches_and_can_come_back(
-    models: Models, line: EmbeddingLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, active: ModelVersion
 ) -> None:
     upload(line, 3)
     other = make_version(models)
     with pytest.raises(Conflict, match="is active"):
-        versions.retire(transaction, live.id)
+        versions.retire(transaction, active.id)
     assert versions.retire(transaction, other.id).state == ModelState.RETIRED
     assert versions.drop_retired(transaction, seconds=60) == []  # searches that began before may need it
     assert versions.drop_retired(transaction, seconds=0) == [other.id]
     with transaction() as session:
         assert not partitions.has_partition(session, other.id)
-        assert len(embeddings.find_vectors(session, live.id, list(embedded(live)))) == 3
+        assert len(embeddings.find_vectors(session, active.id, list(embedded(active)))) == 3
     with pytest.raises(Conflict, match="register it again"):
         begin(other)
     with transaction() as session:
@@ -406,14 +406,14 @@ def test_what_is_retired_goes_beside_searches_and_can_come_back(
     begin(other)
 
 
-def test_the_live_index_is_built_anew_beside_the_old_one(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+def test_the_active_index_is_built_anew_beside_the_old_one(
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 30)
     job_id = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(8, 40))
     reindexing._step()  # measured
     with transaction() as session:
-        assert partitions.has_index(session, live.id)
+        assert partitions.has_index(session, active.id)
     reindexing.run()
     report = reindex_of(job_id).report
     assert report is not None
@@ -423,7 +423,7 @@ def test_the_live_index_is_built_anew_beside_the_old_one(
     ]
     assert report["after"]["recall_at_10"] > 0.9
     with transaction() as session:
-        found = partitions.find_index_state(session, live.id)
+        found = partitions.find_index_state(session, active.id)
         names = session.scalars(text("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'embedding_%hnsw%'")).all()
     assert found is not None
     assert (found.valid, found.hnsw, len(names)) == (True, Hnsw(8, 40), 1)
@@ -432,7 +432,7 @@ def test_the_live_index_is_built_anew_beside_the_old_one(
 
 
 def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     upload(line, 3)
     job_id = begin(mode=ReindexMode.INDEX)
@@ -440,15 +440,15 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     found = reindex_of(job_id)
     job_services.cancel_job(transaction, job_id)
     with transaction() as session:
-        job, version = job_rows.get_job(session, job_id), version_rows.get_version(session, live.id)
+        job, version = job_rows.get_job(session, job_id), version_rows.get_version(session, active.id)
     reindexing._build(found, job, version)
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0
-        assert partitions.has_index(session, live.id)
+        assert partitions.has_index(session, active.id)
 
 
 def test_the_sweep_rings_for_what_a_worker_left(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     assert Queue.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
     begin(make_version(models))
@@ -458,12 +458,12 @@ def test_the_sweep_rings_for_what_a_worker_left(
 
 
 def test_a_search_under_way_ends_with_the_version_it_began_with(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models, dim=16)
     begin(other, activate=True)
-    query, key = models.known[live.id].embedder.embed([np.array([[[101]]])])[0], VersionKey(live.id, live.dim)  # type: ignore[list-item]
+    query, key = models.known[active.id].embedder.embed([np.array([[[101]]])])[0], VersionKey(active.id, active.dim)  # type: ignore[list-item]
     run(reindexing, line)
     with transaction() as session:
         found = nearest_images(session, query, version=key, k=1, scope=Scope())
@@ -471,7 +471,7 @@ def test_a_search_under_way_ends_with_the_version_it_began_with(
 
 
 def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     from umbel.gallery import images  # noqa: PLC0415
     from umbel.jobs import item_rows  # noqa: PLC0415
@@ -487,20 +487,20 @@ def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
 
 
 def test_searches_do_not_wait_for_a_partition_that_comes(
-    models: Models, line: EmbeddingLine, live: ModelVersion
+    models: Models, line: EmbeddingLine, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1)
-    key = VersionKey(live.id, live.dim)
+    key = VersionKey(active.id, active.dim)
     with transaction() as session:
         version = Factory(session, start=50).version(active=False)
         assert partitions.has_partition(session, version.id)
         with transaction() as other:  # while the partition is there and not committed
             other.execute(text("SET LOCAL lock_timeout = '1s'"))
-            vector = embeddings.find_vectors(other, live.id, [picture])[picture]
+            vector = embeddings.find_vectors(other, active.id, [picture])[picture]
             assert len(nearest_images(other, vector, version=key, k=1, scope=Scope()).matches) == 1
 
 
-def test_a_partition_that_comes_does_not_wait_for_searches(models: Models, live: ModelVersion) -> None:
+def test_a_partition_that_comes_does_not_wait_for_searches(models: Models, active: ModelVersion) -> None:
     with transaction() as searching:
         searching.execute(text("SELECT count(*) FROM embedding"))
         with transaction() as session:

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         None, repr=False, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME."
     )
     blob_url: str | None = Field(
-        None, description="Where picture bytes live, as file:///… or s3://…; unset: UMBEL_HOME/blobs."
+        None, description="Where the bytes of images live, as file:///… or s3://…; unset: UMBEL_HOME/blobs."
     )
 
     max_bytes: int = Field(20 * 2**20, gt=0, description="Refuse files larger than this, in bytes.")
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="A reindex does not switch to a model version whose R@1 or MAP@R on the gallery's labelled pictures"
-        " is lower than the live one's by more than this.",
+        " is lower than the active one's by more than this.",
     )
     max_checkpoint_bytes: int = Field(
         2**30, gt=0, description="Refuse to register checkpoints larger than this, in bytes."

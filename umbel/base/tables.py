@@ -229,7 +229,7 @@ class Reindex(Table):
     mode: Mapped[str]
     phase: Mapped[str]
     activate: Mapped[bool]  # switch to the version if it passes the gate
-    max_drop: Mapped[float]  # of R@1 and MAP@R against the live version, that the gate lets through
+    max_drop: Mapped[float]  # of R@1 and MAP@R against the active version, that the gate lets through
     hnsw_m: Mapped[int | None]
     hnsw_ef_construction: Mapped[int | None]
     position: Mapped[UUID | None]  # the last image that was listed

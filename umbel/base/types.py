@@ -57,7 +57,7 @@ class JobType(StrEnum):
     IMPORT = "import"
     REPAIR = "repair"  # what `umbel reconcile --repair` embeds again
     COMPARISON = "comparison"  # pictures compared with their collection: duplicates, doubtful labels
-    REINDEX = "reindex"  # every picture embedded by another model version, or the live index built anew
+    REINDEX = "reindex"  # every picture embedded by another model version, or the active index built anew
     DELETION = "deletion"  # a collection removed with all that it has
     MAP = "map"  # the pictures laid out in the plane
 
@@ -88,15 +88,15 @@ class ModelState(StrEnum):
 
 
 class ReindexMode(StrEnum):
-    EMBEDDINGS = "embeddings"  # every picture embedded by a model version, beside the live one
-    INDEX = "index"  # the live version's HNSW index built anew, beside the old one
+    EMBEDDINGS = "embeddings"  # every picture embedded by a model version, beside the active one
+    INDEX = "index"  # the active version's HNSW index built anew, beside the old one
 
 
 class ReindexPhase(StrEnum):
     LISTING = "listing"  # pictures that have no vector of the version yet become items
     EMBEDDING = "embedding"
     INDEXING = "indexing"  # the HNSW index is built
-    EVALUATING = "evaluating"  # the version, or the index, is compared with what is live
+    EVALUATING = "evaluating"  # the version, or the index, is compared with what is active
     SWITCHING = "switching"
     DONE = "done"
 
@@ -221,9 +221,9 @@ class PixelSimilarities(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A metric of the live model and of a candidate, in [0, 1]; low, high: 95 % interval of candidate − live."""
+    """A metric of the active model and of a candidate, in [0, 1]; low, high: 95 % interval of candidate − active."""
 
-    live: float
+    active: float
     candidate: float
     low: float
     high: float
@@ -241,6 +241,6 @@ class Comparison:
 class Compare(Protocol):
     """Judges two models on labelled pictures: ml.evaluation.comparison.compare_models, which services are handed."""
 
-    def __call__(self, live: Vectors, candidate: Vectors, labels: NDArray[np.intp], /) -> Comparison:
-        """live: (N, D), candidate: (N, E), unit length; labels: (N,)."""
+    def __call__(self, active: Vectors, candidate: Vectors, labels: NDArray[np.intp], /) -> Comparison:
+        """active: (N, D), candidate: (N, E), unit length; labels: (N,)."""
         ...

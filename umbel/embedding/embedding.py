@@ -1,6 +1,6 @@
 """Embedding what the ledger has queued: claim, decode, forward, store. Each stage runs ahead of the next.
 
-A new picture is embedded with every model version that is kept: the active one, and the one beside it while there is
+A new picture is embedded with every maintained model version: the active one, and the one beside it while there is
 one. Which these are is looked up when a batch is claimed, and once more, under a lock, when it is stored.
 """
 
@@ -157,13 +157,13 @@ class EmbeddingLine:
         return None
 
     def _claim(self, session: Session, queue: Queue, claimed: list[ClaimedItem]) -> Claim:
-        """Items for all kept versions or, of a reindex, for its own."""
+        """Items for all maintained versions or, of a reindex, for its own."""
         wanted = claimed[0].version_id
         others = [item.id for item in claimed if item.version_id != wanted]  # of a reindex that was just cancelled
         claims.release_items(session, others, owner=self.leases.owner, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
         self.leases.hold(item.id for item in same)
-        versions = [wanted] if wanted else version_rows.list_kept(session)
+        versions = [wanted] if wanted else version_rows.list_maintained(session)
         job_log.claimed(queue, same)
         return Claim(same, versions, queue)
 
@@ -267,11 +267,11 @@ class EmbeddingLine:
         return len(batch.ready) + len(batch.failed)
 
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
-        """None when it is stored; else nothing is, and these versions have come to be kept since it was claimed."""
+        """None when it is stored; else nothing is, and these versions have become maintained since it was claimed."""
         with self.transaction() as session:
             version_rows.lock_states(session, shared=True)
             if batch.ready and batch.ready[0].version_id is None:
-                missed = [each for each in version_rows.list_kept(session) if each not in batch.vectors]
+                missed = [each for each in version_rows.list_maintained(session) if each not in batch.vectors]
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]

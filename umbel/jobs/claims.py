@@ -22,7 +22,7 @@ class ClaimedItem:
     collection_id: UUID
     blob_key: str
     attempts: int
-    version_id: UUID | None = None  # the one version to embed it with; None: all that are kept
+    version_id: UUID | None = None  # the one version to embed it with; None: every maintained version
     request_id: str | None = None  # of the request that its job comes from
     traceparent: str | None = None
     waited: float = 0.0  # seconds since it was made

@@ -1,4 +1,4 @@
-"""Judging a model version beside the live one: on labelled pictures, by its index, by what changes; and the gate."""
+"""Judging a model version beside the active one: on labelled pictures, by its index, by what changes; and the gate."""
 
 import json
 from collections.abc import Sequence
@@ -41,15 +41,15 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A candidate beside the live version.
+    """A candidate beside the active version.
 
-    missing: pictures that only the live one finds; learnt_from: labelled pictures left out, since the candidate was
-    trained on them; None: it was not registered with a split. flattered: whether the live one was trained on some of
+    missing: pictures that only the active one finds; learnt_from: labelled pictures left out, since the candidate was
+    trained on them; None: it was not registered with a split. flattered: whether the active one was trained on some of
     those that are judged on, since too few are left that neither was. recall: of its index, overlap: of the ten nearest
     by either, both in [0, 1]; None where nothing could be searched.
     """
 
-    live: str
+    active: str
     candidate: str
     pictures: int
     missing: int
@@ -65,23 +65,23 @@ class Report:
 
 
 def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Reindex, candidate: UUID) -> Report:
-    """Compare `candidate` with the version that is live now. Raises NotReady, TransientError."""
+    """Compare `candidate` with the version that is active now. Raises NotReady, TransientError."""
     with transaction() as session:
-        live = version_rows.get_active_version(session)
+        active = version_rows.get_active_version(session)
         version = version_rows.get_version(session, candidate)
-    learnt_from, live_learnt_from = (_learnt_from(blobs, one) for one in (version, live))
+    learnt_from, active_learnt_from = (_learnt_from(blobs, one) for one in (version, active))
     with transaction() as session:
-        missing = reindexes.count_lacking(session, live=live.id, version_id=candidate)
+        missing = reindexes.count_lacking(session, active=active.id, version_id=candidate)
         pictures = recall_rows.count_embeddings(session, candidate)
         left_out = None if learnt_from is None else evaluation_rows.count_labelled(session, learnt_from)
-        judged = _judged(session, compare, live, version, without=[*(learnt_from or ()), *(live_learnt_from or ())])
-        flattered = judged is None and bool(live_learnt_from)
+        judged = _judged(session, compare, active, version, without=[*(learnt_from or ()), *(active_learnt_from or ())])
+        flattered = judged is None and bool(active_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
-            judged = _judged(session, compare, live, version, without=learnt_from or ())
+            judged = _judged(session, compare, active, version, without=learnt_from or ())
         searched = recall_rows.sample_images(session, candidate, SEARCHES)
-    overlaps, recalls = _searches(transaction, live, version, searched)
+    overlaps, recalls = _searches(transaction, active, version, searched)
     report = Report(
-        live=live.name,
+        active=active.name,
         candidate=version.name,
         pictures=pictures,
         missing=missing,
@@ -109,9 +109,9 @@ def _objections(report: Report, max_drop: float) -> Sequence[str]:
         )
     else:
         for name, figure in report.judged.metrics.items():
-            if figure.candidate < figure.live - max_drop:
+            if figure.candidate < figure.active - max_drop:
                 found.append(
-                    f"{NAMES[name]} falls from {figure.live:.3f} to {figure.candidate:.3f},"
+                    f"{NAMES[name]} falls from {figure.active:.3f} to {figure.candidate:.3f},"
                     f" by more than the {max_drop:g} allowed."
                 )
     if report.recall_at_10 is not None and report.recall_at_10 < RECALL:
@@ -138,28 +138,28 @@ def hashes_of(picture: dict[str, str]) -> list[bytes]:
 
 
 def _judged(
-    session: Session, compare: Compare, live: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
+    session: Session, compare: Compare, active: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
 ) -> Comparison | None:
     """On labelled pictures but those; None where too few are left."""
     labelled = evaluation_rows.sample_labelled(
-        session, live=live.id, candidate=candidate.id, without=without, limit=JUDGED
+        session, active=active.id, candidate=candidate.id, without=without, limit=JUDGED
     )
     groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
     labels = np.array([groups[one.group] for one in labelled], np.intp)
     if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:
         return None
     images = [one.image_id for one in labelled]
-    one, other = (embeddings.find_vectors(session, version.id, images) for version in (live, candidate))
+    one, other = (embeddings.find_vectors(session, version.id, images) for version in (active, candidate))
     stacked = [np.stack([vectors[image] for image in images]) for vectors in (one, other)]
     return compare(stacked[0], stacked[1], labels)
 
 
 def _searches(
-    transaction: Transaction, live: ModelVersion, candidate: ModelVersion, images: Sequence[UUID]
+    transaction: Transaction, active: ModelVersion, candidate: ModelVersion, images: Sequence[UUID]
 ) -> tuple[list[float], list[float]]:
     """Of each search: the share of the ten nearest that both versions find, and that the candidate's index finds."""
     overlaps, recalls = [], []
-    keys = [VersionKey(version.id, version.dim) for version in (live, candidate)]
+    keys = [VersionKey(version.id, version.dim) for version in (active, candidate)]
     for image_id in images:
         scope = Scope(without=[image_id])
         with transaction() as session:

@@ -1,4 +1,4 @@
-"""What a candidate for the live model is judged on."""
+"""What a candidate for the active model is judged on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Labelled:
 
 
 def sample_labelled(
-    session: Session, *, live: UUID, candidate: UUID, without: Sequence[bytes], limit: int
+    session: Session, *, active: UUID, candidate: UUID, without: Sequence[bytes], limit: int
 ) -> list[Labelled]:
     """Up to `limit` labelled images that both versions have a vector of, always the same of a gallery.
 
@@ -28,7 +28,7 @@ def sample_labelled(
     rows = session.execute(
         text(f"""
             SELECT i.id, i.collection_id, i.label FROM image i
-            JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{live}'
+            JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{active}'
             JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
             WHERE i.label IS NOT NULL AND i.collection_id <> ALL ({DELETED_SQL})
               AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)

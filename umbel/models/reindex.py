@@ -23,22 +23,22 @@ def begin_reindex(
     max_drop: float = 0,
     hnsw: Hnsw | None = None,
 ) -> UUID:
-    """Have every picture embedded by a version (unset: the newest that is not live), or the live index built anew.
+    """Have every picture embedded by a version (unset: the newest that is not active), or the active index built anew.
 
     activate: switch when the version passes the gate; max_drop: of R@1 and MAP@R that it lets through; hnsw: of the
     new index. Returns the job's id.
-    Raises NotFound, NotReady without a live version, Conflict while a reindex runs or where there is nothing to do.
+    Raises NotFound, NotReady without an active version, Conflict while a reindex runs or where there is nothing to do.
     """
     with transaction() as session:
         version_rows.lock_states(session)
         running = reindexes.find_running(session)
         if running is not None:
             raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
-        live = version_rows.get_active_version(session)
+        active = version_rows.get_active_version(session)
         if mode == ReindexMode.INDEX:
-            job_id = _begin_index(session, live, version_id, hnsw or Hnsw(live.hnsw_m, live.hnsw_ef_construction))
+            job_id = _begin_index(session, active, version_id, hnsw or Hnsw(active.hnsw_m, active.hnsw_ef_construction))
         else:
-            job_id = _begin_embeddings(session, live, version_id, activate=activate, max_drop=max_drop)
+            job_id = _begin_embeddings(session, active, version_id, activate=activate, max_drop=max_drop)
     waker.wake(Queue.REINDEX)
     return job_id
 
@@ -57,14 +57,14 @@ def end_reindex(session: Session, job: Job) -> None:
     partitions.cancel_index_builds(session, version.id)
 
 
-def _begin_index(session: Session, live: ModelVersion, version_id: UUID | None, hnsw: Hnsw) -> UUID:
-    if version_id not in (None, live.id):
-        raise Conflict("Only the live version's index is built anew; another is built when it is reindexed.")
+def _begin_index(session: Session, active: ModelVersion, version_id: UUID | None, hnsw: Hnsw) -> UUID:
+    if version_id not in (None, active.id):
+        raise Conflict("Only the active version's index is built anew; another is built when it is reindexed.")
     if hnsw.ef_construction < 2 * hnsw.m:
         raise InvalidInput(f"ef_construction must be at least twice m, so {2 * hnsw.m} or more.")
     return reindexes.insert_reindex(
         session,
-        live.id,
+        active.id,
         mode=ReindexMode.INDEX,
         phase=ReindexPhase.EVALUATING,
         activate=True,
@@ -75,11 +75,11 @@ def _begin_index(session: Session, live: ModelVersion, version_id: UUID | None, 
 
 
 def _begin_embeddings(
-    session: Session, live: ModelVersion, version_id: UUID | None, *, activate: bool, max_drop: float
+    session: Session, active: ModelVersion, version_id: UUID | None, *, activate: bool, max_drop: float
 ) -> UUID:
     version = _chosen(session, version_id)
-    if version.id == live.id:
-        raise Conflict(f"The model {version.name!r} is live: its pictures are embedded as they come.")
+    if version.id == active.id:
+        raise Conflict(f"The model {version.name!r} is active: its pictures are embedded as they come.")
     if version.state == ModelState.RETIRED:
         raise Conflict(f"The model {version.name!r} is retired; register it again first.")
     partitions.create_partition(session, version.id, version.dim, indexed=False)
@@ -104,5 +104,5 @@ def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
         if version.state not in (ModelState.ACTIVE, ModelState.RETIRED)
     ]
     if not waiting:
-        raise Conflict("There is no model version but the live one; register another first.")
+        raise Conflict("There is no model version but the active one; register another first.")
     return waiting[0]

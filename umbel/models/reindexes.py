@@ -46,20 +46,20 @@ def change_reindex(session: Session, job_id: UUID, **values: Any) -> bool:
 # own partitions are looked into.
 LACKING = f"""
     SELECT e.image_id FROM embedding e
-    WHERE e.model_version_id = '{{live}}' AND e.image_id > :after AND e.collection_id <> ALL ({DELETED_SQL})
+    WHERE e.model_version_id = '{{active}}' AND e.image_id > :after AND e.collection_id <> ALL ({DELETED_SQL})
       AND NOT EXISTS (SELECT FROM embedding o WHERE o.model_version_id = '{{other}}' AND o.image_id = e.image_id)
 """
 FIRST = UUID(int=0)
 
 
 def insert_lacking(
-    session: Session, job_id: UUID, *, live: UUID, version_id: UUID, after: UUID | None, limit: int, held: bool
+    session: Session, job_id: UUID, *, active: UUID, version_id: UUID, after: UUID | None, limit: int, held: bool
 ) -> UUID | None:
     """Add items for the next `limit` pictures, by id, that the version lacks; the last one's id, None for none.
 
     Not for those that the job has an item for already: it failed, or is about to be worked on.
     """
-    lacking = LACKING.format(live=live, other=version_id)
+    lacking = LACKING.format(active=active, other=version_id)
     rows = session.execute(
         text(f"""
             WITH lacking AS ({lacking} AND NOT EXISTS (
@@ -78,8 +78,8 @@ def insert_lacking(
     return rows.scalar()
 
 
-def count_lacking(session: Session, *, live: UUID, version_id: UUID, most: int = 2**31 - 1) -> int:
-    """How many pictures that the live version finds the other lacks, counted no further than `most`."""
-    lacking = LACKING.format(live=live, other=version_id)
+def count_lacking(session: Session, *, active: UUID, version_id: UUID, most: int = 2**31 - 1) -> int:
+    """How many pictures that the active version finds the other lacks, counted no further than `most`."""
+    lacking = LACKING.format(active=active, other=version_id)
     statement = text(f"SELECT count(*) FROM ({lacking} LIMIT :most) lacking")
     return session.execute(statement, {"after": FIRST, "most": most}).scalar_one()

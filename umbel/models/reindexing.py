@@ -67,10 +67,16 @@ class ReindexLine:
         if version.state == ModelState.REGISTERED and not self._try_model(reindex, version):
             return False
         with self.transaction() as session:
-            live = version_rows.get_active_key(session)
+            active = version_rows.get_active_key(session)
             held = job_rows.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
-                session, job.id, live=live.id, version_id=version.id, after=reindex.position, limit=LISTED, held=held
+                session,
+                job.id,
+                active=active.id,
+                version_id=version.id,
+                after=reindex.position,
+                limit=LISTED,
+                held=held,
             )
             phase = ReindexPhase.LISTING if last else ReindexPhase.EMBEDDING
             return reindexes.change_reindex(session, job.id, phase=phase, position=last)
@@ -158,8 +164,10 @@ class ReindexLine:
         report = reindex.report or {}
         with self.transaction() as session:
             version_rows.lock_states(session)
-            live = version_rows.get_active_key(session)
-            if not report["missing"] and reindexes.count_lacking(session, live=live.id, version_id=version.id, most=1):
+            active = version_rows.get_active_key(session)
+            if not report["missing"] and reindexes.count_lacking(
+                session, active=active.id, version_id=version.id, most=1
+            ):
                 # Somebody went back to another version meanwhile, and that one has pictures which this one lacks.
                 return reindexes.change_reindex(session, job.id, phase=ReindexPhase.LISTING, position=None)
             switched = reindex.activate and report["gate"]["passed"]

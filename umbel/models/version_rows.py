@@ -51,8 +51,8 @@ def find_active_version(session: Session) -> ModelVersion | None:
     return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE))
 
 
-def find_ready_version(session: Session) -> ModelVersion | None:
-    """The one that stands by with all pictures."""
+def find_standby_version(session: Session) -> ModelVersion | None:
+    """The version that has every image and can become active at any moment."""
     return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.READY))
 
 
@@ -91,10 +91,10 @@ def list_versions(session: Session) -> list[ModelVersion]:
     return list(session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc())))
 
 
-def list_kept(session: Session) -> list[UUID]:
+def list_maintained(session: Session) -> list[UUID]:
     """The versions that every new picture is embedded with: the active one, then the one beside it."""
-    kept = (ModelState.ACTIVE, ModelState.BACKFILLING, ModelState.READY)
-    statement = select(ModelVersion.id).where(ModelVersion.state.in_(kept))
+    maintained = (ModelState.ACTIVE, ModelState.BACKFILLING, ModelState.READY)
+    statement = select(ModelVersion.id).where(ModelVersion.state.in_(maintained))
     return list(session.scalars(statement.order_by(ModelVersion.state != ModelState.ACTIVE)))
 
 
@@ -114,9 +114,10 @@ def release_standby(session: Session) -> None:
 
 
 def activate_version(session: Session, version_id: UUID, *, replaced: UUID | None = None) -> None:
-    """Make `version_id` the one active version; the one that was, if any, stands by. replaced: kept for a rollback.
+    """Make `version_id` the one active version; the former one, if any, becomes the standby.
 
-    In an order that leaves at most one active and one standing by after each statement.
+    replaced: the version that a rollback returns to. The order leaves at most one active and one standby version after
+    each statement.
     """
     active = find_active_version(session)
     release_standby(session)

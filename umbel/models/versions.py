@@ -98,12 +98,12 @@ def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
     with transaction() as session:
         version_rows.lock_states(session)
         version = version_rows.get_version(session, version_id)
-        live = version_rows.get_active_version(session)
-        if version.id == live.id:
+        active = version_rows.get_active_version(session)
+        if version.id == active.id:
             return version
         if version.state == ModelState.RETIRED:
             raise Conflict(f"The model {version.name!r} is retired: its vectors are gone. Register it again.")
-        lacking = reindexes.count_lacking(session, live=live.id, version_id=version.id)
+        lacking = reindexes.count_lacking(session, active=active.id, version_id=version.id)
         if lacking:
             raise Conflict(f"The model {version.name!r} lacks {lacking:,} pictures; reindex with it first.")
         reindex = reindexes.find_running(session)
@@ -155,9 +155,9 @@ def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
 
 def switch(session: Session, version_id: UUID) -> None:
     """Make a version active in this transaction, which holds `lock_states`; the old one is kept for a rollback."""
-    live = version_rows.get_active_key(session)
-    version_rows.activate_version(session, version_id, replaced=live.id)
-    job_rows.end_indexing(session, live.id)  # a load needs no index of a version that is not searched
+    active = version_rows.get_active_key(session)
+    version_rows.activate_version(session, version_id, replaced=active.id)
+    job_rows.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
 
 
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:

@@ -18,17 +18,17 @@ PATIENCE_SECONDS = 300.0  # with the index that a load was spared
 
 
 def check_embeddings(context: Context) -> list[Mismatches]:
-    """Images without a sound embedding of the active model version, or of the one that stands by.
+    """Images without a sound embedding of the active model version, or of the standby.
 
-    A repair has them embedded by a job of its own, with all versions that are kept.
+    A repair has them embedded by a job of its own, with every maintained version.
     """
-    behind = Mismatches("standby_behind", "images that the model kept for a switch or rollback lacks", QUEUED)
+    behind = Mismatches("standby_behind", "images that the standby model lacks", QUEUED)
     never = Mismatches("no_embedding", "images never embedded by the active model", QUEUED)
     lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
     wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
     with context.transaction() as session:
         version = version_rows.find_active_version(session)
-        standby = version_rows.find_ready_version(session)
+        standby = version_rows.find_standby_version(session)
     if version is not None:
         repair = _RepairJob(context, version)
         for page in context.pages("image", "Looking for embeddings"):

@@ -192,13 +192,13 @@ def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> di
     return {row.id: row.lost for row in rows}
 
 
-def list_lacking(session: Session, live: UUID, version_id: UUID, page: Page) -> list[UUID]:
-    """Images of the live version that another, which is kept up to date, has no embedding of."""
+def list_lacking(session: Session, active: UUID, version_id: UUID, page: Page) -> list[UUID]:
+    """Images of the active version that another, which is kept up to date, has no embedding of."""
     return list(
         session.scalars(
             text(f"""
                 SELECT e.image_id FROM embedding e
-                WHERE e.model_version_id = '{live}' AND e.image_id > :after AND e.image_id <= :last AND NOT EXISTS (
+                WHERE e.model_version_id = '{active}' AND e.image_id > :after AND e.image_id <= :last AND NOT EXISTS (
                     SELECT FROM embedding o WHERE o.model_version_id = '{version_id}' AND o.image_id = e.image_id)
                 AND NOT EXISTS (
                     SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.state = 'pending'

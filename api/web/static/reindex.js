@@ -16,7 +16,7 @@ const PHASES = {
 export async function reindexing(signal) {
   const [{ items: models }, { items: past }] = await Promise.all([api.models(signal), api.jobs({ type: "reindex", limit: 5 }, signal)]);
   const others = models.filter(({ state }) => !["active", "retired"].includes(state));
-  const mode = select([["index", "Build the live index anew"], ...(others.length ? [["embeddings", "Embed all pictures with another model"]] : [])], others.length ? "embeddings" : "index");
+  const mode = select([["index", "Build the active index anew"], ...(others.length ? [["embeddings", "Embed all pictures with another model"]] : [])], others.length ? "embeddings" : "index");
   const version = field("Model", select(others.map(({ id, name }) => [id, name]), others[0]?.id));
   const activate = check("Switch to it if it is no worse", { checked: true });
   const fitting = () => [version, activate].forEach((part) => (part.hidden = mode.value === "index"));
@@ -42,7 +42,7 @@ function summary({ reindex, error }) {
   const report = reindex?.report;
   if (error || !report) return error ?? "";
   if (report.after) return `recall ${percent(report.after.recall_at_10 ?? 0, 1)}`;
-  return report.switched ? "switched" : report.gate?.passed ? "passed, not switched" : "kept the live one";
+  return report.switched ? "switched" : report.gate?.passed ? "passed, not switched" : "kept the active one";
 }
 
 /** The phases of a reindex job and its report, for the job's own view. */
@@ -84,10 +84,10 @@ function indexReport({ before = {}, after = {} }) {
   ]);
 }
 
-function modelReport({ live, candidate, judged, gate, switched, missing, recall_at_10: recall, overlap_at_10: overlap }) {
+function modelReport({ active, candidate, judged, gate, switched, missing, recall_at_10: recall, overlap_at_10: overlap }) {
   const rows = Object.entries(judged?.metrics ?? {}).map(([name, one]) => [
     METRICS[name] ?? name,
-    percent(one.live, 1),
+    percent(one.active, 1),
     percent(one.candidate, 1),
     `${signed(one.low)} to ${signed(one.high)}`,
   ]);
@@ -100,13 +100,13 @@ function modelReport({ live, candidate, judged, gate, switched, missing, recall_
   return h(
     "div",
     {},
-    rows.length > 0 && table("On the gallery’s labelled pictures", ["", live, candidate, "Difference, 95 %"], rows),
+    rows.length > 0 && table("On the gallery’s labelled pictures", ["", active, candidate, "Difference, 95 %"], rows),
     h("p", {}, found.filter(Boolean).join(" ")),
     h(
       "p",
       {},
       gate.passed ? "It passed the gate. " : `It did not pass the gate: ${gate.reasons.join(" ")} `,
-      switched ? `Searches use ${candidate} now.` : `Searches use ${live} still.`,
+      switched ? `Searches use ${candidate} now.` : `Searches use ${active} still.`,
     ),
   );
 }

@@ -109,7 +109,7 @@ def image(number: int, label: str | None) -> Image:
     return Image.model_validate(values | {"width": 1, "height": 1, "created_at": "2026-01-01T00:00:00Z"})
 
 
-def test_from_pictures_to_the_live_model(service: Service, training: Training) -> None:
+def test_from_pictures_to_the_active_model(service: Service, training: Training) -> None:
     outcome = go(service, training)
     assert outcome.model is not None
     assert outcome.job is not None

@@ -10,7 +10,7 @@ from cli.reindex_report import as_markdown, show_story, tell
 
 MODEL, JOB = UUID(int=1), UUID(int=2)
 REPORT: dict[str, Any] = {
-    "live": "umbel-b0",
+    "active": "umbel-b0",
     "candidate": "petals",
     "pictures": 1200,
     "missing": 0,
@@ -20,8 +20,8 @@ REPORT: dict[str, Any] = {
         "queries": 240,
         "classes": 12,
         "metrics": {
-            "r_at_1": {"live": 0.925, "candidate": 0.9416, "low": 0.004, "high": 0.0291},
-            "map_at_r": {"live": 0.61, "candidate": 0.6, "low": -0.021, "high": 0.001},
+            "r_at_1": {"active": 0.925, "candidate": 0.9416, "low": 0.004, "high": 0.0291},
+            "map_at_r": {"active": 0.61, "candidate": 0.6, "low": -0.021, "high": 0.001},
         },
     },
     "recall_at_10": 0.998,
@@ -112,7 +112,7 @@ def test_an_index_before_and_after() -> None:
 def test_as_a_page_and_in_a_terminal(capsys: Any) -> None:
     story = tell(ended(REPORT | {"gate": REFUSED}))
     page = as_markdown(story)
-    assert page.startswith("# petals beside umbel-b0, 1,200 pictures\n\n| metric | live |")
+    assert page.startswith("# petals beside umbel-b0, 1,200 pictures\n\n| metric | active |")
     assert "| R@1 | 0.925 | 0.942 | +0.017 | [+0.004, +0.029] |" in page
     show_story(story)
     shown = capsys.readouterr().out

@@ -18,19 +18,19 @@ def clustered(
 
 
 def test_the_figures_are_those_of_an_evaluation() -> None:
-    (live, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2, dim=24)
-    found = compare_models(live, other, labels).metrics
-    for which, vectors in (("live", live), ("candidate", other)):
+    (active, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2, dim=24)
+    found = compare_models(active, other, labels).metrics
+    for which, vectors in (("active", active), ("candidate", other)):
         metrics = measure(vectors, labels)
         assert getattr(found["r_at_1"], which) == pytest.approx(metrics.r_at_1, abs=1e-4)
         assert getattr(found["map_at_r"], which) == pytest.approx(metrics.map_at_r, abs=1e-4)
 
 
 def test_the_interval_holds_the_difference_and_is_nothing_for_a_model_and_itself() -> None:
-    (live, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2)
-    for figure in compare_models(live, other, labels).metrics.values():
-        assert figure.low < figure.candidate - figure.live < figure.high
-    for figure in compare_models(live, live, labels).metrics.values():
+    (active, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2)
+    for figure in compare_models(active, other, labels).metrics.values():
+        assert figure.low < figure.candidate - figure.active < figure.high
+    for figure in compare_models(active, active, labels).metrics.values():
         assert (figure.low, figure.high) == (0, 0)
 
 
