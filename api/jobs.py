@@ -1,4 +1,4 @@
-"""/v1/jobs: followed, listed, sealed. Status is read from the ledger, never from a queue."""
+"""/v1/jobs: followed, listed, closed. Status is read from the ledger, never from a queue."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -50,7 +50,7 @@ def _over_predecessor(result: Result) -> float:
 
 def _peers(result: Result) -> dict[str, float]:
     """Pictures a second."""
-    return {name: each["images_per_second"]["median"] for name, each in result["peers"].items()}
+    return {name: each["pictures_per_second"]["median"] for name, each in result["peers"].items()}
 
 
 UPLOADS = (
@@ -247,7 +247,7 @@ TARGETS = (
     Target(
         "Search by picture over HTTP, over decoding, forward and SQL",
         "search",
-        lambda r: r["http"]["image_over_compute"],
+        lambda r: r["http"]["picture_over_compute"],
         most=1.3,
         why=ASKING,
     ),

@@ -21,7 +21,7 @@ class Imports:
     def open(self, *, collection: str = "default") -> UUID:
         """The id of a job that many uploads can share; `jobs.close` it after the last."""
         body = {"source": {"type": "upload"}, "collection": collection}
-        # One that is opened twice stays empty and is sealed by the server.
+        # One that is opened twice stays empty and is closed by the server.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
 
     def folder(

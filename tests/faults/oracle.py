@@ -27,7 +27,7 @@ def violations(snapshot: Snapshot, taken: Mapping[str, UUID]) -> list[str]:
 
 
 def abandoned_jobs(snapshot: Snapshot) -> list[UUID]:
-    """Imports that were opened by a request whose answer got lost: empty and nobody's, until the sweep seals them."""
+    """Imports that were opened by a request whose answer got lost: empty and nobody's, until the sweep closes them."""
     open_imports = [job for job in snapshot.jobs if job.type == "import" and not job.closed and not job.sourced]
     return [job.id for job in open_imports if job.total == 0]
 

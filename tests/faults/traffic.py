@@ -74,7 +74,7 @@ Import = Callable[[Clients, Path, str, float], object]
 
 
 def import_by_upload(clients: Clients, folder: Path, collection: str, seconds: float) -> None:
-    """Send a folder as `umbel import` does: look up what is known, upload the rest into one job, seal it.
+    """Send a folder as `umbel import` does: look up what is known, upload the rest into one job, close it.
 
     Half of it at once, so that there is much to do; the rest a little at a time, over about `seconds`, so that there
     is always something to do.

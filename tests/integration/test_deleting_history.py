@@ -52,7 +52,7 @@ class History:
     def upload_into_import(self, name: str, seed: int) -> None:
         for job_id in self.imports[-1:]:
             upload = Upload(image_bytes(seed), name, job_id=job_id)
-            with suppress(Conflict, NotFound, InvalidInput):  # sealed, gone, into another collection
+            with suppress(Conflict, NotFound, InvalidInput):  # closed, gone, into another collection
                 accepted = add_image(self.transaction, self.blobs, umbel_settings(), upload)
                 assert self.seen.setdefault((name, seed), accepted.image_id) == accepted.image_id
 

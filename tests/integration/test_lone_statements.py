@@ -11,7 +11,7 @@ from umbel.base.errors import NotReady
 
 pytestmark = pytest.mark.usefixtures("database")
 
-INSERT = "INSERT INTO query_image (id, picture) VALUES (%s, %s)"
+INSERT = "INSERT INTO query_image (id, image) VALUES (%s, %s)"
 
 
 def waiting() -> set[UUID]:
@@ -22,7 +22,7 @@ def test_a_statement_is_committed_at_once() -> None:
     query_id = uuid4()
     assert run_alone(INSERT, [query_id, b"picture"]) == []
     with engine().connect() as other:
-        assert other.scalar(text("SELECT picture FROM query_image")) == b"picture"
+        assert other.scalar(text("SELECT image FROM query_image")) == b"picture"
 
 
 def test_several_are_committed_together_or_not_at_all() -> None:

@@ -78,7 +78,7 @@ def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: 
     """Store a picture and queue its embedding; or recognise bytes that the collection has already.
 
     Bytes are noted as in doubt before they are written, so that none is left behind by whatever fails in between.
-    Raises ImageError, StorageFull, QuotaExceeded, NotFound, Conflict (sealed job, or an idempotency key used for
+    Raises ImageError, StorageFull, QuotaExceeded, NotFound, Conflict (closed job, or an idempotency key used for
     other bytes).
     """
     return add_checked(transaction, blobs, check(upload, limits))
@@ -148,7 +148,7 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
         return collections.upsert_collection(session, upload.collection), False
     job = job_rows.get_open_job(session, upload.job_id)
     if job is None:
-        raise Conflict(f"Job {upload.job_id} is sealed: it takes no more pictures.")
+        raise Conflict(f"Job {upload.job_id} is closed: it takes no more pictures.")
     collection_id = collections.get_collection(session, upload.collection)
     if job.collection_id != collection_id or job.type != JobType.IMPORT:
         raise InvalidInput(f"Job {upload.job_id} is not an import into {upload.collection!r}.")

@@ -1,7 +1,7 @@
 """Uploads that come at the same time are taken in together: one transaction, and one wait for the disk, for all.
 
 Only what is simply a new picture of ordinary size goes that way. Whatever else an upload may be (a duplicate, a
-repeated request, too much for a quota, meant for a job that is sealed), and whatever fails, is left to
+repeated request, too much for a quota, meant for a job that is closed), and whatever fails, is left to
 `ingest.add_checked`, one by one: so there is one place that decides what becomes of it, and nobody's trouble is
 another's.
 """

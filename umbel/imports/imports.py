@@ -27,7 +27,7 @@ LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 
 
 def open_import(session: Session, collection: str) -> UUID:
-    """A job that takes pictures until it is sealed."""
+    """A job that takes pictures until it is closed."""
     collection_id = collections.upsert_collection(session, collection)
     return job_rows.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
 

@@ -115,7 +115,7 @@ def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plan
     """Fill a map with its points; maps of the same scope from before go. False if it was cancelled meanwhile."""
     values = {
         "done": True,
-        "pictures": images,
+        "images": images,
         "image_ids": list(ids),
         "xs": points[:, 0].tolist(),
         "ys": points[:, 1].tolist(),

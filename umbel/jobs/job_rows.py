@@ -1,4 +1,4 @@
-"""Jobs: opened, found, listed, sealed, paused, cancelled. Their counts and status belong to the triggers."""
+"""Jobs: opened, found, listed, closed, paused, cancelled. Their counts and status belong to the triggers."""
 
 from collections.abc import Collection as Names
 from typing import Any
@@ -17,7 +17,7 @@ from umbel.gallery.collections import PRESENT
 def insert_job(
     session: Session, job_type: JobType, *, collection_id: UUID, closed: bool, idempotency_key: str | None = None
 ) -> UUID:
-    """A new job without items, for the active model. sealed: all its items come in this same transaction."""
+    """A new job without items, for the active model. closed: all its items come in this same transaction."""
     active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
     statement = insert(Job).values(
         type=job_type,
@@ -72,8 +72,8 @@ def find_collection_name(session: Session, job_id: UUID) -> str | None:
 
 
 def get_open_job(session: Session, job_id: UUID) -> Job | None:
-    """The job, locked against being sealed until this transaction ends; None if it is sealed. Raises NotFound."""
-    # FOR KEY SHARE: in the way of sealing alone. Uploads into one job must not wait for each other, and the trigger
+    """The job, locked against being closed until this transaction ends; None if it is closed. Raises NotFound."""
+    # FOR KEY SHARE: in the way of closing alone. Uploads into one job must not wait for each other, and the trigger
     # that counts their items takes FOR NO KEY UPDATE, which two holders of FOR SHARE would deadlock over.
     job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True, key_share=True))
     if job is None:
@@ -137,7 +137,7 @@ def list_jobs(
 
 
 def close_job(session: Session, job_id: UUID) -> None:
-    """No more items will come. Sealing twice is harmless. Raises NotFound."""
+    """No more items will come. Closing twice is harmless. Raises NotFound."""
     job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())  # waits for uploads on their way in
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
@@ -146,7 +146,7 @@ def close_job(session: Session, job_id: UUID) -> None:
 
 
 def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:
-    """Seal the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
+    """Close the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
     Not those that a worker lists, nor those that somebody paused, nor what nobody feeds: reindexes, deletions and maps.
     """

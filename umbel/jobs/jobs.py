@@ -46,13 +46,13 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
 def close_job(transaction: Transaction, job_id: UUID) -> None:
     """Say that an import has all its pictures. Twice is harmless.
 
-    Raises NotFound, and Conflict for one that workers list or delete by: it is sealed when they are done.
+    Raises NotFound, and Conflict for one that workers list or delete by: it is closed when they are done.
     """
     with transaction() as session:
         if job_rows.get_job(session, job_id).type == JobType.DELETION:
-            raise Conflict(f"Job {job_id} deletes a collection: it is sealed when that is gone.")
+            raise Conflict(f"Job {job_id} deletes a collection: it is closed when that is gone.")
         if job_rows.get_job(session, job_id).type == JobType.MAP:
-            raise Conflict(f"Job {job_id} draws a map: it is sealed when that is done.")
+            raise Conflict(f"Job {job_id} draws a map: it is closed when that is done.")
         source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")

@@ -53,10 +53,10 @@ def check_jobs(context: Context) -> list[Mismatches]:
     """Jobs that are closed though more is to come, and open though nothing is."""
     closed = Mismatches(
         "unlisted_source",
-        "sealed jobs whose source is not listed to its end",
+        "closed jobs whose source is not listed to its end",
         "Opened again; where the job was cancelled, the source is listed no further.",
     )
-    idle = Mismatches("idle_job", "open jobs that nobody feeds", "Sealed.")
+    idle = Mismatches("idle_job", "open jobs that nobody feeds", "Closed.")
     with context.transaction() as session:
         sources = reconciliation_rows.list_unlisted_sources(session, lock=context.repair)
         for job_id, cancelled in sources.items() if context.repair else ():

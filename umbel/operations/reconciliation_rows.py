@@ -90,7 +90,7 @@ def recount_jobs(session: Session, page: Page, jobs: Sequence[UUID]) -> int:
 
 
 def list_unlisted_sources(session: Session, *, lock: bool = False) -> dict[UUID, bool]:
-    """Sealed jobs whose source is not at its end: {job id: whether it was to be cancelled}."""
+    """Closed jobs whose source is not at its end: {job id: whether it was to be cancelled}."""
     rows = session.execute(
         text(f"""
             SELECT s.job_id, job.cancelling FROM import_source s JOIN job ON job.id = s.job_id
@@ -107,7 +107,7 @@ def open_or_end(session: Session, job_id: UUID, *, end: bool) -> None:
 
 
 def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
-    """Those that `umbel.jobs.job_rows.close_abandoned_jobs` would seal."""
+    """Those that `umbel.jobs.job_rows.close_abandoned_jobs` would close."""
     rows = session.scalars(
         text("""
             SELECT id FROM job WHERE NOT closed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')

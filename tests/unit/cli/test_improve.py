@@ -190,7 +190,7 @@ def test_the_folder_follows_the_gallery(service: Service, tmp_path: Path) -> Non
     service.pictures = [image(n, "rose") for n in (1, 2, 404)]
     with progress(quiet=True) as bars:
         fetched = fetch_labelled(service, "garden", tmp_path, bars)  # type: ignore[arg-type]
-        assert (fetched.pictures, [one[0].int for one in fetched.rejected]) == (2, [404])
+        assert (fetched.images, [one[0].int for one in fetched.rejected]) == (2, [404])
         service.pictures = [image(n, "lily") for n in (2, 3)]
         fetch_labelled(service, "garden", tmp_path, bars)  # type: ignore[arg-type]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["lily"]

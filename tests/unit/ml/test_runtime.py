@@ -146,7 +146,7 @@ def test_auto_is_fp32_where_bf16_is_only_emulated(settings, monkeypatch):
 
 def test_vectors_that_are_no_numbers_agree_with_nothing(settings):
     network, card = load_checkpoint(settings.checkpoint)
-    forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", queues=1)
+    forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", lanes=1)
     probe = probe_pictures(64)
 
     assert pixel_similarity(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1

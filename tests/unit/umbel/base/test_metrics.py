@@ -5,7 +5,7 @@ import sys
 
 FORKED = """
 import os, resource
-from core import metrics
+from umbel.base import metrics
 pid = os.fork()
 if pid:
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
