@@ -45,7 +45,9 @@ def list_label_errors(
     if collection_id is not None:
         conditions.append("n.collection_id = :collection")
     if after is not None:
-        conditions.append("(n.label_error_probability, n.image_id) < (CAST(:label_error_probability AS real), CAST(:image AS uuid))")
+        conditions.append(
+            "(n.label_error_probability, n.image_id) < (CAST(:label_error_probability AS real), CAST(:image AS uuid))"
+        )
     label_error_probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
