@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """`make bench`: the short benchmarks, one after the other, then docs/performance.md and its appendix.
-=======
-"""`make bench`: every question that is answered quickly, one after the other, then its two pages.
->>>>>>> 2515166 (Wrap long lines)
 
 Each in a process of its own, since each has its own settings. `python -m benchmarks --long` asks for the larger
 figures, too; names choose some: `python -m benchmarks copy uploads`.

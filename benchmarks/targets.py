@@ -50,7 +50,7 @@ def _over_predecessor(result: Result) -> float:
 
 def _peers(result: Result) -> dict[str, float]:
     """Pictures a second."""
-    return {name: each["pictures_per_second"]["median"] for name, each in result["peers"].items()}
+    return {name: each["images_per_second"]["median"] for name, each in result["peers"].items()}
 
 
 UPLOADS = (
@@ -83,17 +83,9 @@ LEDGER = (
 )
 
 ONE_AT_A_TIME = (
-<<<<<<< HEAD
     "with AVX2 alone the forward takes nearly all of the time: `parallel forwards`, without any store, is 2.4 times"
     " as fast as the predecessor, the raw forward of the chosen runtime 3.5 times. With AMX the ratio was 9.2, partly"
     " because of a bug in Umbel that slowed single pictures on torch, and with them the predecessor."
-=======
-    "with AVX2 alone the forward is nearly all there is: `parallel forwards`, without any store, is 2.4 times as"
-    " fast as the predecessor, the bare forward of our own runtime 3.5 times; what the whole stack does besides takes"
-    " the rest."
-    " With AMX it was 9.2 times, a part of which was owed to a fault of ours: it slowed a lone picture on torch, and"
-    " with it the predecessor."
->>>>>>> 2515166 (Wrap long lines)
 )
 
 TWO_CORES = (
@@ -255,7 +247,7 @@ TARGETS = (
     Target(
         "Search by picture over HTTP, over decoding, forward and SQL",
         "search",
-        lambda r: r["http"]["picture_over_compute"],
+        lambda r: r["http"]["image_over_compute"],
         most=1.3,
         why=ASKING,
     ),
