@@ -31,8 +31,8 @@ def open_import() -> Any:
     """Import many pictures as one job.
 
     As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; the `sample` garden, drawn by the
-    workers; or of the type `upload`, whose
-    pictures follow by POST /v1/images with this `job_id` until POST /v1/jobs/{id}/close (or ten idle minutes).
+    workers; or of the type `upload`, whose pictures follow by
+    POST /v1/images with this `job_id` until POST /v1/jobs/{id}/close (or ten idle minutes).
     As multipart: `file` is a zip, a tar, or a list (.csv, .jsonl) of paths or URLs. With `dry_run` it is only listed.
     """
     gate().enter()

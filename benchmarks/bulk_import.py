@@ -116,7 +116,7 @@ def main() -> None:
             "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},
             "raw_per_second": spread(before + after),
             "of_raw": round(rate / raw_rate, 3),
-            "cpu_ms_a_picture": {
+            "cpu_ms_a_image": {
                 "raw_forward": round(1000 * spent, 2),
                 **{name: round(1000 * (busy[name] - idle[name]) / images, 2) for name in busy},
             },
@@ -128,10 +128,10 @@ def main() -> None:
                 }
                 for part in ("worker", "decoders")
             },
-            "worker_mb_by_pictures": {
+            "worker_mb_by_images": {
                 sample.done: round(sample.worker / 2**20) for sample in samples[:: max(1, len(samples) // 25)]
             },
-            "bytes_a_picture": {part: round(slope(samples, part, images)) for part in ("worker", "decoders")},
+            "bytes_a_image": {part: round(slope(samples, part, images)) for part in ("worker", "decoders")},
         },
     )
 

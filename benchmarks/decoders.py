@@ -87,7 +87,7 @@ def _images(pools: Mapping[str, Submit], files: Sequence[bytes]) -> dict[str, ob
     return {
         "pictures": len(files),
         "mean_kilobytes": round(mean(map(len, files)) / 1000, 1),
-        "pictures_per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
+        "images_per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
         "of_threads": {
             name: spread([threads / each for threads, each in zip(taken["threads"], times, strict=True)])
             for name, times in taken.items()

@@ -91,7 +91,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
             "decoders": decoding_processes(settings()),
             "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
             "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["ours"], strict=True)]),
-            "cpu_ms_a_picture": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
+            "cpu_ms_a_image": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
         },
     )
 

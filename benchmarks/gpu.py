@@ -142,12 +142,12 @@ def roofs(served: ServedNetwork, device: torch.device, size: int, reached: float
     bandwidth, arithmetic = copy_speed(device), product_speed(device)
     memory_roof, compute_roof = bandwidth / (moved / batch), arithmetic / (operations / batch)
     return {
-        "megabytes_a_picture": round(moved / batch / 1e6, 2),
-        "gigaflops_a_picture": round(operations / batch / 1e9, 3),
+        "megabytes_a_image": round(moved / batch / 1e6, 2),
+        "gigaflops_a_image": round(operations / batch / 1e9, 3),
         "copy_gigabytes_a_second": round(bandwidth / 1e9),
         "bf16_teraflops": round(arithmetic / 1e12),
-        "pictures_a_second_by_bandwidth": round(memory_roof),
-        "pictures_a_second_by_arithmetic": round(compute_roof),
+        "images_a_second_by_bandwidth": round(memory_roof),
+        "images_a_second_by_arithmetic": round(compute_roof),
         "reached_of_roof": round(reached / min(memory_roof, compute_roof), 3),
     }
 

@@ -64,7 +64,7 @@ def _uploads(axes: Axes, result: Result) -> None:
 
 
 def _peers(axes: Axes, result: Result) -> None:
-    rates = {name: each["pictures_per_second"] for name, each in result["peers"].items()}
+    rates = {name: each["images_per_second"] for name, each in result["peers"].items()}
     plt.gcf().set_figheight(0.6 + 0.35 * len(rates))
     _bars(axes, rates, "pictures a second, from file to stored vector", ours="umbel")
 

@@ -27,7 +27,7 @@ HOUR = 3600
 def main() -> None:
     with own_home() as home:
         measured = {
-            "bytes_a_picture": _bytes(home),
+            "bytes_a_image": _bytes(home),
             "decoded_a_second_a_core": {k: _decoding(v) for k, v in SIDES.items()},
         }
     rates = current_rates()
@@ -37,11 +37,11 @@ def main() -> None:
 
 def estimate(images: int, measured: dict[str, Any], rates: dict[str, float]) -> dict[str, float]:
     """For so many pictures of 640 x 480, 100 kB each."""
-    size = measured["bytes_a_picture"]
+    size = measured["bytes_a_image"]
     # Each insertion looks for its neighbors among those that are there: it takes longer by the logarithm.
-    growth = math.log(images) / math.log(rates["indexed_pictures"])
+    growth = math.log(images) / math.log(rates["indexed_images"])
     return {
-        "pictures_tb": round(images * 1e5 / 1e12, 2),
+        "images_tb": round(images * 1e5 / 1e12, 2),
         "tables_gb": round(images * (size["image"] + size["item"] + size["embedding"]) / 1e9, 1),
         "index_gb": round(images * size["hnsw"] / 1e9, 1),
         "import_core_hours": round(images / rates["imported_a_second_a_core"] / HOUR, 1),
@@ -51,7 +51,7 @@ def estimate(images: int, measured: dict[str, Any], rates: dict[str, float]) -> 
 
 
 COLUMNS = {
-    "pictures_tb": ("originals", "{:,.1f} TB"),
+    "images_tb": ("originals", "{:,.1f} TB"),
     "tables_gb": ("tables", "{:,.0f} GB"),
     "index_gb": ("HNSW index", "{:,.0f} GB"),
     "import_core_hours": ("import on CPUs", "{:,.0f} core hours"),
@@ -76,7 +76,7 @@ def current_rates() -> dict[str, float]:
         "imported_a_second_a_core": round(imports["per_second"] / imports["machine"]["cores"], 1),
         "imported_a_second_a_gpu": on_gpu["per_second"],
         "indexed_a_second_a_core": round(index["images"] / building / index["machine"]["cores"], 1),
-        "indexed_pictures": index["images"],
+        "indexed_images": index["images"],
     }
 
 

@@ -67,7 +67,7 @@ def _answer(parts: dict[str, psutil.Process]) -> dict[str, object]:
         "raw_per_second": spread([sent / each for each in taken["raw"]]),
         "ours_per_second": spread([sent / each for each in taken["ours"]]),
         "of_raw": spread([a / b for a, b in zip(taken["raw"], taken["ours"], strict=True)]),
-        "cpu_ms_a_picture": {name: round(1000 * each / found, 2) for name, each in spent.items()},
+        "cpu_ms_a_image": {name: round(1000 * each / found, 2) for name, each in spent.items()},
     }
 
 

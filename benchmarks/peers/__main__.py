@@ -69,7 +69,7 @@ def compare(peers: dict[str, "Peer"], images: int) -> dict[str, object]:
         "peers": {
             name: {
                 "versions": peers[name].ask("versions"),
-                "pictures_per_second": spread(fills[name]),
+                "images_per_second": spread(fills[name]),
                 "query_ms": spread(queries[name]),
                 "agreement": agreement(found[name], exact),
             }
