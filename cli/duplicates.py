@@ -20,7 +20,9 @@ from ml.row_sheet import MOST_TILES, Row
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="Groups shown, newest first.")
 @click.option("--compare/--no-compare", "do_compare", default=True, help="Compare first what was not compared yet.")
 @click.option("--again", is_flag=True, help="Compare everything again.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG).")
+@click.option(
+    "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG)."
+)
 @json_option
 def duplicates(  # noqa: PLR0917 - click passes by name
     collection: str | None,

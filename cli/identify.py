@@ -12,7 +12,13 @@ SHOWN = 5
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "images",
+    metavar="PICTURES...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--collection", help="Let only the images of this collection vote.")
 @json_option
 def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) -> None:

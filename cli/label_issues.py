@@ -13,11 +13,13 @@ from ml.row_sheet import Row
 
 @click.command("label-issues")
 @click.option("--collection", help="Only this collection; else every one, each within itself.")
-@click.option("--min-doubt", type=click.FloatRange(0, 1), help="Least doubt that is listed. [default: 0.5]")
+@click.option("--min-probability", type=click.FloatRange(0, 1), help="Least probability that is listed. [default: 0.5]")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many, worst first.")
 @click.option("--compare/--no-compare", "do_compare", default=True, help="Compare first what was not compared yet.")
 @click.option("--again", is_flag=True, help="Compare everything again, with the labels as they are now.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG).")
+@click.option(
+    "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG)."
+)
 @json_option
 def label_issues(  # noqa: PLR0917 - click passes by name
     collection: str | None,

@@ -18,7 +18,9 @@ from umbel.base.image_rules import upright_rgb
 @click.argument("file_or_id")
 @click.option("-k", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @click.option("--collection", help="Search only this collection.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG).")
+@click.option(
+    "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG)."
+)
 @json_option
 def similar(file_or_id: str, k: int, collection: str | None, image: Path | None, as_json: bool) -> None:
     """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery."""

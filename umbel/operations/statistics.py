@@ -36,7 +36,7 @@ WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') O
 """
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
 IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
-HEARING = "SELECT name, broker_connected::int FROM worker"
+BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
 
 FIGURES = (
     Figure("umbel_images", "Images by collection.", "collection", IMAGES),
@@ -46,5 +46,5 @@ FIGURES = (
     Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", SILENCE),
     Figure("umbel_worker_idle_seconds", "Since a worker finished something, or had nothing to do.", "worker", IDLE),
-    Figure("umbel_worker_hears_redis", "Whether Redis answers a worker.", "worker", HEARING),
+    Figure("umbel_worker_broker_connected", "Whether Redis answers a worker.", "worker", BROKER_CONNECTED),
 )
