@@ -15,7 +15,7 @@ from umbel.base.settings import settings
 from umbel.base.tables import RecallReport
 from umbel.base.types import JobStatus, ReindexMode
 from umbel.jobs.wakeup import waker
-from umbel.models import version_rows
+from umbel.models import versions
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
 from umbel.search import recall_rows
@@ -90,7 +90,7 @@ def list_audit(query: AuditQuery) -> Any:
 
 def _hnsw(asked: ReindexIn) -> Hnsw:
     with transaction() as session:
-        active = version_rows.get_active_version(session)
+        active = versions.get_active_version(session)
     return Hnsw(asked.m or active.hnsw_m, asked.ef_construction or active.hnsw_ef_construction)
 
 

@@ -14,7 +14,7 @@ from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.jobs import workers
 from umbel.jobs.wakeup import waker
-from umbel.models import version_rows
+from umbel.models import versions
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
@@ -56,7 +56,7 @@ def ready() -> Any:
     try:
         with transaction() as session:
             checks["database"] = True
-            checks["model"] = version_rows.find_active_version(session) is not None
+            checks["model"] = versions.find_active_version(session) is not None
             alive_workers = workers.list_workers(session, seen_within_seconds=WORKER_SILENCE_SECONDS)
             idle = min((worker.idle_seconds for worker in alive_workers), default=0)
             stalled = idle > settings().stalled_after and workers.work_is_left(session)

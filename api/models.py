@@ -15,10 +15,8 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.jobs.retry import patiently
-from umbel.models import partitions, version_rows
-from umbel.models import versions as services
+from umbel.models import lifecycle, partitions, registration, versions
 from umbel.models.partitions import IndexState
-from umbel.models.registration import read_candidate
 
 bp = APIBlueprint("models", __name__, tag="Models")
 
@@ -31,7 +29,7 @@ FORM = either_body(form=ModelFormIn)
 def list_models() -> Any:
     """List the model versions, newest first."""
     with transaction() as session:
-        rows = version_rows.list_versions(session)
+        rows = versions.list_versions(session)
     return ModelsOut(items=[ModelOut(**_described(row)) for row in rows], next_cursor=None)
 
 
@@ -45,11 +43,13 @@ def register_model() -> Any:
     """
     request.max_content_length = settings().max_checkpoint_bytes
     form = ModelFormIn.model_validate(request.files.to_dict())
-    candidate = read_candidate(form.weights.read(), form.card.read(), form.split.read() if form.split else None)
+    candidate = registration.read_candidate(
+        form.weights.read(), form.card.read(), form.split.read() if form.split else None
+    )
 
     def register() -> ModelVersion:
         with transaction() as session:
-            return services.register(session, blobs(), candidate)
+            return registration.register(session, blobs(), candidate)
 
     version = patiently(register)
     return ModelOut(**_described(version)), 201, {"Location": url_for("models.get_model", version_id=version.id)}
@@ -61,7 +61,7 @@ def register_model() -> Any:
 def get_model(version_id: UUID) -> Any:
     """Describe a model version: its whole card, and how its index is."""
     with transaction() as session:
-        version = version_rows.get_version(session, version_id)
+        version = versions.get_version(session, version_id)
         index = partitions.find_index_state(session, version_id)
     return ModelDetailOut(**_described(version), card=version.card, index=index and _index_out(index))
 
@@ -71,7 +71,7 @@ def get_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def activate_model(version_id: UUID) -> Any:
     """Let searches use this version from now on. It must have every picture. Saying it twice is harmless."""
-    return ModelOut(**_described(services.activate(transaction, version_id)))
+    return ModelOut(**_described(lifecycle.activate(transaction, version_id)))
 
 
 @bp.post("/v1/models/<uuid:version_id>/rollback")
@@ -79,7 +79,7 @@ def activate_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def rollback_model(version_id: UUID) -> Any:
     """Go back from this version, the active one, to the one it replaced, which is the answer."""
-    return ModelOut(**_described(services.rollback(transaction, version_id)))
+    return ModelOut(**_described(lifecycle.rollback(transaction, version_id)))
 
 
 @bp.post("/v1/models/<uuid:version_id>/retire")
@@ -87,7 +87,7 @@ def rollback_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def retire_model(version_id: UUID) -> Any:
     """Give up a version's vectors, which are removed within a minute. Its files stay. Twice is harmless."""
-    return ModelOut(**_described(services.retire(transaction, version_id)))
+    return ModelOut(**_described(lifecycle.retire(transaction, version_id)))
 
 
 @bp.errorhandler(ValidationError)

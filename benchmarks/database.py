@@ -69,11 +69,11 @@ def own_database(server: Any, name: str) -> Iterator[bool]:
 def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
     """A model version (a VersionKey) DIM wide, now active; indexed: with its HNSW index in place."""
     from umbel.base.database import transaction  # noqa: PLC0415
-    from umbel.models import partitions, version_rows  # noqa: PLC0415
-    from umbel.models.version_rows import VersionKey  # noqa: PLC0415
+    from umbel.models import partitions, versions  # noqa: PLC0415
+    from umbel.models.versions import VersionKey  # noqa: PLC0415
 
     with transaction() as session:
-        version = version_rows.insert_model_version(
+        version = versions.insert_model_version(
             session,
             name=name,
             architecture="none",
@@ -83,7 +83,7 @@ def add_version(name: str = "benchmark", *, indexed: bool) -> Any:
             card={},
         )
         partitions.create_partition(session, version.id, DIM, indexed=indexed)
-        version_rows.activate_version(session, version.id)
+        versions.activate_version(session, version.id)
         return VersionKey(version.id, DIM)
 
 

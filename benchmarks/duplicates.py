@@ -52,7 +52,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.insights.comparing import ComparisonLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
-    from umbel.models.versions import calibration_of  # noqa: PLC0415
+    from umbel.models.calibration import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
@@ -92,10 +92,10 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
 
 def _version(version_id: UUID) -> Any:
     from umbel.base.database import transaction  # noqa: PLC0415
-    from umbel.models import version_rows  # noqa: PLC0415
+    from umbel.models import versions  # noqa: PLC0415
 
     with transaction() as session:
-        return version_rows.get_version(session, version_id)
+        return versions.get_version(session, version_id)
 
 
 def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> None:

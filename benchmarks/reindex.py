@@ -241,10 +241,10 @@ def _vectors(images: list[str]) -> list[Any]:
 
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.embedding import embeddings  # noqa: PLC0415
-    from umbel.models import version_rows  # noqa: PLC0415
+    from umbel.models import versions  # noqa: PLC0415
 
     with transaction() as session:
-        version = version_rows.get_active_key(session)
+        version = versions.get_active_key(session)
         return list(embeddings.find_vectors(session, version.id, [UUID(each) for each in images]).values())
 
 

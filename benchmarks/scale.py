@@ -91,19 +91,19 @@ def _bytes(home: Path) -> dict[str, float]:
     from umbel.base import schema  # noqa: PLC0415
     from umbel.base.database import autocommit, transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
-    from umbel.models import partitions, version_rows  # noqa: PLC0415
+    from umbel.models import partitions, versions  # noqa: PLC0415
 
     server = Postgres(home, settings().socket_dir, durable=False)
     server.start()
     try:
         schema.upgrade(settings().database)
         with transaction() as session:
-            version = version_rows.insert_model_version(
+            version = versions.insert_model_version(
                 session, name="scale", architecture="none", dim=DIM, weights_sha256="0" * 64, preprocessing_hash="none",
                 card={},
             )  # fmt: skip
             partitions.create_partition(session, version.id, DIM, indexed=False)
-            version_rows.activate_version(session, version.id)
+            versions.activate_version(session, version.id)
         vectors = np.random.default_rng(1).normal(size=(IMAGES, DIM)).astype(np.float32)
         fill(version.id, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ["a label"])
         with autocommit() as connection:

@@ -41,7 +41,7 @@ def main() -> None:
 
 def _answer(images: int, folder: Path | None) -> dict[str, object]:
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-    from umbel.models.version_rows import VersionKey  # noqa: PLC0415
+    from umbel.models.versions import VersionKey  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
     embedder, version_id = load_active_model(settings())

@@ -19,8 +19,9 @@ from umbel.base.errors import BadCheckpoint, TransientError, UmbelError
 from umbel.base.settings import Settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Decoder, LoadedModel
-from umbel.models import version_rows
-from umbel.models.versions import Candidate, fetch_checkpoint, register_first
+from umbel.models import versions
+from umbel.models.checkpoints import fetch_checkpoint
+from umbel.models.registration import Candidate, register_first
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
 MOST = 2
@@ -60,7 +61,7 @@ class HeldModels:
     def _load(self, version_id: UUID, coming: Future[LoadedModel]) -> None:
         try:
             with transaction() as session:
-                version = version_rows.get_version(session, version_id)
+                version = versions.get_version(session, version_id)
             embedder = load_version(self._settings, version.weights_sha256)
             coming.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
         except Exception as error:
@@ -109,7 +110,7 @@ def ensure_active_version(settings: Settings) -> ModelVersion:
     Raises ModelNotFound, BadCheckpoint, NotReady.
     """
     with transaction() as session:
-        version = version_rows.find_active_version(session)
+        version = versions.find_active_version(session)
     if version is None:
         candidate = candidate_of(settings)
         with transaction() as session:

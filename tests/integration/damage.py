@@ -24,8 +24,7 @@ from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import waker
-from umbel.models import partitions, version_rows
-from umbel.models import versions as models
+from umbel.models import partitions, registration, versions
 from umbel.operations.mismatches import Context
 from umbel.operations.reconciliation import reconcile
 
@@ -47,12 +46,12 @@ class Gallery:
         """A model version with its files. Returns its hash."""
         weights = b"weights %d" % seed
         digest = hashlib.sha256(weights).hexdigest()
-        candidate = models.Candidate(weights, b"{}", f"model {seed}", "none", DIM, digest, "none", {})
+        candidate = registration.Candidate(weights, b"{}", f"model {seed}", "none", DIM, digest, "none", {})
         with transaction() as session:
-            version = models.register(session, self.blobs, candidate)
+            version = registration.register(session, self.blobs, candidate)
             if activate:
                 partitions.create_partition(session, version.id, DIM)  # with its index
-                version_rows.activate_version(session, version.id)
+                versions.activate_version(session, version.id)
         return digest
 
     def upload(self, seed: int) -> UUID:
@@ -69,7 +68,7 @@ class Gallery:
                 done = item_rows.finish_items(session, ids, ItemState.INDEXED)
                 owners = [(item.image_id, item.collection_id) for item in claimed if item.id in done]
                 vectors = np.stack([unit(owner.int % 1000) for owner, _ in owners]) if owners else np.empty((0, DIM))
-                version = version_rows.get_active_version(session)
+                version = versions.get_active_version(session)
                 embeddings.upsert_embeddings(session, version.id, owners, vectors)
 
     def key(self, image: int = 0) -> str:
@@ -98,7 +97,7 @@ def let_age(job: object) -> None:
 
 def partition() -> str:
     with transaction() as session:
-        return f"embedding_{version_rows.get_active_version(session).id.hex}"
+        return f"embedding_{versions.get_active_version(session).id.hex}"
 
 
 # Each breaks one thing.

@@ -13,7 +13,7 @@ from umbel.base.types import ItemState, JobType, Queue, Vector
 from umbel.embedding import embeddings
 from umbel.gallery import collections, images
 from umbel.jobs import item_rows, job_rows
-from umbel.models import partitions, version_rows
+from umbel.models import partitions, versions
 
 DIM = 8
 
@@ -30,7 +30,7 @@ class Factory:
 
     def version(self, *, active: bool = True, dim: int = DIM, card: dict[str, object] | None = None) -> ModelVersion:
         self._count += 1
-        version = version_rows.insert_model_version(
+        version = versions.insert_model_version(
             self.session,
             name=f"model-{self._count}",
             architecture="none",
@@ -41,7 +41,7 @@ class Factory:
         )
         partitions.create_partition(self.session, version.id, dim)
         if active:
-            version_rows.activate_version(self.session, version.id)
+            versions.activate_version(self.session, version.id)
         return version
 
     def image(

@@ -28,7 +28,7 @@ from umbel.base.database import engine_of, transaction
 from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
 from umbel.gallery import images_service
-from umbel.models import version_rows
+from umbel.models import versions
 from umbel.operations import dump
 from umbel.operations.backup import Backup, Origin, back_up, read_backup
 from umbel.operations.restore import restore
@@ -94,7 +94,7 @@ def umbel(*arguments: object, **environment: str) -> "subprocess.CompletedProces
 def answers(url: str) -> list[Found]:
     """What the database says to a hundred searches."""
     with Session(engine_of(url)) as session:
-        version = version_rows.get_active_key(session)
+        version = versions.get_active_key(session)
         queries = np.stack([unit(5000 + seed) for seed in range(QUERIES)])
         return [nearest_images(session, query, version=version, k=10, scope=Scope()) for query in queries]
 

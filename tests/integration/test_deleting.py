@@ -36,7 +36,7 @@ from umbel.insights import signatures
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
-from umbel.models import version_rows
+from umbel.models import versions
 from umbel.operations.mismatches import Context
 from umbel.operations.reconciliation import reconcile
 
@@ -61,7 +61,7 @@ def embed() -> None:
     with transaction() as session:
         rows = [(row[0], row[1]) for row in session.execute(text("SELECT id, collection_id FROM image ORDER BY id"))]
         vectors = np.stack([unit(image_id.int % 2**32) for image_id, _ in rows])
-        for of in version_rows.list_versions(session):
+        for of in versions.list_versions(session):
             embeddings.upsert_embeddings(session, of.id, rows, vectors)
         session.execute(text("UPDATE job_item SET state = 'indexed' WHERE state = 'pending'"))
 

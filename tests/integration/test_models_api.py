@@ -17,7 +17,8 @@ from umbel.base.database import transaction
 from umbel.base.fingerprint import fingerprint
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.models.versions import blob_keys, drop_retired, split_key
+from umbel.models.checkpoints import blob_keys, split_key
+from umbel.models.lifecycle import drop_retired
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

@@ -10,8 +10,8 @@ from tests.integration.factory import DIM, Factory, unit
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.gallery import deletions
-from umbel.models import partitions, version_rows
-from umbel.models.version_rows import VersionKey
+from umbel.models import partitions, versions
+from umbel.models.versions import VersionKey
 from umbel.search import nearest
 from umbel.search.nearest import Found, Scope
 from umbel.search.search import Answered, QuickSearch, find_matches, query_by_images, query_by_vector
@@ -171,6 +171,6 @@ def test_it_knows_nothing_before_it_has_learnt(gallery: tuple[VersionKey, list[U
     quick = QuickSearch()
     assert by_vector(quick) is None
     with transaction() as session:
-        key = version_rows.get_active_key(session)
+        key = versions.get_active_key(session)
         quick.learn(key, find_matches(session, query_by_vector(session, unit(1).tolist()), k=K, scope=Scope()))
     assert by_vector(quick) is not None

@@ -28,7 +28,7 @@ from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.jobs import cancel_job
 from umbel.jobs.wakeup import waker
-from umbel.models import version_rows
+from umbel.models import versions
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -92,7 +92,7 @@ def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gall
 
 def test_a_vector_of_another_width_goes_before_the_index_is_built(amid: Gallery) -> None:
     with transaction() as session:
-        version = version_rows.get_active_version(session)
+        version = versions.get_active_version(session)
         (check,) = session.scalars(
             text("SELECT conname FROM pg_constraint WHERE conrelid = CAST(:name AS regclass) AND contype = 'c'"),
             {"name": partition()},

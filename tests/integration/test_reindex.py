@@ -24,11 +24,11 @@ from umbel.jobs import job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.jobs import sweep
 from umbel.jobs.leases import Leases
-from umbel.models import partitions, reindexes, version_rows, versions
+from umbel.models import checkpoints, lifecycle, partitions, registration, reindexes, versions
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
 from umbel.models.reindexing import ReindexLine
-from umbel.models.version_rows import VersionKey
+from umbel.models.versions import VersionKey
 from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -149,7 +149,7 @@ def reindex_of(job_id: UUID) -> Reindex:
 
 def state(version: ModelVersion) -> str:
     with transaction() as session:
-        return version_rows.get_version(session, version.id).state
+        return versions.get_version(session, version.id).state
 
 
 def embedded(version: ModelVersion) -> set[UUID]:
@@ -203,7 +203,7 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     batch = line._forward(line._decode(line._claim_fresh([Queue.SINGLE])))  # type: ignore[arg-type]
     other = make_version(models)
     with transaction() as session:
-        version_rows.change_version(session, other.id, state=ModelState.BACKFILLING)
+        versions.change_version(session, other.id, state=ModelState.BACKFILLING)
     assert line._store(batch) == 1
     assert embedded(active) == embedded(other) == {picture}
 
@@ -220,7 +220,7 @@ def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
     assert "R@1 falls from 1.000 to" in report["gate"]["reasons"][0]
     assert (status(job_id)[0], state(active), state(bad)) == ("succeeded", ModelState.ACTIVE, ModelState.READY)
-    assert versions.activate(transaction, bad.id).state == ModelState.ACTIVE
+    assert lifecycle.activate(transaction, bad.id).state == ModelState.ACTIVE
 
 
 def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(
@@ -242,7 +242,7 @@ def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
     with transaction() as session:
         learnt = session.scalars(text("SELECT encode(sha256, 'hex') FROM image ORDER BY id LIMIT 30")).all()
     split = ",".join(f'{{"sha256": "{sha256}", "role": "train"}}' for sha256 in learnt)
-    blobs().put(versions.split_key(other.weights_sha256), f'{{"pictures": [{split}]}}'.encode())
+    blobs().put(checkpoints.split_key(other.weights_sha256), f'{{"pictures": [{split}]}}'.encode())
     job_id = begin(other)
     run(reindexing, line)
     report = reindex_of(job_id).report
@@ -258,7 +258,7 @@ def test_what_the_active_one_has_learnt_from_does_not_flatter_it_while_enough_is
         with transaction() as session:
             known = session.scalars(text("SELECT encode(sha256, 'hex') FROM image ORDER BY id LIMIT :n"), {"n": learnt})
             split = [{"sha256": "00", "gallery_sha256": sha256, "role": "train"} for sha256 in known]
-        blobs().put(versions.split_key(active.weights_sha256), json.dumps({"pictures": split}).encode())
+        blobs().put(checkpoints.split_key(active.weights_sha256), json.dumps({"pictures": split}).encode())
         job_id = begin(make_version(models))
         run(reindexing, line)
         report = reindex_of(job_id).report
@@ -349,10 +349,10 @@ def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
     assert report is not None
     assert (report["missing"], report["switched"], status(job_id)[0]) == (1, False, "partial")
     with pytest.raises(Conflict, match="lacks 1 pictures"):
-        versions.activate(transaction, other.id)
+        lifecycle.activate(transaction, other.id)
     job_services.retry_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
     line.embed_items([Queue.REINDEX])
-    assert versions.activate(transaction, other.id).state == ModelState.ACTIVE
+    assert lifecycle.activate(transaction, other.id).state == ModelState.ACTIVE
 
 
 def test_going_back_is_instant_and_loses_nothing(
@@ -363,13 +363,13 @@ def test_going_back_is_instant_and_loses_nothing(
     begin(other, activate=True)
     run(reindexing, line)
     upload(line, 3)
-    assert versions.rollback(transaction, other.id).id == active.id
+    assert lifecycle.rollback(transaction, other.id).id == active.id
     assert (state(active), state(other)) == (ModelState.ACTIVE, ModelState.READY)
     assert len(embedded(active)) == 43
     with pytest.raises(Conflict, match="replaced no other"):
-        versions.rollback(transaction, active.id)
+        lifecycle.rollback(transaction, active.id)
     with pytest.raises(Conflict, match="not active"):
-        versions.rollback(transaction, other.id)
+        lifecycle.rollback(transaction, other.id)
 
 
 def test_a_third_model_lets_the_first_fall_behind(
@@ -391,18 +391,18 @@ def test_what_is_retired_goes_beside_searches_and_can_come_back(
     upload(line, 3)
     other = make_version(models)
     with pytest.raises(Conflict, match="is active"):
-        versions.retire(transaction, active.id)
-    assert versions.retire(transaction, other.id).state == ModelState.RETIRED
-    assert versions.drop_retired(transaction, seconds=60) == []  # searches that began before may need it
-    assert versions.drop_retired(transaction, seconds=0) == [other.id]
+        lifecycle.retire(transaction, active.id)
+    assert lifecycle.retire(transaction, other.id).state == ModelState.RETIRED
+    assert lifecycle.drop_retired(transaction, seconds=60) == []  # searches that began before may need it
+    assert lifecycle.drop_retired(transaction, seconds=0) == [other.id]
     with transaction() as session:
         assert not partitions.has_partition(session, other.id)
         assert len(embeddings.find_vectors(session, active.id, list(embedded(active)))) == 3
     with pytest.raises(Conflict, match="register it again"):
         begin(other)
     with transaction() as session:
-        candidate = versions.Candidate(b"", b"", other.name, "none", DIM, other.weights_sha256, "none", {})
-        assert versions.register(session, blobs(), candidate).state == ModelState.REGISTERED
+        candidate = registration.Candidate(b"", b"", other.name, "none", DIM, other.weights_sha256, "none", {})
+        assert registration.register(session, blobs(), candidate).state == ModelState.REGISTERED
     begin(other)
 
 
@@ -440,7 +440,7 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     found = reindex_of(job_id)
     job_services.cancel_job(transaction, job_id)
     with transaction() as session:
-        job, version = job_rows.get_job(session, job_id), version_rows.get_version(session, active.id)
+        job, version = job_rows.get_job(session, job_id), versions.get_version(session, active.id)
     reindexing._build(found, job, version)
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0

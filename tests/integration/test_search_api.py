@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
-from umbel.models import version_rows
+from umbel.models import versions
 
 FORM = "multipart/form-data"
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
@@ -142,7 +142,7 @@ def test_what_is_like_nothing_in_the_gallery_is_unknown(api: FlaskClient) -> Non
 
     with transaction() as session:
         make = Factory(session, start=1000)
-        version = version_rows.get_active_version(session)
+        version = versions.get_active_version(session)
         image_id = make.image(vector=-unit(len("rose")), version=version, collection="strangers")
     answer = api.post("/v1/identify", json={"image_ids": [str(image_id)]}).get_json()
     assert (answer["best"], answer["unknown"]) == (None, True)

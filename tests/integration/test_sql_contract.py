@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from tests.integration.factory import Factory, unit
 from tests.integration.reader import ask
 from umbel.embedding import embeddings
-from umbel.models import version_rows
+from umbel.models import versions
 from umbel.models.partitions import partition_name
 
 # What people's queries are built on. To add is harmless; to take away or to change breaks them: say so in CHANGELOG.md.
@@ -119,7 +119,7 @@ def test_only_the_active_version_is_shown_and_searched(session: Session, make: F
     collection = make.collection()
     embeddings.upsert_embeddings(session, new.id, [(image, collection)], unit(1, 4)[None])
     assert [row[0] for row in ask(session, "similar_images(:i)", i=image)] == [other]
-    version_rows.activate_version(session, new.id)
+    versions.activate_version(session, new.id)
     shown = text("SELECT image_id, collection, model_version, vector = CAST(:v AS halfvec) FROM umbel.embeddings")
     rows = session.execute(shown, {"v": HalfVector(unit(1, 4)).to_text()}).all()
     assert rows == [(image, "default", new.id, True)]

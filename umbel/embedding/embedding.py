@@ -28,7 +28,7 @@ from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.retry import patiently
-from umbel.models import version_rows
+from umbel.models import versions
 
 log = structlog.get_logger()
 
@@ -163,9 +163,9 @@ class EmbeddingLine:
         claims.release_items(session, others, owner=self.leases.owner, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
         self.leases.hold(item.id for item in same)
-        versions = [wanted] if wanted else version_rows.list_maintained(session)
+        embed_with = [wanted] if wanted else versions.list_maintained(session)
         job_log.claimed(queue, same)
-        return Claim(same, versions, queue)
+        return Claim(same, embed_with, queue)
 
     def _batch_size(self) -> int:
         return self._active().embedder.batch_size
@@ -173,7 +173,7 @@ class EmbeddingLine:
     def _active(self) -> LoadedModel:
         """The model of searches. Raises NotReady."""
         with lone_statements() as session:
-            active = version_rows.get_active_key(session)
+            active = versions.get_active_key(session)
         [model] = self.models.load([active.id])
         return model
 
@@ -269,9 +269,9 @@ class EmbeddingLine:
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
         """None when it is stored; else nothing is, and these versions have become maintained since it was claimed."""
         with self.transaction() as session:
-            version_rows.lock_states(session, shared=True)
+            versions.lock_states(session, shared=True)
             if batch.ready and batch.ready[0].version_id is None:
-                missed = [each for each in version_rows.list_maintained(session) if each not in batch.vectors]
+                missed = [each for each in versions.list_maintained(session) if each not in batch.vectors]
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]
@@ -290,7 +290,7 @@ class EmbeddingLine:
         if not rows:
             return
         owners = [(batch.ready[row].image_id, batch.ready[row].collection_id) for row in rows]
-        for version_id in version_rows.list_with_vectors(session).intersection(batch.vectors):
+        for version_id in versions.list_with_vectors(session).intersection(batch.vectors):
             vectors = np.concatenate(batch.vectors[version_id])[rows]
             embeddings.upsert_embeddings(session, version_id, owners, vectors)
 
@@ -308,7 +308,7 @@ class EmbeddingLine:
 
     def _answer(self, asked: Asked) -> None:
         if asked.version_id is None:
-            raise NotReady(version_rows.NO_MODEL)
+            raise NotReady(versions.NO_MODEL)
         [model] = self.models.load([asked.version_id])
         pixels: dict[UUID, Pixels] = {}
         rejected: dict[UUID, tuple[str, str]] = {}

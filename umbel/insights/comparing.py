@@ -26,9 +26,8 @@ from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.retry import patiently
-from umbel.models import version_rows
-from umbel.models.calibration import Calibration
-from umbel.models.versions import calibration_of
+from umbel.models import versions
+from umbel.models.calibration import Calibration, calibration_of
 
 log = structlog.get_logger()
 
@@ -127,7 +126,7 @@ class ComparisonLine:
     def _compare_all(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
         with self.transaction() as session:
             job = job_rows.get_job(session, job_id)
-            version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+            version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
             if nearest_neighbors.awaits_index(session, version.id, collection_id, UNBEARABLE):
                 batch.waiting += [item.id for item in some]
                 return

@@ -9,7 +9,7 @@ from umbel.base.types import Queue
 from umbel.gallery import collections
 from umbel.insights import nearest_neighbors
 from umbel.jobs.wakeup import Waker
-from umbel.models import version_rows
+from umbel.models import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def begin_comparison(
     Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished.
     """
     with transaction() as session:
-        version = version_rows.get_active_version(session)
+        version = versions.get_active_version(session)
         collection_id = collection and collections.get_collection(session, collection)
         nearest_neighbors.lock_comparisons(session)
         unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id or None)

@@ -12,7 +12,7 @@ from umbel.insights import duplicate_rows, nearest_neighbors
 from umbel.insights.comparing import COPY_DISTANCE
 from umbel.insights.duplicate_rows import Copy
 from umbel.insights.nearest_neighbors import Progress
-from umbel.models import version_rows
+from umbel.models import versions
 
 # 0.8: as for groups before a split, see docs/explanation/leakage.md.
 MIN_PIXEL_SIMILARITY = 0.8
@@ -68,7 +68,7 @@ def find_duplicates(
     `min_pixel_similarity`; 0 asks for the distance alone. image_id: only the group that this image is in.
     Raises NotFound, NotReady.
     """
-    version = version_rows.get_active_version(session)
+    version = versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     links = duplicate_rows.list_links(
         session, version.id, collection_id, max_distance=max_distance, min_pixel_similarity=min_pixel_similarity

@@ -10,8 +10,8 @@ from umbel.gallery import collections
 from umbel.insights import label_error_rows, nearest_neighbors
 from umbel.insights.label_error_rows import LabelErrorImage
 from umbel.insights.nearest_neighbors import Progress
-from umbel.models import version_rows
-from umbel.models.versions import calibration_of
+from umbel.models import versions
+from umbel.models.calibration import calibration_of
 
 MIN_PROBABILITY = 0.5  # more probably another label than not
 EVIDENCE = 5  # neighbors shown
@@ -48,7 +48,7 @@ def find_label_issues(
     session: Session, *, collection: str | None, min_probability: float, after: tuple[float, UUID] | None, limit: int
 ) -> Found:
     """Up to `limit` issues after the one with this doubt and id. Raises NotFound, NotReady."""
-    version = version_rows.get_active_version(session)
+    version = versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     doubted = label_error_rows.list_label_errors(
         session, version.id, collection_id, min_probability=min_probability, after=after, limit=limit

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
-from umbel.base.tables import Job, ModelVersion, NearestNeighbors
+from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import JobType
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import has_index
@@ -118,11 +118,6 @@ def insert_comparison(
 
 NOT_COMPARED = """NOT EXISTS (
     SELECT FROM nearest_neighbors n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
-
-
-def delete_of_version(session: Session, version_id: UUID) -> None:
-    """Forget what was compared with a version's vectors."""
-    session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
 
 
 def collection_is_small(session: Session, version_id: UUID, collection_id: UUID, most: int) -> bool:

@@ -18,7 +18,7 @@ from umbel.insights.projection_rows import DrawnMap, MapPoint, MapWork
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Waker
-from umbel.models import version_rows
+from umbel.models import versions
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None)
     is no picture.
     """
     with transaction() as session:
-        version = version_rows.get_active_version(session)
+        version = versions.get_active_version(session)
         collection_id = collections.get_collection(session, collection) if collection is not None else None
         projection_rows.lock_maps(session)
         unfinished = projection_rows.find_unfinished_map(session, collection_id)
@@ -61,7 +61,7 @@ def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None)
 
 def find_map(session: Session, *, collection: str | None) -> Shown:
     """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
-    version = version_rows.get_active_version(session)
+    version = versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     images = projection_rows.count_vectors(session, version.id, collection_id)
     drawn = projection_rows.find_map(session, version.id, collection_id)
@@ -94,7 +94,7 @@ class MapLine:
                 return False
             job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
-            version = version_rows.get_version(session, work.version_id)
+            version = versions.get_version(session, work.version_id)
             images = projection_rows.count_vectors(session, version.id, work.collection_id)
             ids, vectors = projection_rows.list_vectors(
                 session, version.id, work.collection_id, dim=version.dim, most=MOST

@@ -20,8 +20,8 @@ from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import index_is_due
+from umbel.models.lifecycle import drop_retired
 from umbel.models.reindex import end_reindex
-from umbel.models.versions import drop_retired
 
 ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
 ABANDONED_SECONDS = 600

@@ -4,7 +4,9 @@ A calibration belongs to a model version and lies in its card. umbel/search/vote
 ml/evaluation/calibration.py fits it; docs/explanation/calibration.md says what its probability means and what not.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from umbel.base.tables import ModelVersion
 
 
 class _Frozen(BaseModel):
@@ -81,3 +83,11 @@ class Calibration(_Frozen):
     vote: VoteRule
     quality: Quality
     fitted: Fitted
+
+
+def calibration_of(version: ModelVersion) -> Calibration | None:
+    """What the version's card says of distances and votes; None where it says nothing."""
+    try:
+        return Calibration.model_validate(version.card["calibration"])
+    except (KeyError, ValidationError):
+        return None

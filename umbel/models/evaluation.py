@@ -16,9 +16,9 @@ from umbel.base.errors import BlobMissing
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import Compare, Comparison
 from umbel.embedding import embeddings
-from umbel.models import evaluation_rows, reindexes, version_rows
-from umbel.models.version_rows import VersionKey
-from umbel.models.versions import split_key
+from umbel.models import evaluation_rows, reindexes, versions
+from umbel.models.checkpoints import split_key
+from umbel.models.versions import VersionKey
 from umbel.search import recall_rows
 from umbel.search.nearest import Scope, ef_for, indexed_images, nearest_images
 from umbel.search.recall import share_found
@@ -67,8 +67,8 @@ class Report:
 def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Reindex, candidate: UUID) -> Report:
     """Compare `candidate` with the version that is active now. Raises NotReady, TransientError."""
     with transaction() as session:
-        active = version_rows.get_active_version(session)
-        version = version_rows.get_version(session, candidate)
+        active = versions.get_active_version(session)
+        version = versions.get_version(session, candidate)
     learnt_from, active_learnt_from = (_learnt_from(blobs, one) for one in (version, active))
     with transaction() as session:
         missing = reindexes.count_lacking(session, active=active.id, version_id=candidate)

@@ -10,7 +10,7 @@ from umbel.base.errors import TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import ModelState
 from umbel.jobs import job_rows
-from umbel.models import partitions, version_rows
+from umbel.models import partitions, versions
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ def index_is_due(session: Session) -> bool:
 
     The second is left behind by a process that was killed right after building.
     """
-    version = version_rows.find_active_version(session)
+    version = versions.find_active_version(session)
     if version is None or version.state != ModelState.ACTIVE:
         return False
     wanted = job_rows.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
@@ -53,7 +53,7 @@ def build_index(transaction: Transaction, settings: Settings) -> bool:
     with transaction() as session:
         if not index_is_due(session):
             return False
-        version = version_rows.get_active_version(session)
+        version = versions.get_active_version(session)
     with autocommit() as connection:
         built = partitions.build_index(
             connection,

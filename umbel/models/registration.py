@@ -1,24 +1,45 @@
-"""A checkpoint that somebody sends: its weights and its card, held against each other before it is registered.
+"""Registering a checkpoint: its files are checked against each other, stored, and given a row and a partition.
 
-Without torch, so what is read is the files' own words: the weights' hash, the header that safetensors begins with, and
-the card. Whether the network runs is tried by the worker that is the first to reindex with it.
+The check runs without torch. It reads the weights' hash, the safetensors header and the card; whether the network runs
+is found by the first worker that reindexes with it.
 """
 
 import hashlib
 import json
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.orm import Session
 
-from umbel.base.errors import BadCheckpoint
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BadCheckpoint, Conflict
 from umbel.base.fingerprint import fingerprint
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ModelState
+from umbel.models import partitions, versions
+from umbel.models.checkpoints import blob_keys, split_key
 from umbel.models.evaluation import hashes_of
-from umbel.models.versions import Candidate
 
 WIDTH = "neck.linear.weight"  # (dim, features); a network without a neck has none
 LENGTH = struct.Struct("<Q")  # of the header, in bytes
 LONGEST_HEADER = 100_000_000  # safetensors' own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A checkpoint: its two files, and what its card says. split: the images it was trained and judged on, if known."""
+
+    weights: bytes
+    card_file: bytes
+    name: str
+    architecture: str
+    dim: int
+    weights_sha256: str
+    preprocessing_hash: str
+    card: dict[str, Any]
+    split: bytes | None = None
 
 
 class Card(BaseModel):
@@ -65,6 +86,61 @@ def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None)
         card=everything,
         split=split,
     )
+
+
+def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
+    """Make a checkpoint known: its files to the blob store, its row, a partition to be filled.
+
+    Registering the same weights again returns the version that is there, puts back files that were lost, and brings a
+    retired one back. Raises Conflict for known weights with another preprocessing and while a retired one's vectors
+    are still being removed; TransientError.
+    """
+    versions.lock_registration(session)
+    known = _find_known(session, candidate)
+    files = [*zip(blob_keys(candidate.weights_sha256), (candidate.weights, candidate.card_file), strict=True)]
+    if candidate.split is not None:
+        files.append((split_key(candidate.weights_sha256), candidate.split))
+    for key, file in files:
+        if not blobs.exists(key):
+            blobs.put(key, file)
+    if known is not None and known.state != ModelState.RETIRED:
+        return known
+    if known is None:
+        known = versions.insert_model_version(
+            session,
+            name=candidate.name,
+            architecture=candidate.architecture,
+            dim=candidate.dim,
+            weights_sha256=candidate.weights_sha256,
+            preprocessing_hash=candidate.preprocessing_hash,
+            card=candidate.card,
+        )
+    elif partitions.has_partition(session, known.id):
+        raise Conflict(f"The vectors of {known.name!r} are still being removed; try again in a minute.")
+    else:
+        versions.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
+    partitions.create_partition(session, known.id, known.dim, indexed=False)
+    return known
+
+
+def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
+    """The active version; `candidate`, registered and activated, where there is none yet."""
+    versions.lock_registration(session)
+    active = versions.find_active_version(session)
+    if active is not None:
+        return active
+    version = register(session, blobs, candidate)
+    partitions.create_partition(session, version.id, version.dim)  # nothing to be filled first: with its index
+    versions.activate_version(session, version.id)
+    return version
+
+
+def _find_known(session: Session, candidate: Candidate) -> ModelVersion | None:
+    """The version with these weights. Raises Conflict if it prepares pictures in another way."""
+    known = versions.find_version_by_weights(session, candidate.weights_sha256)
+    if known is not None and known.preprocessing_hash != candidate.preprocessing_hash:
+        raise Conflict(f"These weights are registered as {known.name!r}, with another preprocessing.")
+    return known
 
 
 def _card(card_file: bytes) -> Any:

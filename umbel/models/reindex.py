@@ -9,7 +9,7 @@ from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import ModelState, Queue, ReindexMode, ReindexPhase
 from umbel.jobs.wakeup import Waker
-from umbel.models import partitions, reindexes, version_rows
+from umbel.models import partitions, reindexes, versions
 from umbel.models.partitions import Hnsw
 
 
@@ -30,11 +30,11 @@ def begin_reindex(
     Raises NotFound, NotReady without an active version, Conflict while a reindex runs or where there is nothing to do.
     """
     with transaction() as session:
-        version_rows.lock_states(session)
+        versions.lock_states(session)
         running = reindexes.find_running(session)
         if running is not None:
             raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
-        active = version_rows.get_active_version(session)
+        active = versions.get_active_version(session)
         if mode == ReindexMode.INDEX:
             job_id = _begin_index(session, active, version_id, hnsw or Hnsw(active.hnsw_m, active.hnsw_ef_construction))
         else:
@@ -48,12 +48,12 @@ def end_reindex(session: Session, job: Job) -> None:
 
     The transaction must not hold locks yet.
     """
-    version_rows.lock_states(session)
+    versions.lock_states(session)
     if not reindexes.change_reindex(session, job.id, done=True):
         return
-    version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+    version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
     if version.state == ModelState.BACKFILLING:
-        version_rows.change_version(session, version.id, state=ModelState.REGISTERED)
+        versions.change_version(session, version.id, state=ModelState.REGISTERED)
     partitions.cancel_index_builds(session, version.id)
 
 
@@ -97,10 +97,10 @@ def _begin_embeddings(
 
 def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
     if version_id is not None:
-        return version_rows.get_version(session, version_id)
+        return versions.get_version(session, version_id)
     waiting = [
         version
-        for version in version_rows.list_versions(session)
+        for version in versions.list_versions(session)
         if version.state not in (ModelState.ACTIVE, ModelState.RETIRED)
     ]
     if not waiting:

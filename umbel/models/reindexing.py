@@ -16,11 +16,11 @@ from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
-from umbel.models import partitions, reindexes, version_rows
+from umbel.models import partitions, reindexes, versions
 from umbel.models.evaluation import K, judge
+from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
-from umbel.models.version_rows import VersionKey
-from umbel.models.versions import switch
+from umbel.models.versions import VersionKey
 from umbel.search.recall import measure_recall
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class ReindexLine:
             if reindex is None:
                 return False
             job = job_rows.get_job(session, reindex.job_id)
-            version = version_rows.get_version(session, job.model_version_id)  # type: ignore[arg-type]
+            version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
         steps: dict[str, Callable[[Reindex, Job, ModelVersion], bool]] = {
             ReindexPhase.LISTING: self._list,
             ReindexPhase.EMBEDDING: self._await_embedding,
@@ -67,7 +67,7 @@ class ReindexLine:
         if version.state == ModelState.REGISTERED and not self._try_model(reindex, version):
             return False
         with self.transaction() as session:
-            active = version_rows.get_active_key(session)
+            active = versions.get_active_key(session)
             held = job_rows.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
                 session,
@@ -94,11 +94,11 @@ class ReindexLine:
             self._fail(reindex, error.detail)
             return False
         with self.transaction() as session:
-            version_rows.lock_states(session)
+            versions.lock_states(session)
             if not reindexes.change_reindex(session, reindex.job_id, position=None):
                 return False
-            version_rows.release_standby(session)
-            version_rows.change_version(session, version.id, state=ModelState.BACKFILLING)
+            versions.release_standby(session)
+            versions.change_version(session, version.id, state=ModelState.BACKFILLING)
         return True
 
     def _await_embedding(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
@@ -163,8 +163,8 @@ class ReindexLine:
             return patiently(lambda: self._swap_index(reindex, version))
         report = reindex.report or {}
         with self.transaction() as session:
-            version_rows.lock_states(session)
-            active = version_rows.get_active_key(session)
+            versions.lock_states(session)
+            active = versions.get_active_key(session)
             if not report["missing"] and reindexes.count_lacking(
                 session, active=active.id, version_id=version.id, most=1
             ):
@@ -176,7 +176,7 @@ class ReindexLine:
             if switched:
                 switch(session, version.id)
             else:
-                version_rows.change_version(session, version.id, state=ModelState.READY)
+                versions.change_version(session, version.id, state=ModelState.READY)
         log.info("reindexed", model=version.name, switched=switched, objections=report["gate"]["reasons"])
         return False
 

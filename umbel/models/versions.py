@@ -1,203 +1,148 @@
-"""Model versions: registered, activated, gone back from, retired; loaded by their hash wherever a worker starts."""
+"""Rows of model versions and the locks around their states. A partial unique index allows one active version."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
-from sqlalchemy import func
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from umbel.base.blobs import Blobs
-from umbel.base.database import Transaction, autocommit
-from umbel.base.errors import Conflict
+from umbel.base.errors import NotFound, NotReady
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
-from umbel.insights import nearest_neighbors
-from umbel.jobs import job_rows
-from umbel.models import partitions, reindexes, version_rows
-from umbel.models.calibration import Calibration
+
+NO_MODEL = "No model is active yet: a worker registers one when it first starts."
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A checkpoint: its two files, and what its card says. split: who was learnt from, and who judged on; if known."""
+class VersionKey:
+    """What a search needs to know of a version; its card is long."""
 
-    weights: bytes
-    card_file: bytes
-    name: str
-    architecture: str
+    id: UUID
     dim: int
-    weights_sha256: str
-    preprocessing_hash: str
-    card: dict[str, Any]
-    split: bytes | None = None
 
 
-def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
-    """Make a checkpoint known: its files to the blob store, its row, a partition to be filled.
-
-    Registering the same weights again returns the version that is there, puts back files that were lost, and brings a
-    retired one back. Raises Conflict for known weights with another preprocessing and while a retired one's vectors
-    are still being removed; TransientError.
-    """
-    version_rows.lock_registration(session)
-    known = _find_known(session, candidate)
-    files = [*zip(blob_keys(candidate.weights_sha256), (candidate.weights, candidate.card_file), strict=True)]
-    if candidate.split is not None:
-        files.append((split_key(candidate.weights_sha256), candidate.split))
-    for key, file in files:
-        if not blobs.exists(key):
-            blobs.put(key, file)
-    if known is not None and known.state != ModelState.RETIRED:
-        return known
-    if known is None:
-        known = version_rows.insert_model_version(
-            session,
-            name=candidate.name,
-            architecture=candidate.architecture,
-            dim=candidate.dim,
-            weights_sha256=candidate.weights_sha256,
-            preprocessing_hash=candidate.preprocessing_hash,
-            card=candidate.card,
-        )
-    elif partitions.has_partition(session, known.id):
-        raise Conflict(f"The vectors of {known.name!r} are still being removed; try again in a minute.")
-    else:
-        version_rows.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
-    partitions.create_partition(session, known.id, known.dim, indexed=False)
-    return known
-
-
-def _find_known(session: Session, candidate: Candidate) -> ModelVersion | None:
-    """The version with these weights. Raises Conflict if it prepares pictures in another way."""
-    known = version_rows.find_version_by_weights(session, candidate.weights_sha256)
-    if known is not None and known.preprocessing_hash != candidate.preprocessing_hash:
-        raise Conflict(f"These weights are registered as {known.name!r}, with another preprocessing.")
-    return known
-
-
-def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:
-    """The active version; `candidate`, registered and activated, where there is none yet."""
-    version_rows.lock_registration(session)
-    active = version_rows.find_active_version(session)
-    if active is not None:
-        return active
-    version = register(session, blobs, candidate)
-    partitions.create_partition(session, version.id, version.dim)  # nothing to be filled first: with its index
-    version_rows.activate_version(session, version.id)
+def insert_model_version(
+    session: Session,
+    *,
+    name: str,
+    architecture: str,
+    dim: int,
+    weights_sha256: str,
+    preprocessing_hash: str,
+    card: dict[str, Any],
+) -> ModelVersion:
+    """A new version in the state `registered`. `partitions.create_partition` makes its partition."""
+    version = ModelVersion(
+        name=name,
+        architecture=architecture,
+        dim=dim,
+        weights_sha256=weights_sha256,
+        preprocessing_hash=preprocessing_hash,
+        card=card,
+        state=ModelState.REGISTERED,
+    )
+    session.add(version)
+    session.flush()
     return version
 
 
-def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
-    """Make a version the one that searches use. Twice is harmless. Searches under way end with the old one.
+def find_active_version(session: Session) -> ModelVersion | None:
+    return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE))
 
-    Raises NotFound, and Conflict for one that lacks pictures which can be found now.
+
+def find_standby_version(session: Session) -> ModelVersion | None:
+    """The version that has every image and can become active at any moment."""
+    return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.READY))
+
+
+def get_active_version(session: Session) -> ModelVersion:
+    """Raises NotReady when no model is active yet."""
+    version = find_active_version(session)
+    if version is None:
+        raise NotReady(NO_MODEL)
+    return version
+
+
+def get_active_key(session: Session) -> VersionKey:
+    """Id and width of the active version. Raises NotReady when no model is active yet."""
+    row = session.execute(
+        select(ModelVersion.id, ModelVersion.dim).where(ModelVersion.state == ModelState.ACTIVE)
+    ).first()
+    if row is None:
+        raise NotReady(NO_MODEL)
+    return VersionKey(*row)
+
+
+def get_version(session: Session, version_id: UUID) -> ModelVersion:
+    """Raises NotFound."""
+    version = session.get(ModelVersion, version_id)
+    if version is None:
+        raise NotFound(f"There is no model version {version_id}.")
+    return version
+
+
+def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersion | None:
+    return session.scalar(select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256))
+
+
+def list_versions(session: Session) -> list[ModelVersion]:
+    """Newest first."""
+    return list(session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc())))
+
+
+def list_maintained(session: Session) -> list[UUID]:
+    """The versions that every new picture is embedded with: the active one, then the one beside it."""
+    maintained = (ModelState.ACTIVE, ModelState.BACKFILLING, ModelState.READY)
+    statement = select(ModelVersion.id).where(ModelVersion.state.in_(maintained))
+    return list(session.scalars(statement.order_by(ModelVersion.state != ModelState.ACTIVE)))
+
+
+def list_with_vectors(session: Session) -> set[UUID]:
+    """The versions that are not retired."""
+    return set(session.scalars(select(ModelVersion.id).where(ModelVersion.state != ModelState.RETIRED)))
+
+
+def change_version(session: Session, version_id: UUID, **values: Any) -> None:
+    session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(values))
+
+
+def release_standby(session: Session) -> None:
+    """Let the version beside the active one fall behind; the vectors it has stay."""
+    standby = ModelVersion.state.in_((ModelState.BACKFILLING, ModelState.READY))
+    session.execute(update(ModelVersion).where(standby).values(state=ModelState.REGISTERED))
+
+
+def activate_version(session: Session, version_id: UUID, *, replaced: UUID | None = None) -> None:
+    """Make `version_id` the one active version; the former one, if any, becomes the standby.
+
+    replaced: the version that a rollback returns to. The order leaves at most one active and one standby version after
+    each statement.
     """
-    with transaction() as session:
-        version_rows.lock_states(session)
-        version = version_rows.get_version(session, version_id)
-        active = version_rows.get_active_version(session)
-        if version.id == active.id:
-            return version
-        if version.state == ModelState.RETIRED:
-            raise Conflict(f"The model {version.name!r} is retired: its vectors are gone. Register it again.")
-        lacking = reindexes.count_lacking(session, active=active.id, version_id=version.id)
-        if lacking:
-            raise Conflict(f"The model {version.name!r} lacks {lacking:,} pictures; reindex with it first.")
-        reindex = reindexes.find_running(session)
-        if reindex is not None and version.state == ModelState.BACKFILLING:
-            raise Conflict(f"Job {reindex.job_id} is still at work on {version.name!r}; wait for its end or cancel it.")
-        switch(session, version.id)
-        return version_rows.get_version(session, version.id)
+    active = find_active_version(session)
+    release_standby(session)
+    if active is not None and active.id != version_id:
+        change_version(session, active.id, state=ModelState.READY)
+    now = {"state": ModelState.ACTIVE, "activated_at": text("now()")}
+    change_version(session, version_id, **now, **({"replaced_id": replaced} if replaced else {}))
+    session.get(ModelVersion, version_id, populate_existing=True)  # the time is the database's
 
 
-def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
-    """Go back from the active version `version_id` to the one it replaced, which is returned.
+def list_doomed(session: Session, *, seconds: float) -> list[UUID]:
+    """The versions that were retired `seconds` ago or earlier: no search that began earlier still runs."""
+    old = ModelVersion.retired_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return list(session.scalars(select(ModelVersion.id).where(ModelVersion.state == ModelState.RETIRED, old)))
 
-    Raises NotFound, and Conflict where that is not possible: nothing was replaced, or it has not been kept.
+
+def lock_registration(session: Session) -> None:
+    """Workers that start together register one after another; held until the transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel model registration'))"))
+
+
+def lock_states(session: Session, *, shared: bool = False) -> None:
+    """Keep versions' states unchanged while vectors are stored; held until the transaction ends.
+
+    shared: for storing vectors. Take this lock before any other. Writers queue behind a pending state change.
     """
-    with transaction() as session:
-        version_rows.lock_states(session)
-        version = version_rows.get_version(session, version_id)
-        if version.state != ModelState.ACTIVE:
-            raise Conflict(f"The model {version.name!r} is not active, so there is nothing to go back from.")
-        if version.replaced_id is None:
-            raise Conflict(f"The model {version.name!r} replaced no other.")
-        former = version_rows.get_version(session, version.replaced_id)
-        if former.state != ModelState.READY:
-            raise Conflict(
-                f"The model {former.name!r} was not kept up to date; it is {former.state}. Reindex with it first."
-            )
-        version_rows.activate_version(session, former.id)
-        job_rows.end_indexing(session, version.id)
-        return version_rows.get_version(session, former.id)
-
-
-def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
-    """Give up a version's vectors; its files stay, and registering it again brings it back. Twice is harmless.
-
-    They are removed by the sweep, once no search that began before can need them. Raises NotFound, Conflict.
-    """
-    with transaction() as session:
-        version_rows.lock_states(session)
-        version = version_rows.get_version(session, version_id)
-        if version.state == ModelState.ACTIVE:
-            raise Conflict(f"The model {version.name!r} is active; activate another first.")
-        if version.state == ModelState.BACKFILLING:
-            raise Conflict(f"A reindex is at work on {version.name!r}; cancel it first.")
-        if version.state != ModelState.RETIRED:
-            version_rows.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
-            session.refresh(version)
-        return version
-
-
-def switch(session: Session, version_id: UUID) -> None:
-    """Make a version active in this transaction, which holds `lock_states`; the old one is kept for a rollback."""
-    active = version_rows.get_active_key(session)
-    version_rows.activate_version(session, version_id, replaced=active.id)
-    job_rows.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
-
-
-def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
-    """Remove the vectors of versions that were retired `seconds` ago; these. Raises NotReady, TransientError."""
-    with transaction() as session:
-        there = partitions.list_partitions(session)
-        doomed = [each for each in version_rows.list_doomed(session, seconds=seconds) if each in there]
-    for version_id in doomed:
-        with autocommit() as connection:
-            partitions.drop_partition(connection, version_id)
-        with transaction() as session:
-            nearest_neighbors.delete_of_version(session, version_id)
-    return doomed
-
-
-def fetch_checkpoint(blobs: Blobs, weights_sha256: str, folder: Path) -> Path:
-    """Copy a registered checkpoint from the blob store into `folder`, unless it is there. Returns the weights' path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for key in blob_keys(weights_sha256):
-        target = folder / f"{weights_sha256}{Path(key).suffix}"
-        if not target.exists():
-            part = target.with_suffix(target.suffix + ".part")
-            part.write_bytes(blobs.get(key))
-            part.replace(target)
-    return folder / f"{weights_sha256}.safetensors"
-
-
-def blob_keys(weights_sha256: str) -> tuple[str, str]:
-    """Where a checkpoint's weights and card are kept."""
-    return f"models/{weights_sha256}/weights.safetensors", f"models/{weights_sha256}/card.json"
-
-
-def split_key(weights_sha256: str) -> str:
-    """Where it is kept who a checkpoint was trained on."""
-    return f"models/{weights_sha256}/split.json"
-
-
-def calibration_of(version: ModelVersion) -> Calibration | None:
-    """What the version's card says of distances and votes; None where it says nothing."""
-    try:
-        return Calibration.model_validate(version.card["calibration"])
-    except (KeyError, ValidationError):
-        return None
+    kind = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    session.execute(text(f"SELECT {kind}(hashtext('umbel model states'))"))

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BackupError, BlobMissing, TransientError
 from umbel.jobs.retry import patiently
-from umbel.models.versions import blob_keys, split_key
+from umbel.models.checkpoints import blob_keys, split_key
 from umbel.operations.dump import Owned, Snapshot
 from umbel.operations.mismatches import Watch
 

@@ -15,8 +15,8 @@ from umbel.gallery import blob_cleanups, images
 from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images_service import settle
 from umbel.jobs.retry import patiently
-from umbel.models import version_rows
-from umbel.models.versions import blob_keys
+from umbel.models import versions
+from umbel.models.checkpoints import blob_keys
 from umbel.operations import found_blobs, reconciliation_rows
 from umbel.operations.found_blobs import FoundBlob
 from umbel.operations.mismatches import PAGE, Context, Mismatches
@@ -47,8 +47,8 @@ def check_models(context: Context) -> list[Mismatches]:
     )
     listed = [blob.key for blob in context.blobs.list("models")]
     with context.transaction() as session:
-        version_rows.lock_registration(session)  # held by whoever writes there
-        hashes = [version.weights_sha256 for version in version_rows.list_versions(session)]
+        versions.lock_registration(session)  # held by whoever writes there
+        hashes = [version.weights_sha256 for version in versions.list_versions(session)]
         unowned = found_blobs.list_unowned(session, [key for key in listed if key.split("/")[1] not in hashes])
         strays = [key for key in listed if key in unowned and context.blobs.exists(key)]
         for key in strays if context.repair else ():

@@ -7,7 +7,7 @@ from uuid import UUID
 from umbel.base.tables import ModelVersion
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
-from umbel.models import partitions, version_rows
+from umbel.models import partitions, versions
 from umbel.models.indexing import build_index, defer_index, index_is_due
 from umbel.operations import reconciliation_rows
 from umbel.operations.mismatches import Context, Mismatches
@@ -27,8 +27,8 @@ def check_embeddings(context: Context) -> list[Mismatches]:
     lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
     wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
     with context.transaction() as session:
-        version = version_rows.find_active_version(session)
-        standby = version_rows.find_standby_version(session)
+        version = versions.find_active_version(session)
+        standby = versions.find_standby_version(session)
     if version is not None:
         repair = _RepairJob(context, version)
         for page in context.pages("image", "Looking for embeddings"):
@@ -53,7 +53,7 @@ def check_index(context: Context) -> list[Mismatches]:
     )
     waiting = Mismatches("index_awaited", "jobs that wait for an index that is there", "Finished.")
     with context.transaction() as session:
-        version = version_rows.find_active_version(session)
+        version = versions.find_active_version(session)
         if version is None:
             return [index, waiting]
         due = not partitions.has_index(session, version.id) and index_is_due(session)

@@ -7,9 +7,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import Conflict, NotReady
-from umbel.models import version_rows
-from umbel.models.calibration import VoteRule
-from umbel.models.versions import calibration_of
+from umbel.models import versions
+from umbel.models.calibration import VoteRule, calibration_of
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import Query, find_matches
 from umbel.search.vote import Candidate, vote_together
@@ -35,10 +34,10 @@ def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact:
     How the vote goes and what its probability means: umbel/search/vote.py, docs/explanation/calibration.md.
     Raises Conflict when the model version has no calibration, NotReady when the model was switched between pictures.
     """
-    versions = {query.version.id for query in queries}
-    if len(versions) != 1:
+    used = {query.version.id for query in queries}
+    if len(used) != 1:
         raise NotReady("Another model has become active meanwhile; ask again.")
-    version = version_rows.get_version(session, versions.pop())
+    version = versions.get_version(session, used.pop())
     calibration = calibration_of(version)
     if calibration is None:
         raise Conflict(

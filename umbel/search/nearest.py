@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import index_name, partition_name
-from umbel.models.version_rows import VersionKey
+from umbel.models.versions import VersionKey
 from umbel.search.filters import Filter, filter_sql
 
 # Up to this many candidates a scan takes some milliseconds, and is exact. Those of a filter lie scattered, which costs

@@ -14,7 +14,7 @@ from umbel.base.database import raw_connection
 from umbel.base.types import Vector
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import index_name, partition_name
-from umbel.models.version_rows import VersionKey
+from umbel.models.versions import VersionKey
 from umbel.search import nearest
 from umbel.search.nearest import ROW_BYTES, THROUGH_INDEX, Found, Match, Mode, Scope, ef_for, found_in
 

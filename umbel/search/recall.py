@@ -11,8 +11,8 @@ from umbel.base.errors import Conflict
 from umbel.base.tables import RecallReport
 from umbel.base.types import Vector
 from umbel.embedding import embeddings
-from umbel.models import version_rows
-from umbel.models.version_rows import VersionKey
+from umbel.models import versions
+from umbel.models.versions import VersionKey
 from umbel.search import recall_rows
 from umbel.search.nearest import Match, Scope, ef_for, indexed_images, nearest_images
 
@@ -50,7 +50,7 @@ def measure_recall(
     Raises NotReady without an active model, Conflict for a gallery of one and while there is no index.
     """
     with transaction() as session:
-        version = version or version_rows.get_active_key(session)
+        version = version or versions.get_active_key(session)
         vectors = embeddings.find_vectors(session, version.id, recall_rows.sample_images(session, version.id, sample))
     until = time.monotonic() + seconds
     samples: list[Sample] = []

@@ -21,8 +21,8 @@ from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Answer
 from umbel.gallery import images
 from umbel.jobs.wakeup import Waker
-from umbel.models import version_rows
-from umbel.models.version_rows import VersionKey
+from umbel.models import versions
+from umbel.models.versions import VersionKey
 from umbel.search import nearest
 from umbel.search.nearest import Found, Mode, Scope
 from umbel.search.quick_search import Example, find_quickly
@@ -96,7 +96,7 @@ class QuickSearch:
 
 def query_by_vector(session: Session, values: Sequence[float]) -> Query:
     """A caller's own vector, brought to unit length. Raises InvalidInput."""
-    version = version_rows.get_active_key(session)
+    version = versions.get_active_key(session)
     if len(values) != version.dim:
         raise InvalidInput(f"The vector has {len(values)} numbers; the active model's have {version.dim}.")
     return Query(_unit_of(values), version)
@@ -110,7 +110,7 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     Qdrant's recommendation API calls it the average vector strategy.
     Raises NotFound, NotReady while an image is not embedded yet, InvalidInput for examples that cancel each other out.
     """
-    version = version_rows.get_active_key(session)
+    version = versions.get_active_key(session)
     examples = tuple(dict.fromkeys([*positive, *negative]))
     vectors = embeddings.find_vectors(session, version.id, examples)
     for image_id in examples:

@@ -1,0 +1,96 @@
+"""What happens to a model version after its registration: activated, rolled back, retired, its vectors dropped."""
+
+from uuid import UUID
+
+from sqlalchemy import delete, func
+from sqlalchemy.orm import Session
+
+from umbel.base.database import Transaction, autocommit
+from umbel.base.errors import Conflict
+from umbel.base.tables import ModelVersion, NearestNeighbors
+from umbel.base.types import ModelState
+from umbel.jobs import job_rows
+from umbel.models import partitions, reindexes, versions
+
+
+def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Make a version the one that searches use. Twice is harmless. Searches under way end with the old one.
+
+    Raises NotFound, and Conflict for one that lacks pictures which can be found now.
+    """
+    with transaction() as session:
+        versions.lock_states(session)
+        version = versions.get_version(session, version_id)
+        active = versions.get_active_version(session)
+        if version.id == active.id:
+            return version
+        if version.state == ModelState.RETIRED:
+            raise Conflict(f"The model {version.name!r} is retired: its vectors are gone. Register it again.")
+        lacking = reindexes.count_lacking(session, active=active.id, version_id=version.id)
+        if lacking:
+            raise Conflict(f"The model {version.name!r} lacks {lacking:,} pictures; reindex with it first.")
+        reindex = reindexes.find_running(session)
+        if reindex is not None and version.state == ModelState.BACKFILLING:
+            raise Conflict(f"Job {reindex.job_id} is still at work on {version.name!r}; wait for its end or cancel it.")
+        switch(session, version.id)
+        return versions.get_version(session, version.id)
+
+
+def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Go back from the active version `version_id` to the one it replaced, which is returned.
+
+    Raises NotFound, and Conflict where that is not possible: nothing was replaced, or the former version fell behind.
+    """
+    with transaction() as session:
+        versions.lock_states(session)
+        version = versions.get_version(session, version_id)
+        if version.state != ModelState.ACTIVE:
+            raise Conflict(f"The model {version.name!r} is not active, so there is nothing to go back from.")
+        if version.replaced_id is None:
+            raise Conflict(f"The model {version.name!r} replaced no other.")
+        former = versions.get_version(session, version.replaced_id)
+        if former.state != ModelState.READY:
+            raise Conflict(
+                f"The model {former.name!r} was not maintained; it is {former.state}. Reindex with it first."
+            )
+        versions.activate_version(session, former.id)
+        job_rows.end_indexing(session, version.id)
+        return versions.get_version(session, former.id)
+
+
+def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
+    """Give up a version's vectors; its files stay, and registering it again brings it back. Twice is harmless.
+
+    They are removed by the sweep, once no search that began before can need them. Raises NotFound, Conflict.
+    """
+    with transaction() as session:
+        versions.lock_states(session)
+        version = versions.get_version(session, version_id)
+        if version.state == ModelState.ACTIVE:
+            raise Conflict(f"The model {version.name!r} is active; activate another first.")
+        if version.state == ModelState.BACKFILLING:
+            raise Conflict(f"A reindex is at work on {version.name!r}; cancel it first.")
+        if version.state != ModelState.RETIRED:
+            versions.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
+            session.refresh(version)
+        return version
+
+
+def switch(session: Session, version_id: UUID) -> None:
+    """Make a version active in this transaction, which holds `lock_states`; the former one becomes the standby."""
+    active = versions.get_active_key(session)
+    versions.activate_version(session, version_id, replaced=active.id)
+    job_rows.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
+
+
+def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
+    """Remove the vectors of versions that were retired `seconds` ago; these. Raises NotReady, TransientError."""
+    with transaction() as session:
+        there = partitions.list_partitions(session)
+        doomed = [each for each in versions.list_doomed(session, seconds=seconds) if each in there]
+    for version_id in doomed:
+        with autocommit() as connection:
+            partitions.drop_partition(connection, version_id)
+        with transaction() as session:
+            session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
+    return doomed
