@@ -148,7 +148,7 @@ def test_the_worker_counts_and_times_every_stage(processes: Processes) -> None:
     for data in (image_bytes(20), CUT_TOO):
         processes.finished(processes.upload(data, "counted")["job_id"])
     gained = eventually(gain)
-    assert gained["umbel_items_finished_total", "single", "embedded"] == 1
+    assert gained["umbel_items_finished_total", "embedded", "single"] == 1
     assert gained["umbel_item_wait_seconds_count", "single"] == 2
     assert gained["umbel_batch_images_sum", "single"] == 2
     assert gained["umbel_image_decode_seconds_count",] == 1

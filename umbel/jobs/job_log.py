@@ -110,7 +110,7 @@ def _jobs(items: Sequence[Claimed]) -> list[list[Claimed]]:
 def _named(items: Sequence[Claimed]) -> dict[str, Any]:
     """What a line about these items of one job carries."""
     first = items[0]
-    names: dict[str, Any] = {"request_id": first.request_id, "job_id": str(first.job_id), "pictures": len(items)}
+    names: dict[str, Any] = {"request_id": first.request_id, "job_id": str(first.job_id), "images": len(items)}
     if len(items) == 1:
         names["item_id"] = str(first.id)
         if isinstance(first, ClaimedItem):
