@@ -11,7 +11,7 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
-from umbel.access.key_format import KeyScope
+from umbel.access.keys import KeyScope
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, NotFound, UnknownHost
 from umbel.base.settings import is_loopback

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from flask import current_app, g, request
 
-from umbel.access.key_format import KeyScope
-from umbel.access.keys import authenticate, authenticate_session
+from umbel.access.keys import KeyScope, authenticate
+from umbel.access.sessions import authenticate_session
 from umbel.base.database import transaction
 from umbel.base.errors import Unauthenticated
 from umbel.base.tables import ApiKey

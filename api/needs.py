@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from umbel.access.key_format import KeyScope
+from umbel.access.keys import KeyScope
 
 
 class Where(Enum):

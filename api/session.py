@@ -11,8 +11,7 @@ from api.access import CSRF_HEADER, check_csrf_token
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
 from api.schemas.session import SessionIn, SessionOut
-from umbel.access import key_rows
-from umbel.access.key_format import digest
+from umbel.access import sessions
 from umbel.access.keys import authenticate
 from umbel.base.database import transaction
 from umbel.base.errors import Unauthenticated
@@ -100,7 +99,7 @@ def _open_session(key: str) -> Caller:
     token = secrets.token_urlsafe(32)
     with transaction() as session:
         row = authenticate(session, key)
-        key_rows.insert_web_session(session, digest(token), row.id, lasts=_lasts())
+        sessions.open_session(session, token, row.id, lasts=_lasts())
     g.caller = caller_of(row, token)
     return caller()
 
@@ -123,7 +122,7 @@ def _signed_out(response: Response, csrf_token: str) -> Response:
     if who is not None and who.token is not None:
         check_csrf_token(csrf_token)
         with transaction() as session:
-            key_rows.delete_web_session(session, digest(who.token))
+            sessions.close_session(session, who.token)
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
 

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from cli.output import json_option, print_json, table
-from umbel.access import key_rows as rows
 from umbel.access import keys as services
-from umbel.access.key_format import KeyScope, prefix_of
+from umbel.access.keys import KeyScope, prefix_of
 from umbel.base.database import transaction
 from umbel.base.tables import ApiKey
 
@@ -83,7 +82,7 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
 def list_(as_json: bool) -> None:
     """List the keys, newest first."""
     with transaction() as session:
-        found = rows.list_keys(session)
+        found = services.list_keys(session)
     if as_json:
         print_json([_facts(row) for row in found])
         return

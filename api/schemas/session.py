@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from api.schemas.fields import Strict
-from umbel.access.key_format import KeyScope
+from umbel.access.keys import KeyScope
 
 
 class SessionIn(Strict):

@@ -24,8 +24,7 @@ from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.factory import Factory
-from umbel.access.key_format import KeyScope
-from umbel.access.keys import create_key, revoke_key
+from umbel.access.keys import KeyScope, create_key, revoke_key
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings

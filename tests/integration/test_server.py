@@ -18,8 +18,7 @@ from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.e2e.conftest import free_port
 from tests.processes import UMBEL, Process, eventually
-from umbel.access.key_format import KeyScope, new_key
-from umbel.access.keys import create_key
+from umbel.access.keys import KeyScope, create_key, new_key
 from umbel.base.database import transaction
 
 HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -140,7 +139,7 @@ AWAY = {
 def test_no_secret_is_logged(postgres: Postgres, redis: Redis, tmp_path: Path, servers: dict[str, str]) -> None:
     with transaction() as session:
         known, _ = create_key(session, name="known", scope=KeyScope.READ, actor="test")
-    unknown = new_key().text
+    unknown = new_key()
     more = {"UMBEL_LOG_LEVEL": "DEBUG", "UMBEL_REQUIRE_KEYS": "true", "UMBEL_RATE_LIMIT": "100/second"}
     api = Api(tmp_path / "log", patience=20, **more, **servers)
     with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""The audit log: what administrators did, written before it is done."""
+"""The audit log: what administrators did, recorded before the action runs."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from umbel.base.tables import AuditEvent
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """actor: who, by the name of the key; action: what, as a stable word; target: of what."""
+    """actor: the key's name; action: a stable word; target: what the action changed."""
 
     actor: str
     action: str
@@ -31,7 +31,7 @@ def insert_event(session: Session, event: NewEvent) -> UUID:
 
 
 def finish_event(session: Session, event_id: UUID, status: int, details: dict[str, Any]) -> None:
-    """Note how it ended."""
+    """Record the outcome of an action."""
     session.execute(update(AuditEvent).where(AuditEvent.id == event_id).values(status=status, details=details))
 
 
@@ -44,6 +44,6 @@ def list_events(session: Session, *, before: UUID | None, limit: int) -> list[Au
 
 
 def delete_old_events(session: Session, days: int) -> int:
-    """Forget what is older than `days`."""
+    """Delete events older than `days`; how many."""
     statement = delete(AuditEvent).where(AuditEvent.at < func.now() - timedelta(days=days))
     return session.execute(statement).rowcount  # type: ignore[attr-defined]

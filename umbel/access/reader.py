@@ -1,4 +1,4 @@
-"""The role `umbel_reader`, who may read the schema `umbel` (migration 0008, docs/sql.md) and nothing else."""
+"""The role `umbel_reader`, which may read the schema `umbel` (docs/sql.md) and nothing else."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ READER = "umbel_reader"
 VIEWS = ("images", "embeddings", "jobs")
 FUNCTIONS = ("nearest", "similar_images")
 
-# For a login as umbel_reader: Postgres hands a role's settings to nobody who is merely its member. They keep a mistake
-# from taking the service along: anyone may change them in a session of their own.
+# Postgres applies a role's settings at login, not to members of the role. They stop mistakes from hurting the service;
+# they are no protection, since any session may change its own.
 SETTINGS = {
     "statement_timeout": "'30s'",
-    "idle_in_transaction_session_timeout": "'60s'",  # who holds a snapshot or a lock keeps indexes from being built
+    "idle_in_transaction_session_timeout": "'60s'",  # an open snapshot or lock blocks index builds
     "default_transaction_read_only": "on",
     "search_path": "umbel, public",
 }
@@ -27,8 +27,8 @@ CREATE = f"CREATE ROLE {READER} LOGIN CONNECTION LIMIT 20; " + " ".join(
     f"ALTER ROLE {READER} SET {name} = {value};" for name, value in SETTINGS.items()
 )
 
-# A role belongs to the whole server. Another database may make it at the same time: then this waits for that one's
-# transaction and finds it there. Whoever is no superuser must be let become the role that it made.
+# A role belongs to the whole server. If another database creates it at the same time, this statement waits for that
+# transaction and finds the role. A creator that is no superuser needs the right to become the role.
 ENSURE_ROLE = f"""
 DO $do$ BEGIN
     IF to_regrole('{READER}') IS NULL THEN
@@ -41,7 +41,7 @@ EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege TH
 END $do$
 """
 
-# No more than is named here. Temporary tables are anybody's by default: they would take disk.
+# Only what is named here. By default every role may create temporary tables, which take disk.
 GRANT = f"""
 GRANT USAGE ON SCHEMA umbel TO {READER};
 DO $do$ DECLARE allowed text; BEGIN
@@ -60,7 +60,7 @@ DO $do$ DECLARE allowed text; BEGIN
 END $do$;
 """
 
-# Anybody may write large objects, too, and only a superuser can forbid it.
+# By default every role may write large objects too; only a superuser can revoke that.
 FORBID_LARGE_OBJECTS = """
 DO $do$ DECLARE writing regprocedure; BEGIN
     FOR writing IN

@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from umbel.access import audit, key_rows
+from umbel.access import audit, sessions
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
@@ -125,7 +125,7 @@ def sweep(transaction: Transaction, waker: Waker, blobs: Blobs, settings: Settin
         query_images.delete_old_queries(session, 4 * settings.query_seconds)
         if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
             queues.insert(0, Queue.QUERY)
-        key_rows.delete_expired_web_sessions(session)
+        sessions.delete_expired_sessions(session)
         audit.delete_old_events(session, settings.audit_days)
         workers.delete_silent_workers(session, SILENT_SECONDS)
         if index_is_due(session):

@@ -1,0 +1,31 @@
+"""Browser sessions: a cookie's token that stands for the key its user signed in with."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from umbel.access.keys import check_valid, digest
+from umbel.base.tables import ApiKey, WebSession
+
+
+def open_session(session: Session, token: str, key_id: UUID, *, lasts: timedelta) -> None:
+    """Store a new browser session; of its token, only the SHA-256."""
+    values = {"sha256": digest(token), "api_key_id": key_id, "expires_at": func.now() + lasts}
+    session.execute(insert(WebSession).values(values))
+
+
+def authenticate_session(session: Session, token: str) -> ApiKey | None:
+    """The key that a browser signed in with; None when its session has ended. Raises Unauthenticated."""
+    statement = select(ApiKey).join(WebSession, WebSession.api_key_id == ApiKey.id)
+    row = session.scalar(statement.where(WebSession.sha256 == digest(token), WebSession.expires_at > func.now()))
+    return row and check_valid(session, row)
+
+
+def close_session(session: Session, token: str) -> None:
+    session.execute(delete(WebSession).where(WebSession.sha256 == digest(token)))
+
+
+def delete_expired_sessions(session: Session) -> None:
+    session.execute(delete(WebSession).where(WebSession.expires_at <= func.now()))
