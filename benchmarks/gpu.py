@@ -31,7 +31,7 @@ from ml.devices import pick_device
 from ml.embedder import NetworkEmbedder
 from ml.runtimes.cuda_graphs import CudaGraphs, Network
 from ml.runtimes.forward import Batch
-from ml.runtimes.parity import probe_pictures
+from ml.runtimes.parity import probe_images
 from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import reference_vectors, torch_embedder
 from ml.shipped import find_checkpoint
@@ -57,7 +57,7 @@ def main() -> None:
     network, card = load_checkpoint(find_checkpoint(settings))
     size = card.preprocessing.size
     served = ServedNetwork(network, card.preprocessing)
-    probe = probe_pictures(size, 8)
+    probe = probe_images(size, 8)
     reference = reference_vectors(served, probe)
     served = served.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ways = runs(served, device, compiled=not given.no_compile)
@@ -122,7 +122,7 @@ def runs(served: ServedNetwork, device: torch.device, *, compiled: bool) -> dict
 
 def per_second(run: Run, size: int, batch: int) -> dict[str, float]:
     """Pictures a second: median and range of blocks of half a second each."""
-    images = np.ascontiguousarray(np.resize(probe_pictures(size, 8), (batch, size, size, 3)))
+    images = np.ascontiguousarray(np.resize(probe_images(size, 8), (batch, size, size, 3)))
     for _ in range(3):
         run(images)
     rates = []

@@ -11,7 +11,7 @@ from ml.card import card_path, read_card
 from ml.embedder import NetworkEmbedder
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
-from ml.runtimes.parity import probe_pictures
+from ml.runtimes.parity import probe_images
 from ml.shipped import find_checkpoint
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -98,7 +98,7 @@ def load_version(settings: Settings, weights_sha256: str) -> NetworkEmbedder:
     """The embedder of a registered version, tried once. Raises TransientError, BlobMissing, BadCheckpoint."""
     weights = fetch_checkpoint(blobs(), weights_sha256, settings.home / "models")
     embedder = load_embedder(settings.model_copy(update={"checkpoint": weights}))
-    tried = embedder.embed([*probe_pictures(embedder.card.preprocessing.size)])
+    tried = embedder.embed([*probe_images(embedder.card.preprocessing.size)])
     if not np.allclose(np.linalg.norm(tried, axis=1), 1, atol=1e-2):
         raise BadCheckpoint(f"The model {embedder.card.name!r} makes vectors that are not of length 1, or no numbers.")
     return embedder

@@ -10,7 +10,6 @@ from celery import signals
 from celery.apps.worker import Worker
 from sqlalchemy.orm import Session
 
-from garden import SampleGarden
 from ml.evaluation.comparison import compare_models
 from ml.leakage import quick_pixel_similarities
 from umbel.base.blobs import blobs
@@ -32,6 +31,7 @@ from umbel.models.indexing import build_index
 from umbel.models.reindexing import ReindexLine
 from worker.app import celery
 from worker.projecting import project_apart
+from worker.sample import LazyGarden
 from worker.watchdog import Exit, Watchdog, end_process
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ class WorkerProcess:
             fetching_leases,
             readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
             wake=waker().wake,
-            garden=SampleGarden(),
+            garden=LazyGarden(),
             stopping=self._stopping.is_set,
         )
         stopping = self._stopping.is_set

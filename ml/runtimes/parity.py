@@ -2,13 +2,11 @@
 
 import numpy as np
 import structlog
-from PIL import Image
 
-from garden import draw_specimen
 from ml.runtimes.forward import Forward
 from umbel.base.types import Pixels, Vectors
 
-# Below this cosine to what torch in float32 makes of the same picture, it is not the same model any more.
+# Below this cosine to what torch in float32 makes of the same image, it is not the same model any more.
 FAITHFUL = 0.999
 
 log = structlog.get_logger(__name__)
@@ -44,22 +42,37 @@ def is_faithful(forward: Forward, probe: Pixels, reference: Vectors) -> tuple[bo
 
 
 def probe_set(size: int) -> Pixels:
-    """(8, size, size, 3) uint8, always the same: four made of shapes and grain, four drawn flowers."""
-    flowers = [draw_specimen(0, species, 0).resize((size, size), Image.Resampling.BICUBIC) for species in range(4)]
-    return np.concatenate([probe_pictures(size), np.stack([np.asarray(flower, np.uint8) for flower in flowers])])
+    """(8, size, size, 3) uint8, always the same: four made of shapes and grain, four with a photograph's spectrum."""
+    return np.concatenate([probe_images(size), _natural_noise(size, count=4)])
 
 
-def probe_pictures(size: int, count: int = 4) -> Pixels:
+def _natural_noise(size: int, count: int) -> Pixels:
+    """(count, size, size, 3) uint8: noise whose amplitude falls as 1/f, which has texture at every scale.
+
+    Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
+    cells".
+    """
+    rng = np.random.default_rng(1)
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    spectrum = np.fft.rfft2(rng.normal(size=(count, size, size, 3)), axes=(1, 2))
+    spectrum /= np.maximum(frequency, 1 / size)[None, :, :, None]
+    noise = np.fft.irfft2(spectrum, s=(size, size), axes=(1, 2))
+    noise = (noise - noise.mean((1, 2), keepdims=True)) / noise.std((1, 2), keepdims=True)
+    tint = rng.uniform(0.3, 0.7, (count, 1, 1, 3))
+    return ((tint + 0.2 * (0.7 * noise.mean(3, keepdims=True) + 0.5 * noise)).clip(0, 1) * 255).astype(np.uint8)
+
+
+def probe_images(size: int, count: int = 4) -> Pixels:
     """(count, size, size, 3) uint8, always the same: smooth colours, blobs with edges, and grain, as in photographs."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
-    pictures = []
+    images = []
     for _ in range(count):
         tilt = rng.uniform(-1, 1, (2, 3))
-        picture = rng.uniform(0, 1, 3) + x[..., None] * tilt[0] + y[..., None] * tilt[1]
+        image = rng.uniform(0, 1, 3) + x[..., None] * tilt[0] + y[..., None] * tilt[1]
         for _ in range(12):
             (cx, cy), radius = rng.uniform(0, 1, 2), rng.uniform(0.04, 0.3)
             inside = (x - cx) ** 2 + (y - cy) ** 2 < radius**2
-            picture[inside] = rng.uniform(0, 1, 3) + rng.uniform(-0.3, 0.3) * x[inside][:, None]
-        pictures.append(picture + rng.normal(0, 0.03, picture.shape))
-    return (np.stack(pictures).clip(0, 1) * 255).astype(np.uint8)
+            image[inside] = rng.uniform(0, 1, 3) + rng.uniform(-0.3, 0.3) * x[inside][:, None]
+        images.append(image + rng.normal(0, 0.03, image.shape))
+    return (np.stack(images).clip(0, 1) * 255).astype(np.uint8)

@@ -192,7 +192,7 @@ class Models(Protocol):
 
 
 class Garden(Protocol):
-    """Draws sample pictures: garden.SampleGarden, which services are handed. Any thread may use it."""
+    """Draws sample images: worker.sample.LazyGarden, which services are handed. Any thread may use it."""
 
     def name(self, species: int) -> str:
         """What a species is called, from 0 on; it is the label of its pictures."""

@@ -11,7 +11,7 @@ from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.embedder import NetworkEmbedder
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
-from ml.runtimes.parity import probe_pictures
+from ml.runtimes.parity import probe_images
 from ml.runtimes.torch_forward import torch_embedder
 from tests.unit.ml.conftest import as_file, draw
 from umbel.base.settings import Settings
@@ -93,7 +93,7 @@ def test_flip_averaged_embeddings_are_those_of_the_mirror_image(runtime, network
     look = Preprocessing(size=64, flip_average=True)
     save_checkpoint(path, network, name="flip", preprocessing=look, provenance=provenance)
     embedder = load_embedder(Settings(home=tmp_path, checkpoint=path, precision="fp32", runtime=runtime, device="cpu"))
-    picture = probe_pictures(64, 1)[0]
+    picture = probe_images(64, 1)[0]
 
     one, mirrored = embedder.embed([picture, np.ascontiguousarray(picture[:, ::-1])])
 
@@ -108,4 +108,4 @@ def test_a_network_in_this_process_becomes_an_embedder(network, tmp_path):
 
     embedder = torch_embedder(*load_checkpoint(path), Settings(home=tmp_path, device="cpu"))
 
-    assert embedder.embed([*probe_pictures(64, 2)]).shape == (2, 32)
+    assert embedder.embed([*probe_images(64, 2)]).shape == (2, 32)

@@ -17,7 +17,7 @@ from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder, may_use_openvino
 from ml.runtimes import torch_forward as on_torch
 from ml.runtimes.cuda_graphs import bucket
-from ml.runtimes.parity import FAITHFUL, pixel_similarity, probe_pictures, probe_set
+from ml.runtimes.parity import FAITHFUL, pixel_similarity, probe_images, probe_set
 from ml.runtimes.served import ServedNetwork
 from ml.runtimes.torch_forward import TorchForward, reference_vectors, torch_forward
 from umbel.base.errors import InvalidInput
@@ -147,7 +147,7 @@ def test_auto_is_fp32_where_bf16_is_only_emulated(settings, monkeypatch):
 def test_vectors_that_are_no_numbers_agree_with_nothing(settings):
     network, card = load_checkpoint(settings.checkpoint)
     forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", lanes=1)
-    probe = probe_pictures(64)
+    probe = probe_images(64)
 
     assert pixel_similarity(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
     assert pixel_similarity(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
@@ -158,7 +158,7 @@ def test_a_device_that_is_not_there_is_invalid_input():
         devices.pick_device("cuda:7")
 
 
-def test_probe_pictures_are_always_the_same():
+def test_probe_images_are_always_the_same():
     np.testing.assert_array_equal(probe_set(32), probe_set(32))
     assert probe_set(32).shape == (8, 32, 32, 3)
 
@@ -171,7 +171,7 @@ def test_batches_are_padded_by_less_than_they_hold():
 def test_cuda_graphs_give_the_vectors_of_float32(settings):
     embedder = load_embedder(settings.model_copy(update={"device": "cuda"}))
     slow = load_embedder(settings.model_copy(update={"runtime": "torch", "precision": "fp32"}))
-    pictures = [*probe_pictures(64, 37)]
+    pictures = [*probe_images(64, 37)]
 
     assert read_card(settings.checkpoint).dim == embedder.dim
     assert embedder.device == "cuda"
