@@ -18,16 +18,17 @@ REQUESTS = Histogram(
     "umbel_request_seconds", "Requests, by route and answer.", ["method", "route", "status"], buckets=SECONDS
 )
 SEARCHES = Histogram(
-    "umbel_search_seconds", "Finding the nearest in Postgres: exact, or through hnsw.", ["mode"], buckets=MILLISECONDS
+    "umbel_search_seconds",
+    "Nearest-neighbor search in Postgres, by mode: exact or hnsw.",
+    ["mode"],
+    buckets=MILLISECONDS,
 )
-QUERY_VECTORS = Histogram(
-    "umbel_query_vector_seconds", "Waiting for a worker to embed the picture of a search.", buckets=SECONDS
-)
-FAILED_WAKEUPS = Counter("umbel_failed_wakeups_total", "Rings that Redis did not take; the sweep makes them good.")
-UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests that were let through uncounted, as Redis was away.")
+QUERY_VECTORS = Histogram("umbel_query_vector_seconds", "Waiting for a worker to embed a query image.", buckets=SECONDS)
+FAILED_WAKEUPS = Counter("umbel_failed_wakeups_total", "Wake-ups that Redis did not take; the sweep repeats them.")
+UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests admitted without a rate limit because Redis was down.")
 
 ITEM_WAITS = Histogram(
-    "umbel_item_wait_seconds", "From the making of an item to its first claim.", ["queue"], buckets=MINUTES
+    "umbel_item_wait_seconds", "From the creation of an item to its first claim.", ["queue"], buckets=MINUTES
 )
 BATCHES = Histogram("umbel_batch_images", "Items claimed together.", ["queue"], buckets=SIZES)
 STAGES = Histogram(
@@ -36,15 +37,13 @@ STAGES = Histogram(
     ["stage", "queue"],
     buckets=SECONDS,
 )
-READS = Histogram(
-    "umbel_image_read_seconds", "One picture's way from the blob store to its decoder.", buckets=MILLISECONDS
-)
-DECODES = Histogram("umbel_image_decode_seconds", "Decoding one picture.", buckets=MILLISECONDS)
+READS = Histogram("umbel_image_read_seconds", "Reading one image from the blob store.", buckets=MILLISECONDS)
+DECODES = Histogram("umbel_image_decode_seconds", "Decoding one image.", buckets=MILLISECONDS)
 FINISHED = Counter(
     "umbel_items_finished_total", "Items that were fetched, embedded or compared, or failed.", ["queue", "outcome"]
 )
 FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error code.", ["queue", "code"])
-RETRIES = Counter("umbel_item_retries_total", "Items that went back into the queue after a try.", ["queue"])
+RETRIES = Counter("umbel_item_retries_total", "Items that returned to the queue after an attempt.", ["queue"])
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
 BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, FAILED_WAKEUPS, UNLIMITED)

@@ -78,7 +78,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="Pictures embedded at once; 0: 16 a core on a CPU, 128 on a GPU."
     )
     model_threads: int = Field(
-        0, ge=0, description="Forwards side by side on a CPU, each on one thread, a lone picture on all; 0: one a core."
+        0,
+        ge=0,
+        description="Inferences that run in parallel on a CPU, one thread each; a single query uses all threads."
+        " 0: one a core.",
     )
     decode_processes: int = Field(
         0,
@@ -100,12 +103,12 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="Attempts at one item before it fails for good.")
     max_pending: int = Field(
-        500_000, ge=1, description="Items that may wait; beyond it uploads get 429 and sources are listed no further."
+        500_000, ge=1, description="Most pending items; beyond it uploads get 429 and the listing of sources pauses."
     )
     defer_index_above: int = Field(
         2_000,
         ge=1,
-        description="An import of this many pictures into fewer is searched exactly; its HNSW index is built after.",
+        description="An import of this many images into fewer is loaded without the HNSW index, built afterwards.",
     )
     index_memory_mb: int = Field(512, ge=1, description="Memory for building an HNSW index, in MB; more is faster.")
     index_processes: int = Field(1, ge=0, description="Processes that help in building an HNSW index.")
@@ -122,19 +125,21 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         2**29, ge=0, description="A blob store in a folder takes no more bytes when its disk has less than this free."
     )
-    sweep_seconds: float = Field(5, gt=0, description="How often the scheduler rings again for work left behind.")
+    sweep_seconds: float = Field(
+        5, gt=0, description="Seconds between two sweeps, which wake queues with work left behind."
+    )
     stalled_after: float = Field(
         60, gt=0, description="Seconds without progress of any worker, while work waits, after which /readyz says 503."
     )
     broker_timeout: float = Field(
         300,
         gt=0,
-        description="A worker ends, to be started again, when work waits and Redis says nothing for so many seconds.",
+        description="A worker exits, to be restarted, when work waits and Redis has sent nothing for this many seconds.",
     )
     max_failed_batches: int = Field(
-        2, ge=1, description="A worker ends, to be started again, when so many batches in a row gave no vector at all."
+        2, ge=1, description="A worker exits, to be restarted, when this many batches in a row gave no vector."
     )
-    query_seconds: float = Field(15, gt=0, description="How long a search waits for the vector of its picture.")
+    query_seconds: float = Field(15, gt=0, description="Seconds that a search waits for the vector of its image.")
 
     import_roots: Names = Field(
         (),
@@ -144,7 +149,7 @@ class Settings(BaseSettings):
     import_urls: bool = Field(
         False, description="Whether manifests may name http and https URLs, which the workers then fetch."
     )
-    url_seconds: float = Field(20, gt=0, description="Longest time that fetching one URL may take in all.")
+    url_seconds: float = Field(20, gt=0, description="Longest time for fetching one URL, in seconds.")
     s3_endpoint: str | None = Field(
         None,
         description="Endpoint of the S3 that imports read; unset: AWS_ENDPOINT_URL, else Amazon's. Credentials are"
@@ -158,31 +163,31 @@ class Settings(BaseSettings):
         1_000_000, gt=0, description="Refuse archives and manifests with more entries than this."
     )
     archive_ratio: int = Field(
-        200, gt=1, description="Refuse what unpacks to more than this many times its packed size."
+        200, gt=1, description="Refuse entries that unpack to more than this many times their packed size."
     )
 
     api_processes: int = Field(2, ge=1, description="Processes of the API.")
-    api_threads: int = Field(16, ge=1, description="Requests that each of them answers at once.")
+    api_threads: int = Field(16, ge=1, description="Requests that each process answers at once.")
     key: SecretStr | None = Field(None, description="Key that the command line calls the API with.")
     require_keys: bool = Field(
         False,
         description="Answer only to keys (`umbel keys create`). Without it the API listens on the loopback alone, where"
-        " anybody on this machine may do everything.",
+        " every user of this machine may do everything.",
     )
     open_metrics: bool = Field(
-        False, description="Answer /metrics without a key all the same, for a Prometheus on the same private network."
+        False, description="Answer /metrics without a key, for a Prometheus on the same private network."
     )
     session_hours: float = Field(12, gt=0, description="How long a browser stays signed in, in hours.")
-    audit_days: int = Field(400, ge=1, description="How long the audit log remembers, in days.")
+    audit_days: int = Field(400, ge=1, description="How long the audit log keeps entries, in days.")
     allowed_hosts: Names = Field(
         (),
-        description="Names under which the API is called, separated by commas, beside those of the loopback and"
-        " UMBEL_HOST; .example.org stands for all below it, * for any. Requests for others get 400.",
+        description="Host names of the API, separated by commas, besides those of the loopback and UMBEL_HOST;"
+        " .example.org stands for its subdomains, * for any. Requests for other names get 400.",
     )
     proxies: int = Field(
         0,
         ge=0,
-        description="Reverse proxies before the API whose X-Forwarded-For, -Proto and -Host are to be believed.",
+        description="Number of reverse proxies before the API whose X-Forwarded-For, -Proto and -Host are trusted.",
     )
     rate_limit: str | None = Field(
         None,
@@ -197,8 +202,8 @@ class Settings(BaseSettings):
     slow_seconds: float = Field(
         20,
         gt=0,
-        description="A request that has not arrived after this long, in seconds, and a second more for each"
-        " UMBEL_SLOW_BYTES of it that have, gets 408.",
+        description="A request gets 408 when it has not arrived after this many seconds, plus one second for each"
+        " UMBEL_SLOW_BYTES that have arrived.",
     )
     slow_bytes: int = Field(1000, ge=1, description="Bytes a second below which a client is too slow.")
 
@@ -212,7 +217,7 @@ class Settings(BaseSettings):
     )
     trace_endpoint: str | None = Field(
         None,
-        description="OpenTelemetry collector that gets traces, as http://host:4318 (OTLP over HTTP); unset: none. Needs"
+        description="OpenTelemetry collector for traces, as http://host:4318 (OTLP over HTTP); unset: none. Needs"
         " umbel[tracing].",
     )
     trace_ratio: float = Field(

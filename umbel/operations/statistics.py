@@ -41,10 +41,10 @@ BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
 FIGURES = (
     Figure("umbel_images", "Images by collection.", "collection", IMAGES),
     Figure("umbel_jobs", "Jobs by status.", "status", "SELECT status, count(*) FROM job GROUP BY 1"),
-    Figure("umbel_items_pending", "Items that wait, by queue.", "queue", PENDING),
-    Figure("umbel_oldest_item_seconds", "How long the oldest pending item has waited.", "queue", OLDEST),
-    Figure("umbel_index_recall", "Recall of the index when it was last measured, by k.", "k", RECALL),
-    Figure("umbel_worker_silence_seconds", "Since a worker was last heard of.", "worker", SILENCE),
-    Figure("umbel_worker_idle_seconds", "Since a worker finished something, or had nothing to do.", "worker", IDLE),
-    Figure("umbel_worker_broker_connected", "Whether Redis answers a worker.", "worker", BROKER_CONNECTED),
+    Figure("umbel_items_pending", "Pending items, by queue.", "queue", PENDING),
+    Figure("umbel_oldest_item_seconds", "Age of the oldest pending item.", "queue", OLDEST),
+    Figure("umbel_index_recall", "Recall of the index at its last measurement, by k.", "k", RECALL),
+    Figure("umbel_worker_silence_seconds", "Time since a worker's last heartbeat.", "worker", SILENCE),
+    Figure("umbel_worker_idle_seconds", "Time since a worker finished an item or had none to do.", "worker", IDLE),
+    Figure("umbel_worker_broker_connected", "Whether a worker reaches Redis: 1 or 0.", "worker", BROKER_CONNECTED),
 )
