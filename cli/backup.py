@@ -18,7 +18,7 @@ from umbel.base.settings import settings
 from umbel.operations import backup as backups
 from umbel.operations import dump
 from umbel.operations import restore as restoring
-from umbel.operations.mismatches import Mismatches
+from umbel.operations.reconciliation.context import Mismatches
 
 
 @click.command()

@@ -17,7 +17,7 @@ from umbel.base.errors import StackError
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
 from umbel.operations import reconciliation
-from umbel.operations.mismatches import Advance, Context, Mismatches
+from umbel.operations.reconciliation.context import Advance, Context, Mismatches
 
 SHOWN = 20  # examples of each kind
 
@@ -54,7 +54,7 @@ def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list
 
 @contextmanager
 def bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
-    """A `umbel.operations.mismatches.Watch` that draws."""
+    """A `umbel.operations.reconciliation.context.Watch` that draws."""
     task = bars.add_task(doing, total=total, note="")
     yield lambda done: bars.update(task, advance=done)
     done = bars.tasks[bars.task_ids.index(task)].completed

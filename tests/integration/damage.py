@@ -25,8 +25,8 @@ from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs.wakeup import waker
 from umbel.models import partitions, registration, versions
-from umbel.operations.mismatches import Context
 from umbel.operations.reconciliation import reconcile
+from umbel.operations.reconciliation.context import Context
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def abandon_a_job(broken: Gallery) -> None:
     let_age(job)
 
 
-def desert_an_item(broken: Gallery) -> None:
+def orphan_an_item(broken: Gallery) -> None:
     broken.upload(9)
     with transaction() as session:
         claims.claim_items(session, Queue.SINGLE, owner="gone", limit=1, lease_seconds=-3600)
@@ -205,7 +205,7 @@ REPAIRED = [
     (close_too_early, "unlisted_source"),
     (leave_a_source_of_a_cancelled_job, "unlisted_source"),
     (abandon_a_job, "idle_job"),
-    (desert_an_item, "deserted_item"),
+    (orphan_an_item, "orphaned_item"),
     (leave_in_doubt, "pending_blob_cleanup"),
     (leave_bytes, "stray_blob"),
     (leave_a_thumbnail, "stray_blob"),

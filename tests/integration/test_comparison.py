@@ -26,8 +26,8 @@ from umbel.insights.comparison import begin_comparison
 from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
-from umbel.operations import reconciliation_rows
-from umbel.operations.reconciliation_rows import FIRST, Page
+from umbel.operations.reconciliation import embeddings as reconciled
+from umbel.operations.reconciliation.context import FIRST, Page
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -183,7 +183,7 @@ def test_reconciliation_queues_a_lost_embedding_though_a_comparison_is_pending()
     begin()
     with transaction() as session:
         session.execute(text("DELETE FROM embedding"))
-        bare = reconciliation_rows.list_unembedded_images(session, of.id, Page(FIRST, UUID(int=2**128 - 1), 1))
+        bare = reconciled.list_unembedded_images(session, of.id, Page(FIRST, UUID(int=2**128 - 1), 1))
     assert list(bare) == [image]
 
 
@@ -242,7 +242,7 @@ def test_a_wrong_vector_takes_its_neighbors_along(line: ComparisonLine) -> None:
         session.execute(
             text("UPDATE embedding SET vector = :x WHERE image_id = :id"), {"x": str([3.0] * 8), "id": wrong}
         )
-        reconciliation_rows.delete_wrong_vectors(session, of, Page(FIRST, UUID(int=2**128 - 1), 2))
+        reconciled.delete_wrong_vectors(session, of, Page(FIRST, UUID(int=2**128 - 1), 2))
     assert list(rows()) == [right]
 
 

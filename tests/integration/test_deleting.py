@@ -37,7 +37,7 @@ from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
-from umbel.operations.mismatches import Context
+from umbel.operations.reconciliation.context import Context
 from umbel.operations.reconciliation import reconcile
 
 pytestmark = pytest.mark.usefixtures("database")

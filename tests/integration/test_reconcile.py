@@ -107,7 +107,7 @@ def test_a_vector_of_another_width_goes_before_the_index_is_built(amid: Gallery)
 
 
 def test_a_released_item_can_be_claimed_at_once(amid: Gallery) -> None:
-    damage.desert_an_item(amid)
+    damage.orphan_an_item(amid)
     amid.find(repair=True)
     with transaction() as session:
         (item,) = claims.claim_items(session, Queue.SINGLE, owner="me", limit=9, lease_seconds=60)

@@ -27,7 +27,7 @@ from umbel.base.errors import BackupError, BlobMissing, TransientError
 from umbel.jobs.retry import patiently
 from umbel.models.checkpoints import blob_keys, split_key
 from umbel.operations.dump import Owned, Snapshot
-from umbel.operations.mismatches import Watch
+from umbel.operations.reconciliation.context import Watch
 
 FORMAT = 1
 DESCRIPTION, SUMS, DUMP, BLOBS = "backup.json", "SHA256SUMS", "database.dump", "blobs"

@@ -10,7 +10,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import BackupError, BlobMissing
 from umbel.jobs.retry import patiently
 from umbel.operations.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
-from umbel.operations.mismatches import Watch
+from umbel.operations.reconciliation.context import Watch
 
 
 def restore(folder: Path, blobs: Blobs, load: Callable[[Path], None], watch: Watch) -> list[str]:

@@ -1,0 +1,200 @@
+"""Images checked against their embeddings and the index: what searches miss, or find slowly, without a failed item."""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import exists, func, insert, select, text
+from sqlalchemy.orm import Session
+
+from umbel.base.tables import Job, ModelVersion
+from umbel.base.types import JobType
+from umbel.jobs import job_rows
+from umbel.jobs.retry import patiently
+from umbel.models import partitions, versions
+from umbel.models.indexing import build_index, defer_index, index_is_due
+from umbel.models.partitions import find_index_progress
+from umbel.operations.reconciliation.context import Context, Mismatches, Page
+
+QUEUED = "Queued in a new job of the type repair."
+INDEX_GRACE_SECONDS = 300.0  # for an index that was deferred during a load
+
+
+def check_embeddings(context: Context) -> list[Mismatches]:
+    """Images without a sound embedding of the active model version, or of the standby.
+
+    A repair embeds them in a job of its own, with every maintained version.
+    """
+    behind = Mismatches("standby_behind", "images that the standby model lacks", QUEUED)
+    never = Mismatches("no_embedding", "images never embedded by the active model", QUEUED)
+    lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
+    wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
+    with context.transaction() as session:
+        version = versions.find_active_version(session)
+        standby = versions.find_standby_version(session)
+    if version is not None:
+        repair = _RepairJob(context, version)
+        for page in context.pages("image", "Looking for embeddings"):
+            with context.transaction() as session:
+                bare = list_unembedded_images(session, version.id, page)
+                vectors = list_wrong_vectors(session, version, page)
+                lacking = list_lacking(session, version.id, standby.id, page) if standby else []
+            if context.repair and (bare or vectors or lacking):
+                repair.add(page, [*bare, *lacking])
+            behind.add(lacking, repaired=context.repair)
+            never.add((image for image, had_one in bare.items() if not had_one), repaired=context.repair)
+            lost.add((image for image, had_one in bare.items() if had_one), repaired=context.repair)
+            wrong.add(vectors, repaired=context.repair)
+        repair.close()
+    return [never, lost, wrong, behind]
+
+
+def check_index(context: Context) -> list[Mismatches]:
+    """The active version's HNSW index, and the jobs that wait for it."""
+    index = Mismatches(
+        "no_index", "model versions without a valid HNSW index", "Built; searches scan exactly till then."
+    )
+    waiting = Mismatches("index_awaited", "jobs that wait for an index that is there", "Finished.")
+    with context.transaction() as session:
+        version = versions.find_active_version(session)
+        if version is None:
+            return [index, waiting]
+        due = not partitions.has_index(session, version.id) and index_is_due(session)
+        due = due and not index_is_on_its_way(session, version.id, seconds=INDEX_GRACE_SECONDS)
+        found = list_jobs_waiting_for_index(session, version.id, seconds=INDEX_GRACE_SECONDS)
+        if found and not due and partitions.has_index(session, version.id):
+            if context.repair:
+                job_rows.end_indexing(session, version.id)
+            waiting.add(found, repaired=context.repair)
+    if due:
+        with context.watch("Building the index", None):
+            built = context.repair and build_index(context.transaction, context.settings)
+        index.add([version.id], repaired=built)
+    return [index, waiting]
+
+
+class _RepairJob:
+    """The job that embeds again, made when the first image needs it."""
+
+    def __init__(self, context: Context, version: ModelVersion) -> None:
+        self._context, self._version = context, version
+        self._id: UUID | None = None
+
+    def add(self, page: Page, images: Sequence[UUID]) -> None:
+        """Queue `images` and those of the page whose vectors are wrong; the wrong vectors are deleted."""
+        if self._id is None:
+            with self._context.transaction() as session:
+                self._id = insert_repair_job(session, self._version.id)
+        patiently(partial(self._add, self._id, page, images))
+
+    def close(self) -> None:
+        if self._id is not None:
+            with self._context.transaction() as session:
+                job_rows.close_job(session, self._id)
+
+    def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
+        with self._context.transaction() as session:
+            cleared = delete_wrong_vectors(session, self._version, page)
+            queue_images(session, job_id, [*images, *cleared])
+            defer_index(session, job_id, self._context.settings)
+
+
+def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> dict[UUID, bool]:
+    """Images without an embedding of the version, a pending item, or a failed last attempt.
+
+    {image id: whether an item says that it had one}.
+    """
+    rows = session.execute(
+        text(f"""
+            WITH bare AS MATERIALIZED (
+                SELECT id FROM image WHERE id > :after AND id <= :last AND NOT EXISTS (
+                    SELECT FROM embedding e WHERE e.model_version_id = '{version_id}' AND e.image_id = image.id)
+            )
+            SELECT bare.id, newest.model_version_id IS NOT DISTINCT FROM '{version_id}' AS lost
+            FROM bare LEFT JOIN LATERAL (
+                SELECT i.state, job.model_version_id FROM job_item i JOIN job ON job.id = i.job_id
+                WHERE i.image_id = bare.id AND i.state <> 'duplicate' AND i.queue IN ('single', 'bulk', 'fetch')
+                ORDER BY i.id DESC LIMIT 1
+            ) newest ON true
+            WHERE coalesce(newest.state, 'indexed') = 'indexed'
+              AND NOT EXISTS (
+                  SELECT FROM job_item i
+                  WHERE i.image_id = bare.id AND i.state = 'pending' AND i.queue IN ('single', 'bulk', 'fetch'))
+        """),
+        page.bounds,
+    )
+    return {row.id: row.lost for row in rows}
+
+
+def list_lacking(session: Session, active: UUID, version_id: UUID, page: Page) -> list[UUID]:
+    """Images with an embedding of the active version and none of a maintained one."""
+    return list(
+        session.scalars(
+            text(f"""
+                SELECT e.image_id FROM embedding e
+                WHERE e.model_version_id = '{active}' AND e.image_id > :after AND e.image_id <= :last AND NOT EXISTS (
+                    SELECT FROM embedding o WHERE o.model_version_id = '{version_id}' AND o.image_id = e.image_id)
+                AND NOT EXISTS (
+                    SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.state = 'pending'
+                    AND i.queue <> 'compare')
+            """),
+            page.bounds,
+        )
+    )
+
+
+def list_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:
+    """Images whose embedding of the version has another width than its model's, or is not of length 1."""
+    return list(session.scalars(text(f"SELECT e.image_id FROM embedding e WHERE {_wrong(version)}"), page.bounds))
+
+
+def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:
+    """Delete what `list_wrong_vectors` lists, and its nearest neighbors. Returns the images."""
+    statement = text(f"""
+        WITH wrong AS (DELETE FROM embedding e WHERE {_wrong(version)} RETURNING e.image_id),
+        compared AS (
+            DELETE FROM nearest_neighbors n USING wrong
+            WHERE n.image_id = wrong.image_id AND n.model_version_id = '{version.id}')
+        SELECT image_id FROM wrong
+    """)
+    return list(session.scalars(statement, page.bounds))
+
+
+def insert_repair_job(session: Session, version_id: UUID) -> UUID:
+    """An open job for images of any collection."""
+    statement = insert(Job).values(type=JobType.REPAIR, model_version_id=version_id, closed=False)
+    return session.execute(statement.returning(Job.id)).scalar_one()
+
+
+def queue_images(session: Session, job_id: UUID, images: Sequence[UUID]) -> int:
+    """Queue those of `images` that still exist. Returns how many."""
+    queued = session.execute(
+        text("""
+            INSERT INTO job_item (job_id, image_id, queue, state, name)
+            SELECT :job, id, 'bulk', 'pending', name FROM image WHERE id = ANY (:ids) ORDER BY id FOR KEY SHARE
+        """),
+        {"job": job_id, "ids": list(images)},
+    )
+    return queued.rowcount  # type: ignore[attr-defined]
+
+
+def index_is_on_its_way(session: Session, version_id: UUID, *, seconds: float) -> bool:
+    """Whether the version's index is being built, or the load before it ended within `seconds`."""
+    recent = Job.changed_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    waiting = exists().where(Job.indexing, Job.model_version_id == version_id, recent)
+    return find_index_progress(session, version_id) is not None or bool(session.scalar(select(waiting)))
+
+
+def list_jobs_waiting_for_index(session: Session, version_id: UUID, *, seconds: float) -> list[UUID]:
+    """Jobs that have waited for nothing but the version's index for `seconds`."""
+    idle = Job.changed_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    waiting = select(Job.id).where(Job.indexing, Job.closed, Job.pending == 0, Job.model_version_id == version_id, idle)
+    return list(session.scalars(waiting.order_by(Job.id)))
+
+
+def _wrong(version: ModelVersion) -> str:
+    """The version is a literal, so that Postgres reads only its partition."""
+    return f"""
+        e.model_version_id = '{version.id}' AND e.image_id > :after AND e.image_id <= :last
+        AND (vector_dims(e.vector) <> {int(version.dim)} OR NOT l2_norm(e.vector) BETWEEN 0.99 AND 1.01)
+    """
