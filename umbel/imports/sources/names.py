@@ -21,7 +21,7 @@ ARCHIVE_MAGIC = (
     b"(\xb5/\xfd",
 )
 
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"^.:")  # Windows takes any character for one
 # A longer or stranger tail is a part of the name: "portrait.by Anna", "holiday.2024".
 _SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}$")
 
