@@ -37,8 +37,8 @@ from umbel.jobs import claims, item_rows, job_rows
 from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
-from umbel.operations.reconciliation.context import Context
 from umbel.operations.reconciliation import reconcile
+from umbel.operations.reconciliation.context import Context
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     broker_timeout: float = Field(
         300,
         gt=0,
-        description="A worker exits, to be restarted, when work waits and Redis has sent nothing for this many seconds.",
+        description="A worker exits, to be restarted, if work waits and Redis has sent nothing for this many seconds.",
     )
     max_failed_batches: int = Field(
         2, ge=1, description="A worker exits, to be restarted, when this many batches in a row gave no vector."
