@@ -106,7 +106,7 @@ def answers(description: str, media_type: str, *statuses: int) -> Any:
 def invalid_fields(error: ValidationError) -> Response:
     """The problem with a body that a route has validated itself, since it takes more than one kind."""
     fields: dict[str, list[str]] = {}
-    for each in error.errors():
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
         fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
     return problem(422, "invalid_input", "The request has fields that cannot be taken.", errors={"body": fields})
 

@@ -1,10 +1,13 @@
 """What bodies and queries of several resources share: names, limits, pages."""
 
 import json
+from json import JSONDecodeError
 from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from umbel.base.nesting import check_depth, parse_json
 
 NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # of a collection
 
@@ -31,19 +34,20 @@ def _storable(text: str) -> str:
 
 
 def json_object(value: Any) -> Any:
-    """Metadata may come as JSON text (in a form) or as an object (in a JSON body)."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError("must be a JSON object") from error
-    return value
+    """Metadata may come as JSON text (in a form) or as an object (in a JSON body); neither nested too deeply."""
+    if not isinstance(value, str):
+        check_depth(value)
+        return value
+    try:
+        return parse_json(value)
+    except JSONDecodeError as error:
+        raise ValueError("must be a JSON object") from error
 
 
 def _storable_object(value: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError("must be plain JSON without NaN or Infinity") from error
     if "\\u0000" in text:
         raise ValueError("must not contain a NUL character")

@@ -87,6 +87,17 @@ def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make:
     assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_image")
 
 
+@pytest.mark.parametrize(
+    ("job_type", "collection"), [(JobType.IMPORT, "other"), (JobType.COMPARISON, "default"), (JobType.MAP, "default")]
+)
+def test_a_rejected_picture_is_no_item_of_a_job_that_would_not_take_it(
+    session: Session, make: Factory, job_type: JobType, collection: str
+) -> None:
+    job = make.job(job_type=job_type, closed=False)
+    refuse_image(session, Upload(b"", collection=collection, job_id=job), ImageError("The file is empty."))
+    assert item_rows.list_items(session, job, state=None, after=None, limit=9) == []
+
+
 def test_a_sealed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, closed=True)
     with pytest.raises(Conflict):

@@ -112,8 +112,12 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
 
 
 def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
-    """Write down in the upload's import job, if it has one, that the picture was refused."""
-    if upload.job_id is not None and job_rows.get_open_job(session, upload.job_id):
+    """Record a failed item for a rejected picture in its import job, if that is open and of its collection."""
+    if upload.job_id is None:
+        return
+    job = job_rows.get_open_job(session, upload.job_id)
+    name = job_rows.find_collection_name(session, upload.job_id)
+    if job and job.type == JobType.IMPORT and name == upload.collection:
         item_rows.insert_item(
             session,
             upload.job_id,

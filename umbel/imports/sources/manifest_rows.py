@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
+from json import JSONDecodeError
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from umbel.base.errors import SourceError
+from umbel.base.nesting import parse_json
 from umbel.imports.sources.names import printable
 
 NAMED = ("path", "url", "label", "metadata")
@@ -75,9 +77,11 @@ def columns_of(header: Sequence[str]) -> list[str]:
 
 def _parsed(text: str, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except JSONDecodeError as error:
         raise BadRow(f"{what} is not JSON") from error
+    except ValueError as error:  # nested too deeply, or a number with too many digits
+        raise BadRow(f"{what} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadRow(f"{what} is not a JSON object")
     return value
@@ -92,7 +96,7 @@ def _row(fields: dict[str, Any]) -> Row:
         first = error.errors()[0]
         where = printable(".".join(map(str, first["loc"]))[:100])
         raise BadRow(f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")) from error
-    except (ValueError, RecursionError) as error:  # NaN, infinity, half a surrogate pair, too deep
+    except ValueError as error:  # NaN, infinity, half a surrogate pair
         raise BadRow("metadata: cannot be kept as JSON") from error
     if NUL.search(text) or len(text) > LONGEST_METADATA:
         raise BadRow(f"metadata: contains a NUL character or has more than {LONGEST_METADATA:,} bytes")
