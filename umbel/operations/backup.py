@@ -34,11 +34,11 @@ DESCRIPTION, SUMS, DUMP, BLOBS = "backup.json", "SHA256SUMS", "database.dump", "
 UNFINISHED = ".part"
 COPIERS = 8  # a remote store is mostly waiting
 AT_ONCE = 1_000  # blobs handed to them
-TRIES = 5  # times the database is written before deletions are given the right of way
+TRIES = 5  # how often the database is dumped again because images were deleted meanwhile
 
 
 class Backup(BaseModel):
-    """What backup.json says. missing: blobs that the database names and the store had not, or had with other bytes."""
+    """What backup.json says. missing: blobs that the database names but the store lacks, or holds with other bytes."""
 
     format: int = FORMAT
     umbel: str
@@ -64,7 +64,7 @@ class Origin:
 
 @dataclass(slots=True)
 class _Copied:
-    """What one look at the ledger led to."""
+    """The result of one dump and the copying of its blobs."""
 
     images: int = 0
     count: int = 0
@@ -88,7 +88,7 @@ def back_up(origin: Origin, folder: Path, watch: Watch) -> Backup:
                 break
             before = copied.missing
         else:
-            raise TransientError("Pictures are being deleted faster than they can be copied; try again later.")
+            raise TransientError("Images are being deleted faster than they can be copied; try again later.")
     backup = Backup(
         umbel=origin.umbel,
         schema_revision=origin.schema_revision,
@@ -133,7 +133,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _take(folder: Path) -> None:
-    """Make sure that the folder is there and ours. The blobs of an interrupted backup are welcome."""
+    """Create the folder, or check that it holds only a backup, whole or interrupted. Raises BackupError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ours = {DESCRIPTION, SUMS, DUMP, BLOBS}
     strange = [path.name for path in folder.iterdir() if path.name.removesuffix(UNFINISHED) not in ours]
@@ -159,7 +159,7 @@ def _copy(origin: Origin, folder: Path, copiers: Executor, watch: Watch) -> _Cop
     with (
         wanted.open(encoding="utf-8") as lines,
         (folder / (SUMS + UNFINISHED)).open("w", encoding="utf-8") as listed,
-        watch("Copying pictures", named) as advance,
+        watch("Copying images", named) as advance,
     ):
         listed.write(f"{sha256_of(dump)}  {DUMP}\n")
         while some := [_parsed(line) for line in islice(lines, AT_ONCE)]:
@@ -221,8 +221,8 @@ def _fetch(blobs: Blobs, key: str, target: Path) -> str:
 def _finish(folder: Path, backup: Backup) -> None:
     """Put the new backup in the place of the old one, down to the disk, and remove what only the old one had.
 
-    Between the first and the last step nothing claims to be a backup; all of its files are there, so the next run of
-    `back_up` puts it right.
+    Between the first and the last step the folder holds no whole backup; all files are there, so the next run of
+    `back_up` completes it.
     """
     os.sync()
     (folder / DESCRIPTION).unlink(missing_ok=True)
@@ -236,8 +236,8 @@ def _finish(folder: Path, backup: Backup) -> None:
 
 
 def _prune(blobs: Path, kept: Iterable[str]) -> None:
-    """Remove files that are no part of the backup: pictures that were deleted must not live on in it."""
-    # A hash each, not the name: of a million pictures some 60 MB. Two alike would only keep a file too many.
+    """Remove files that are not part of the backup, so that deleted images do not survive in it."""
+    # Hashes instead of names: 60 MB for a million images. A collision would only leave one file too many.
     hashes = {hash(path) for path in kept}
     for folder, _, names in os.walk(blobs, topdown=False):
         for name in names:

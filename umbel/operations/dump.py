@@ -1,4 +1,4 @@
-"""The database written to a file and read back, by Postgres' own programs; and what a backup has to know of it."""
+"""pg_dump and pg_restore, and the snapshot of the database that a backup reads."""
 
 import os
 import re
@@ -19,10 +19,9 @@ from umbel.access.reader import ENSURE_ROLE
 from umbel.base.database import autocommit, engine, translated_errors
 from umbel.base.errors import DumpFailed
 
-# Of an archive's list of contents, what is the server's and not the gallery's: a plain user may not change it, and the
-# target has its own.
+# Entries of a dump that belong to the server: a plain user may not change them, and the target server has its own.
 NOT_OURS = re.compile(r"^\d+; \d+ \d+ (EXTENSION|COMMENT - EXTENSION|ACL pg_catalog) ", re.MULTILINE)
-# Who is alive and what is asked just now says nothing to a later day.
+# Live workers and pending queries mean nothing to a restored database.
 PASSING = ("worker", "query_image")
 ROWS = 10_000  # fetched at a time
 
@@ -46,7 +45,7 @@ class Snapshot:
         return self.session.execute(text("SELECT count(*) FROM image")).scalar_one()
 
     def blobs(self) -> Iterator[Owned]:
-        """Every blob that is somebody's but the model files: of pictures, and of imports that are still being read."""
+        """Every blob that a row names, without model files: of images, and of imports that are still being read."""
         rows = self.session.execute(
             text("""
                 SELECT blob_key, size, encode(sha256, 'hex') FROM image
@@ -118,7 +117,7 @@ def load(pg_restore: Path, url: str, source: Path, *, index_memory_mb: int) -> N
 
 
 def libpq_environment(url: str) -> dict[str, str]:
-    """A SQLAlchemy URL as libpq's variables: on a command line everybody on the machine could read a password."""
+    """A SQLAlchemy URL as libpq's variables: a command line would show the password to every user of the machine."""
     address = make_url(url)
     parameters = address.get_dialect()().create_connect_args(address)[1]
     return {variable_of(name): str(value) for name, value in parameters.items()}

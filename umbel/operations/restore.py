@@ -1,4 +1,4 @@
-"""A backup brought back: bytes first, then the database in one transaction, so that what it names is there."""
+"""Restore a backup: blobs first, then the database in one transaction, so that every blob it names exists."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def _put_blobs(folder: Path, backup: Backup, blobs: Blobs, watch: Watch) -> list
     files: Iterator[tuple[str, str]] = (line for line in sums(folder) if line[0] != DUMP)
     with (
         ThreadPoolExecutor(COPIERS, thread_name_prefix="copy") as copiers,
-        watch("Copying pictures", backup.blobs) as advance,
+        watch("Copying images", backup.blobs) as advance,
     ):
         while some := list(islice(files, AT_ONCE)):
             whole = copiers.map(partial(_put_blob, folder, blobs), some)
@@ -60,7 +60,7 @@ def _put_blob(folder: Path, blobs: Blobs, file: tuple[str, str]) -> bool:
 def _put(source: Path, blobs: Blobs, key: str) -> None:
     try:
         if blobs.size(key) == source.stat().st_size:
-            return  # put whole or not at all, by a restore that was interrupted
+            return  # put whole by an interrupted restore
     except BlobMissing:
         pass
     with source.open("rb") as file:
