@@ -18,8 +18,7 @@ from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
-from umbel.search import recall_rows
-from umbel.search.recall import measure_recall
+from umbel.search.recall import list_reports, measure_recall
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 
@@ -46,7 +45,7 @@ def list_measured(query: RecallsQuery) -> Any:
     """List what was measured, newest first."""
     with transaction() as session:
         rows, next_cursor = page_of(
-            list(recall_rows.list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
+            list(list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
         )
     return RecallsOut(items=[_out(row) for row in rows], next_cursor=next_cursor)
 

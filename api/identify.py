@@ -13,9 +13,8 @@ from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelO
 from api.schemas.search import Scoped
 from api.search import decoded, match_out, queries_by_image, scope_of
 from api.specification import either_body
-from umbel.base.database import transaction
 from umbel.search.identify import identify
-from umbel.search.search import Query, query_by_images
+from umbel.search.search import Query, query_by_image
 
 bp = APIBlueprint("identify", __name__, tag="Search")
 
@@ -42,9 +41,7 @@ def identify_images() -> Any:
     if body.images is not None:
         return _voted(queries_by_image([decoded(image) for image in body.images]), body, began)
     check_images(body.image_ids or ())
-    with transaction() as session:
-        queries = [query_by_images(session, [image_id]) for image_id in body.image_ids or ()]
-    return _voted(queries, body, began)
+    return _voted([query_by_image(image_id) for image_id in body.image_ids or ()], body, began)
 
 
 @bp.errorhandler(ValidationError)
@@ -53,8 +50,7 @@ def invalid(error: ValidationError) -> Any:
 
 
 def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:
-    with transaction() as session:
-        found = identify(session, queries, scope=scope_of(session, options), exact=options.exact)
+    found = identify(queries, scope=scope_of(options), exact=options.exact)
     results = [
         LabelOut(label=one.label, score=one.score, evidence=[found.neighbors[at].image_id for at in one.evidence])
         for one in found.ranked

@@ -17,7 +17,7 @@ from api.intake import intake
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
-from api.search import by_image
+from api.search import searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
@@ -25,6 +25,7 @@ from umbel.base.settings import settings
 from umbel.gallery import collections, images, images_service, ingest
 from umbel.gallery.images import ImageRow
 from umbel.jobs.wakeup import waker
+from umbel.search.search import query_by_image
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
@@ -156,7 +157,7 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     began = time.perf_counter()
     label = None if query.label is None else [query.label]
     options = SearchOptions(filter=FilterIn(label=label), **query.model_dump(exclude={"label"}))
-    return by_image(image_id, options, began)
+    return searched(query_by_image(image_id), options, began)
 
 
 def image_out(row: ImageRow) -> ImageOut:

@@ -1,15 +1,11 @@
 """/v1/search, and the predecessor's /search."""
 
 import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 from werkzeug.exceptions import BadRequest
 
 from api.access import check_images, within
@@ -32,14 +28,12 @@ from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.base.notify import listener
 from umbel.base.settings import settings
-from umbel.gallery import collections
 from umbel.jobs.wakeup import waker
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import (
-    Answered,
     Query,
-    QuickSearch,
     find_matches,
+    query_by_image,
     query_by_images,
     query_by_pictures,
     query_by_vector,
@@ -48,8 +42,6 @@ from umbel.search.search import (
 bp = APIBlueprint("search", __name__, tag="Search")
 
 LEGACY_K = 5
-
-_quick = QuickSearch()
 
 EITHER_BODY = either_body(json=SearchIn, form=SearchFormIn)
 
@@ -72,14 +64,15 @@ def search() -> Any:
     if body.image is not None:
         return _by_image(decoded(body.image), body, began)
     if body.vector is not None:
-        return _by_vector(body.vector, body, began)
+        return searched(query_by_vector(body.vector), body, began)
     if body.image_id is not None:
         check_images([body.image_id])
-        return by_image(body.image_id, body, began)
+        return searched(query_by_image(body.image_id), body, began)
     positive = body.positive or []
     check_images([*positive, *body.negative])
     with transaction() as session:
-        return searched(session, query_by_images(session, positive, body.negative), body, began)
+        query = query_by_images(session, positive, body.negative)
+    return searched(query, body, began)
 
 
 @bp.post("/search")
@@ -90,8 +83,7 @@ def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     within(None)
     [query] = queries_by_image([decoded(body.image)])
-    with transaction() as session:
-        found = find_matches(session, query, k=LEGACY_K, scope=scope_of(session, Scoped()))
+    found = find_matches(query, k=LEGACY_K, scope=scope_of(Scoped()))
     return LegacyOut(
         results=[
             LegacyMatch(path=f"/v1/images/{match.image_id}/file", simularity=1 - match.distance)
@@ -105,46 +97,27 @@ def invalid(error: ValidationError) -> Any:
     return invalid_fields(error)
 
 
-def searched(session: Session, query: Query, options: SearchOptions, began: float) -> SearchOut:
-    """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound."""
-    found = find_matches(
-        session, query, k=options.k, scope=scope_of(session, options, options.max_distance), exact=options.exact
+def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
+    """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound, NotReady."""
+    found = find_matches(query, k=options.k, scope=scope_of(options, options.max_distance), exact=options.exact)
+    return SearchOut(
+        matches=[match_out(match) for match in found.matches],
+        model_version=found.version_id,
+        search=SearchInfo(
+            mode=found.mode,
+            requested=options.k,
+            returned=len(found.matches),
+            ef_search=found.ef_search,
+            exhausted=found.exhausted,
+            took_ms=round((time.perf_counter() - began) * 1000, 2),
+        ),
     )
-    if _everywhere(options):
-        _quick.learn(query.version, found)
-    return _search_out(Answered(query.version.id, found), options, began)
-
-
-def by_image(image_id: UUID, options: SearchOptions, began: float) -> SearchOut:
-    """What is most like an image of the gallery. Raises NotFound, NotReady while it is not embedded."""
-    return _found(
-        options, began, partial(_quick.by_image, image_id), lambda session: query_by_images(session, [image_id])
-    )
-
-
-def _by_vector(vector: list[float], options: SearchOptions, began: float) -> SearchOut:
-    return _found(options, began, partial(_quick.by_vector, vector), lambda session: query_by_vector(session, vector))
 
 
 def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
     within(options.collection)  # before a worker is bothered
     [query] = queries_by_image([picture])
-    return _found(options, began, partial(_quick.by_query, query), lambda _: query)
-
-
-def _found(
-    options: SearchOptions,
-    began: float,
-    quickly: Callable[..., Answered | None],
-    query: Callable[[Session], Query],
-) -> SearchOut:
-    """By the quick way where all of the gallery is meant and it has an answer, else by the long one."""
-    if _everywhere(options):
-        answered = quickly(k=options.k, max_distance=options.max_distance)
-        if answered is not None:
-            return _search_out(answered, options, began)
-    with transaction() as session:
-        return searched(session, query(session), options, began)
+    return searched(query, options, began)
 
 
 def _body() -> SearchIn:
@@ -157,35 +130,9 @@ def _body() -> SearchIn:
         raise
 
 
-def _everywhere(options: SearchOptions) -> bool:
-    """Whether all of the gallery is meant, and any way of looking will do."""
-    return within(options.collection) is None and not (options.exact or options.filter.as_filter())
-
-
-def _search_out(answered: Answered, options: SearchOptions, began: float) -> SearchOut:
-    found = answered.found
-    return SearchOut(
-        matches=[match_out(match) for match in found.matches],
-        model_version=answered.version_id,
-        search=SearchInfo(
-            mode=found.mode,
-            requested=options.k,
-            returned=len(found.matches),
-            ef_search=found.ef_search,
-            exhausted=found.exhausted,
-            took_ms=round((time.perf_counter() - began) * 1000, 2),
-        ),
-    )
-
-
-def scope_of(session: Session, options: Scoped, max_distance: float | None = None) -> Scope:
-    """The part of the gallery that a request asks for. Raises NotFound for a collection that is not there."""
-    name = within(options.collection)
-    return Scope(
-        collection_id=collections.get_collection(session, name) if name else None,
-        filter=options.filter.as_filter(),
-        max_distance=max_distance,
-    )
+def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
+    """The part of the gallery that a request asks for."""
+    return Scope(within(options.collection), options.filter.as_filter(), max_distance)
 
 
 def match_out(match: Match) -> MatchOut:

@@ -108,13 +108,11 @@ class PlainSearch:
 def plain_search(server: Any, database: str, k: int) -> Iterator[PlainSearch]:
     """The least that the k nearest to a vector cost: one prepared statement through the HNSW index, on a connection of
     its own that was set up once, with what the API reports of each match, and no more."""
-    from umbel.search.nearest import ef_for  # noqa: PLC0415
-
     with server.connect(database, "umbel") as connection:
         [[version]] = connection.execute("SELECT id FROM model_version WHERE state = 'active'").fetchall()
         for name, value in PLAIN.items():
             connection.execute(f"SET {name} = '{value}'")
-        connection.execute(f"SET hnsw.ef_search = {ef_for(k)}")
+        connection.execute(f"SELECT set_config('hnsw.ef_search', ef_search_for({k}, false)::text, false)")
         statement = f"""
             SELECT near.image_id, near.distance, image.label, image.metadata, collection.name
             FROM (SELECT image_id, vector::halfvec({DIM}) <=> %s::halfvec({DIM}) AS distance FROM embedding

@@ -85,17 +85,11 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
 
 
 def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
-    from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.search.filters import Filter, conditions_of  # noqa: PLC0415
     from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
-    from umbel.search.quick_search import Example, find_quickly  # noqa: PLC0415
 
     def search(query: Any, scope: Scope, exact: bool) -> Any:
-        """As the API does: all of the gallery in one round trip, what is filtered in several."""
-        if scope == Scope() and not exact:
-            return find_quickly(Example(vector=query), version=version, mode="hnsw", k=K)
-        with transaction() as session:
-            return nearest_images(session, query, version=version, k=K, scope=scope, exact=exact)
+        return nearest_images(None, query, version=version, k=K, scope=scope, exact=exact)
 
     def compared(scope: Scope) -> dict[str, Any]:
         # All searches through the index, then all exact ones, twice over and once to warm up: nobody alternates the two
@@ -136,7 +130,6 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
 
 def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dict[str, object]:
     from umbel.base.settings import settings  # noqa: PLC0415
-    from umbel.search.nearest import ef_for  # noqa: PLC0415
 
     picture = _a_image(folder)
     api = http.client.HTTPConnection("127.0.0.1", settings().port)  # the least that a client can cost
@@ -149,7 +142,7 @@ def _http(version: Any, embedder: Any, queries: Any, folder: Path | None) -> dic
         return json.loads(content)
 
     with psycopg.connect(**_address(), autocommit=True) as connection:
-        connection.execute(f"SET hnsw.ef_search = {ef_for(K)}")
+        connection.execute(f"SELECT set_config('hnsw.ef_search', ef_search_for({K}, false)::text, false)")
         connection.execute("SET hnsw.iterative_scan = relaxed_order")
         ids = [UUID(image["image_id"]) for image in asked("GET", f"/v1/images?limit={QUERIES}")["items"]]
         vectors = [json.dumps({"vector": query.tolist(), "k": K}) for query in queries]

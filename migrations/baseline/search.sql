@@ -30,69 +30,116 @@ CREATE TYPE umbel.match AS (
 );
 COMMENT ON TYPE umbel.match IS 'A picture found, and its cosine distance to the query, 0 to 2';
 
--- The statement, for the planner: only a literal version prunes to its partition, only a literal width is the expression
--- of its index, and adding zero keeps the index out of an exact scan, and its rough order from being taken for sorted
--- (as in umbel/search/nearest.py).
-CREATE FUNCTION nearest_statement(version uuid, dim integer, within uuid, besides uuid, exact boolean) RETURNS text
-LANGUAGE sql STABLE AS $$
-SELECT format(
-    'SELECT array_agg(image_id ORDER BY distance + 0, image_id), array_agg(distance ORDER BY distance + 0, image_id) '
-    'FROM (SELECT image_id, vector::halfvec(%1$s) <=> $1::halfvec(%1$s) AS distance FROM embedding '
-    'WHERE model_version_id = %2$L%3$s%4$s '
-    'ORDER BY (vector::halfvec(%1$s) <=> $1::halfvec(%1$s))%5$s LIMIT $2) taken',
-    dim, version,
-    CASE WHEN within IS NOT NULL THEN format(' AND collection_id = %L', within) ELSE
-         ' AND collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END,
-    CASE WHEN besides IS NOT NULL THEN format(' AND image_id <> %L', besides) END,
-    CASE WHEN exact THEN ' + 0, image_id' END)
-$$;
+-- Nearest neighbors, for all who ask: umbel/search, umbel.nearest and umbel.similar_images, the comparison of a
+-- collection, measured recall. Exact up to this many candidates, which takes milliseconds; beyond, HNSW with iterative
+-- scan. What passes a filter lies scattered and costs five times as much to scan, so a fifth of it is scanned.
+-- STABLE, as plans that have folded an immutable one would keep its former value.
+CREATE FUNCTION exact_up_to() RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT 10000';
 
--- How far to follow the index, in tuples; null where a scan is better: as umbel/search/nearest.py decides it.
-CREATE FUNCTION index_reach(version uuid, dim integer, within uuid) RETURNS integer
-LANGUAGE plpgsql STABLE AS $$
+-- The ef_search for k. With a filter or within a collection matches come from farther away, where a narrow search
+-- misses more: it is wider there. 1000 is pgvector's limit.
+CREATE FUNCTION ef_search_for(k integer, restricted boolean) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS 'SELECT least(1000, greatest(CASE WHEN restricted THEN 300 ELSE 64 END, 2 * k))';
+
+-- The k nearest by the version's vectors, nearest first, ties by id, and how they were found. STABLE, so that all it
+-- looks at is of the caller's snapshot.
+-- condition: SQL over the image `i`, which only our own role may pass; countable: an index finds what meets it.
+-- only_ef: through the index with this ef_search, however few there are, and without a scan where that comes back short.
+CREATE FUNCTION find_nearest(
+    version uuid, dim integer, query halfvec, k integer, within uuid DEFAULT NULL, besides uuid[] DEFAULT '{}',
+    condition text DEFAULT NULL, countable boolean DEFAULT true, exact boolean DEFAULT false,
+    only_ef integer DEFAULT NULL, exact_up_to integer DEFAULT exact_up_to(),
+    OUT ids uuid[], OUT distances double precision[], OUT mode text, OUT ef_search integer, OUT exhausted boolean
+) LANGUAGE plpgsql STABLE AS $$
 DECLARE
+    restricted CONSTANT boolean := within IS NOT NULL OR condition IS NOT NULL;
+    few CONSTANT integer := CASE WHEN condition IS NULL THEN exact_up_to ELSE exact_up_to / 5 END;
     partition CONSTANT text := 'embedding_' || replace(version::text, '-', '');
-    images CONSTANT bigint := pg_relation_size(to_regclass(partition)) / (2 * dim + 72);
-    many boolean := images > 10000;
+    images CONSTANT bigint := pg_relation_size(to_regclass(partition)) / (2 * dim + 72);  -- which costs nothing to ask
+    -- Only a literal version prunes to its partition, and only a literal width is the expression of its index.
+    distance CONSTANT text := format('(e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))', dim);
+    source CONSTANT text := CASE WHEN condition IS NULL THEN 'embedding e'
+        ELSE 'embedding e JOIN image i ON i.id = e.image_id' END;
+    candidates CONSTANT text := format('e.model_version_id = %L', version)
+        || CASE WHEN within IS NOT NULL THEN format(' AND e.collection_id = %L', within)
+           ELSE ' AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END
+        || CASE WHEN besides = '{}' THEN '' ELSE ' AND e.image_id <> ALL ($3)' END
+        || coalesce(' AND ' || condition, '');
+    -- Adding zero has the rough order of the index sorted, which the planner takes for sorted already, and keeps the
+    -- index out of an exact scan.
+    statement CONSTANT text := 'SELECT array_agg(image_id ORDER BY distance + 0, image_id), '
+        'array_agg(distance ORDER BY distance + 0, image_id) FROM (SELECT e.image_id, ' || distance
+        || ' AS distance FROM ' || source || ' WHERE ' || candidates || ' ORDER BY ' || distance;
+    many boolean := NOT exact AND (only_ef IS NOT NULL OR images > few) AND coalesce(
+        (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(partition || '_hnsw')), false);
 BEGIN
-    IF many AND within IS NOT NULL THEN
-        EXECUTE format('SELECT count(*) > 10000 FROM (SELECT FROM embedding WHERE model_version_id = %L '
-                       'AND collection_id = %L LIMIT 10001) candidate', version, within) INTO many;
+    exhausted := false;
+    IF many AND only_ef IS NULL AND restricted AND (condition IS NULL OR countable) THEN
+        EXECUTE format('SELECT count(*) > %1$s FROM (SELECT FROM %2$s LIMIT %1$s + 1) candidate', few,
+            CASE WHEN condition IS NULL THEN 'embedding e WHERE ' || candidates
+                 ELSE 'image i WHERE ' || coalesce(format('i.collection_id = %L AND ', within), '') || condition END)
+            INTO many USING query, k, besides;
     END IF;
-    RETURN (SELECT greatest(2000, images / 50) FROM pg_index
-            WHERE indexrelid = to_regclass(partition || '_hnsw') AND indisvalid AND many);
+    IF many THEN
+        ef_search := coalesce(only_ef, ef_search_for(k, restricted));
+        -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
+        SELECT * INTO ids, distances FROM nearest_through_index(
+            statement || ' LIMIT $2) taken', query, k, besides, ef_search, greatest(2000, images / 50));
+        IF only_ef IS NOT NULL OR cardinality(ids) = k THEN
+            mode := 'hnsw';
+            RETURN;
+        END IF;
+        exhausted := true;
+    END IF;
+    mode := 'exact';
+    ef_search := NULL;
+    EXECUTE statement || ' + 0, e.image_id LIMIT $2) taken' INTO ids, distances USING query, k, besides;
 END $$;
 
--- Sets what the API's search sets, and brings the caller's values back (an error does so by itself). No SET clause does
--- that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be loaded then.
+-- Leaves the planner no other way than the index, and brings the caller's settings back (an error does so by itself).
+-- No SET clause does that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be
+-- loaded then.
 CREATE FUNCTION nearest_through_index(
-    statement text, query halfvec, k integer, reach integer, OUT ids uuid[], OUT distances double precision[]
+    statement text, query halfvec, k integer, besides uuid[], ef integer, reach bigint,
+    OUT ids uuid[], OUT distances double precision[]
 ) LANGUAGE plpgsql STABLE AS $$
 DECLARE
     names CONSTANT text[] := ARRAY['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples', 'enable_seqscan',
         'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort'];
-    values CONSTANT text[] := ARRAY['relaxed_order', least(1000, greatest(100, 2 * k))::text, reach::text, 'off',
-        'off', 'off', 'off', 'off'];
+    values CONSTANT text[] := ARRAY['relaxed_order', ef::text, reach::text, 'off', 'off', 'off', 'off', 'off'];
     before CONSTANT text[] := ARRAY(
         SELECT current_setting(name) FROM unnest(names) WITH ORDINALITY setting(name, place) ORDER BY place);
 BEGIN
     PERFORM set_config(name, value, true) FROM unnest(names, values) setting(name, value);
-    EXECUTE statement INTO ids, distances USING query, k;
+    EXECUTE statement INTO ids, distances USING query, k, besides;
     PERFORM set_config(name, value, true) FROM unnest(names, before) setting(name, value);
-    RAISE DEBUG 'found % of % through the HNSW index', coalesce(cardinality(ids), 0), k;
 END $$;
 
--- STABLE: the version that is active, its vectors and the caller's own query are of one snapshot.
-CREATE FUNCTION nearest_images(
-    query halfvec, k integer, max_distance real, collection_name text, besides uuid
-) RETURNS SETOF umbel.match LANGUAGE plpgsql STABLE AS $$
+-- A search of the gallery, one row a match, nearest first; one row without an image where nothing matched. Each row
+-- says how it was found and by which version. By a vector of the version (unset: of the active one), or by the vector
+-- of `example`, which is left out; mode is null where that has none.
+CREATE FUNCTION search_images(
+    query halfvec, example uuid, k integer, collection_name text DEFAULT NULL, besides uuid[] DEFAULT '{}',
+    condition text DEFAULT NULL, countable boolean DEFAULT true, exact boolean DEFAULT false,
+    version uuid DEFAULT NULL, only_ef integer DEFAULT NULL
+) RETURNS TABLE (
+    image_id uuid, distance double precision, label text, metadata jsonb, collection text,
+    model_version uuid, mode text, ef_search integer, exhausted boolean
+) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_variable
 DECLARE
-    version uuid; dim integer; within uuid; reach integer; ids uuid[]; distances double precision[];
+    dim integer; within uuid; result record;
 BEGIN
-    SELECT v.id, v.dim INTO version, dim FROM model_version v WHERE v.state = 'active';
+    SELECT v.id, v.dim INTO version, dim FROM model_version v
+    WHERE CASE WHEN version IS NULL THEN v.state = 'active' ELSE v.id = version END;
     IF version IS NULL THEN
         RAISE 'no model is active yet' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'A worker registers one when it first starts.';
+    END IF;
+    IF example IS NOT NULL THEN
+        besides := besides || example;
+        EXECUTE format('SELECT vector FROM embedding WHERE model_version_id = %L AND image_id = $1 AND collection_id '
+            '<> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))', version) INTO query USING example;
     END IF;
     PERFORM check_nearest(query, dim, k);
     IF collection_name IS NOT NULL THEN
@@ -103,23 +150,20 @@ BEGIN
         END IF;
     END IF;
     IF query IS NULL THEN
+        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version, NULL, 0, false;
         RETURN;
     END IF;
-    reach := index_reach(version, dim, within);
-    IF reach IS NOT NULL THEN
-        SELECT * INTO ids, distances FROM nearest_through_index(
-            nearest_statement(version, dim, within, besides, false), query, k, reach);
-    END IF;
-    IF ids IS NULL OR cardinality(ids) < k THEN
-        EXECUTE nearest_statement(version, dim, within, besides, true) INTO ids, distances USING query, k;
-        RAISE DEBUG 'found % of % by an exact scan', coalesce(cardinality(ids), 0), k;
-    END IF;
+    result := find_nearest(version, dim, query, k, within, besides, condition, countable, exact, only_ef);
     RETURN QUERY
-        SELECT i.id, greatest(0, near.distance), i.label, c.name, i.metadata
-        FROM unnest(ids, distances) near(image_id, distance)
-        JOIN image i ON i.id = near.image_id JOIN collection c ON c.id = i.collection_id
-        WHERE max_distance IS NULL OR near.distance::real <= max_distance
-        ORDER BY near.distance, near.image_id;
+        SELECT i.id, greatest(0, near.distance), i.label, i.metadata, c.name,  -- rounding may take it below zero
+               version, result.mode, result.ef_search, result.exhausted
+        FROM unnest(result.ids, result.distances) near(id, distance)
+        JOIN image i ON i.id = near.id JOIN collection c ON c.id = i.collection_id
+        ORDER BY near.distance, near.id;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version, result.mode,
+            result.ef_search, result.exhausted;
+    END IF;
 END $$;
 
 CREATE FUNCTION check_nearest(query halfvec, dim integer, k integer) RETURNS void
@@ -139,22 +183,25 @@ END $$;
 -- anything into (pg_temp last, or a temporary table could stand in for one of ours).
 CREATE FUNCTION umbel.nearest(query halfvec, k integer DEFAULT 10, collection text DEFAULT NULL)
 RETURNS SETOF umbel.match LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 COST 10000 SET search_path FROM CURRENT
-AS $$ SELECT * FROM nearest_images(query, k, NULL, collection, NULL) $$;
+AS $$
+SELECT m.image_id, m.distance, m.label, m.collection, m.metadata
+FROM search_images(query, NULL, k, nearest.collection) m WHERE m.image_id IS NOT NULL
+$$;
 COMMENT ON FUNCTION umbel.nearest IS 'The k pictures nearest to a vector of the active model, nearest first';
 
 CREATE FUNCTION umbel.similar_images(
     image_id uuid, k integer DEFAULT 10, max_distance real DEFAULT NULL, collection text DEFAULT NULL
 ) RETURNS SETOF umbel.match LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 COST 10000 SET search_path FROM CURRENT
 AS $$
-SELECT * FROM nearest_images(
-    (SELECT e.vector FROM umbel.embeddings e WHERE e.image_id = similar_images.image_id),
-    k, max_distance, collection, image_id)
+SELECT m.image_id, m.distance, m.label, m.collection, m.metadata
+FROM search_images(NULL, similar_images.image_id, k, similar_images.collection) m
+WHERE m.image_id IS NOT NULL AND (max_distance IS NULL OR m.distance::real <= max_distance)
 $$;
 COMMENT ON FUNCTION umbel.similar_images IS
     'The k pictures nearest to one of the gallery, itself left out, nearest first; none where it has no embedding';
 
-REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, nearest_images, nearest_statement,
-    nearest_through_index, index_reach, check_nearest, job_count FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, find_nearest, nearest_through_index,
+    exact_up_to, ef_search_for, check_nearest, job_count FROM PUBLIC;
 
 CREATE TABLE recall_report (
     id               uuid PRIMARY KEY DEFAULT uuidv7(),

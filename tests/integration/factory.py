@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.base.database import transaction
@@ -85,3 +86,26 @@ def unit(seed: int, dim: int = DIM) -> Vector:
     """A random unit vector, as it is after a journey through half precision."""
     vector = np.random.default_rng(seed).normal(size=dim)
     return (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float32)
+
+
+def fill(session: Session, version: ModelVersion, collection_id: UUID, count: int) -> None:
+    """So many images with random vectors, the first of them with `unit(1)`."""
+    ids = session.scalars(
+        text("""
+            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, label)
+            SELECT :c, sha256(n::text::bytea), '-', 'image/jpeg', 1, 1, 1, 'label ' || n % 7
+            FROM generate_series(1, :n) n RETURNING id
+        """),
+        {"c": collection_id, "n": count},
+    ).all()
+    embeddings.upsert_embeddings(session, version.id, [(ids[0], collection_id)], unit(1)[None])
+    session.execute(
+        text("""
+            INSERT INTO embedding (model_version_id, image_id, collection_id, vector)
+            SELECT :v, id, collection_id, l2_normalize(vector::halfvec) FROM (
+                SELECT id, collection_id, array_agg(random() - 0.5) AS vector
+                FROM image, generate_series(1, :dim) WHERE collection_id = :c GROUP BY id, collection_id) random
+            ON CONFLICT DO NOTHING
+        """),
+        {"v": version.id, "dim": DIM, "c": collection_id},
+    )

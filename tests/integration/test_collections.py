@@ -15,11 +15,11 @@ from werkzeug.test import TestResponse
 from tests.images import image_bytes
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
+from tests.integration.threshold import USUAL, scanned_up_to
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.deleting import DeletionLine
 from umbel.insights.comparing import ComparisonLine
-from umbel.search import nearest
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
@@ -158,11 +158,8 @@ def test_the_same_bytes_in_two_collections_are_two_images(api: FlaskClient) -> N
 
 
 @pytest.fixture(params=["exact", "index"])
-def tenants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+def tenants(request: pytest.FixtureRequest) -> Iterator[dict[str, list[str]]]:
     """Forty images in each of two collections, alternately; those of `b` are the nearer ones to axis 0, and roses."""
-    if request.param == "index":
-        monkeypatch.setattr(nearest, "EXACT_UP_TO", 0)
-        monkeypatch.setattr(nearest, "FILTERED_UP_TO", 0)
 
     def gallery(make: Factory) -> dict[str, list[str]]:
         of = make.version(card=CARD)
@@ -174,8 +171,10 @@ def tenants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
                 made[name].append(str(image_id))
         return made
 
-    with transaction() as session:
-        return gallery(Factory(session))
+    with scanned_up_to(0 if request.param == "index" else USUAL):
+        with transaction() as session:
+            made = gallery(Factory(session))
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -190,11 +189,11 @@ def tenants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_a_search_of_a_collection_finds_no_others_image(
-    api: FlaskClient, tenants: dict[str, list[str]], query: Any
+    request: pytest.FixtureRequest, api: FlaskClient, tenants: dict[str, list[str]], query: Any
 ) -> None:
     asked = query(tenants)
     found = api.post("/v1/search", json={**asked, "collection": "a", "k": 36}).get_json()
-    if nearest.EXACT_UP_TO == 0 and not asked.get("exact"):
+    if request.node.callspec.params["tenants"] == "index" and not asked.get("exact"):
         assert found["search"]["mode"] == "hnsw"
     assert {one["collection"] for one in found["matches"]} == {"a"}
     assert {one["image_id"] for one in found["matches"]} <= set(tenants["a"])

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from ml.leakage import quick_pixel_similarities
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version
+from tests.integration.threshold import scan_up_to, scanned_up_to
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, NotReady
@@ -313,31 +315,25 @@ def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatc
         assert session.scalars(text("SELECT DISTINCT attempts FROM job_item")).all() == [0]
 
 
-def test_through_the_index_the_same_neighbors_are_found(line: ComparisonLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_the_index_the_same_neighbors_are_found(line: ComparisonLine) -> None:
     of = version()
     for seed in range(60):
         add(of, unit(seed), photograph(1), collection=("a", "b")[seed % 2])
     compare(line)
     exact = rows()
-    monkeypatch.setattr(nearest_neighbors, "EXACT_BELOW", 0)
-    compare(line, again=True)
+    with scanned_up_to(0):
+        compare(line, again=True)
     assert {image: neighbors for image, (neighbors, _) in rows().items()} == {
         image: neighbors for image, (neighbors, _) in exact.items()
     }
 
 
-def test_the_plan_uses_the_index(session: object, make: Factory) -> None:
+def test_each_image_of_a_batch_is_searched_through_the_index(session: Session, make: Factory) -> None:
     of = make.version(dim=64)
-    collection_id = make.collection()
-    images_ = [make.image(vector=unit(seed, 64), version=of) for seed in range(50)]
-    plans: list[str] = []
-    execute = make.session.execute
-
-    def explained(statement: object, *arguments: object, **options: object) -> object:
-        if "CROSS JOIN LATERAL" in str(statement):
-            plans.extend(execute(text(f"EXPLAIN {statement}"), *arguments).scalars())  # type: ignore[call-overload]
-        return execute(statement, *arguments, **options)  # type: ignore[call-overload]
-
-    make.session.execute = explained  # type: ignore[method-assign,assignment]
-    nearest_neighbors._nearest(make.session, of, collection_id, images_[:5], k=3, exact=False)
-    assert f"Index Scan using embedding_{of.id.hex}_hnsw" in "\n".join(plans)
+    images = [make.image(vector=unit(seed, 64), version=of) for seed in range(50)]
+    scan_up_to(session, 0)
+    scans = text(f"SELECT pg_stat_get_xact_numscans('embedding_{of.id.hex}_hnsw'::regclass)")
+    before = session.scalar(scans) or 0
+    found = nearest_neighbors.list_nearest(session, of, make.collection(), images[:5], k=3)
+    assert (session.scalar(scans) or 0) - before == 5
+    assert [len(near.neighbors) for near in found] == [3] * 5

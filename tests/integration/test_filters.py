@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.integration.factory import Factory, unit
+from tests.integration.threshold import scan_up_to
 from umbel.base.database import engine
-from umbel.search import nearest
 from umbel.search.filters import Filter, Operator, conditions_of
 from umbel.search.nearest import Scope, nearest_images
 
@@ -123,11 +123,11 @@ def test_through_the_index_all_k_come_and_all_fit(
         if (among is None or label in among)
         and all(holds(meta, each.key, each.operator, each.value) for each in conditions)
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "EXACT_UP_TO", 5)
-        patch.setattr(nearest, "FILTERED_UP_TO", 5)
+    with session.begin_nested() as point:
+        scan_up_to(session, 25)
         scope = Scope(filter=Filter(labels=among, metadata=conditions))
         found = nearest_images(session, unit(7), version=version, k=k, scope=scope)
+        point.rollback()
     ids = [match.image_id for match in found.matches]
     assert (len(ids), len(set(ids))) == (min(k, len(fitting)), len(ids))
     assert set(ids) <= fitting

@@ -1,5 +1,6 @@
 """The recall of the index is measured against exact searches, kept and shown."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tests.integration.factory import Factory, unit
 from umbel.base.database import transaction
 from umbel.models import partitions
 from umbel.search import recall
-from umbel.search.nearest import indexed_images
+from umbel.search.nearest import nearest_images
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -34,7 +35,12 @@ def test_a_sound_index_finds_what_an_exact_search_finds(api: FlaskClient) -> Non
 
 def test_what_the_index_misses_counts(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery(60)
-    monkeypatch.setattr(recall, "indexed_images", lambda *a, **kw: indexed_images(*a, **kw)[1:])  # type: ignore[index]
+
+    def forgetful(*args: Any, only_ef: int | None = None, **options: Any) -> Any:
+        found = nearest_images(*args, only_ef=only_ef, **options)
+        return found if only_ef is None else replace(found, matches=found.matches[1:])
+
+    monkeypatch.setattr(recall, "nearest_images", forgetful)
     answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 20}).get_json()
     assert 0.7 < answer["recall"] <= 0.8
     assert (answer["ef_for_95"], answer["ef_for_99"]) == (None, None)

@@ -1,28 +1,26 @@
 """Search gives the rows that a plain computation gives, and says how it found them."""
 
+from uuid import uuid4
+
 import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from tests.integration.factory import DIM, Factory, unit
+from tests.integration.factory import DIM, Factory, fill, unit
+from tests.integration.threshold import scan_up_to
 from umbel.base.errors import InvalidInput, NotFound, NotReady
 from umbel.base.tables import ModelVersion
-from umbel.models.partitions import partition_name
+from umbel.models.partitions import drop_index, index_name, partition_name
 from umbel.search import nearest
 from umbel.search.filters import Filter, conditions_of
 from umbel.search.nearest import Scope, nearest_images
-from umbel.search.search import find_matches, query_by_images, query_by_vector
+from umbel.search.recall import share_found
+from umbel.search.search import find_matches, query_by_image, query_by_images, query_by_vector
 
 
 def distances(found: nearest.Found) -> list[float]:
     return [match.distance for match in found.matches]
-
-
-def few(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
-    """Let no more than so many be scanned exactly."""
-    monkeypatch.setattr(nearest, "EXACT_UP_TO", images)
-    monkeypatch.setattr(nearest, "FILTERED_UP_TO", images)
 
 
 def test_matches_are_those_of_numpy_in_the_same_order(session: Session, make: Factory) -> None:
@@ -35,13 +33,11 @@ def test_matches_are_those_of_numpy_in_the_same_order(session: Session, make: Fa
     assert distances(found) == pytest.approx(np.sort(expected)[:7], abs=2e-3)
 
 
-def test_the_index_is_used_for_large_sets_and_agrees_with_the_scan(
-    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_is_used_for_large_sets_and_agrees_with_the_scan(session: Session, make: Factory) -> None:
     version = make.version()
     for seed in range(1, 200):
         make.image(vector=unit(seed), version=version)
-    few(monkeypatch, 10)
+    scan_up_to(session, 10)
     indexed = nearest_images(session, unit(0), version=version, k=5, scope=Scope())
     exact = nearest_images(session, unit(0), version=version, k=5, scope=Scope(), exact=True)
     assert (indexed.mode, exact.mode) == ("hnsw", "exact")
@@ -54,15 +50,13 @@ def index_scans(session: Session, version: ModelVersion) -> int:
 
 
 @pytest.mark.parametrize(("exact", "scans"), [(False, 1), (True, 0)])
-def test_the_mode_says_what_was_done(
-    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch, exact: bool, scans: int
-) -> None:
+def test_the_mode_says_what_was_done(session: Session, make: Factory, exact: bool, scans: int) -> None:
     version = make.version()
     for seed in range(1, 50):
         make.image(vector=unit(seed), version=version, collection="garden")
-    few(monkeypatch, 2)
+    scan_up_to(session, 2)
     before = index_scans(session, version)
-    scope = Scope(collection_id=make.collection("garden"))
+    scope = Scope(collection="garden")
     nearest_images(session, unit(0), version=version, k=5, scope=scope, exact=exact)
     assert index_scans(session, version) - before == scans
 
@@ -110,13 +104,11 @@ def test_filters(session: Session, make: Factory, scope: Scope, expected: set[st
     assert {names[match.image_id] for match in found.matches} == expected
 
 
-def test_a_selective_filter_still_returns_k_matches(
-    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_selective_filter_still_returns_k_matches(session: Session, make: Factory) -> None:
     version = make.version()
     for seed in range(1, 120):
         make.image(vector=unit(seed), version=version, label="rare" if seed % 20 == 0 else "common")
-    few(monkeypatch, 2)
+    scan_up_to(session, 2)
     found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=Filter(labels=["rare"])))
     assert len(found.matches) == 5
 
@@ -125,7 +117,7 @@ def test_one_collection_is_searched_alone(session: Session, make: Factory) -> No
     version = make.version()
     make.image(vector=unit(1), version=version, collection="other")
     image = make.image(vector=unit(2), version=version, collection="garden")
-    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(collection_id=make.collection("garden")))
+    found = nearest_images(session, unit(1), version=version, k=5, scope=Scope(collection="garden"))
     assert [match.image_id for match in found.matches] == [image]
 
 
@@ -138,7 +130,8 @@ def test_an_image_does_not_match_itself_when_left_out(session: Session, make: Fa
 
 def test_a_callers_vector_is_brought_to_unit_length(session: Session, make: Factory) -> None:
     make.version()
-    query = query_by_vector(session, list(unit(1) * 40))
+    query = query_by_vector(list(unit(1) * 40))
+    assert query.vector is not None
     assert np.linalg.norm(query.vector) == pytest.approx(1)
 
 
@@ -146,12 +139,12 @@ def test_a_callers_vector_is_brought_to_unit_length(session: Session, make: Fact
 def test_a_vector_that_is_none_is_refused(session: Session, make: Factory, vector: list[float]) -> None:
     make.version()
     with pytest.raises(InvalidInput):
-        query_by_vector(session, vector)
+        find_matches(query_by_vector(vector), k=1, scope=Scope(), session=session)
 
 
 def test_without_a_model_there_is_no_search(session: Session) -> None:
     with pytest.raises(NotReady, match="No model"):
-        query_by_vector(session, [1.0])
+        find_matches(query_by_vector([1.0]), k=1, scope=Scope(), session=session)
 
 
 def test_an_image_that_waits_to_be_embedded_is_not_ready(session: Session, make: Factory) -> None:
@@ -188,7 +181,7 @@ def test_examples_are_averaged_and_negatives_turned_away_from(session: Session, 
 def test_examples_are_not_among_the_matches(session: Session, make: Factory) -> None:
     version = make.version()
     a, b, c, d = (make.image(vector=unit(seed), version=version) for seed in (1, 2, 3, 4))
-    found = find_matches(session, query_by_images(session, [a, b], [c]), k=5, scope=Scope())
+    found = find_matches(query_by_images(session, [a, b], [c]), k=5, scope=Scope(), session=session)
     assert [match.image_id for match in found.matches] == [d]
 
 
@@ -199,14 +192,54 @@ def test_examples_that_cancel_each_other_out_are_refused(session: Session, make:
         query_by_images(session, [there, back])
 
 
-def test_a_filter_that_lets_few_through_is_said_to_have_exhausted_the_index(
-    session: Session, make: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few(monkeypatch, 10)
-    monkeypatch.setattr(nearest, "LEAST_SCANNED", 100)
+def test_a_filter_that_lets_few_through_is_said_to_have_exhausted_the_index(session: Session, make: Factory) -> None:
+    scan_up_to(session, 10)
     version = make.version()
     for seed in range(200):
         make.image(vector=unit(seed), version=version, meta={"year": 1900 + seed})
     early = Filter(metadata=conditions_of({"year": {"$lt": 1903}}))
     found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=early))
     assert (found.mode, found.exhausted, len(found.matches)) == ("exact", True, 3)
+
+
+def test_what_an_image_is_searched_by_is_its_own_vector(session: Session, make: Factory) -> None:
+    version = make.version()
+    a, b, c = (make.image(vector=unit(seed), version=version) for seed in (1, 2, 3))
+    found = find_matches(query_by_image(a), k=5, scope=Scope(), session=session)
+    assert {match.image_id for match in found.matches} == {b, c}
+    assert found == find_matches(query_by_images(session, [a]), k=5, scope=Scope(), session=session)
+
+
+def test_an_image_that_waits_cannot_be_searched_by(session: Session, make: Factory) -> None:
+    make.version()
+    make.item(make.job())
+    image = session.execute(text("SELECT image_id FROM job_item")).scalar_one()
+    with pytest.raises(NotReady, match="not embedded yet"):
+        find_matches(query_by_image(image), k=1, scope=Scope(), session=session)
+    with pytest.raises(NotFound):
+        find_matches(query_by_image(uuid4()), k=1, scope=Scope(), session=session)
+
+
+def test_a_collection_that_is_not_there_is_not_found(session: Session, make: Factory) -> None:
+    make.version()
+    with pytest.raises(NotFound, match="'no such'"):
+        find_matches(query_by_vector(unit(1).tolist()), k=1, scope=Scope(collection="no such"), session=session)
+
+
+def test_recall_within_a_collection_of_one_percent(session: Session, make: Factory) -> None:
+    """Its images lie anywhere among 20,000 others: the index is followed until ten of them have passed."""
+    version = make.version()
+    index = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = :n"), {"n": index_name(version.id)})
+    drop_index(session, version.id)
+    for name, images in (("many", 20_000), ("few", 200)):
+        fill(session, version, make.collection(name), images)
+    session.execute(text(index or ""))
+    scan_up_to(session, 100)
+    recalls = []
+    for seed in range(100):
+        query, scope = unit(seed), Scope(collection="few")
+        found = nearest_images(session, query, version=version, k=10, scope=scope)
+        exact = nearest_images(session, query, version=version, k=10, scope=scope, exact=True)
+        assert (found.mode, exact.mode) == ("hnsw", "exact")
+        recalls.append(share_found(found.matches, exact.matches))
+    assert np.mean(recalls) >= 0.95

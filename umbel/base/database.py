@@ -1,7 +1,7 @@
 """Engines and transactions. The edge (route, task, command) opens one transaction around a use case."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from functools import cache
@@ -115,7 +115,7 @@ def raw_connection() -> Iterator[psycopg.Connection[Any]]:
             pooled.close()
 
 
-def run_alone(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def run_alone(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of one statement, prepared and committed by itself in one round trip; none of one that returns none.
 
     A third of the time that a session takes for the same: 0.5 instead of 1.5 ms where these were measured.

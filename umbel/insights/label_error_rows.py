@@ -45,10 +45,8 @@ def list_label_errors(
     if collection_id is not None:
         conditions.append("n.collection_id = :collection")
     if after is not None:
-        conditions.append(
-            "(n.label_error_probability, n.image_id) < (CAST(:label_error_probability AS real), CAST(:image AS uuid))"
-        )
-    label_error_probability, image = after or (None, None)
+        conditions.append("(n.label_error_probability, n.image_id) < (CAST(:after AS real), CAST(:image AS uuid))")
+    probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
             SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbors,
@@ -62,7 +60,7 @@ def list_label_errors(
             "version": version_id,
             "collection": collection_id,
             "least": min_probability,
-            "label_error_probability": label_error_probability,
+            "after": probability,
             "image": image,
             "limit": limit,
         },

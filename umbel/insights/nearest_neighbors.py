@@ -14,10 +14,6 @@ from umbel.base.types import JobType
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models.partitions import has_index
 
-# Up to here each picture is compared with all of its collection: quicker than an index, and exact.
-EXACT_BELOW = 2_000
-EF_SEARCH = 100  # candidates that HNSW keeps: benchmarks/duplicates.py measures what it misses
-
 STAGED = {
     "image_id": "uuid", "collection_id": "uuid", "neighbors": "uuid[]", "distances": "float4[]",
     "pixel_similarities": "float4[]", "pixel_similarity": "float4", "voted_label": "text", "suggested_label": "text",
@@ -141,62 +137,22 @@ def list_nearest(
 ) -> list[Near]:
     """The k images of the collection that are nearest to each of `images`, itself left out.
 
-    Images without an embedding are left out. Large collections are searched through HNSW with iterative scan; where
-    that comes back short, and where there is no index, all are compared.
+    Images without an embedding are left out. How they are found: `find_nearest`, migrations/baseline/search.sql.
     """
-    exact = collection_is_small(session, version.id, collection_id, EXACT_BELOW) or not has_index(session, version.id)
-    found = _nearest(session, version, collection_id, images, k=k, exact=exact)
-    short = [each.image_id for each in found if len(each.neighbors) < k]
-    if short and not exact:
-        _search_by_index(session, "off")
-        again = {each.image_id: each for each in _nearest(session, version, collection_id, short, k=k, exact=True)}
-        found = [again.get(each.image_id, each) for each in found]
-    return found
-
-
-def _search_by_index(session: Session, on: str) -> None:
-    """Leave the planner no other way than the HNSW index, or give it back its choice, until the transaction ends."""
-    scan, other = ("strict_order", "off") if on == "on" else ("off", "on")
-    settings = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
-    calls = ", ".join(f"set_config('{name}', :other, true)" for name in settings)
-    session.execute(
-        text(
-            f"SELECT set_config('hnsw.iterative_scan', :scan, true), set_config('hnsw.ef_search', :ef, true), {calls}"
-        ),
-        {"scan": scan, "ef": str(EF_SEARCH), "other": other},
-    )
-
-
-def _nearest(
-    session: Session, version: ModelVersion, collection_id: UUID, images: Sequence[UUID], *, k: int, exact: bool
-) -> list[Near]:
-    """One statement for all of them. Version and width are literals, as in umbel.search; so is adding zero."""
-    if not exact:
-        _search_by_index(session, "on")
-    width = f"halfvec({int(version.dim)})"
-    distance = f"(e.vector::{width} <=> q.vector::{width})"
-    order = f"{distance} + 0, e.image_id" if exact else distance
     rows = session.execute(
         text(f"""
-            SELECT q.image_id, q.label, near.ids, near.distances, near.labels
+            SELECT q.image_id, q.label, coalesce(near.ids, '{{}}'), coalesce(near.distances::real[], '{{}}'),
+                   ARRAY(SELECT i.label FROM unnest(near.ids) WITH ORDINALITY other(id, place)
+                         JOIN image i ON i.id = other.id ORDER BY other.place)
             FROM (
                 SELECT e.image_id, e.vector, i.label FROM embedding e JOIN image i ON i.id = e.image_id
                 WHERE e.model_version_id = '{version.id}' AND e.image_id = ANY (:images)
-            ) q CROSS JOIN LATERAL (
-                SELECT array_agg(n.image_id ORDER BY n.distance, n.image_id) AS ids,
-                       array_agg(n.distance ORDER BY n.distance, n.image_id) AS distances,
-                       array_agg(i.label ORDER BY n.distance, n.image_id) AS labels
-                FROM (
-                    SELECT e.image_id, greatest({distance}, 0)::real AS distance FROM embedding e
-                    WHERE e.model_version_id = '{version.id}' AND e.collection_id = :collection
-                    ORDER BY {order} LIMIT :most
-                ) n JOIN image i ON i.id = n.image_id
-                WHERE n.image_id <> q.image_id
-            ) near
+            ) q CROSS JOIN LATERAL find_nearest(
+                :version, :dim, q.vector, :k, within => :collection, besides => ARRAY[q.image_id]) near
         """),
-        {"images": list(images), "collection": collection_id, "most": k + 1},  # one more: itself
+        {"images": list(images), "version": version.id, "dim": version.dim, "k": k, "collection": collection_id},
     )
-    return [Near(image_id, label, *((column or [])[:k] for column in columns)) for image_id, label, *columns in rows]
+    return [Near(*row) for row in rows]
 
 
 def upsert_nearest_neighbors(session: Session, version_id: UUID, rows: Sequence[ComparedImage]) -> None:

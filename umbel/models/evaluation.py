@@ -19,9 +19,8 @@ from umbel.embedding import embeddings
 from umbel.models import evaluation_rows, reindexes, versions
 from umbel.models.checkpoints import split_key
 from umbel.models.versions import VersionKey
-from umbel.search import recall_rows
-from umbel.search.nearest import Scope, ef_for, indexed_images, nearest_images
-from umbel.search.recall import share_found
+from umbel.search import recall
+from umbel.search.nearest import Scope, ef_search_for, nearest_images
 
 JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
@@ -72,13 +71,13 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
     learnt_from, active_learnt_from = (_learnt_from(blobs, one) for one in (version, active))
     with transaction() as session:
         missing = reindexes.count_lacking(session, active=active.id, version_id=candidate)
-        pictures = recall_rows.count_embeddings(session, candidate)
+        pictures = recall.count_embeddings(session, candidate)
         left_out = None if learnt_from is None else evaluation_rows.count_labelled(session, learnt_from)
         judged = _judged(session, compare, active, version, without=[*(learnt_from or ()), *(active_learnt_from or ())])
         flattered = judged is None and bool(active_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
             judged = _judged(session, compare, active, version, without=learnt_from or ())
-        searched = recall_rows.sample_images(session, candidate, SEARCHES)
+        searched = recall.sample_images(session, candidate, SEARCHES)
     overlaps, recalls = _searches(transaction, active, version, searched)
     report = Report(
         active=active.name,
@@ -163,18 +162,18 @@ def _searches(
     for image_id in images:
         scope = Scope(without=[image_id])
         with transaction() as session:
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})  # one snapshot
             vectors = [embeddings.find_vectors(session, key.id, [image_id]).get(image_id) for key in keys]
-        if vectors[0] is None or vectors[1] is None:
-            continue
-        with transaction() as session:
+            if vectors[0] is None or vectors[1] is None:
+                continue
             before = nearest_images(session, vectors[0], version=keys[0], k=K, scope=scope).matches
-        with transaction() as session:
             after = nearest_images(session, vectors[1], version=keys[1], k=K, scope=scope, exact=True).matches
-        with transaction() as session:
-            found = indexed_images(session, vectors[1], version=keys[1], k=K, scope=scope, ef_search=ef_for(K))
+            found = nearest_images(
+                session, vectors[1], version=keys[1], k=K, scope=scope, only_ef=ef_search_for(session, K)
+            )
         if after:
             both = {match.image_id for match in before} & {match.image_id for match in after}
             overlaps.append(len(both) / len(after))
-            if found is not None:
-                recalls.append(share_found(found, after))
+            if found.mode == "hnsw":
+                recalls.append(recall.share_found(found.matches, after))
     return overlaps, recalls

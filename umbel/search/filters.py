@@ -1,13 +1,13 @@
-"""Conditions on images as SQL: every value is a bound parameter, every type is checked where it is compared."""
+"""Conditions on images as SQL: psycopg quotes every value, every type is checked where it is compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, LiteralString
 
-from sqlalchemy import BindParameter, bindparam
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.sql import SQL, Composable, Literal
+from psycopg.types.json import Jsonb
 
 
 class Operator(StrEnum):
@@ -23,7 +23,7 @@ class Operator(StrEnum):
 
 
 MOST_VALUES = 100  # in one list
-RANGES = {Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<="}
+RANGES: dict[Operator, LiteralString] = {Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,44 +91,30 @@ def _check(condition: Condition) -> None:
                 raise ValueError(f"{name} must be a number or text")
 
 
-def filter_sql(asked: Filter) -> tuple[str, list[BindParameter[Any]]]:
-    """SQL over the image `i`, with its parameters. TRUE where anything may match."""
-    terms: list[str] = []
-    parameters: list[BindParameter[Any]] = []
+def filter_sql(asked: Filter) -> str:
+    """The filter as SQL over the image `i`, its values quoted as literals. TRUE where anything may match."""
+    terms = [_condition_sql(condition) for condition in asked.metadata]
     if asked.labels is not None:
-        terms.append("i.label = ANY (:labels)")
-        parameters.append(bindparam("labels", list(asked.labels)))
+        terms.append(SQL("i.label = ANY ({}::text[])").format(list(asked.labels)))
     if asked.labelled:
-        terms.append("i.label IS NOT NULL")
-    for number, condition in enumerate(asked.metadata):
-        term, values = _condition_sql(condition, f"m{number}")
-        terms.append(term)
-        parameters += [_bound(name, value) for name, value in values.items()]
-    return " AND ".join(terms) or "TRUE", parameters
+        terms.append(SQL("i.label IS NOT NULL"))
+    return SQL(" AND ").join(terms).as_string() or "TRUE"
 
 
-def _condition_sql(condition: Condition, name: str) -> tuple[str, Mapping[str, Any]]:
-    """One condition, its parameters called `name`… ."""
+def _condition_sql(condition: Condition) -> Composable:
     key, operator, value = condition.key, condition.operator, condition.value
     if operator == Operator.EQ:
-        return f"i.metadata @> :{name}", {name: {key: value}}
+        return SQL("i.metadata @> {}").format(Jsonb({key: value}))
     if operator == Operator.IN:  # one by one, as no GIN index knows what `@> ANY` means
-        names = [f"{name}_{at}" for at in range(len(value))]
-        some = " OR ".join(f"i.metadata @> :{each}" for each in names) or "FALSE"
-        return f"({some})", {each: {key: one} for each, one in zip(names, value, strict=True)}
+        some: list[Composable] = [SQL("i.metadata @> {}").format(Jsonb({key: one})) for one in value]
+        return SQL("({})").format(SQL(" OR ").join(some or [SQL("FALSE")]))
     if operator == Operator.EXISTS:
-        return f"jsonb_exists(i.metadata, :{name}) = :{name}_there", {name: key, f"{name}_there": bool(value)}
+        return SQL("jsonb_exists(i.metadata, {}) = {}").format(key, bool(value))
     # CASE, as Postgres may otherwise try the cast before it has looked at the type.
-    element, is_text = f"i.metadata -> :{name}_key", isinstance(value, str)
-    kind, left = (
-        ("string", f'(i.metadata ->> :{name}_key) COLLATE "C"') if is_text else ("number", f"({element})::numeric")
+    if isinstance(value, str):
+        kind, left, right = "string", SQL('(i.metadata ->> {}) COLLATE "C"').format(key), Literal(value)
+    else:
+        kind, left, right = "number", SQL("(i.metadata -> {})::numeric").format(key), Literal(Decimal(str(value)))
+    return SQL("CASE jsonb_typeof(i.metadata -> {}) WHEN {} THEN {} {} {} ELSE FALSE END").format(
+        key, kind, left, SQL(RANGES[operator]), right
     )
-    compared = f"{left} {RANGES[operator]} :{name}"
-    return (
-        f"CASE jsonb_typeof({element}) WHEN '{kind}' THEN {compared} ELSE FALSE END",
-        {f"{name}_key": key, name: value if is_text else Decimal(str(value))},
-    )
-
-
-def _bound(name: str, value: Any) -> BindParameter[Any]:
-    return bindparam(name, value, type_=JSONB) if isinstance(value, dict) else bindparam(name, value)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotReady
 from umbel.models import versions
 from umbel.models.calibration import VoteRule, calibration_of
@@ -28,16 +27,14 @@ class Identified:
     version_id: UUID
 
 
-def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> Identified:
+def identify(queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> Identified:
     """What 1 to 5 pictures of one subject show, by the labelled images nearest to each in `scope`.
 
     How the vote goes and what its probability means: umbel/search/vote.py, docs/explanation/calibration.md.
     Raises Conflict when the model version has no calibration, NotReady when the model was switched between pictures.
     """
-    used = {query.version.id for query in queries}
-    if len(used) != 1:
-        raise NotReady("Another model has become active meanwhile; ask again.")
-    version = versions.get_version(session, used.pop())
+    with transaction() as session:
+        version = versions.get_active_version(session)
     calibration = calibration_of(version)
     if calibration is None:
         raise Conflict(
@@ -45,9 +42,10 @@ def identify(session: Session, queries: Sequence[Query], *, scope: Scope, exact:
             " `umbel evaluate` makes one and writes it into the model's card."
         )
     labelled = replace(scope, filter=replace(scope.filter, labelled=True))
-    found = [
-        find_matches(session, query, k=calibration.vote.k, scope=labelled, exact=exact).matches for query in queries
-    ]
+    answers = [find_matches(query, k=calibration.vote.k, scope=labelled, exact=exact) for query in queries]
+    if {answer.version_id for answer in answers} != {version.id}:
+        raise NotReady("Another model has become active meanwhile; ask again.")
+    found = [answer.matches for answer in answers]
     verdict = vote_together(
         [([match.distance for match in some], [match.label for match in some]) for some in found], calibration
     )

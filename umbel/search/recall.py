@@ -1,10 +1,14 @@
 """How much of what an exact search finds the index finds, how fast, and what ef_search it would take."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
-from typing import TypeVar
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
@@ -12,9 +16,9 @@ from umbel.base.tables import RecallReport
 from umbel.base.types import Vector
 from umbel.embedding import embeddings
 from umbel.models import versions
+from umbel.models.partitions import partition_name
 from umbel.models.versions import VersionKey
-from umbel.search import recall_rows
-from umbel.search.nearest import Match, Scope, ef_for, indexed_images, nearest_images
+from umbel.search.nearest import Match, Scope, ef_search_for, nearest_images
 
 T = TypeVar("T")
 
@@ -51,42 +55,42 @@ def measure_recall(
     """
     with transaction() as session:
         version = version or versions.get_active_key(session)
-        vectors = embeddings.find_vectors(session, version.id, recall_rows.sample_images(session, version.id, sample))
+        vectors = embeddings.find_vectors(session, version.id, sample_images(session, version.id, sample))
     until = time.monotonic() + seconds
     samples: list[Sample] = []
     for image_id, vector in vectors.items():
         if not samples or time.monotonic() < until:
-            samples += _measured(transaction, vector, version, k, Scope(without=[image_id]))
+            with transaction() as session:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})  # one snapshot
+                samples += _measured(session, image_id, vector, version, k)
     if not samples:
         raise Conflict("There are not enough embeddings to measure the index with.")
     return _kept(transaction, version, k, samples)
 
 
-def _measured(transaction: Transaction, vector: Vector, version: VersionKey, k: int, scope: Scope) -> list[Sample]:
-    """The search, if there was anything to find."""
+def _measured(session: Session, image_id: UUID, vector: Vector, version: VersionKey, k: int) -> list[Sample]:
+    """The search by one vector, if there was anything to find. session: of one snapshot for all it is asked."""
 
-    def exactly() -> list[Match]:
-        with transaction() as session:
-            return nearest_images(session, vector, version=version, k=k, scope=scope, exact=True).matches
-
-    def through_index(ef: int) -> list[Match]:
-        with transaction() as session:
-            found = indexed_images(session, vector, version=version, k=k, scope=scope, ef_search=ef)
-        if found is None:
+    def search(only_ef: int | None) -> list[Match]:
+        scope = Scope(without=[image_id])
+        found = nearest_images(
+            session, vector, version=version, k=k, scope=scope, exact=only_ef is None, only_ef=only_ef
+        )
+        if only_ef is not None and found.mode != "hnsw":
             raise Conflict("There is no index to measure now: it is built after the load that goes on.")
-        return found
+        return found.matches
 
-    exact, exact_ms = _timed(exactly)
+    exact, exact_ms = _timed(lambda: search(None))
     if not exact:
         return []
-    found = {ef: _timed(lambda ef=ef: through_index(ef)) for ef in _ladder(k)}  # type: ignore[misc]
+    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, k)}  # type: ignore[misc]
     recalls = {ef: share_found(matches, exact) for ef, (matches, _) in found.items()}
     return [Sample(exact_ms, recalls, {ef: ms for ef, (_, ms) in found.items()})]
 
 
 def share_found(found: list[Match], exact: list[Match]) -> float:
-    """The share of the nearest, in [0, 1], that was found; one as near as the last of them is as good."""
-    return sum(match.distance <= exact[-1].distance + SAME for match in found) / len(exact)
+    """The share of the nearest that was found, never above 1; one as near as the last of them is as good."""
+    return sum(one.distance <= exact[-1].distance + SAME for one, _ in zip(found, exact, strict=False)) / len(exact)
 
 
 def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[Sample]) -> RecallReport:
@@ -94,11 +98,11 @@ def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[S
         ef: Step(
             ef, round(fmean(one.recalls[ef] for one in samples), 4), round(median(one.ms[ef] for one in samples), 3)
         )
-        for ef in _ladder(k)
+        for ef in samples[0].recalls
     }
-    now = steps[ef_for(k)]
     with transaction() as session:
-        return recall_rows.insert_report(
+        now = steps[ef_search_for(session, k)]
+        return insert_report(
             session,
             model_version_id=version.id,
             k=k,
@@ -113,11 +117,31 @@ def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[S
         )
 
 
-def _ladder(k: int) -> list[int]:
-    return sorted({ef_for(k), *LADDER})
+def _ladder(session: Session, k: int) -> list[int]:
+    return sorted({ef_search_for(session, k), *LADDER})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     began = time.perf_counter()
     done = work()
     return done, 1000 * (time.perf_counter() - began)
+
+
+def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:
+    """Up to `count` embedded images, any as likely as any other."""
+    statement = text(f"SELECT image_id FROM {partition_name(version_id)} ORDER BY random() LIMIT :n")
+    return list(session.scalars(statement, {"n": count}))
+
+
+def insert_report(session: Session, **values: Any) -> RecallReport:
+    return session.execute(insert(RecallReport).values(values).returning(RecallReport)).scalar_one()
+
+
+def list_reports(session: Session, *, before: UUID | None, limit: int) -> Sequence[RecallReport]:
+    """Newest first (ids are UUIDv7)."""
+    statement = select(RecallReport).order_by(RecallReport.id.desc()).limit(limit)
+    return session.scalars(statement if before is None else statement.where(RecallReport.id < before)).all()
+
+
+def count_embeddings(session: Session, version_id: UUID) -> int:
+    return session.execute(text(f"SELECT count(*) FROM {partition_name(version_id)}")).scalar_one()

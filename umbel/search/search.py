@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from threading import Event
 from uuid import UUID, uuid4
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ImageError, InvalidInput, NotFound, NotReady, QueueUnavailable, UmbelError
 from umbel.base.image_rules import inspect
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
@@ -22,10 +25,9 @@ from umbel.embedding.query_images import Answer
 from umbel.gallery import images
 from umbel.jobs.wakeup import Waker
 from umbel.models import versions
-from umbel.models.versions import VersionKey
+from umbel.models.versions import NO_MODEL, VersionKey
 from umbel.search import nearest
-from umbel.search.nearest import Found, Mode, Scope
-from umbel.search.quick_search import Example, find_quickly
+from umbel.search.nearest import Found, Scope
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 BROKER_TIMEOUT = 2.0  # how long to hope for an answer when nobody can be rung for
@@ -33,73 +35,25 @@ SHORTEST = 1e-6  # of a vector that still has a direction
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What was found, and the model version whose vectors were compared."""
-
-    version_id: UUID
-    found: Found
-
-
-@dataclass(frozen=True, slots=True)
 class Query:
-    """A unit vector and the model version it belongs to. examples: the images it was made of."""
+    """What to search by: a unit vector, or the one image that has it.
 
-    vector: Vector
-    version: VersionKey
+    version: whose vector it is; None: the active one's. examples: images that it was made of, which never match.
+    """
+
+    vector: Vector | None
+    version: VersionKey | None = None
     examples: tuple[UUID, ...] = ()
 
 
-class QuickSearch:
-    """Searches of the whole gallery in one round trip, for as long as what was learnt of the gallery holds.
-
-    One a process. A search that it has no answer to goes the long way, which also says what is wrong.
-    """
-
-    def __init__(self) -> None:
-        self._known: tuple[VersionKey, Mode] | None = None  # the active version, and how all of it is searched
-
-    def by_vector(self, values: Sequence[float], *, k: int, max_distance: float | None) -> Answered | None:
-        """The matches of a caller's own vector. Raises InvalidInput."""
-        known = self._known
-        if known is None or len(values) != known[0].dim:
-            return None
-        return self._found(known, Example(vector=_unit_of(values)), k, max_distance)
-
-    def by_query(self, query: Query, *, k: int, max_distance: float | None) -> Answered | None:
-        """The matches of a vector that a worker made."""
-        known = self._known
-        if known is None or query.version != known[0]:
-            return None
-        return self._found(known, Example(vector=query.vector), k, max_distance)
-
-    def by_image(self, image_id: UUID, *, k: int, max_distance: float | None) -> Answered | None:
-        """The matches of an image of the gallery."""
-        known = self._known
-        return None if known is None else self._found(known, Example(image_id=image_id), k, max_distance)
-
-    def learn(self, version: VersionKey, found: Found) -> None:
-        """How a search that went the long way was answered."""
-        self._known = None if found.exhausted else (version, found.mode)
-
-    def _found(
-        self, known: tuple[VersionKey, Mode], example: Example, k: int, max_distance: float | None
-    ) -> Answered | None:
-        began = time.perf_counter()
-        version, mode = known
-        found = find_quickly(example, version=version, mode=mode, k=k, max_distance=max_distance)
-        if found is None:
-            self._known = None
-            return None
-        SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
-        return Answered(version.id, found)
-
-
-def query_by_vector(session: Session, values: Sequence[float]) -> Query:
+def query_by_vector(values: Sequence[float]) -> Query:
     """A caller's own vector, brought to unit length. Raises InvalidInput."""
-    version = versions.get_active_key(session)
-    if len(values) != version.dim:
-        raise InvalidInput(f"The vector has {len(values)} numbers; the active model's have {version.dim}.")
-    return Query(_unit_of(values), version)
+    return Query(_unit(np.asarray(values, dtype=np.float64), "The vector must be finite and not zero."))
+
+
+def query_by_image(image_id: UUID) -> Query:
+    """The vector of an image of the gallery, which the search itself looks up."""
+    return Query(None, examples=(image_id,))
 
 
 def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequence[UUID] = ()) -> Query:
@@ -149,17 +103,40 @@ def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pict
             raise
 
 
-def find_matches(session: Session, query: Query, *, k: int, scope: Scope, exact: bool = False) -> Found:
-    """Up to k images nearest to `query` in `scope`, those left out that the query was made of."""
-    scope = replace(scope, without=(*scope.without, *query.examples))
+def find_matches(query: Query, *, k: int, scope: Scope, exact: bool = False, session: Session | None = None) -> Found:
+    """Up to k images nearest to `query` in `scope`, in one round trip; without the images that the query was made of.
+
+    Raises NotReady without an active model, NotFound for the collection or the image to search by, InvalidInput for a
+    vector of another length.
+    """
+    example = query.examples[0] if query.vector is None else None
+    scope = scope if example else replace(scope, without=(*scope.without, *query.examples))
     began = time.perf_counter()
-    found = nearest.nearest_images(session, query.vector, version=query.version, k=k, scope=scope, exact=exact)
+    try:
+        found = nearest.nearest_images(
+            session, query.vector, k=k, scope=scope, version=query.version, example=example, exact=exact
+        )
+    except (psycopg.Error, DBAPIError) as error:
+        raise _explained(error, scope) from error
+    if found.mode is None:
+        assert example is not None
+        with transaction() if session is None else nullcontext(session) as asked:
+            raise _without_vector(asked, example)
     SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
     return found
 
 
-def _unit_of(values: Sequence[float]) -> Vector:
-    return _unit(np.asarray(values, dtype=np.float64), "The vector must be finite and not zero.")
+def _explained(error: psycopg.Error | DBAPIError, scope: Scope) -> Exception:
+    """What `search_images` raised, in our words; any other error as it is."""
+    cause = error if isinstance(error, psycopg.Error) else error.orig
+    match cause:
+        case psycopg.errors.ObjectNotInPrerequisiteState():
+            return NotReady(NO_MODEL)
+        case psycopg.errors.UndefinedObject() if scope.collection is not None:
+            return NotFound(f"There is no collection called {scope.collection!r}.")
+        case psycopg.errors.InvalidParameterValue():
+            return InvalidInput(f"For this search {cause.diag.message_primary}.")
+    return error
 
 
 def _unit(vector: NDArray[np.floating], otherwise: str) -> Vector:
