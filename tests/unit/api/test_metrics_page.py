@@ -11,8 +11,8 @@ BUILT_ON_IT = [
     *(path for path in (ROOT / "deploy").rglob("*") if path.suffix in (".json", ".yaml", ".yml")),
 ]
 METRIC = (
-    r"\bumbel_(?:request|search|query|doorbell|item|batch|stage|picture|gpu"
-    r"|images|jobs|oldest|index|worker|database_up|rate_limit)\w*"
+    r"\bumbel_(?:request|search|query|failed|item|batch|stage|image|gpu"
+    r"|jobs|oldest|index|worker|database_up|rate_limit)\w*"
 )
 
 
