@@ -22,17 +22,16 @@ import numpy as np
 import torch
 
 from benchmarks.common import RESULTS, write
-from ml import datasets
-from ml.datasets import Dataset, Indices
+from ml.data.dataset import Dataset, Indices, load_dataset
+from ml.data.duplicates import find_duplicates
+from ml.data.split import Split, folds
 from ml.devices import pick_device
 from ml.evaluation import validation
 from ml.evaluation.metrics import measure
-from ml.leakage import find_duplicates
 from ml.training.course import Course
 from ml.training.learner import State
 from ml.training.progress import Epoch
 from ml.training.recipe import RECIPES, Recipe
-from ml.training.split import Split
 from ml.training.start import load_start
 from umbel.base.settings import Settings
 
@@ -58,7 +57,7 @@ class Run:
 def splits(dataset: Dataset, seed: int, fold: int) -> Split:
     """Fold `fold` of the first folder, and the half of the second folder's classes whose turn it is."""
     broad, species = (np.flatnonzero(dataset.folders == folder) for folder in (0, 1))
-    known = datasets.folds(dataset, broad, FOLDS, seed)[fold]
+    known = folds(dataset, broad, FOLDS, seed)[fold]
     kinds = np.random.default_rng(seed).permutation(np.unique(dataset.labels[species]))
     half = kinds[: len(kinds) // 2] if fold % 2 == 0 else kinds[len(kinds) // 2 :]
     unseen = species[np.isin(dataset.labels[species], half)]
@@ -183,7 +182,7 @@ def all_runs(
     neither OpenMP's threads nor a GPU outlive a fork, and a child that needs them would wait for ever.
     """
     global material  # noqa: PLW0603
-    dataset = datasets.load([broad, species], Settings(), side=256)
+    dataset = load_dataset([broad, species], Settings(), side=256)
     material = Material(dataset, np.empty(0))
     features, groups = next(_in_children(_features_and_groups, [(recipe, start)], jobs=1))
     material = Material(dataclasses.replace(dataset, groups=groups), features)

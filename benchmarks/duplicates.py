@@ -48,7 +48,7 @@ def _garden(home: Path) -> Path:
 
 def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
-    from ml.leakage import quick_pixel_similarities  # noqa: PLC0415
+    from ml.data.duplicates import quick_pixel_similarities  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.insights.comparing import ComparisonLine  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
@@ -102,7 +102,7 @@ def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> No
     """Images with the bytes of their originals; the first load goes without the index, as an import's would."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from ml.datasets import class_files  # noqa: PLC0415
+    from ml.data.dataset import class_files  # noqa: PLC0415
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.models import partitions  # noqa: PLC0415

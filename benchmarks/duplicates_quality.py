@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from ml.datasets import class_files
-from ml.leakage import quick_pixel_similarities
+from ml.data.dataset import class_files
+from ml.data.duplicates import quick_pixel_similarities
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
 from umbel.insights.comparing import COPY_CANDIDATES, COPY_DISTANCE, NEIGHBORS

@@ -34,7 +34,7 @@ COLUMNS = {
 def embed_folder(embedder: Embedder, folder: Path | None) -> tuple[Vectors, list[str]]:
     """Embeddings (n, dim) and labels of a folder of class folders; without one, of the drawn sample garden."""
     from garden import draw_garden  # noqa: PLC0415
-    from ml.datasets import class_files  # noqa: PLC0415
+    from ml.data.dataset import class_files  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as drawn:
         if folder is None:

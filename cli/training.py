@@ -19,8 +19,8 @@ from ml.training.recipe import Recipe
 from umbel.base.settings import settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
-    from ml.datasets import Dataset
-    from ml.leakage import Leakage
+    from ml.data.dataset import Dataset
+    from ml.data.duplicates import Leakage
     from ml.training.progress import Epoch
     from ml.training.tensorboard import Board
     from ml.training.train import Result, Watcher

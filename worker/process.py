@@ -10,8 +10,8 @@ from celery import signals
 from celery.apps.worker import Worker
 from sqlalchemy.orm import Session
 
+from ml.data.duplicates import quick_pixel_similarities
 from ml.evaluation.comparison import compare_models
-from ml.leakage import quick_pixel_similarities
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError

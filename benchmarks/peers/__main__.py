@@ -145,7 +145,7 @@ def environment() -> Path:
 def gather(source: Path | None, images: int, folder: Path) -> None:
     """`pictures` files in one folder, by number, from all classes in turn."""
     from garden import draw_garden  # noqa: PLC0415
-    from ml.datasets import class_files  # noqa: PLC0415
+    from ml.data.dataset import class_files  # noqa: PLC0415
 
     folder.mkdir()
     with tempfile.TemporaryDirectory() as drawn:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.datasets import Skipped
+from ml.data.dataset import Skipped
 from ml.embedder import NetworkEmbedder
 from ml.threads import decoding_processes
 from umbel.base.errors import ImageError

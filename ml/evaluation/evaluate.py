@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.datasets import Skipped
+from ml.data.dataset import Skipped
+from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Counts, Interval, Replicates, draws, interval, replicate
@@ -17,7 +18,6 @@ from ml.evaluation.metrics import Answers, Metrics, ask, summary
 from ml.evaluation.models import load_model, load_rival
 from ml.evaluation.pairs import pairs_of
 from ml.evaluation.sets import JudgedSet, Selection, select
-from ml.evaluation.split import read_split
 from ml.evaluation.verification import Roc, verification
 from umbel.base.errors import BadDataset
 from umbel.base.settings import Settings

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.datasets import class_files
-from ml.evaluation.split import Role
+from ml.data.dataset import class_files
+from ml.data.split import Role
 from umbel.base.errors import BadDataset
 
 Kind = Literal["closed set", "held-out classes"]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ml.datasets import Dataset, Indices
+from ml.data.dataset import Dataset, Indices
 from ml.devices import has_native_bf16
 from ml.evaluation.metrics import Metrics, measure
 from ml.network import EmbeddingNetwork

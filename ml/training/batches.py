@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.datasets import Dataset, Indices, draw_epoch
+from ml.data.dataset import Dataset, Indices, draw_epoch
 from ml.training.augment import recolour, vary
 from ml.training.recipe import Recipe
 from umbel.base.types import Pixels

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ml.anchors import Anchors
-from ml.datasets import Dataset, Indices
+from ml.data.dataset import Dataset, Indices
+from ml.data.split import Split
 from ml.evaluation import validation
 from ml.neck import initialise, settle
 from ml.network import EmbeddingNetwork
@@ -18,7 +19,6 @@ from ml.training.batches import epoch_batches, steps_of
 from ml.training.learner import Learner, State, blended, copied, prefixed, under
 from ml.training.progress import Epoch, Progress, StateFile
 from ml.training.recipe import Recipe, Settling
-from ml.training.split import Split
 
 Option = TypeVar("Option")
 

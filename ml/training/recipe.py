@@ -111,13 +111,15 @@ class Recipe:
 _HALF = (0.5, 0.5, 0.5)
 
 # By the last part of the backbone's name. Larger ones want larger pictures and, to fit in memory, smaller batches;
-# their rates go down with the batch. S and M were pretrained with another standardisation than B0 and B3.
+# their rates go down with the batch. timm's B3, S and M were pretrained with another standardization than B0.
 RECIPES: dict[str, Recipe] = {
     "b0": Recipe(),
     "b3": Recipe(
         architecture="tf_efficientnetv2_b3",
         size=240,
         stages=progressive(240, 8),
+        mean=_HALF,
+        std=_HALF,
         batch_size=48,
         backbone_rate=2.5e-4,
         neck_rate=8e-4,

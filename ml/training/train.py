@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ml import datasets
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
-from ml.datasets import Dataset
+from ml.data.dataset import Dataset, load_dataset
+from ml.data.duplicates import Leakage, find_duplicates
+from ml.data.split import draw_split, write_split
 from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
-from ml.leakage import Leakage, find_duplicates
 from ml.network import EmbeddingNetwork
 from ml.revision import commit
 from ml.training.course import Course
@@ -29,7 +29,6 @@ from ml.training.files import RunFiles
 from ml.training.learner import State
 from ml.training.progress import Epoch, StateFile, fingerprint
 from ml.training.recipe import Recipe, Settling
-from ml.training.split import draw_split, write_split
 from ml.training.start import find_start, load_start
 from umbel.base.settings import Settings
 from umbel.base.settings import settings as configured
@@ -87,7 +86,7 @@ def train(
     torch.manual_seed(recipe.seed)
     files = RunFiles(out, recipe.name)
     start = find_start(start_weights, recipe)
-    dataset = datasets.load(folders, settings, side=max(256, recipe.size), reading=watcher.reading)
+    dataset = load_dataset(folders, settings, side=max(256, recipe.size), reading=watcher.reading)
     state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
     if fresh:
         state.remove()
@@ -95,7 +94,9 @@ def train(
     features = _look(network, dataset, recipe, watcher)
     leakage = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
     dataset = leakage.grouped(dataset)
-    split = draw_split(dataset, recipe)
+    split = draw_split(
+        dataset, validation=recipe.validation, held_out_classes=recipe.held_out_classes, seed=recipe.seed
+    )
     course = Course(dataset, split, recipe, network, features)
     course.resume(state)
     watcher.begin(dataset, leakage, len(course.progress.losses), recipe.members * course.steps_of_member)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 from sqlalchemy import text
 
-from ml.leakage import quick_pixel_similarities
+from ml.data.duplicates import quick_pixel_similarities
 from ml.preprocess import Preprocessing
 from tests.images import image_bytes, opened
 from tests.integration.factory import DIM, Factory

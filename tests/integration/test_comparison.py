@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from ml.leakage import quick_pixel_similarities
+from ml.data.duplicates import quick_pixel_similarities
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, add, axis, begin, compare, comparison_line, near, photograph, version

@@ -212,7 +212,7 @@ class Project(Protocol):
 
 
 class PixelSimilarities(Protocol):
-    """Compares pictures pixel by pixel: ml.leakage.quick_pixel_similarities, which services are handed."""
+    """Compares pictures pixel by pixel: ml.data.duplicates.quick_pixel_similarities, which services are handed."""
 
     def __call__(self, thumbs: NDArray[np.uint8], pairs: NDArray[np.intp], /) -> NDArray[np.float32]:
         """thumbs: (N, side, side) grey; pairs: (P, 2) of them → (P,) from −1 to 1 for one picture."""

@@ -12,7 +12,7 @@ from umbel.base.types import ImageSignature
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale
-SIDE = 64  # of a pixels, as ml/leakage takes it
+SIDE = 64  # of a pixels, as ml/data/duplicates takes it
 QUALITY = 85  # of a pixels that is stored: about 1.5 kB instead of 4
 
 

@@ -114,10 +114,10 @@ def test_people_see_tables_and_what_was_left_out(make_folder, checkpoint, tmp_pa
 
 
 def test_a_split_leaves_only_what_was_not_trained_on(make_folder, checkpoint, tmp_path):
-    from ml import datasets  # noqa: PLC0415
+    from ml.data.dataset import load_dataset  # noqa: PLC0415
 
     folder = make_folder(4, 6)
-    dataset = datasets.load([folder], Settings())
+    dataset = load_dataset([folder], Settings())
     roles = [
         "held-out" if label > 1 else "validation" if index % 2 else "train"
         for index, label in enumerate(dataset.labels)

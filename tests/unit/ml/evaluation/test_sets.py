@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ml.data.split import read_split
 from ml.evaluation.sets import select
-from ml.evaluation.split import read_split
 from umbel.base.errors import BadDataset
 
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml import datasets
-from ml.datasets import Dataset
+from ml.data.dataset import Dataset, grouped, groups_of_equal
+from ml.data.split import folds, split_off
 
 
 def dataset_of(labels, groups=None) -> Dataset:
     """A data set without pictures: labels and groups are all that a split looks at."""
     labels = np.asarray(labels, dtype=np.intp)
-    empty = datasets.Dataset(
+    empty = Dataset(
         paths=[Path(f"{index}.jpg") for index in range(len(labels))],
         pixels=[np.zeros((1, 1, 3), np.uint8)] * len(labels),
         sha256=[f"{index:064x}" for index in range(len(labels))],
@@ -24,7 +24,7 @@ def dataset_of(labels, groups=None) -> Dataset:
         folder_names=["drawn"],
         skipped=[],
     )
-    return empty if groups is None else datasets.grouped(empty, np.asarray(groups, dtype=np.intp))
+    return empty if groups is None else grouped(empty, np.asarray(groups, dtype=np.intp))
 
 
 labelled = st.integers(1, 60).flatmap(
@@ -41,7 +41,7 @@ def test_a_split_keeps_groups_whole_and_every_class_in_the_rest(drawn, share, se
     dataset = dataset_of(*drawn)
     everything = np.arange(len(dataset.labels))
 
-    rest, taken = datasets.split(dataset, everything, share, seed)
+    rest, taken = split_off(dataset, everything, share, seed)
 
     assert sorted([*rest, *taken]) == everything.tolist()
     assert not set(dataset.groups[rest]) & set(dataset.groups[taken])
@@ -51,7 +51,7 @@ def test_a_split_keeps_groups_whole_and_every_class_in_the_rest(drawn, share, se
 def test_a_share_of_the_groups_of_each_class_is_taken():
     dataset = dataset_of(np.repeat([0, 1], 20), np.concatenate([np.arange(20) // 2, 10 + np.arange(20)]))
 
-    _, taken = datasets.split(dataset, np.arange(40), 0.3, seed=0)
+    _, taken = split_off(dataset, np.arange(40), 0.3, seed=0)
 
     assert np.bincount(dataset.labels[taken]).tolist() == [6, 6]
 
@@ -62,7 +62,7 @@ def test_folds_part_the_pictures_and_keep_groups_whole(drawn, count, seed):
     dataset = dataset_of(*drawn)
     among = np.arange(len(dataset.labels))[::2]
 
-    parts = datasets.folds(dataset, among, count, seed)
+    parts = folds(dataset, among, count, seed)
 
     assert len(parts) == count
     assert sorted(np.concatenate(parts)) == among.tolist()
@@ -76,7 +76,7 @@ def test_folds_part_the_pictures_and_keep_groups_whole(drawn, count, seed):
 def test_without_groups_folds_differ_by_one_picture_of_a_class(labels, count, seed):
     dataset = dataset_of(labels)
 
-    parts = datasets.folds(dataset, np.arange(len(labels)), count, seed)
+    parts = folds(dataset, np.arange(len(labels)), count, seed)
 
     held = np.stack([np.bincount(dataset.labels[part], minlength=5) for part in parts])
     assert np.ptp(held, axis=0).max() <= 1
@@ -90,7 +90,7 @@ def test_large_groups_leave_folds_nearly_even(seed):
     groups = np.repeat(np.arange(40), rng.integers(1, 6, 40))
     dataset = dataset_of(groups % 2, groups)
 
-    parts = datasets.folds(dataset, np.arange(len(groups)), 4, seed)
+    parts = folds(dataset, np.arange(len(groups)), 4, seed)
 
     held = np.stack([np.bincount(dataset.labels[part], minlength=2) for part in parts])
     assert np.ptp(held, axis=0).max() <= 5  # the largest group
@@ -98,32 +98,32 @@ def test_large_groups_leave_folds_nearly_even(seed):
 
 def test_folds_are_the_seeds():
     dataset = dataset_of(np.arange(40) % 3)
-    once, again, other = (datasets.folds(dataset, np.arange(40), 4, seed) for seed in (1, 1, 2))
+    once, again, other = (folds(dataset, np.arange(40), 4, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(*pair) for pair in zip(once, again, strict=True))
     assert not all(np.array_equal(*pair) for pair in zip(once, other, strict=True))
 
 
 def test_one_fold_is_none():
     with pytest.raises(ValueError, match="At least 2"):
-        datasets.folds(dataset_of([0, 1]), np.arange(2), 1, 0)
+        folds(dataset_of([0, 1]), np.arange(2), 1, 0)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from("abcd"), max_size=20))
 def test_equal_keys_are_one_group(keys):
-    groups = datasets.groups_of_equal(keys)
+    groups = groups_of_equal(keys)
     assert all((groups[i] == groups[j]) == (keys[i] == keys[j]) for i in range(len(keys)) for j in range(i))
     assert set(groups) == set(range(len(set(keys))))
 
 
 def test_groups_must_fit_the_pictures():
     with pytest.raises(ValueError, match="2 groups were given for 3"):
-        datasets.grouped(dataset_of([0, 1, 0]), np.array([0, 1]))
+        grouped(dataset_of([0, 1, 0]), np.array([0, 1]))
 
 
 def test_groups_must_not_part_equal_files():
     dataset = dataset_of([0, 1, 0])
     dataset.sha256[2] = dataset.sha256[0]
     with pytest.raises(ValueError, match="equal bytes"):
-        datasets.grouped(dataset, np.array([0, 1, 2]))
-    assert datasets.grouped(dataset, np.array([5, 5, 5])).groups.tolist() == [5, 5, 5]
+        grouped(dataset, np.array([0, 1, 2]))
+    assert grouped(dataset, np.array([5, 5, 5])).groups.tolist() == [5, 5, 5]

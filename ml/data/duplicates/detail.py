@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ml.leakage.signatures import SIDE, WINDOWS, Thumbs, sampler
+from ml.data.duplicates.signatures import SIDE, WINDOWS, Thumbs, sampler
 
 PATCHES = 4  # a side
 REACH = 4  # pixels of a thumb that a patch may be off

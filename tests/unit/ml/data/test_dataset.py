@@ -5,12 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from ml import datasets
+from ml.data.dataset import draw_epoch, load_dataset
+from ml.data.split import hold_out, split_off
 from umbel.base.errors import BadDataset
 
 
 def test_a_folder_of_class_folders_is_read(make_folder, limits):
-    dataset = datasets.load([make_folder(classes=3, pictures=4)], limits, side=48)
+    dataset = load_dataset([make_folder(classes=3, pictures=4)], limits, side=48)
 
     assert dataset.classes == ["kind0", "kind1", "kind2"]
     assert np.bincount(dataset.labels).tolist() == [4, 4, 4]
@@ -23,7 +24,7 @@ def test_unreadable_files_are_listed_and_skipped(make_folder, limits):
     (folder / "kind1" / "notes.txt").write_text("no picture")
     (folder / "kind2" / "empty.jpg").write_bytes(b"")
 
-    dataset = datasets.load([folder], limits)
+    dataset = load_dataset([folder], limits)
 
     assert {skipped.path.name for skipped in dataset.skipped} == {"notes.txt", "empty.jpg"}
     assert all(skipped.reason for skipped in dataset.skipped)
@@ -32,40 +33,49 @@ def test_unreadable_files_are_listed_and_skipped(make_folder, limits):
 
 def test_one_class_is_refused(make_folder, limits):
     with pytest.raises(BadDataset, match="at least two"):
-        datasets.load([make_folder(classes=1)], limits)
+        load_dataset([make_folder(classes=1)], limits)
 
 
-def test_classes_of_one_picture_are_refused_by_name(make_folder, limits):
-    folder = make_folder()
+def test_the_only_image_of_a_class_is_skipped(make_folder, limits):
+    folder = make_folder(classes=3)
     for path in sorted((folder / "kind1").iterdir())[1:]:
         path.unlink()
 
-    with pytest.raises(BadDataset, match=r"only one in: kind1\."):
-        datasets.load([folder], limits)
+    dataset = load_dataset([folder], limits)
+
+    assert dataset.classes == ["kind0", "kind2"]
+    assert [(one.path.parent.name, one.reason) for one in dataset.skipped] == [
+        ("kind1", "It is the only readable picture of its class.")
+    ]
+
+
+def test_classes_of_one_image_each_are_too_few(make_folder, limits):
+    with pytest.raises(BadDataset, match="at least two"):
+        load_dataset([make_folder(classes=3, pictures=1)], limits)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path, limits):
     with pytest.raises(BadDataset, match="not a folder"):
-        datasets.load([tmp_path / "nowhere"], limits)
+        load_dataset([tmp_path / "nowhere"], limits)
 
 
 def test_classes_of_different_folders_are_different(make_folder, limits):
-    dataset = datasets.load([make_folder(classes=2, name="one"), make_folder(classes=3, name="two")], limits)
+    dataset = load_dataset([make_folder(classes=2, name="one"), make_folder(classes=3, name="two")], limits)
 
     assert dataset.classes == ["kind0", "kind1", "kind0", "kind1", "kind2"]
     assert dataset.folder_of_class().tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_split_is_stratified_and_repeatable(make_folder, limits):
-    dataset = datasets.load([make_folder(classes=3, pictures=10)], limits)
+    dataset = load_dataset([make_folder(classes=3, pictures=10)], limits)
     everything = np.arange(30)
 
-    rest, taken = datasets.split(dataset, everything, 0.3, seed=1)
+    rest, taken = split_off(dataset, everything, 0.3, seed=1)
 
     assert np.bincount(dataset.labels[taken]).tolist() == [3, 3, 3]
     assert sorted([*rest, *taken]) == everything.tolist()
-    np.testing.assert_array_equal(taken, datasets.split(dataset, everything, 0.3, seed=1)[1])
-    assert not np.array_equal(taken, datasets.split(dataset, everything, 0.3, seed=2)[1])
+    np.testing.assert_array_equal(taken, split_off(dataset, everything, 0.3, seed=1)[1])
+    assert not np.array_equal(taken, split_off(dataset, everything, 0.3, seed=2)[1])
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,20 +84,20 @@ def test_equal_bytes_never_sit_on_both_sides(make_folder, limits, seed):
     for number in range(5):
         shutil.copy(folder / "kind0" / "0.jpg", folder / "kind0" / f"copy{number}.jpg")
     shutil.copy(folder / "kind0" / "1.jpg", folder / "kind2" / "mislabelled.jpg")
-    dataset = datasets.load([folder], limits)
+    dataset = load_dataset([folder], limits)
 
-    rest, taken = datasets.split(dataset, np.arange(len(dataset.labels)), 0.4, seed)
+    rest, taken = split_off(dataset, np.arange(len(dataset.labels)), 0.4, seed)
 
     assert not {dataset.sha256[index] for index in rest} & {dataset.sha256[index] for index in taken}
     assert set(dataset.labels[rest]) == {0, 1, 2}
 
 
 def test_whole_classes_are_held_out_of_the_richest_folder(make_folder, limits):
-    dataset = datasets.load(
+    dataset = load_dataset(
         [make_folder(classes=2, pictures=2, name="few"), make_folder(classes=5, pictures=3, name="many")], limits
     )
 
-    others, unseen = datasets.hold_out(dataset, 1, seed=0)
+    others, unseen = hold_out(dataset, 1, seed=0)
 
     assert len(unseen) == 3
     assert set(dataset.folders[unseen]) == {1}
@@ -95,15 +105,21 @@ def test_whole_classes_are_held_out_of_the_richest_folder(make_folder, limits):
 
 
 def test_no_class_is_held_out_where_there_are_few(make_folder, limits):
-    dataset = datasets.load([make_folder(classes=3)], limits)
+    dataset = load_dataset([make_folder(classes=3)], limits)
 
-    assert len(datasets.hold_out(dataset, 1, seed=0)[1]) == 0
+    assert len(hold_out(dataset, 1, seed=0)[1]) == 0
 
 
 @pytest.mark.parametrize(("balance", "expected"), [(1.0, 0.9), (0.0, 0.5), (0.5, 0.75)])
 def test_balance_sets_how_often_a_class_is_drawn(balance, expected):
     labels = np.repeat([0, 1], [9000, 1000])
 
-    drawn = labels[datasets.draw_epoch(labels, balance, np.random.default_rng(0))]
+    drawn = labels[draw_epoch(labels, balance, np.random.default_rng(0))]
 
     assert (drawn == 0).mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_without_balancing_each_image_is_drawn_once():
+    labels = np.repeat([0, 1, 2], [700, 299, 1])
+
+    assert sorted(draw_epoch(labels, 1.0, np.random.default_rng(5))) == list(range(1000))

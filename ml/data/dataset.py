@@ -1,4 +1,4 @@
-"""Labelled pictures for training: folders of class folders, read once, kept decoded, split without leaks."""
+"""Labelled pictures for training: folders of class folders, read once, and kept decoded."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.pixel_store import PixelStore
+from ml.data.pixel_store import PixelStore
 from umbel.base.errors import BadDataset, ImageError
 from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
@@ -60,7 +60,7 @@ class Dataset:
         return self.folders[first]
 
 
-def load(
+def load_dataset(
     folders: Sequence[Path],
     limits: Settings,
     side: int = 256,
@@ -70,7 +70,8 @@ def load(
 
     side: pictures whose shorter side is longer are stored shrunk to it; enough for crops of `side` and below.
     reading: told how many files are done, of how many.
-    Raises BadDataset for a folder with fewer than two classes, or a class with fewer than two pictures.
+    The only picture of a class teaches nothing and is skipped too.
+    Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
     files = [(path, name, index) for index, folder in enumerate(folders) for path, name in class_files(folder)]
     store, read = PixelStore(len(files)), list[str | Skipped]()
@@ -78,12 +79,13 @@ def load(
         for found in pool.map(lambda number: _read(files[number][0], limits, side, store, number), range(len(files))):
             read.append(found)
             reading(len(read), len(files))
+    _skip_lone_images(files, read)
     good = [number for number, found in enumerate(read) if not isinstance(found, Skipped)]
     skipped = [found for found in read if isinstance(found, Skipped)]
     keys = sorted({(files[number][2], files[number][1]) for number in good})
     label_of = {key: label for label, key in enumerate(keys)}
     labels = np.array([label_of[files[number][2], files[number][1]] for number in good], dtype=np.intp)
-    _check(folders, files, [index for index, _ in keys], labels, [name for _, name in keys])
+    _check(folders, files, [index for index, _ in keys])
     return Dataset(
         paths=[files[number][0] for number in good],
         pixels=store.only(good),
@@ -122,18 +124,26 @@ def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: in
         return Skipped(path, str(error))
 
 
-def _check(folders: Sequence[Path], files: list, of_class: list[int], labels: Indices, classes: list[str]) -> None:
+def _skip_lone_images(files: list[tuple[Path, str, int]], read: list[str | Skipped]) -> None:
+    """Skip each image that is alone in its class."""
+    of_class: dict[tuple[str, int], list[int]] = {}
+    for number, (_, name, folder) in enumerate(files):
+        if not isinstance(read[number], Skipped):
+            of_class.setdefault((name, folder), []).append(number)
+    for numbers in of_class.values():
+        if len(numbers) == 1:
+            read[numbers[0]] = Skipped(files[numbers[0]][0], "It is the only readable picture of its class.")
+
+
+def _check(folders: Sequence[Path], files: list[tuple[Path, str, int]], of_class: list[int]) -> None:
     for index, folder in enumerate(folders):
         found = of_class.count(index)
         if found < 2:
             looked = sum(1 for file in files if file[2] == index)
             raise BadDataset(
-                f"{folder} has {found} class(es) with readable pictures ({looked} files seen); at least two are "
+                f"{folder} has {found} class(es) with two readable pictures ({looked} files seen); at least two are "
                 "needed, each a folder of pictures."
             )
-    lonely = [name for name, count in zip(classes, np.bincount(labels), strict=True) if count < 2]
-    if lonely:
-        raise BadDataset(f"Each class needs at least two readable pictures; only one in: {', '.join(lonely)}.")
 
 
 def groups_of_equal(keys: Sequence[str]) -> Indices:
@@ -155,80 +165,14 @@ def grouped(dataset: Dataset, groups: Indices) -> Dataset:
     return replace(dataset, groups=groups)
 
 
-def split(dataset: Dataset, among: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Divide the pictures `among` into (rest, taken), `share` of each class's groups taken; by seed, sorted.
-
-    Each group goes to one side, also across classes. Each class keeps at least one picture in the rest.
-    """
-    rng = np.random.default_rng(seed)
-    labels, groups = dataset.labels[among], dataset.groups[among]
-    side: dict[int, bool] = {}
-    for label in np.unique(labels):
-        own = list(dict.fromkeys(rng.permutation(groups[labels == label]).tolist()))
-        wanted = min(round(share * len(own)), len(own) - 1)
-        wanted -= sum(side.get(group, False) for group in own)
-        for group in own:
-            side.setdefault(group, wanted > 0)
-            wanted -= 1
-    _keep_some_of_each(side, labels, groups)
-    taken = np.array([side[group] for group in groups.tolist()], dtype=bool)
-    return np.sort(among[~taken]), np.sort(among[taken])
-
-
-def _keep_some_of_each(side: dict[int, bool], labels: Indices, groups: Indices) -> None:
-    """Hand a group back to every class that others, sharing its groups, have left without any."""
-    for label in np.unique(labels):
-        own = groups[labels == label].tolist()
-        if all(side[group] for group in own):
-            side[own[0]] = False
-
-
-def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indices]:
-    """Divide the pictures `among` into `count` parts that differ as little as may be, class by class; by seed, sorted.
-
-    Each group lies in one part. Without groups of several pictures, no two parts differ by more than one picture, of
-    a class or in all. A class of fewer groups than parts is missing from some of them. Raises ValueError for fewer
-    than 2.
-    """
-    if count < 2:
-        raise ValueError(f"At least 2 folds are needed, not {count}.")
-    labels = np.unique(dataset.labels[among], return_inverse=True)[1]
-    groups = np.unique(dataset.groups[among], return_inverse=True)[1]
-    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1]) if len(among) else []
-    rng = np.random.default_rng(seed)
-    shuffled = [members[index] for index in rng.permutation(len(members))]
-    held = np.zeros((count, int(labels.max(initial=-1)) + 1), dtype=np.intp)  # pictures of each class in each fold
-    fold_of = np.empty(len(among), dtype=np.intp)
-    # Large groups first, so that small ones can even out; of equal size class by class, so that sums stay even too.
-    for group in sorted(shuffled, key=lambda group: (-len(group), labels[group[0]])):
-        classes, pictures = np.unique(labels[group], return_counts=True)
-        # Fewest of the group's own classes, then fewest pictures at all; equals by chance.
-        order = np.lexsort((rng.random(count), held.sum(1), held[:, classes] @ pictures))
-        held[order[0], classes] += pictures
-        fold_of[group] = order[0]
-    return [np.sort(among[fold_of == fold]) for fold in range(count)]
-
-
-def hold_out(dataset: Dataset, count: int, seed: int) -> tuple[Indices, Indices]:
-    """Set whole classes aside: (pictures of the others, pictures of `count` classes of the richest folder).
-
-    None are set aside when that folder has fewer than four times as many classes.
-    """
-    everything = np.arange(len(dataset.labels))
-    of_class = dataset.folder_of_class()
-    richest = np.flatnonzero(of_class == np.bincount(of_class).argmax())
-    if not count or len(richest) < 4 * count:
-        return everything, everything[:0]
-    chosen = np.random.default_rng(seed).choice(richest, count, replace=False)
-    aside = np.isin(dataset.labels, chosen)
-    return everything[~aside], everything[aside]
-
-
 def draw_epoch(labels: Indices, balance: float, rng: np.random.Generator) -> Indices:
-    """One epoch's pictures, as many as there are, drawn with replacement: (N,) positions in `labels`.
+    """One epoch's images, as many as there are, in random order: (N,) positions in `labels`.
 
-    balance: a class of n pictures gets a share in proportion to n**balance.
+    balance: a class of n images gets a share in proportion to n**balance. No image is drawn more than once more often
+    than another of its class; at balance 1 each is drawn once.
     """
-    sizes = np.bincount(labels)
-    weight = sizes[labels].astype(float) ** (balance - 1)
-    return rng.choice(len(labels), len(labels), p=weight / weight.sum())
+    weight = np.bincount(labels)[labels].astype(float) ** (balance - 1)
+    order = rng.permutation(len(labels))
+    ends = np.cumsum(weight[order]) * (len(labels) / weight.sum())
+    drawn = np.searchsorted(ends, np.arange(len(labels)) + rng.random(), side="right")  # systematic sampling
+    return rng.permutation(order[drawn.clip(max=len(labels) - 1)])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from ml.contact_sheet import Tile, grid
-from ml.datasets import Dataset, Indices, grouped
+from ml.data.dataset import Dataset, Indices, grouped
 
 SHOWN = 60  # pictures on a contact sheet
 

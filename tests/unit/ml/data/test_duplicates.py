@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from garden import draw_specimen
-from ml.datasets import Dataset
-from ml.leakage import Leakage, find_duplicates
-from ml.leakage.detail import pixel_similarity
-from ml.leakage.links import LARGE, Links, linked, without_chains
-from ml.leakage.signatures import WINDOWS, likeness, mirrored, signatures, thumb, window_signatures
+from ml.data.dataset import Dataset
+from ml.data.duplicates import Leakage, find_duplicates
+from ml.data.duplicates.detail import pixel_similarity
+from ml.data.duplicates.links import LARGE, Links, linked, without_chains
+from ml.data.duplicates.signatures import WINDOWS, likeness, mirrored, signatures, thumb, window_signatures
 
 SPECIES, EACH = 4, 5
 

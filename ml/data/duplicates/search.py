@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.datasets import Dataset, Indices, groups_of_equal
-from ml.leakage.detail import pixel_similarity
-from ml.leakage.links import Links, linked, without_chains
-from ml.leakage.report import Finding, Leakage
-from ml.leakage.signatures import Signatures, Thumbs, likeness, mirrored, signatures, thumb, window_signatures
+from ml.data.dataset import Dataset, Indices, groups_of_equal
+from ml.data.duplicates.detail import pixel_similarity
+from ml.data.duplicates.links import Links, linked, without_chains
+from ml.data.duplicates.report import Finding, Leakage
+from ml.data.duplicates.signatures import Signatures, Thumbs, likeness, mirrored, signatures, thumb, window_signatures
 from umbel.base.types import Vectors
 
 NEIGHBOURS = 8  # candidates that each of the two ways proposes for a picture

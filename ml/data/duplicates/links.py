@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ml.datasets import Indices
+from ml.data.dataset import Indices
 
 LARGE = 10  # a group of more pictures must hang together by closer links
 CLOSER = (0.9, 0.95)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.pixel_store import PixelStore
+from ml.data.pixel_store import PixelStore
 
 
 def picture(number: int) -> np.ndarray:

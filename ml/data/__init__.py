@@ -1,0 +1,1 @@
+"""Labelled images for training: read once, freed of duplicates, split without leaks."""
