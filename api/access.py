@@ -73,11 +73,18 @@ def refuse_other_sites() -> None:
         return
     origin = request.headers.get("Origin")
     if origin is not None:
-        ours = urlsplit(origin).netloc == request.host or origin in current_app.config["CORS_ORIGINS"]
+        ours = _network_location(origin) == request.host or origin in current_app.config["CORS_ORIGINS"]
     else:
         ours = request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
     if not ours:
         raise CrossSite("A page of another site may not do this.")
+
+
+def _network_location(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # such as `http://[`
+        return None
 
 
 def check_csrf_token(given: str) -> None:
