@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.fields import CollectionName, Limit, NextCursor, Strict
 from umbel.base.types import JobStatus
@@ -18,6 +18,8 @@ Most = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class CollectionPatchIn(Strict):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"max_images": 100_000}]})
+
     max_images: Most | None = Field(None, description="How many images it may have; null: no limit.")
     max_bytes: Most | None = Field(None, description="How many bytes these may have together; null: no limit.")
 

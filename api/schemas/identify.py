@@ -4,13 +4,19 @@ from typing import Self
 from uuid import UUID
 
 from apiflask.fields import UploadFile
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas.search import Base64, MatchOut, Scoped
 from umbel.search.vote import MOST_IMAGES
 
 
 class IdentifyIn(Scoped):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"image_ids": ["019b2f6e-0000-7000-8000-000000000000"], "collection": "garden"}]
+        }
+    )
+
     image_ids: list[UUID] | None = Field(
         None, min_length=1, max_length=MOST_IMAGES, description="Images in the gallery; they do not vote themselves."
     )

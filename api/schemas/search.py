@@ -6,13 +6,19 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from apiflask.fields import UploadFile
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from api.schemas.fields import CollectionName, K, Label, Links, MaxDistance, Metadata, Strict, json_object
 from umbel.search.filters import Filter, conditions_of
 
 MOST_LABELS = 1_000
 MOST_EXAMPLES = 100  # of each kind
+
+# A PNG of one color, 32 × 32 pixels.
+EXAMPLE_PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAK0lEQVR42u3NQQEAQAQAMC6NOGKLdSX4bQWWUx2XXhwTCAQCgUAgEAgEWz63CAGA"
+    "WkV6GAAAAABJRU5ErkJggg=="
+)
 
 Base64 = Annotated[str, Field(json_schema_extra={"format": "byte"})]
 
@@ -65,6 +71,12 @@ class SearchOptions(Scoped):
 
 
 class SearchIn(SearchOptions):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"image_id": "019b2f6e-0000-7000-8000-000000000000", "k": 5, "filter": {"label": ["tulip"]}}]
+        }
+    )
+
     image_id: UUID | None = Field(None, description="An image that is in the gallery, in whatever collection.")
     positive: list[UUID] | None = Field(
         None,
@@ -94,7 +106,7 @@ class SearchFormIn(SearchOptions):
 
 
 class LegacySearchIn(BaseModel):
-    image: Base64 = Field(description="A picture, base64.")
+    image: Base64 = Field(description="A picture, base64.", examples=[EXAMPLE_PICTURE])
 
 
 def image_of(base64: str) -> bytes:

@@ -78,6 +78,22 @@ def test_every_example_is_what_its_schema_says(spec: Any) -> None:
     assert checked > 100
 
 
+@pytest.mark.usefixtures("database")
+def test_every_example_of_a_request_is_taken(api: FlaskClient, spec: Any) -> None:
+    rejected, sent = [], 0
+    for path, method, operation in operations(spec):
+        example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        if example is None:
+            continue
+        places = {one["name"]: one["schema"]["examples"][0] for one in operation["parameters"] if one["in"] == "path"}
+        answer = api.open(path.format(**places), method=method.upper(), json=example)
+        if answer.status_code in (400, 405, 413, 415, 422):
+            rejected.append((path, method, example, answer.get_json()))
+        sent += 1
+    assert rejected == []
+    assert sent > 10
+
+
 def test_the_reference_shows_all_of_it_without_a_script_or_another_host(app: Any, spec: Any) -> None:
     answer = app.test_client().get("/docs")
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
