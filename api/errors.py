@@ -26,6 +26,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.UnknownHost: 400,
     errors.Conflict: 409,
     errors.NotReady: 503,
+    errors.NotEmbedded: 409,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
     errors.QueueFull: 429,
@@ -118,6 +119,8 @@ def install(app: APIFlask) -> None:
     def ours(error: errors.UmbelError) -> Response:
         status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        if isinstance(error, errors.NotEmbedded):
+            headers["Retry-After"] = RETRY_AFTER_SECONDS[503]
         if isinstance(error, errors.RateLimited):
             headers["Retry-After"] = str(error.retry_after)
         return problem(status, error.code, error.detail, headers=headers)

@@ -151,7 +151,7 @@ def get_thumbnail(image_id: UUID) -> Response:
 @bp.get("/v1/images/<uuid:image_id>/similar")
 @bp.input(SimilarQuery, location="query", arg_name="query")
 @bp.output(SearchOut)
-@bp.doc(responses=problems(404, 422, 503))
+@bp.doc(responses=problems(404, 409, 422, 503))
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()

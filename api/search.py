@@ -48,7 +48,7 @@ EITHER_BODY = either_body(json=SearchIn, form=SearchFormIn)
 
 @bp.post("/v1/search")
 @bp.output(SearchOut)
-@bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 413, 415, 422, 503))
+@bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 409, 413, 415, 422, 503))
 def search() -> Any:
     """Find the most similar images: by picture, by image id, by examples or by vector.
 

@@ -49,7 +49,7 @@ class Connection:
                     raise
                 time.sleep(_pause(attempt))
             else:
-                if answer.status_code not in REFUSED and not (repeatable and answer.status_code in GATEWAY):
+                if not (_refused_for_now(answer) or (repeatable and answer.status_code in GATEWAY)):
                     return _checked(answer)
                 time.sleep(_asked_for(answer) or _pause(attempt))
         return _checked(self.once(method, path, **options))
@@ -77,6 +77,11 @@ class Connection:
 def given(**options: Any) -> dict[str, Any]:
     """Those that are not None."""
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _refused_for_now(answer: httpx.Response) -> bool:
+    """Whether nothing was done and it is worth asking again; a 409 says so by its Retry-After (`not_embedded`)."""
+    return answer.status_code in REFUSED or (answer.status_code == 409 and "Retry-After" in answer.headers)
 
 
 def _pause(attempt: int) -> float:

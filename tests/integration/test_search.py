@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from tests.integration.factory import DIM, Factory, fill, unit
 from tests.integration.threshold import scan_up_to
-from umbel.base.errors import InvalidInput, NotFound, NotReady
+from umbel.base.errors import InvalidInput, NotEmbedded, NotFound, NotReady
 from umbel.base.tables import ModelVersion
 from umbel.models.partitions import drop_index, index_name, partition_name
 from umbel.search import nearest
@@ -152,7 +152,7 @@ def test_an_image_that_waits_to_be_embedded_is_not_ready(session: Session, make:
     job = make.job()
     make.item(job)
     image = session.execute(text("SELECT image_id FROM job_item")).scalar_one()
-    with pytest.raises(NotReady, match="not embedded yet"):
+    with pytest.raises(NotEmbedded, match="not embedded yet"):
         query_by_images(session, [image])
 
 
@@ -214,7 +214,7 @@ def test_an_image_that_waits_cannot_be_searched_by(session: Session, make: Facto
     make.version()
     make.item(make.job())
     image = session.execute(text("SELECT image_id FROM job_item")).scalar_one()
-    with pytest.raises(NotReady, match="not embedded yet"):
+    with pytest.raises(NotEmbedded, match="not embedded yet"):
         find_matches(query_by_image(image), k=1, scope=Scope(), session=session)
     with pytest.raises(NotFound):
         find_matches(query_by_image(uuid4()), k=1, scope=Scope(), session=session)

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from tests.integration.factory import Factory, committed, unit
@@ -47,6 +48,22 @@ def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
     assert ids[3] not in [m["image_id"] for m in similar["matches"]]
     labelled = api.post("/v1/search", json={"vector": unit(3).tolist(), "filter": {"label": ["label-1"]}}).get_json()
     assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
+
+
+def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: FlaskClient) -> None:
+    def waiting(make: Factory) -> UUID:
+        make.version()
+        make.item(make.job())
+        return make.session.execute(text("SELECT image_id FROM job_item")).scalar_one()
+
+    image_id = str(committed(waiting))
+    for answer in (
+        api.get(f"/v1/images/{image_id}/similar"),
+        api.post("/v1/search", json={"image_id": image_id}),
+        api.post("/v1/search", json={"positive": [image_id]}),
+    ):
+        assert_problem(answer, 409, "not_embedded")
+        assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,12 @@ class NotReady(UmbelError):
     code = "not_ready"
 
 
+class NotEmbedded(NotReady):
+    """An image is in the gallery, and its vector is still being computed."""
+
+    code = "not_embedded"
+
+
 class TransientError(UmbelError):
     """A failure that may pass by itself: the item stays pending and is tried again."""
 

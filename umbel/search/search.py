@@ -14,7 +14,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from umbel.base.database import transaction
-from umbel.base.errors import DecoderDied, ImageError, InvalidInput, NotFound, NotReady, QueueUnavailable, UmbelError
+from umbel.base.errors import (
+    DecoderDied,
+    ImageError,
+    InvalidInput,
+    NotEmbedded,
+    NotFound,
+    NotReady,
+    QueueUnavailable,
+    UmbelError,
+)
 from umbel.base.image_rules import inspect
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
@@ -62,7 +71,7 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     With negatives the vector is 2 · mean(positive) - mean(negative), brought to unit length: as far beyond the
     positives as they are from the negatives. Source: J. Rocchio, "Relevance Feedback in Information Retrieval" (1971);
     Qdrant's recommendation API calls it the average vector strategy.
-    Raises NotFound, NotReady while an image is not embedded yet, InvalidInput for examples that cancel each other out.
+    Raises NotFound, NotEmbedded while an image waits for its vector, InvalidInput for examples that cancel out.
     """
     version = versions.get_active_key(session)
     examples = tuple(dict.fromkeys([*positive, *negative]))
@@ -151,7 +160,7 @@ def _without_vector(session: Session, image_id: UUID) -> UmbelError:
     """Why an image has no vector. Raises NotFound if there is no such image."""
     if images.get_image(session, image_id).status == ItemState.FAILED:
         return NotFound(f"Image {image_id} could not be embedded, so it has no vector to search by.")
-    return NotReady(f"Image {image_id} is not embedded yet.")
+    return NotEmbedded(f"Image {image_id} is not embedded yet.")
 
 
 def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query:

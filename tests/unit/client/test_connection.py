@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from umbel_client import ApiError, NotFound, TooManyRequests, Umbel, UmbelClientError, Unreachable
+from umbel_client import ApiError, Conflict, NotFound, TooManyRequests, Umbel, UmbelClientError, Unreachable
 from umbel_client import connection as connection_module
 from umbel_client.connection import Connection
 from umbel_client.errors import BY_STATUS, error_of
@@ -81,6 +81,15 @@ def test_what_is_not_ready_is_asked_again_until_it_is() -> None:
     ) as server:
         assert Umbel(server.url).collections.get("garden").images == 1
     assert len(server.asked) == 3
+
+
+def test_an_image_that_waits_for_its_vector_is_searched_by_again_other_conflicts_are_not() -> None:
+    waiting: Answer = (409, {"Retry-After": "0"}, {"detail": "not embedded yet", "code": "not_embedded"})
+    conflict: Answer = (409, {}, {"detail": "it is there", "code": "conflict"})
+    with answering(waiting, waiting, conflict) as server:
+        with pytest.raises(Conflict):
+            Umbel(server.url).collections.get("garden")
+        assert len(server.asked) == 3
 
 
 def test_an_upload_is_repeated_under_one_idempotency_key_and_another_has_another() -> None:
