@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test lint check audit constraints bench faults screenshots deploy-check fuzz docs clean
+.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults screenshots deploy-check fuzz docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,8 +27,15 @@ run: install ## the stack in the foreground, until Ctrl-C
 stop: ## stop what `make demo` or `umbel up` left running
 	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi
 
-test: install ## every test, against a real Postgres and Redis that it starts itself
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: install ## the tests, against a real Postgres and Redis that they start themselves
+	@$(PYTEST) -m 'not slow' $(ARGS)
+
+test-slow: install ## what takes longer: kills at each phase, storms, training resumed, three hosts, the browser
+	@$(PYTEST) -m slow $(ARGS)
+
+test-all: test test-slow ## all tests
 
 lint: install ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -37,7 +44,7 @@ lint: install ## ruff, mypy, import-linter
 	@$(BIN)/lint-imports --no-logo
 	@$(MAKE) --no-print-directory docs
 
-check: test lint ## what CI runs
+check: test test-slow lint ## what CI runs
 
 audit: install ## whether a package that we use is known to be vulnerable
 	@$(BIN)/python .ci/audit.py

@@ -47,6 +47,16 @@ def postgres() -> Iterator[Postgres]:
         server.stop()
 
 
+# Whole stacks, storms, a browser and a notebook: longer than `make test` may take, so left to `make test-all`.
+SLOW_FOLDERS = {"browser", "e2e", "faults", "notebooks"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS and item.path.name != "test_clients.py":
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     if "PYTEST_XDIST_WORKER" not in os.environ:

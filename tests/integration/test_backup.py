@@ -99,6 +99,7 @@ def answers(url: str) -> list[Found]:
         return [nearest_images(session, query, version=version, k=10, scope=Scope()) for query in queries]
 
 
+@pytest.mark.slow
 def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(original: Gallery) -> None:
     """By the commands, into the embedded database of a new home; and the backup of that is the same again."""
     before = answers(settings().database)
@@ -132,6 +133,7 @@ def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(origi
     shutil.rmtree(home)
 
 
+@pytest.mark.slow
 def test_the_database_moves_to_another_postgres_or_stays_as_it_was(original: Gallery) -> None:
     """With one version of Umbel in both places; first the newer one is broken."""
     folder, _ = backed_up(original)
@@ -184,6 +186,7 @@ class Deleting(Blobs):
         return super().size(key)
 
 
+@pytest.mark.slow
 def test_an_image_that_is_deleted_meanwhile_is_not_in_the_backup_at_all(original: Gallery, empty: str) -> None:
     store = Deleting((original.folder / "blobs").as_uri())
     store.victims = {original.key(0): original.images[0]}

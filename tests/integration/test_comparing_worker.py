@@ -82,6 +82,7 @@ def claimed() -> int:
         return session.scalar(text("SELECT count(*) FROM job_item WHERE lease_owner IS NOT NULL")) or 0
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_comparison_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
     job_id = begun(api)
     worker.kill()

@@ -229,6 +229,7 @@ def test_children_that_do_not_start_fail_what_waits(settings: Settings, monkeypa
         pool.decode(b"abc").result(SECONDS)
 
 
+@pytest.mark.slow
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     """One idle, one that hangs and so does not see the end of its socket."""
     code = """

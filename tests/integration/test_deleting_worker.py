@@ -70,6 +70,7 @@ def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_deletion_leaves_nothing_behind(
     api: FlaskClient, worker: Process, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def embedded_by_another(api: FlaskClient, job_id: str, log: Path) -> None:
         worker.stop()
 
 
+@pytest.mark.slow
 def test_a_lost_gpu_ends_the_worker_and_costs_no_picture_an_attempt(api: FlaskClient, tmp_path: Path) -> None:
     says = "CUDA error: device-side assert triggered"
     worker = start_worker(WORKER, tmp_path / "lost.log", PYTHONPATH=BROKEN, BROKEN_FORWARD=says)
@@ -75,6 +76,7 @@ def test_a_model_that_fails_on_everything_leaves_the_last_attempt_to_another_pro
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 
+@pytest.mark.slow
 def test_a_worker_that_hears_nothing_while_work_waits_ends(
     api: FlaskClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_worker_that_hears_nothing_while_work_waits_ends(
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 
+@pytest.mark.slow
 def test_an_idle_worker_that_hears_nothing_stays(api: FlaskClient, redis: Redis, tmp_path: Path) -> None:
     worker = start_worker(WORKER, tmp_path / "idle.log", UMBEL_BROKER_TIMEOUT="0.1")
     with frozen(processes_in(redis.data, "redis-server")):

@@ -166,6 +166,7 @@ def test_a_worker_that_was_forgotten_writes_itself_down_again(tmp_path: Path) ->
         worker.kill()
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_loses_its_batch_although_it_lives(tmp_path: Path) -> None:
     hung = {"UMBEL_LEASE_SECONDS": "1", "UMBEL_DECODE_PROCESSES": "1"}
     worker = start_worker("embed@hung", tmp_path / "worker.log", **hung)
@@ -186,6 +187,7 @@ def overdue(owner: str) -> int:
         return session.scalar(text(ended), {"owner": owner}) or 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_slow_keeps_its_batch(tmp_path: Path) -> None:
     uploaded(6, size=LARGE, kind="PNG")
     slow = {"UMBEL_LEASE_SECONDS": "1", "UMBEL_DECODE_PROCESSES": "1"}

@@ -83,6 +83,7 @@ def test_many_threads_read_at_once(client: Any, endpoint: str) -> None:
     assert found == [bytes([number]) * 1000 for number in range(10)] * 5
 
 
+@pytest.mark.slow
 def test_a_listing_of_several_pages_is_complete_and_resumed_at_their_border(client: Any, endpoint: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: put(client, f"2024/{number:04}.jpg", data=b"x"), range(1005)))

@@ -324,6 +324,7 @@ def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(up: Set
     assert {part.name: part.restarts for part in seen[0].parts}["worker"] == 1
 
 
+@pytest.mark.slow
 def test_up_works_after_its_supervisor_was_killed(settings: Settings) -> None:
     with running(settings, worker=STUBBORN) as killed:
         first = status(settings)

@@ -174,6 +174,7 @@ def test_a_cancelled_import_ends_within_a_batch(api: FlaskClient, worker: Proces
     assert job["counts"]["cancelled"] > 0, "the worker was faster than its master"
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_an_import_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "killed"}).get_json()["job_id"]
     with worker.frozen():

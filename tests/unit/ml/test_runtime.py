@@ -62,6 +62,7 @@ print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.
     assert answer(settings, program) == ["openvino", False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux shows them")
 def test_loading_on_torch_leaves_no_thread_behind_and_one_picture_changes_none(settings):
     """GNU's OpenMP lets all threads sleep between two loops once they are more than the cores; and torch forgets how it
@@ -89,6 +90,7 @@ print(json.dumps([left, changed]))
     assert answer(settings, program) == [0, []]
 
 
+@pytest.mark.slow
 def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings):
     [place] = conversions(settings)
     with np.load(place / "probe.npz") as kept:
@@ -101,6 +103,7 @@ def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings
     assert again.parity > FAITHFUL
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_made_anew(settings):
     [place] = conversions(settings)
     (place / "network.xml").write_text("<net")
@@ -109,6 +112,7 @@ def test_a_damaged_conversion_is_made_anew(settings):
     assert (place / "network.xml").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_to_costs_only_time(settings, tmp_path):
     (tmp_path / "home").write_text("not a folder")
 

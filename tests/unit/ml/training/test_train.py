@@ -101,6 +101,7 @@ def save_each_step(monkeypatch) -> None:
     monkeypatch.setattr("ml.training.course.SAVE_EVERY", 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("save_each_step")
 @pytest.mark.parametrize("after", [1, 4, 6])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, start, whole, after):
@@ -123,6 +124,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, s
     assert not rest.files.state.exists()
 
 
+@pytest.mark.slow
 def test_another_run_does_not_go_on_from_it_unless_told_to_begin_anew(make_folder, tmp_path, start):
     folder, recipe = make_folder(), replace(TINY, size=48, stages=((48, 2),))
 
@@ -140,6 +142,7 @@ def test_another_run_does_not_go_on_from_it_unless_told_to_begin_anew(make_folde
     assert fresh.files.checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_no_better_ends_early(make_folder, tmp_path, start):
     still = replace(TINY, size=48, stages=((48, 9),), backbone_rate=0.0, neck_rate=0.0, patience=2)
 
@@ -161,6 +164,7 @@ def test_while_the_neck_learns_first_the_backbone_stays(make_folder, tmp_path, s
             torch.testing.assert_close(tensor, before[name], rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "b0"])
 def test_the_recipes_for_larger_networks_run(make_folder, tmp_path, name):
     recipe = replace(RECIPES[name], size=32, stages=((32, 1),), batch_size=4, dim=16, members=1, validation=0.0)
@@ -191,6 +195,7 @@ def test_a_run_leaves_its_split_its_curves_and_its_duplicates(make_folder, tmp_p
     assert "again.jpg" in files.duplicates.read_text()
 
 
+@pytest.mark.slow
 def test_tensorboard_events_are_written_when_asked_for(make_folder, tmp_path, start):
     folder, events = make_folder(), tmp_path / "events"
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "1", "--size", "48"]
@@ -205,6 +210,7 @@ def test_tensorboard_events_are_written_when_asked_for(make_folder, tmp_path, st
     assert [event.step for event in found.Scalars("loss/step")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_without_validation_pictures_the_last_epoch_is_kept(make_folder, tmp_path, start):
     result = run(make_folder(), tmp_path, start, replace(TINY, size=48, stages=((48, 2),), validation=0.0))
 
@@ -212,6 +218,7 @@ def test_without_validation_pictures_the_last_epoch_is_kept(make_folder, tmp_pat
     assert result.metrics == {}
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint(make_folder, tmp_path, start):
     short = replace(TINY, size=48, stages=((48, 1),))
     first = run(make_folder(), tmp_path / "first", start, short)
@@ -259,6 +266,7 @@ def test_a_blend_lies_between():
     assert blended(start, trained, 1.0)["w"].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_reports_in_json(make_folder, tmp_path, start):
     configure_logging(Settings())  # as `umbel` does before any command: the log is not for stdout
     folder = make_folder()
