@@ -35,11 +35,11 @@ from umbel.base.tables import ImportSource, Job, Reindex
 from umbel.base.types import JobType, ReindexMode, ReindexPhase
 from umbel.imports import source_rows
 from umbel.jobs import item_rows, job_rows
-from umbel.jobs import jobs as services
 from umbel.jobs.items_csv import items_as_csv
 from umbel.jobs.wakeup import waker
 from umbel.models import partitions, reindexes
 from umbel.models.partitions import IndexProgress
+from umbel.operations import job_actions as services
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 

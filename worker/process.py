@@ -28,7 +28,7 @@ from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
-from umbel.models.reindexing import ReindexLine
+from umbel.reindex.run import ReindexLine
 from worker.app import celery
 from worker.projecting import project_apart
 from worker.sample import LazyGarden

@@ -10,8 +10,8 @@ from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import TaskName
-from umbel.jobs import jobs
 from umbel.jobs.wakeup import waker
+from umbel.operations import maintenance
 from worker.app import celery
 from worker.process import worker_process
 
@@ -78,7 +78,7 @@ def draw_maps(queue: str) -> None:
 def sweep() -> None:
     """Ring for work left behind."""
     with _patiently("sweep"):
-        jobs.sweep(transaction, waker(), blobs(), settings())
+        maintenance.sweep(transaction, waker(), blobs(), settings())
 
 
 @contextmanager

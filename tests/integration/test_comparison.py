@@ -26,8 +26,8 @@ from umbel.insights import nearest_neighbors
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison
 from umbel.jobs import claims, item_rows, job_rows
-from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
+from umbel.operations import job_actions, maintenance
 from umbel.operations.reconciliation import embeddings as reconciled
 from umbel.operations.reconciliation.context import FIRST, Page
 
@@ -146,7 +146,7 @@ def test_a_comparison_needs_a_model_and_a_collection_that_is_there() -> None:
 def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
     image = add(version(), axis(0), photograph(0))
     job_id = begin()
-    job_services.cancel_job(transaction, job_id)
+    job_actions.cancel_job(transaction, job_id)
     line.run()
     with transaction() as session:
         assert (job_rows.get_job(session, job_id).status, images.get_image(session, image).status) == (
@@ -159,16 +159,16 @@ def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
 def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonLine, redis: Redis) -> None:
     add(version(), axis(0), photograph(0))
     job_id = begin()
-    job_services.pause_job(transaction, job_id)
+    job_actions.pause_job(transaction, job_id)
     stood = line.run()
-    job_services.resume_job(transaction, waker(), job_id)
+    job_actions.resume_job(transaction, waker(), job_id)
     assert (stood, line.run()) == (0, 1)
 
 
 def test_the_sweep_rings_for_it(redis: Redis) -> None:
     add(version(), axis(0), photograph(0))
     begin()
-    assert job_services.sweep(transaction, waker(), blobs(), settings()) == [Queue.COMPARE]
+    assert maintenance.sweep(transaction, waker(), blobs(), settings()) == [Queue.COMPARE]
 
 
 def test_it_does_not_count_as_waiting_for_an_embedding() -> None:
@@ -216,7 +216,7 @@ def test_what_failed_can_be_tried_again(line: ComparisonLine, redis: Redis) -> N
             text("INSERT INTO embedding VALUES (:v, :i, :c, :x)"),
             {"v": of.id, "i": bare, "c": collection_id, "x": str(axis(0).tolist())},
         )
-    assert job_services.retry_job(transaction, waker(), job_id) == 1
+    assert job_actions.retry_job(transaction, waker(), job_id) == 1
     line.run()
     assert counts(job_id) == {"total": 1, "pending": 0, "indexed": 1, "failed": 0, "cancelled": 0}
 

@@ -34,9 +34,9 @@ from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
 from umbel.insights import signatures
 from umbel.jobs import claims, item_rows, job_rows
-from umbel.jobs import jobs as job_services
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
+from umbel.operations import job_actions, maintenance
 from umbel.operations.reconciliation import reconcile
 from umbel.operations.reconciliation.context import Context
 
@@ -283,7 +283,7 @@ def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
     run()
     with transaction() as session:
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    job_services._tidy_blobs(transaction, blobs())
+    maintenance.tidy_blobs(transaction, blobs())
     assert (table_sizes(), stored()) == (EMPTY, [])
     assert len(rejected) < 10
 
@@ -361,14 +361,14 @@ def test_an_idempotency_key_may_be_used_again(gone: bool) -> None:
 def test_it_can_be_paused_and_not_cancelled_or_sealed(redis: Redis) -> None:
     upload(1)
     job_id = delete()
-    for verb in (job_services.cancel_job, job_services.close_job):
+    for verb in (job_actions.cancel_job, job_actions.close_job):
         with pytest.raises(Conflict, match="deletes a collection"):
             verb(transaction, job_id)
-    job_services.pause_job(transaction, job_id)
+    job_actions.pause_job(transaction, job_id)
     run()
     assert count(job_id) == {"status": "queued", "total": 0, "pending": 0, "indexed": 0, "cancelled": 0}
-    assert Queue.DELETE not in job_services.sweep(transaction, waker(), blobs(), settings())
-    job_services.resume_job(transaction, waker(), job_id)
+    assert Queue.DELETE not in maintenance.sweep(transaction, waker(), blobs(), settings())
+    job_actions.resume_job(transaction, waker(), job_id)
     run()
     assert count(job_id)["status"] == "succeeded"
 
@@ -377,7 +377,7 @@ def test_what_failed_in_a_deleted_collection_is_not_tried_again(redis: Redis) ->
     job_id = archived_import()
     delete()
     with pytest.raises(Conflict, match="being deleted"):
-        job_services.retry_job(transaction, waker(), job_id)
+        job_actions.retry_job(transaction, waker(), job_id)
 
 
 def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
@@ -388,7 +388,7 @@ def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
         session.execute(text("ALTER TABLE job DISABLE TRIGGER job_times"))
         session.execute(text("UPDATE job SET changed_at = now() - interval '1 day'"))
         session.execute(text("ALTER TABLE job ENABLE TRIGGER job_times"))
-    assert job_services.sweep(transaction, waker(), blobs(), settings()) == [Queue.DELETE]
+    assert maintenance.sweep(transaction, waker(), blobs(), settings()) == [Queue.DELETE]
     assert (count(job_id)["status"], amiss()) == ("queued", {})
 
 

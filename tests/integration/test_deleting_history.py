@@ -26,7 +26,7 @@ from umbel.imports import entries
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
-from umbel.jobs import jobs as job_services
+from umbel.operations import job_actions, maintenance
 
 NAMES = ("garden", "meadow")
 
@@ -83,12 +83,12 @@ class History:
     def retry(self, *_: object) -> None:
         for job_id in self.session.scalars(text("SELECT id FROM job ORDER BY id")).all():
             with suppress(Conflict):
-                job_services.retry_job(self.transaction, Silent(), job_id)  # type: ignore[arg-type]
+                job_actions.retry_job(self.transaction, Silent(), job_id)  # type: ignore[arg-type]
 
     def cancel(self, *_: object) -> None:
         for job_id in self.session.scalars(text("SELECT id FROM job ORDER BY id")).all():
             with suppress(Conflict):
-                job_services.cancel_job(self.transaction, job_id)
+                job_actions.cancel_job(self.transaction, job_id)
 
     def delete(self, name: str, _: int) -> None:
         with suppress(NotFound):
@@ -119,7 +119,7 @@ def test_what_is_seen_is_right_and_nothing_is_left_after_any_history(
         history.line.run()
         check(session, history)
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))  # of uploads that were refused
-        job_services._tidy_blobs(history.transaction, history.blobs)
+        maintenance.tidy_blobs(history.transaction, history.blobs)
         left = session.execute(text("SELECT id, blob_key FROM image")).all()
         assert {row.id for row in left} == set(history.seen.values())
         assert {blob.key for blob in history.blobs.list("pictures")} == {row.blob_key for row in left}

@@ -25,10 +25,11 @@ from umbel.base.types import Queue
 from umbel.gallery.intake import Intake
 from umbel.imports import fetching, listing
 from umbel.imports.fetching import FetchLine
-from umbel.jobs import claims, jobs
+from umbel.jobs import claims
 from umbel.jobs.backpressure import Gate
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.leases import Leases
+from umbel.operations import job_actions, maintenance
 from worker.decoders import DecoderPool
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -229,7 +230,7 @@ def test_a_broken_upload_is_refused_and_leaves_nothing(
 ) -> None:
     answer = send(api, data, name)
     assert (answer.status_code, answer.get_json()["code"]) == (status, code)
-    jobs.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.sweep(transaction, quiet(), blobs(), settings())
     assert (list(blobs().list("imports")), api.get("/v1/jobs").get_json()["items"]) == ([], [])
 
 
@@ -375,12 +376,12 @@ def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row
         def put(self, key: str, data: bytes) -> None:
             super().put(key, data)
             with ThreadPoolExecutor(1) as other:
-                other.submit(lambda: jobs.cancel_job(transaction, UUID(job_id))).result()
+                other.submit(lambda: job_actions.cancel_job(transaction, UUID(job_id))).result()
 
     fetch(Late(settings().blobs))
     with transaction() as session:
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    jobs.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.sweep(transaction, quiet(), blobs(), settings())
     assert counts(api, job_id) == {"cancelled": 1}
     assert (api.get("/v1/images").get_json()["items"], list(blobs().list("pictures"))) == ([], [])
 
@@ -424,13 +425,13 @@ def test_a_retry_takes_up_what_failed_and_nothing_else(api: FlaskClient, fetch: 
 def test_an_uploaded_archive_goes_when_nobody_will_read_it_again(api: FlaskClient, fetch: Any) -> None:
     imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
-    jobs.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.sweep(transaction, quiet(), blobs(), settings())
     in_use = len(list(blobs().list("imports")))
     embed_all()
-    jobs.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.sweep(transaction, quiet(), blobs(), settings())
     with transaction() as session:
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    jobs.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.sweep(transaction, quiet(), blobs(), settings())
     assert (in_use, list(blobs().list("imports"))) == (1, [])
 
 

@@ -28,8 +28,8 @@ from umbel.access.keys import KeyScope, create_key, revoke_key
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.jobs import jobs
 from umbel.jobs.wakeup import waker
+from umbel.operations import maintenance
 
 READ, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}
@@ -373,7 +373,7 @@ def test_the_sweep_forgets_what_is_over(app: Flask, api: FlaskClient, keys: dict
     with transaction() as session:
         session.execute(text("UPDATE web_session SET expires_at = now()"))
         session.execute(text("UPDATE audit_event SET at = now() - interval '401 days' WHERE action = 'keys.revoke'"))
-    jobs.sweep(transaction, waker(), blobs(), settings())
+    maintenance.sweep(transaction, waker(), blobs(), settings())
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM web_session")) == 0
         assert "keys.revoke" not in set(session.scalars(text("SELECT action FROM audit_event")))

@@ -17,8 +17,8 @@ from umbel.base.types import Plane, Queue, Vectors
 from umbel.gallery import images
 from umbel.insights import projection
 from umbel.insights.projection import MapLine
-from umbel.jobs import jobs
 from umbel.jobs.wakeup import waker
+from umbel.operations import maintenance
 from worker.projecting import project_apart
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -134,9 +134,9 @@ def test_the_sweep_rings_for_a_map_left_behind_but_not_for_one_that_waits(api: F
     gallery(one="rose")
     job = api.post("/v1/map", json={}).get_json()["links"]["self"]
     assert api.post(f"{job}/close").status_code == 409
-    assert Queue.MAP in jobs.sweep(transaction, waker(), blobs(), settings())
+    assert Queue.MAP in maintenance.sweep(transaction, waker(), blobs(), settings())
     api.post(f"{job}/pause")
-    assert Queue.MAP not in jobs.sweep(transaction, waker(), blobs(), settings())
+    assert Queue.MAP not in maintenance.sweep(transaction, waker(), blobs(), settings())
 
 
 def test_a_deleted_collection_takes_its_pictures_off_every_map(api: FlaskClient) -> None:

@@ -14,8 +14,9 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.jobs import item_rows, jobs, workers
+from umbel.jobs import item_rows, workers
 from umbel.jobs.wakeup import waker
+from umbel.operations import job_actions, maintenance
 
 ACTIVE = "embed@there"
 
@@ -73,7 +74,7 @@ def test_progress_makes_it_ready_again(api: FlaskClient) -> None:
 
 def test_a_paused_job_does_not_stall_nor_does_it_when_it_is_resumed(api: FlaskClient) -> None:
     job_id = job_with_item(Queue.BULK)
-    jobs.pause_job(transaction, job_id)
+    job_actions.pause_job(transaction, job_id)
     assert ready(api)
     beat(progressed=False)  # nothing was left to do, so the minute begins when there is
     with transaction() as session:
@@ -90,7 +91,7 @@ def test_a_worker_that_was_killed_a_day_ago_is_forgotten_and_one_that_is_silent_
                 text("UPDATE worker SET seen_at = now() - make_interval(hours => :hours) WHERE name = :name"),
                 {"hours": hours, "name": f"silent {hours}"},
             )
-    jobs.sweep(transaction, waker(), blobs(), settings())
+    maintenance.sweep(transaction, waker(), blobs(), settings())
     with transaction() as session:
         assert session.scalars(text("SELECT name FROM worker WHERE name LIKE 'silent%'")).all() == ["silent 1"]
 

@@ -26,9 +26,9 @@ from umbel.gallery.ingest import Upload, add_image, blob_key
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
-from umbel.jobs.jobs import cancel_job
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
+from umbel.operations.job_actions import cancel_job
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -21,14 +21,14 @@ from umbel.base.types import ItemState, LoadedModel, ModelState, Pixels, Queue, 
 from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.jobs import job_rows
-from umbel.jobs import jobs as job_services
-from umbel.jobs.jobs import sweep
 from umbel.jobs.leases import Leases
 from umbel.models import checkpoints, lifecycle, partitions, registration, reindexes, versions
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
-from umbel.models.reindexing import ReindexLine
 from umbel.models.versions import VersionKey
+from umbel.operations import job_actions
+from umbel.operations.maintenance import sweep
+from umbel.reindex.run import ReindexLine
 from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -305,7 +305,7 @@ def test_cancelled_in_any_phase_another_goes_on_from_there(
         if reindex_of(job_id).phase == ReindexPhase.EMBEDDING:
             line.embed_items([Queue.REINDEX])
         reindexing._step()
-    job_services.cancel_job(transaction, job_id)
+    job_actions.cancel_job(transaction, job_id)
     reindexing.run()
     assert status(job_id)[0] == "cancelled"
     assert (state(active), state(other)) == (ModelState.ACTIVE, ModelState.REGISTERED)
@@ -322,10 +322,10 @@ def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: Reinde
     upload(line, 4)
     job_id = begin(make_version(models))
     reindexing.run()
-    job_services.pause_job(transaction, job_id)
+    job_actions.pause_job(transaction, job_id)
     run(reindexing, line)
     assert status(job_id) == ("queued", 4, 0)
-    job_services.resume_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
+    job_actions.resume_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
     run(reindexing, line)
     assert status(job_id) == ("succeeded", 4, 4)
 
@@ -350,7 +350,7 @@ def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
     assert (report["missing"], report["switched"], status(job_id)[0]) == (1, False, "partial")
     with pytest.raises(Conflict, match="lacks 1 pictures"):
         lifecycle.activate(transaction, other.id)
-    job_services.retry_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
+    job_actions.retry_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
     line.embed_items([Queue.REINDEX])
     assert lifecycle.activate(transaction, other.id).state == ModelState.ACTIVE
 
@@ -438,7 +438,7 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     job_id = begin(mode=ReindexMode.INDEX)
     reindexing._step()
     found = reindex_of(job_id)
-    job_services.cancel_job(transaction, job_id)
+    job_actions.cancel_job(transaction, job_id)
     with transaction() as session:
         job, version = job_rows.get_job(session, job_id), versions.get_version(session, active.id)
     reindexing._build(found, job, version)

@@ -20,8 +20,8 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.jobs import jobs
 from umbel.jobs.wakeup import waker
+from umbel.operations import maintenance
 
 WORKER = "embed@test"
 CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder
@@ -116,7 +116,7 @@ def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: py
     monkeypatch.setattr("umbel.jobs.wakeup.Waker.wake", lambda *_: False)
     job_id = upload(api, image_bytes(140))["job_id"]
     monkeypatch.undo()
-    assert jobs.sweep(transaction, waker(), blobs(), settings()) == [Queue.SINGLE]
+    assert maintenance.sweep(transaction, waker(), blobs(), settings()) == [Queue.SINGLE]
     assert finished(api, job_id)["status"] == "succeeded"
 
 

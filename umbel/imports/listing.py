@@ -12,6 +12,7 @@ from umbel.base.errors import SourceError
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
+from umbel.base.types import Queue
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.sources import Entry, PassedOver, Source
@@ -72,7 +73,10 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
         rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
         # What slips through while the job is being paused is held at the next sweep.
         entries.insert_entries(session, source.job_id, rows, held=job.paused)
-        job_log.rejected(job.request_id, job.id, rows)
+        for row in rows:
+            if row.error:
+                named = {"request_id": job.request_id, "job_id": str(job.id), "name": row.name}
+                job_log.failed_at_once(Queue.FETCH, row.error, **named)
         progress.note()
     source.listed += len(listed)
     source.rejected += sum(entry.rejected is not None for entry in listed)

@@ -16,7 +16,6 @@ from umbel.base import tracing
 from umbel.base.metrics import BATCHES, FAILURES, FINISHED, ITEM_WAITS, RETRIES, STAGES
 from umbel.base.progress import progress
 from umbel.base.types import Queue
-from umbel.imports.entries import NewEntry
 from umbel.jobs.claims import ClaimedEntry, ClaimedItem, ExhaustedItem
 
 log = structlog.get_logger()
@@ -77,26 +76,21 @@ def retried(queue: Queue, item: Claimed, reason: str) -> None:
     log.warning("will try again", queue=queue, reason=reason, **_named([item]))
 
 
+def failed_at_once(queue: Queue, error: tuple[str, str], **names: Any) -> None:
+    """Tell that an item failed as it was made. error: (code, detail); names: of the request, the job and the item."""
+    code, detail = error
+    log.warning("item failed", queue=queue, code=code, detail=detail, **names)
+    FAILURES.labels(queue, code).inc()
+    FINISHED.labels(queue, FAILED).inc()
+
+
 def given_up(items: Iterable[ExhaustedItem]) -> None:
     """Tell which items were tried too often."""
     for item in items:
         named = {"request_id": item.request_id, "job_id": str(item.job_id), "item_id": str(item.id)}
         if item.image_id:
             named["image_id"] = str(item.image_id)
-        log.warning("item failed", queue=item.queue, code=item.code, detail=item.detail, **named)
-        FAILURES.labels(item.queue, item.code).inc()
-        FINISHED.labels(item.queue, FAILED).inc()
-
-
-def rejected(request_id: str | None, job_id: UUID, entries: Iterable[NewEntry]) -> None:
-    """Tell which entries of a source were listed as failed items."""
-    for entry in entries:
-        if entry.error:
-            code, detail = entry.error
-            named = {"request_id": request_id, "job_id": str(job_id), "name": entry.name}
-            log.warning("item failed", queue=Queue.FETCH, code=code, detail=detail, **named)
-            FAILURES.labels(Queue.FETCH, code).inc()
-            FINISHED.labels(Queue.FETCH, FAILED).inc()
+        failed_at_once(Queue(item.queue), (item.code, item.detail), **named)
 
 
 def _jobs(items: Sequence[Claimed]) -> list[list[Claimed]]:

@@ -11,7 +11,6 @@ from umbel.base import origin
 from umbel.base.errors import NotFound
 from umbel.base.tables import Collection, ImportSource, Job, JobItem, ModelVersion
 from umbel.base.types import JobType, ModelState
-from umbel.gallery.collections import PRESENT
 
 
 def insert_job(
@@ -108,7 +107,7 @@ LOCK_KEYS = text("""
 
 def release_idempotency_key(session: Session, key: str) -> None:
     """Let a key that was used for a collection which is deleted now be used again."""
-    deleted = select(Collection.id).where(~PRESENT)
+    deleted = select(Collection.id).where(Collection.deleted_at.is_not(None))
     of_deleted = update(Job).where(Job.idempotency_key == key, Job.collection_id.in_(deleted))
     session.execute(of_deleted.values(idempotency_key=None))
 

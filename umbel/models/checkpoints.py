@@ -25,3 +25,9 @@ def fetch_checkpoint(blobs: Blobs, weights_sha256: str, folder: Path) -> Path:
             part.write_bytes(blobs.get(key))
             part.replace(target)
     return folder / f"{weights_sha256}.safetensors"
+
+
+def hashes_of(picture: dict[str, str]) -> list[bytes]:
+    """SHA-256 that a picture of a split is known by: of its file, and of what the gallery holds of it."""
+    known = [picture["sha256"], *([picture["gallery_sha256"]] if "gallery_sha256" in picture else [])]
+    return [bytes.fromhex(each) for each in known]

@@ -19,8 +19,7 @@ from umbel.base.fingerprint import fingerprint
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.models import partitions, versions
-from umbel.models.checkpoints import blob_keys, split_key
-from umbel.models.evaluation import hashes_of
+from umbel.models.checkpoints import blob_keys, hashes_of, split_key
 
 WIDTH = "neck.linear.weight"  # (dim, features); a network without a neck has none
 LENGTH = struct.Struct("<Q")  # of the header, in bytes

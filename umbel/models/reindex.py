@@ -1,4 +1,4 @@
-"""Reindexes: begun, and ended by a cancellation. The work itself: umbel/models/reindexing.py."""
+"""Reindexes: begun, and ended by a cancellation. The work itself: umbel/reindex/run.py."""
 
 from uuid import UUID
 

@@ -13,8 +13,8 @@ from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images_service import settle
 from umbel.jobs import claims, job_rows
-from umbel.jobs.jobs import ABANDONED_SECONDS
 from umbel.jobs.retry import patiently
+from umbel.operations.maintenance import ABANDONED_SECONDS
 from umbel.operations.reconciliation.context import FIRST, Context, Mismatches, Page
 
 # Each is far above what a healthy scheduler and healthy workers leave behind.

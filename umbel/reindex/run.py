@@ -17,10 +17,10 @@ from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPh
 from umbel.jobs import job_rows
 from umbel.jobs.retry import patiently
 from umbel.models import partitions, reindexes, versions
-from umbel.models.evaluation import K, judge
 from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
 from umbel.models.versions import VersionKey
+from umbel.reindex.acceptance_check import K, judge
 from umbel.search.recall import measure_recall
 
 log = structlog.get_logger()

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
@@ -16,8 +17,9 @@ from umbel.base.errors import BlobMissing
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import Compare, Comparison
 from umbel.embedding import embeddings
-from umbel.models import evaluation_rows, reindexes, versions
-from umbel.models.checkpoints import split_key
+from umbel.gallery.collections import DELETED_SQL
+from umbel.models import reindexes, versions
+from umbel.models.checkpoints import hashes_of, split_key
 from umbel.models.versions import VersionKey
 from umbel.search import recall
 from umbel.search.nearest import Scope, ef_search_for, nearest_images
@@ -72,7 +74,7 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
     with transaction() as session:
         missing = reindexes.count_lacking(session, active=active.id, version_id=candidate)
         pictures = recall.count_embeddings(session, candidate)
-        left_out = None if learnt_from is None else evaluation_rows.count_labelled(session, learnt_from)
+        left_out = None if learnt_from is None else count_labelled(session, learnt_from)
         judged = _judged(session, compare, active, version, without=[*(learnt_from or ()), *(active_learnt_from or ())])
         flattered = judged is None and bool(active_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
@@ -130,19 +132,11 @@ def _learnt_from(blobs: Blobs, version: ModelVersion) -> list[bytes] | None:
     return [known for one in split["pictures"] if one["role"] == "train" for known in hashes_of(one)]
 
 
-def hashes_of(picture: dict[str, str]) -> list[bytes]:
-    """SHA-256 that a picture of a split is known by: of its file, and of what the gallery holds of it."""
-    known = [picture["sha256"], *([picture["gallery_sha256"]] if "gallery_sha256" in picture else [])]
-    return [bytes.fromhex(each) for each in known]
-
-
 def _judged(
     session: Session, compare: Compare, active: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
 ) -> Comparison | None:
     """On labelled pictures but those; None where too few are left."""
-    labelled = evaluation_rows.sample_labelled(
-        session, active=active.id, candidate=candidate.id, without=without, limit=JUDGED
-    )
+    labelled = sample_labelled(session, active=active.id, candidate=candidate.id, without=without, limit=JUDGED)
     groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
     labels = np.array([groups[one.group] for one in labelled], np.intp)
     if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:
@@ -177,3 +171,39 @@ def _searches(
             if found.mode == "hnsw":
                 recalls.append(recall.share_found(found.matches, after))
     return overlaps, recalls
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image that somebody has labelled. group: its label within its collection."""
+
+    image_id: UUID
+    group: tuple[UUID, str]
+
+
+def sample_labelled(
+    session: Session, *, active: UUID, candidate: UUID, without: Sequence[bytes], limit: int
+) -> list[Labelled]:
+    """Up to `limit` labelled images that both versions have a vector of, always the same of a gallery.
+
+    without: SHA-256 of pictures that are not to be judged on, since the candidate has learnt from them.
+    """
+    rows = session.execute(
+        text(f"""
+            SELECT i.id, i.collection_id, i.label FROM image i
+            JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{active}'
+            JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
+            WHERE i.label IS NOT NULL AND i.collection_id <> ALL ({DELETED_SQL})
+              AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)
+                              WHERE known.sha256 = i.sha256)
+            ORDER BY hashtextextended(i.id::text, 0) LIMIT :limit
+        """),
+        {"without": list(without), "limit": limit},
+    )
+    return [Labelled(row.id, (row.collection_id, row.label)) for row in rows]
+
+
+def count_labelled(session: Session, sha256: Sequence[bytes]) -> int:
+    """How many labelled images are these pictures."""
+    statement = text("SELECT count(*) FROM image WHERE label IS NOT NULL AND sha256 = ANY(CAST(:known AS bytea[]))")
+    return session.execute(statement, {"known": list(sha256)}).scalar_one()

@@ -1,33 +1,22 @@
-"""Jobs: waited for, cancelled, paused, tried again; and the sweep that finds work left behind."""
+"""What can be done to a job of any type: wait for it, close, cancel, retry, pause and resume it."""
 
 import time
 from uuid import UUID
 
-from umbel.access import audit, sessions
-from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict
 from umbel.base.notify import LOOK_SECONDS, Listener
-from umbel.base.settings import Settings
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Queue
-from umbel.embedding import query_images
-from umbel.gallery import blob_cleanups, deletions
-from umbel.gallery.images_service import settle
+from umbel.gallery import deletions
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
-from umbel.jobs import claims, item_rows, job_log, job_rows, workers
+from umbel.jobs import item_rows, job_rows
 from umbel.jobs.retry import patiently
 from umbel.jobs.wakeup import Waker
-from umbel.models.indexing import index_is_due
-from umbel.models.lifecycle import drop_retired
 from umbel.models.reindex import end_reindex
 
 ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
-ABANDONED_SECONDS = 600
-IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
-SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
-ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
 
 
 def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, seconds: float) -> Job:
@@ -77,7 +66,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         source_rows.end_source(session, job_id)
         job_rows.close_job(session, job_id)
         job_rows.change_job(session, job_id, cancelling=True, paused=False)
-    patiently(lambda: _cancel_items(transaction, job_id))
+    patiently(lambda: cancel_items(transaction, job_id))
 
 
 def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
@@ -116,35 +105,7 @@ def resume_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
         waker.wake(queue)
 
 
-def sweep(transaction: Transaction, waker: Waker, blobs: Blobs, settings: Settings) -> list[Queue]:
-    """Ring again for whatever waits, and tidy up after those who will not come back. Returns the queues rung."""
-    with transaction() as session:
-        given_up = claims.fail_exhausted_items(session, settings.max_attempts)
-        job_rows.close_abandoned_jobs(session, ABANDONED_SECONDS)
-        queues = claims.list_waiting_queues(session)
-        query_images.delete_old_queries(session, 4 * settings.query_seconds)
-        if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
-            queues.insert(0, Queue.QUERY)
-        sessions.delete_expired_sessions(session)
-        audit.delete_old_events(session, settings.audit_days)
-        workers.delete_silent_workers(session, SILENT_SECONDS)
-        if index_is_due(session):
-            queues.append(Queue.INDEX)
-        cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
-    job_log.given_up(given_up)
-    for queue in queues:
-        waker.wake(queue)
-    for job_id in cancelled:
-        _cancel_items(transaction, job_id)
-    for job_id in paused:
-        with transaction() as session:
-            item_rows.hold_items(session, job_id, held=True)
-    _tidy_blobs(transaction, blobs)
-    drop_retired(transaction, seconds=2 * settings.query_seconds)
-    return queues
-
-
-def _cancel_items(transaction: Transaction, job_id: UUID) -> None:
+def cancel_items(transaction: Transaction, job_id: UUID) -> None:
     with transaction() as session:
         item_rows.cancel_items_of_job(session, job_id)
 
@@ -161,12 +122,3 @@ def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
             item_rows.hold_items(session, job_id, held=held)
 
     patiently(hold)
-
-
-def _tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
-    """Remove bytes that became nobody's, and uploaded archives that have served."""
-    with transaction() as session:
-        archives = source_rows.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
-        blob_cleanups.insert_cleanups(session, archives)
-    with transaction() as session:
-        settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100))
