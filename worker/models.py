@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from uuid import UUID
 
 import numpy as np
+import structlog
 
 from ml.card import card_path, read_card
 from ml.embedder import NetworkEmbedder
@@ -22,6 +23,8 @@ from umbel.base.types import Decoder, LoadedModel
 from umbel.models import versions
 from umbel.models.checkpoints import fetch_checkpoint
 from umbel.models.registration import Candidate, register_first
+
+log = structlog.get_logger()
 
 # The active version, and the one beside it that a reindex fills or that a rollback would return to.
 MOST = 2
@@ -92,6 +95,18 @@ class OneModel:
         if any(version_id != self._model.version_id for version_id in versions):
             raise TransientError("This process has one model and loads no other.")
         return [self._model] * len(versions)
+
+
+def model_works(model: LoadedModel) -> bool:
+    """Whether a model gives finite vectors of images that it could embed when it was loaded."""
+    embedder = model.embedder
+    assert isinstance(embedder, NetworkEmbedder)  # as `load_version` makes them
+    try:
+        vectors = embedder.embed([*probe_images(embedder.card.preprocessing.size, count=1)], background=True)
+    except Exception as error:
+        log.warning("the model fails on a known image", version=str(model.version_id), error=str(error))
+        return False
+    return bool(np.isfinite(vectors).all())
 
 
 def load_version(settings: Settings, weights_sha256: str) -> NetworkEmbedder:

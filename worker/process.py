@@ -30,6 +30,7 @@ from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
 from umbel.reindex.run import ReindexLine
 from worker.app import celery
+from worker.models import model_works
 from worker.projecting import project_apart
 from worker.sample import LazyGarden
 from worker.watchdog import Exit, Watchdog, end_process
@@ -72,6 +73,7 @@ class WorkerProcess:
             settings=settings,
             stopping=self._stopping.is_set,
             fatal=self._watchdog.fatal,
+            works=model_works,
             forwarded=self._watchdog.forwarded,
         )
         fetching = FetchLine(

@@ -66,13 +66,11 @@ def test_a_lost_gpu_ends_the_worker_and_costs_no_picture_an_attempt(api: FlaskCl
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 
-def test_a_model_that_fails_on_everything_leaves_the_last_attempt_to_another_process(
-    api: FlaskClient, tmp_path: Path
-) -> None:
+def test_a_model_that_fails_on_everything_spends_no_attempt(api: FlaskClient, tmp_path: Path) -> None:
     worker = start_worker(WORKER, tmp_path / "fails.log", PYTHONPATH=BROKEN, BROKEN_FORWARD="weights are gone")
     job_id = upload(api, 2)
     assert ended(worker) == Exit.MODEL_FAILS
-    assert (item_of(job_id).state, item_of(job_id).attempts) == ("pending", settings().max_attempts - 1)
+    assert (item_of(job_id).state, item_of(job_id).attempts) == ("pending", 0)
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 

@@ -68,6 +68,7 @@ class Batch:
     vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     released: list[UUID] = field(default_factory=list)  # tried again, the attempt does not count
+    returned: list[UUID] = field(default_factory=list)  # as released, at once: this process is at fault, not they
     blamed: list[UUID] = field(default_factory=list)  # tried again, it does
     done: list[UUID] = field(default_factory=list)  # stored
 
@@ -82,6 +83,7 @@ class EmbeddingLine:
     settings: Settings
     stopping: Callable[[], bool] = lambda: False
     fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
+    works: Callable[[LoadedModel], bool] = lambda _: True  # whether a model still embeds what it could when loaded
     forwarded: Callable[[bool], None] = lambda _: None  # told of each batch whether any picture of it got a vector
 
     def embed_items(self, queues: Sequence[Queue]) -> int:
@@ -235,8 +237,9 @@ class EmbeddingLine:
             if not all(np.isfinite(some).all() for some in vectors.values()):
                 raise ArithmeticError("its vector is not finite")
         except Exception as error:
-            if self.fatal(error):
-                batch.released += [item.id for item in ready]
+            # What is the process's fault spends no item's attempt: only a model that still works can blame an image.
+            if self.fatal(error) or not all(map(self.works, batch.models)):
+                batch.returned += [item.id for item in ready]
                 return
             log.warning("a batch failed", images=len(ready), error=str(error))
             if len(ready) == 1:
@@ -275,13 +278,14 @@ class EmbeddingLine:
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]
-            item_rows.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.blamed])
+            item_rows.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.returned, *batch.blamed])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
             done = item_rows.finish_items(session, ready, ItemState.INDEXED)
             self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
             item_rows.fail_items(session, batch.failed)
             owner = self.leases.owner
             claims.release_items(session, batch.released, owner=owner, delay_seconds=RELEASE_SECONDS)
+            claims.release_items(session, batch.returned, owner=owner, delay_seconds=0)
             claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)
         batch.done = list(done)
         return None
@@ -304,6 +308,7 @@ class EmbeddingLine:
         batch.ready, batch.vectors = late.ready, early | late.vectors
         batch.failed |= late.failed
         batch.released += late.released
+        batch.returned += late.returned
         batch.blamed += late.blamed
 
     def _answer(self, asked: Asked) -> None:
