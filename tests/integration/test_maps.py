@@ -82,7 +82,7 @@ def test_it_says_how_many_came_since_and_leaves_out_those_that_went(api: FlaskCl
     api.patch(f"/v1/images/{made['two']}", json={"label": "lily"})
     with transaction() as session:
         make = Factory(session, start=50)
-        version = projection.version_rows.get_active_version(session)
+        version = projection.versions.get_active_version(session)
         for seed in (7, 8):
             make.image(collection="a", vector=unit(seed), version=version)
     found = api.get("/v1/map").get_json()
