@@ -15,7 +15,7 @@ install: $(STAMP) ## create .venv and install everything into it
 $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (the first time takes a minute or two)…"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[ml,embedded,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[ml,embedded,dev,dev-ml]'
 	@touch $@
 
 demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=folder), one search

@@ -27,7 +27,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
 LONG: dict[str, tuple[float, list[str]]] = {
     "index_build": (9, ["--images", "100000"]),
     "growth": (25, ["--largest", "1000000"]),
-    "reindex": (4, ["--pictures", "10000"]),
+    "reindex": (4, ["--images", "10000"]),
     "bulk_import": (6, []),
     "decoders": (2, []),
     "peers": (8, []),

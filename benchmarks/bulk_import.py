@@ -61,7 +61,7 @@ def slope(samples: list[Sample], part: str, images: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=1, help="that share the pictures; one GPU may have several")
     given = parser.parse_args()
     images, workers = int(given.images), int(given.workers)

@@ -39,7 +39,7 @@ Decode = Callable[[bytes], Pixels]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--pictures", type=int, default=800)
+    parser.add_argument("--images", type=int, default=800)
     given = parser.parse_args()
     embedder = load_embedder(Settings(log_level="WARNING"))
     ways = decoders(embedder.card.preprocessing, Settings())

@@ -22,7 +22,7 @@ SAMPLE = 200  # pictures whose neighbors are compared with those of an exact sea
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--photos", type=Path, help="a folder of class folders; without one, the drawn garden")
     options = parser.parse_args()
     with own_home() as home:

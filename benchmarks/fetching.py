@@ -23,7 +23,7 @@ from benchmarks.images import draw
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     images = int(parser.parse_args().images)
     with own_home() as home:
         os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")

@@ -130,15 +130,15 @@ def milliseconds(answers: list[Answer]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=IMAGES)
+    parser.add_argument("--images", type=int, default=IMAGES)
     asked = parser.parse_args()
     with own_home() as home:
         folder = home / "pictures"
-        draw(folder, asked.pictures, by_species=True)
+        draw(folder, asked.images, by_species=True)
         os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
         with whole_stack():
-            answer = _answer(folder, home, asked.pictures)
-            write("reindex_large" if asked.pictures > IMAGES else "reindex", answer)
+            answer = _answer(folder, home, asked.images)
+            write("reindex_large" if asked.images > IMAGES else "reindex", answer)
 
 
 def _answer(folder: Path, home: Path, pictures: int) -> dict[str, object]:

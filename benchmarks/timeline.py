@@ -53,7 +53,7 @@ class Stub:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=256, help="a multiple of 16; the stub gets four times as many")
+    parser.add_argument("--images", type=int, default=256, help="a multiple of 16; the stub gets four times as many")
     images = int(parser.parse_args().images)
     with own_home() as home:
         from stack.postgres import Postgres  # noqa: PLC0415 - settings are read at the first use, so the home comes first

@@ -6,6 +6,7 @@ The settings are taken from the environment once a process, so it is set here be
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.conversions import FOLDER, share_conversions
@@ -46,6 +47,9 @@ def postgres() -> Iterator[Postgres]:
         engine().dispose()
         server.stop()
 
+
+# Where torch is not installed (CI runs the unit tests on other Pythons without it), what needs the model is left out.
+collect_ignore = [] if find_spec("torch") else ["integration", "e2e", "unit/ml", "unit/worker"]
 
 # Whole stacks, storms, a browser and a notebook: longer than `make test` may take, so left to `make test-all`.
 SLOW_FOLDERS = {"browser", "e2e", "faults", "notebooks"}

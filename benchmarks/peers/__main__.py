@@ -35,7 +35,7 @@ QUERIES = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="of class folders; without one, the drawn sample garden")
-    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--only", nargs="+", choices=STORES, default=list(STORES))
     asked = parser.parse_args()
     python = environment()

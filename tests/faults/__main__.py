@@ -25,7 +25,7 @@ from tests.faults.trial import Outcome, Plan, Trial
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many storms.")
 @click.option("--first", type=int, default=1, show_default=True, help="The first seed.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Stacks side by side.")
-@click.option("--pictures", type=click.IntRange(8), default=2000, show_default=True, help="Pictures in each import.")
+@click.option("--images", type=click.IntRange(8), default=2000, show_default=True, help="Pictures in each import.")
 @click.option("--faults", type=click.IntRange(0), default=16, show_default=True, help="Faults in each storm.")
 @click.option(
     "--only", type=click.Choice([kind.value for kind in Kind]), multiple=True, help="Only these kinds; may be repeated."

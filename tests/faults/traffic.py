@@ -30,22 +30,22 @@ class Single:
     key: str | None
 
 
-def draw_singles(seed: int, *, pictures: int, people: int, seconds: float) -> list[list[Single]]:
+def draw_singles(seed: int, *, images: int, people: int, seconds: float) -> list[list[Single]]:
     """For each person the uploads that they make within about `seconds`: a quarter as many as the import has.
 
     Half of the pictures are new, a quarter are in the import too, a quarter are sent a second time by somebody.
     """
     rng = random.Random(f"singles {seed}")
-    each = max(1, pictures // 4 // people)
+    each = max(1, images // 4 // people)
     plans: list[list[Single]] = [[] for _ in range(people)]
-    new = pictures
+    new = images
     for _ in range(each):
         for plan in plans:
             kind = rng.random()
             if kind < 0.25:
-                number = rng.randrange(pictures)
-            elif kind < 0.5 and new > pictures:
-                number = rng.randrange(pictures, new)
+                number = rng.randrange(images)
+            elif kind < 0.5 and new > images:
+                number = rng.randrange(images, new)
             else:
                 number, new = new, new + 1
             key = f"seed-{seed}-{number}" if rng.random() < 0.3 else None

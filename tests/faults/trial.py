@@ -36,7 +36,7 @@ class Plan:
     patience: seconds in which everything must heal after the last fault; pace: stretches the time between faults.
     """
 
-    pictures: int = 2000
+    images: int = 2000
     faults: int = 16
     kinds: tuple[Kind, ...] = tuple(Kind)
     patience: float = 120
@@ -82,7 +82,7 @@ class Trial:
         """Raises Stopped when the run is interrupted."""
         folder = self._target.home / self.collection
         folder.mkdir()
-        for number in range(self._plan.pictures):
+        for number in range(self._plan.images):
             (folder / f"{number:06}.jpg").write_bytes(image_bytes(self._seed, number))
         self._began = time.monotonic()
         clients = Clients(self._target.url, self._receipts, patience=self._plan.patience, stop=self._stop)
@@ -106,7 +106,7 @@ class Trial:
         probes = Probes(clients, seed=self._seed, collection=self.collection, patience=self._plan.patience)
         storm = Storm(scene, probes, self._note)
         seconds = max(1, nominal_seconds(self._schedule))
-        plans = draw_singles(self._seed, pictures=self._plan.pictures, people=PEOPLE, seconds=seconds)
+        plans = draw_singles(self._seed, images=self._plan.images, people=PEOPLE, seconds=seconds)
         with ThreadPoolExecutor(PEOPLE + 1, thread_name_prefix="client") as pool:
             sent: list[Future[Any]] = [
                 pool.submit(IMPORTS[self.outcome.way], clients, folder, self.collection, seconds),
