@@ -29,7 +29,6 @@ from api import (
     models,
     page,
     rates,
-    reference,
     search,
     session,
     specification,
@@ -58,7 +57,6 @@ RESOURCES = (
     health,
     session,
     page,
-    reference,
 )
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
 
@@ -73,7 +71,7 @@ def create_app() -> APIFlask:
         title="Umbel",
         version=VERSION,
         spec_path="/openapi.json",
-        docs_path=None,  # ours is api/reference.py: APIFlask's loads scripts from elsewhere
+        docs_path=None,  # ours is api/page.py: APIFlask's loads scripts from elsewhere
         static_folder=str(page.STATIC),
         template_folder=str(page.TEMPLATES),
     )

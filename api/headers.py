@@ -13,6 +13,8 @@ PAGE = (
     "default-src 'self'; img-src 'self' blob: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
     " object-src 'none'"
 )
+# Redoc, which makes /docs from the specification, adds styles as it goes.
+REFERENCE = f"{PAGE}; style-src 'self' 'unsafe-inline'"
 HARDENED = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -41,7 +41,7 @@ NEEDS: dict[str, Need | None] = {
     "health.alive": None,
     "health.ready": None,
     "openapi.spec": None,
-    "reference.reference_page": None,
+    "page.reference": None,
     # Pictures
     "images.upload_image": Need(WRITE, Where.REQUEST),
     "images.check_images": Need(READ, Where.REQUEST),

@@ -1,9 +1,11 @@
-"""The page at /."""
+"""The page at /, and the reference of the API at /docs."""
 
 from pathlib import Path
 
 from apiflask import APIBlueprint
 from flask import Response, current_app
+
+from api.headers import REFERENCE
 
 bp = APIBlueprint("page", __name__, enable_openapi=False)
 
@@ -15,3 +17,11 @@ TEMPLATES = STATIC.parent / "templates"
 def page() -> Response:
     """The page."""
     return current_app.send_static_file("index.html")
+
+
+@bp.get("/docs")
+def reference() -> Response:
+    """The specification for people to read: Redoc, which is served from here as well."""
+    response = current_app.send_static_file("docs.html")
+    response.headers["Content-Security-Policy"] = REFERENCE
+    return response

@@ -52,33 +52,17 @@ def _front_page() -> str:
 
 def _api() -> str:
     from api import create_app  # noqa: PLC0415 - the settings come first
-    from api.reference import sections  # noqa: PLC0415
+    from api.specification import operations  # noqa: PLC0415
 
     spec = create_app().spec
-    lines = ["# API\n", "A running service shows this at `/docs`, and as OpenAPI at `/openapi.json`.\n"]
-    for section in sections(spec):
-        lines.append(f"## {section.name}\n\n{section.description}\n")
-        for one in section.operations:
-            lines.append(f"### {one.method} {one.path}\n\n{one.summary}.\n\n{one.description}\n")
-            if one.scope:
-                lines.append(f"Scope of the key: `{one.scope}`.\n")
-            lines += _table("Parameters", one.parameters)
-            for body in one.bodies:
-                lines += _table(f"Body, `{body.kind}`", body.fields)
-            for answer in one.answers:
-                lines.append(f"- **{answer.status}** {answer.description}")
-            lines.append("")
+    lines = ["# API\n", "A running service shows each in full at `/docs`, and OpenAPI at `/openapi.json`."]
+    for tag in spec["tags"]:
+        lines.append(f"\n## {tag['name']}\n\n{tag['description']}\n")
+        lines.append("| request | | scope of the key |\n|---|---|---|")
+        for path, method, operation in operations(spec):
+            if tag["name"] in operation["tags"]:
+                lines.append(f"| `{method.upper()} {path}` | {operation['summary']} | {operation.get('x-scope', '')} |")
     return "\n".join(lines)
-
-
-def _table(title: str, fields: Any) -> Iterator[str]:
-    if not fields:
-        return
-    yield f"**{title}**\n\n| name | type | meaning |\n|---|---|---|"
-    for field in fields:
-        cells = f"`{field.name}`{' (required)' if field.required else ''}", field.type, field.description
-        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-    yield ""
 
 
 def _cli() -> str:
