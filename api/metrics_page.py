@@ -9,12 +9,8 @@ from umbel.operations.statistics import FIGURES
 ROW = "| `{}` | {} | {} | {} |\n"
 HEAD = """# Metrics
 
-<<<<<<< HEAD
 Written by `python -m api.metrics_page`; do not edit.
 [Monitor Umbel](how-to/monitor.md) says which to plot and to alert on.
-=======
-Written by `python -m api.metrics_page`; do not edit. What to plot and to alert on: [Monitor](how-to/monitor.md).
->>>>>>> 2f980c9 (Let Compose ask the waker, and plain words in deploy/ and decisions)
 `ledger` figures are read from Postgres at each scrape and are the same from every API; `api` figures are those of all
 processes of one API; `worker` figures are served by each worker on UMBEL_METRICS_PORT, with those of its process
 (`process_resident_memory_bytes`, `process_start_time_seconds` and the like).
