@@ -6,9 +6,10 @@ from typing import Any
 
 import structlog
 from apiflask import APIFlask
-from flask import Response, g, request
+from flask import Request, Response, g, request
 from flask_cors import CORS
 from limits import parse
+from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
@@ -33,7 +34,6 @@ from api import (
     session,
     specification,
 )
-from api.request import ObjectRequest
 from umbel.base import tracing
 from umbel.base.logging import configure_logging
 from umbel.base.metrics import REQUESTS
@@ -61,6 +61,16 @@ RESOURCES = (
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
 
 
+class ObjectRequest(Request):
+    """A request whose JSON, where it has any, is an object: APIFlask takes `null` for {}."""
+
+    def get_json(self, *args: Any, **options: Any) -> Any:
+        body = super().get_json(*args, **options)
+        if not isinstance(body, dict):
+            raise BadRequest("The body must be a JSON object.")
+        return body
+
+
 def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
@@ -79,7 +89,7 @@ def create_app() -> APIFlask:
     app.config.update(
         MAX_CONTENT_LENGTH=limits.largest_request,  # each route checks the file itself
         MAX_FORM_MEMORY_SIZE=FORM_OVERHEAD,
-        VALIDATION_ERROR_DESCRIPTION="The request has fields that cannot be taken.",
+        VALIDATION_ERROR_DESCRIPTION=errors.INVALID_FIELDS,
         DESCRIPTION="Pictures go in, the most similar pictures come out.",
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,  # routes name their problems themselves

@@ -1,9 +1,9 @@
 """Errors as RFC 9457 problem+json. One table says which error has which status; nothing else does."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from apiflask import APIFlask
@@ -15,6 +15,8 @@ from werkzeug.exceptions import HTTPException
 from umbel.base import errors
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 STATUS: dict[type[errors.UmbelError], int] = {
     errors.UmbelError: 500,
@@ -60,6 +62,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.UnsupportedManifest: 415,
     errors.DecoderDied: 422,
 }
+INVALID_FIELDS = "The request has fields that cannot be taken."
 PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
@@ -104,12 +107,17 @@ def answers(description: str, media_type: str, *statuses: int) -> Any:
     return {200: {"description": description, "content": {media_type: {"schema": schema}}}, **problems(*statuses)}
 
 
-def invalid_fields(error: ValidationError) -> Response:
-    """The problem with a body that a route has validated itself, since it takes more than one kind."""
-    fields: dict[str, list[str]] = {}
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
-    return problem(422, "invalid_input", "The request has fields that cannot be taken.", errors={"body": fields})
+def validated(validate: Callable[[Any], T], body: Any) -> T:
+    """What `validate` makes of a body, for routes that take more than one kind. Raises HTTPError: 400 or 422."""
+    try:
+        return validate(body)
+    except ValidationError as error:
+        fields: dict[str, list[str]] = {}
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            if each["type"] == "json_invalid":
+                raise HTTPError(400, "The body is not JSON.") from error
+            fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
+        raise HTTPError(422, INVALID_FIELDS, {"body": fields}) from error
 
 
 def install(app: APIFlask) -> None:

@@ -5,10 +5,9 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import request
-from pydantic import ValidationError
 
 from api.access import check_images, within
-from api.errors import invalid_fields, problems
+from api.errors import problems, validated
 from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
 from api.schemas.search import Scoped
 from api.search import decoded, match_out, queries_by_image, scope_of
@@ -33,20 +32,17 @@ def identify_images() -> Any:
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
-        form = IdentifyFormIn.model_validate({**request.form.to_dict(), "file": request.files.getlist("file")})
+        form = validated(
+            IdentifyFormIn.model_validate, {**request.form.to_dict(), "file": request.files.getlist("file")}
+        )
         within(form.collection)  # before a worker is bothered
         return _voted(queries_by_image([file.read() for file in form.file]), form, began)
-    body = IdentifyIn.model_validate(request.get_json(force=True))
+    body = validated(IdentifyIn.model_validate, request.get_json(force=True))
     within(body.collection)
     if body.images is not None:
         return _voted(queries_by_image([decoded(image) for image in body.images]), body, began)
     check_images(body.image_ids or ())
     return _voted([query_by_image(image_id) for image_id in body.image_ids or ()], body, began)
-
-
-@bp.errorhandler(ValidationError)
-def invalid(error: ValidationError) -> Any:
-    return invalid_fields(error)
 
 
 def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:

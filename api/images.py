@@ -12,7 +12,6 @@ from structlog.contextvars import bind_contextvars
 from api.access import check_job, within
 from api.caller import caller
 from api.errors import answers, problems
-from api.gate import gate
 from api.intake import intake
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
@@ -24,6 +23,7 @@ from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
 from umbel.gallery import collections, images, images_service, ingest
 from umbel.gallery.images import ImageRow
+from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 from umbel.search.search import query_by_image
 

@@ -4,12 +4,10 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import request, url_for
-from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars
 
 from api.access import within
-from api.errors import invalid_fields, problems
-from api.gate import gate
+from api.errors import problems, validated
 from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
 from api.specification import either_body
 from umbel.base.blobs import blobs
@@ -17,6 +15,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobStatus, Queue
 from umbel.imports import imports
+from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
@@ -38,23 +37,18 @@ def open_import() -> Any:
     gate().enter()
     if request.mimetype == "multipart/form-data":
         request.max_content_length = settings().archive_bytes
-        form = ImportFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
+        form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
         within(form.collection)
         file, name = form.file.stream, form.file.filename or ""
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, name=name, **options))
-    body = ImportIn.model_validate(request.get_json(force=True))
+    body = validated(ImportIn.model_validate, request.get_json(force=True))
     within(body.collection)
     if isinstance(body.source, UploadSource):
         with transaction() as session:
             return _opened(imports.open_import(session, body.collection))
     options = body.model_dump(include={"collection", "label_from_folder", "dry_run"})
     return _opened(imports.import_source(transaction, blobs(), settings(), body.source, **options))
-
-
-@bp.errorhandler(ValidationError)
-def invalid(error: ValidationError) -> Any:
-    return invalid_fields(error)
 
 
 def _opened(job_id: Any) -> Any:

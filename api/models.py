@@ -5,9 +5,8 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request, url_for
-from pydantic import ValidationError
 
-from api.errors import invalid_fields, problems
+from api.errors import problems, validated
 from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
 from api.specification import either_body
 from umbel.base.blobs import blobs
@@ -42,7 +41,7 @@ def register_model() -> Any:
     Nothing is embedded with it yet: POST /v1/admin/reindex does that. The same weights again are the same version.
     """
     request.max_content_length = settings().max_checkpoint_bytes
-    form = ModelFormIn.model_validate(request.files.to_dict())
+    form = validated(ModelFormIn.model_validate, request.files.to_dict())
     candidate = registration.read_candidate(
         form.weights.read(), form.card.read(), form.split.read() if form.split else None
     )
@@ -88,11 +87,6 @@ def rollback_model(version_id: UUID) -> Any:
 def retire_model(version_id: UUID) -> Any:
     """Give up a version's vectors, which are removed within a minute. Its files stay. Twice is harmless."""
     return ModelOut(**_described(lifecycle.retire(transaction, version_id)))
-
-
-@bp.errorhandler(ValidationError)
-def invalid(error: ValidationError) -> Any:
-    return invalid_fields(error)
 
 
 def _described(row: ModelVersion) -> dict[str, Any]:

@@ -5,11 +5,9 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import request
-from pydantic import ValidationError
-from werkzeug.exceptions import BadRequest
 
 from api.access import check_images, within
-from api.errors import invalid_fields, problems
+from api.errors import problems, validated
 from api.schemas.search import (
     LegacyMatch,
     LegacyOut,
@@ -57,9 +55,9 @@ def search() -> Any:
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
-        form = SearchFormIn.model_validate({**request.form.to_dict(), **request.files.to_dict()})
+        form = validated(SearchFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         return _by_image(form.file.read(), form, began)
-    body = _body()
+    body = validated(SearchIn.model_validate_json, request.get_data())  # in one go: a vector is hundreds of numbers
     within(body.collection)
     if body.image is not None:
         return _by_image(decoded(body.image), body, began)
@@ -92,11 +90,6 @@ def legacy_search(body: LegacySearchIn) -> Any:
     )
 
 
-@bp.errorhandler(ValidationError)
-def invalid(error: ValidationError) -> Any:
-    return invalid_fields(error)
-
-
 def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
     """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound, NotReady."""
     found = find_matches(query, k=options.k, scope=scope_of(options, options.max_distance), exact=options.exact)
@@ -118,16 +111,6 @@ def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut
     within(options.collection)  # before a worker is bothered
     [query] = queries_by_image([picture])
     return searched(query, options, began)
-
-
-def _body() -> SearchIn:
-    """Parsed and checked in one go: a vector is hundreds of numbers. Raises BadRequest, ValidationError."""
-    try:
-        return SearchIn.model_validate_json(request.get_data())
-    except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            raise BadRequest("The body is not JSON.") from error
-        raise
 
 
 def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:

@@ -1,10 +1,11 @@
 """Saying no in time: beyond a depth of the queue, more work would only be older when its turn comes."""
 
 import time
+from functools import cache
 
-from umbel.base.database import Transaction
+from umbel.base.database import Transaction, transaction
 from umbel.base.errors import QueueFull
-from umbel.base.settings import Settings
+from umbel.base.settings import Settings, settings
 from umbel.jobs import claims
 
 LOOK_SECONDS = 1.0
@@ -26,3 +27,9 @@ class Gate:
                 self._open = claims.count_pending(session, self._most) < self._most
         if not self._open:
             raise QueueFull(f"{self._most:,} pictures wait to be embedded already; come back later.")
+
+
+@cache
+def gate() -> Gate:
+    """The gate of this process."""
+    return Gate(transaction, settings())
