@@ -7,7 +7,7 @@ from flask import url_for
 
 from api.errors import problems
 from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
-from api.schemas.fields import page_of
+from api.schemas.fields import answer_of, page_of
 from api.schemas.reindex import ReindexAccepted, ReindexIn
 from umbel.access import audit
 from umbel.base.database import transaction
@@ -44,9 +44,8 @@ def measure(asked: RecallIn) -> Any:
 def list_measured(query: RecallsQuery) -> Any:
     """List what was measured, newest first."""
     with transaction() as session:
-        rows, next_cursor = page_of(
-            list(list_reports(session, before=query.cursor, limit=query.limit + 1)), query.limit
-        )
+        reports = list(list_reports(session, before=query.cursor, limit=query.limit + 1))
+    rows, next_cursor = page_of(reports, query.limit)
     return RecallsOut(items=[_out(row) for row in rows], next_cursor=next_cursor)
 
 
@@ -82,9 +81,7 @@ def list_audit(query: AuditQuery) -> Any:
     with transaction() as session:
         rows = audit.list_events(session, before=query.cursor, limit=query.limit + 1)
     page, next_cursor = page_of(rows, query.limit)
-    fields = set(AuditEventOut.model_fields)
-    items = [AuditEventOut(**{name: getattr(row, name) for name in fields}) for row in page]
-    return AuditOut(items=items, next_cursor=next_cursor)
+    return AuditOut(items=[answer_of(AuditEventOut, row) for row in page], next_cursor=next_cursor)
 
 
 def _hnsw(asked: ReindexIn) -> Hnsw:
@@ -94,5 +91,4 @@ def _hnsw(asked: ReindexIn) -> Hnsw:
 
 
 def _out(row: RecallReport) -> RecallOut:
-    values = {name: getattr(row, name) for name in RecallOut.model_fields if name != "model_version"}
-    return RecallOut(model_version=row.model_version_id, **values)
+    return answer_of(RecallOut, row, model_version=row.model_version_id)

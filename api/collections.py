@@ -17,7 +17,7 @@ from api.schemas.collections import (
     CollectionsQuery,
     DeletionOut,
 )
-from api.schemas.fields import NAME
+from api.schemas.fields import NAME, answer_of
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.gallery import collections, quotas
@@ -109,11 +109,4 @@ def delete_collection(name: str) -> Any:
 
 def _out(row: CollectionRow) -> CollectionOut:
     links = {"self": f"/v1/collections/{row.name}", "images": f"/v1/images?collection={row.name}"}
-    return CollectionOut(
-        name=row.name,
-        images=row.images,
-        max_images=row.max_images,
-        max_bytes=row.max_bytes,
-        created_at=row.created_at,
-        links=links,
-    )
+    return answer_of(CollectionOut, row, links=links)

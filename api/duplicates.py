@@ -9,7 +9,7 @@ from flask import url_for
 from api.access import check_images, within
 from api.errors import problems
 from api.schemas.duplicates import ComparisonIn, ComparisonOut, DuplicatesOut, DuplicatesQuery, GroupOut, MemberOut
-from api.schemas.fields import page_of
+from api.schemas.fields import answer_of, page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
 from umbel.insights.duplicates import Group, find_duplicates
@@ -86,14 +86,9 @@ def _group_out(group: Group) -> GroupOut:
         size=group.size,
         largest_distance=group.largest_distance,
         images=[
-            MemberOut(
-                image_id=member.copy.image_id,
-                name=member.copy.name,
-                label=member.copy.label,
-                width=member.copy.width,
-                height=member.copy.height,
-                size=member.copy.size,
-                sharpness=member.copy.sharpness,
+            answer_of(
+                MemberOut,
+                member.copy,
                 distance_to_keep=member.distance_to_keep,
                 links=image_links(member.copy.image_id),
             )

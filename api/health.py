@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.errors import answers
 from api.metrics import exposition
+from api.schemas.fields import answer_of
 from api.schemas.health import ReadyOut, WorkerOut
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
@@ -68,15 +69,8 @@ def ready() -> Any:
         checks=checks,
         reasons=[REASONS[name] for name, there in checks.items() if not there],
         workers=[
-            WorkerOut(
-                name=w.name,
-                queues=w.queues.split(","),
-                device=w.device,
-                started_at=w.started_at,
-                broker_connected=w.broker_connected,
-                idle_seconds=round(w.idle_seconds, 1),
-            )
-            for w in alive_workers
+            answer_of(WorkerOut, worker, queues=worker.queues.split(","), idle_seconds=round(worker.idle_seconds, 1))
+            for worker in alive_workers
         ],
     )
     return (body, 200) if body.ready else (body, 503, {"Retry-After": "2"})

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.access import reach
 from api.errors import answers, problems
-from api.schemas.fields import page_of
+from api.schemas.fields import answer_of, page_of
 from api.schemas.jobs import (
     CountsOut,
     IndexOut,
@@ -32,7 +32,7 @@ from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.base.tables import ImportSource, Job, Reindex
-from umbel.base.types import JobType, ReindexMode, ReindexPhase
+from umbel.base.types import JobType, ReindexPhase
 from umbel.imports import source_rows
 from umbel.jobs import item_rows, job_rows
 from umbel.jobs.items_csv import items_as_csv
@@ -95,20 +95,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
         rows = item_rows.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
     page, cursor = page_of(rows, query.limit)
     return ItemsOut(
-        items=[
-            ItemOut(
-                id=row.id,
-                image_id=row.image_id,
-                name=row.name,
-                status=row.state,
-                attempts=row.attempts,
-                error_code=row.error_code,
-                error=row.error_detail,
-                finished_at=row.finished_at,
-            )
-            for row in page
-        ],
-        next_cursor=cursor,
+        items=[answer_of(ItemOut, row, status=row.state, error=row.error_detail) for row in page], next_cursor=cursor
     )
 
 
@@ -199,38 +186,15 @@ def _builds(reindex: Reindex | None) -> bool:
 
 def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None, reindex: Reindex | None) -> JobOut:
     link = f"/v1/jobs/{job.id}"
-    return JobOut(
-        id=job.id,
-        type=job.type,
-        status=job.status,
+    return answer_of(
+        JobOut,
+        job,
         phase=phase_of(job, source, reindex),
-        paused=job.paused,
-        source=source
-        and SourceOut(
-            type=source.spec["type"],
-            listed=source.listed,
-            rejected=source.rejected,
-            skipped=source.skipped,
-            done=source.done,
-            dry_run=source.dry_run,
-        ),
-        index=index and IndexOut(phase=index.phase, done=index.done, total=index.total),
-        reindex=reindex
-        and ReindexOut(
-            mode=ReindexMode(reindex.mode),
-            phase=ReindexPhase(reindex.phase),
-            activate=reindex.activate,
-            max_drop=reindex.max_drop,
-            eta_seconds=_eta(job),
-            report=reindex.report,
-        ),
-        counts=CountsOut.model_validate(job, from_attributes=True),
+        source=source and answer_of(SourceOut, source, type=source.spec["type"]),
+        index=index and answer_of(IndexOut, index),
+        reindex=reindex and answer_of(ReindexOut, reindex, eta_seconds=_eta(job)),
+        counts=answer_of(CountsOut, job),
         model_version=job.model_version_id,
-        error=job.error,
-        attempts=job.attempts,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
         links={"self": link} | {part: f"{link}/{part}" for part in ("items", "items.csv", "cancel", "retry")},
     )
 

@@ -7,6 +7,7 @@ from apiflask import APIBlueprint
 from api.access import within
 from api.duplicates import image_links
 from api.errors import problems
+from api.schemas.fields import answer_of
 from api.schemas.label_issues import (
     LabelIssueOut,
     LabelIssuesOut,
@@ -53,17 +54,5 @@ def list_label_issues(query: LabelIssuesQuery) -> Any:
 
 def _issue_out(issue: LabelIssue) -> LabelIssueOut:
     image = issue.image
-    return LabelIssueOut(
-        image_id=image.id,
-        collection=image.collection,
-        name=image.name,
-        label=image.label,
-        suggested_label=image.suggested_label,
-        label_error_probability=image.label_error_probability,
-        evidence=[
-            NeighborOut(image_id=one.image_id, label=one.label, distance=one.distance, links=image_links(one.image_id))
-            for one in issue.evidence
-        ],
-        compared_at=image.compared_at,
-        links=image_links(image.id),
-    )
+    evidence = [answer_of(NeighborOut, one, links=image_links(one.image_id)) for one in issue.evidence]
+    return answer_of(LabelIssueOut, image, image_id=image.id, evidence=evidence, links=image_links(image.id))

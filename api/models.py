@@ -7,6 +7,7 @@ from apiflask import APIBlueprint
 from flask import request, url_for
 
 from api.errors import problems, validated
+from api.schemas.fields import answer_of
 from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
 from api.specification import either_body
 from umbel.base.blobs import blobs
@@ -29,7 +30,7 @@ def list_models() -> Any:
     """List the model versions, newest first."""
     with transaction() as session:
         rows = versions.list_versions(session)
-    return ModelsOut(items=[ModelOut(**_described(row)) for row in rows], next_cursor=None)
+    return ModelsOut(items=[_out(row) for row in rows], next_cursor=None)
 
 
 @bp.post("/v1/models")
@@ -51,7 +52,7 @@ def register_model() -> Any:
             return registration.register(session, blobs(), candidate)
 
     version = patiently(register)
-    return ModelOut(**_described(version)), 201, {"Location": url_for("models.get_model", version_id=version.id)}
+    return _out(version), 201, {"Location": url_for("models.get_model", version_id=version.id)}
 
 
 @bp.get("/v1/models/<uuid:version_id>")
@@ -62,7 +63,7 @@ def get_model(version_id: UUID) -> Any:
     with transaction() as session:
         version = versions.get_version(session, version_id)
         index = partitions.find_index_state(session, version_id)
-    return ModelDetailOut(**_described(version), card=version.card, index=index and _index_out(index))
+    return answer_of(ModelDetailOut, version, index=index and _index_out(index), **_beside(version))
 
 
 @bp.post("/v1/models/<uuid:version_id>/activate")
@@ -70,7 +71,7 @@ def get_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def activate_model(version_id: UUID) -> Any:
     """Let searches use this version from now on. It must have every picture. Saying it twice is harmless."""
-    return ModelOut(**_described(lifecycle.activate(transaction, version_id)))
+    return _out(lifecycle.activate(transaction, version_id))
 
 
 @bp.post("/v1/models/<uuid:version_id>/rollback")
@@ -78,7 +79,7 @@ def activate_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def rollback_model(version_id: UUID) -> Any:
     """Go back from this version, the active one, to the one it replaced, which is the answer."""
-    return ModelOut(**_described(lifecycle.rollback(transaction, version_id)))
+    return _out(lifecycle.rollback(transaction, version_id))
 
 
 @bp.post("/v1/models/<uuid:version_id>/retire")
@@ -86,25 +87,18 @@ def rollback_model(version_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def retire_model(version_id: UUID) -> Any:
     """Give up a version's vectors, which are removed within a minute. Its files stay. Twice is harmless."""
-    return ModelOut(**_described(lifecycle.retire(transaction, version_id)))
+    return _out(lifecycle.retire(transaction, version_id))
 
 
-def _described(row: ModelVersion) -> dict[str, Any]:
+def _out(row: ModelVersion) -> ModelOut:
+    return answer_of(ModelOut, row, **_beside(row))
+
+
+def _beside(row: ModelVersion) -> dict[str, Any]:
+    """What an answer does not call as the row does."""
     link = f"/v1/models/{row.id}"
-    return {
-        "id": row.id,
-        "name": row.name,
-        "architecture": row.architecture,
-        "dim": row.dim,
-        "weights_sha256": row.weights_sha256,
-        "preprocessing_hash": row.preprocessing_hash,
-        "state": row.state,
-        "metrics": row.card.get("metrics", {}),
-        "replaced": row.replaced_id,
-        "created_at": row.created_at,
-        "activated_at": row.activated_at,
-        "links": {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")},
-    }
+    links = {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")}
+    return {"metrics": row.card.get("metrics", {}), "replaced": row.replaced_id, "links": links}
 
 
 def _index_out(index: IndexState) -> VersionIndexOut:
@@ -115,12 +109,5 @@ def _index_out(index: IndexState) -> VersionIndexOut:
             f"{share:.0%} of its vectors are of deleted pictures, which every search steps over: build the index anew"
             ' (POST /v1/admin/reindex {"mode": "index"}), then VACUUM the partition, which is quicker after it.'
         )
-    return VersionIndexOut(
-        valid=index.valid,
-        bytes=index.bytes,
-        rows=index.rows,
-        dead_rows=index.dead,
-        m=index.hnsw.m,
-        ef_construction=index.hnsw.ef_construction,
-        advice=advice,
-    )
+    hnsw = {"m": index.hnsw.m, "ef_construction": index.hnsw.ef_construction}
+    return answer_of(VersionIndexOut, index, dead_rows=index.dead, advice=advice, **hnsw)

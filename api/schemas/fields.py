@@ -20,6 +20,7 @@ class HasId(Protocol):
 
 
 T = TypeVar("T", bound=HasId)
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def _storable(text: str) -> str:
@@ -87,6 +88,12 @@ class Strict(BaseModel):
     """Unknown fields are refused, so that a misspelt one is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def answer_of(kind: type[Answer], row: object, **others: Any) -> Answer:
+    """An answer with the fields of `row` that are called like its own, and `others`."""
+    fields = {name: getattr(row, name) for name in kind.model_fields if name not in others}
+    return kind.model_validate(fields | others)
 
 
 def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
