@@ -10,6 +10,8 @@ CREATE TABLE import_source (
     listed            integer NOT NULL DEFAULT 0,
     rejected          integer NOT NULL DEFAULT 0,
     skipped           integer NOT NULL DEFAULT 0,
-    done              boolean NOT NULL DEFAULT false
+    done              boolean NOT NULL DEFAULT false,
+    retries           integer NOT NULL DEFAULT 0,  -- times in a row that it could not be reached
+    next_try          timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX import_source_open ON import_source (job_id) WHERE NOT done;

@@ -51,7 +51,8 @@ CREATE TABLE job_item (
     label         text,
     metadata      jsonb,
     held          boolean NOT NULL DEFAULT false,  -- it belongs to a paused job
-    attempts      integer NOT NULL DEFAULT 0,
+    attempts      integer NOT NULL DEFAULT 0,  -- claims that may have been the item's fault; at the last it fails
+    retries       integer NOT NULL DEFAULT 0,  -- tries that others failed, such as an unreachable source: they space out
     lease_owner   text,
     lease_until   timestamptz,
     error_code    text,
@@ -62,7 +63,7 @@ CREATE TABLE job_item (
 );
 CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
 CREATE INDEX job_item_by_image ON job_item (image_id, id);  -- with the id: the newest is found whatever the statistics say
-CREATE INDEX job_item_pending ON job_item (queue, attempts, id) WHERE state = 'pending' AND NOT held;
+CREATE INDEX job_item_pending ON job_item (queue, attempts, retries, id) WHERE state = 'pending' AND NOT held;
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
 
 -- The counts follow the items inside the same transaction, whoever changes them and how.

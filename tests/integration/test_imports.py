@@ -1,9 +1,11 @@
 """Imports that workers read themselves: listed, fetched and checked in this process, by the real API and stores."""
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event, Lock
@@ -25,6 +27,7 @@ from umbel.base.types import Queue
 from umbel.gallery.intake import Intake
 from umbel.imports import fetching, listing
 from umbel.imports.fetching import FetchLine
+from umbel.imports.sources.web import Web
 from umbel.jobs import claims
 from umbel.jobs.backpressure import Gate
 from umbel.jobs.claims import ClaimedEntry
@@ -319,6 +322,63 @@ def expire_leases() -> int:
     ended = "UPDATE job_item SET lease_until = now() - interval '1 s' WHERE lease_until > now()"
     with transaction() as session:
         return session.execute(text(ended)).rowcount  # type: ignore[attr-defined]
+
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
+
+
+def test_a_source_that_cannot_be_reached_stops_no_other(
+    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, import_roots=("s3://photos",))
+    source = {"source": {"type": "s3", "url": "s3://photos/2024"}}
+    unreachable = api.post("/v1/imports", json=source).get_json()["job_id"]
+    reached = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    fetch(config=settings().model_copy(update={"import_roots": ("s3://photos",), "s3_endpoint": NOWHERE}))
+    assert (counts(api, reached), job(api, unreachable)["status"]) == ({"pending": 1}, "queued")
+    with transaction() as session:
+        waits = session.execute(text("SELECT retries, next_try > now() FROM import_source WHERE NOT done")).one()
+        assert (tuple(waits), claims.list_waiting_queues(session)) == ((1, True), [Queue.BULK])
+
+
+def test_a_url_that_nobody_serves_is_tried_at_growing_intervals_and_fails_in_the_end(
+    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.imports.sources.Web", partial(Web, allowed=lambda _: True))
+    job_id = imported(api, f"url,label\n{NOWHERE}/a.jpg,rose\n".encode(), "list.csv")
+    delays = []
+    for _ in range(5):
+        fetch(config=settings().model_copy(update={"import_urls": True, "url_tries": 5}))
+        with transaction() as session:
+            seconds = "SELECT attempts, extract(epoch FROM lease_until - now())::float FROM job_item"
+            attempts, delay = session.execute(text(seconds)).one()
+        delays.append((attempts, delay and 2 ** round(math.log2(delay))))
+        expire_leases()
+    assert delays == [(0, 2), (0, 4), (0, 8), (0, 16), (1, None)]
+    (item,) = api.get(f"/v1/jobs/{job_id}/items").get_json()["items"]
+    assert (item["status"], item["error_code"]) == ("failed", "unreachable")
+
+
+class AbsentBlobs(Blobs):
+    """A store that gives an archive's directory, which is at its end, and no entry at its beginning."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        if start < 1000:
+            raise TransientError("The blob store does not answer.")
+        return super().get_range(key, start, length)
+
+
+def test_an_outage_of_our_own_store_fails_no_item(api: FlaskClient, fetch: Any) -> None:
+    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1), "long.txt": bytes(2**20)}))
+    for _ in range(2 * settings().url_tries):
+        fetch(AbsentBlobs(settings().blobs))
+        expire_leases()
+    during = counts(api, job_id)
+    fetch()
+    assert (during, counts(api, job_id)) == ({"pending": 1}, {"pending": 1})
+    assert len(api.get("/v1/images").get_json()["items"]) == 1
 
 
 class SlowBlobs(Blobs):

@@ -71,6 +71,12 @@ class TransientError(UmbelError):
     code = "transient"
 
 
+class Unreachable(TransientError):
+    """The server of a URL does not answer, or not with success. It may be gone for ever: see `url_tries`."""
+
+    code = "unreachable"
+
+
 class QueueUnavailable(NotReady):
     """Redis cannot be reached, and the request cannot be answered without a worker."""
 

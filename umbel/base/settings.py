@@ -150,6 +150,13 @@ class Settings(BaseSettings):
         False, description="Whether manifests may name http and https URLs, which the workers then fetch."
     )
     url_seconds: float = Field(20, gt=0, description="Longest time for fetching one URL, in seconds.")
+    url_tries: int = Field(
+        12,
+        ge=1,
+        description="Times that a URL of an import is tried whose server cannot be reached or answers 5xx, 408, 425 or "
+        "429, before its item fails as `unreachable`; 2 seconds after the first, then twice as long each time, up to "
+        "a minute: 12 make seven minutes. What the server refuses otherwise, such as 404, fails at once.",
+    )
     s3_endpoint: str | None = Field(
         None,
         description="Endpoint of the S3 that imports read; unset: AWS_ENDPOINT_URL, else Amazon's. Credentials are"

@@ -192,6 +192,7 @@ class JobItem(Table):
     state: Mapped[str]
     name: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
+    retries: Mapped[int] = mapped_column(server_default="0")
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     error_code: Mapped[str | None]
@@ -218,6 +219,8 @@ class ImportSource(Table):
     rejected: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")
     done: Mapped[bool] = mapped_column(server_default=text("false"))
+    retries: Mapped[int] = mapped_column(server_default="0")  # times in a row that it could not be reached
+    next_try: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Reindex(Table):

@@ -136,7 +136,7 @@ def take_items(session: Session, limit: int) -> Taken:
     rows = session.execute(
         text("""
             SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT held AND queue = 'delete'
-            ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
+            ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
         {"limit": limit},
     ).all()

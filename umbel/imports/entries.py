@@ -76,7 +76,7 @@ WITH found AS (
     FROM staged_image s JOIN image USING (collection_id, sha256)
 )
 UPDATE job_item SET
-    image_id = found.image_id, attempts = 0, lease_owner = NULL, lease_until = NULL, queue = :bulk,
+    image_id = found.image_id, attempts = 0, retries = 0, lease_owner = NULL, lease_until = NULL, queue = :bulk,
     state = CASE WHEN wanted THEN :pending ELSE :duplicate END,
     finished_at = CASE WHEN wanted THEN NULL ELSE now() END
 FROM found WHERE job_item.id = found.item_id AND state = 'pending'

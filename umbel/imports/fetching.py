@@ -14,7 +14,16 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
-from umbel.base.errors import DecoderDied, NotReady, QuotaExceeded, SourceError, StorageFull, TransientError, UmbelError
+from umbel.base.errors import (
+    DecoderDied,
+    NotReady,
+    QuotaExceeded,
+    SourceError,
+    StorageFull,
+    TransientError,
+    UmbelError,
+    Unreachable,
+)
 from umbel.base.pipeline import ahead
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
@@ -38,7 +47,6 @@ FIRST_CHUNK = 16  # items stored in the first transaction, twice as many in each
 CHUNK = 128
 CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: an import holds two chunks in memory, and what it reads ahead
 OPEN_SOURCES = 4
-RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass; doubled at each attempt
 
 SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
 
@@ -58,7 +66,7 @@ class Chunk:
     read: dict[UUID, Fetched] = field(default_factory=dict)
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     released: list[UUID] = field(default_factory=list)
-    blamed: dict[UUID, int] = field(default_factory=dict)  # {item: attempts so far}
+    blamed: list[UUID] = field(default_factory=list)
     size: int = 0
     claimed: list[ClaimedEntry] = field(default_factory=list)
 
@@ -152,18 +160,20 @@ class FetchLine:
 
     def _sort(self, chunk: Chunk, entry: ClaimedEntry, outcome: Fetched | UmbelError) -> None:
         chunk.claimed.append(entry)
-        last = self._settings.max_attempts
         match outcome:
             case Fetched():
                 chunk.read[entry.id] = outcome
                 chunk.size += len(outcome.data)
-            case NotReady():
+            case Unreachable() if entry.retries + 1 >= self._settings.url_tries:
+                reason = f"Given up after {entry.retries + 1} tries. {outcome.detail}"
+                chunk.failed[entry.id] = (outcome.code, reason)
+            case NotReady() | TransientError():
+                if not entry.retries:  # told once: a source that is away for long has many entries, tried each minute
+                    job_log.retried(Queue.FETCH, entry, outcome.detail)
                 chunk.released.append(entry.id)
-            case DecoderDied() | TransientError() if entry.attempts < last:
-                chunk.blamed[entry.id] = entry.attempts
-            case TransientError():
-                reason = f"Given up after {entry.attempts} attempts. {outcome.detail}"
-                chunk.failed[entry.id] = ("unreachable", reason)
+            case DecoderDied() if entry.attempts < self._settings.max_attempts:
+                job_log.retried(Queue.FETCH, entry, outcome.detail)
+                chunk.blamed.append(entry.id)
             case _:
                 chunk.failed[entry.id] = (outcome.code, outcome.detail)
 
@@ -220,11 +230,9 @@ class FetchLine:
             orphans = entries.assign_images(session, unread, list(new))
             blob_cleanups.insert_cleanups(session, orphans)
             item_rows.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
-            owner = self._leases.owner
-            claims.release_items(session, chunk.released, owner=owner, delay_seconds=RELEASE_SECONDS)
-            for item, attempts in chunk.blamed.items():
-                delay = RELEASE_SECONDS * 2**attempts
-                claims.release_items(session, [item], owner=owner, delay_seconds=delay, blameless=False)
+            owner, delay = self._leases.owner, source_rows.RETRY_SECONDS
+            claims.release_items(session, chunk.released, owner=owner, delay_seconds=delay)
+            claims.release_items(session, chunk.blamed, owner=owner, delay_seconds=delay, blameless=False)
 
     def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:
         new = entries.insert_fetched_images(session, {item: one.image for item, one in chunk.read.items()})

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import SourceError
+from umbel.base.errors import SourceError, TransientError
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
@@ -37,22 +37,26 @@ class Lister:
     def list_chunk(self, session: Session) -> bool:
         """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
 
-        The source stays locked to the end of the transaction, so nobody else lists it and a kill leaves no half chunk.
+        A source that cannot be reached is tried again later, and stops no other. A source stays locked to the end of
+        the transaction, so nobody else lists it and a kill leaves no half chunk.
         """
         source = source_rows.claim_source(session)
         if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
             return False
         found: list[Entry | PassedOver] = []
-        error: SourceError | None = None
+        error: SourceError | TransientError | None = None
         try:
             entries = self._entries(session, source)
             for entry in islice(entries, CHUNK):
                 found.append(entry)  # one by one: a source that breaks off has listed what came before
             self._open = (source.job_id, found[-1].position if found else source.position, entries)
-        except SourceError as failure:
-            error = failure
+        except (SourceError, TransientError) as failure:
+            self._open, error = None, failure
         _write_down(session, source, found)
-        if error or len(found) < CHUNK:
+        if isinstance(error, TransientError):
+            log.warning("a source cannot be reached", job_id=str(source.job_id), error=error.detail)
+            source_rows.postpone_source(session, source.job_id)
+        elif error or len(found) < CHUNK:
             self._open = None
             _end(session, source, error)
         if not source.dry_run:
@@ -81,7 +85,8 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
     source.listed += len(listed)
     source.rejected += sum(entry.rejected is not None for entry in listed)
     source.skipped += len(found) - len(listed)
-    source.position = found[-1].position if found else source.position
+    if found:
+        source.position, source.retries = found[-1].position, 0
     session.flush()
 
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
 from umbel.base.tables import ImportSource, Job
+from umbel.jobs.claims import LONGEST_DELAY
+
+RETRY_SECONDS = 2.0  # before a source, or an entry of it, that could not be reached is tried again
 
 
 def insert_source(
@@ -21,15 +24,23 @@ def insert_source(
 
 
 def claim_source(session: Session) -> ImportSource | None:
-    """A source that is not listed to its end, the oldest first, locked until this transaction ends."""
+    """The oldest source that is not at its end and may be tried now, locked until this transaction ends."""
     return session.scalar(
         select(ImportSource)
         .join(Job, Job.id == ImportSource.job_id)
-        .where(~ImportSource.done, ~Job.paused)
+        .where(~ImportSource.done, ~Job.paused, ImportSource.next_try <= func.now())
         .order_by(ImportSource.job_id)
         .limit(1)
         .with_for_update(of=ImportSource, skip_locked=True)
     )
+
+
+def postpone_source(session: Session, job_id: UUID) -> None:
+    """Try the source again later, since it could not be reached: after two seconds, then twice as long each time."""
+    delay = func.least(RETRY_SECONDS * func.power(2, func.least(ImportSource.retries, 16)), LONGEST_DELAY)
+    next_try = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, delay)
+    statement = update(ImportSource).where(ImportSource.job_id == job_id)
+    session.execute(statement.values(retries=ImportSource.retries + 1, next_try=next_try))
 
 
 def get_spec(session: Session, job_id: UUID) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 
+LONGEST_DELAY = 60.0  # seconds between two tries of what cannot be reached: after an outage, work goes on this soon
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedItem:
@@ -41,6 +43,7 @@ class ClaimedEntry:
     label: str | None
     meta: dict[str, Any]
     attempts: int
+    retries: int
     request_id: str | None = None
     traceparent: str | None = None
     waited: float = 0.0
@@ -66,7 +69,7 @@ WITH free AS (
     SELECT id FROM job_item
     WHERE state = 'pending' AND NOT held AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
       AND attempts BETWEEN :least AND :most
-    ORDER BY attempts, id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE job_item item
 SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
@@ -82,7 +85,7 @@ CLAIM_ENTRIES = f"""
 WHERE item.id = free.id AND job.id = item.job_id
   AND collection.id = job.collection_id AND collection.deleted_at IS NULL
 RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
-          coalesce(item.metadata, '{{}}'), item.attempts, job.request_id, job.traceparent, {WAITED}
+          coalesce(item.metadata, '{{}}'), item.attempts, item.retries, job.request_id, job.traceparent, {WAITED}
 """
 
 
@@ -139,20 +142,27 @@ def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_s
 def release_items(
     session: Session, items: Sequence[UUID], *, owner: str | None, delay_seconds: float, blameless: bool = True
 ) -> None:
-    """Give claimed items back for another try after `delay_seconds`; blameless: the attempt was not their fault.
+    """Give claimed items back for another try after `delay_seconds`, which double at each one up to `LONGEST_DELAY`.
 
+    blameless: the attempt was not their fault, and is not counted: they are tried as long as it takes.
     owner: whose leases these are; an item that somebody else has claimed since is left to them. None: whosever.
     """
     if not items:
         return
     session.execute(
         text("""
-            UPDATE job_item SET attempts = attempts - :forgiven, lease_owner = NULL,
-                                lease_until = now() + make_interval(secs => :delay)
+            UPDATE job_item SET attempts = attempts - :forgiven, retries = retries + :forgiven, lease_owner = NULL,
+                   lease_until = now() + make_interval(secs => least(:delay * 2 ^ least(retries, 16), :longest))
             WHERE id = ANY (:ids) AND state = 'pending' AND attempts > 0
               AND (CAST(:owner AS text) IS NULL OR lease_owner = :owner)
         """),
-        {"ids": list(items), "owner": owner, "delay": delay_seconds, "forgiven": int(blameless)},
+        {
+            "ids": list(items),
+            "owner": owner,
+            "delay": delay_seconds,
+            "longest": LONGEST_DELAY,
+            "forgiven": int(blameless),
+        },
     )
 
 
@@ -190,7 +200,8 @@ def list_waiting_queues(session: Session) -> list[Queue]:
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.queue = queues.queue
                 AND (lease_until IS NULL OR lease_until < now()))
             OR queue = 'fetch' AND EXISTS (
-                SELECT FROM import_source s JOIN job ON job.id = s.job_id WHERE NOT s.done AND NOT job.paused)
+                SELECT FROM import_source s JOIN job ON job.id = s.job_id
+                WHERE NOT s.done AND s.next_try <= now() AND NOT job.paused)
             OR queue = 'reindex' AND EXISTS (
                 SELECT FROM reindex r JOIN job ON job.id = r.job_id
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)

@@ -143,7 +143,7 @@ def retry_items(session: Session, job_id: UUID) -> int:
     lock_items(session, session.scalars(text(f"SELECT id FROM job_item WHERE {RETRIED}"), values).all())
     retried = session.execute(
         text(f"""
-            UPDATE job_item SET state = 'pending', attempts = 0, finished_at = NULL, error_code = NULL,
+            UPDATE job_item SET state = 'pending', attempts = 0, retries = 0, finished_at = NULL, error_code = NULL,
                    error_detail = NULL, lease_owner = NULL, lease_until = NULL,
                    queue = CASE WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END,
                    held = (SELECT paused FROM job WHERE id = job_id)

@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from umbel.base.errors import AddressRefused, FileTooLarge, ImageError, TransientError, UmbelError, Unreadable
+from umbel.base.errors import AddressRefused, FileTooLarge, ImageError, UmbelError, Unreachable, Unreadable
 from umbel.base.settings import Settings
 from umbel.imports.sources.addresses import is_public
 
@@ -66,7 +66,7 @@ class Web:
         self._tls = tls
 
     def fetch(self, text: str) -> bytes:
-        """The content behind a URL. Raises AddressRefused, FileTooLarge, Unreadable, TransientError."""
+        """The content behind a URL. Raises AddressRefused, FileTooLarge, Unreadable, Unreachable."""
         if reason := refusal(text):
             raise AddressRefused(f"The URL {reason}.")
         url = httpx.URL(text)
@@ -122,7 +122,7 @@ class PinnedNetwork(httpcore.NetworkBackend):
             addresses = self._resolve(host, port)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
-                raise TransientError(f"The host {host!r} cannot be resolved now.") from error
+                raise Unreachable(f"The host {host!r} cannot be resolved now.") from error
             raise Unreadable(f"There is no host {host!r}.") from error
         except (OSError, UnicodeError) as error:
             raise Unreadable(f"The host {host!r} cannot be resolved.") from error
@@ -168,9 +168,9 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _refused_status(status: int) -> ImageError | TransientError:
+def _refused_status(status: int) -> ImageError | Unreachable:
     if status in TRY_AGAIN or status >= 500:
-        return TransientError(f"The server answered {status}.")
+        return Unreachable(f"The server answered {status}.")
     if 300 <= status < 400:
         return Unreadable(f"The server answered {status}, and redirects are not followed.")
     return Unreadable(f"The server answered {status}.")
@@ -178,7 +178,7 @@ def _refused_status(status: int) -> ImageError | TransientError:
 
 def _failure(error: Exception) -> UmbelError:
     if isinstance(error, httpcore.TimeoutException):
-        return TransientError("The server did not answer in time.")
+        return Unreachable("The server did not answer in time.")
     if isinstance(error.__context__, ssl.SSLCertVerificationError):
         return Unreadable("The server's certificate is not valid for its name.")
-    return TransientError(f"Fetching failed: {str(error) or type(error).__name__}.")
+    return Unreachable(f"Fetching failed: {str(error) or type(error).__name__}.")
