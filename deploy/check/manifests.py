@@ -30,6 +30,7 @@ def complaints() -> Iterator[str]:
         for document in yaml.safe_load_all(path.read_text()):
             yield from (f"{path.relative_to(ROOT)}: {one}" for one in _manifest(document))
     yield from _kustomized()
+    yield from _scraped()
     for path in (ROOT / "deploy" / "grafana").rglob("*.json"):
         yield from _dashboard(path)
 
@@ -83,6 +84,19 @@ def _kustomized() -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}: {made.stderr.strip()}"
         for document in yaml.safe_load_all(made.stdout):
             yield from (f"{path.relative_to(ROOT)}, made: {one}" for one in _manifest(document))
+
+
+def _scraped() -> Iterator[str]:
+    """Prometheus reaches every Deployment of a worker: it names the port, and the policy lets connections to it in."""
+    all_of = [each for path in sorted(KUBERNETES.rglob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
+    [policy] = [each for each in all_of if each.get("metadata", {}).get("name") == "worker-metrics"]
+    [selected] = policy["spec"]["podSelector"]["matchExpressions"]
+    for each in all_of:
+        if each["kind"] != "Deployment" or not each["metadata"]["name"].startswith("worker"):
+            continue
+        name, container = each["metadata"]["name"], each["spec"]["template"]["spec"]["containers"][0]
+        if name not in selected["values"] or "metrics" not in [port["name"] for port in container.get("ports", ())]:
+            yield f"Prometheus does not reach the pods of {name}"
 
 
 def _dashboard(path: Path) -> Iterator[str]:
