@@ -59,12 +59,28 @@ CREATE TABLE job_item (
     error_detail  text,
     created_at    timestamptz NOT NULL DEFAULT now(),
     finished_at   timestamptz,
-    CHECK ((state = 'failed') = (error_code IS NOT NULL))
+    CHECK ((state = 'failed') = (error_code IS NOT NULL)),
+    -- What waits for a worker can be claimed: it has what the claims of its queue join. A deletion outlives its image.
+    CONSTRAINT claimable CHECK (state <> 'pending' OR queue = 'delete' OR image_id IS NOT NULL
+                                OR queue = 'fetch' AND locator IS NOT NULL)
 );
 CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
 CREATE INDEX job_item_by_image ON job_item (image_id, id);  -- with the id: the newest is found whatever the statistics say
 CREATE INDEX job_item_pending ON job_item (queue, attempts, retries, id) WHERE state = 'pending' AND NOT held;
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
+
+-- An image that is deleted takes its pending items with it, those too that were added while the deletion waited.
+CREATE FUNCTION job_item_cancelled() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.state := 'cancelled';
+    NEW.finished_at := now();
+    NEW.lease_owner := NULL;
+    NEW.lease_until := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER job_item_cancelled BEFORE UPDATE OF image_id ON job_item FOR EACH ROW
+    WHEN (OLD.image_id IS NOT NULL AND NEW.image_id IS NULL AND NEW.state = 'pending' AND NEW.queue <> 'delete')
+    EXECUTE FUNCTION job_item_cancelled();
 
 -- The counts follow the items inside the same transaction, whoever changes them and how.
 CREATE FUNCTION job_count(jobs uuid[], states text[], changes integer[], starts boolean[]) RETURNS void

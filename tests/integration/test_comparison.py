@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import numpy as np
@@ -154,6 +155,20 @@ def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
             "indexed",
         )
     assert rows() == {}
+
+
+def test_an_image_that_is_deleted_while_a_comparison_begins_leaves_nothing_pending(line: ComparisonLine) -> None:
+    of = version()
+    image = add(of, axis(0), photograph(0))
+    with ThreadPoolExecutor(1) as pool:
+        with transaction() as session:
+            found = nearest_neighbors.insert_comparison(session, of.id, None, again=True)
+            removed = pool.submit(remove_image, transaction, blobs(), image)
+            with pytest.raises(TimeoutError):  # it waits for the image, whose items it has looked for already
+                removed.result(timeout=0.5)
+        removed.result(timeout=10)
+    assert found is not None
+    assert counts(found[0]) == {"total": 1, "pending": 0, "indexed": 0, "failed": 0, "cancelled": 1}
 
 
 def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonLine, redis: Redis) -> None:

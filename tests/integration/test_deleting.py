@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from stack.redis import Redis
 from tests.images import image_bytes
-from tests.integration.factory import unit
+from tests.integration.factory import Factory, unit
 from tests.integration.scene import Silent, compare, comparison_line, version
 from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
@@ -206,6 +206,16 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
         job = job_rows.get_job(session, job_id)
         assert (job.total, job.pending, job.failed, job.cancelled, job.status) == (2, 0, 1, 1, "cancelled")
     assert {tuple(row) for row in states} == {("cancelled", 2), ("failed", 1)}
+
+
+def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> None:
+    archived_import()
+    job_actions.pause_job(transaction, delete())
+    with transaction() as session:
+        job_id = Factory(session).job(job_type=JobType.IMPORT)
+        entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")], held=False)
+        [entry] = claims.claim_entries(session, owner="me", limit=1, lease_seconds=60, max_attempts=3)
+    assert entry.job_id == job_id
 
 
 def test_a_worker_that_was_reading_for_it_stores_nothing() -> None:
@@ -400,7 +410,7 @@ def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     with pytest.raises(NotFound):
         images_service.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden
-        item_rows.cancel_items_of_image(session, image_id)
+        item_rows.lock_items_of_image(session, image_id)
         session.execute(text("DELETE FROM image"))
     run()
     assert count(job_id) == {"status": "succeeded", "total": 1, "pending": 0, "indexed": 1, "cancelled": 0}

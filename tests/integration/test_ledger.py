@@ -150,7 +150,7 @@ class History:
 
     def delete_image(self) -> None:
         for item in self.claimed[:1]:
-            item_rows.cancel_items_of_image(self.session, item.image_id)
+            item_rows.lock_items_of_image(self.session, item.image_id)
             self.session.execute(text("DELETE FROM image WHERE id = :id"), {"id": item.image_id})
 
 

@@ -39,7 +39,7 @@ def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None
     The row goes first, and leaves a note of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
-        item_rows.cancel_items_of_image(session, image_id)
+        item_rows.lock_items_of_image(session, image_id)
         notes = blob_cleanups.insert_cleanups(session, [images.delete_image(session, image_id)])
     with transaction() as session:
         settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))

@@ -68,7 +68,7 @@ CLAIM = """
 WITH free AS (
     SELECT id FROM job_item
     WHERE state = 'pending' AND NOT held AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
-      AND attempts BETWEEN :least AND :most
+      AND attempts BETWEEN :least AND :most {condition}
     ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE job_item item
@@ -76,14 +76,18 @@ SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + ma
 """
 WAITED = "extract(epoch FROM now() - item.created_at)::float8"
 CLAIM_ITEMS = f"""
-{CLAIM} FROM free, image, job WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
+{CLAIM.format(condition="")} FROM free, image, job
+WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
 RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
           CASE WHEN item.queue = 'reindex' THEN job.model_version_id END, job.request_id, job.traceparent, {WAITED}
 """
+# What a deletion is about to cancel: looked for before the LIMIT, or it would keep others from being claimed.
+NOT_DELETED = """AND job_id <> ALL (ARRAY(
+    SELECT job.id FROM job JOIN collection ON collection.id = job.collection_id WHERE collection.deleted_at IS NOT NULL
+))"""
 CLAIM_ENTRIES = f"""
-{CLAIM} FROM free, job, collection
-WHERE item.id = free.id AND job.id = item.job_id
-  AND collection.id = job.collection_id AND collection.deleted_at IS NULL
+{CLAIM.format(condition=NOT_DELETED)} FROM free, job, collection
+WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
 RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
           coalesce(item.metadata, '{{}}'), item.attempts, item.retries, job.request_id, job.traceparent, {WAITED}
 """

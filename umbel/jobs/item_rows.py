@@ -81,18 +81,9 @@ def fail_items(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None
     )
 
 
-def cancel_items_of_image(session: Session, image_id: UUID) -> None:
-    """An image that goes away leaves no item pending but the one that deletes it; a worker that holds one finds it
-    cancelled.
-
-    All its items are locked, since removing the image afterwards changes them once more.
-    """
+def lock_items_of_image(session: Session, image_id: UUID) -> None:
+    """Lock an image's items before the image is deleted, by which the database cancels those that are pending."""
     lock_items(session, session.scalars(select(JobItem.id).where(JobItem.image_id == image_id)).all())
-    session.execute(
-        update(JobItem)
-        .where(JobItem.image_id == image_id, JobItem.state == ItemState.PENDING, JobItem.queue != Queue.DELETE)
-        .values(state=ItemState.CANCELLED, finished_at=text("now()"), lease_owner=None, lease_until=None)
-    )
 
 
 def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState] | None:
