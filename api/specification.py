@@ -1,7 +1,8 @@
 """The OpenAPI document: what APIFlask gathers from the routes, completed, and nothing in it twice.
 
 Routes name the answers that are theirs alone; what follows from a route's shape (a body can be malformed, an id can be
-unknown, the database can be away) is added here for all.
+unknown, the database can be away) is added here for all. spectree and flask-openapi3 would take APIFlask's place, and
+know no more of this than it does.
 """
 
 import re
@@ -14,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.errors import problems
 from api.examples import example_of
-from api.needs import NEEDS, STRICTEST, Need
+from api.needs import NEEDS, STRICTEST
 from api.schemas.fields import NAME
 from api.schemas.problem import ProblemOut
 
@@ -64,34 +65,19 @@ KEY = {
     "scheme": "bearer",
     "description": "A key of `umbel keys create`. Without keys the service answers to all who reach it.",
 }
-# What comes next with the id that an answer gives: {operation: {link: (operation, {parameter: where it is})}}.
+# What comes next with what an answer gives: {operation: {field of the answer: operations that take it in their path}}.
 FOLLOWED = {
     "upload_image": {
-        "job": ("get_job", {"job_id": "$response.body#/job_id"}),
-        "image": ("get_image", {"image_id": "$response.body#/image_id"}),
-        "similar": ("similar_images", {"image_id": "$response.body#/image_id"}),
-        "change": ("change_image", {"image_id": "$response.body#/image_id"}),
-        "remove": ("remove_image", {"image_id": "$response.body#/image_id"}),
+        "job_id": ["get_job"],
+        "image_id": ["get_image", "similar_images", "change_image", "remove_image"],
     },
-    "open_import": {
-        "job": ("get_job", {"job_id": "$response.body#/job_id"}),
-        "items": ("list_items", {"job_id": "$response.body#/job_id"}),
-        "pause": ("pause_job", {"job_id": "$response.body#/job_id"}),
-        "resume": ("resume_job", {"job_id": "$response.body#/job_id"}),
-        "close": ("close_job", {"job_id": "$response.body#/job_id"}),
-        "cancel": ("cancel_job", {"job_id": "$response.body#/job_id"}),
-    },
-    "create_collection": {
-        "collection": ("get_collection", {"name": "$response.body#/name"}),
-        "delete": ("delete_collection", {"name": "$response.body#/name"}),
-    },
-    "delete_collection": {"job": ("get_job", {"job_id": "$response.body#/job_id"})},
-    "register_model": {"model": ("get_model", {"version_id": "$response.body#/id"})},
-    "reindex": {
-        "job": ("get_job", {"job_id": "$response.body#/job_id"}),
-        "cancel": ("cancel_job", {"job_id": "$response.body#/job_id"}),
-    },
+    "open_import": {"job_id": ["get_job", "list_items", "pause_job", "resume_job", "close_job", "cancel_job"]},
+    "create_collection": {"name": ["get_collection", "delete_collection"]},
+    "delete_collection": {"job_id": ["get_job"]},
+    "register_model": {"id": ["get_model"]},
+    "reindex": {"job_id": ["get_job", "cancel_job"]},
 }
+TAKEN_AS = {"id": "version_id"}  # the parameter's name, where it is not the field's
 
 _referenced: set[type[BaseModel]] = {ProblemOut}
 
@@ -106,20 +92,27 @@ def either_body(*, form: type[BaseModel], json: type[BaseModel] | None = None) -
 
 def install(app: APIFlask) -> None:
     """Let the application's specification be complete."""
+    app.config["SECURITY_SCHEMES"] = {"key": KEY}
+    for endpoint, view in app.view_functions.items():
+        told = getattr(view, "_spec", {})
+        told["operation_id"] = (
+            told.get("operation_id") or endpoint.rpartition(".")[2]
+        )  # generated clients take their names from it
+        if need := NEEDS.get(endpoint, STRICTEST):
+            told["extensions"] = {**(told.get("extensions") or {}), "x-scope": need.scope.value}
 
     @app.spec_processor
     def complete(spec: Any) -> Any:
         _merge_schemas(spec)
-        spec["components"]["securitySchemes"] = {"key": KEY}
-        _name_operations(app, spec)
         for path, _, operation in operations(spec):
+            if "x-scope" in operation:
+                operation["security"] = [{"key": []}] if app.config["REQUIRE_KEYS"] else [{"key": []}, {}]
             _complete_bodies(spec, operation)
             _complete_parameters(operation)
             _complete_answers(path, operation)
             _add_links(operation)
         _add_examples(spec)
-        used = {tag for *_, operation in operations(spec) for tag in operation["tags"]}
-        spec["tags"] = [{"name": tag, "description": TAGS.get(tag, "")} for tag in sorted(used, key=_order)]
+        spec["tags"] = [{"name": tag, "description": description} for tag, description in TAGS.items()]
         return spec
 
 
@@ -129,10 +122,6 @@ def operations(spec: Any) -> Iterator[tuple[str, str, Any]]:
         for method in METHODS:
             if method in item:
                 yield path, method, item[method]
-
-
-def _order(tag: str) -> int:
-    return list(TAGS).index(tag) if tag in TAGS else len(TAGS)
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -159,26 +148,6 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from _nodes(child)
-
-
-def _name_operations(app: APIFlask, spec: Any) -> None:
-    """An operation is called as its function is: generated clients take their names from it."""
-    for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-        for method in METHODS:
-            if method.upper() in (rule.methods or ()) and method in spec["paths"].get(path, {}):
-                operation = spec["paths"][path][method]
-                operation.setdefault("operationId", rule.endpoint.rpartition(".")[2])
-                _say_who_may(operation, NEEDS.get(rule.endpoint, STRICTEST), keys_required=app.config["REQUIRE_KEYS"])
-
-
-def _say_who_may(operation: Any, need: Need | None, *, keys_required: bool) -> None:
-    if need is None:
-        return
-    operation["security"] = [{"key": []}] if keys_required else [{"key": []}, {}]
-    operation["x-scope"] = need.scope.value
-    for status, answer in problems(401, 403, 429).items():
-        operation["responses"].setdefault(str(status), answer)
 
 
 def _complete_bodies(spec: Any, operation: Any) -> None:
@@ -214,6 +183,8 @@ def _without_null(schema: Any) -> Any:
 
 def _complete_answers(path: str, operation: Any) -> None:
     expected = set() if path in LIVENESS else {503}
+    if "x-scope" in operation:
+        expected |= {401, 403, 429}
     if "requestBody" in operation:
         expected |= {400, 413, 422}
     if any(parameter["in"] == "query" for parameter in operation["parameters"]):
@@ -227,8 +198,9 @@ def _complete_answers(path: str, operation: Any) -> None:
 
 def _add_links(operation: Any) -> None:
     links = {
-        name: {"operationId": target, "parameters": parameters}
-        for name, (target, parameters) in FOLLOWED.get(operation["operationId"], {}).items()
+        target: {"operationId": target, "parameters": {TAKEN_AS.get(field, field): f"$response.body#/{field}"}}
+        for field, targets in FOLLOWED.get(operation["operationId"], {}).items()
+        for target in targets
     }
     for status, answer in operation["responses"].items():
         if links and status.startswith("2"):

@@ -44,8 +44,9 @@ def test_every_operation_is_named_once_described_and_filed(spec: Any) -> None:
     ids = [operation["operationId"] for operation in found]
     assert len(set(ids)) == len(ids)
     assert [one["operationId"] for one in found if not one["summary"] or not set(one["tags"]) <= set(TAGS)] == []
-    targets = {target for links in FOLLOWED.values() for target, _ in links.values()}
+    targets = {target for fields in FOLLOWED.values() for targets in fields.values() for target in targets}
     assert targets | set(FOLLOWED) <= set(ids)
+    assert {one["tags"][0] for one in found} == set(TAGS)
 
 
 def test_every_body_of_the_code_is_a_schema_and_every_schema_has_one_name(spec: Any) -> None:
