@@ -41,6 +41,22 @@ CREATE FUNCTION exact_up_to() RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE 
 CREATE FUNCTION ef_search_for(k integer, restricted boolean) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT least(1000, greatest(CASE WHEN restricted THEN 300 ELSE 64 END, 2 * k))';
 
+-- The statement for the k ($2) nearest to a vector ($1) without some images ($3). Only a literal version prunes to its
+-- partition, and only a literal width is the expression of its index. Adding zero has the rough order of the index
+-- sorted, which the planner takes for sorted already, and keeps the index out of an exact scan.
+CREATE FUNCTION nearest_statement(version uuid, dim integer, within uuid, condition text, exact boolean) RETURNS text
+LANGUAGE sql STABLE AS $$
+SELECT format(
+    'SELECT array_agg(image_id ORDER BY distance + 0, image_id), array_agg(distance ORDER BY distance + 0, image_id)'
+    ' FROM (SELECT e.image_id, e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s) AS distance FROM embedding e%2$s'
+    ' WHERE e.model_version_id = %3$L%4$s AND e.image_id <> ALL ($3)%5$s'
+    ' ORDER BY (e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))%6$s LIMIT $2) taken',
+    dim, CASE WHEN condition IS NOT NULL THEN ' JOIN image i ON i.id = e.image_id' END, version,
+    CASE WHEN within IS NOT NULL THEN format(' AND e.collection_id = %L', within)
+         ELSE ' AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END,
+    ' AND ' || condition, CASE WHEN exact THEN ' + 0, e.image_id' END)
+$$;
+
 -- The k nearest by the version's vectors, nearest first, ties by id, and how they were found. STABLE, so that all it
 -- looks at is of the caller's snapshot.
 -- condition: SQL over the image `i`, which only our own role may pass; countable: an index finds what meets it.
@@ -56,35 +72,24 @@ DECLARE
     few CONSTANT integer := CASE WHEN condition IS NULL THEN exact_up_to ELSE exact_up_to / 5 END;
     partition CONSTANT text := 'embedding_' || replace(version::text, '-', '');
     images CONSTANT bigint := pg_relation_size(to_regclass(partition)) / (2 * dim + 72);  -- which costs nothing to ask
-    -- Only a literal version prunes to its partition, and only a literal width is the expression of its index.
-    distance CONSTANT text := format('(e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))', dim);
-    source CONSTANT text := CASE WHEN condition IS NULL THEN 'embedding e'
-        ELSE 'embedding e JOIN image i ON i.id = e.image_id' END;
-    candidates CONSTANT text := format('e.model_version_id = %L', version)
-        || CASE WHEN within IS NOT NULL THEN format(' AND e.collection_id = %L', within)
-           ELSE ' AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END
-        || CASE WHEN besides = '{}' THEN '' ELSE ' AND e.image_id <> ALL ($3)' END
-        || coalesce(' AND ' || condition, '');
-    -- Adding zero has the rough order of the index sorted, which the planner takes for sorted already, and keeps the
-    -- index out of an exact scan.
-    statement CONSTANT text := 'SELECT array_agg(image_id ORDER BY distance + 0, image_id), '
-        'array_agg(distance ORDER BY distance + 0, image_id) FROM (SELECT e.image_id, ' || distance
-        || ' AS distance FROM ' || source || ' WHERE ' || candidates || ' ORDER BY ' || distance;
     many boolean := NOT exact AND (only_ef IS NOT NULL OR images > few) AND coalesce(
         (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(partition || '_hnsw')), false);
 BEGIN
     exhausted := false;
     IF many AND only_ef IS NULL AND restricted AND (condition IS NULL OR countable) THEN
-        EXECUTE format('SELECT count(*) > %1$s FROM (SELECT FROM %2$s LIMIT %1$s + 1) candidate', few,
-            CASE WHEN condition IS NULL THEN 'embedding e WHERE ' || candidates
-                 ELSE 'image i WHERE ' || coalesce(format('i.collection_id = %L AND ', within), '') || condition END)
-            INTO many USING query, k, besides;
+        EXECUTE format('SELECT count(*) > %1$s FROM (SELECT FROM %2$s LIMIT %1$s + 1) candidate', few, CASE
+            WHEN condition IS NULL
+            THEN format('embedding WHERE model_version_id = %L AND collection_id = %L', version, within)
+            ELSE 'image i WHERE ' || coalesce(format('i.collection_id = %L AND ', within), '') || condition END)
+            INTO many;
     END IF;
     IF many THEN
         ef_search := coalesce(only_ef, ef_search_for(k, restricted));
         -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
-        SELECT * INTO ids, distances FROM nearest_through_index(
-            statement || ' LIMIT $2) taken', query, k, besides, ef_search, greatest(2000, images / 50));
+        EXECUTE format('SELECT * FROM %s($1, $2, $3, $4, $5, $6)',
+            CASE WHEN restricted THEN 'index_search' ELSE 'index_search_' || replace(version::text, '-', '') END)
+            INTO ids, distances USING query, k, besides, ef_search, greatest(2000, images / 50),
+                CASE WHEN restricted THEN nearest_statement(version, dim, within, condition, false) END;
         IF only_ef IS NOT NULL OR cardinality(ids) = k THEN
             mode := 'hnsw';
             RETURN;
@@ -93,27 +98,41 @@ BEGIN
     END IF;
     mode := 'exact';
     ef_search := NULL;
-    EXECUTE statement || ' + 0, e.image_id LIMIT $2) taken' INTO ids, distances USING query, k, besides;
+    EXECUTE nearest_statement(version, dim, within, condition, true) INTO ids, distances USING query, k, besides;
 END $$;
 
--- Leaves the planner no other way than the index, and brings the caller's settings back (an error does so by itself).
--- No SET clause does that here: a dump with one for hnsw.… could only be restored by a superuser, as pgvector may not be
--- loaded then.
-CREATE FUNCTION nearest_through_index(
-    statement text, query halfvec, k integer, besides uuid[], ef integer, reach bigint,
-    OUT ids uuid[], OUT distances double precision[]
-) LANGUAGE plpgsql STABLE AS $$
+-- Makes the function that runs a statement through the index: it leaves the planner no other way, and brings the
+-- caller's settings back (an error does so by itself). No SET clause does that for hnsw.…: a dump with one could only
+-- be restored by a superuser, as pgvector may not be loaded then.
+-- name, statement: `index_search`, which runs the statement that it is given; or of a version and with its statement,
+-- whose plan Postgres keeps then. Beside `find_nearest`, wherever the caller's search path begins.
+CREATE FUNCTION create_index_search(name text, statement text) RETURNS void LANGUAGE plpgsql AS $create$
 DECLARE
-    names CONSTANT text[] := ARRAY['hnsw.iterative_scan', 'hnsw.ef_search', 'hnsw.max_scan_tuples', 'enable_seqscan',
-        'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort'];
-    values CONSTANT text[] := ARRAY['relaxed_order', ef::text, reach::text, 'off', 'off', 'off', 'off', 'off'];
-    before CONSTANT text[] := ARRAY(
-        SELECT current_setting(name) FROM unnest(names) WITH ORDINALITY setting(name, place) ORDER BY place);
+    place CONSTANT regnamespace := (SELECT pronamespace FROM pg_proc WHERE oid = 'find_nearest'::regproc);
 BEGIN
-    PERFORM set_config(name, value, true) FROM unnest(names, values) setting(name, value);
-    EXECUTE statement INTO ids, distances USING query, k, besides;
-    PERFORM set_config(name, value, true) FROM unnest(names, before) setting(name, value);
-END $$;
+    EXECUTE format($format$
+        CREATE OR REPLACE FUNCTION %1$s.%2$I(
+            query halfvec, k integer, besides uuid[], ef integer, reach bigint, statement text,
+            OUT ids uuid[], OUT distances double precision[]
+        ) LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+        SET enable_mergejoin = off SET enable_sort = off AS $body$
+        DECLARE
+            scan CONSTANT text := current_setting('hnsw.iterative_scan');
+            ef_before CONSTANT text := current_setting('hnsw.ef_search');
+            reach_before CONSTANT text := current_setting('hnsw.max_scan_tuples');
+        BEGIN
+            PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.max_scan_tuples', reach::text, true);
+            %3$s
+            PERFORM set_config('hnsw.iterative_scan', scan, true),
+                set_config('hnsw.ef_search', ef_before, true), set_config('hnsw.max_scan_tuples', reach_before, true);
+        END $body$;
+        REVOKE EXECUTE ON FUNCTION %1$s.%2$I FROM PUBLIC
+    $format$, place, name, coalesce(
+        replace(statement, ' FROM (SELECT', ' INTO ids, distances FROM (SELECT') || ';',
+        'EXECUTE statement INTO ids, distances USING query, k, besides;'));
+END $create$;
+SELECT create_index_search('index_search', NULL);
 
 -- A search of the gallery, one row a match, nearest first; one row without an image where nothing matched. Each row
 -- says how it was found and by which version. By a vector of the version (unset: of the active one), or by the vector
@@ -138,8 +157,8 @@ BEGIN
     END IF;
     IF example IS NOT NULL THEN
         besides := besides || example;
-        EXECUTE format('SELECT vector FROM embedding WHERE model_version_id = %L AND image_id = $1 AND collection_id '
-            '<> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))', version) INTO query USING example;
+        SELECT vector INTO query FROM embedding e JOIN collection c ON c.id = e.collection_id AND c.deleted_at IS NULL
+        WHERE e.model_version_id = version AND e.image_id = example;
     END IF;
     PERFORM check_nearest(query, dim, k);
     IF collection_name IS NOT NULL THEN
@@ -200,8 +219,8 @@ $$;
 COMMENT ON FUNCTION umbel.similar_images IS
     'The k pictures nearest to one of the gallery, itself left out, nearest first; none where it has no embedding';
 
-REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, find_nearest, nearest_through_index,
-    exact_up_to, ef_search_for, check_nearest, job_count FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, find_nearest, nearest_statement,
+    create_index_search, exact_up_to, ef_search_for, check_nearest, job_count FROM PUBLIC;
 
 CREATE TABLE recall_report (
     id               uuid PRIMARY KEY DEFAULT uuidv7(),

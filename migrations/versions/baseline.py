@@ -35,7 +35,13 @@ def downgrade() -> None:
         names = [name for what, name in created if what == kind]
         op.execute(f"DROP {kind} {', '.join(names)}")
     op.execute("""
-        DO $do$ BEGIN
+        DO $do$
+        DECLARE
+            made text;  -- for the versions that were there: create_index_search
+        BEGIN
+            FOR made IN SELECT oid::regprocedure FROM pg_proc WHERE proname ~ '^index_search(_[0-9a-f]{32})?$' LOOP
+                EXECUTE 'DROP FUNCTION ' || made;
+            END LOOP;
             IF (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
                 EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
             END IF;
