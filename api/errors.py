@@ -31,6 +31,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.NotEmbedded: 409,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
+    errors.Unreachable: 503,
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.StorageFull: 507,
