@@ -1,14 +1,11 @@
 """/v1/jobs: followed, listed, closed. Status is read from the ledger, never from a queue."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from threading import BoundedSemaphore
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response
-from sqlalchemy.orm import Session
 
 from api.access import reach
 from api.errors import answers, problems
@@ -24,25 +21,18 @@ from api.schemas.jobs import (
     JobQuery,
     JobsOut,
     JobsQuery,
-    Phase,
     SourceOut,
 )
 from api.schemas.reindex import ReindexOut
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
-from umbel.base.tables import ImportSource, Job, Reindex
-from umbel.base.types import JobType, ReindexPhase
-from umbel.imports import source_rows
-from umbel.jobs import item_rows, job_rows
 from umbel.jobs.items_csv import items_as_csv
 from umbel.jobs.wakeup import waker
-from umbel.models import partitions, reindexes
-from umbel.models.partitions import IndexProgress
-from umbel.operations import job_actions as services
+from umbel.operations import job_actions, job_overviews
+from umbel.operations.job_overviews import JobOverview
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
-
 
 # Whoever waits holds a thread. Half of them stay free for those who do not; beyond that an answer comes at once.
 _waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
@@ -59,7 +49,7 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
     """
     if query.wait and _waiting.acquire(blocking=False):
         try:
-            services.wait_for_job(transaction, listener(), job_id, query.wait)
+            job_actions.wait_for_job(transaction, listener(), job_id, query.wait)
         finally:
             _waiting.release()
     return _described(job_id)
@@ -72,7 +62,7 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
 def list_jobs(query: JobsQuery) -> Any:
     """List jobs, newest first."""
     with transaction() as session:
-        rows = job_rows.list_jobs(
+        found = job_overviews.list_overviews(
             session,
             status=query.status,
             job_type=query.type,
@@ -80,8 +70,8 @@ def list_jobs(query: JobsQuery) -> Any:
             limit=query.limit + 1,
             within=reach(),
         )
-        page, cursor = page_of(rows, query.limit)
-        return JobsOut(items=describe(session, page), next_cursor=cursor)
+    page, cursor = page_of(found, query.limit)
+    return JobsOut(items=[_out(overview) for overview in page], next_cursor=cursor)
 
 
 @bp.get("/v1/jobs/<uuid:job_id>/items")
@@ -91,8 +81,7 @@ def list_jobs(query: JobsQuery) -> Any:
 def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     """List a job's pictures with what became of each, in the order they came."""
     with transaction() as session:
-        job_rows.get_job(session, job_id)
-        rows = item_rows.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
+        rows = job_overviews.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
     page, cursor = page_of(rows, query.limit)
     return ItemsOut(
         items=[answer_of(ItemOut, row, status=row.state, error=row.error_detail) for row in page], next_cursor=cursor
@@ -104,8 +93,6 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
 @bp.doc(responses=answers("One line a picture", "text/csv", 404, 422))
 def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
     """Download a job's pictures with what became of each, as CSV: all of them, or those of one status."""
-    with transaction() as session:
-        job_rows.get_job(session, job_id)
     name = f"{job_id}-{query.status or 'items'}.csv"
     lines = items_as_csv(transaction, job_id, query.status)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -117,7 +104,7 @@ def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
 @bp.doc(responses=problems(404, 409))
 def close_job(job_id: UUID) -> Any:
     """Say that an import has all its pictures. Saying it twice is harmless."""
-    services.close_job(transaction, job_id)
+    job_actions.close_job(transaction, job_id)
     return _described(job_id)
 
 
@@ -126,7 +113,7 @@ def close_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def cancel_job(job_id: UUID) -> Any:
     """End a job where it stands: what is indexed stays so, the rest is cancelled. Twice is harmless."""
-    services.cancel_job(transaction, job_id)
+    job_actions.cancel_job(transaction, job_id)
     return _described(job_id)
 
 
@@ -135,7 +122,7 @@ def cancel_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def retry_job(job_id: UUID) -> Any:
     """Try the failed pictures of a job once more, and no others. Twice is harmless."""
-    services.retry_job(transaction, waker(), job_id)
+    job_actions.retry_job(transaction, waker(), job_id)
     return _described(job_id)
 
 
@@ -144,7 +131,7 @@ def retry_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def pause_job(job_id: UUID) -> Any:
     """Let a job wait until it is resumed; the batch in hand is finished. Twice is harmless."""
-    services.pause_job(transaction, job_id)
+    job_actions.pause_job(transaction, job_id)
     return _described(job_id)
 
 
@@ -153,75 +140,26 @@ def pause_job(job_id: UUID) -> Any:
 @bp.doc(responses=problems(404, 409, 503))
 def resume_job(job_id: UUID) -> Any:
     """Go on with a paused job. Twice is harmless."""
-    services.resume_job(transaction, waker(), job_id)
+    job_actions.resume_job(transaction, waker(), job_id)
     return _described(job_id)
 
 
 def _described(job_id: UUID) -> JobOut:
     with transaction() as session:
-        return describe(session, [job_rows.get_job(session, job_id)])[0]
+        return _out(job_overviews.get_overview(session, job_id))
 
 
-def describe(session: Session, found: Sequence[Job]) -> list[JobOut]:
-    """Jobs as people see them, with their sources and the progress of their indexes."""
-    ids = [job.id for job in found]
-    known, reindexed = source_rows.list_sources(session, ids), reindexes.list_reindexes(session, ids)
-    building = {job.id for job in found if job.indexing or _builds(reindexed.get(job.id))}
-    versions = {job.model_version_id for job in found if job.id in building}
-    progress = {version: version and partitions.find_index_progress(session, version) for version in versions}
-    return [
-        job_out(
-            job,
-            known.get(job.id),
-            (job.id in building and progress[job.model_version_id]) or None,
-            reindexed.get(job.id),
-        )
-        for job in found
-    ]
-
-
-def _builds(reindex: Reindex | None) -> bool:
-    return reindex is not None and not reindex.done and reindex.phase == ReindexPhase.INDEXING
-
-
-def job_out(job: Job, source: ImportSource | None, index: IndexProgress | None, reindex: Reindex | None) -> JobOut:
+def _out(overview: JobOverview) -> JobOut:
+    job, source, reindex = overview.job, overview.source, overview.reindex
     link = f"/v1/jobs/{job.id}"
     return answer_of(
         JobOut,
         job,
-        phase=phase_of(job, source, reindex),
+        phase=overview.phase,
         source=source and answer_of(SourceOut, source, type=source.spec["type"]),
-        index=index and answer_of(IndexOut, index),
-        reindex=reindex and answer_of(ReindexOut, reindex, eta_seconds=_eta(job)),
+        index=overview.index and answer_of(IndexOut, overview.index),
+        reindex=reindex and answer_of(ReindexOut, reindex, eta_seconds=overview.eta_seconds),
         counts=answer_of(CountsOut, job),
         model_version=job.model_version_id,
         links={"self": link} | {part: f"{link}/{part}" for part in ("items", "items.csv", "cancel", "retry")},
     )
-
-
-def _eta(job: Job) -> float | None:
-    """Seconds until its pictures are embedded, if it goes on as it did."""
-    if job.finished_at is not None or job.paused or job.started_at is None:
-        return None
-    done = job.total - job.pending
-    if not job.pending or not done:
-        return None
-    elapsed = (datetime.now(UTC) - job.started_at).total_seconds()
-    return round(elapsed * job.pending / done, 1)
-
-
-BY_TYPE: dict[str, Phase] = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
-
-
-def phase_of(job: Job, source: ImportSource | None, reindex: Reindex | None = None) -> Phase | None:
-    """What an unfinished job is at."""
-    if job.finished_at is not None:
-        return None
-    if job.paused:
-        return "paused"
-    if source is not None and not source.done:
-        return "listing"
-    if reindex is not None and reindex.phase != ReindexPhase.DONE:
-        return cast(Phase, str(reindex.phase))
-    usual: Phase = "indexing" if job.indexing and not job.pending else "embedding"
-    return BY_TYPE.get(job.type, usual)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from umbel.base.database import Transaction
 from umbel.base.tables import JobItem
-from umbel.jobs import item_rows
+from umbel.jobs import item_rows, job_rows
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at")
 PAGE = 1_000
@@ -15,7 +15,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadshe
 
 
 def items_as_csv(transaction: Transaction, job_id: UUID, state: str | None) -> Iterator[str]:
-    """Lines of CSV with a header, a page of the ledger at a time; state: only the items in it."""
+    """Lines of CSV with a header, a page of the ledger at a time; state: only the items in it. Raises NotFound."""
+    with transaction() as session:
+        job_rows.get_job(session, job_id)
+    return _pages(transaction, job_id, state)
+
+
+def _pages(transaction: Transaction, job_id: UUID, state: str | None) -> Iterator[str]:
     yield _lines([COLUMNS])
     after: UUID | None = None
     while True:

@@ -1,0 +1,99 @@
+"""What is told of jobs of any type: the job itself, what it imports from, its reindex, and the index it waits for."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from umbel.base.tables import ImportSource, Job, JobItem, Reindex
+from umbel.base.types import JobType, ReindexPhase
+from umbel.imports import source_rows
+from umbel.jobs import item_rows, job_rows
+from umbel.models import partitions, reindexes
+from umbel.models.partitions import IndexProgress
+
+PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobOverview:
+    """A job. source: what workers list for it; index: while one is built that it waits for."""
+
+    job: Job
+    source: ImportSource | None
+    reindex: Reindex | None
+    index: IndexProgress | None
+
+    @property
+    def id(self) -> UUID:
+        return self.job.id
+
+    @property
+    def phase(self) -> str | None:
+        """What an unfinished job is at."""
+        if self.job.finished_at is not None:
+            return None
+        if self.job.paused:
+            return "paused"
+        if self.source is not None and not self.source.done:
+            return "listing"
+        if self.reindex is not None and self.reindex.phase != ReindexPhase.DONE:
+            return str(self.reindex.phase)
+        usual = "indexing" if self.job.indexing and not self.job.pending else "embedding"
+        return PHASES.get(JobType(self.job.type), usual)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds until its images are embedded at the pace so far; None while there is no pace."""
+        job, done = self.job, self.job.total - self.job.pending
+        if job.finished_at is not None or job.paused or job.started_at is None or not job.pending or not done:
+            return None
+        return round((datetime.now(UTC) - job.started_at).total_seconds() * job.pending / done, 1)
+
+
+def get_overview(session: Session, job_id: UUID) -> JobOverview:
+    """Raises NotFound."""
+    return _overviews(session, [job_rows.get_job(session, job_id)])[0]
+
+
+def list_overviews(
+    session: Session,
+    *,
+    status: str | None,
+    job_type: str | None,
+    before: UUID | None,
+    limit: int,
+    within: Collection[str] | None,
+) -> list[JobOverview]:
+    """Up to `limit` jobs, newest first. within: names of collections; None: all jobs."""
+    found = job_rows.list_jobs(session, status=status, job_type=job_type, before=before, limit=limit, within=within)
+    return _overviews(session, found)
+
+
+def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
+    """Up to `limit` items of a job in the order they came, after the item `after`. Raises NotFound."""
+    job_rows.get_job(session, job_id)
+    return item_rows.list_items(session, job_id, state=state, after=after, limit=limit)
+
+
+def _overviews(session: Session, jobs: Sequence[Job]) -> list[JobOverview]:
+    ids = [job.id for job in jobs]
+    sources, known = source_rows.list_sources(session, ids), reindexes.list_reindexes(session, ids)
+    building = {job.id for job in jobs if job.indexing or _builds(known.get(job.id))}
+    versions = {job.model_version_id for job in jobs if job.id in building}
+    progress = {version: partitions.find_index_progress(session, version) for version in versions if version}
+    return [
+        JobOverview(
+            job,
+            sources.get(job.id),
+            known.get(job.id),
+            progress.get(job.model_version_id) if job.model_version_id and job.id in building else None,
+        )
+        for job in jobs
+    ]
+
+
+def _builds(reindex: Reindex | None) -> bool:
+    return reindex is not None and not reindex.done and reindex.phase == ReindexPhase.INDEXING
