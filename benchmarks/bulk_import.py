@@ -111,7 +111,7 @@ def main() -> None:
             "workers": workers,
             "decoders_a_worker": decoding_processes(settings()),
             "runtime": embedder.description,
-            "counts": job.counts.model_dump(),
+            "counts": job.counts.as_dict(),
             "per_second": round(rate, 1),
             "seconds": {"embedded": round(embedded, 1), "indexed": round(took, 1), "second_import": round(again, 1)},
             "raw_per_second": spread(before + after),

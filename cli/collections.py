@@ -40,7 +40,7 @@ def collections(context: click.Context, as_json: bool) -> None:
         return
     with api_client() as api:
         found = list(api.collections.list())
-    print_json([one.model_dump(mode="json") for one in found]) if as_json else _show(found)
+    print_json([one.as_dict() for one in found]) if as_json else _show(found)
 
 
 @collections.command()
@@ -50,7 +50,7 @@ def create(name: str, as_json: bool) -> None:
     """Create the collection NAME, empty; one that is there already is left as it is."""
     with api_client() as api:
         made = api.collections.create(name)
-    print_json(made.model_dump(mode="json")) if as_json else _show([made])
+    print_json(made.as_dict()) if as_json else _show([made])
 
 
 @collections.command()
@@ -66,7 +66,7 @@ def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> N
         raise click.UsageError("Give --pictures, --bytes or both.")
     with api_client() as api:
         changed = api.collections.set_quota(name, **changes)
-    print_json(changed.model_dump(mode="json")) if as_json else _show([changed])
+    print_json(changed.as_dict()) if as_json else _show([changed])
 
 
 @collections.command()
@@ -88,7 +88,7 @@ def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
         if wait:
             with progress(quiet=as_json) as bars:
                 job = follow(api, job, bars)
-    print_json(job.model_dump(mode="json")) if as_json else _report(name, job)
+    print_json(job.as_dict()) if as_json else _report(name, job)
     sys.exit(1 if wait and job.status != "succeeded" else 0)
 
 

@@ -48,7 +48,7 @@ def duplicates(  # noqa: PLR0917 - click passes by name
         if image:
             write_rows(_rows(api, found), image, title="Near-duplicates, the one to keep first")
         if as_json:
-            print_json({**found.model_dump(mode="json"), "job": job and job.model_dump(mode="json")})
+            print_json({**found.as_dict(), "job": job and job.as_dict()})
             return
         _show(found)
         say_how_complete(api, job, compared=found.compared, waiting=found.waiting)

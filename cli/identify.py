@@ -32,7 +32,7 @@ def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) ->
     with api_client() as api:
         found = api.identify(images, collection=collection)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(found.as_dict())
     else:
         _show(found)
 

@@ -53,7 +53,7 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
         with progress(quiet=as_json) as bars:
             jobs = import_sources(api, paths, bars=bars, **options)
         if as_json:
-            print_json({"jobs": [job.model_dump(mode="json") for job in jobs]})
+            print_json({"jobs": [job.as_dict() for job in jobs]})
         else:
             report(api, jobs, waited=options["wait"])
     sys.exit(1 if any(job.counts.failed or job.error for job in jobs) else 0)
@@ -66,7 +66,7 @@ def _from_here(
     with api_client() as api, progress(quiet=as_json) as bars:
         outcome = import_images(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     if as_json:
-        job = outcome.job and outcome.job.model_dump(mode="json")
+        job = outcome.job and outcome.job.as_dict()
         print_json({**asdict(outcome), "job": job, "not_images": others})
     else:
         _report(outcome, others, waited=wait, dry_run=dry_run)

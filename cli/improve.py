@@ -55,7 +55,7 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
         found = {"model": self.model, "reindex": self.job}
-        return self.training | {name: one.model_dump(mode="json") for name, one in found.items() if one}
+        return self.training | {name: one.as_dict() for name, one in found.items() if one}
 
 
 class Note:

@@ -32,7 +32,7 @@ def jobs(  # noqa: PLR0917 - click passes by name
     with api_client() as api:
         if job_id is None:
             found = list(islice(api.jobs.list(status=status), limit))
-            print_json([job.model_dump(mode="json") for job in found]) if as_json else _show(found)
+            print_json([job.as_dict() for job in found]) if as_json else _show(found)
         elif failures is not None:
             failures.write(api.jobs.items_csv(job_id, status="failed"))
         else:
@@ -41,11 +41,11 @@ def jobs(  # noqa: PLR0917 - click passes by name
 
 def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
     if as_json:
-        failed = [item.model_dump(mode="json") for item in islice(api.jobs.items(job.id, status="failed"), limit)]
-        print_json({**job.model_dump(mode="json"), "failed": failed})
+        failed = [item.as_dict() for item in islice(api.jobs.items(job.id, status="failed"), limit)]
+        print_json({**job.as_dict(), "failed": failed})
         return
     _show([job])
-    click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.model_dump().items() if count))
+    click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.as_dict().items() if count))
     if job.reindex and job.finished:
         show_story(tell(job))
     elif job.error:
@@ -89,7 +89,7 @@ def _change(verb: Callable[[Jobs, UUID], Job], job_id: UUID, *, as_json: bool) -
     with api_client() as api:
         job = verb(api.jobs, job_id)
     if as_json:
-        print_json(job.model_dump(mode="json"))
+        print_json(job.as_dict())
     else:
         _show([job])
 

@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
     with api_client() as api:
         found = sorted(api.models.list(), key=lambda one: one.state != "active")
     if as_json:
-        print_json([one.model_dump(mode="json") for one in found])
+        print_json([one.as_dict() for one in found])
         return
     rows = (
         (
@@ -67,7 +67,7 @@ def show(model: str, as_json: bool) -> None:
         version = api.models.get(find_model(list(api.models.list()), model).id)
         latest = latest_reindex(api, version.id)
     if as_json:
-        print_json(version.model_dump(mode="json") | {"reindex": latest and latest.model_dump(mode="json")})
+        print_json(version.as_dict() | {"reindex": latest and latest.as_dict()})
         return
     for name, value in _facts(version):
         click.echo(f"{name:14}{value}")
@@ -144,7 +144,7 @@ def _active(known: list[Model]) -> Model:
 
 def _told(version: Model, done: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(version.model_dump(mode="json"))
+        print_json(version.as_dict())
     else:
         click.echo(f"{done}: {version.name} ({version.id})")
 

@@ -49,7 +49,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
             with progress(quiet=as_json) as bars:
                 job = follow(api, job, bars)
     if as_json:
-        print_json(job.model_dump(mode="json"))
+        print_json(job.as_dict())
     elif wait:
         show_outcome(job)
     else:

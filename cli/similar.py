@@ -29,7 +29,7 @@ def similar(file_or_id: str, k: int, collection: str | None, image: Path | None,
         if image:
             write_sheet(api, query, found, image)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(found.as_dict())
         return
     show_matches(found)
     if image:

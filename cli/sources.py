@@ -49,7 +49,8 @@ def report(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
                 f" {job.source.skipped:,} other files passed over."
             )
         else:
-            counts = {**job.counts.model_dump(exclude={"total"}), "passed over": job.source and job.source.skipped}
+            counts = {**job.counts.as_dict(), "passed over": job.source and job.source.skipped}
+            del counts["total"]
             click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
         if job.error:
             click.echo(job.error)

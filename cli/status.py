@@ -18,7 +18,7 @@ def status(as_json: bool) -> None:
     stack = state.status(settings())
     ready = _ready()
     if as_json:
-        print_json({"stack": asdict(stack), "api": ready.model_dump() if ready else None})
+        print_json({"stack": asdict(stack), "api": ready.as_dict() if ready else None})
     else:
         if stack.running:
             rows = ((part.name, part.state, part.pid, part.restarts) for part in stack.parts)

@@ -1,4 +1,4 @@
-"""The typed HTTP client of Umbel. Needs httpx and pydantic, and nothing else of this project."""
+"""The typed HTTP client of Umbel. It needs httpx and httpx-retries, and nothing else of this project."""
 
 from umbel_client.answers.collections import Collection
 from umbel_client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
@@ -21,6 +21,7 @@ from umbel_client.errors import (
     TooManyRequests,
     UmbelClientError,
     Unauthorized,
+    UnexpectedAnswer,
     Unreachable,
     UnsupportedImage,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Umbel",
     "UmbelClientError",
     "Unauthorized",
+    "UnexpectedAnswer",
     "Unreachable",
     "UnsupportedImage",
     "Upload",

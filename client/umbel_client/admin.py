@@ -39,8 +39,8 @@ class Admin:
     def measure_recall(self, *, k: int = 10, sample: int = 100) -> Recall:
         """Measure the recall of the index against exact searches: twenty seconds at most."""
         answer = self._connection.json("POST", "/v1/admin/recall", repeatable=True, json={"k": k, "sample": sample})
-        return Recall.model_validate(answer)
+        return Recall.decode(answer)
 
     def recalls(self) -> Iterator[Recall]:
         """What was measured, newest first."""
-        return (Recall.model_validate(row) for row in self._connection.pages("/v1/admin/recall"))
+        return (Recall.decode(row) for row in self._connection.pages("/v1/admin/recall"))

@@ -18,20 +18,20 @@ class Collections:
 
     def list(self) -> Iterator[Collection]:
         """All collections, by name."""
-        return (Collection.model_validate(row) for row in self._connection.pages("/v1/collections"))
+        return (Collection.decode(row) for row in self._connection.pages("/v1/collections"))
 
     def get(self, name: str) -> Collection:
-        return Collection.model_validate(self._connection.json("GET", _path_of(name)))
+        return Collection.decode(self._connection.json("GET", _path_of(name)))
 
     def create(self, name: str) -> Collection:
         """A new, empty collection; the one that is there if the name is taken."""
         answer = self._connection.json("POST", "/v1/collections", repeatable=True, json={"name": name})
-        return Collection.model_validate(answer)
+        return Collection.decode(answer)
 
     def set_quota(self, name: str, **quota: int | None) -> Collection:
         """quota: max_images and max_bytes, either or both; None: no limit."""
         answer = self._connection.json("PATCH", _path_of(name), repeatable=True, json=quota)
-        return Collection.model_validate(answer)
+        return Collection.decode(answer)
 
     def delete(self, name: str) -> Work:
         """Delete a collection with all that it has: gone at once, removed by a job."""

@@ -1,16 +1,13 @@
 """The connection below the client: requests, their repetition, their problems, pages."""
 
 import os
-import random
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from httpx_retries import Retry, RetryTransport
 
-from umbel_client.errors import Unreachable, error_of
+from umbel_client.errors import Conflict, Unreachable, error_of
 
 HERE = "http://127.0.0.1:8080"
 REFUSED = (429, 503)  # nothing was done: Retry-After says when to come back
@@ -31,28 +28,28 @@ class Connection:
         key = key or os.environ.get("UMBEL_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # trust_env=False: a proxy of the environment has no business with a service on this machine or network.
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        transport = RetryTransport(httpx.HTTPTransport(trust_env=False), Retry(total=0))
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport, trust_env=False)
         self._retries = retries
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, **options: Any) -> httpx.Response:
-        """The answer, for which it is patient: with pauses that double, or as long as Retry-After says.
+        """The answer, tried again with pauses that double, or as long as Retry-After says.
 
         repeatable: whether doing it twice is harmless, so that it may be tried again when the connection broke before
         the answer came; unset: by the method. What the API has refused to begin is tried again in any case.
         """
         repeatable = method in REPEATABLE if repeatable is None else repeatable
-        for attempt in range(self._retries):
-            try:
-                answer = self.once(method, path, **options)
-            except Unreachable as error:
-                if not (repeatable or isinstance(error.__cause__, httpx.ConnectError)):
-                    raise
-                time.sleep(_pause(attempt))
-            else:
-                if not (_refused_for_now(answer) or (repeatable and answer.status_code in GATEWAY)):
-                    return _checked(answer)
-                time.sleep(_asked_for(answer) or _pause(attempt))
-        return _checked(self.once(method, path, **options))
+        retry = Retry(
+            total=self._retries,
+            allowed_methods=[method],
+            status_forcelist=(*REFUSED, *GATEWAY) if repeatable else REFUSED,
+            retry_on_exceptions=(Conflict, *(Retry.RETRYABLE_EXCEPTIONS if repeatable else (httpx.ConnectError,))),
+            backoff_factor=FIRST_PAUSE_SECONDS / 2,  # it is doubled before the first pause
+            backoff_jitter=0.5,
+            max_backoff_wait=LONGEST_PAUSE_SECONDS,
+            validate_response=_wait_for_vector,
+        )
+        return _checked(self.once(method, path, extensions={"retry": retry}, **options))
 
     def json(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of the answer."""
@@ -79,24 +76,11 @@ def given(**options: Any) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 
-def _refused_for_now(answer: httpx.Response) -> bool:
-    """Whether nothing was done and it is worth asking again; a 409 says so by its Retry-After (`not_embedded`)."""
-    return answer.status_code in REFUSED or (answer.status_code == 409 and "Retry-After" in answer.headers)
-
-
-def _pause(attempt: int) -> float:
-    """Seconds, up to twice as many each time; at random, so that many clients do not come back as one."""
-    return min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)
-
-
-def _asked_for(answer: httpx.Response) -> float | None:
-    """Seconds that Retry-After asks for: a number, or a date."""
-    text = answer.headers.get("Retry-After", "")
-    try:
-        seconds = float(text) if text.isdigit() else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):  # TypeError: a date without a time zone
-        return None
-    return min(max(seconds, 0.0), LONGEST_PAUSE_SECONDS)
+def _wait_for_vector(answer: httpx.Response) -> None:
+    """Raises Conflict, after which it is tried again, for a 409 with Retry-After (`not_embedded`)."""
+    if answer.status_code == 409 and "Retry-After" in answer.headers:
+        answer.read()
+        raise Conflict(answer.status_code, _problem(answer))
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

@@ -30,7 +30,7 @@ class NearDuplicates:
     ) -> Iterator[DuplicateGroup]:
         """All groups, the one with the newest picture first."""
         filters = {"collection": collection, "max_distance": max_distance, "min_pixel_similarity": min_pixel_similarity}
-        return (DuplicateGroup.model_validate(row) for row in self._connection.pages("/v1/duplicates", **filters))
+        return (DuplicateGroup.decode(row) for row in self._connection.pages("/v1/duplicates", **filters))
 
     def page(
         self,
@@ -49,7 +49,7 @@ class NearDuplicates:
             limit=limit,
             cursor=cursor,
         )
-        return Duplicates.model_validate(self._connection.json("GET", "/v1/duplicates", params=filters))
+        return Duplicates.decode(self._connection.json("GET", "/v1/duplicates", params=filters))
 
 
 class LabelErrors:
@@ -61,7 +61,7 @@ class LabelErrors:
     def list(self, *, collection: str | None = None, min_probability: float | None = None) -> Iterator[LabelIssue]:
         """All of them, the most doubted first."""
         rows = self._connection.pages("/v1/label-issues", collection=collection, min_probability=min_probability)
-        return (LabelIssue.model_validate(row) for row in rows)
+        return (LabelIssue.decode(row) for row in rows)
 
     def page(
         self,
@@ -73,4 +73,4 @@ class LabelErrors:
     ) -> LabelIssues:
         """One page of them, and how many pictures it speaks for."""
         filters = given(collection=collection, min_probability=min_probability, limit=limit, cursor=cursor)
-        return LabelIssues.model_validate(self._connection.json("GET", "/v1/label-issues", params=filters))
+        return LabelIssues.decode(self._connection.json("GET", "/v1/label-issues", params=filters))

@@ -11,6 +11,10 @@ class Unreachable(UmbelClientError):
     """No answer: nothing listens there, or the connection broke."""
 
 
+class UnexpectedAnswer(UmbelClientError):
+    """An answer that lacks a field or has one of another type: an API of another version, or not an Umbel API."""
+
+
 class StillRunning(UmbelClientError):
     """Waited for as long as was asked; the work goes on. Wait again, or look later."""
 

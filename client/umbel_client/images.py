@@ -52,7 +52,7 @@ class Images:
             files={"file": ("picture", content(image))},
             headers={"Idempotency-Key": idempotency_key or str(uuid4())},
         )
-        accepted = Accepted.model_validate(answer)
+        accepted = Accepted.decode(answer)
         look = None if job_id else lambda job, wait: self._jobs.get(job, wait=wait)
         return Upload(accepted.image_id, accepted.job_id, accepted.status, self.get, look, self._failure)
 
@@ -94,21 +94,21 @@ class Images:
         return {digest: UUID(image_id) for digest, image_id in known.items()}
 
     def get(self, image_id: UUID) -> Image:
-        return Image.model_validate(self._connection.json("GET", f"/v1/images/{image_id}"))
+        return Image.decode(self._connection.json("GET", f"/v1/images/{image_id}"))
 
     def list(
         self, *, collection: str | None = None, label: str | None = None, page_size: int | None = None
     ) -> Iterator[Image]:
         """All images, newest first. page_size: how many are fetched at once."""
         rows = self._connection.pages("/v1/images", collection=collection, label=label, limit=page_size)
-        return (Image.model_validate(row) for row in rows)
+        return (Image.decode(row) for row in rows)
 
     def update(self, image_id: UUID, *, label: str | None = UNCHANGED, metadata: dict[str, Any] = UNCHANGED) -> Image:
         """Change label or metadata; label=None removes the label."""
         changes = {"label": label, "metadata": metadata}
         changes = {field: value for field, value in changes.items() if value is not UNCHANGED}
         answer = self._connection.json("PATCH", f"/v1/images/{image_id}", repeatable=True, json=changes)
-        return Image.model_validate(answer)
+        return Image.decode(answer)
 
     def delete(self, image_id: UUID) -> None:
         """Remove the image, its bytes and its embeddings."""
@@ -134,7 +134,7 @@ class Images:
     ) -> SearchResult:
         """The k images most similar to one in the gallery."""
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
-        return SearchResult.model_validate(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))
+        return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))
 
     def _failure(self, job_id: UUID, image_id: UUID) -> Item | None:
         return next((item for item in self._jobs.items(job_id) if item.image_id == image_id), None)

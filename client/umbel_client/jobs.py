@@ -24,7 +24,7 @@ class Jobs:
         while True:
             asked = time.monotonic()
             patience = LONGEST_WAIT_SECONDS if deadline is None else min(max(0.0, deadline - asked), 25.0)
-            job = Job.model_validate(self._connection.json("GET", f"/v1/jobs/{job_id}", params={"wait": patience}))
+            job = Job.decode(self._connection.json("GET", f"/v1/jobs/{job_id}", params={"wait": patience}))
             now = time.monotonic()
             if job.finished or (deadline is not None and now >= deadline):
                 return job
@@ -34,11 +34,11 @@ class Jobs:
     def list(self, *, status: str | None = None, type: str | None = None) -> Iterator[Job]:
         """All jobs, newest first."""
         rows = self._connection.pages("/v1/jobs", status=status, type=type)
-        return (Job.model_validate(row) for row in rows)
+        return (Job.decode(row) for row in rows)
 
     def items(self, job_id: UUID, *, status: str | None = None) -> Iterator[Item]:
         """The job's pictures with what became of each, in the order they came."""
-        return (Item.model_validate(row) for row in self._connection.pages(f"/v1/jobs/{job_id}/items", status=status))
+        return (Item.decode(row) for row in self._connection.pages(f"/v1/jobs/{job_id}/items", status=status))
 
     def items_csv(self, job_id: UUID, *, status: str | None = None) -> str:
         """The same as CSV."""
@@ -71,4 +71,4 @@ class Jobs:
 
     def _change(self, job_id: UUID, verb: str) -> Job:
         # Each of these is harmless when done twice.
-        return Job.model_validate(self._connection.json("POST", f"/v1/jobs/{job_id}/{verb}", repeatable=True))
+        return Job.decode(self._connection.json("POST", f"/v1/jobs/{job_id}/{verb}", repeatable=True))

@@ -17,18 +17,18 @@ class Models:
 
     def list(self) -> Iterator[Model]:
         """The model versions, newest first."""
-        return (Model.model_validate(row) for row in self._connection.pages("/v1/models"))
+        return (Model.decode(row) for row in self._connection.pages("/v1/models"))
 
     def get(self, model_id: UUID) -> ModelDetail:
         """One version: its whole card, and how its index is."""
-        return ModelDetail.model_validate(self._connection.json("GET", f"/v1/models/{model_id}"))
+        return ModelDetail.decode(self._connection.json("GET", f"/v1/models/{model_id}"))
 
     def register(self, weights: Path, card: Path, split: Path | None = None) -> Model:
         """Make a checkpoint known; split: who it was trained on. The same weights again are the same version."""
         paths = {"weights": weights, "card": card, "split": split}
         files = {field: (path.name, path.read_bytes()) for field, path in paths.items() if path is not None}
         answer = self._connection.json("POST", "/v1/models", repeatable=True, files=files, timeout=LARGE_SECONDS)
-        return Model.model_validate(answer)
+        return Model.decode(answer)
 
     def activate(self, model_id: UUID) -> Model:
         """Let searches use it from now on. It must have every picture."""
@@ -44,4 +44,4 @@ class Models:
 
     def _change(self, model_id: UUID, verb: str, *, repeatable: bool) -> Model:
         answer = self._connection.json("POST", f"/v1/models/{model_id}/{verb}", repeatable=repeatable)
-        return Model.model_validate(answer)
+        return Model.decode(answer)

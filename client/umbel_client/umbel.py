@@ -79,7 +79,7 @@ class Umbel:
                 vector=vector if vector is None else list(vector),
             )
             answer = self._ask("/v1/search", json=options | query)
-        return SearchResult.model_validate(answer)
+        return SearchResult.decode(answer)
 
     def identify(
         self,
@@ -97,11 +97,11 @@ class Umbel:
             answer = self._ask("/v1/identify", data=_form(options), files=files)
         else:
             answer = self._ask("/v1/identify", json={**options, "image_ids": [str(each) for each in image_ids]})
-        return Identified.model_validate(answer)
+        return Identified.decode(answer)
 
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
-        return Ready.model_validate(self.connection.once("GET", "/readyz").json())
+        return Ready.decode(self.connection.once("GET", "/readyz").json())
 
     def _ask(self, path: str, **body: Any) -> Any:
         return self.connection.json("POST", path, repeatable=True, **body)  # a question changes nothing

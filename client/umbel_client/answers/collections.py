@@ -1,11 +1,13 @@
 """Collections."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Collection(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Collection(Answer):
     """images: how many it has; max_images, max_bytes: its quota, None: no limit."""
 
     name: str

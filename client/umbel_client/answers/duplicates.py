@@ -1,11 +1,13 @@
 """Near-duplicates, and labels that the neighbors doubt."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Duplicate(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Duplicate(Answer):
     """size in bytes; distance_to_keep: cosine."""
 
     image_id: UUID
@@ -18,7 +20,8 @@ class Duplicate(BaseModel):
     distance_to_keep: float
 
 
-class DuplicateGroup(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class DuplicateGroup(Answer):
     """images: the one to keep, then the others, nearest first."""
 
     keep: UUID
@@ -28,7 +31,8 @@ class DuplicateGroup(BaseModel):
     images: list[Duplicate]
 
 
-class Duplicates(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Duplicates(Answer):
     """A page of groups. They speak for the `compared` pictures; `waiting` are in none yet."""
 
     items: list[DuplicateGroup]
@@ -37,13 +41,15 @@ class Duplicates(BaseModel):
     waiting: int
 
 
-class Neighbor(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Neighbor(Answer):
     image_id: UUID
     label: str
     distance: float
 
 
-class LabelIssue(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class LabelIssue(Answer):
     """evidence: the nearest labelled neighbors."""
 
     image_id: UUID
@@ -55,7 +61,8 @@ class LabelIssue(BaseModel):
     evidence: list[Neighbor]
 
 
-class LabelIssues(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class LabelIssues(Answer):
     """A page of issues, worst first. calibrated: doubts are probabilities."""
 
     items: list[LabelIssue]

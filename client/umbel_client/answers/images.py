@@ -1,13 +1,15 @@
 """Pictures of the gallery, as the API tells of them. Fields that a newer API adds are ignored."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Accepted(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Accepted(Answer):
     """What became of an upload."""
 
     image_id: UUID
@@ -15,7 +17,8 @@ class Accepted(BaseModel):
     status: Literal["queued", "duplicate"]
 
 
-class Image(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Image(Answer):
     image_id: UUID
     collection: str
     name: str | None

@@ -1,13 +1,15 @@
 """Jobs, how far they are, and what became of their pictures."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Counts(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Counts(Answer):
     """total = pending + indexed + duplicate + failed + cancelled, always."""
 
     total: int
@@ -18,7 +20,8 @@ class Counts(BaseModel):
     cancelled: int
 
 
-class Source(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Source(Answer):
     """What a worker imports from, and what it found there so far."""
 
     type: str
@@ -29,13 +32,15 @@ class Source(BaseModel):
     dry_run: bool
 
 
-class IndexProgress(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class IndexProgress(Answer):
     phase: str
     done: int
     total: int
 
 
-class Reindex(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Reindex(Answer):
     """mode: "embeddings" or "index"; report: what came of it, once there is something to tell."""
 
     mode: Literal["embeddings", "index"]
@@ -51,7 +56,8 @@ class Reindex(BaseModel):
         return bool(self.report and self.report.get("switched"))
 
 
-class Job(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Job(Answer):
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
@@ -73,7 +79,8 @@ class Job(BaseModel):
         return self.finished_at is not None
 
 
-class Item(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Item(Answer):
     id: UUID
     image_id: UUID | None
     name: str | None

@@ -1,13 +1,15 @@
 """Model versions."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Model(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Model(Answer):
     """state: registered, backfilling, ready, active or retired; metrics: from its card."""
 
     id: UUID
@@ -23,7 +25,8 @@ class Model(BaseModel):
     activated_at: datetime | None
 
 
-class ModelIndex(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class ModelIndex(Answer):
     """rows, dead_rows: vectors, and those of deleted pictures; advice: what would make searches better."""
 
     valid: bool
@@ -35,6 +38,7 @@ class ModelIndex(BaseModel):
     advice: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelDetail(Model):
     card: dict[str, Any]
     index: ModelIndex | None

@@ -1,12 +1,14 @@
 """What was found, and how."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Match(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Match(Answer):
     """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance."""
 
     image_id: UUID
@@ -17,7 +19,8 @@ class Match(BaseModel):
     metadata: dict[str, Any]
 
 
-class SearchInfo(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SearchInfo(Answer):
     mode: Literal["exact", "hnsw"]
     requested: int
     returned: int
@@ -26,13 +29,15 @@ class SearchInfo(BaseModel):
     took_ms: float
 
 
-class SearchResult(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SearchResult(Answer):
     matches: list[Match]
     model_version: UUID
     search: SearchInfo
 
 
-class LabelScore(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class LabelScore(Answer):
     """score: the probability that the label is right; evidence: the images that say so, nearest first."""
 
     label: str
@@ -40,7 +45,8 @@ class LabelScore(BaseModel):
     evidence: list[UUID]
 
 
-class Identified(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Identified(Answer):
     """best: the label to be trusted, None when unknown; threshold: the least score of one that is."""
 
     best: str | None

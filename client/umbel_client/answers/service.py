@@ -1,19 +1,22 @@
 """How the service is."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from umbel_client.answers.answer import Answer
 
 
-class Ready(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Ready(Answer):
     ready: bool
     checks: dict[str, bool]
     workers: list[dict[str, Any]]
 
 
-class RecallStep(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class RecallStep(Answer):
     """recall: share of the k nearest that the index finds with this ef_search; ms: median of such a search."""
 
     ef_search: int
@@ -21,7 +24,8 @@ class RecallStep(BaseModel):
     ms: float
 
 
-class Recall(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class Recall(Answer):
     """How much of what an exact search finds the index finds: measured, not estimated. Milliseconds are medians."""
 
     id: UUID

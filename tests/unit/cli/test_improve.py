@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,7 +107,7 @@ def go(service: Service, training: Training, *, collection: str | None = None, a
 def image(number: int, label: str | None) -> Image:
     values = {"image_id": UUID(int=number), "collection": "c", "name": None, "label": label, "metadata": {}}
     values |= {"status": "indexed", "media_type": "image/jpeg", "size": 1, "sha256": f"{number:064x}"}
-    return Image.model_validate(values | {"width": 1, "height": 1, "created_at": "2026-01-01T00:00:00Z"})
+    return Image.decode(values | {"width": 1, "height": 1, "created_at": "2026-01-01T00:00:00Z"})
 
 
 def test_from_pictures_to_the_active_model(service: Service, training: Training) -> None:
@@ -132,7 +133,7 @@ def test_killed_at_any_step_the_same_command_goes_on(service: Service, training:
 
 def test_one_under_way_that_is_the_same_is_followed(service: Service, training: Training) -> None:
     job = ended(REPORT | {"switched": True}, model_version=service.version.id)
-    service.running = [job.model_copy(update={"finished_at": None})]
+    service.running = [replace(job, finished_at=None)]
     service.ended[job.id] = job
     outcome = go(service, training)
     assert (outcome.job, "reindex" in service.asked) == (job, False)
@@ -141,8 +142,8 @@ def test_one_under_way_that_is_the_same_is_followed(service: Service, training: 
 def test_one_under_way_that_would_not_switch_is_let_end_first(service: Service, training: Training) -> None:
     job = ended(REPORT | {"switched": False}, model_version=service.version.id)
     assert job.reindex is not None
-    job.reindex.activate = False
-    service.running = [job.model_copy(update={"finished_at": None})]
+    job = replace(job, reindex=replace(job.reindex, activate=False))
+    service.running = [replace(job, finished_at=None)]
     service.ended[job.id] = job
     outcome = go(service, training)
     assert outcome.job is not None

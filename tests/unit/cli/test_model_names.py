@@ -20,7 +20,7 @@ def models() -> list[Model]:
     common = {"architecture": "none", "dim": 8, "weights_sha256": "", "preprocessing_hash": "", "metrics": {}}
     common |= {"replaced": None, "created_at": datetime.now(UTC), "activated_at": None, "state": "ready"}
     names = ("petals", "petals", "umbel-b0")
-    return [Model.model_validate({**common, "id": id_, "name": name}) for id_, name in zip(IDS, names, strict=True)]
+    return [Model.decode({**common, "id": id_, "name": name}) for id_, name in zip(IDS, names, strict=True)]
 
 
 @pytest.mark.parametrize("named", ["umbel-b0", IDS[2], IDS[2].upper(), "01a2150"])

@@ -37,7 +37,7 @@ def ended(report: dict[str, Any] | None, *, status: str = "succeeded", mode: str
     now = datetime.now(UTC)
     times = {"created_at": now, "started_at": now, "finished_at": now}
     common = {"id": JOB, "type": "reindex", "model_version": MODEL, "attempts": 1, "error": None}
-    return Job.model_validate(common | times | {"status": status, "counts": counts, "reindex": reindex} | values)
+    return Job.decode(common | times | {"status": status, "counts": counts, "reindex": reindex} | values)
 
 
 def test_what_passed_and_was_switched_to() -> None:
