@@ -28,16 +28,15 @@ class Most(click.ParamType):
 MOST = Most()
 
 
-@click.group(invoke_without_command=True)
-@json_option
-@click.pass_context
-def collections(context: click.Context, as_json: bool) -> None:
-    """List the collections, or create or delete one.
+@click.group()
+def collections() -> None:
+    """Galleries of their own: each is deduplicated, searched and deleted apart. Imports create the one they name."""
 
-    A collection is deduplicated, searched and deleted on its own. Imports create the one that they name.
-    """
-    if context.invoked_subcommand is not None:
-        return
+
+@collections.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the collections."""
     with api_client() as api:
         found = list(api.collections.list())
     print_json([one.as_dict() for one in found]) if as_json else _show(found)
@@ -116,4 +115,4 @@ def _report(name: str, job: Job) -> None:
     if job.finished:
         click.echo(f"Deleted {name}: {job.counts.indexed:,} pictures.")
     else:
-        click.echo(f"{name} is gone; what it leaves is being removed: umbel jobs {job.id} --wait 60")
+        click.echo(f"{name} is gone; what it leaves is being removed: umbel jobs show {job.id} --wait 60")

@@ -48,7 +48,7 @@ def demo(photos: Path | None) -> None:
         draw(folder, GARDEN)
     else:
         collection, folder, query = "photos", photos, _first_of(photos)
-    with api_client() as api:
+    with api_client(where) as api:  # not at --url: it imports
         _import(api, folder, collection)
         found = _search(api, query, collection)
         sheet = home / "demo.png"

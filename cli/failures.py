@@ -15,4 +15,6 @@ def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:
     failed = islice(api.jobs.items(job.id, status="failed"), most)
     table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
     if job.counts.failed > most:
-        click.echo(f"… and {job.counts.failed - most:,} more; all of them: umbel jobs {job.id} --failures failed.csv")
+        click.echo(
+            f"… and {job.counts.failed - most:,} more; all of them: umbel jobs show {job.id} --failures failed.csv"
+        )

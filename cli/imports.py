@@ -86,4 +86,4 @@ def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> No
     if outcome.rejected:
         table("Refused", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
-        click.echo(f"What failed and why: umbel jobs {outcome.job.id}")
+        click.echo(f"What failed and why: umbel jobs show {outcome.job.id}")

@@ -1,4 +1,4 @@
-"""`umbel jobs`, `cancel`, `retry`, `pause`, `resume`: what was asked for, how far it is, what is to become of it."""
+"""`umbel jobs`: listed, shown, cancelled, retried, paused, resumed."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -16,24 +16,38 @@ from cli.reindex_report import show_story, tell
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 
 
-@click.command()
-@click.argument("job_id", type=click.UUID, required=False)
+LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
+
+
+@click.group()
+def jobs() -> None:
+    """What was asked of the service, how far it is, and what is to become of it.
+
+    Every import, upload, reindex, comparison and deletion is a job.
+    """
+
+
+@jobs.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="Only jobs in this state.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
+@LIMIT
+@json_option
+def list_(status: str | None, limit: int, as_json: bool) -> None:
+    """List the newest jobs."""
+    with api_client() as api:
+        found = list(islice(api.jobs.list(status=status), limit))
+    print_json([job.as_dict() for job in found]) if as_json else _show(found)
+
+
+@jobs.command()
+@click.argument("job_id", type=click.UUID)
+@LIMIT
 @click.option("--wait", type=click.FloatRange(0), default=0, help="Seconds to wait for JOB_ID to finish.")
 @click.option("--failures", type=click.File("w"), help="Write what failed in JOB_ID to this CSV file; - for stdout.")
 @json_option
-def jobs(  # noqa: PLR0917 - click passes by name
-    job_id: UUID | None, status: str | None, limit: int, wait: float, failures: TextIO | None, as_json: bool
-) -> None:
-    """List the newest jobs, or show JOB_ID with what failed in it."""
-    if failures is not None and job_id is None:
-        raise click.UsageError("--failures needs the JOB_ID whose failures to write.")
+def show(job_id: UUID, limit: int, wait: float, failures: TextIO | None, as_json: bool) -> None:
+    """Show JOB_ID with what failed in it."""
     with api_client() as api:
-        if job_id is None:
-            found = list(islice(api.jobs.list(status=status), limit))
-            print_json([job.as_dict() for job in found]) if as_json else _show(found)
-        elif failures is not None:
+        if failures is not None:
             failures.write(api.jobs.items_csv(job_id, status="failed"))
         else:
             _show_one(api, api.jobs.get(job_id, wait=wait), limit, as_json=as_json)
@@ -53,7 +67,7 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
     show_failures(api, job, most=limit)
 
 
-@click.command()
+@jobs.command()
 @click.argument("job_id", type=click.UUID)
 @json_option
 def cancel(job_id: UUID, as_json: bool) -> None:
@@ -61,7 +75,7 @@ def cancel(job_id: UUID, as_json: bool) -> None:
     _change(Jobs.cancel, job_id, as_json=as_json)
 
 
-@click.command()
+@jobs.command()
 @click.argument("job_id", type=click.UUID)
 @json_option
 def retry(job_id: UUID, as_json: bool) -> None:
@@ -69,7 +83,7 @@ def retry(job_id: UUID, as_json: bool) -> None:
     _change(Jobs.retry, job_id, as_json=as_json)
 
 
-@click.command()
+@jobs.command()
 @click.argument("job_id", type=click.UUID)
 @json_option
 def pause(job_id: UUID, as_json: bool) -> None:
@@ -77,7 +91,7 @@ def pause(job_id: UUID, as_json: bool) -> None:
     _change(Jobs.pause, job_id, as_json=as_json)
 
 
-@click.command()
+@jobs.command()
 @click.argument("job_id", type=click.UUID)
 @json_option
 def resume(job_id: UUID, as_json: bool) -> None:

@@ -1,11 +1,7 @@
-"""The command `umbel`. Errors end in one line on stderr and exit code 1; wrong usage in exit code 2."""
+"""The command `umbel`. Errors end in one line on stderr and exit code 1, wrong usage in 2, Ctrl-C in 130."""
 
-import ast
 import sys
 from importlib import import_module
-from importlib.metadata import version as installed_version
-from importlib.util import find_spec
-from pathlib import Path
 
 import click
 from pydantic import ValidationError
@@ -15,75 +11,71 @@ from umbel.base.errors import UmbelError
 from umbel.base.logging import configure_logging
 from umbel.base.settings import settings
 
-# Where each command lives; imported when it is asked for, so that `umbel status` does not wait for torch.
-COMMANDS = {
-    "up": "cli.stack:up",
-    "down": "cli.stack:down",
-    "status": "cli.status:status",
-    "demo": "cli.demo:demo",
-    "api": "cli.serve:api",
-    "worker": "cli.serve:worker",
-    "scheduler": "cli.serve:scheduler",
-    "import": "cli.imports:import_",
-    "similar": "cli.similar:similar",
-    "identify": "cli.identify:identify",
-    "duplicates": "cli.duplicates:duplicates",
-    "label-issues": "cli.label_issues:label_issues",
-    "sql": "cli.sql:sql",
-    "collections": "cli.collections:collections",
-    "jobs": "cli.jobs:jobs",
-    "cancel": "cli.jobs:cancel",
-    "retry": "cli.jobs:retry",
-    "pause": "cli.jobs:pause",
-    "resume": "cli.jobs:resume",
-    "reconcile": "cli.reconcile:reconcile",
-    "backup": "cli.backup:backup",
-    "restore": "cli.backup:restore",
-    "keys": "cli.keys:keys",
-    "sample": "cli.garden:sample",
-    "train": "cli.train:train",
-    "evaluate": "cli.evaluate:evaluate",
-    "models": "cli.models:models",
-    "reindex": "cli.reindex:reindex",
-    "db": "cli.database:db",
-    "version": "cli.main:version",
+CTRL_C = 130  # the exit code that shells expect
+
+# Where each command lives, and its line in the help.
+SECTIONS = {
+    "Run": {
+        "up": ("cli.stack:up", "Start Postgres, Redis, the worker, the scheduler and the API."),
+        "down": ("cli.stack:down", "Stop what `umbel up` left running."),
+        "status": ("cli.status:status", "Show what runs on this machine and whether it is ready."),
+        "demo": ("cli.demo:demo", "Start everything, import a sample, search with one picture."),
+        "api": ("cli.serve:api", "Serve the HTTP API until told to stop."),
+        "worker": ("cli.serve:worker", "Embed pictures with the active model until told to stop."),
+        "scheduler": ("cli.serve:scheduler", "Wake the workers for what is left behind until told to stop."),
+    },
+    "Use": {
+        "import": ("cli.imports:import_", "Import pictures, folders, archives, lists and buckets."),
+        "similar": ("cli.similar:similar", "Find the pictures most similar to a file or an image."),
+        "identify": ("cli.identify:identify", "Say what one to five pictures of a subject show."),
+        "duplicates": ("cli.duplicates:duplicates", "Find near-duplicates, with the one to keep."),
+        "label-issues": ("cli.label_issues:label_issues", "Find labels that are probably wrong."),
+        "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
+        "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
+        "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),
+        "sample": ("cli.garden:sample", "Draw a folder of labelled flowers to begin with."),
+    },
+    "Models": {
+        "train": ("cli.train:train", "Train a model on folders, or on a collection."),
+        "evaluate": ("cli.evaluate:evaluate", "Measure how well a model tells classes apart."),
+        "models": ("cli.models:models", "List, register, activate, roll back or retire models."),
+        "reindex": ("cli.reindex:reindex", "Embed every picture with another model, or rebuild the index."),
+    },
+    "Operate": {
+        "keys": ("cli.keys:keys", "Create, list and revoke the keys of the API."),
+        "reconcile": ("cli.reconcile:reconcile", "Find where ledger, blobs, embeddings and index disagree."),
+        "backup": ("cli.backup:backup", "Write the database and all pictures into a folder."),
+        "restore": ("cli.backup:restore", "Bring a backup back into an empty database."),
+        "db": ("cli.database:db", "Upgrade, downgrade or check the schema."),
+    },
 }
+COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}
 
 
-class Outlines(click.Group):
-    """The commands in the order of a day's work, as far as a list of them needs: to import all would take seconds."""
+class Commands(click.Group):
+    """Commands imported when they are called, so that `umbel status` and `umbel --help` do not wait for torch."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        module, _, attribute = COMMANDS[name].partition(":")
-        return click.Command(name, help=_docstring(module, attribute))
-
-
-class Commands(Outlines):
-    """The same, each loaded when it is called."""
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name].partition(":")
+        module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        Outlines().format_commands(context, formatter)
-
-
-def _docstring(module: str, function: str) -> str | None:
-    """Of a function in a module that is not imported for it."""
-    source = Path(str(find_spec(module).origin)).read_bytes()  # type: ignore[union-attr]
-    [found] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == function]
-    return ast.get_docstring(found)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def umbel() -> None:
+@click.option("--url", envvar="UMBEL_URL", help="A service elsewhere, or UMBEL_URL.  [default: this machine's]")
+@click.version_option(package_name="umbel", message="umbel %(version)s")
+@click.pass_context
+def umbel(context: click.Context, url: str | None) -> None:
     """Umbel: pictures go in, the most similar pictures come out.
 
     \b
@@ -93,14 +85,7 @@ def umbel() -> None:
 
     Settings are environment variables UMBEL_…, see docs/settings.md.
     """
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-def version(as_json: bool) -> None:
-    """Print the version."""
-    number = installed_version("umbel")
-    click.echo(f'{{"version": "{number}"}}' if as_json else f"umbel {number}")
+    context.obj = url
 
 
 def main() -> None:
@@ -110,8 +95,9 @@ def main() -> None:
         umbel(standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
-    except click.Abort:
-        sys.exit(_say("Interrupted."))
+    except click.Abort as abort:
+        _say("Interrupted.")
+        sys.exit(CTRL_C if isinstance(abort.__context__, KeyboardInterrupt) else 1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -121,7 +107,7 @@ def main() -> None:
         problem = error.errors()[0]
         name = "UMBEL_" + "_".join(map(str, problem["loc"])).upper()
         sys.exit(_say(f"The setting {name} cannot be used: {problem['msg']} (it is {problem['input']!r})."))
-    except BrokenPipeError:  # `umbel jobs | head`
+    except BrokenPipeError:  # `umbel jobs list | head`
         sys.stderr.close()
         sys.exit(1)
 

@@ -79,7 +79,7 @@ def show(model: str, as_json: bool) -> None:
         click.echo()
         show_story(tell(latest))
     elif latest is not None:
-        click.echo(f"\nA reindex is at work: umbel jobs {latest.id}")
+        click.echo(f"\nA reindex is at work: umbel jobs show {latest.id}")
 
 
 @models.command()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
+from unicodedata import category
 
 import click
 from rich.console import Console
@@ -22,10 +23,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
 
 
-def api_client() -> Umbel:
-    """A client of the API that the settings name."""
+def api_url() -> str:
+    """The address of the API that --url or UMBEL_URL name; else that of this machine's stack."""
+    context = click.get_current_context(silent=True)
+    given: str | None = context.find_object(str) if context else None
+    return given or url(settings())
+
+
+def api_client(at: str | None = None) -> Umbel:
+    """A client of the API at that address; unset, of the one that `api_url` names."""
     key = settings().key
-    return Umbel(url(settings()), key=key.get_secret_value() if key else None)
+    return Umbel(at or api_url(), key=key.get_secret_value() if key else None)
 
 
 def print_json(value: Any) -> None:
@@ -44,8 +52,13 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
             no_wrap=not prose,
         )
     for row in rows:
-        grid.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console().print(grid)
+        grid.add_row(*("" if cell is None else as_it_is(cell) for cell in row))
+    Console(markup=False, emoji=False).print(grid)
+
+
+def as_it_is(text: object) -> str:
+    """The text of a file name or label; control characters, which a terminal would obey, as escapes."""
+    return "".join(repr(c)[1:-1] if category(c) in ("Cc", "Cs") else c for c in str(text))
 
 
 def skipped_lines(skipped: Sequence[tuple[object, str]]) -> Iterator[str]:
@@ -60,11 +73,11 @@ def progress(*, quiet: bool = False) -> Progress:
     """Bars on stderr that vanish from a pipe and from --json."""
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True, quiet=quiet),
+        console=Console(stderr=True, quiet=quiet, markup=False, emoji=False),
         disable=quiet,
     )

@@ -38,7 +38,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     """Embed every picture with MODEL (default: the newest that is not active) beside the active one, and judge both.
 
     Searches, uploads and imports go on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models
-    list`. Interrupting this command does not end the job: that is `umbel cancel JOB`. How to read the report:
+    list`. Interrupting this command does not end the job: that is `umbel jobs cancel JOB`. How to read the report:
     docs/how-to/models.md.
     """
     _check(options, wait=wait, report=report)
@@ -53,7 +53,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     elif wait:
         show_outcome(job)
     else:
-        click.echo(f"Begun as job {job.id}. How far it is: umbel jobs {job.id}")
+        click.echo(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
     if report:
         report.write_text(as_markdown(tell(job)))
     if wait and not succeeded(job, to_switch=bool(options["activate"])):

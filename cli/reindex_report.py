@@ -52,7 +52,7 @@ def tell(job: Job) -> Story:
         kept = "What was embedded is kept: another reindex with the same model goes on from there."
         return Story("The reindex was cancelled", lines=[kept])
     if "gate" not in report and "after" not in report:
-        return Story("The reindex failed", lines=[job.error or f"Why: umbel jobs {job.id}"])
+        return Story("The reindex failed", lines=[job.error or f"Why: umbel jobs show {job.id}"])
     if job.reindex.mode == "index":
         return Story("The index, built anew", INDEX_COLUMNS, [*_index_rows(report)])
     title = f"{report['candidate']} beside {report['active']}, {report['pictures']:,} pictures"
@@ -122,7 +122,7 @@ def _next(job: Job) -> Iterator[str]:
         return
     yield f"Not switched: {active} stays active."
     if report["missing"]:
-        yield f"What failed, and why: umbel jobs {job.id}. To try it again: umbel retry {job.id}"
+        yield f"What failed, and why: umbel jobs show {job.id}. To try it again: umbel jobs retry {job.id}"
     elif report["gate"]["passed"]:
         yield f"{candidate} has every picture and is on standby. To switch: umbel models activate {model}"
     else:

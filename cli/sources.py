@@ -10,6 +10,7 @@ from umbel_client import Job, Umbel
 
 from cli.failures import show_failures
 from cli.follow import follow
+from cli.output import as_it_is
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 LISTS = (".csv", ".jsonl", ".ndjson")
@@ -31,7 +32,7 @@ def import_sources(
         elif on_server:
             work = api.imports.folder(path, **options)
         else:
-            sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
+            sending = bars.add_task(f"Uploading {as_it_is(Path(path).name)}", total=None, note="")
             work = api.imports.file(path, base=base, **options)
             bars.update(sending, total=1, completed=1)
         found.append(work.job())
@@ -42,7 +43,7 @@ def report(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
     """What became of each job."""
     for job in jobs:
         if not waited:
-            click.echo(f"Job {job.id} has begun: umbel jobs {job.id} --wait 600")
+            click.echo(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
         elif job.source and job.source.dry_run:
             click.echo(
                 f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them refused;"

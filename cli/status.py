@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 from umbel_client import Ready, UmbelClientError
 
-from cli.output import api_client, json_option, print_json, table
+from cli.output import api_client, api_url, json_option, print_json, table
 from stack import state
 from umbel.base.settings import settings
 
@@ -27,7 +27,7 @@ def status(as_json: bool) -> None:
             click.echo(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
         if ready:
             missing = [name for name, there in ready.checks.items() if not there]
-            click.echo(f"{stack.url} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
+            click.echo(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
     sys.exit(0 if ready and ready.ready else 1)
 
 

@@ -8,13 +8,11 @@ from typing import Any
 import click
 
 from cli.improve import Loop, Note, Outcome, Plan
-from cli.output import api_client, json_option, print_json, progress
+from cli.output import api_client, api_url, json_option, print_json, progress
 from cli.reindex import show_outcome
 from cli.training import TrainingRun, show_training
 from ml.training.files import RunFiles
 from ml.training.recipe import RECIPES, Recipe, progressive
-from stack.state import url
-from umbel.base.settings import settings
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -117,7 +115,7 @@ def _outcome(plan: Plan, run: TrainingRun, *, quiet: bool) -> Outcome:
             return Outcome(run.learn(plan.folders, bars))
     with api_client() as api:
         list(api.models.list())  # is it there? better asked now than after the training
-        loop = [str(folder.absolute()) for folder in plan.folders], plan.collection, url(settings()), run.arguments
+        loop = [str(folder.absolute()) for folder in plan.folders], plan.collection, api_url(), run.arguments
         note = Note(run.files.out / f"{run.files.name}.loop.json", loop, fresh=run.fresh)
         with progress(quiet=quiet) as bars:
             return Loop(api, plan, run, note, bars).run()

@@ -97,7 +97,7 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
 
 def show_training(report: Report) -> None:
     """What the model came to, beside the plain features that it started from."""
-    console, card = Console(), report["card"]
+    console, card = Console(markup=False, emoji=False), report["card"]
     table = Table("Judged on", "Pictures", "R@1", "R@5", "MAP@R", "11-NN F1", "EER", title=card["name"])
     for name, metrics in card["metrics"]["validation"].items():
         table.add_row(f"{name}: before", *_row(card["metrics"]["start_features"][name]), style="dim")

@@ -106,16 +106,16 @@ def test_a_collection_is_made_filled_and_deleted(stack: Stack, tmp_path: Path) -
     folder = write_images(tmp_path / "pictures", range(7000, 7005))
     assert json.loads(stack.umbel("collections", "create", "meadow", "--json").stdout)["images"] == 0
     stack.umbel("import", folder, "--collection", "meadow", "--wait")
-    listed = {one["name"]: one["images"] for one in json.loads(stack.umbel("collections", "--json").stdout)}
+    listed = {one["name"]: one["images"] for one in json.loads(stack.umbel("collections", "list", "--json").stdout)}
     assert listed["meadow"] == 5
-    assert "meadow" in stack.umbel("collections").stdout
+    assert "meadow" in stack.umbel("collections", "list").stdout
     unasked = stack.umbel("collections", "delete", "meadow", "--json", check=False)
     rejected = stack.umbel("collections", "delete", "meadow", check=False)  # nobody answers
     assert (unasked.returncode, rejected.returncode) == (2, 1)
     deleted = stack.umbel("collections", "delete", "meadow", "--yes", "--wait")
     assert deleted.stdout == "Deleted meadow: 5 pictures.\n"
     assert stack.umbel("collections", "delete", "meadow", "--yes", check=False).returncode == 1
-    assert "meadow" not in stack.umbel("collections").stdout
+    assert "meadow" not in stack.umbel("collections", "list").stdout
     stack.umbel("reconcile")
 
 

@@ -1,16 +1,17 @@
 """What a person meets at the command line: help, one-line errors, exit codes."""
 
-import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
-import click
 import pytest
 
-from cli.main import COMMANDS
+from cli.main import COMMANDS, main
 from cli.main import umbel as commands
+from cli.output import table
 from cli.uploads import find_images
 from tests.images import image_bytes
 
@@ -20,22 +21,20 @@ def umbel(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
-def test_help_lists_every_command_as_it_describes_itself() -> None:
+def test_help_lists_every_command_once_under_what_it_is_for() -> None:
     seen = umbel("--help")
     assert seen.returncode == 0
-    context = click.Context(commands)
-    rows = {name: commands.get_command(context, name) for name in COMMANDS}
-    listed = [line.split(maxsplit=1) for line in seen.stdout.partition("Commands:\n")[2].splitlines()]
-    assert [name for name, _ in listed] == list(rows)
-    for name, text in listed:
-        assert rows[name].get_short_help_str(len(text)) == text.strip()  # type: ignore[union-attr]
+    titles = [line[:-1] for line in seen.stdout.splitlines() if re.fullmatch(r"\w+:", line) and line != "Options:"]
+    assert titles == ["Run", "Use", "Models", "Operate"]
+    listed = re.findall(r"^  (\S+)  +\S", seen.stdout.partition("Run:\n")[2], re.MULTILINE)
+    assert listed == list(COMMANDS)
 
 
 def test_help_does_not_wait_for_what_only_commands_need() -> None:
     asked = "import sys; from cli.main import umbel; umbel(['--help'], standalone_mode=False); print(*sys.modules)"
     seen = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     loaded = set(seen.stdout.split())
-    assert "Commands:" in loaded
+    assert "Operate:" in loaded
     assert loaded & {"sqlalchemy", "celery", "numpy", "torch"} == set()
 
 
@@ -47,7 +46,7 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_the_version() -> None:
-    assert json.loads(umbel("version", "--json").stdout)["version"] == umbel("version").stdout.split()[1]
+    assert umbel("--version").stdout == f"umbel {version('umbel')}\n"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_the_version() -> None:
         ("nonsense",),
         ("import",),
         ("import", "/nowhere"),
-        ("jobs", "not-an-id"),
+        ("jobs", "show", "not-an-id"),
         ("models", "activate"),
         ("reindex", "--m", "16"),
         ("reindex", "--mode", "index", "--activate"),
@@ -72,7 +71,7 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("jobs",),
+        ("jobs", "list"),
         ("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"),
         ("db", "check"),
         ("models", "list"),
@@ -84,6 +83,34 @@ def test_a_service_that_is_not_there_is_one_line(arguments: tuple[str, ...], tmp
     seen = umbel(*arguments, UMBEL_PORT="1", UMBEL_HOME=str(tmp_path))
     assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)
     assert seen.stderr.startswith("umbel: ")
+
+
+@pytest.mark.parametrize("asked", [("--url", "http://127.0.0.1:2", "jobs", "list"), ("jobs", "list")])
+def test_a_service_elsewhere_is_named_by_option_or_environment(asked: tuple[str, ...]) -> None:
+    seen = umbel(*asked, UMBEL_URL="http://127.0.0.1:2")
+    assert (seen.returncode, "http://127.0.0.1:2" in seen.stderr) == (1, True)
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "invoke", lambda context: interrupted())
+    monkeypatch.setattr(sys, "argv", ["umbel", "status"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert (exit_.value.code, capsys.readouterr().err.strip()) == (130, "umbel: Interrupted.")
+
+
+@pytest.mark.parametrize("name", ["roll [/b].jpg", "[old] 1.jpg", ":rose:", "[bold]x[/bold]", "züri 花.jpg"])
+def test_names_and_labels_are_shown_as_they_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table(None, ("picture", "label"), [(name, name)])
+    assert capsys.readouterr().out.count(name) == 2
+
+
+def test_control_characters_of_a_name_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    table(None, ("picture",), [("esc \x1b[2J.jpg",)])
+    assert "esc \\x1b[2J.jpg" in capsys.readouterr().out
 
 
 def test_status_without_a_stack_says_so(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_what_was_refused_says_why_and_what_can_be_done() -> None:
 def test_pictures_that_are_missing_are_to_be_tried_again() -> None:
     lines = tell(ended(REPORT | {"missing": 2, "gate": REFUSED})).lines
     assert "2 pictures are missing: they could not be embedded." in lines
-    assert f"umbel retry {JOB}" in lines[-1]
+    assert f"umbel jobs retry {JOB}" in lines[-1]
 
 
 def test_what_passed_unasked_stands_by() -> None:
