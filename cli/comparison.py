@@ -11,8 +11,7 @@ import click
 from PIL import Image
 from umbel_client import ApiError, Job, Umbel, UmbelClientError
 
-from cli.failures import show_failures
-from cli.follow import follow
+from cli.follow import follow, show_failures
 from cli.output import progress
 from ml.contact_sheet import Tile
 from ml.row_sheet import Row, row_sheet

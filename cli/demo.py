@@ -9,11 +9,11 @@ import click
 from PIL import Image
 from umbel_client import SearchResult, Umbel
 
-from cli.garden import draw
+from cli.imports import find_images, import_images
 from cli.output import api_client, progress
+from cli.sample import draw
 from cli.similar import show_matches, write_sheet
 from cli.stack import up_detached
-from cli.uploads import find_images, import_images
 from garden import Plan, draw_specimen
 from umbel.base.errors import InvalidInput
 from umbel.base.image_rules import upright_rgb

@@ -1,7 +1,12 @@
-"""Following a job to its end, with a bar."""
+"""Following a job to its end, with a bar, and what failed in it."""
 
+from itertools import islice
+
+import click
 from rich.progress import Progress
 from umbel_client import Job, Umbel
+
+from cli.output import SKIPPED, table
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
@@ -41,3 +46,15 @@ def _usual(job: Job) -> str:
     if job.reindex and job.reindex.mode == "index":
         return "Building the index"
     return USUALLY.get(job.type, "Embedding")
+
+
+def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:
+    """A table of pictures, codes and reasons; nothing where nothing failed."""
+    if not job.counts.failed:
+        return
+    failed = islice(api.jobs.items(job.id, status="failed"), most)
+    table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
+    if job.counts.failed > most:
+        click.echo(
+            f"… and {job.counts.failed - most:,} more; all of them: umbel jobs show {job.id} --failures failed.csv"
+        )

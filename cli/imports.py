@@ -1,15 +1,33 @@
 """`umbel import`: pictures, folders, archives, lists and buckets into a collection."""
 
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.progress import Progress
+from umbel_client import ImageFile, Job, Umbel
+from umbel_client.folder import CHUNK, is_image, known_files, walk
 
-from cli.output import api_client, json_option, print_json, progress, table
-from cli.sources import import_sources, is_source, report
-from cli.uploads import Outcome, find_images, import_images
+from cli.follow import follow, show_failures
+from cli.output import api_client, as_it_is, json_option, print_json, progress, table
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+LISTS = (".csv", ".jsonl", ".ndjson")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an import. known: in the collection before; refused: {file: reason}."""
+
+    job: Job | None = None
+    known: int = 0
+    queued: int = 0
+    duplicate: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 @click.command("import")
@@ -55,7 +73,7 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
         if as_json:
             print_json({"jobs": [job.as_dict() for job in jobs]})
         else:
-            report(api, jobs, waited=options["wait"])
+            _report_jobs(api, jobs, waited=options["wait"])
     sys.exit(1 if any(job.counts.failed or job.error for job in jobs) else 0)
 
 
@@ -87,3 +105,83 @@ def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> No
         table("Refused", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
         click.echo(f"What failed and why: umbel jobs show {outcome.job.id}")
+
+
+def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], int]:
+    """All pictures at and below `paths`, in a stable order, and how many other files were passed over."""
+    found, others = [], 0
+    for path in paths:
+        for file in walk(path):
+            if not is_image(file):
+                others += 1
+                continue
+            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
+            found.append(ImageFile(file, name, file.absolute().parent.name if label_from_folder else None))
+    return found, others
+
+
+def import_images(
+    api: Umbel, files: Sequence[ImageFile], *, collection: str, wait: bool, bars: Progress, dry_run: bool = False
+) -> Outcome:
+    """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only look which ones are new."""
+    sending = bars.add_task("Looking" if dry_run else "Uploading", total=len(files), note="")
+    advance = partial(bars.advance, sending)
+    if dry_run:
+        outcome = Outcome()
+        for at in range(0, len(files), CHUNK):
+            chunk = files[at : at + CHUNK]
+            known = len(known_files(api.images, chunk, collection))
+            outcome.known += known
+            outcome.queued += len(chunk) - known
+            advance(len(chunk))
+    else:
+        sent = api.images.upload_files(files, collection=collection, on_progress=advance)
+        job = api.jobs.get(sent.job_id) if sent.job_id else None
+        outcome = Outcome(job, sent.known, sent.queued, sent.duplicate, sent.rejected)
+    bars.update(sending, note=f"{outcome.known} known already" if outcome.known else "")
+    if wait and outcome.job is not None:
+        outcome.job = follow(api, outcome.job, bars)
+    return outcome
+
+
+def is_source(path: str) -> bool:
+    """Whether the path is a bucket, an archive or a list, rather than pictures and folders of pictures."""
+    return path.startswith("s3://") or (path.lower().endswith((*ARCHIVES, *LISTS)) and not Path(path).is_dir())
+
+
+def import_sources(
+    api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, base: str | None, **options: Any
+) -> list[Job]:
+    """One job for each of `paths`, followed to their ends if `wait`. options: as `client.imports` takes them."""
+    found = []
+    for path in paths:
+        if path.startswith("s3://"):
+            work = api.imports.s3(path, **options)
+        elif on_server:
+            work = api.imports.folder(path, **options)
+        else:
+            sending = bars.add_task(f"Uploading {as_it_is(Path(path).name)}", total=None, note="")
+            work = api.imports.file(path, base=base, **options)
+            bars.update(sending, total=1, completed=1)
+        found.append(work.job())
+    return [follow(api, job, bars) for job in found] if wait else found
+
+
+def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
+    """What became of each job."""
+    for job in jobs:
+        if not waited:
+            click.echo(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
+        elif job.source and job.source.dry_run:
+            click.echo(
+                f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them refused;"
+                f" {job.source.skipped:,} other files passed over."
+            )
+        else:
+            counts = {**job.counts.as_dict(), "passed over": job.source and job.source.skipped}
+            del counts["total"]
+            click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
+        if job.error:
+            click.echo(job.error)
+        if waited:
+            show_failures(api, job)

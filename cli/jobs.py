@@ -9,7 +9,7 @@ import click
 from umbel_client import Job, Umbel
 from umbel_client.jobs import Jobs
 
-from cli.failures import show_failures
+from cli.follow import show_failures
 from cli.output import api_client, json_option, print_json, table
 from cli.reindex_report import show_story, tell
 

@@ -33,10 +33,10 @@ SECTIONS = {
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
         "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
         "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),
-        "sample": ("cli.garden:sample", "Draw a folder of labelled flowers to begin with."),
+        "sample": ("cli.sample:sample", "Draw a folder of labelled flowers to begin with."),
     },
     "Models": {
-        "train": ("cli.train:train", "Train a model on folders, or on a collection."),
+        "train": ("cli.train.command:train", "Train a model on folders, or on a collection."),
         "evaluate": ("cli.evaluate:evaluate", "Measure how well a model tells classes apart."),
         "models": ("cli.models:models", "List, register, activate, roll back or retire models."),
         "reindex": ("cli.reindex:reindex", "Embed every picture with another model, or rebuild the index."),
@@ -46,7 +46,7 @@ SECTIONS = {
         "reconcile": ("cli.reconcile:reconcile", "Find where ledger, blobs, embeddings and index disagree."),
         "backup": ("cli.backup:backup", "Write the database and all pictures into a folder."),
         "restore": ("cli.backup:restore", "Bring a backup back into an empty database."),
-        "db": ("cli.database:db", "Upgrade, downgrade or check the schema."),
+        "db": ("cli.db:db", "Upgrade, downgrade or check the schema."),
     },
 }
 COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}

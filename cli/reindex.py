@@ -7,8 +7,7 @@ from typing import Any
 import click
 from umbel_client import Job
 
-from cli.failures import show_failures
-from cli.follow import follow
+from cli.follow import follow, show_failures
 from cli.model_names import find_model
 from cli.output import api_client, json_option, print_json, progress
 from cli.reindex_report import as_markdown, show_story, tell

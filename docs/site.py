@@ -6,11 +6,9 @@ A hook of MkDocs (see mkdocs.yml). Links that lead out of docs/, to code and fig
 import os
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -20,9 +18,20 @@ LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s#:]+)(#[^)]*)?\)")
 
 FENCE = re.compile(r"^(```\w+) [\w ]+$", re.MULTILINE)  # words after the language are for the tests that run the code
 
+CLI = """# Command line
+
+::: mkdocs-click
+    :module: cli.main
+    :command: umbel
+    :prog_name: umbel
+    :depth: 1
+    :style: table
+    :list_subcommands: true
+"""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    made = {"index.md": _front_page(), "reference/api.md": _api(), "reference/cli.md": _cli()}
+    made = {"index.md": _front_page(), "reference/api.md": _api(), "reference/cli.md": CLI}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -63,23 +72,3 @@ def _api() -> str:
             if tag["name"] in operation["tags"]:
                 lines.append(f"| `{method.upper()} {path}` | {operation['summary']} | {operation.get('x-scope', '')} |")
     return "\n".join(lines)
-
-
-def _cli() -> str:
-    from cli.main import umbel  # noqa: PLC0415
-
-    blocks = ["# Command line\n", "What `umbel COMMAND --help` prints.\n"]
-    for name, command in _commands(umbel, "umbel"):
-        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-        blocks.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
-    return "\n".join(blocks)
-
-
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for child in command.list_commands(context):
-            found = command.get_command(context, child)
-            if found is not None and not found.hidden:
-                yield from _commands(found, f"{name} {child}")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.imports import find_images
 from cli.main import COMMANDS, main
 from cli.main import umbel as commands
 from cli.output import table
-from cli.uploads import find_images
 from tests.images import image_bytes
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cli.garden import sample
+from cli.sample import sample
 from garden import Plan, draw_garden, draw_specimen, image_path, is_drawn, species_of
 from garden.forms import FORMS, Head
 from garden.names import species_name

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
-from cli.train import train as command
+from cli.train.command import train as command
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.runtimes.torch_forward import torch_embedder

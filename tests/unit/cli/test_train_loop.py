@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 from umbel_client import ApiError, Image, Job, Work
 
-from cli import improve
-from cli.gallery_images import fetch_labelled, folder_name, name_by_gallery
-from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import progress
+from cli.train import loop as improve
+from cli.train.gallery import fetch_labelled, folder_name, name_by_gallery
+from cli.train.loop import Loop, Note, Outcome, Plan
 from ml.training.files import RunFiles
 from tests.unit.cli.test_reindex_report import REPORT, ended
 from umbel.base.errors import BadDataset

@@ -15,9 +15,9 @@ from rich.progress import Progress
 from umbel_client import ApiError, Job, Model, Umbel
 
 from cli.follow import follow
-from cli.gallery_images import fetch_labelled, name_by_gallery, remarks
 from cli.models import latest_reindex
-from cli.training import TrainingRun
+from cli.train.gallery import fetch_labelled, name_by_gallery, remarks
+from cli.train.run import TrainingRun
 from ml.card import card_path, read_card
 from ml.training.files import RunFiles
 from umbel.base.errors import BadCheckpoint, ModelNotFound

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from cli.improve import Loop, Note, Outcome, Plan
 from cli.output import api_client, api_url, json_option, print_json, progress
 from cli.reindex import show_outcome
-from cli.training import TrainingRun, show_training
+from cli.train.loop import Loop, Note, Outcome, Plan
+from cli.train.run import TrainingRun, show_training
 from ml.training.files import RunFiles
 from ml.training.recipe import RECIPES, Recipe, progressive
 
