@@ -1,7 +1,7 @@
 """The door: before each request, whether its caller may make it. What routes need is in api/needs.py."""
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import overload
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,10 +13,10 @@ from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
 from umbel.access.keys import KeyScope
 from umbel.base.database import transaction
-from umbel.base.errors import CrossSite, Forbidden, NotFound, UnknownHost
+from umbel.base.errors import CrossSite, Forbidden, UnknownHost
 from umbel.base.settings import is_loopback
 from umbel.gallery import images
-from umbel.jobs import job_rows
+from umbel.operations import job_overviews
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"
@@ -131,27 +131,18 @@ def within(name: str | None) -> str | None:
     return next(iter(allowed))
 
 
-def check_images(image_ids: Iterable[UUID]) -> None:
+def check_images(image_ids: Sequence[UUID]) -> None:
     """Raises NotFound for an image that the caller may not see, as if it were not there."""
-    allowed = reach()
-    if allowed is None:
-        return
-    wanted = list(image_ids)
-    with transaction() as session:
-        seen = images.list_image_ids_in(session, wanted, sorted(allowed))
-    for image_id in wanted:
-        if image_id not in seen:
-            raise NotFound(f"There is no image {image_id}.")
+    if (allowed := reach()) is not None:
+        with transaction() as session:
+            images.check_images_in(session, image_ids, allowed)
 
 
 def check_job(job_id: UUID) -> None:
     """Raises NotFound for a job that the caller may not see, as if it were not there."""
-    allowed = reach()
-    if allowed is None:
-        return
-    with transaction() as session:
-        if job_rows.find_collection_name(session, job_id) not in allowed:
-            raise NotFound(f"There is no job {job_id}.")
+    if (allowed := reach()) is not None:
+        with transaction() as session:
+            job_overviews.check_job_in(session, job_id, allowed)
 
 
 def _listed() -> str:

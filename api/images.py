@@ -91,12 +91,15 @@ def check_images(body: CheckIn) -> Any:
 @bp.get("/v1/images")
 @bp.input(ImagesQuery, location="query", arg_name="query")
 @bp.output(ImagesOut)
-@bp.doc(responses=problems(422))
+@bp.doc(responses=problems(404, 422))
 def list_images(query: ImagesQuery) -> Any:
     """List images, newest first."""
+    collection = within(query.collection)
     with transaction() as session:
+        if query.collection is not None:  # while the one that a key is for may still have to come
+            collections.get_collection(session, query.collection)
         rows = images.list_images(
-            session, collection=within(query.collection), label=query.label, before=query.cursor, limit=query.limit + 1
+            session, collection=collection, label=query.label, before=query.cursor, limit=query.limit + 1
         )
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor)

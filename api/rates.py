@@ -1,6 +1,7 @@
 """How often one caller may call: counted in Redis by key, or by address where there is none.
 
-Without Redis nobody is refused: a service that answers too often is better than one that does not answer.
+Without Redis nobody is refused: a service that answers too often is better than one that does not answer. Flask-Limiter
+would then count in each process by itself, or wait for Redis in each request, and tell neither in the metrics.
 """
 
 import math

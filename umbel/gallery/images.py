@@ -124,10 +124,13 @@ def list_images(
     return [ImageRow(*row) for row in session.execute(statement)]
 
 
-def list_image_ids_in(session: Session, image_ids: Sequence[UUID], names: Sequence[str]) -> set[UUID]:
-    """Those of `image_ids` that are in collections of these names."""
+def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable[str]) -> None:
+    """Raises NotFound for an image that is in no collection of these names."""
     named = select(Collection.id).where(Collection.name.in_(names), PRESENT)
-    return set(session.scalars(select(Image.id).where(Image.id.in_(image_ids), Image.collection_id.in_(named))))
+    seen = set(session.scalars(select(Image.id).where(Image.id.in_(image_ids), Image.collection_id.in_(named))))
+    for image_id in image_ids:
+        if image_id not in seen:
+            raise NotFound(f"There is no image {image_id}.")
 
 
 def update_image(session: Session, image_id: UUID, changes: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from umbel.base.errors import NotFound
 from umbel.base.tables import ImportSource, Job, JobItem, Reindex
 from umbel.base.types import JobType, ReindexPhase
 from umbel.imports import source_rows
@@ -70,6 +71,12 @@ def list_overviews(
     """Up to `limit` jobs, newest first. within: names of collections; None: all jobs."""
     found = job_rows.list_jobs(session, status=status, job_type=job_type, before=before, limit=limit, within=within)
     return _overviews(session, found)
+
+
+def check_job_in(session: Session, job_id: UUID, names: Collection[str]) -> None:
+    """Raises NotFound for a job that is about no collection of these names."""
+    if job_rows.find_collection_name(session, job_id) not in names:
+        raise NotFound(f"There is no job {job_id}.")
 
 
 def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
