@@ -4,18 +4,19 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from api.errors import answers
-from api.metrics import exposition
 from api.schemas.fields import answer_of
 from api.schemas.health import ReadyOut, WorkerOut
+from umbel.base import metrics as counters
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.jobs import workers
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
+from umbel.operations.statistics import FIGURES, count
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
@@ -32,6 +33,7 @@ REASONS = {
     "worker": "No worker is alive.",
     "progress": "Work waits, and no worker has finished any for a while.",
 }
+DATABASE_UP = ("umbel_database_up", "Whether the figures of the ledger could be read.")
 # A worker speaks every five seconds; one that missed three is not there.
 WORKER_SILENCE_SECONDS = 16.0
 
@@ -80,4 +82,21 @@ def ready() -> Any:
 @bp.doc(responses=answers("Prometheus text", "text/plain"))
 def metrics() -> Response:
     """The figures of the ledger, read from the database at each scrape, and those of this API's processes."""
-    return Response(exposition(), content_type=CONTENT_TYPE_LATEST)
+    return Response(_exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _exposition() -> bytes:
+    """The ledger's figures, if the database answers, and what this API has counted."""
+    registry = CollectorRegistry()
+    up = Gauge(*DATABASE_UP, registry=registry)
+    try:
+        with transaction() as session:
+            counted = [(figure, count(session, figure)) for figure in FIGURES]
+    except NotReady:
+        return generate_latest(registry) + counters.counted()
+    up.set(1)
+    for figure, values in counted:
+        gauge = Gauge(figure.name, figure.help, [figure.label], registry=registry)
+        for value, number in values.items():
+            gauge.labels(value).set(number)
+    return generate_latest(registry) + counters.counted()

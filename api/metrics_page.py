@@ -1,18 +1,15 @@
-"""The figures for Prometheus, and the page that lists them: `python -m api.metrics > docs/metrics.md`."""
+"""docs/metrics.md, made of what there is: `python -m api.metrics_page > docs/metrics.md`."""
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from api.health import DATABASE_UP
 from umbel.base import metrics
-from umbel.base.database import transaction
-from umbel.base.errors import NotReady
-from umbel.operations.statistics import FIGURES, count
+from umbel.operations.statistics import FIGURES
 
-DATABASE_UP = ("umbel_database_up", "Whether the figures of the ledger could be read.")
 ROW = "| `{}` | {} | {} | {} |\n"
 HEAD = """# Metrics
 
-Written by `python -m api.metrics`; do not edit.
+Written by `python -m api.metrics_page`; do not edit.
 [Monitor Umbel](how-to/monitor.md) says which to plot and to alert on.
 `ledger` figures are read from Postgres at each scrape and are the same from every API; `api` figures are those of all
 processes of one API; `worker` figures are served by each worker on UMBEL_METRICS_PORT, with those of its process
@@ -21,23 +18,6 @@ processes of one API; `worker` figures are served by each worker on UMBEL_METRIC
 | metric | labels | from | meaning |
 |---|---|---|---|
 """
-
-
-def exposition() -> bytes:
-    """The ledger's figures, if the database answers, and what this API has counted."""
-    registry = CollectorRegistry()
-    up = Gauge(*DATABASE_UP, registry=registry)
-    try:
-        with transaction() as session:
-            counted = [(figure, count(session, figure)) for figure in FIGURES]
-    except NotReady:
-        return generate_latest(registry) + metrics.counted()
-    up.set(1)
-    for figure, values in counted:
-        gauge = Gauge(figure.name, figure.help, [figure.label], registry=registry)
-        for value, number in values.items():
-            gauge.labels(value).set(number)
-    return generate_latest(registry) + metrics.counted()
 
 
 def described() -> str:
