@@ -1,4 +1,4 @@
-"""The door: before each request, whether its caller may make it. What routes need is in api/needs.py."""
+"""Authorization: checked before each request, by what api/needs.py says that its route needs."""
 
 import hmac
 from collections.abc import Sequence
@@ -43,9 +43,9 @@ def check() -> None:
 
 
 def refuse_other_hosts() -> None:
-    """Raises UnknownHost for a name that is not ours: a site may let its own name lead to this machine.
+    """Raises UnknownHost for a name that is not the API's own: a foreign one may lead here (DNS rebinding).
 
-    Those who ask whether we live call us by whatever address they find us at.
+    Probes of /healthz and /readyz may use any address.
     """
     allowed: Sequence[str] = current_app.config["HOSTS"]
     if request.endpoint not in ("health.alive", "health.ready") and not _is_one_of(request.host, allowed):
@@ -65,9 +65,9 @@ def _is_one_of(host: str, allowed: Sequence[str]) -> bool:
 
 
 def refuse_other_sites() -> None:
-    """A browser says on whose behalf it sends something. Raises CrossSite unless that is our own page.
+    """Raises CrossSite for a change that a browser sends for a page of another site.
 
-    This keeps other sites from using an API that is open on somebody's machine, and from signing people in or out.
+    Other sites can so neither use an API that is open on its user's machine nor sign people in or out.
     """
     if request.method in SAFE_METHODS or called_by_key():
         return
@@ -91,7 +91,7 @@ def check_csrf_token(given: str) -> None:
     """Raises CrossSite unless a browser that is signed in sends the token of its session."""
     expected = caller().csrf_token
     if expected is not None and not hmac.compare_digest(given.encode(), expected.encode()):
-        raise CrossSite(f"Whoever is signed in sends the token of GET /v1/session along, as {CSRF_HEADER}.")
+        raise CrossSite(f"A signed-in browser must send the token of GET /v1/session as {CSRF_HEADER}.")
 
 
 def _check_place(where: Where) -> None:
@@ -117,9 +117,9 @@ def within(name: str) -> str: ...
 @overload
 def within(name: str | None) -> str | None: ...
 def within(name: str | None) -> str | None:
-    """The collection that a request is about: the one it names, or else the only one that the caller's key is for.
+    """The collection that a request names; without a name, a single-collection key uses its own.
 
-    None: all collections, to somebody who may see all. Raises Forbidden.
+    None: all collections, for a caller that may see all. Raises Forbidden.
     """
     allowed = reach()
     if allowed is None or name in allowed:

@@ -135,7 +135,7 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     seconds = time.perf_counter() - g.began
     rule = request.url_rule
-    method, route = (request.method, rule.rule) if rule else ("", "")  # what nobody serves can have any name
+    method, route = (request.method, rule.rule) if rule else ("", "")  # a path that no route serves can have any name
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     tracing.end(g.span, f"request {method} {route}", request_id=g.request_id, status=response.status_code)
     if request.path not in QUIET:

@@ -1,4 +1,4 @@
-"""Who calls: somebody with a key, a browser that signed in with one, or anybody where keys are not required."""
+"""The caller of a request: by its key, by the session of a browser, or unnamed where keys are not required."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Caller:
 
     @property
     def csrf_token(self) -> str | None:
-        """What the page sends along with whatever changes something: only a page of ours can have read it."""
+        """What the page sends with each change: only a page of this service can have read it."""
         return self.token and hashlib.sha256(f"csrf {self.token}".encode()).hexdigest()
 
 
-# Whoever reaches an API that asks for no keys is on this machine, and may do everything.
+# An API that requires no keys listens on the loopback: its callers are on this machine, and may do everything.
 ANYBODY = Caller("anybody", KeyScope.ADMIN)
 
 
@@ -73,6 +73,6 @@ def _by_session(token: str) -> Caller | None:
 
 
 def caller_of(key: ApiKey, token: str | None = None) -> Caller:
-    """Somebody who has this key."""
+    """The caller that a key stands for. token: of the browser's session that it signed in."""
     reach = None if key.collections is None else frozenset(key.collections)
     return Caller(f"{key.name} ({key.prefix})", KeyScope(key.scope), reach, key.id, token)

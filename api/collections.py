@@ -46,7 +46,7 @@ class NameConverter(BaseConverter):
 def create_collection(body: CollectionIn) -> Any:
     """Create a collection, empty; 200 with the one that is there when the name is taken.
 
-    Uploads and imports create the collection that they name, so nobody needs to.
+    Optional: uploads and imports create the collection that they name.
     """
     name = within(body.name)
     with transaction() as session:
@@ -93,13 +93,13 @@ def change_collection(name: str, patch: CollectionPatchIn) -> Any:
 
 
 @bp.delete("/v1/collections/<collection:name>")
-@bp.output(DeletionOut, status_code=202, description="Gone for everybody; a job removes what it leaves")
+@bp.output(DeletionOut, status_code=202, description="No longer found; a job removes its data")
 @bp.doc(responses=problems(404, 503))
 def delete_collection(name: str) -> Any:
     """Delete a collection: its images, their bytes and embeddings, and its jobs.
 
-    From now on nobody finds it or its images, and its name is free for a new one. What it leaves is removed in the
-    background, as a job to follow; asked for again meanwhile, it is the same job.
+    The collection and its images are no longer found from now on, and its name is free. A job removes the data in the
+    background; the same request meanwhile answers with the same job.
     """
     begun = begin_deletion(transaction, waker(), name)
     link = url_for("jobs.get_job", job_id=begun.job_id)

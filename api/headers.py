@@ -1,4 +1,4 @@
-"""Headers that every answer carries, for browsers: what it may be used for, and by whom."""
+"""Security headers of every answer, and CORS."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ from umbel.operations.job_overviews import JobOverview
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 
-# Whoever waits holds a thread. Half of them stay free for those who do not; beyond that an answer comes at once.
+# A waiting request holds a thread. At most half the threads wait; further requests are answered at once.
 _waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
 
 

@@ -1,4 +1,4 @@
-"""/v1/label-issues: labels that the neighbors doubt."""
+"""/v1/label-issues: labels that are probably wrong, by their neighbors."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ bp = APIBlueprint("label_issues", __name__, tag="Label issues")
 @bp.output(LabelIssuesOut)
 @bp.doc(responses=problems(404, 422, 503))
 def list_label_issues(query: LabelIssuesQuery) -> Any:
-    """List the images whose neighbors say that their label is wrong, the most doubted first.
+    """List the images whose neighbors say that their label is wrong, the most probable error first.
 
     POST /v1/duplicates compares what is new. An image whose label was changed since is left out until then.
     """

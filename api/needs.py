@@ -29,7 +29,7 @@ class Need:
 READ, WRITE, ADMIN = KeyScope
 
 NEEDS: dict[str, Need | None] = {
-    # For everybody: the page without what it shows, signing in, what load balancers ask, the documentation.
+    # Without a key: the page without its data, signing in, health checks, the documentation.
     "static": None,
     "page.page": None,
     "session.page": None,
@@ -91,5 +91,5 @@ NEEDS: dict[str, Need | None] = {
     "admin.list_audit": Need(ADMIN, Where.ALL),
     "health.metrics": Need(READ, Where.ALL),
 }
-# A route that somebody forgot is open to nobody but those who may do everything.
+# A route that the table lacks needs an admin key for all collections.
 STRICTEST = Need(ADMIN, Where.ALL)

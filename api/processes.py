@@ -103,6 +103,6 @@ class _Keeper:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
-        self._listener.close()  # so that nobody is let in by the system whom no process will answer
+        self._listener.close()  # else the system would accept connections that no process answers
         for pid in self._children:
             os.kill(pid, signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""How often one caller may call: counted in Redis by key, or by address where there is none.
+"""Rate limits: requests are counted in Redis by key, or by address where there is none.
 
-Without Redis nobody is refused: a service that answers too often is better than one that does not answer. Flask-Limiter
-would then count in each process by itself, or wait for Redis in each request, and tell neither in the metrics.
+Without Redis no request is refused, and a metric counts those that were not limited. Flask-Limiter would count in each
+process by itself then, or wait for Redis in each request, and tell neither.
 """
 
 import math
@@ -69,7 +69,7 @@ def check() -> None:
     guarded = NEEDS.get(request.endpoint or "static", STRICTEST) is not None
     if limit is None or not (guarded or request.method == "POST"):
         return
-    known: Caller | None = g.get("caller")  # the door asks who it is where that matters
+    known: Caller | None = g.get("caller")  # access.check finds the caller where the route needs one
     who = str(known.key_id) if known and known.key_id else request.remote_addr or ""
     wait = limiter().wait_of(limit, who)
     if wait is not None:

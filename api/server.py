@@ -1,7 +1,7 @@
 """One process of the HTTP server: waitress, which reads a request to its end before a thread is spent on it.
 
 So a slow client holds a socket and nothing else. One that is too slow is told so (408), one that says it will send too
-much is refused before it does (413), and whoever is refused in the middle of a request gets to read why.
+much is refused before it does (413), and a client that is refused in the middle of a request can read why.
 """
 
 import copy
@@ -36,7 +36,7 @@ UNSENT = 2**26  # bytes of an answer that wait for a slow reader before its thre
 MOST_CONNECTIONS = 4_000
 IDLE_SECONDS = 75  # longer than proxies keep a connection that they may use again
 STALLED_SECONDS = 30  # of an answer of which nothing is read
-LINGER_SECONDS = 3  # in which whoever was refused may read why
+LINGER_SECONDS = 3  # in which a refused client may read why
 GRACE_SECONDS = 15  # for what is under way when the process is to stop
 
 
@@ -57,7 +57,7 @@ class Limits(Adjustments):
             inbuf_overflow=IN_MEMORY,
             outbuf_overflow=IN_MEMORY,
             outbuf_high_watermark=UNSENT,
-            clear_untrusted_proxy_headers=False,  # Werkzeug's ProxyFix decides whom to believe
+            clear_untrusted_proxy_headers=False,  # Werkzeug's ProxyFix decides which to trust
         )
         self.slow_seconds, self.slow_bytes = settings.slow_seconds, settings.slow_bytes
         self._large = {
@@ -125,7 +125,7 @@ class Channel(HTTPChannel):
     request: Incoming | None
     parser_class = Incoming
     error_task_class = ProblemTask
-    rest_unread = False  # the client still sends what nobody will read
+    rest_unread = False  # the client still sends what will not be read
     lingering_since = 0.0
 
     def readable(self) -> bool:
@@ -178,7 +178,7 @@ class Server(TcpWSGIServer):
         sockinfo = (listener.family, listener.type, listener.proto, listener.getsockname())
         adj = Limits(settings)
         super().__init__(application, _sock=listener, adj=adj, sockinfo=sockinfo, bind_socket=False)
-        self._orphaned = orphaned  # whether nobody is there any more to tell us to stop
+        self._orphaned = orphaned  # whether the parent process has ended
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)

@@ -24,17 +24,17 @@ METHODS = ("get", "post", "put", "patch", "delete")
 LIVENESS = ("/healthz", "/readyz")  # they ask nothing of the database, or say themselves what is missing
 
 TAGS = {
-    "Images": "Pictures going in, and what is known of them.",
+    "Images": "Upload, list, describe, change and remove images.",
     "Imports": "One job for many pictures.",
-    "Jobs": "What was asked for, and how far it is. Status is read from the ledger in Postgres.",
-    "Search": "The most similar pictures, and what a picture shows.",
+    "Jobs": "Progress and control of what runs in the background. Status is read from the ledger in Postgres.",
+    "Search": "The most similar images, and what an image shows.",
     "Duplicates": "Near-duplicates.",
-    "Label issues": "Labels that the neighbors doubt.",
+    "Label issues": "Probably wrong labels.",
     "Collections": "A collection is deduplicated, searched and deleted on its own.",
-    "Map": "The gallery on a plane: pictures that look alike lie together.",
+    "Map": "The gallery in two dimensions: similar images lie together.",
     "Models": "Model versions. Exactly one is active; searches use it.",
-    "Admin": "What the operator of a service wants to know, and to have done.",
-    "Session": "A browser signs in with a key once, and out again.",
+    "Admin": "Recall, reindexing and the audit log.",
+    "Session": "Sign a browser in with a key, and out.",
     "Health": "For supervisors, load balancers and Prometheus.",
     "Predecessor": "The request of the service that Umbel replaces.",
 }

@@ -65,7 +65,9 @@ class LabelIssuesOut(BaseModel):
     items: list[LabelIssueOut]
     next_cursor: NextCursor
     min_probability: float
-    calibrated: bool = Field(description="Whether doubts are probabilities; else they are shares of the votes.")
+    calibrated: bool = Field(
+        description="Whether label_error_probability is calibrated; else it is a share of the votes."
+    )
     model_version: UUID
     compared: int = Field(description="Pictures that were compared, with a label or without.")
     waiting: int = Field(description="Pictures that have not been compared yet: POST /v1/duplicates.")
