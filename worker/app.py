@@ -43,8 +43,9 @@ celery.conf.update(
         "sweep": {
             "task": TaskName.SWEEP,
             "schedule": settings().sweep_seconds,
-            # Left unanswered, a sweep is overtaken by the next; they must not pile up while no worker runs.
-            "options": {"queue": Queue.MAINTENANCE, "expires": settings().sweep_seconds * 2},
+            # They must not pile up for ever while no worker runs. Far longer than the clocks of two hosts may differ:
+            # a worker discards by its own clock what the scheduler dated by another.
+            "options": {"queue": Queue.MAINTENANCE, "expires": 3600},
         }
     },
 )

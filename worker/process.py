@@ -28,6 +28,7 @@ from umbel.jobs import claims, workers
 from umbel.jobs.leases import Leases
 from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
+from umbel.operations import maintenance
 from umbel.reindex.run import ReindexLine
 from worker.app import celery
 from worker.models import model_works
@@ -97,7 +98,7 @@ class WorkerProcess:
         self._fetching = OneAtATime(fetching.run)
         self._comparing = OneAtATime(comparing.run)
         self._reindexing = OneAtATime(reindexing.run)
-        self._deleting = OneAtATime(DeletionLine(transaction, blobs(), stopping).run)
+        self._deleting = OneAtATime(self._delete_and_clean_up)
         self._mapping = OneAtATime(MapLine(transaction, project_apart, stopping).run)
 
     def embed_items(self) -> None:
@@ -121,6 +122,10 @@ class WorkerProcess:
     def delete_items(self) -> None:
         """Remove what deleted collections leave; as above."""
         self._deleting.run()
+
+    def _delete_and_clean_up(self) -> None:
+        DeletionLine(transaction, blobs(), self._stopping.is_set).run()
+        maintenance.clean_up(transaction, blobs(), self._settings)
 
     def draw_maps(self) -> None:
         """Draw the maps that are asked for; as above."""
@@ -177,9 +182,8 @@ class WorkerProcess:
                     known = workers.touch_worker(session, self.name, progressed=progressed, broker_connected=hears)
                     if not (known or self._stopping.is_set()):  # woken from a sleep so long that it was forgotten
                         self._write_down(session)
-                if progressed:  # a process that hangs keeps nothing from the others
-                    for leases in self._leases:
-                        leases.renew()
+                for leases in self._leases:
+                    leases.renew()
                 self._watchdog.look(progressed=progressed)
             except (NotReady, TransientError) as error:
                 log.warning("no heartbeat", error=error.detail)

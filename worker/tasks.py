@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import structlog
 
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
 from umbel.base.settings import settings
@@ -62,7 +61,7 @@ def reindex(queue: str) -> None:
 
 @celery.task(name=TaskName.DELETE_ITEMS)
 def delete_items(queue: str) -> None:
-    """Remove what deleted collections leave."""
+    """Remove what deleted collections leave, and what else is no longer needed."""
     with _patiently("delete_items"):
         worker_process().delete_items()
 
@@ -76,9 +75,9 @@ def draw_maps(queue: str) -> None:
 
 @celery.task(name=TaskName.SWEEP)
 def sweep() -> None:
-    """Ring for work left behind."""
+    """Wake workers for work left behind."""
     with _patiently("sweep"):
-        maintenance.sweep(transaction, waker(), blobs(), settings())
+        maintenance.sweep(transaction, waker(), settings())
 
 
 @contextmanager

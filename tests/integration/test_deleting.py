@@ -377,7 +377,7 @@ def test_it_can_be_paused_and_not_cancelled_or_sealed(redis: Redis) -> None:
     job_actions.pause_job(transaction, job_id)
     run()
     assert count(job_id) == {"status": "queued", "total": 0, "pending": 0, "indexed": 0, "cancelled": 0}
-    assert Queue.DELETE not in maintenance.sweep(transaction, waker(), blobs(), settings())
+    assert Queue.DELETE not in maintenance.sweep(transaction, waker(), settings())
     job_actions.resume_job(transaction, waker(), job_id)
     run()
     assert count(job_id)["status"] == "succeeded"
@@ -398,7 +398,7 @@ def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
         session.execute(text("ALTER TABLE job DISABLE TRIGGER job_times"))
         session.execute(text("UPDATE job SET changed_at = now() - interval '1 day'"))
         session.execute(text("ALTER TABLE job ENABLE TRIGGER job_times"))
-    assert maintenance.sweep(transaction, waker(), blobs(), settings()) == [Queue.DELETE]
+    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.DELETE]
     assert (count(job_id)["status"], amiss()) == ("queued", {})
 
 

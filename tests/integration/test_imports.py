@@ -233,18 +233,8 @@ def test_a_broken_upload_is_refused_and_leaves_nothing(
 ) -> None:
     answer = send(api, data, name)
     assert (answer.status_code, answer.get_json()["code"]) == (status, code)
-    maintenance.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.clean_up(transaction, blobs(), settings())
     assert (list(blobs().list("imports")), api.get("/v1/jobs").get_json()["items"]) == ([], [])
-
-
-def quiet() -> Any:
-    """A doorbell that nobody hears."""
-
-    class Quiet:
-        def wake(self, _: Queue) -> bool:
-            return False
-
-    return Quiet()
 
 
 def test_listing_goes_on_where_it_was_interrupted(
@@ -441,7 +431,7 @@ def test_a_picture_whose_import_is_cancelled_while_it_is_read_leaves_neither_row
     fetch(Late(settings().blobs))
     with transaction() as session:
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    maintenance.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.clean_up(transaction, blobs(), settings())
     assert counts(api, job_id) == {"cancelled": 1}
     assert (api.get("/v1/images").get_json()["items"], list(blobs().list("pictures"))) == ([], [])
 
@@ -485,13 +475,13 @@ def test_a_retry_takes_up_what_failed_and_nothing_else(api: FlaskClient, fetch: 
 def test_an_uploaded_archive_goes_when_nobody_will_read_it_again(api: FlaskClient, fetch: Any) -> None:
     imported(api, zipped(**{"a.jpg": image_bytes(1)}))
     fetch()
-    maintenance.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.clean_up(transaction, blobs(), settings())
     in_use = len(list(blobs().list("imports")))
     embed_all()
-    maintenance.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.clean_up(transaction, blobs(), settings())
     with transaction() as session:
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    maintenance.sweep(transaction, quiet(), blobs(), settings())
+    maintenance.clean_up(transaction, blobs(), settings())
     assert (in_use, list(blobs().list("imports"))) == (1, [])
 
 

@@ -25,7 +25,6 @@ from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.factory import Factory
 from umbel.access.keys import KeyScope, create_key, revoke_key
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
@@ -373,7 +372,7 @@ def test_the_sweep_forgets_what_is_over(app: Flask, api: FlaskClient, keys: dict
     with transaction() as session:
         session.execute(text("UPDATE web_session SET expires_at = now()"))
         session.execute(text("UPDATE audit_event SET at = now() - interval '401 days' WHERE action = 'keys.revoke'"))
-    maintenance.sweep(transaction, waker(), blobs(), settings())
+    maintenance.sweep(transaction, waker(), settings())
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM web_session")) == 0
         assert "keys.revoke" not in set(session.scalars(text("SELECT action FROM audit_event")))

@@ -61,7 +61,9 @@ def expire_leases() -> None:
 
 def leases(*, seconds: float = 1e-6) -> Leases:
     """With a length of nothing every lease is due for renewal, and its new end is this moment."""
-    return Leases(transaction, "me", seconds)
+    made = Leases(transaction, "me", seconds)
+    made.note_progress()
+    return made
 
 
 def test_what_is_held_is_renewed_and_what_was_let_go_is_not() -> None:
@@ -79,6 +81,15 @@ def test_a_lease_that_was_just_taken_is_left_as_it_is() -> None:
     ours = leases(seconds=60)
     with ours.held(claimed(1)):
         ours.renew()
+    assert running() == set()
+
+
+def test_what_hangs_keeps_nothing_while_another_line_gets_on() -> None:
+    uploaded(1)
+    hung, other = Leases(transaction, "me", 1e-6), leases()
+    hung.hold(claimed(1))
+    other.note_progress()
+    hung.renew()
     assert running() == set()
 
 

@@ -9,7 +9,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.integration.factory import Factory, unit
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import TransientError
 from umbel.base.settings import settings
@@ -134,9 +133,9 @@ def test_the_sweep_rings_for_a_map_left_behind_but_not_for_one_that_waits(api: F
     gallery(one="rose")
     job = api.post("/v1/map", json={}).get_json()["links"]["self"]
     assert api.post(f"{job}/close").status_code == 409
-    assert Queue.MAP in maintenance.sweep(transaction, waker(), blobs(), settings())
+    assert Queue.MAP in maintenance.sweep(transaction, waker(), settings())
     api.post(f"{job}/pause")
-    assert Queue.MAP not in maintenance.sweep(transaction, waker(), blobs(), settings())
+    assert Queue.MAP not in maintenance.sweep(transaction, waker(), settings())
 
 
 def test_a_deleted_collection_takes_its_pictures_off_every_map(api: FlaskClient) -> None:

@@ -10,7 +10,6 @@ from sqlalchemy import text
 from api import create_app
 from stack.redis import Redis
 from tests.integration.factory import Factory
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
@@ -91,7 +90,7 @@ def test_a_worker_that_was_killed_a_day_ago_is_forgotten_and_one_that_is_silent_
                 text("UPDATE worker SET seen_at = now() - make_interval(hours => :hours) WHERE name = :name"),
                 {"hours": hours, "name": f"silent {hours}"},
             )
-    maintenance.sweep(transaction, waker(), blobs(), settings())
+    maintenance.sweep(transaction, waker(), settings())
     with transaction() as session:
         assert session.scalars(text("SELECT name FROM worker WHERE name LIKE 'silent%'")).all() == ["silent 1"]
 

@@ -450,11 +450,11 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
 def test_the_sweep_rings_for_what_a_worker_left(
     models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
-    assert Queue.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX not in sweep(transaction, Silent(), settings())  # type: ignore[arg-type]
     begin(make_version(models))
-    assert Queue.REINDEX in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX in sweep(transaction, Silent(), settings())  # type: ignore[arg-type]
     run(reindexing, line)
-    assert Queue.REINDEX not in sweep(transaction, Silent(), blobs(), settings())  # type: ignore[arg-type]
+    assert Queue.REINDEX not in sweep(transaction, Silent(), settings())  # type: ignore[arg-type]
 
 
 def test_a_search_under_way_ends_with_the_version_it_began_with(

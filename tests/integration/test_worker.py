@@ -16,7 +16,6 @@ from tests.images import image_bytes
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
@@ -116,7 +115,7 @@ def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: py
     monkeypatch.setattr("umbel.jobs.wakeup.Waker.wake", lambda *_: False)
     job_id = upload(api, image_bytes(140))["job_id"]
     monkeypatch.undo()
-    assert maintenance.sweep(transaction, waker(), blobs(), settings()) == [Queue.SINGLE]
+    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE]
     assert finished(api, job_id)["status"] == "succeeded"
 
 

@@ -7,6 +7,7 @@ one. Which these are is looked up when a batch is claimed, and once more, under 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,7 +20,6 @@ from umbel.base.database import Transaction, lone_statements
 from umbel.base.errors import DecoderDied, ImageError, NotReady, TransientError, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
-from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ItemState, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
@@ -114,8 +114,12 @@ class EmbeddingLine:
         return answered
 
     def _embed_fresh(self, queues: Sequence[Queue]) -> int:
-        decoded = map_ahead(self._decode, self._fresh_batches(queues), at_once=AT_ONCE)
-        return sum(map(self._store, map_ahead(self._forward, decoded, at_once=AT_ONCE)))
+        # Closed before the leases are let go, whatever is raised: no stage works on for what others may claim.
+        with (
+            closing(map_ahead(self._decode, self._fresh_batches(queues), at_once=AT_ONCE)) as decoded,
+            closing(map_ahead(self._forward, decoded, at_once=AT_ONCE)) as forwarded,
+        ):
+            return sum(map(self._store, forwarded))
 
     def _embed_suspects(self, queues: Sequence[Queue]) -> int:
         """One batch after the other, so that a death among them has no neighbors."""
@@ -203,7 +207,7 @@ class EmbeddingLine:
                 self._blame(batch, item, str(error))
             else:
                 batch.ready.append(item)
-            progress.note()
+            self.leases.note_progress()
 
     def _bring(self, batch: Batch, item: ClaimedItem) -> dict[Decoder, Future[Pixels]]:
         """To its decoders: models that prepare pictures alike share one, and its pixels.
@@ -219,7 +223,7 @@ class EmbeddingLine:
         with job_log.stage("forward", batch.claim.queue, ready):
             self._embed(batch, ready, pixels)
         if ready:
-            progress.note()
+            self.leases.note_progress()
             self.forwarded(bool(batch.vectors))
         return batch
 

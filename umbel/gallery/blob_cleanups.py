@@ -68,6 +68,11 @@ def hasten_cleanups(session: Session, notes: Sequence[UUID]) -> None:
     )
 
 
+def postpone_cleanup(session: Session, note: UUID) -> None:
+    """What `note` speaks of cannot be deleted now: others go first."""
+    session.execute(update(PendingBlobCleanup).where(PendingBlobCleanup.id == note).values(since=func.now()))
+
+
 def claim_cleanups(session: Session, notes: Sequence[UUID]) -> list[Note]:
     """Lock those of `notes` that nobody else has locked or taken."""
     return _claimed(session, PendingBlobCleanup.id.in_(notes))

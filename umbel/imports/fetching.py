@@ -25,7 +25,6 @@ from umbel.base.errors import (
     Unreachable,
 )
 from umbel.base.pipeline import ahead
-from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Garden, Queue
 from umbel.gallery import blob_cleanups, images, quotas
@@ -142,7 +141,7 @@ class FetchLine:
         with job_log.stage("read", Queue.FETCH, chunk.claimed):
             for entry, outcome in outcomes:
                 self._sort(chunk, entry, outcome)
-                progress.note()
+                self._leases.note_progress()
                 if chunk.size >= CHUNK_BYTES:
                     break
         return chunk

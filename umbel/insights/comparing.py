@@ -176,6 +176,7 @@ class ComparisonLine:
         seen: dict[UUID, ImageSignature | None] = {}
         for image, future in coming.items():
             wait([future], max(0.0, deadline - time.monotonic()))
+            self.leases.note_progress()
             if future.cancel() or not future.done():
                 log.warning("not looked at in time", image=str(image))
                 continue

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from umbel.base.database import Transaction
+from umbel.base.progress import Progress, progress
 from umbel.jobs import claims
 
 RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
@@ -22,6 +23,9 @@ class Leases:
     def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
         self.owner, self.seconds = owner, seconds
         self._transaction = transaction
+        self._progress = (
+            Progress()
+        )  # of this line alone: what another line gets done keeps nothing from being taken over
         self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
         self._lock = threading.Lock()
 
@@ -40,8 +44,14 @@ class Leases:
         with self._lock:
             self._held |= dict.fromkeys(items, time.monotonic())
 
+    def note_progress(self) -> None:
+        """This line has got something done: its leases may be renewed."""
+        progress.note()
+        self._progress.note()
+
     def let_go(self, items: Iterable[UUID]) -> None:
         """Done with `items`: what is not stored is anyone's when the lease ends."""
+        self.note_progress()
         with self._lock:
             for item in items:
                 self._held.pop(item, None)
@@ -51,7 +61,9 @@ class Leases:
             self._held.clear()
 
     def renew(self) -> None:
-        """Prolong those that were not just taken. For a process that has got something done lately, and no other."""
+        """Prolong those that were not just taken, if this line has got something done since the last time."""
+        if not self._progress.since_asked():  # what hangs keeps nothing from the others
+            return
         now = time.monotonic()
         with self._lock:
             due = [item for item, since in self._held.items() if now - since >= RENEWED_AFTER * self.seconds]

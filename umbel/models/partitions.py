@@ -113,11 +113,12 @@ def drop_partition(connection: Connection, version_id: UUID) -> None:
     pending = connection.scalar(
         text("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)"), {"name": name}
     )
-    if pending is not None:  # else it is detached already, or was never there
-        how = "FINALIZE" if pending else "CONCURRENTLY"
-        connection.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
-    connection.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too, and `image` stands still for that
     try:
+        if pending is not None:  # else it is detached already, or was never there
+            how = "FINALIZE" if pending else "CONCURRENTLY"
+            connection.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
+            connection.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
+        connection.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too: `image` stands still for that
         connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
         connection.execute(text(f"DROP FUNCTION IF EXISTS {search_name(version_id)}"))
     finally:

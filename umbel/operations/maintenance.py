@@ -1,8 +1,18 @@
-"""The sweep: what is left behind is found and taken up again, and what is no longer needed removed."""
+"""The sweep: what is left behind is found and taken up again. The cleanup: what is no longer needed is removed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from umbel.access import audit, sessions
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
+from umbel.base.errors import NotReady, TransientError
+from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.embedding import query_images
@@ -15,44 +25,94 @@ from umbel.models.indexing import index_is_due
 from umbel.models.lifecycle import drop_retired
 from umbel.operations.job_actions import cancel_items
 
+log = structlog.get_logger()
+
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
+TIMEOUTS = text("SELECT set_config('lock_timeout', '4s', true), set_config('statement_timeout', '30s', true)")
 
 
-def sweep(transaction: Transaction, waker: Waker, blobs: Blobs, settings: Settings) -> list[Queue]:
-    """Ring again for whatever waits, and tidy up after those who will not come back. Returns the queues rung."""
-    with transaction() as session:
-        given_up = claims.fail_exhausted_items(session, settings.max_attempts)
-        job_rows.close_abandoned_jobs(session, ABANDONED_SECONDS)
-        queues = claims.list_waiting_queues(session)
-        query_images.delete_old_queries(session, 4 * settings.query_seconds)
-        if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
-            queues.insert(0, Queue.QUERY)
-        sessions.delete_expired_sessions(session)
-        audit.delete_old_events(session, settings.audit_days)
-        workers.delete_silent_workers(session, SILENT_SECONDS)
-        if index_is_due(session):
-            queues.append(Queue.INDEX)
-        cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
-    job_log.given_up(given_up)
-    for queue in queues:
-        waker.wake(queue)
-    for job_id in cancelled:
-        cancel_items(transaction, job_id)
-    for job_id in paused:
-        with transaction() as session:
-            item_rows.hold_items(session, job_id, held=True)
-    tidy_blobs(transaction, blobs)
-    drop_retired(transaction, seconds=2 * settings.query_seconds)
-    return queues
+def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Queue]:
+    """Wake workers for whatever waits, and take up what was left behind. Returns the queues in which work waits.
+
+    One sweep runs at a time: one that comes during another returns at once. Raises NotReady, TransientError.
+    """
+    with only_one("umbel sweep") as ours:
+        if not ours:
+            return []
+        with _limited(transaction) as session:
+            given_up = claims.fail_exhausted_items(session, settings.max_attempts)
+            queues = claims.list_waiting_queues(session)
+            if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
+                queues.insert(0, Queue.QUERY)
+            if index_is_due(session):
+                queues.append(Queue.INDEX)
+        job_log.given_up(given_up)
+        for queue in dict.fromkeys([*queues, Queue.DELETE]):  # the cleanup is due with each sweep
+            waker.wake(queue)
+        _tidy_jobs(transaction)
+        with _limited(transaction) as session:
+            query_images.delete_old_queries(session, 4 * settings.query_seconds)
+            sessions.delete_expired_sessions(session)
+            audit.delete_old_events(session, settings.audit_days)
+            workers.delete_silent_workers(session, SILENT_SECONDS)
+        return queues
+
+
+def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None:
+    """Remove unused bytes, and the vectors of retired model versions. What fails is left to the next cleanup."""
+    for chore in (
+        lambda: tidy_blobs(transaction, blobs),
+        lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+    ):
+        try:
+            chore()
+        except (NotReady, TransientError) as error:
+            log.warning("left to the next cleanup", error=error.detail)
 
 
 def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
-    """Remove bytes that became nobody's, and uploaded archives that have served."""
+    """Remove bytes that nothing refers to any more, and uploaded archives that have served."""
     with transaction() as session:
         archives = source_rows.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
         blob_cleanups.insert_cleanups(session, archives)
     with transaction() as session:
-        settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100))
+        old = blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100)
+    notes = [note.id for note in old]
+    try:
+        _settle(transaction, blobs, notes)
+    except TransientError:  # one that cannot be deleted keeps neither the others nor those after them
+        for note in notes:
+            try:
+                _settle(transaction, blobs, [note])
+            except TransientError as error:
+                log.warning("a blob cannot be deleted now", error=error.detail)
+                with transaction() as session:
+                    blob_cleanups.postpone_cleanup(session, note)
+
+
+def _tidy_jobs(transaction: Transaction) -> None:
+    """Finish what was interrupted: closing, cancelling, pausing."""
+    with _limited(transaction) as session:
+        job_rows.close_abandoned_jobs(session, ABANDONED_SECONDS)
+        cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
+    for job_id in cancelled:
+        cancel_items(lambda: _limited(transaction), job_id)
+    for job_id in paused:
+        with _limited(transaction) as session:
+            item_rows.hold_items(session, job_id, held=True)
+
+
+@contextmanager
+def _limited(transaction: Transaction) -> Iterator[Session]:
+    """A transaction that waits and works no longer than a sweep may: the next one tries again."""
+    with transaction() as session:
+        session.execute(TIMEOUTS)
+        yield session
+
+
+def _settle(transaction: Transaction, blobs: Blobs, notes: Sequence[UUID]) -> None:
+    with transaction() as session:
+        settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))
