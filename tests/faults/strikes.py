@@ -18,8 +18,8 @@ from tests.faults.company import cut_connections, skewed_worker
 from tests.faults.schedule import Fault, Kind
 from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
 from tests.processes import eventually, frozen
-from umbel.base.types import Queue, TaskName
-from umbel.jobs.wakeup import TASKS
+from umbel.base.types import Queue
+from umbel.jobs.wakeup import TASK
 
 RINGS = 400
 
@@ -105,7 +105,7 @@ def refuse_blobs(scene: Scene, fault: Fault) -> None:
 
 def wake_workers(scene: Scene, fault: Fault) -> None:
     rng = random.Random(fault.seed)
-    queues = rng.choices([*TASKS, Queue.MAINTENANCE], k=RINGS)
+    queues = rng.choices(list(Queue), k=RINGS)
     broker = scene.target.settings.broker
 
     def wake() -> None:
@@ -113,8 +113,7 @@ def wake_workers(scene: Scene, fault: Fault) -> None:
             celery.conf.update(task_ignore_result=True, broker_transport_options={"socket_timeout": 2.0})
             with celery.producer_or_acquire() as producer:
                 for queue in queues:
-                    name, kwargs = (TASKS[queue], {"queue": queue}) if queue in TASKS else (TaskName.SWEEP, {})
-                    celery.send_task(name, queue=queue, kwargs=kwargs, retry=False, producer=producer)
+                    celery.send_task(TASK, queue=queue, kwargs={"queue": queue}, retry=False, producer=producer)
 
     once_redis_is_there(wake)
 

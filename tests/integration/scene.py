@@ -26,7 +26,7 @@ from worker.decoders import DecoderPool
 
 
 class Silent:
-    """A doorbell that nobody hears: tests run the line themselves."""
+    """A waker that wakes no worker: tests run the line themselves."""
 
     def wake(self, queue: object) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""A real worker process with the shipped model, doorbells through a real Redis."""
+"""A real worker process with the shipped model, wake-ups through a real Redis."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ from tests.traps import CRASHING, TRAPS, archive_of_traps
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.jobs.wakeup import waker
+from umbel.jobs.wakeup import TASK, waker
 from umbel.operations import maintenance
 
 WORKER = "embed@test"
@@ -122,7 +122,7 @@ def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: py
 def test_doubled_rings_change_nothing(api: FlaskClient) -> None:
     bell = waker()
     for _ in range(20):
-        bell._celery.send_task("umbel.embed_items", queue=Queue.SINGLE, kwargs={"queue": Queue.SINGLE})
+        bell._celery.send_task(TASK, queue=Queue.SINGLE, kwargs={"queue": Queue.SINGLE})
     job = finished(api, upload(api, image_bytes(141))["job_id"])
     assert job["counts"] == {"total": 1, "pending": 0, "indexed": 1, "duplicate": 0, "failed": 0, "cancelled": 0}
 

@@ -38,20 +38,6 @@ class Queue(StrEnum):
 LATER_QUEUES = (Queue.COMPARE, Queue.REINDEX, Queue.DELETE)
 
 
-class TaskName(StrEnum):
-    """Celery task names, so that a producer needs no import of the worker."""
-
-    EMBED_ITEMS = "umbel.embed_items"
-    EMBED_QUERIES = "umbel.embed_queries"
-    FETCH_ITEMS = "umbel.fetch_items"
-    BUILD_INDEX = "umbel.build_index"
-    COMPARE_ITEMS = "umbel.compare_items"
-    REINDEX = "umbel.reindex"
-    DELETE_ITEMS = "umbel.delete_items"
-    DRAW_MAPS = "umbel.draw_maps"
-    SWEEP = "umbel.sweep"
-
-
 class JobType(StrEnum):
     UPLOAD = "upload"
     IMPORT = "import"

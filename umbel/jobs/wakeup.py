@@ -1,4 +1,4 @@
-"""Ringing for a worker. A ring says "there is work in this queue" and carries nothing that could be lost."""
+"""Waking workers. A wake-up says "there is work in this queue" and carries nothing that could be lost."""
 
 import time
 from functools import cache
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from umbel.base.metrics import FAILED_WAKEUPS
 from umbel.base.settings import settings
-from umbel.base.types import Queue, TaskName
+from umbel.base.types import Queue
 
 log = structlog.get_logger()
 
@@ -22,29 +22,19 @@ PAUSE_SECONDS = 2.0
 TRANSPORT = {
     "socket_timeout": 5.0,
     "socket_connect_timeout": TIMEOUT_SECONDS,
-    # Redis does not keep a ring until it is acknowledged: the sweep rings again for work left behind, and a ring whose
-    # acknowledgement fails would count against what a worker may hold. Seven such, and it would be deaf for ever.
+    # Redis does not keep a message until it is acknowledged: the sweep wakes again for work left behind, and a message
+    # whose acknowledgement fails would count against what a worker may hold. After seven it would hear nothing more.
     "ack_emulation": False,
 }
 
-TASKS = {
-    Queue.QUERY: TaskName.EMBED_QUERIES,
-    Queue.SINGLE: TaskName.EMBED_ITEMS,
-    Queue.BULK: TaskName.EMBED_ITEMS,
-    Queue.FETCH: TaskName.FETCH_ITEMS,
-    Queue.INDEX: TaskName.BUILD_INDEX,
-    Queue.COMPARE: TaskName.COMPARE_ITEMS,
-    Queue.REINDEX: TaskName.REINDEX,
-    Queue.DELETE: TaskName.DELETE_ITEMS,
-    Queue.MAP: TaskName.DRAW_MAPS,
-}
+TASK = "umbel.work"  # the one Celery task, called by name: a producer needs no import of the worker
 
 
 class Waker:
-    """Rings by queue name, so that whoever rings needs no import of the worker."""
+    """Wakes workers through Redis, by the name of a queue."""
 
     def __init__(self, broker: str, redis_url: str) -> None:
-        self._celery = Celery("umbel-doorbell", broker=broker, set_as_current=False)
+        self._celery = Celery("umbel-waker", broker=broker, set_as_current=False)
         self._celery.conf.update(
             broker_transport_options={**TRANSPORT, "socket_timeout": TIMEOUT_SECONDS},
             broker_connection_retry=False,
@@ -60,18 +50,18 @@ class Waker:
     def wake(self, queue: Queue) -> bool:
         """Ask for a worker in `queue`. True if one is sure to come; False when Redis cannot be reached.
 
-        Call it after the commit: a ring that is still waiting in the queue will be answered later than now, and
-        whoever answers it sees all that is committed now. So one waiting ring is enough, whatever the load.
+        Call it after the commit: a wake-up that still waits in the queue is answered later than now, by a worker that
+        sees all that is committed now. So one that waits is enough, whatever the load.
         """
         if time.monotonic() < self._silent_until:
             return False
         try:
             if not self._redis.llen(queue):
-                self._celery.send_task(TASKS[queue], queue=queue, kwargs={"queue": queue}, retry=False)
+                self._celery.send_task(TASK, queue=queue, kwargs={"queue": queue}, retry=False)
         except (RedisError, OperationalError, OSError) as error:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
             FAILED_WAKEUPS.inc()
-            log.warning("doorbell is silent, the sweep will ring later", queue=queue, error=str(error))
+            log.warning("no worker can be woken, the sweep will try later", queue=queue, error=str(error))
             return False
         return True
 
@@ -85,5 +75,5 @@ class Waker:
 
 @cache
 def waker() -> Waker:
-    """The doorbell of this process's settings."""
+    """The waker of this process's settings."""
     return Waker(settings().broker, settings().redis)

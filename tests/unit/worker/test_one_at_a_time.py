@@ -1,4 +1,4 @@
-"""However many doorbells ring, one thread works, and it looks again for whoever rang meanwhile."""
+"""However often a worker is woken, one thread works, and it looks again for what came meanwhile."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
