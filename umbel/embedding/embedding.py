@@ -27,12 +27,12 @@ from umbel.embedding.query_images import Asked
 from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
+from umbel.jobs.outcomes import Outcomes
 from umbel.jobs.retry import patiently
 from umbel.models import versions
 
 log = structlog.get_logger()
 
-RELEASE_SECONDS = 2.0  # before an item is tried again whose failure may pass
 # Batches at the decoders, and in the model. Several processes or threads share a batch, and one that is done with it
 # early takes up the next instead of waiting; decoders do not wait for the next claim either.
 AT_ONCE = 2
@@ -63,13 +63,10 @@ class Batch:
 
     claim: Claim
     models: list[LoadedModel]
+    outcomes: Outcomes
     ready: list[ClaimedItem] = field(default_factory=list)
     pixels: list[list[Pixels]] = field(default_factory=list)
     vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
-    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    released: list[UUID] = field(default_factory=list)  # tried again, the attempt does not count
-    returned: list[UUID] = field(default_factory=list)  # as released, at once: this process is at fault, not they
-    blamed: list[UUID] = field(default_factory=list)  # tried again, it does
     done: list[UUID] = field(default_factory=list)  # stored
 
 
@@ -184,11 +181,13 @@ class EmbeddingLine:
         return model
 
     def _decode(self, claim: Claim) -> Batch:
+        batch = Batch(claim, [], Outcomes(claim.queue, self.settings.max_attempts))
         try:
-            batch = Batch(claim, self.models.load(claim.versions))
-        except UmbelError as error:  # not the fault of any picture
+            batch.models = self.models.load(claim.versions)
+        except UmbelError as error:  # not the fault of any image
             log.error("a model cannot be loaded", error=error.detail)
-            return Batch(claim, [], released=[item.id for item in claim.items])
+            batch.outcomes.release(item.id for item in claim.items)
+            return batch
         with job_log.stage("decode", claim.queue, claim.items, traced=claim.background):
             self._take_pixels(batch, claim.items)
         return batch
@@ -199,12 +198,12 @@ class EmbeddingLine:
             try:
                 batch.pixels.append([pixels[model.decoder].result() for model in batch.models])
             except ImageError as error:
-                batch.failed[item.id] = (error.code, error.detail)
+                batch.outcomes.fail(item.id, error)
             except TransientError as error:
                 job_log.retried(batch.claim.queue, item, error.detail)
-                batch.released.append(item.id)
+                batch.outcomes.release([item.id])
             except (DecoderDied, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
-                self._blame(batch, item, str(error))
+                batch.outcomes.count_attempt(item, str(error))
             else:
                 batch.ready.append(item)
             self.leases.note_progress()
@@ -243,11 +242,11 @@ class EmbeddingLine:
         except Exception as error:
             # What is the process's fault spends no item's attempt: only a model that still works can blame an image.
             if self.fatal(error) or not all(map(self.works, batch.models)):
-                batch.returned += [item.id for item in ready]
+                batch.outcomes.release([item.id for item in ready], delay_seconds=0)
                 return
             log.warning("a batch failed", images=len(ready), error=str(error))
             if len(ready) == 1:
-                self._blame(batch, ready[0], f"The model failed on it: {error}")
+                batch.outcomes.count_attempt(ready[0], f"The model failed on it: {error}")
                 return
             half = len(ready) // 2
             self._embed(batch, ready[:half], pixels[:half])
@@ -257,21 +256,14 @@ class EmbeddingLine:
             for version_id, some in vectors.items():
                 batch.vectors.setdefault(version_id, []).append(some)
 
-    def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
-        if item.attempts < self.settings.max_attempts:
-            job_log.retried(batch.claim.queue, item, reason)
-            batch.blamed.append(item.id)
-        else:
-            batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
-
     def _store(self, batch: Batch) -> int:
         """Returns how many items ended."""
         with job_log.stage("store", batch.claim.queue, batch.claim.items):
             while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
                 self._catch_up(batch, missed)
         self.leases.let_go(item.id for item in batch.claim.items)
-        job_log.ended("embedded", batch.claim.queue, batch.claim.items, batch.done, batch.failed)
-        return len(batch.ready) + len(batch.failed)
+        job_log.ended("embedded", batch.claim.queue, batch.claim.items, batch.done, batch.outcomes.failed)
+        return len(batch.ready) + len(batch.outcomes.failed)
 
     def _try_to_store(self, batch: Batch) -> list[UUID] | None:
         """None when it is stored; else nothing is, and these versions have become maintained since it was claimed."""
@@ -282,15 +274,11 @@ class EmbeddingLine:
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]
-            item_rows.lock_items(session, [*ready, *batch.failed, *batch.released, *batch.returned, *batch.blamed])
+            item_rows.lock_items(session, [*ready, *batch.outcomes])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
             done = item_rows.finish_items(session, ready, ItemState.INDEXED)
             self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
-            item_rows.fail_items(session, batch.failed)
-            owner = self.leases.owner
-            claims.release_items(session, batch.released, owner=owner, delay_seconds=RELEASE_SECONDS)
-            claims.release_items(session, batch.returned, owner=owner, delay_seconds=0)
-            claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)
+            batch.outcomes.store(session, self.leases.owner)
         batch.done = list(done)
         return None
 
@@ -310,10 +298,7 @@ class EmbeddingLine:
         rows = [place[item.id] for item in late.ready]
         early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}
         batch.ready, batch.vectors = late.ready, early | late.vectors
-        batch.failed |= late.failed
-        batch.released += late.released
-        batch.returned += late.returned
-        batch.blamed += late.blamed
+        batch.outcomes.add(late.outcomes)
 
     def _answer(self, asked: Asked) -> None:
         if asked.version_id is None:

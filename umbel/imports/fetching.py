@@ -33,9 +33,10 @@ from umbel.gallery.ingest import blob_key
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister
 from umbel.imports.sources import Source, SourceSpec, open_source
-from umbel.jobs import claims, item_rows, job_log
+from umbel.jobs import claims, job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.leases import Leases
+from umbel.jobs.outcomes import Outcomes
 from umbel.jobs.retry import patiently
 
 log = structlog.get_logger()
@@ -60,12 +61,10 @@ class Fetched:
 
 @dataclass(slots=True)
 class Chunk:
-    """What became of some claimed items: read, failed (code, detail), or to be tried again, with or without blame."""
+    """Some claimed items: those that were read, and what became of the others."""
 
+    outcomes: Outcomes
     read: dict[UUID, Fetched] = field(default_factory=dict)
-    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    released: list[UUID] = field(default_factory=list)
-    blamed: list[UUID] = field(default_factory=list)
     size: int = 0
     claimed: list[ClaimedEntry] = field(default_factory=list)
 
@@ -137,7 +136,7 @@ class FetchLine:
 
     def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]) -> Chunk:
         """As many as may be in memory, each put where it belongs; an empty chunk at the end."""
-        chunk = Chunk()
+        chunk = Chunk(Outcomes(Queue.FETCH, self._settings.max_attempts))
         with job_log.stage("read", Queue.FETCH, chunk.claimed):
             for entry, outcome in outcomes:
                 self._sort(chunk, entry, outcome)
@@ -165,16 +164,15 @@ class FetchLine:
                 chunk.size += len(outcome.data)
             case Unreachable() if entry.retries + 1 >= self._settings.url_tries:
                 reason = f"Given up after {entry.retries + 1} tries. {outcome.detail}"
-                chunk.failed[entry.id] = (outcome.code, reason)
+                chunk.outcomes.failed[entry.id] = (outcome.code, reason)
             case NotReady() | TransientError():
                 if not entry.retries:  # told once: a source that is away for long has many entries, tried each minute
                     job_log.retried(Queue.FETCH, entry, outcome.detail)
-                chunk.released.append(entry.id)
-            case DecoderDied() if entry.attempts < self._settings.max_attempts:
-                job_log.retried(Queue.FETCH, entry, outcome.detail)
-                chunk.blamed.append(entry.id)
+                chunk.outcomes.release([entry.id])
+            case DecoderDied():
+                chunk.outcomes.count_attempt(entry, outcome.detail)
             case _:
-                chunk.failed[entry.id] = (outcome.code, outcome.detail)
+                chunk.outcomes.fail(entry.id, outcome)
 
     def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Fetched | UmbelError:
         if isinstance(source, UmbelError):
@@ -208,11 +206,11 @@ class FetchLine:
                 patiently(lambda: self._store_once(chunk))
             except StorageFull as error:
                 log.warning("the blob store is full; will try again", error=error.detail)
-                chunk.released += chunk.read
+                chunk.outcomes.release(chunk.read)
                 chunk.read = {}
                 patiently(lambda: self._store_once(chunk))
         self._leases.let_go(entry.id for entry in chunk.claimed)
-        job_log.ended("fetched", Queue.FETCH, chunk.claimed, chunk.read, chunk.failed)
+        job_log.ended("fetched", Queue.FETCH, chunk.claimed, chunk.read, chunk.outcomes.failed)
         self._wake(Queue.BULK)
 
     def _store_once(self, chunk: Chunk) -> None:
@@ -225,13 +223,10 @@ class FetchLine:
             images.lock_blobs(session, keys)
             _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
-            unread = entries.lock_unread(session, [*chunk.read, *chunk.failed, *chunk.released, *chunk.blamed])
+            unread = entries.lock_unread(session, [*chunk.read, *chunk.outcomes])
             orphans = entries.assign_images(session, unread, list(new))
             blob_cleanups.insert_cleanups(session, orphans)
-            item_rows.fail_items(session, {item: error for item, error in chunk.failed.items() if item in unread})
-            owner, delay = self._leases.owner, source_rows.RETRY_SECONDS
-            claims.release_items(session, chunk.released, owner=owner, delay_seconds=delay)
-            claims.release_items(session, chunk.blamed, owner=owner, delay_seconds=delay, blameless=False)
+            chunk.outcomes.store(session, self._leases.owner, among=unread)
 
     def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:
         new = entries.insert_fetched_images(session, {item: one.image for item, one in chunk.read.items()})
@@ -277,7 +272,7 @@ def _refuse_beyond_quotas(session: Session, chunk: Chunk) -> None:
             try:
                 room.take(image.size)
             except QuotaExceeded as error:
-                chunk.failed[item] = (error.code, error.detail)
+                chunk.outcomes.fail(item, error)
                 chunk.size -= image.size
                 del chunk.read[item]
             else:

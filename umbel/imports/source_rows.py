@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
 from umbel.base.tables import ImportSource, Job
-from umbel.jobs.claims import LONGEST_DELAY
-
-RETRY_SECONDS = 2.0  # before a source, or an entry of it, that could not be reached is tried again
+from umbel.jobs.claims import LONGEST_DELAY, RETRY_SECONDS
 
 
 def insert_source(

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from umbel.base.database import Transaction
-from umbel.base.errors import BlobMissing, DecoderDied, ImageError, NotReady, TransientError
+from umbel.base.errors import BlobMissing, DecoderDied, ImageError, NotEmbedded, NotReady, TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ImageSignature, ItemState, PixelSimilarities, Queue
 from umbel.insights import nearest_neighbors, signatures
@@ -25,6 +25,7 @@ from umbel.insights.nearest_neighbors import ComparedImage, Near
 from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
+from umbel.jobs.outcomes import Outcomes
 from umbel.jobs.retry import patiently
 from umbel.models import versions
 from umbel.models.calibration import Calibration, calibration_of
@@ -45,12 +46,11 @@ WAIT_SECONDS = 10.0
 class Batch:
     """Claimed items and what comes of them."""
 
+    outcomes: Outcomes
     done: list[ClaimedItem] = field(default_factory=list)
     rows: dict[UUID, ComparedImage] = field(default_factory=dict)  # by item
     seen: dict[UUID, ImageSignature | None] = field(default_factory=dict)  # by image
-    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    waiting: list[UUID] = field(default_factory=list)  # for an index that is not built yet
-    blamed: list[UUID] = field(default_factory=list)
+    waits: bool = False  # for an index that is not built yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class ComparisonLine:
             with self.leases.held(item.id for item in claimed):
                 batch = self._compared(claimed)
                 finished += patiently(partial(self._store, batch))
-            job_log.ended("compared", Queue.COMPARE, claimed, [item.id for item in batch.done], batch.failed)
-            waits = bool(batch.waiting)  # what comes next waits too; the sweep rings again
+            job_log.ended("compared", Queue.COMPARE, claimed, [item.id for item in batch.done], batch.outcomes.failed)
+            waits = batch.waits  # what comes next waits too; the sweep rings again
         return finished
 
     def _claim_fresh(self) -> list[ClaimedItem]:
@@ -103,7 +103,7 @@ class ComparisonLine:
             )
 
     def _compared(self, claimed: list[ClaimedItem]) -> Batch:
-        batch = Batch()
+        batch = Batch(Outcomes(Queue.COMPARE, self.settings.max_attempts))
         for (job_id, collection_id), some in groupby(sorted(claimed, key=_owners), _owners):
             self._compare(batch, job_id, collection_id, list(some))
         return batch
@@ -117,7 +117,7 @@ class ComparisonLine:
         except Exception as error:
             log.warning("a comparison failed", images=len(some), error=str(error))
             if len(some) == 1:
-                self._blame(batch, some[0], str(error))
+                batch.outcomes.count_attempt(some[0], str(error))
                 return
             half = len(some) // 2
             self._compare(batch, job_id, collection_id, some[:half])
@@ -128,7 +128,8 @@ class ComparisonLine:
             job = job_rows.get_job(session, job_id)
             version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
             if nearest_neighbors.awaits_index(session, version.id, collection_id, UNBEARABLE):
-                batch.waiting += [item.id for item in some]
+                batch.waits = True
+                batch.outcomes.release([item.id for item in some], delay_seconds=WAIT_SECONDS)
                 return
             images = [item.image_id for item in some]
             found = {
@@ -143,7 +144,7 @@ class ComparisonLine:
                 batch.rows[item.id] = _row(collection_id, found[item.image_id], similarities, calibration)
                 batch.done.append(item)
             else:
-                batch.failed[item.id] = ("not_embedded", "The picture has lost its embedding since it was queued.")
+                batch.outcomes.fail(item.id, NotEmbedded("The image has lost its embedding since it was queued."))
 
     def _pixel_similarities(self, batch: Batch, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], float]:
         """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
@@ -189,16 +190,10 @@ class ComparisonLine:
                 seen[image] = None
         return seen
 
-    def _blame(self, batch: Batch, item: ClaimedItem, reason: str) -> None:
-        if item.attempts < self.settings.max_attempts:
-            batch.blamed.append(item.id)
-        else:
-            batch.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
-
     def _store(self, batch: Batch) -> int:
         with self.transaction() as session:
             ready = [item.id for item in batch.done]
-            item_rows.lock_items(session, [*ready, *batch.failed, *batch.waiting, *batch.blamed])
+            item_rows.lock_items(session, [*ready, *batch.outcomes])
             # Items first: one that was cancelled, or whose image is gone, brings no row with it.
             done = item_rows.finish_items(session, ready, ItemState.INDEXED)
             rows: dict[UUID, list[ComparedImage]] = {}
@@ -209,11 +204,8 @@ class ComparisonLine:
                 version_id = job_rows.get_job(session, job_id).model_version_id
                 nearest_neighbors.upsert_nearest_neighbors(session, version_id, some)  # type: ignore[arg-type]
             signatures.insert_signatures(session, batch.seen)
-            item_rows.fail_items(session, batch.failed)
-            owner = self.leases.owner
-            claims.release_items(session, batch.waiting, owner=owner, delay_seconds=WAIT_SECONDS)
-            claims.release_items(session, batch.blamed, owner=owner, delay_seconds=0, blameless=False)
-        return len(done) + len(batch.failed)
+            batch.outcomes.store(session, self.leases.owner)
+        return len(done) + len(batch.outcomes.failed)
 
 
 def _owners(item: ClaimedItem) -> tuple[UUID, UUID]:

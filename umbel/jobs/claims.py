@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 
+RETRY_SECONDS = 2.0  # before what cannot be reached is tried again; doubled each time
 LONGEST_DELAY = 60.0  # seconds between two tries of what cannot be reached: after an outage, work goes on this soon
 
 
@@ -144,11 +145,11 @@ def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_s
 
 
 def release_items(
-    session: Session, items: Sequence[UUID], *, owner: str | None, delay_seconds: float, blameless: bool = True
+    session: Session, items: Sequence[UUID], *, owner: str | None, delay_seconds: float, count_attempt: bool = False
 ) -> None:
     """Give claimed items back for another try after `delay_seconds`, which double at each one up to `LONGEST_DELAY`.
 
-    blameless: the attempt was not their fault, and is not counted: they are tried as long as it takes.
+    count_attempt: the attempt may have failed through their fault; else they are tried as long as it takes.
     owner: whose leases these are; an item that somebody else has claimed since is left to them. None: whosever.
     """
     if not items:
@@ -165,7 +166,7 @@ def release_items(
             "owner": owner,
             "delay": delay_seconds,
             "longest": LONGEST_DELAY,
-            "forgiven": int(blameless),
+            "forgiven": int(not count_attempt),
         },
     )
 

@@ -1,0 +1,55 @@
+"""What becomes of claimed items that are not done: they fail, or are tried again. All lines of work retry alike."""
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from umbel.base.errors import DecoderDied, UmbelError
+from umbel.base.types import Queue
+from umbel.jobs import claims, item_rows, job_log
+from umbel.jobs.claims import RETRY_SECONDS, ClaimedEntry, ClaimedItem
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Of items of one queue. failed: {item: (code, detail)}."""
+
+    queue: Queue
+    max_attempts: int
+    failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    _released: dict[UUID, float] = field(default_factory=dict)  # {item: seconds before it is tried again}
+    _counted: list[UUID] = field(default_factory=list)  # tried again, with one attempt less before them
+
+    def __iter__(self) -> Iterator[UUID]:
+        return iter([*self.failed, *self._released, *self._counted])
+
+    def fail(self, item: UUID, error: UmbelError) -> None:
+        self.failed[item] = (error.code, error.detail)
+
+    def release(self, items: Iterable[UUID], *, delay_seconds: float = RETRY_SECONDS) -> None:
+        """Try items again that are not at fault: no attempt is counted, and the delay doubles each time."""
+        self._released |= dict.fromkeys(items, delay_seconds)
+
+    def count_attempt(self, item: ClaimedItem | ClaimedEntry, reason: str) -> None:
+        """Try an item again that may be at fault; the last of its attempts fails it."""
+        if item.attempts < self.max_attempts:
+            job_log.retried(self.queue, item, reason)
+            self._counted.append(item.id)
+        else:
+            self.failed[item.id] = (DecoderDied.code, f"Given up after {item.attempts} attempts. {reason}")
+
+    def add(self, other: "Outcomes") -> None:
+        self.failed |= other.failed
+        self._released |= other._released
+        self._counted += other._counted
+
+    def store(self, session: Session, owner: str, *, among: Container[UUID] | None = None) -> None:
+        """Write them down in the ledger, whose items are locked. among: what may still fail; None: all."""
+        failed = {item: error for item, error in self.failed.items() if among is None or item in among}
+        item_rows.fail_items(session, failed)
+        for delay in set(self._released.values()):
+            some = [item for item, seconds in self._released.items() if seconds == delay]
+            claims.release_items(session, some, owner=owner, delay_seconds=delay)
+        claims.release_items(session, self._counted, owner=owner, delay_seconds=0, count_attempt=True)
