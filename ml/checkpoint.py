@@ -13,7 +13,6 @@ from torch import Tensor
 from ml.card import ModelCard, Provenance, card_path, verified_card
 from ml.network import ARCHITECTURES, EmbeddingNetwork
 from ml.preprocess import Preprocessing
-from ml.shipped import SHIPPED
 from umbel.base.errors import BadCheckpoint, ModelNotFound
 from umbel.base.replacing import replacing
 from umbel.models.calibration import Calibration
@@ -84,7 +83,7 @@ def from_hub(path: Path) -> Path:
     except Exception as error:  # the hub's client raises many kinds; to us all mean that there are no weights
         log.warning("hub_unreachable", architecture=HUB_ARCHITECTURE, error=str(error).splitlines()[0][:200])
         raise ModelNotFound(
-            f"No model found: UMBEL_CHECKPOINT is not set, {SHIPPED} does not exist, and the pretrained weights of "
+            "No model found: UMBEL_CHECKPOINT is not set, this installation ships none, and the pretrained weights of "
             f"{HUB_ARCHITECTURE} could not be fetched from the model hub. Set UMBEL_CHECKPOINT to a .safetensors file "
             "with its card beside it, or make one with `umbel train FOLDER --out DIR`."
         ) from error

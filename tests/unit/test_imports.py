@@ -6,7 +6,7 @@ import grimp
 import pytest
 
 
-@pytest.mark.parametrize("package", ["api", "cli", "garden", "stack", "umbel", "umbel_client", "worker"])
+@pytest.mark.parametrize("package", ["api", "cli", "garden", "ml", "stack", "umbel", "umbel_client", "worker"])
 def test_no_files_import_each_other(package: str) -> None:
     graph = grimp.build_graph(package, cache_dir=None, exclude_type_checking_imports=True)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
