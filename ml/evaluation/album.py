@@ -7,11 +7,12 @@ from PIL import Image
 
 from ml.evaluation.confusion import confusion_figure, confusion_matrix
 from ml.evaluation.evaluate import Evaluation, SetResult, Watch
-from ml.evaluation.gallery_map import chosen, draw_map, project
+from ml.evaluation.gallery_map import chosen, draw_map
 from ml.evaluation.intervals import band
 from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import query_sheet
 from ml.evaluation.style import save, save_picture
+from ml.projection import project
 from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ml.contact_sheet import CARD, INK, PAPER, QUIET, Tile, place, shortened, write
 from ml.evaluation.metrics import Labels
 from ml.evaluation.style import class_colours
-from umbel.base.types import Vectors
+from umbel.base.types import Plane
 
 Points = NDArray[np.float64]
 
@@ -29,38 +29,8 @@ def chosen(labels: Labels, seed: int) -> NDArray[np.intp]:
     return np.sort(order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])[:MOST]])
 
 
-def project(vectors: Vectors, seed: int) -> Points:
-    """(N, D) embeddings → (N, 2) in [0, 1]: t-SNE of their 50 principal components; of less than ten pictures, PCA.
-
-    The same seed gives the same map on the same machine. Source: van der Maaten and Hinton 2008, "Visualizing data
-    using t-SNE".
-    """
-    from sklearn.decomposition import PCA  # noqa: PLC0415 - takes a second to import
-    from sklearn.manifold import TSNE  # noqa: PLC0415
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
-
-    with threadpool_limits(1):  # the order of sums over threads would change the map
-        different = bool(np.ptp(vectors, axis=0).any())
-        flat = PCA(min(50, *vectors.shape), random_state=seed).fit_transform(vectors) if different else vectors
-        if len(flat) >= 10 and different:
-            perplexity = min(30.0, (len(flat) - 1) / 3)
-            flat = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(flat)
-    plane = np.zeros((len(flat), 2))
-    plane[:, : min(2, flat.shape[1])] = flat[:, :2]
-    return _roomy(plane)
-
-
-def _roomy(plane: Points) -> Points:
-    """Scaled into [0, 1], each axis half by value and half by rank: clusters spread into the emptiness between them."""
-    spread = np.ptp(plane, axis=0)
-    scaled = (plane - plane.min(0)) / np.where(spread > 0, spread, 1)
-    ranks = np.argsort(np.argsort(plane, axis=0, kind="stable"), axis=0) / max(len(plane) - 1, 1)
-    mixed: Points = np.where(spread > 0, 0.05 + 0.45 * (scaled + ranks), 0.5)
-    return mixed
-
-
 def draw_map(
-    points: Points, labels: Labels, classes: Sequence[str], title: str, picture: Callable[[int], Image.Image]
+    points: Plane, labels: Labels, classes: Sequence[str], title: str, picture: Callable[[int], Image.Image]
 ) -> Image.Image:
     """An RGB picture: each picture in the cell nearest to its point, each class's name amid its own, none on another.
 
@@ -75,7 +45,8 @@ def draw_map(
     edge = SIDE / cells
     font = ImageFont.load_default(size=round(min((0.6 if len(np.unique(labels)) <= 20 else 0.44) * edge, 26)))
     colours = [tuple(round(255 * part) for part in to_rgb(colour)) for colour in class_colours(len(classes))]
-    upright = np.stack([points[:, 0], 1 - points[:, 1]], 1)  # as rows of pixels go
+    inner = 0.05 + 0.9 * points.astype(np.float64)  # off the edges
+    upright = np.stack([inner[:, 0], 1 - inner[:, 1]], 1)  # as rows of pixels go
     free = np.ones((cells, cells), dtype=bool)
     for label in _named(labels):
         name = shortened(classes[label], font, SIDE // 4)

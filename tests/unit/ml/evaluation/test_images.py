@@ -6,13 +6,14 @@ from PIL import Image
 
 from ml.evaluation import confusion
 from ml.evaluation.confusion import confusion_figure, confusion_matrix
-from ml.evaluation.gallery_map import MOST, chosen, draw_map, project
+from ml.evaluation.gallery_map import MOST, chosen, draw_map
 from ml.evaluation.intervals import band, draws, replicate
 from ml.evaluation.metrics import ask, verification
 from ml.evaluation.pairs import pairs_of
 from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import extremes, query_sheet
 from ml.evaluation.style import class_colours, save
+from ml.projection import project
 
 ODD = "a label of $x^2_many words that goes on & on for ever, 桜 🌸"
 
