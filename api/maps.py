@@ -38,8 +38,8 @@ def get_map(query: MapQuery) -> Any:
     return MapOut(
         model_version=shown.version_id,
         collection=collection,
-        drawn_at=shown.drawn and shown.drawn.drawn_at,
-        images=shown.drawn.images if shown.drawn else 0,
+        computed_at=shown.computed and shown.computed.computed_at,
+        images=shown.computed.images if shown.computed else 0,
         new=shown.new,
         labels=labels,
         ids=[point.image_id for point in shown.points],
@@ -53,8 +53,8 @@ def get_map(query: MapQuery) -> Any:
 @bp.input(MapIn, arg_name="body")
 @bp.output(MapAccepted, status_code=202, description="Queued")
 @bp.doc(responses=problems(400, 404, 409, 422, 503))
-def draw_map(body: MapIn) -> Any:
-    """Have the map drawn with the active model version. 409 while that is being done, or without a picture."""
+def compute_map(body: MapIn) -> Any:
+    """Have the map computed with the active model version. 409 while that is being done, or without a picture."""
     collection = within(body.collection)
     job_id = begin_map(transaction, waker(), collection=collection)
     link = url_for("jobs.get_job", job_id=job_id)

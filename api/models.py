@@ -14,7 +14,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import lifecycle, partitions, registration, versions
 from umbel.models.partitions import IndexState
 
@@ -51,7 +51,7 @@ def register_model() -> Any:
         with transaction() as session:
             return registration.register(session, blobs(), candidate)
 
-    version = patiently(register)
+    version = retry_transient(register)
     return _out(version), 201, {"Location": url_for("models.get_model", version_id=version.id)}
 
 

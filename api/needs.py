@@ -71,7 +71,7 @@ NEEDS: dict[str, Need | None] = {
     "duplicates.list_duplicates": Need(READ, Where.REQUEST),
     "label_issues.list_label_issues": Need(READ, Where.REQUEST),
     "maps.get_map": Need(READ, Where.REQUEST),
-    "maps.draw_map": Need(WRITE, Where.REQUEST),
+    "maps.compute_map": Need(WRITE, Where.REQUEST),
     # Collections
     "collections.create_collection": Need(WRITE, Where.REQUEST),
     "collections.list_collections": Need(READ, Where.LIST),

@@ -28,9 +28,9 @@ class MapOut(BaseModel):
 
     model_version: UUID
     collection: str | None
-    drawn_at: datetime | None = Field(description="null: it was never drawn, so there are no points.")
-    images: int = Field(description="That had a vector when it was drawn; of more than 50,000 a sample is shown.")
-    new: int = Field(description="Pictures that have come since: POST /v1/map draws it anew.")
+    computed_at: datetime | None = Field(description="null: it was never computed, so there are no points.")
+    images: int = Field(description="That had a vector when it was computed; of more than 50,000 a sample is shown.")
+    new: int = Field(description="Pictures that have come since: POST /v1/map computes it anew.")
     labels: list[str] = Field(description="The most frequent first.")
     ids: list[UUID]
     x: list[float] = Field(description="0 to 1, to the right.")

@@ -38,7 +38,7 @@ CREATE TABLE gallery_map (
     image_ids  uuid[],
     xs         real[],
     ys         real[],
-    drawn_at   timestamptz,
+    computed_at   timestamptz,
     CHECK (cardinality(image_ids) = cardinality(xs) AND cardinality(xs) = cardinality(ys))
 );
 CREATE INDEX gallery_map_undone ON gallery_map (job_id) WHERE NOT done;

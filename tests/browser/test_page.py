@@ -130,9 +130,9 @@ def test_identify_names_what_it_knows_and_shows_its_evidence(page: Page) -> None
     assert verdict.locator(".thumb").count() >= 3
 
 
-def test_the_map_is_drawn_and_pictures_are_taken_out_of_it(page: Page) -> None:
+def test_the_map_is_computed_and_pictures_are_taken_out_of_it(page: Page) -> None:
     page.goto("/#/map?collection=garden")
-    page.get_by_role("button", name="Draw the map").click()
+    page.get_by_role("button", name="Compute the map").click()
     canvas = page.get_by_role("application", name="Map of the gallery")
     expect(canvas).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_role("button", name=re.compile(LABELS[0])).first).to_be_visible()

@@ -138,7 +138,7 @@ NAMING: dict[str, dict[str, Any]] = {
     "duplicates.list_duplicates": {"query_string": {"collection": THEIRS}},
     "label_issues.list_label_issues": {"query_string": {"collection": THEIRS}},
     "maps.get_map": {"query_string": {"collection": THEIRS}},
-    "maps.draw_map": {"json": {"collection": THEIRS}},
+    "maps.compute_map": {"json": {"collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
 }
 

@@ -15,7 +15,7 @@ from umbel.base.types import ItemState, JobType, Queue
 from umbel.jobs import claims, item_rows, job_rows
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
-SUSPECTS = {**CLAIM, "max_attempts": 3}
+AGAIN = {**CLAIM, "max_attempts": 3}
 
 
 def counts(session: Session, job_id: object) -> dict[str, int]:
@@ -117,8 +117,8 @@ class History:
         for queue in (Queue.SINGLE, Queue.BULK):
             self.claimed += claims.claim_items(self.session, queue, **CLAIM)
 
-    def claim_suspects(self) -> None:
-        self.claimed += claims.claim_suspects(self.session, Queue.SINGLE, **SUSPECTS)
+    def claim_again(self) -> None:
+        self.claimed += claims.claim_again(self.session, Queue.SINGLE, **AGAIN)
 
     def finish(self) -> None:
         item_rows.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
@@ -177,9 +177,9 @@ def test_single_uploads_are_claimed_as_one_batch_oldest_first(session: Session, 
 def test_a_claimed_item_is_not_claimed_again_before_its_lease_ends(session: Session, make: Factory) -> None:
     make.item(make.job())
     claims.claim_items(session, Queue.SINGLE, **CLAIM)
-    again = claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
+    again = claims.claim_again(session, Queue.SINGLE, **AGAIN)
     expire_leases(session)
-    after = claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
+    after = claims.claim_again(session, Queue.SINGLE, **AGAIN)
     assert (again, [item.attempts for item in after]) == ([], [2])
 
 
@@ -190,11 +190,11 @@ def test_a_batch_that_was_left_behind_is_bisected_until_each_is_alone(session: S
     sizes = [len(claims.claim_items(session, Queue.SINGLE, **large))]
     for _ in range(2):
         expire_leases(session)
-        sizes.append(len(claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)))
+        sizes.append(len(claims.claim_again(session, Queue.SINGLE, **large, max_attempts=3)))
     for _ in range(7):
-        claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)
+        claims.claim_again(session, Queue.SINGLE, **large, max_attempts=3)
     expire_leases(session)
-    sizes.append(len(claims.claim_suspects(session, Queue.SINGLE, **large, max_attempts=3)))
+    sizes.append(len(claims.claim_again(session, Queue.SINGLE, **large, max_attempts=3)))
     assert sizes == [16, 2, 2, 1]
 
 
@@ -204,7 +204,7 @@ def test_what_was_left_behind_is_not_claimed_among_the_fresh(session: Session, m
     expire_leases(session)
     claimed = (
         claims.claim_items(session, Queue.SINGLE, **CLAIM),
-        claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS),
+        claims.claim_again(session, Queue.SINGLE, **AGAIN),
     )
     assert [[item.id for item in batch] for batch in claimed] == [[fresh], [left]]
 
@@ -215,7 +215,7 @@ def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: 
     claims.claim_items(session, Queue.SINGLE, **CLAIM)
     for _ in range(2):
         expire_leases(session)
-        claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS)
+        claims.claim_again(session, Queue.SINGLE, **AGAIN)
     expire_leases(session)
     claims.fail_exhausted_items(session, 3)
     assert [item.error_code for item in item_rows.list_items(session, job, state=None, after=None, limit=9)] == [
@@ -227,7 +227,7 @@ def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session:
     make.item(make.job())
     claims.claim_items(session, Queue.SINGLE, **CLAIM)
     freed = claims.release_items_of(session, "me"), claims.release_items_of(session, "another")
-    assert (freed, len(claims.claim_suspects(session, Queue.SINGLE, **SUSPECTS))) == ((1, 0), 1)
+    assert (freed, len(claims.claim_again(session, Queue.SINGLE, **AGAIN))) == ((1, 0), 1)
 
 
 def test_releasing_takes_the_attempt_back(session: Session, make: Factory) -> None:
@@ -242,7 +242,7 @@ def test_what_another_has_claimed_since_is_not_released(session: Session, make: 
     make.item(make.job())
     [first] = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     expire_leases(session)
-    claims.claim_suspects(session, Queue.SINGLE, **{**SUSPECTS, "owner": "another"})
+    claims.claim_again(session, Queue.SINGLE, **{**AGAIN, "owner": "another"})
     claims.release_items(session, [first.id], owner="me", delay_seconds=0)
     held = session.execute(text("SELECT lease_owner, attempts FROM job_item WHERE id = :id"), {"id": first.id}).one()
     assert held == ("another", 2)

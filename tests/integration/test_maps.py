@@ -1,4 +1,4 @@
-"""Maps: asked for over HTTP, drawn by a line as a worker has one, read with the labels that pictures have now."""
+"""Maps: asked for over HTTP, computed by a line as a worker has one, read with the labels that images have now."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ def first_two(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane:
     return (vectors[:, :2] + 1) / 2
 
 
-def draw(project: Any = first_two) -> None:
+def compute(project: Any = first_two) -> None:
     MapLine(transaction, project).run()
 
 
@@ -49,8 +49,8 @@ def test_a_map_has_every_picture_where_its_vector_belongs_with_its_label(api: Fl
     made = gallery(one="rose", two="tulip", three="rose", four=None, five_b="rose")
     accepted = api.post("/v1/map", json={})
     assert accepted.status_code == 202
-    assert api.get("/v1/map").get_json()["drawn_at"] is None
-    draw()
+    assert api.get("/v1/map").get_json()["computed_at"] is None
+    compute()
     job = api.get(accepted.headers["Location"]).get_json()
     assert (job["type"], job["status"], job["counts"]["total"]) == ("map", "succeeded", 0)
     found = api.get("/v1/map").get_json()
@@ -67,7 +67,7 @@ def test_a_map_has_every_picture_where_its_vector_belongs_with_its_label(api: Fl
 def test_a_map_of_a_collection_is_apart_from_that_of_all(api: FlaskClient) -> None:
     made = gallery(one="rose", two_b="rose", three_b="tulip")
     api.post("/v1/map", json={"collection": "b"})
-    draw()
+    compute()
     assert set(api.get("/v1/map?collection=b").get_json()["ids"]) == {str(made["two_b"]), str(made["three_b"])}
     assert api.get("/v1/map").get_json()["ids"] == []
     assert api.get("/v1/map?collection=nowhere").status_code == 404
@@ -76,7 +76,7 @@ def test_a_map_of_a_collection_is_apart_from_that_of_all(api: FlaskClient) -> No
 def test_it_says_how_many_came_since_and_leaves_out_those_that_went(api: FlaskClient) -> None:
     made = gallery(one="rose", two="rose", three="tulip")
     api.post("/v1/map", json={})
-    draw()
+    compute()
     assert api.delete(f"/v1/images/{made['one']}").status_code == 204
     api.patch(f"/v1/images/{made['two']}", json={"label": "lily"})
     with transaction() as session:
@@ -88,11 +88,11 @@ def test_it_says_how_many_came_since_and_leaves_out_those_that_went(api: FlaskCl
     assert set(found["ids"]) == {str(made["two"]), str(made["three"])}
     assert (found["new"], sorted(found["labels"])) == (2, ["lily", "tulip"])
     api.post("/v1/map", json={})
-    draw()
+    compute()
     assert (len(api.get("/v1/map").get_json()["ids"]), api.get("/v1/map").get_json()["new"]) == (4, 0)
 
 
-def test_one_is_drawn_at_a_time_and_an_empty_gallery_has_none(api: FlaskClient) -> None:
+def test_one_is_computed_at_a_time_and_an_empty_gallery_has_none(api: FlaskClient) -> None:
     gallery(one="rose")
     api.post("/v1/collections", json={"name": "empty"})
     assert api.post("/v1/map", json={"collection": "empty"}).status_code == 409
@@ -101,7 +101,7 @@ def test_one_is_drawn_at_a_time_and_an_empty_gallery_has_none(api: FlaskClient) 
     assert api.post("/v1/map", json={"collection": "a"}).status_code == 202
 
 
-def test_a_cancelled_map_is_not_drawn_and_not_even_when_it_was_begun(api: FlaskClient) -> None:
+def test_a_cancelled_map_is_not_computed_and_not_even_when_it_was_begun(api: FlaskClient) -> None:
     gallery(one="rose")
     job = api.post("/v1/map", json={}).get_json()["links"]["self"]
 
@@ -111,9 +111,9 @@ def test_a_cancelled_map_is_not_drawn_and_not_even_when_it_was_begun(api: FlaskC
         assert unwanted()
         return first_two(vectors, unwanted)
 
-    draw(cancelled_meanwhile)
+    compute(cancelled_meanwhile)
     assert api.get(job).get_json()["status"] == "cancelled"
-    assert api.get("/v1/map").get_json()["drawn_at"] is None
+    assert api.get("/v1/map").get_json()["computed_at"] is None
 
 
 def test_a_projection_that_dies_fails_the_job_and_says_why(api: FlaskClient) -> None:
@@ -123,7 +123,7 @@ def test_a_projection_that_dies_fails_the_job_and_says_why(api: FlaskClient) -> 
     def dies(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane:
         raise TransientError("no memory")
 
-    draw(dies)
+    compute(dies)
     ended = api.get(job).get_json()
     assert (ended["status"], ended["error"]) == ("failed", "no memory")
     assert api.post("/v1/map", json={}).status_code == 202
@@ -142,7 +142,7 @@ def test_a_deleted_collection_takes_its_pictures_off_every_map(api: FlaskClient)
     made = gallery(one="rose", two_b="rose")
     for body in ({}, {"collection": "b"}):
         api.post("/v1/map", json=body)
-    draw()
+    compute()
     api.delete("/v1/collections/b")
     assert api.get("/v1/map").get_json()["ids"] == [str(made["one"])]
     assert api.get("/v1/map?collection=b").status_code == 404
@@ -162,5 +162,5 @@ def test_pictures_without_a_vector_are_on_no_map(api: FlaskClient) -> None:
         waits = Factory(session, start=90).image(collection="a")
         assert images.get_image(session, waits).status == "pending"
     api.post("/v1/map", json={})
-    draw()
+    compute()
     assert set(api.get("/v1/map").get_json()["ids"]) == {str(made["one"]), str(made["two"])}

@@ -127,7 +127,7 @@ class GalleryMap(Table):
     image_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
     xs: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
     ys: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
-    drawn_at: Mapped[datetime | None]
+    computed_at: Mapped[datetime | None]
 
 
 class RecallReport(Table):

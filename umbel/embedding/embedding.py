@@ -28,7 +28,7 @@ from umbel.jobs import claims, item_rows, job_log
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import versions
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 # early takes up the next instead of waiting; decoders do not wait for the next claim either.
 AT_ONCE = 2
 QUERIES_AT_ONCE = 32  # pictures to search by that are answered together
-TURN_SECONDS = 10.0  # between two looks at the suspects while an import keeps the line busy
+TURN_SECONDS = 10.0  # between two looks at items claimed before while an import keeps the line busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class EmbeddingLine:
         """
         finished = 0
         try:
-            while turn := self._embed_fresh(queues) + self._embed_suspects(queues):
+            while turn := self._embed_fresh(queues) + self._embed_again(queues):
                 finished += turn
         finally:
             self.leases.let_go_of_all()  # of batches that an error has stopped on their way
@@ -118,10 +118,10 @@ class EmbeddingLine:
         ):
             return sum(map(self._store, forwarded))
 
-    def _embed_suspects(self, queues: Sequence[Queue]) -> int:
+    def _embed_again(self, queues: Sequence[Queue]) -> int:
         """One batch after the other, so that a death among them has no neighbors."""
         finished = 0
-        while not self.stopping() and (claimed := self._claim_suspects(queues)):
+        while not self.stopping() and (claimed := self._claim_again(queues)):
             finished += self._store(self._forward(self._decode(claimed)))
         return finished
 
@@ -141,13 +141,13 @@ class EmbeddingLine:
                     return self._claim(session, queue, claimed)
         return None
 
-    def _claim_suspects(self, queues: Sequence[Queue]) -> Claim | None:
+    def _claim_again(self, queues: Sequence[Queue]) -> Claim | None:
         limit = self._batch_size()
         with self.transaction() as session:
             for queue in queues:
                 claimed: list[ClaimedItem] = []
                 with job_log.stage("claim", queue, claimed):
-                    claimed += claims.claim_suspects(
+                    claimed += claims.claim_again(
                         session,
                         queue,
                         owner=self.leases.owner,
@@ -259,7 +259,7 @@ class EmbeddingLine:
     def _store(self, batch: Batch) -> int:
         """Returns how many items ended."""
         with job_log.stage("store", batch.claim.queue, batch.claim.items):
-            while (missed := patiently(lambda: self._try_to_store(batch))) is not None:
+            while (missed := retry_transient(lambda: self._try_to_store(batch))) is not None:
                 self._catch_up(batch, missed)
         self.leases.let_go(item.id for item in batch.claim.items)
         job_log.ended("embedded", batch.claim.queue, batch.claim.items, batch.done, batch.outcomes.failed)

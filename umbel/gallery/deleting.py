@@ -10,7 +10,7 @@ from umbel.base.database import Transaction
 from umbel.base.progress import progress
 from umbel.gallery import blob_cleanups, deletions
 from umbel.gallery.images_service import settle
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class DeletionLine:
         Killed at any point, nothing is lost: rows go in one transaction with notes of their bytes, and an item is
         pending until those are gone too.
         """
-        while not self.stopping() and (patiently(self._delete_images) or patiently(self._go_on)):
+        while not self.stopping() and (retry_transient(self._delete_images) or retry_transient(self._go_on)):
             pass
 
     def _delete_images(self) -> bool:

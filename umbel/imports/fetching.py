@@ -37,7 +37,7 @@ from umbel.jobs import claims, job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.leases import Leases
 from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 
 log = structlog.get_logger()
 
@@ -203,12 +203,12 @@ class FetchLine:
     def _store(self, chunk: Chunk) -> None:
         with job_log.stage("store", Queue.FETCH, chunk.claimed):
             try:
-                patiently(lambda: self._store_once(chunk))
+                retry_transient(lambda: self._store_once(chunk))
             except StorageFull as error:
                 log.warning("the blob store is full; will try again", error=error.detail)
                 chunk.outcomes.release(chunk.read)
                 chunk.read = {}
-                patiently(lambda: self._store_once(chunk))
+                retry_transient(lambda: self._store_once(chunk))
         self._leases.let_go(entry.id for entry in chunk.claimed)
         job_log.ended("fetched", Queue.FETCH, chunk.claimed, chunk.read, chunk.outcomes.failed)
         self._wake(Queue.BULK)

@@ -26,7 +26,7 @@ from umbel.jobs import claims, item_rows, job_log, job_rows
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.leases import Leases
 from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import versions
 from umbel.models.calibration import Calibration, calibration_of
 
@@ -72,14 +72,14 @@ class ComparisonLine:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="compare") as pool:
             finished = sum(pool.map(lambda _: self._compare_while(self._claim_fresh), range(AT_ONCE)))
         # One after the other, so that a death among them has no neighbors.
-        return finished + self._compare_while(self._claim_suspects)
+        return finished + self._compare_while(self._claim_again)
 
     def _compare_while(self, claim: Callable[[], list[ClaimedItem]]) -> int:
         finished, waits = 0, False
         while not (waits or self.stopping()) and (claimed := claim()):
             with self.leases.held(item.id for item in claimed):
                 batch = self._compared(claimed)
-                finished += patiently(partial(self._store, batch))
+                finished += retry_transient(partial(self._store, batch))
             job_log.ended("compared", Queue.COMPARE, claimed, [item.id for item in batch.done], batch.outcomes.failed)
             waits = batch.waits  # what comes next waits too; the sweep rings again
         return finished
@@ -91,9 +91,9 @@ class ComparisonLine:
         job_log.claimed(Queue.COMPARE, claimed)
         return claimed
 
-    def _claim_suspects(self) -> list[ClaimedItem]:
+    def _claim_again(self) -> list[ClaimedItem]:
         with self.transaction() as session:
-            return claims.claim_suspects(
+            return claims.claim_again(
                 session,
                 Queue.COMPARE,
                 owner=self.leases.owner,

@@ -1,4 +1,4 @@
-"""Maps of the gallery: begun, drawn, read. Similar pictures lie near each other; distances on the map mean no more."""
+"""Maps of the gallery: begun, computed, read. Similar images lie near each other; distances on the map mean no more."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from umbel.base.locks import only_one
 from umbel.base.types import Project, Queue
 from umbel.gallery import collections
 from umbel.insights import projection_rows
-from umbel.insights.projection_rows import DrawnMap, MapPoint, MapWork
+from umbel.insights.projection_rows import ComputedMap, MapPoint, MapWork
 from umbel.jobs import job_rows
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.jobs.wakeup import Waker
 from umbel.models import versions
 
 log = structlog.get_logger()
 
-MOST = 50_000  # pictures on a map; of more, as many drawn by chance
-NOTHING = "No picture has a vector yet, so there is nothing to draw."
+MOST = 50_000  # pictures on a map; of more, as many chosen by chance
+NOTHING = "No picture has a vector yet, so there is nothing to compute."
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A map as it is now. drawn: None where there is none yet.
+    """A map as it is now. computed: None where there is none yet.
 
-    new: pictures that have come since it was drawn, as far as counts can tell.
+    new: images that have come since it was computed, as far as counts can tell.
     """
 
     version_id: UUID
-    drawn: DrawnMap | None
+    computed: ComputedMap | None
     points: list[MapPoint]
     new: int
 
 
 def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None) -> UUID:
-    """Have the map of a collection (None: of all) drawn with the active model version; the job's id.
+    """Have the map of a collection (None: of all) computed with the active model version; the job's id.
 
     Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished or where there
     is no picture.
@@ -51,7 +51,7 @@ def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None)
         projection_rows.lock_maps(session)
         unfinished = projection_rows.find_unfinished_map(session, collection_id)
         if unfinished is not None:
-            raise Conflict(f"Job {unfinished} draws this map already; wait for its end, or cancel it.")
+            raise Conflict(f"Job {unfinished} computes this map already; wait for its end, or cancel it.")
         if not projection_rows.count_vectors(session, version.id, collection_id):
             raise Conflict(NOTHING)
         job_id = projection_rows.insert_map(session, version.id, collection_id)
@@ -64,30 +64,30 @@ def find_map(session: Session, *, collection: str | None) -> Shown:
     version = versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     images = projection_rows.count_vectors(session, version.id, collection_id)
-    drawn = projection_rows.find_map(session, version.id, collection_id)
-    if drawn is None:
+    computed = projection_rows.find_map(session, version.id, collection_id)
+    if computed is None:
         return Shown(version.id, None, [], images)
-    points = projection_rows.list_points(session, drawn.job_id)
-    gone = drawn.placed - len(points)
-    return Shown(version.id, drawn, points, max(0, images - (drawn.images - gone)))
+    points = projection_rows.list_points(session, computed.job_id)
+    gone = computed.placed - len(points)
+    return Shown(version.id, computed, points, max(0, images - (computed.images - gone)))
 
 
 @dataclass(frozen=True, slots=True)
 class MapLine:
-    """Everything that drawing maps needs, put together once a process."""
+    """Everything that computing maps needs, put together once a process."""
 
     transaction: Transaction
     project: Project
     stopping: Callable[[], bool] = lambda: False
 
     def run(self) -> None:
-        """Draw the maps that are asked for, one after the other. Killed at any point, the map is drawn anew."""
+        """Compute the maps that are asked for, one after the other. After a kill the map is computed anew."""
         with only_one("umbel map") as ours:
-            while ours and not self.stopping() and self._draw_next():
+            while ours and not self.stopping() and self._compute_next():
                 pass
 
-    def _draw_next(self) -> bool:
-        """False when there is none to draw, or no time for it."""
+    def _compute_next(self) -> bool:
+        """False when there is none to compute, or no time for it."""
         with self.transaction() as session:
             work = projection_rows.find_workable_map(session)
             if work is None:
@@ -115,8 +115,8 @@ class MapLine:
                 if projection_rows.store_map(session, work, ids, points, images=images):
                     job_rows.close_job(session, work.job_id)
 
-        patiently(store)
-        log.info("map drawn", job=str(work.job_id), images=len(ids))
+        retry_transient(store)
+        log.info("map computed", job=str(work.job_id), images=len(ids))
         return True
 
     def _is_wanted(self, work: MapWork) -> bool:

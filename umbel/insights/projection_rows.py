@@ -20,7 +20,7 @@ READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are 
 
 @dataclass(frozen=True, slots=True)
 class MapWork:
-    """A map that is to be drawn: of a collection's pictures, or of all (None), under a model version."""
+    """A map that is to be computed: of a collection's pictures, or of all (None), under a model version."""
 
     job_id: UUID
     version_id: UUID
@@ -36,11 +36,11 @@ class MapPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnMap:
-    """A map as it was drawn. placed: points it has, of pictures that are gone by now too; pictures: it speaks for."""
+class ComputedMap:
+    """A map as it was computed. placed: points that it has, also of images that are gone; images: it speaks for."""
 
     job_id: UUID
-    drawn_at: datetime
+    computed_at: datetime
     images: int
     placed: int
 
@@ -51,14 +51,14 @@ def lock_maps(session: Session) -> None:
 
 
 def find_unfinished_map(session: Session, collection_id: UUID | None) -> UUID | None:
-    """The job that is to draw this very map."""
+    """The job that is to compute this very map."""
     same = Job.collection_id.is_not_distinct_from(collection_id)
     statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id).where(~GalleryMap.done, same)
     return session.scalar(statement.limit(1))
 
 
 def insert_map(session: Session, version_id: UUID, collection_id: UUID | None) -> UUID:
-    """A job with a map to be drawn; its id. The job stays open until the map is done."""
+    """A job with a map to be computed; its id. The job stays open until the map is done."""
     job = insert(Job).values(type=JobType.MAP, model_version_id=version_id, collection_id=collection_id, closed=False)
     job_id = session.execute(job.returning(Job.id)).scalar_one()
     session.execute(insert(GalleryMap).values(job_id=job_id))
@@ -80,7 +80,7 @@ def find_workable_map(session: Session) -> MapWork | None:
 
 
 def is_wanted(session: Session, job_id: UUID) -> bool:
-    """Whether the map is still to be drawn: it was not cancelled, and its collection is there."""
+    """Whether the map is still to be computed: it was not cancelled, and its collection is there."""
     statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id)
     return session.scalar(statement.where(Job.id == job_id, ~GalleryMap.done, ~Job.cancelling)) is not None
 
@@ -119,7 +119,7 @@ def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plan
         "image_ids": list(ids),
         "xs": points[:, 0].tolist(),
         "ys": points[:, 1].tolist(),
-        "drawn_at": func.now(),
+        "computed_at": func.now(),
     }
     statement = update(GalleryMap).where(GalleryMap.job_id == work.job_id, ~GalleryMap.done).values(values)
     if not session.execute(statement).rowcount:  # type: ignore[attr-defined]
@@ -137,17 +137,17 @@ def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plan
 
 
 def end_map(session: Session, job_id: UUID) -> None:
-    """It will not be drawn: its job was cancelled, or failed. One that is drawn stays."""
+    """It will not be computed: its job was cancelled, or failed. One that is computed stays."""
     session.execute(update(GalleryMap).where(GalleryMap.job_id == job_id, ~GalleryMap.done).values(done=True))
 
 
-def find_map(session: Session, version_id: UUID, collection_id: UUID | None) -> DrawnMap | None:
+def find_map(session: Session, version_id: UUID, collection_id: UUID | None) -> ComputedMap | None:
     """The newest map of a scope."""
     statement = (
-        select(GalleryMap.job_id, GalleryMap.drawn_at, GalleryMap.images, func.cardinality(GalleryMap.image_ids))
+        select(GalleryMap.job_id, GalleryMap.computed_at, GalleryMap.images, func.cardinality(GalleryMap.image_ids))
         .join(Job, Job.id == GalleryMap.job_id)
         .where(
-            GalleryMap.drawn_at.is_not(None),
+            GalleryMap.computed_at.is_not(None),
             Job.model_version_id == version_id,
             Job.collection_id.is_not_distinct_from(collection_id),
         )
@@ -155,7 +155,7 @@ def find_map(session: Session, version_id: UUID, collection_id: UUID | None) -> 
         .limit(1)
     )
     row = session.execute(statement).one_or_none()
-    return DrawnMap(*row) if row else None
+    return ComputedMap(*row) if row else None
 
 
 def list_points(session: Session, job_id: UUID) -> list[MapPoint]:

@@ -64,7 +64,7 @@ class ExhaustedItem:
 
 
 # attempts counts the times an item was claimed and did not come back: what was claimed before may be what killed its
-# worker. `fresh` items come in batches, suspects apart (see `claim_suspects`).
+# worker. Items that are new come in batches, those claimed before apart (see `claim_again`).
 CLAIM = """
 WITH free AS (
     SELECT id FROM job_item
@@ -101,7 +101,7 @@ def claim_items(session: Session, queue: Queue, *, owner: str, limit: int, lease
     return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
 
 
-def claim_suspects(
+def claim_again(
     session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
 ) -> list[ClaimedItem]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
@@ -196,7 +196,7 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedI
 
 def list_waiting_queues(session: Session) -> list[Queue]:
     """The queues in which anyone could claim something now: an item, a source to list, a collection to
-    delete, a map to draw."""
+    delete, a map to compute."""
     queues = session.scalars(
         text("""
             SELECT queue FROM (

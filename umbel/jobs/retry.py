@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 45.0  # below the lease of what is stored
 PAUSE_SECONDS = 0.5
 
 
-def patiently(store: Callable[[], T]) -> T:
+def retry_transient(store: Callable[[], T]) -> T:
     """What `store`, a whole transaction, returns; tried again while the database is away or others are in its way."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

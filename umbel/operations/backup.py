@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BackupError, BlobMissing, TransientError
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models.checkpoints import blob_keys, split_key
 from umbel.operations.dump import Owned, Snapshot
 from umbel.operations.reconciliation.context import Watch
@@ -199,7 +199,7 @@ def _copy_blob(blobs: Blobs, folder: Path, owned: Owned) -> str | None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + UNFINISHED)
     try:
-        digest = patiently(lambda: _fetch(blobs, owned.key, unfinished))
+        digest = retry_transient(lambda: _fetch(blobs, owned.key, unfinished))
     except BlobMissing:
         return None
     if owned.sha256 and digest != owned.sha256:

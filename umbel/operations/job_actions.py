@@ -12,7 +12,7 @@ from umbel.gallery import deletions
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
 from umbel.jobs import item_rows, job_rows
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.jobs.wakeup import Waker
 from umbel.models.reindex import end_reindex
 
@@ -41,7 +41,7 @@ def close_job(transaction: Transaction, job_id: UUID) -> None:
         if job_rows.get_job(session, job_id).type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: it is closed when that is gone.")
         if job_rows.get_job(session, job_id).type == JobType.MAP:
-            raise Conflict(f"Job {job_id} draws a map: it is closed when that is done.")
+            raise Conflict(f"Job {job_id} computes a map: it is closed when that is done.")
         source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
@@ -66,7 +66,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         source_rows.end_source(session, job_id)
         job_rows.close_job(session, job_id)
         job_rows.change_job(session, job_id, cancelling=True, paused=False)
-    patiently(lambda: cancel_items(transaction, job_id))
+    retry_transient(lambda: cancel_items(transaction, job_id))
 
 
 def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
@@ -121,4 +121,4 @@ def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
         with transaction() as session:
             item_rows.hold_items(session, job_id, held=held)
 
-    patiently(hold)
+    retry_transient(hold)

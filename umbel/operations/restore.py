@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BackupError, BlobMissing
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.operations.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
 from umbel.operations.reconciliation.context import Watch
 
@@ -53,7 +53,7 @@ def _put_blob(folder: Path, blobs: Blobs, file: tuple[str, str]) -> bool:
     source, key = folder / path, path.removeprefix(f"{BLOBS}/")
     if not source.is_file() or sha256_of(source) != digest:
         return False
-    patiently(lambda: _put(source, blobs, key))
+    retry_transient(lambda: _put(source, blobs, key))
     return True
 
 

@@ -15,7 +15,7 @@ from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
 from umbel.jobs import job_rows
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import partitions, reindexes, versions
 from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
@@ -160,7 +160,7 @@ class ReindexLine:
 
     def _switch(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
         if reindex.mode == ReindexMode.INDEX:
-            return patiently(lambda: self._swap_index(reindex, version))
+            return retry_transient(lambda: self._swap_index(reindex, version))
         report = reindex.report or {}
         with self.transaction() as session:
             versions.lock_states(session)

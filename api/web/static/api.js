@@ -35,7 +35,7 @@ export const steer = (id, verb) => post(`/v1/jobs/${id}/${verb}`);
 
 
 export const map = (collection, signal) => request(url("/v1/map", { collection }), { signal });
-export const drawMap = (collection) => post("/v1/map", collection ? { collection } : {});
+export const computeMap = (collection) => post("/v1/map", collection ? { collection } : {});
 
 export const duplicates = (parameters, signal) => request(url("/v1/duplicates", parameters), { signal });
 export const compare = (collection) => post("/v1/duplicates", collection ? { collection } : {});

@@ -19,12 +19,12 @@ export async function show({ main, heading, parameters, signal }) {
   const { collection = "" } = parameters;
   const told = h("p", { class: "lead", role: "status" });
   const body = h("div", {});
-  const anew = action("Draw anew", () => draw(), { quiet: true });
+  const anew = action("Compute anew", () => compute(), { quiet: true });
   const bar = h("div", { class: "bar" }, collectionFilter(collection, (value) => go("map", { collection: value }), await sizes(signal)), h("span", { class: "end" }, anew));
   heading.after(told, bar);
   main.append(body);
-  const draw = async () => {
-    const begun = await tried(() => api.drawMap(collection));
+  const compute = async () => {
+    const begun = await tried(() => api.computeMap(collection));
     if (begun) await follow(begun.job_id);
   };
   const follow = async (id) => {
@@ -36,7 +36,7 @@ export async function show({ main, heading, parameters, signal }) {
         if (job.error || job.status !== "succeeded") say(job.error ?? `The map was ${job.status}.`, { bad: true });
         return true;
       }
-      told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Drawing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
+      told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Computing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
       return false;
     };
     if (!(await look())) await repeat(look, LOOK_MS, signal);
@@ -45,26 +45,26 @@ export async function show({ main, heading, parameters, signal }) {
   };
   const fill = async () => {
     const data = await api.map(collection, signal);
-    anew.hidden = !data.drawn_at;
-    bar.hidden = !data.drawn_at && !collection;
-    told.textContent = data.drawn_at ? state(data) : "";
-    if (data.drawn_at) body.replaceChildren(chart(data, signal));
-    else body.replaceChildren((await sizes(signal)).of(collection) ? undrawn(draw) : nothingYet());
+    anew.hidden = !data.computed_at;
+    bar.hidden = !data.computed_at && !collection;
+    told.textContent = data.computed_at ? state(data) : "";
+    if (data.computed_at) body.replaceChildren(chart(data, signal));
+    else body.replaceChildren((await sizes(signal)).of(collection) ? notComputed(compute) : nothingYet());
   };
   await fill();
 }
 
-function state({ ids, images, new: fresh, drawn_at: at }) {
+function state({ ids, images, new: fresh, computed_at: at }) {
   const sample = images > ids.length ? ` of ${number(images)}` : "";
-  return `${number(ids.length)}${sample} pictures, drawn ${ago(at)}${fresh ? `; ${number(fresh)} new since` : ""}.`;
+  return `${number(ids.length)}${sample} pictures, computed ${ago(at)}${fresh ? `; ${number(fresh)} new since` : ""}.`;
 }
 
-const undrawn = (draw) =>
+const notComputed = (compute) =>
   empty(
     "map",
-    "Not drawn yet",
+    "Not computed yet",
     "Every picture becomes a point, near those it resembles. A worker lays them out: seconds for hundreds, minutes for many thousands.",
-    action("Draw the map", draw, { symbol: "map" }),
+    action("Compute the map", compute, { symbol: "map" }),
   );
 
 function chart(data, signal) {

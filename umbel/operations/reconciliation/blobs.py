@@ -23,7 +23,7 @@ from umbel.base.tables import Image
 from umbel.gallery import blob_cleanups, images
 from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images_service import settle
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys
 from umbel.operations.reconciliation.context import PAGE, Context, Mismatches, Page
@@ -133,7 +133,7 @@ def _strays(context: Context, found: Session, listed: int) -> list[Mismatches]:
         for first in range(0, listed, PAGE):
             suspects = list_strays(found, first=first, last=first + PAGE)
             for at in range(0, len(suspects), LOCKED):
-                for key in patiently(partial(_confirmed, context, suspects[at : at + LOCKED])):
+                for key in retry_transient(partial(_confirmed, context, suspects[at : at + LOCKED])):
                     of_import = key.startswith("imports/")
                     (uploads if of_import else pictures).add([key], repaired=context.repair)
             advance(min(PAGE, listed - first))
@@ -162,7 +162,7 @@ def _owner(key: str) -> str:
 def _size(blobs: Blobs, key: str) -> int | None:
     """None for a blob that is missing."""
     try:
-        return patiently(lambda: blobs.size(key))
+        return retry_transient(lambda: blobs.size(key))
     except BlobMissing:
         return None
 
@@ -170,7 +170,7 @@ def _size(blobs: Blobs, key: str) -> int | None:
 def _is_right(blobs: Blobs, key: str, size: int, sha256: bytes) -> bool:
     """False for the right number of wrong bytes. `check_blobs` finds missing blobs and wrong sizes."""
     try:
-        data = patiently(lambda: blobs.get(key))
+        data = retry_transient(lambda: blobs.get(key))
     except BlobMissing:
         return True
     return len(data) != size or hashlib.sha256(data).digest() == sha256

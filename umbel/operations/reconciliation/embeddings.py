@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import JobType
 from umbel.jobs import job_rows
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.models import partitions, versions
 from umbel.models.indexing import build_index, defer_index, index_is_due
 from umbel.models.partitions import find_index_progress
@@ -85,7 +85,7 @@ class _RepairJob:
         if self._id is None:
             with self._context.transaction() as session:
                 self._id = insert_repair_job(session, self._version.id)
-        patiently(partial(self._add, self._id, page, images))
+        retry_transient(partial(self._add, self._id, page, images))
 
     def close(self) -> None:
         if self._id is not None:

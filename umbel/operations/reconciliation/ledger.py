@@ -13,7 +13,7 @@ from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.images_service import settle
 from umbel.jobs import claims, job_rows
-from umbel.jobs.retry import patiently
+from umbel.jobs.retry import retry_transient
 from umbel.operations.maintenance import ABANDONED_SECONDS
 from umbel.operations.reconciliation.context import FIRST, Context, Mismatches, Page
 
@@ -32,7 +32,7 @@ def check_counts(context: Context) -> list[Mismatches]:
         with context.transaction() as session:
             found = list_miscounted_jobs(session, page)
         if context.repair and found:
-            patiently(partial(_recount, context, page, found))
+            retry_transient(partial(_recount, context, page, found))
         counts.add(found, repaired=context.repair)
     return [counts]
 
