@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ml.evaluation.confusion import confusion_figure, confusion_matrix
+from ml.evaluation.confusion import confusion_figure
 from ml.evaluation.evaluate import Evaluation, SetResult, Watch
 from ml.evaluation.gallery_map import chosen, draw_map
 from ml.evaluation.intervals import band
@@ -54,9 +54,11 @@ def _panel(evaluation: Evaluation, result: SetResult) -> Panel:
 
 
 def _confusion(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
+    from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - takes a second to import
+
     answers = result.judgements[0].answers
     asked, classes = answers.asked, result.judged.classes
-    matrix = confusion_matrix(answers.labels[asked], answers.predicted[asked], len(classes))
+    matrix = confusion_matrix(answers.labels[asked], answers.predicted[asked], labels=range(len(classes)))
     save(confusion_figure(matrix, classes, set_title(result)), path)
 
 

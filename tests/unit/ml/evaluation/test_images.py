@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 
 from ml.evaluation import confusion
-from ml.evaluation.confusion import confusion_figure, confusion_matrix
+from ml.evaluation.confusion import confusion_figure
 from ml.evaluation.gallery_map import MOST, chosen, draw_map
 from ml.evaluation.intervals import band, draws, replicate
 from ml.evaluation.metrics import ask, verification
@@ -63,7 +64,7 @@ def test_a_confusion_matrix_of_any_number_of_classes(tmp_path, monkeypatch, clas
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, 600)
     predicted = np.where(rng.random(600) < 0.9, labels, rng.integers(0, classes, 600))
-    matrix = confusion_matrix(labels, predicted, classes)
+    matrix = confusion_matrix(labels, predicted, labels=range(classes))
 
     width, height = size_of(save(confusion_figure(matrix, [ODD] * classes, ODD), tmp_path / "confusion.png"))
 
