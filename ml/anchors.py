@@ -1,6 +1,6 @@
 """Anchors: the centres of a few known classes, which draw an embedding nearer when it is already near one.
 
-Stretching the directions between classes for all pictures alike (ml.neck.settle) buys order among the known classes
+Stretching the directions between classes for all pictures alike (ml.neck) buys order among the known classes
 with disorder among the unknown ones. An anchor acts on those alone that come close to it: a softmax over all known
 classes, and over "none of them", says how much. Measured in docs/experiments.md.
 

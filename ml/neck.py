@@ -70,7 +70,7 @@ def initialise(neck: Projection, pooled: Tensor, whitening: float = 0.25) -> Non
 
 
 @torch.no_grad()
-def settle(
+def within_class_whitening(
     neck: Projection,
     pooled: Tensor,
     labels: Tensor,
@@ -91,15 +91,15 @@ def settle(
     speaker recognition", with the covariance's power as a strength and the covariance shrunk towards a sphere.
     """
     before = neck(pooled).double()
-    calm = _calming(_within_class_covariance(before, labels), strength, shrinkage)
-    change = calm
+    whitening = _whitening_map(_within_class_covariance(before, labels), strength, shrinkage)
+    change = whitening
     if emphasis and emphasised is not None and emphasised.any():
-        between = _directions_between((before @ calm)[emphasised], labels[emphasised])
-        change = calm + emphasis * between.T @ (between @ calm)
+        between = _directions_between((before @ whitening)[emphasised], labels[emphasised])
+        change = whitening + emphasis * between.T @ (between @ whitening)
     _append(neck, change, before.mean(0))
 
 
-def _calming(within: Tensor, strength: float, shrinkage: float) -> Tensor:
+def _whitening_map(within: Tensor, strength: float, shrinkage: float) -> Tensor:
     """(D, D) covariance → the symmetric (D, D) map that divides by its square root, to the power of `strength`."""
     sphere = torch.eye(len(within), dtype=within.dtype) * within.diagonal().mean()
     values, vectors = torch.linalg.eigh((1 - shrinkage) * within + shrinkage * sphere)

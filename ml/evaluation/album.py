@@ -56,21 +56,21 @@ def _panel(evaluation: Evaluation, result: SetResult) -> Panel:
 def _confusion(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
     from sklearn.metrics import confusion_matrix  # noqa: PLC0415 - takes a second to import
 
-    answers = result.judgements[0].answers
-    asked, classes = answers.asked, result.judged.classes
-    matrix = confusion_matrix(answers.labels[asked], answers.predicted[asked], labels=range(len(classes)))
+    rankings = result.judgements[0].rankings
+    is_query, classes = rankings.is_query, result.judged.classes
+    matrix = confusion_matrix(rankings.labels[is_query], rankings.predicted[is_query], labels=range(len(classes)))
     save(confusion_figure(matrix, classes, set_title(result)), path)
 
 
 def _queries(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
-    answers = result.judgements[0].answers
-    sheet = query_sheet(answers, result.judged.classes, set_title(result), _opener(result, settings))
+    rankings = result.judgements[0].rankings
+    sheet = query_sheet(rankings, result.judged.classes, set_title(result), _opener(result, settings))
     save_picture(sheet, path)
 
 
 def _map(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
     judgement, opener = result.judgements[0], _opener(result, settings)
-    labels = judgement.answers.labels
+    labels = judgement.rankings.labels
     shown = chosen(labels, seed)
     title = set_title(result) + (f"; {len(shown)} of them, drawn by seed" if len(shown) < len(labels) else "")
     points = project(judgement.vectors[shown], seed)

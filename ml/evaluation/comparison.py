@@ -3,7 +3,7 @@
 import numpy as np
 
 from ml.evaluation.intervals import draws, interval
-from ml.evaluation.metrics import Answers, Labels, Numbers, ask
+from ml.evaluation.metrics import Labels, Numbers, Rankings, rank
 from umbel.base.types import Compared, Comparison, Vectors
 
 RESAMPLES = 1_000
@@ -14,24 +14,24 @@ def compare_models(active: Vectors, candidate: Vectors, labels: Labels) -> Compa
 
     Both see the same resamples of the queries, so what is hard for both does not widen the interval.
     """
-    one, other = ask(active, labels), ask(candidate, labels)
-    asked = one.asked
-    weights = draws(int(asked.sum()), RESAMPLES, seed=0).astype(np.float64)
+    one, other = rank(active, labels), rank(candidate, labels)
+    is_query = one.is_query
+    weights = draws(int(is_query.sum()), RESAMPLES, seed=0).astype(np.float64)
     weights /= weights.sum(1, keepdims=True)
     pairs = {name: (_each(one, name), _each(other, name)) for name in ("r_at_1", "map_at_r")}
     return Comparison(
-        queries=int(asked.sum()),
-        classes=len(np.unique(labels[asked])),
+        queries=int(is_query.sum()),
+        classes=len(np.unique(labels[is_query])),
         metrics={name: _compared(*each, weights) for name, each in pairs.items()},
     )
 
 
-def _each(answers: Answers, name: str) -> Numbers:
+def _each(rankings: Rankings, name: str) -> Numbers:
     """(Q,) what each query adds to a metric."""
-    asked = answers.asked
+    is_query = rankings.is_query
     if name == "r_at_1":
-        return answers.hits[asked, 0].astype(np.float64)
-    return answers.average_precision[asked].astype(np.float64)
+        return rankings.hits[is_query, 0].astype(np.float64)
+    return rankings.average_precision[is_query].astype(np.float64)
 
 
 def _compared(active: Numbers, candidate: Numbers, weights: Numbers) -> Compared:

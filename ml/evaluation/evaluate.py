@@ -14,7 +14,7 @@ from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Counts, Interval, Replicates, draws, interval, replicate
-from ml.evaluation.metrics import Answers, Metrics, ask, summary
+from ml.evaluation.metrics import Metrics, Rankings, rank, summary
 from ml.evaluation.models import load_model, load_rival
 from ml.evaluation.pairs import pairs_of
 from ml.evaluation.sets import JudgedSet, Selection, select
@@ -31,7 +31,7 @@ class Judgement:
     """One model on one set. vectors: (N, D), the pictures in the set's order."""
 
     vectors: Vectors
-    answers: Answers
+    rankings: Rankings
     roc: Roc
     metrics: Metrics
     replicates: Replicates
@@ -142,9 +142,9 @@ def _judge_sets(
 
 
 def _judge(vectors: Vectors, one: JudgedSet, counts: Counts, seed: int) -> Judgement:
-    answers, roc = ask(vectors, one.labels), verification(vectors, one.labels)
+    rankings, roc = rank(vectors, one.labels), verification(vectors, one.labels)
     pairs = pairs_of(vectors, one.labels, seed)
-    return Judgement(vectors, answers, roc, summary(answers, roc), replicate(answers, pairs, counts), pairs.drawn)
+    return Judgement(vectors, rankings, roc, summary(rankings, roc), replicate(rankings, pairs, counts), pairs.drawn)
 
 
 def _names(models: Sequence[NetworkEmbedder]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.evaluation.metrics import Answers, Metrics, macro_f1
+from ml.evaluation.metrics import Metrics, Rankings, macro_f1
 from ml.evaluation.pairs import Pairs
 
 Numbers = NDArray[np.float64]
@@ -51,10 +51,10 @@ def draws(pictures: int, count: int, seed: int | tuple[int, ...]) -> Counts:
     return np.array(counts, np.uint16).reshape(count, pictures)
 
 
-def replicate(answers: Answers, pairs: Pairs, counts: Counts) -> Replicates:
+def replicate(rankings: Rankings, pairs: Pairs, counts: Counts) -> Replicates:
     """Every metric of one model under each resample, counts (R, N)."""
     rocs = list(pairs.rocs(counts)) if len(counts) else []
-    found = _ranking(answers, counts[:, answers.asked]) | {
+    found = _ranking(rankings, counts[:, rankings.is_query]) | {
         "auc": [roc.auc for roc in rocs],
         "eer": [roc.eer for roc in rocs],
         "tar_at_far_1e2": [roc.tar_at(0.01) for roc in rocs],
@@ -64,19 +64,19 @@ def replicate(answers: Answers, pairs: Pairs, counts: Counts) -> Replicates:
     return Replicates({name: np.asarray(found[name], np.float64) for name in NAMES}, tar.reshape(-1, len(FAR_GRID)))
 
 
-def _ranking(answers: Answers, counts: Counts) -> dict[str, Numbers]:
+def _ranking(rankings: Rankings, counts: Counts) -> dict[str, Numbers]:
     """The metrics that are means over queries. counts: (R, queries)."""
-    asked = answers.asked
+    is_query = rankings.is_query
     each = {
-        "r_at_1": answers.hits[asked, :1].any(1),
-        "r_at_5": answers.hits[asked, :5].any(1),
-        "r_at_10": answers.hits[asked, :10].any(1),
-        "r_precision": answers.r_precision[asked],
-        "map_at_r": answers.average_precision[asked],
+        "r_at_1": rankings.hits[is_query, :1].any(1),
+        "r_at_5": rankings.hits[is_query, :5].any(1),
+        "r_at_10": rankings.hits[is_query, :10].any(1),
+        "r_precision": rankings.r_precision[is_query],
+        "map_at_r": rankings.average_precision[is_query],
     }
     with np.errstate(invalid="ignore"):
         means = counts @ np.stack(list(each.values()), 1).astype(np.float64) / counts.sum(1, keepdims=True)
-    f1 = macro_f1(answers.labels[asked], answers.predicted[asked], counts)
+    f1 = macro_f1(rankings.labels[is_query], rankings.predicted[is_query], counts)
     return dict(zip(each, means.T, strict=True)) | {"knn_macro_f1": f1}
 
 

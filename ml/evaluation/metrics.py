@@ -47,11 +47,11 @@ class Metrics:
 
 def measure(vectors: Vectors, labels: Labels, k: int = KNN) -> Metrics:
     """Every metric of this module over one labelled set, leave-one-out."""
-    return summary(ask(vectors, labels, k), verification(vectors, labels))
+    return summary(rank(vectors, labels, k), verification(vectors, labels))
 
 
 @dataclass(frozen=True)
-class Answers:
+class Rankings:
     """What each of N pictures got as a query: what all ranking metrics are means of.
 
     labels, predicted: (N,) in [0, C), predicted by the k-NN vote; others: (N,) how many more there are of its class;
@@ -68,7 +68,7 @@ class Answers:
     average_precision: Numbers
 
     @cached_property
-    def asked(self) -> NDArray[np.bool_]:
+    def is_query(self) -> NDArray[np.bool_]:
         """(N,): which pictures have another of their class, and so count as queries."""
         return self.others > 0
 
@@ -78,7 +78,7 @@ class Answers:
         return self.labels[self.nearest] == self.labels[:, None]
 
 
-def ask(vectors: Vectors, labels: Labels, k: int = KNN) -> Answers:
+def rank(vectors: Vectors, labels: Labels, k: int = KNN) -> Rankings:
     """Let every picture be a query against all the others; the k nearest vote on its label."""
     labels = np.unique(labels, return_inverse=True)[1]
     others = np.bincount(labels)[labels] - 1
@@ -90,26 +90,26 @@ def ask(vectors: Vectors, labels: Labels, k: int = KNN) -> Answers:
         found.append((order[:, :kept].copy(), similarity[:, :kept].copy(), *precisions))  # views would keep the block
     nearest, similarity, r_precisions, average_precisions = (np.concatenate(part) for part in zip(*found, strict=True))
     predicted = vote(labels[nearest[:, :k]], similarity[:, :k], int(labels.max()) + 1)
-    return Answers(labels, others, nearest, similarity, predicted, r_precisions, average_precisions)
+    return Rankings(labels, others, nearest, similarity, predicted, r_precisions, average_precisions)
 
 
-def summary(answers: Answers, roc: Roc) -> Metrics:
+def summary(rankings: Rankings, roc: Roc) -> Metrics:
     """The means over the queries, and the ROC's figures."""
-    asked = answers.asked
-    everyone = np.ones((1, int(asked.sum())))
+    is_query = rankings.is_query
+    everyone = np.ones((1, int(is_query.sum())))
     return Metrics(
-        r_at_1=recall_at(answers.hits[asked], 1),
-        r_at_5=recall_at(answers.hits[asked], 5),
-        r_at_10=recall_at(answers.hits[asked], 10),
-        r_precision=_mean(answers.r_precision[asked]),
-        map_at_r=_mean(answers.average_precision[asked]),
-        knn_macro_f1=float(macro_f1(answers.labels[asked], answers.predicted[asked], everyone)[0]),
+        r_at_1=recall_at(rankings.hits[is_query], 1),
+        r_at_5=recall_at(rankings.hits[is_query], 5),
+        r_at_10=recall_at(rankings.hits[is_query], 10),
+        r_precision=_mean(rankings.r_precision[is_query]),
+        map_at_r=_mean(rankings.average_precision[is_query]),
+        knn_macro_f1=float(macro_f1(rankings.labels[is_query], rankings.predicted[is_query], everyone)[0]),
         auc=roc.auc,
         eer=roc.eer,
         tar_at_far_1e2=roc.tar_at(0.01),
         tar_at_far_1e3=roc.tar_at(0.001),
-        pictures=len(answers.labels),
-        classes=len(np.unique(answers.labels)),
+        pictures=len(rankings.labels),
+        classes=len(np.unique(rankings.labels)),
     )
 
 

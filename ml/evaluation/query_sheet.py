@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ml.contact_sheet import ACCENT, AGREES, DIFFERS, INK, LAYOUT, PAPER, QUIET, UNKNOWN, Tile, place, write
-from ml.evaluation.metrics import Answers
+from ml.evaluation.metrics import Rankings
 
 EACH = 5  # queries shown of either kind
 MATCHES = 5
@@ -22,48 +22,48 @@ HEADINGS = (
 )
 
 
-def extremes(answers: Answers, each: int = EACH) -> tuple[list[int], list[int]]:
+def extremes(rankings: Rankings, each: int = EACH) -> tuple[list[int], list[int]]:
     """The best and the worst queries, best and worst first, no picture twice, the classes taking turns.
 
     By average precision at R; among equals by how much more similar the nearest of the class is than the nearest other.
     """
-    asked = np.flatnonzero(answers.asked)
-    order = asked[np.lexsort((_margin(answers)[asked], answers.average_precision[asked]))]
+    queries = np.flatnonzero(rankings.is_query)
+    order = queries[np.lexsort((_margin(rankings)[queries], rankings.average_precision[queries]))]
     half = len(order) // 2
-    best = _by_turns(order[half:][::-1].tolist(), answers, each)
-    return best, _by_turns(order[:half].tolist(), answers, each)
+    best = _by_turns(order[half:][::-1].tolist(), rankings, each)
+    return best, _by_turns(order[:half].tolist(), rankings, each)
 
 
-def _margin(answers: Answers) -> np.ndarray:
+def _margin(rankings: Rankings) -> np.ndarray:
     """(N,): similarity of the nearest hit less that of the nearest miss, as far as the neighbours kept tell."""
-    floor = answers.similarity.min(initial=-1.0) - 1
-    hit = np.where(answers.hits, answers.similarity, floor).max(1, initial=floor)
-    miss = np.where(answers.hits, floor, answers.similarity).max(1, initial=floor)
+    floor = rankings.similarity.min(initial=-1.0) - 1
+    hit = np.where(rankings.hits, rankings.similarity, floor).max(1, initial=floor)
+    miss = np.where(rankings.hits, floor, rankings.similarity).max(1, initial=floor)
     margin: np.ndarray = hit - miss
     return margin
 
 
-def _by_turns(queries: Sequence[int], answers: Answers, each: int) -> list[int]:
+def _by_turns(queries: Sequence[int], rankings: Rankings, each: int) -> list[int]:
     """The first of these queries, of each class at most its share of them while there are others."""
-    share = max(1, ceil(each / max(1, len(np.unique(answers.labels)))))
+    share = max(1, ceil(each / max(1, len(np.unique(rankings.labels)))))
     taken: dict[int, int] = {}
     first: list[int] = []
     later: list[int] = []
     for query in queries:
-        label = int(answers.labels[query])
+        label = int(rankings.labels[query])
         taken[label] = taken.get(label, 0) + 1
         (first if taken[label] <= share else later).append(query)
     return (first + later)[:each]
 
 
 def query_sheet(
-    answers: Answers, classes: Sequence[str], title: str, picture: Callable[[int], Image.Image]
+    rankings: Rankings, classes: Sequence[str], title: str, picture: Callable[[int], Image.Image]
 ) -> Image.Image:
     """An RGB picture: at the left the best queries, at the right the worst, each in a row with its nearest five.
 
     classes: the names of the labels; picture: that of a position in the set.
     """
-    columns = extremes(answers)
+    columns = extremes(rankings)
     rows = max(map(len, columns))
     width = 2 * LAYOUT.margin + 2 * COLUMN + COLUMN_GAP
     sheet = Image.new("RGB", (width, HEAD + rows * ROW + 12), PAPER)
@@ -74,23 +74,23 @@ def query_sheet(
         write(draw, (left, 56), heading, size=26, colour=INK, width=COLUMN)
         write(draw, (left, 92), meaning, size=15, colour=QUIET, width=COLUMN)
         for row, query in enumerate(queries):
-            _row(sheet, (left, HEAD + row * ROW), *_tiles(query, answers, classes, picture))
+            _row(sheet, (left, HEAD + row * ROW), *_tiles(query, rankings, classes, picture))
     return sheet
 
 
 def _tiles(
-    query: int, answers: Answers, classes: Sequence[str], picture: Callable[[int], Image.Image]
+    query: int, rankings: Rankings, classes: Sequence[str], picture: Callable[[int], Image.Image]
 ) -> tuple[Tile, list[Tile]]:
     """The query and its nearest pictures, with what is written under them."""
-    asked = Tile(picture(query), f"AP@R {answers.average_precision[query]:.2f}", classes[answers.labels[query]])
+    shown = Tile(picture(query), f"AP@R {rankings.average_precision[query]:.2f}", classes[rankings.labels[query]])
     nearest = zip(
-        answers.nearest[query, :MATCHES].tolist(),
-        answers.similarity[query, :MATCHES].tolist(),
-        answers.hits[query, :MATCHES].tolist(),
+        rankings.nearest[query, :MATCHES].tolist(),
+        rankings.similarity[query, :MATCHES].tolist(),
+        rankings.hits[query, :MATCHES].tolist(),
         strict=True,
     )
-    return asked, [
-        Tile(picture(match), f"{similarity:.2f}", classes[answers.labels[match]], hit)
+    return shown, [
+        Tile(picture(match), f"{similarity:.2f}", classes[rankings.labels[match]], hit)
         for match, similarity, hit in nearest
     ]
 

@@ -67,12 +67,12 @@ def _data(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _set(evaluation: Evaluation, result: SetResult) -> dict[str, Any]:
-    judged, answers = result.judgements[0], result.judgements[0].answers
+    judged, rankings = result.judgements[0], result.judgements[0].rankings
     return {
         "name": result.judged.name,
         "kind": result.judged.kind,
-        "pictures": len(answers.labels),
-        "queries": int(answers.asked.sum()),
+        "pictures": len(rankings.labels),
+        "queries": int(rankings.is_query.sum()),
         "classes": len(result.judged.classes),
         "pairs": {"same": judged.roc.same, "different": judged.roc.different, "intervals_by_draw": judged.drawn_pairs},
         **_figures(judged),
@@ -111,18 +111,18 @@ def per_class(result: SetResult) -> list[dict[str, Any]]:
 
     right: share of its pictures that the k-NN vote knows; taken_for: what most of the others are taken for.
     """
-    answers, classes = result.judgements[0].answers, result.judged.classes
+    rankings, classes = result.judgements[0].rankings, result.judged.classes
     rows = []
     for label, name in enumerate(classes):
-        own = (answers.labels == label) & answers.asked
+        own = (rankings.labels == label) & rankings.is_query
         rows.append(
             {
                 "label": name,
-                "pictures": int((answers.labels == label).sum()),
-                "r_at_1": _mean(answers.hits[own, 0]),
-                "map_at_r": _mean(answers.average_precision[own]),
-                "right": _mean(answers.predicted[own] == label),
-                "taken_for": _most(answers.predicted[own & (answers.predicted != label)], classes),
+                "pictures": int((rankings.labels == label).sum()),
+                "r_at_1": _mean(rankings.hits[own, 0]),
+                "map_at_r": _mean(rankings.average_precision[own]),
+                "right": _mean(rankings.predicted[own] == label),
+                "taken_for": _most(rankings.predicted[own & (rankings.predicted != label)], classes),
             }
         )
     return rows

@@ -39,7 +39,7 @@ def validation_sets(dataset: Dataset, known: Indices, unseen: Indices) -> list[V
     return [ValidationSet(name, part, dataset.labels[part]) for name, part in parts if len(part)]
 
 
-def arithmetic(device: torch.device) -> AbstractContextManager[object]:
+def precision(device: torch.device) -> AbstractContextManager[object]:
     """bf16 where the hardware has it."""
     return torch.autocast(device.type, torch.bfloat16) if has_native_bf16(device) else nullcontext()
 
@@ -65,7 +65,7 @@ def pooled_features(
 
     device = next(network.parameters()).device
     results = [torch.empty(0, network.features)]
-    with torch.no_grad(), arithmetic(device):
+    with torch.no_grad(), precision(device):
         for batch in ahead(batches()):
             results.append(network.pooled(batch.to(device)).float().cpu())
             done(len(batch))

@@ -13,7 +13,7 @@ from ml.anchors import Anchors
 from ml.data.dataset import Dataset, Indices
 from ml.data.split import Split
 from ml.evaluation import validation
-from ml.neck import initialise, settle
+from ml.neck import initialise, within_class_whitening
 from ml.network import EmbeddingNetwork
 from ml.training.batches import epoch_batches, steps_of
 from ml.training.learner import Learner, State, blended, copied, prefixed, under
@@ -70,7 +70,7 @@ class Course:
             start=self.start_vectors,
             rivals=self._rivals(),
             steps=self.steps_of_member,
-            arithmetic=lambda: validation.arithmetic(self.device),
+            precision=lambda: validation.precision(self.device),
         )
 
     @property
@@ -160,7 +160,7 @@ class Course:
             self.network.load_state_dict(blended(self.start, trained, share))
             return self.network
 
-        best = self._favourite(self.recipe.blends, lambda share: self._vectors(network(share)))
+        best = self._best_on_validation(self.recipe.blends, lambda share: self._vectors(network(share)))
         network(best)
         return best
 
@@ -173,10 +173,10 @@ class Course:
             self._settled(before, training, settling)
             return [self._embedded(one) for one in pooled]
 
-        best = self._favourite(self.recipe.settlings, settled)
+        best = self._best_on_validation(self.recipe.settlings, settled)
         return best, settled(best)
 
-    def _favourite(self, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
+    def _best_on_validation(self, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
         """The option whose embeddings validation likes best; the first where there is nothing to judge on."""
         if not self.sets or len(options) == 1:
             return options[0]
@@ -188,7 +188,7 @@ class Course:
         network.load_state_dict(before)
         few = np.bincount(self.dataset.folder_of_class()) <= self.recipe.broad
         broad = torch.from_numpy(few[self.dataset.folders[self.chosen]])
-        settle(
+        within_class_whitening(
             network.neck.cpu(),
             training,
             labels,

@@ -42,10 +42,10 @@ class Learner:
         start: Tensor,
         rivals: Tensor | None,
         steps: int,
-        arithmetic: Callable[[], AbstractContextManager[object]] = nullcontext,
+        precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.network, self.recipe, self.steps, self.done = network, recipe, steps, 0
-        self.labels, self.start, self.arithmetic = labels, start, arithmetic
+        self.labels, self.start, self.precision = labels, start, precision
         self.head = ArcFace(
             int(labels.max()) + 1, network.dim, scale=recipe.scale, centres=recipe.centres, rivals=rivals
         )
@@ -60,7 +60,7 @@ class Learner:
 
     def step(self, batch: Batch) -> Loss:
         """Learn from one batch."""
-        self._set_pace()
+        self._set_rates()
         embeddings = self._embed(batch.pictures.to(self.device, non_blocking=True))
         arcface = self.head(embeddings, self.labels[batch.rows].to(self.device))
         drift = cosine_drift(embeddings, self.start[batch.rows].to(self.device))
@@ -78,7 +78,7 @@ class Learner:
         # Batch norm stays in eval mode: a few thousand pictures make worse statistics than the start's.
         network = self.network.eval()
         thawed = self.done >= self.recipe.neck_first * self.steps
-        with self.arithmetic():
+        with self.precision():
             with torch.set_grad_enabled(thawed):
                 pooled = network.pooled(pictures)
             return network.embed(pooled)
@@ -104,11 +104,11 @@ class Learner:
         optimiser["state"] = {number: under(f"adam.{number}", state) for number in numbers}
         self.optimiser.load_state_dict(optimiser)
 
-    def _set_pace(self) -> None:
+    def _set_rates(self) -> None:
         """The margin and the rates of the next step: functions of how many were done, so nothing has to be kept."""
         ramp = min(1.0, self.done / max(1.0, self.recipe.margin_ramp * self.steps))
         self.head.margin = self.recipe.margin * ramp
-        factor = pace(self.done, self.steps, self.recipe.warm_up)
+        factor = lr_factor(self.done, self.steps, self.recipe.warm_up)
         for group, settings in zip(self.optimiser.param_groups, self.groups, strict=True):
             group["lr"] = settings.rate * factor
 
@@ -120,7 +120,7 @@ class Learner:
             old.lerp_(new, 1 - keep)
 
 
-def pace(step: int, steps: int, warm_up: float) -> float:
+def lr_factor(step: int, steps: int, warm_up: float) -> float:
     """The factor on every rate at a step, from 0: warm-up over this share of the run, then a cosine down to 0.01."""
     warming = max(1.0, warm_up * steps)
     if step < warming:

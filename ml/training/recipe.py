@@ -17,7 +17,7 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
 
 
 class Settling(NamedTuple):
-    """What is made of the finished neck: see ml.neck.settle for strength and emphasis, ml.anchors for pull."""
+    """What is made of the finished neck: see ml.neck for strength and emphasis, ml.anchors for pull."""
 
     strength: float
     emphasis: float

@@ -91,7 +91,7 @@ def train(
     if fresh:
         state.remove()
     network = load_start(start, recipe, pick_device(settings.device))
-    features = _look(network, dataset, recipe, watcher)
+    features = _start_features(network, dataset, recipe, watcher)
     leakage = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
     dataset = leakage.grouped(dataset)
     split = draw_split(
@@ -111,7 +111,7 @@ def train(
     return result
 
 
-def _look(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> torch.Tensor:
+def _start_features(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> torch.Tensor:
     """(N, F): what the start says of every picture, from which duplicates, baseline and first projection follow."""
     total, seen = len(dataset.labels), 0
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ml.neck import Projection, initialise, settle
+from ml.neck import Projection, initialise, within_class_whitening
 
 FEATURES, DIM = 40, 12
 
@@ -57,7 +57,7 @@ def test_fewer_pictures_than_dimensions_leave_directions_empty():
 def test_settling_by_nothing_only_centres(neck, pooled):
     settled = copy.deepcopy(neck)
 
-    settle(settled, pooled, torch.arange(200) % 4, strength=0)
+    within_class_whitening(settled, pooled, torch.arange(200) % 4, strength=0)
 
     expected = neck(pooled) - neck(pooled).mean(0)
     torch.testing.assert_close(cosines(settled(pooled)), cosines(expected), atol=1e-4, rtol=0)
@@ -65,7 +65,7 @@ def test_settling_by_nothing_only_centres(neck, pooled):
 
 def test_settling_fully_gives_every_direction_the_same_spread_within_a_class(neck, pooled):
     labels = torch.arange(200) % 4
-    settle(neck, pooled, labels, strength=1, shrinkage=0)
+    within_class_whitening(neck, pooled, labels, strength=1, shrinkage=0)
 
     covariance = sum(torch.cov(neck(pooled)[labels == label].T, correction=0) for label in range(4)) / 4
 
@@ -75,8 +75,8 @@ def test_settling_fully_gives_every_direction_the_same_spread_within_a_class(nec
 def test_emphasis_stretches_what_lies_between_the_broad_classes_and_nothing_else(neck, pooled):
     labels, broad = torch.arange(200) % 4, torch.arange(200) % 4 < 2
     plain, stretched = copy.deepcopy(neck), copy.deepcopy(neck)
-    settle(plain, pooled, labels, strength=0.5)
-    settle(stretched, pooled, labels, strength=0.5, emphasis=2, emphasised=broad)
+    within_class_whitening(plain, pooled, labels, strength=0.5)
+    within_class_whitening(stretched, pooled, labels, strength=0.5, emphasis=2, emphasised=broad)
 
     difference = stretched(pooled) - plain(pooled)
 
@@ -86,7 +86,7 @@ def test_emphasis_stretches_what_lies_between_the_broad_classes_and_nothing_else
 
 
 def test_settling_survives_folding(neck, pooled):
-    settle(neck, pooled, torch.arange(200) % 4)
+    within_class_whitening(neck, pooled, torch.arange(200) % 4)
     before = neck(pooled)
 
     neck.fold()

@@ -9,7 +9,7 @@ from ml.evaluation import confusion
 from ml.evaluation.confusion import confusion_figure
 from ml.evaluation.gallery_map import MOST, chosen, draw_map
 from ml.evaluation.intervals import band, draws, replicate
-from ml.evaluation.metrics import ask, verification
+from ml.evaluation.metrics import rank, verification
 from ml.evaluation.pairs import pairs_of
 from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import extremes, query_sheet
@@ -40,7 +40,7 @@ def size_of(path) -> tuple[int, int]:
 @pytest.mark.parametrize(("models", "sets"), [(1, 1), (2, 2)])
 def test_curves_of_every_model_on_every_set(tmp_path, models, sets):
     vectors, labels = clusters([9, 7, 1])
-    around = band(replicate(ask(vectors, labels), pairs_of(vectors, labels), draws(17, 10, 1)).tar)
+    around = band(replicate(rank(vectors, labels), pairs_of(vectors, labels), draws(17, 10, 1)).tar)
     curves = [Curve(f"{ODD} {number}", verification(vectors, labels), around) for number in range(models)]
     panels = [Panel(ODD, curves) for _ in range(sets)]
 
@@ -76,13 +76,13 @@ def test_a_confusion_matrix_of_any_number_of_classes(tmp_path, monkeypatch, clas
 
 def test_best_and_worst_queries_share_no_picture_and_take_turns():
     vectors, labels = clusters([30, 30, 30, 1], noise=1.5)
-    answers = ask(vectors, labels)
+    rankings = rank(vectors, labels)
 
-    best, worst = extremes(answers)
+    best, worst = extremes(rankings)
 
     assert not set(best) & set(worst)
     assert 90 not in best + worst  # alone in its class
-    assert min(answers.average_precision[best]) >= max(answers.average_precision[worst])
+    assert min(rankings.average_precision[best]) >= max(rankings.average_precision[worst])
     assert [len(set(labels[some].tolist())) for some in (best, worst)] == [3, 3]
 
 
@@ -90,7 +90,7 @@ def test_best_and_worst_queries_share_no_picture_and_take_turns():
 def test_queries_are_shown_with_what_was_found(sizes):
     vectors, labels = clusters(sizes)
 
-    sheet = query_sheet(ask(vectors, labels), [ODD] * len(sizes), ODD, tint)
+    sheet = query_sheet(rank(vectors, labels), [ODD] * len(sizes), ODD, tint)
 
     assert sheet.mode == "RGB"
     assert 300 < sheet.height < 1300

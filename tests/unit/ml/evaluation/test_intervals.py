@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from ml.evaluation import pairs
 from ml.evaluation.intervals import NAMES, band, draws, interval, replicate
-from ml.evaluation.metrics import ask, measure, verification
+from ml.evaluation.metrics import measure, rank, verification
 from ml.evaluation.pairs import pairs_of
 
 
@@ -73,9 +73,9 @@ def test_of_very_many_pairs_some_are_drawn(monkeypatch):
 
 def test_every_metric_lies_in_its_interval_and_more_resamples_change_little():
     vectors, labels = sample(np.random.default_rng(5), 120)
-    answers, found, some = ask(vectors, labels), measure(vectors, labels), pairs_of(vectors, labels)
+    rankings, found, some = rank(vectors, labels), measure(vectors, labels), pairs_of(vectors, labels)
 
-    few, many = (replicate(answers, some, draws(120, count, 1)) for count in (100, 400))
+    few, many = (replicate(rankings, some, draws(120, count, 1)) for count in (100, 400))
 
     for name in NAMES:
         one, other = interval(few.metrics[name]), interval(many.metrics[name])
@@ -92,7 +92,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     held = {"auc": 0, "eer": 0, "tar_at_far_1e2": 0}
     for seed in range(40):
         vectors, labels = sample(rng, 40)
-        found = replicate(ask(vectors, labels), pairs_of(vectors, labels), draws(40, 100, seed))
+        found = replicate(rank(vectors, labels), pairs_of(vectors, labels), draws(40, 100, seed))
         for name in held:
             around = interval(found.metrics[name])
             held[name] += around.low <= getattr(truth, name) <= around.high

@@ -73,13 +73,13 @@ def test_recall_at_k_is_counted_one_query_at_a_time(labelled):
 
 def test_knn_vote_is_that_of_scikit_learn(labelled):
     vectors, labels = labelled
-    asked = np.flatnonzero(np.bincount(labels)[labels] > 1)
+    queries = np.flatnonzero(np.bincount(labels)[labels] > 1)
     predicted = []
-    for query in asked:
+    for query in queries:
         others = np.arange(len(labels)) != query
         vote = KNeighborsClassifier(11, metric="cosine", weights=lambda distance: (1 - distance).clip(min=0))
         predicted.append(vote.fit(vectors[others], labels[others]).predict(vectors[[query]])[0])
-    expected = f1_score(labels[asked], predicted, labels=np.unique(labels[asked]), average="macro")
+    expected = f1_score(labels[queries], predicted, labels=np.unique(labels[queries]), average="macro")
 
     assert metrics.measure(vectors, labels).knn_macro_f1 == pytest.approx(expected)
 
