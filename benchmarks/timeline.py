@@ -26,7 +26,7 @@ from ml.embedder import NetworkEmbedder
 
 STUBBED = 4  # times as many pictures for the stub, which is quicker
 
-STAGES = {"_claim_fresh": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
+STAGES = {"_claim_from": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
 COLORS = {"claim": "#8c8c8c", "read + decode": "#3b7dd8", "forward": "#d8703b", "store": "#3ba55d"}
 
 

@@ -20,7 +20,7 @@ from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import ItemState, LoadedModel, ModelState, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingLine
-from umbel.jobs import job_rows
+from umbel.jobs import claims, job_rows
 from umbel.jobs.leases import Leases
 from umbel.models import checkpoints, lifecycle, partitions, registration, reindexes, versions
 from umbel.models.partitions import Hnsw
@@ -200,7 +200,7 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     models: Models, line: EmbeddingLine, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
-    batch = line._forward(line._decode(line._claim_fresh([Queue.SINGLE])))  # type: ignore[arg-type]
+    batch = line._forward(line._decode(line._claim_from([Queue.SINGLE], claims.claim_items)))  # type: ignore[arg-type]
     other = make_version(models)
     with transaction() as session:
         versions.change_version(session, other.id, state=ModelState.BACKFILLING)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -121,39 +122,27 @@ class EmbeddingLine:
     def _embed_again(self, queues: Sequence[Queue]) -> int:
         """One batch after the other, so that a death among them has no neighbors."""
         finished = 0
-        while not self.stopping() and (claimed := self._claim_again(queues)):
+        claim = partial(claims.claim_again, max_attempts=self.settings.max_attempts)
+        while not self.stopping() and (claimed := self._claim_from(queues, claim)):
             finished += self._store(self._forward(self._decode(claimed)))
         return finished
 
     def _fresh_batches(self, queues: Sequence[Queue]) -> Iterator[Claim]:
         until = time.monotonic() + TURN_SECONDS
-        while not self.stopping() and time.monotonic() < until and (claimed := self._claim_fresh(queues)):
+        while not self.stopping() and time.monotonic() < until:
+            claimed = self._claim_from(queues, claims.claim_items)
+            if claimed is None:
+                return
             yield claimed
 
-    def _claim_fresh(self, queues: Sequence[Queue]) -> Claim | None:
-        owner, seconds, limit = self.leases.owner, self.leases.seconds, self._batch_size()
-        with self.transaction() as session:
-            for queue in queues:
-                claimed: list[ClaimedItem] = []
-                with job_log.stage("claim", queue, claimed):
-                    claimed += claims.claim_items(session, queue, owner=owner, limit=limit, lease_seconds=seconds)
-                if claimed:
-                    return self._claim(session, queue, claimed)
-        return None
-
-    def _claim_again(self, queues: Sequence[Queue]) -> Claim | None:
+    def _claim_from(self, queues: Sequence[Queue], claim: Callable[..., list[ClaimedItem]]) -> Claim | None:
         limit = self._batch_size()
         with self.transaction() as session:
             for queue in queues:
                 claimed: list[ClaimedItem] = []
                 with job_log.stage("claim", queue, claimed):
-                    claimed += claims.claim_again(
-                        session,
-                        queue,
-                        owner=self.leases.owner,
-                        limit=limit,
-                        lease_seconds=self.leases.seconds,
-                        max_attempts=self.settings.max_attempts,
+                    claimed += claim(
+                        session, queue, owner=self.leases.owner, limit=limit, lease_seconds=self.leases.seconds
                     )
                 if claimed:
                     return self._claim(session, queue, claimed)
