@@ -96,14 +96,18 @@ def test_what_a_killed_build_left_behind_is_replaced(version: ModelVersion) -> N
         with transaction() as writer:  # CONCURRENTLY waits for whoever is writing
             Factory(writer, start=99).image(vector=unit(1), version=version)
             building = other.submit(build_index, transaction, FEW)
-            eventually(lambda: terminated("CREATE INDEX CONCURRENTLY%"))
+            eventually(lambda: unfinished_indexes() == 1)  # its entry is committed: a kill leaves it behind
+            assert terminated("CREATE INDEX CONCURRENTLY%")
         with pytest.raises(NotReady):
             building.result()
-    with transaction() as session:
-        left_behind = session.scalar(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid"))
-    assert (left_behind, has_index(version)) == (1, False)
+    assert (unfinished_indexes(), has_index(version)) == (1, False)
     assert build_index(transaction, FEW)
     assert has_index(version)
+
+
+def unfinished_indexes() -> int:
+    with transaction() as session:
+        return session.execute(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")).scalar_one()
 
 
 def terminated(statement: str) -> bool:
