@@ -21,7 +21,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
-from umbel.gallery import collections, images, images_service, ingest
+from umbel.gallery import collections, images, ingest
 from umbel.gallery.images import ImageRow
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
@@ -133,7 +133,7 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 @bp.doc(responses=problems(404))
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
-    images_service.remove_image(transaction, blobs(), image_id)
+    images.remove_image(transaction, blobs(), image_id)
     return ""
 
 
@@ -141,7 +141,7 @@ def remove_image(image_id: UUID) -> Any:
 @bp.doc(responses=answers("The picture", "image/*", 404, 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
-    return _served(image_id, lambda image: images_service.read_image(blobs(), settings(), image))
+    return _served(image_id, lambda image: images.read_image(blobs(), settings(), image))
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
@@ -191,7 +191,7 @@ def _idempotency_key() -> str | None:
 
 
 def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:
-    return images_service.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
+    return images.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
 
 
 def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:

@@ -27,7 +27,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import engine_of, transaction
 from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
-from umbel.gallery import images_service
+from umbel.gallery import images
 from umbel.models import versions
 from umbel.operations import dump
 from umbel.operations.backup import Backup, Origin, back_up, read_backup
@@ -166,7 +166,7 @@ def test_a_second_backup_copies_what_is_new_and_drops_what_was_deleted(original:
     folder, _ = backed_up(original)
     deleted, kept = original.key(0), folder / "blobs" / original.key(1)
     written = kept.stat().st_ino
-    images_service.remove_image(transaction, original.blobs, original.images[0])
+    images.remove_image(transaction, original.blobs, original.images[0])
     original.images.append(original.upload(99))
     _, second = backed_up(original)
     assert (second.images, second.missing, kept.stat().st_ino, check_sums(folder)) == (12, [], written, 0)
@@ -182,7 +182,7 @@ class Deleting(Blobs):
 
     def size(self, key: str) -> int:
         if victim := self.victims.pop(key, None):
-            images_service.remove_image(transaction, self, victim)
+            images.remove_image(transaction, self, victim)
         return super().size(key)
 
 

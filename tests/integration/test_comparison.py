@@ -22,7 +22,7 @@ from umbel.base.errors import Conflict, NotFound, NotReady
 from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.gallery import images
-from umbel.gallery.images_service import remove_image
+from umbel.gallery.images import remove_image
 from umbel.insights import nearest_neighbors
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison

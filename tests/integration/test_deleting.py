@@ -24,7 +24,7 @@ from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
 from umbel.embedding import embeddings
-from umbel.gallery import collections, deleting, images_service
+from umbel.gallery import collections, deleting, images
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
 from umbel.gallery.images import NewImage
@@ -120,8 +120,8 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         compare(line, collection="garden")
     with transaction() as session:
         signatures.insert_signatures(session, {accepted[0].image_id: None})
-        image = images_service.images.get_image(session, accepted[0].image_id)
-    images_service.read_thumbnail(transaction, blobs(), settings(), image)
+        image = images.get_image(session, accepted[0].image_id)
+    images.read_thumbnail(transaction, blobs(), settings(), image)
     archived_import()
     job_id = delete()
     run()
@@ -182,10 +182,10 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     again = upload(1)
     assert not again.duplicate
     with transaction() as session:
-        image = images_service.images.get_image(session, again.image_id)
-    images_service.read_thumbnail(transaction, blobs(), settings(), image)
+        image = images.get_image(session, again.image_id)
+    images.read_thumbnail(transaction, blobs(), settings(), image)
     run()
-    assert stored() == sorted([image.blob_key, images_service.thumbnail_key(image.blob_key)])
+    assert stored() == sorted([image.blob_key, images.thumbnail_key(image.blob_key)])
     assert (blobs().get(image.blob_key), amiss()) == (image_bytes(1), {})
 
 
@@ -408,7 +408,7 @@ def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     DeletionLine(transaction, blobs())._go_on()
     DeletionLine(transaction, blobs())._go_on()
     with pytest.raises(NotFound):
-        images_service.remove_image(transaction, blobs(), image_id)
+        images.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden
         item_rows.lock_items_of_image(session, image_id)
         session.execute(text("DELETE FROM image"))

@@ -20,7 +20,7 @@ from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import images
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
-from umbel.gallery.images_service import remove_image
+from umbel.gallery.images import remove_image
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import entries
 from umbel.imports.entries import NewEntry

@@ -13,7 +13,7 @@ from stack.redis import Redis
 from tests.integration.scene import add, axis, brighter, compare, comparison_line, near, photograph, smaller, version
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
-from umbel.gallery.images_service import remove_image
+from umbel.gallery.images import remove_image
 from umbel.insights.comparing import ComparisonLine
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"

@@ -18,7 +18,7 @@ from umbel.base.database import Transaction, engine, transaction
 from umbel.base.errors import BlobMissing, Conflict, ImageError, InvalidInput, NotFound, StorageFull, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
-from umbel.gallery import blob_cleanups, collections, images, images_service
+from umbel.gallery import blob_cleanups, collections, images
 from umbel.gallery.ingest import Accepted, Upload, add_image, refuse_image
 from umbel.jobs import item_rows, job_rows
 
@@ -137,7 +137,7 @@ class BrokenBlobs(Blobs):
 
 def sweep_cleanups(blobs: Blobs, *, seconds: float) -> None:
     with transaction() as session:
-        images_service.settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=seconds, limit=9))
+        images.settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=seconds, limit=9))
 
 
 @pytest.mark.usefixtures("database")
@@ -200,14 +200,14 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
     accepted = add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
-    images_service.read_thumbnail(transaction, blobs, settings(), image)
-    images_service.remove_image(transaction, blobs, image.id)
+    images.read_thumbnail(transaction, blobs, settings(), image)
+    images.remove_image(transaction, blobs, image.id)
     with transaction() as session:
         job = job_rows.get_job(session, accepted.job_id)  # type: ignore[arg-type]
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)
-    assert not blobs.exists(images_service.thumbnail_key(image.blob_key))
+    assert not blobs.exists(images.thumbnail_key(image.blob_key))
 
 
 def test_blobs_tell_missing_from_broken(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
-from umbel.gallery import blob_cleanups, images, images_service
+from umbel.gallery import blob_cleanups, images
 from umbel.gallery.ingest import Upload, add_image, blob_key
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
@@ -191,7 +191,7 @@ class Stale(Blobs):
 
 def test_what_comes_and_goes_during_the_listing_is_no_mismatch(amid: Gallery, tmp_path: Path) -> None:
     def happening() -> None:
-        images_service.remove_image(transaction, amid.blobs, amid.images[0])
+        images.remove_image(transaction, amid.blobs, amid.images[0])
         run("UPDATE image SET created_at = now() - interval '1 h' WHERE id = :id", id=amid.upload(9))
 
     stale = Stale((tmp_path / "blobs").as_uri())
@@ -218,7 +218,7 @@ def test_an_image_that_is_removed_while_its_bytes_are_looked_for_is_no_mismatch(
 
     fleeting = Fleeting((tmp_path / "blobs").as_uri())
     fleeting.happening = happening
-    fleeting.leaving = lambda: images_service.remove_image(transaction, amid.blobs, came.pop()) if came else None
+    fleeting.leaving = lambda: images.remove_image(transaction, amid.blobs, came.pop()) if came else None
     assert (amid.find(blobs=fleeting), came) == ({}, [])
 
 
@@ -233,7 +233,7 @@ def test_nothing_is_amiss_beside_uploads_work_and_removals(amid: Gallery) -> Non
                 seed += 1
                 added = [amid.upload(seed), amid.upload(seed + 500_000)]
                 amid.work()
-                images_service.remove_image(transaction, amid.blobs, added[0])
+                images.remove_image(transaction, amid.blobs, added[0])
         except BaseException as error:
             errors.append(error)
 

@@ -9,7 +9,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.progress import progress
 from umbel.gallery import blob_cleanups, deletions
-from umbel.gallery.images_service import settle
+from umbel.gallery.images import settle
 from umbel.jobs.retry import retry_transient
 
 log = structlog.get_logger()

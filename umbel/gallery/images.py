@@ -1,4 +1,4 @@
-"""Images: found, listed, added, changed, removed."""
+"""Images: found, listed, looked at, added, changed, removed; and the blobs that they share."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -10,10 +10,17 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
+from umbel.base.image_rules import published, thumbnail
+from umbel.base.settings import Settings
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
+from umbel.gallery import blob_cleanups
+from umbel.gallery.blob_cleanups import Note
 from umbel.gallery.collections import PRESENT
+from umbel.jobs import item_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +204,46 @@ def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
 def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
     """Those of `blob_keys` that are an image's, of whatever collection."""
     return set(session.scalars(select(Image.blob_key).where(Image.blob_key.in_(blob_keys))))
+
+
+def read_image(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
+    """The picture upright and without metadata, and its media type. Raises ImageError."""
+    return published(blobs.get(image.blob_key), limits)
+
+
+def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
+    """A small JPEG, made at the first call and kept beside the picture. Raises ImageError."""
+    key = thumbnail_key(image.blob_key)
+    if blobs.exists(key):
+        return blobs.get(key)
+    small = thumbnail(blobs.get(image.blob_key), limits)
+    with transaction() as session:
+        lock_blobs(session, [image.blob_key])
+        if list_used_blobs(session, [image.blob_key]):  # or it would outlive an image that is removed meanwhile
+            blobs.put(key, small)
+    return small
+
+
+def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None:
+    """Remove an image from ledger, embeddings and blob store. Raises NotFound.
+
+    The row goes first, and leaves a note of its bytes: a crash in between leaves them to the sweep.
+    """
+    with transaction() as session:
+        item_rows.lock_items_of_image(session, image_id)
+        notes = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
+    with transaction() as session:
+        settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))
+
+
+def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
+    """Remove the bytes that turn out to be nobody's, with their thumbnails, and the notes. Raises TransientError."""
+    keys = sorted({note.blob_key for note in notes})
+    lock_blobs(session, keys)
+    unused = sorted(set(keys) - list_used_blobs(session, keys))  # the same bytes may have come, or come back
+    blobs.delete_all([*unused, *map(thumbnail_key, unused)])
+    blob_cleanups.take_cleanups(session, [note.id for note in notes])
+
+
+def thumbnail_key(blob_key: str) -> str:
+    return blob_key.replace("pictures/", "thumbnails/", 1)

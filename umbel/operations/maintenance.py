@@ -17,7 +17,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.embedding import query_images
 from umbel.gallery import blob_cleanups
-from umbel.gallery.images_service import settle
+from umbel.gallery.images import settle
 from umbel.imports import source_rows
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.wakeup import Waker

@@ -22,7 +22,7 @@ from umbel.base.errors import BlobMissing
 from umbel.base.tables import Image
 from umbel.gallery import blob_cleanups, images
 from umbel.gallery.blob_cleanups import Note
-from umbel.gallery.images_service import settle
+from umbel.gallery.images import settle
 from umbel.jobs.retry import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import Note
-from umbel.gallery.images_service import settle
+from umbel.gallery.images import settle
 from umbel.jobs import claims, job_rows
 from umbel.jobs.retry import retry_transient
 from umbel.operations.maintenance import ABANDONED_SECONDS
