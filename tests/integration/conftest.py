@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from api import create_app
 from ml.preprocess import Preprocessing
+from stack.postgres import Postgres
+from stack.redis import Redis
 from tests.integration.factory import Factory
 from umbel.base.settings import settings
 from worker.decoders import DecoderPool
@@ -27,7 +29,7 @@ def decoder() -> Iterator[DecoderPool]:
 
 
 @pytest.fixture(scope="module")
-def app() -> Flask:
+def app(postgres: Postgres, redis: Redis) -> Flask:
     return create_app()
 
 

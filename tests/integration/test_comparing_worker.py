@@ -9,9 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from api import create_app
 from stack.postgres import Postgres
-from stack.redis import Redis
 from tests.integration.scene import add, brighter, near, photograph
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
@@ -24,11 +22,6 @@ COPIES = 600  # pictures that are looked at, so that a comparison takes a while
 
 
 pytestmark = pytest.mark.usefixtures("shared_gallery")
-
-
-@pytest.fixture(scope="module")
-def api(redis: Redis) -> FlaskClient:
-    return create_app().test_client()
 
 
 @pytest.fixture(scope="module")

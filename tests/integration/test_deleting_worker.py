@@ -9,8 +9,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from api import create_app
-from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
@@ -29,11 +27,6 @@ LONG = 100  # seconds: a model may take a while to load
 NOTHING = {"total": 0, "pending": 0, "indexed": 0, "duplicate": 0, "failed": 0, "cancelled": 0}
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture
-def api(redis: Redis) -> FlaskClient:
-    return create_app().test_client()
 
 
 @pytest.fixture

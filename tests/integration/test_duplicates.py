@@ -8,8 +8,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
-from api import create_app
-from stack.redis import Redis
 from tests.integration.scene import add, axis, brighter, compare, comparison_line, near, photograph, smaller, version
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
@@ -18,18 +16,13 @@ from umbel.insights.comparing import ComparisonLine
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"
 
-pytestmark = pytest.mark.usefixtures("database", "redis")
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(scope="module")
 def line(postgres: object) -> Iterator[ComparisonLine]:
     with comparison_line() as ours:
         yield ours
-
-
-@pytest.fixture(scope="module")
-def api(redis: Redis) -> FlaskClient:
-    return create_app().test_client()
 
 
 def groups(api: FlaskClient, **query: object) -> list[set[UUID]]:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from api import create_app
 from stack.process import processes_in
 from stack.redis import Redis
 from tests.images import image_bytes
@@ -23,9 +22,7 @@ BROKEN = str(Path(__file__).parents[1] / "giving_up")
 WORKER = "embed@giving-up"
 
 
-@pytest.fixture
-def api(redis: Redis, database: None) -> FlaskClient:
-    return create_app().test_client()
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def upload(api: FlaskClient, seed: int) -> str:

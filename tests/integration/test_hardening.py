@@ -15,11 +15,6 @@ from umbel.base.metrics import UNLIMITED
 from umbel.base.settings import Settings, settings
 
 
-@pytest.fixture(scope="module")
-def app(postgres: Postgres, redis: Redis) -> Flask:
-    return create_app()
-
-
 @pytest.fixture
 def limited(app: Flask, redis: Redis) -> Iterator[Flask]:
     """An API that answers three times a minute."""

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,12 +15,10 @@ from sqlalchemy import text
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from api import create_app
 from api.caller import COOKIE
 from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
-from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.factory import Factory
 from umbel.access.keys import KeyScope, create_key, revoke_key
@@ -37,14 +34,10 @@ NOBODY = "019a0000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def app(postgres: Postgres, redis: Redis) -> Iterator[Flask]:
+def app(app: Flask, shared_gallery: None) -> Flask:
     """An API that asks for keys, with an image and a job in each of two collections."""
-    application = create_app()
-    application.config["REQUIRE_KEYS"] = True
-    yield application
-    with transaction() as session:
-        tables = "image, job, job_item, collection, api_key, web_session, audit_event, model_version"
-        session.execute(text(f"TRUNCATE {tables} CASCADE"))
+    app.config["REQUIRE_KEYS"] = True
+    return app
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +70,6 @@ def keys(app: Flask) -> dict[str, str]:
         revoke_key(session, made["revoked"].split("_")[1], actor="test")
         session.execute(text("UPDATE api_key SET expires_at = now() WHERE expires_at IS NOT NULL"))
     return made
-
-
-@pytest.fixture
-def api(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 def rule_of(app: Flask, endpoint: str) -> tuple[str, Rule]:

@@ -1,14 +1,11 @@
 """When /readyz says that work waits and nobody gets anything done."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from api import create_app
-from stack.redis import Redis
 from tests.integration.factory import Factory
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -21,13 +18,13 @@ ACTIVE = "embed@there"
 
 
 @pytest.fixture
-def api(redis: Redis, database: None) -> Iterator[FlaskClient]:
+def api(api: FlaskClient, database: None) -> FlaskClient:
     """With an active model, and one live worker that finished something two minutes ago."""
     with transaction() as session:
         Factory(session).version()
         workers.upsert_worker(session, ACTIVE, queues="single,bulk", device="cpu")
         session.execute(text("UPDATE worker SET progress_at = now() - interval '2 minutes'"))
-    return create_app().test_client()
+    return api
 
 
 def job_with_item(queue: Queue) -> Any:

@@ -10,7 +10,6 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from api import create_app
 from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.workers import start_worker
@@ -27,19 +26,14 @@ CRASHES = {"PYTHONPATH": str(CRASHING)}  # one of the traps crashes its decoder
 
 
 @pytest.fixture(scope="module")
-def worker(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def worker(redis: Redis, shared_gallery: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process = start_worker(WORKER, tmp_path_factory.mktemp("worker") / "worker.log", **CRASHES)
     yield process
     if process.running():
         assert process.stop() == 0
 
 
-pytestmark = pytest.mark.usefixtures("shared_gallery")  # embedded by one worker
-
-
-@pytest.fixture(scope="module")
-def api(worker: Process) -> FlaskClient:
-    return create_app().test_client()
+pytestmark = pytest.mark.usefixtures("worker")  # one embeds the gallery of all these tests
 
 
 def upload(api: FlaskClient, data: bytes, **form: object) -> dict[str, Any]:
