@@ -24,11 +24,11 @@ from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
 from umbel.embedding import embeddings
-from umbel.gallery import collections, deleting, images
+from umbel.gallery import blob_cleanups, collections, deleting, images
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
 from umbel.gallery.images import NewImage
-from umbel.gallery.ingest import Accepted, Upload, add_image, blob_key
+from umbel.gallery.ingest import Accepted, Upload, add_image
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
@@ -185,7 +185,7 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
         image = images.get_image(session, again.image_id)
     images.read_thumbnail(transaction, blobs(), settings(), image)
     run()
-    assert stored() == sorted([image.blob_key, images.thumbnail_key(image.blob_key)])
+    assert stored() == sorted([image.blob_key, blob_cleanups.thumbnail_key(image.blob_key)])
     assert (blobs().get(image.blob_key), amiss()) == (image_bytes(1), {})
 
 
@@ -441,7 +441,7 @@ def test_bytes_that_cannot_be_removed_now_are_removed_later(monkeypatch: pytest.
         run(stubborn)
     assert (count(job_id)["pending"], stored(), amiss()) == (
         1,
-        [blob_key("garden", sha256(image_bytes(1)).digest())],
+        [blob_cleanups.blob_key("garden", sha256(image_bytes(1)).digest())],
         {},
     )
     run()

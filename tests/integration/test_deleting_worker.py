@@ -16,7 +16,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.types import Queue
 from umbel.gallery import collections, images
-from umbel.gallery.ingest import blob_key
+from umbel.gallery.blob_cleanups import blob_key
 from umbel.imports.imports import open_import
 from umbel.jobs import item_rows, job_rows
 

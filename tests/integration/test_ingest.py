@@ -137,7 +137,9 @@ class BrokenBlobs(Blobs):
 
 def sweep_cleanups(blobs: Blobs, *, seconds: float) -> None:
     with transaction() as session:
-        images.settle(session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=seconds, limit=9))
+        blob_cleanups.clean_up_blobs(
+            session, blobs, blob_cleanups.claim_old_cleanups(session, seconds=seconds, limit=9)
+        )
 
 
 @pytest.mark.usefixtures("database")
@@ -189,10 +191,10 @@ def test_bytes_in_doubt_that_somebody_else_has_stored_stay(blobs: Blobs) -> None
 @pytest.mark.usefixtures("database")
 def test_an_upload_that_the_sweep_overtook_is_not_stored(blobs: Blobs) -> None:
     with transaction() as session:
-        notes = blob_cleanups.insert_cleanups(session, ["pictures/default/aa/aa"])
+        cleanups = blob_cleanups.insert_cleanups(session, ["pictures/default/aa/aa"])
     sweep_cleanups(blobs, seconds=-1)
     with pytest.raises(TransientError), transaction() as session:
-        blob_cleanups.take_cleanups(session, notes)
+        blob_cleanups.take_cleanups(session, cleanups)
 
 
 @pytest.mark.usefixtures("database")
@@ -207,7 +209,7 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)
-    assert not blobs.exists(images.thumbnail_key(image.blob_key))
+    assert not blobs.exists(blob_cleanups.thumbnail_key(image.blob_key))
 
 
 def test_blobs_tell_missing_from_broken(tmp_path: Path) -> None:

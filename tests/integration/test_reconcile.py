@@ -22,7 +22,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
 from umbel.gallery import blob_cleanups, images
-from umbel.gallery.ingest import Upload, add_image, blob_key
+from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, item_rows, job_rows
@@ -136,12 +136,12 @@ def test_pending_failed_and_cancelled_images_are_not_missed(amid: Gallery) -> No
 
 
 def test_bytes_of_an_upload_that_is_not_committed_are_not_stray(amid: Gallery) -> None:
-    key = blob_key("default", b"x" * 32)
+    key = blob_cleanups.blob_key("default", b"x" * 32)
     with transaction() as session:
-        notes = blob_cleanups.insert_cleanups(session, [key])
+        cleanups = blob_cleanups.insert_cleanups(session, [key])
     with transaction() as session:
-        blob_cleanups.take_cleanups(session, notes)
-        images.lock_blobs(session, [key])
+        blob_cleanups.take_cleanups(session, cleanups)
+        blob_cleanups.lock_blobs(session, [key])
         amid.blobs.put(key, b"bytes")
         assert amid.find(repair=True) == {}
     assert amid.blobs.exists(key)

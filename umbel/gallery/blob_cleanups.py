@@ -1,38 +1,47 @@
-"""Notes of blobs in doubt: made before bytes are written, gone with the transaction that makes them somebody's."""
+"""The blobs of images: locked, looked for, and cleaned up once no image refers to them.
 
-from collections.abc import Sequence
+A pending cleanup is inserted before bytes are written, and deleted in the transaction that first references them. So a
+crash in between leaves no bytes that the sweep does not find.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
 from umbel.base.errors import TransientError
-from umbel.base.tables import PendingBlobCleanup
+from umbel.base.tables import Image, PendingBlobCleanup
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """One note; several may speak of one blob."""
+class Cleanup:
+    """A pending cleanup; several may be of one blob."""
 
     id: UUID
     blob_key: str
 
 
-def insert_cleanups(session: Session, keys: Sequence[str], *, patience_seconds: float = 0) -> list[UUID]:
-    """Note that bytes may be written, or are to go, under `keys`; committed before the first byte is.
-
-    patience_seconds: how much longer than usual the writing may take.
-    """
-    return list(session.execute(NOTES, {"keys": list(keys), "patience": patience_seconds}).scalars()) if keys else []
+def blob_key(collection: str, digest: bytes) -> str:
+    """Where the blob store has the bytes of that collection's image with this SHA-256."""
+    return f"pictures/{collection}/{digest.hex()[:2]}/{digest.hex()}"
 
 
-# As text, these: to put them together anew for each upload or chunk would take longer than to send them.
-NOTES = text("""
+def thumbnail_key(blob_key: str) -> str:
+    return blob_key.replace("pictures/", "thumbnails/", 1)
+
+
+# As text, the statements of an upload or chunk: to build them anew each time would take longer than to send them.
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
+INSERT = text("""
     INSERT INTO pending_blob_cleanup (blob_key, since)
     SELECT key, now() + make_interval(secs => :patience) FROM unnest(CAST(:keys AS text[])) key RETURNING id
 """)
-NOTES_OF_NEW = text("""
+INSERT_OF_NEW = text("""
     INSERT INTO pending_blob_cleanup (blob_key)
     SELECT key FROM unnest(CAST(:keys AS text[]), CAST(:collections AS text[]), CAST(:hashes AS bytea[]))
                     AS given(key, collection, sha256)
@@ -42,53 +51,90 @@ NOTES_OF_NEW = text("""
     )
     RETURNING blob_key, id
 """)
-TAKEN = text("DELETE FROM pending_blob_cleanup WHERE id = ANY (:ids) RETURNING id")
+TAKE = text("DELETE FROM pending_blob_cleanup WHERE id = ANY (:ids) RETURNING id")
+
+
+def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
+    """Keep others from adding or removing the blobs' images until this transaction ends; always in one order."""
+    session.execute(LOCK, {"keys": sorted(set(blob_keys))})
+
+
+def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
+    """Those of `blob_keys` that are an image's, of whatever collection."""
+    return set(session.scalars(select(Image.blob_key).where(Image.blob_key.in_(blob_keys))))
+
+
+@contextmanager
+def writing_blobs(transaction: Transaction, blob_keys: Sequence[str]) -> Iterator[Session]:
+    """A transaction in which bytes may be written under `blob_keys`: what it does not reference is cleaned up."""
+    with transaction() as session:
+        cleanups = insert_cleanups(session, blob_keys)
+    with transaction() as session:
+        take_cleanups(session, cleanups)
+        yield session
+
+
+def insert_cleanups(session: Session, keys: Sequence[str], *, patience_seconds: float = 0) -> list[UUID]:
+    """Say that bytes may be written, or are to go, under `keys`; committed before the first byte is.
+
+    patience_seconds: how much longer than usual the writing may take.
+    """
+    return list(session.execute(INSERT, {"keys": list(keys), "patience": patience_seconds}).scalars()) if keys else []
 
 
 def insert_cleanups_of_new(session: Session, images: Sequence[tuple[str, str, bytes]]) -> dict[str, UUID]:
-    """Note that bytes may be written, unless the collection of that name has an image of them already.
+    """Say that bytes may be written, unless the collection of that name has an image of them already.
 
-    pictures: (key, collection, SHA-256). Returns {key: note}.
+    images: (key, collection, SHA-256). Returns {key: cleanup}.
     """
     keys, collections, hashes = map(list, zip(*images, strict=True))
-    rows = session.execute(NOTES_OF_NEW, {"keys": keys, "collections": collections, "hashes": hashes})
+    rows = session.execute(INSERT_OF_NEW, {"keys": keys, "collections": collections, "hashes": hashes})
     return {row.blob_key: row.id for row in rows}
 
 
-def take_cleanups(session: Session, notes: Sequence[UUID]) -> None:
-    """Settle the doubt with this transaction. Raises TransientError if the sweep has settled it otherwise meanwhile."""
-    if notes and len(session.execute(TAKEN, {"ids": list(notes)}).all()) != len(notes):
+def take_cleanups(session: Session, cleanups: Sequence[UUID]) -> None:
+    """Delete them with this transaction, which references the bytes. Raises TransientError if the sweep was faster."""
+    if cleanups and len(session.execute(TAKE, {"ids": list(cleanups)}).all()) != len(cleanups):
         raise TransientError("Storing took so long that it was given up; send it again.")
 
 
-def hasten_cleanups(session: Session, notes: Sequence[UUID]) -> None:
-    """What `notes` speak of came to nothing: the next sweep may look."""
+def hasten_cleanups(session: Session, cleanups: Sequence[UUID]) -> None:
+    """Nothing came of what they were inserted for: the next sweep may look."""
     session.execute(
-        update(PendingBlobCleanup).where(PendingBlobCleanup.id.in_(notes)).values(since=text("'-infinity'"))
+        update(PendingBlobCleanup).where(PendingBlobCleanup.id.in_(cleanups)).values(since=text("'-infinity'"))
     )
 
 
-def postpone_cleanup(session: Session, note: UUID) -> None:
-    """What `note` speaks of cannot be deleted now: others go first."""
-    session.execute(update(PendingBlobCleanup).where(PendingBlobCleanup.id == note).values(since=func.now()))
+def postpone_cleanup(session: Session, cleanup: UUID) -> None:
+    """Its blob cannot be deleted now: others go first."""
+    session.execute(update(PendingBlobCleanup).where(PendingBlobCleanup.id == cleanup).values(since=func.now()))
 
 
-def claim_cleanups(session: Session, notes: Sequence[UUID]) -> list[Note]:
-    """Lock those of `notes` that nobody else has locked or taken."""
-    return _claimed(session, PendingBlobCleanup.id.in_(notes))
+def claim_cleanups(session: Session, cleanups: Sequence[UUID]) -> list[Cleanup]:
+    """Lock those of `cleanups` that no other transaction has locked or taken."""
+    return _claimed(session, PendingBlobCleanup.id.in_(cleanups))
 
 
-def claim_old_cleanups(session: Session, *, seconds: float, limit: int) -> list[Note]:
-    """Lock up to `limit` notes that nobody took for `seconds`."""
+def claim_old_cleanups(session: Session, *, seconds: float, limit: int) -> list[Cleanup]:
+    """Lock up to `limit` cleanups that have been pending for `seconds`."""
     old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return _claimed(session, PendingBlobCleanup.since < old, limit=limit)
 
 
-def _claimed(session: Session, condition: ColumnElement[bool], limit: int | None = None) -> list[Note]:
+def clean_up_blobs(session: Session, blobs: Blobs, cleanups: Sequence[Cleanup]) -> None:
+    """Remove the bytes that no image refers to, with their thumbnails, and the cleanups. Raises TransientError."""
+    keys = sorted({cleanup.blob_key for cleanup in cleanups})
+    lock_blobs(session, keys)
+    unused = sorted(set(keys) - list_used_blobs(session, keys))  # the same bytes may have come, or come back
+    blobs.delete_all([*unused, *map(thumbnail_key, unused)])
+    take_cleanups(session, [cleanup.id for cleanup in cleanups])
+
+
+def _claimed(session: Session, condition: ColumnElement[bool], limit: int | None = None) -> list[Cleanup]:
     statement = (
         select(PendingBlobCleanup.id, PendingBlobCleanup.blob_key)
         .where(condition)
         .order_by(PendingBlobCleanup.id)
         .limit(limit)
     )
-    return [Note(*row) for row in session.execute(statement.with_for_update(skip_locked=True))]
+    return [Cleanup(*row) for row in session.execute(statement.with_for_update(skip_locked=True))]

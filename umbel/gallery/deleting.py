@@ -9,7 +9,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.progress import progress
 from umbel.gallery import blob_cleanups, deletions
-from umbel.gallery.images import settle
+from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.jobs.retry import retry_transient
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ class DeletionLine:
     def run(self) -> None:
         """Delete until nothing is left to delete.
 
-        Killed at any point, nothing is lost: rows go in one transaction with notes of their bytes, and an item is
+        Killed at any point, nothing is lost: rows go in one transaction with cleanups of their bytes, and an item is
         pending until those are gone too.
         """
         while not self.stopping() and (retry_transient(self._delete_images) or retry_transient(self._go_on)):
@@ -41,9 +41,9 @@ class DeletionLine:
             taken = deletions.take_items(session, BATCH)
             if not taken.items:
                 return False
-            notes = blob_cleanups.insert_cleanups(session, deletions.delete_images(session, taken))
+            cleanups = blob_cleanups.insert_cleanups(session, deletions.delete_images(session, taken))
         with self.transaction() as session:
-            settle(session, self.blobs, blob_cleanups.claim_cleanups(session, notes))
+            clean_up_blobs(session, self.blobs, blob_cleanups.claim_cleanups(session, cleanups))
             deletions.finish_items(session, taken.items)
         progress.note()
         return True

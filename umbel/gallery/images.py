@@ -1,4 +1,4 @@
-"""Images: found, listed, looked at, added, changed, removed; and the blobs that they share."""
+"""Images: found, listed, looked at, added, changed, removed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -18,7 +18,7 @@ from umbel.base.settings import Settings
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups
-from umbel.gallery.blob_cleanups import Note
+from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
 from umbel.gallery.collections import PRESENT
 from umbel.jobs import item_rows
 
@@ -193,19 +193,6 @@ def _images() -> Select[*tuple[Any, ...]]:
     ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
 
 
-LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
-
-
-def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
-    """Keep others from adding or removing the blobs' images until this transaction ends; always in one order."""
-    session.execute(LOCK, {"keys": sorted(set(blob_keys))})
-
-
-def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
-    """Those of `blob_keys` that are an image's, of whatever collection."""
-    return set(session.scalars(select(Image.blob_key).where(Image.blob_key.in_(blob_keys))))
-
-
 def read_image(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
     """The picture upright and without metadata, and its media type. Raises ImageError."""
     return published(blobs.get(image.blob_key), limits)
@@ -227,23 +214,10 @@ def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, ima
 def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None:
     """Remove an image from ledger, embeddings and blob store. Raises NotFound.
 
-    The row goes first, and leaves a note of its bytes: a crash in between leaves them to the sweep.
+    The row goes first, and leaves a cleanup of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
         item_rows.lock_items_of_image(session, image_id)
-        notes = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
+        cleanups = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
     with transaction() as session:
-        settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))
-
-
-def settle(session: Session, blobs: Blobs, notes: Sequence[Note]) -> None:
-    """Remove the bytes that turn out to be nobody's, with their thumbnails, and the notes. Raises TransientError."""
-    keys = sorted({note.blob_key for note in notes})
-    lock_blobs(session, keys)
-    unused = sorted(set(keys) - list_used_blobs(session, keys))  # the same bytes may have come, or come back
-    blobs.delete_all([*unused, *map(thumbnail_key, unused)])
-    blob_cleanups.take_cleanups(session, [note.id for note in notes])
-
-
-def thumbnail_key(blob_key: str) -> str:
-    return blob_key.replace("pictures/", "thumbnails/", 1)
+        clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))

@@ -14,6 +14,7 @@ from umbel.base.image_rules import ImageInfo, inspect
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import blob_cleanups, collections, images, quotas
+from umbel.gallery.blob_cleanups import blob_key
 from umbel.jobs import item_rows, job_rows
 
 DEFAULT_COLLECTION = "default"
@@ -99,7 +100,7 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
                 return again
         collection_id, held = _place_of(session, upload)
         if notes:
-            images.lock_blobs(session, [key])
+            blob_cleanups.lock_blobs(session, [key])
             if room := quotas.lock_rooms(session, [collection_id]).get(collection_id):
                 room.take(len(upload.data))
             if (image_id := images.insert_image(session, checked.row(collection_id))) is not None:
@@ -127,11 +128,6 @@ def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
             state=ItemState.FAILED,
             error=(error.code, error.detail),
         )
-
-
-def blob_key(collection: str, digest: bytes) -> str:
-    """Where the blob store has the bytes with this SHA-256."""
-    return f"pictures/{collection}/{digest.hex()[:2]}/{digest.hex()}"
 
 
 def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:

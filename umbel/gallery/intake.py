@@ -21,7 +21,7 @@ from umbel.base.database import Transaction
 from umbel.base.errors import UmbelError
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
-from umbel.gallery import blob_cleanups, collections, images, ingest, uploads
+from umbel.gallery import blob_cleanups, collections, ingest, uploads
 from umbel.gallery.ingest import Accepted, Checked, Upload
 from umbel.gallery.uploads import NewUpload
 from umbel.jobs import job_rows
@@ -87,7 +87,7 @@ class Intake:
             first = self._first_with_their_keys(session, [new[key] for key in notes])
             rows = self._rows(session, first)
             blob_cleanups.take_cleanups(session, [notes[key] for key in rows])
-            images.lock_blobs(session, rows)
+            blob_cleanups.lock_blobs(session, rows)
             added = uploads.insert_uploads(session, list(rows.values()))
             # Inside the transaction: no row is ever committed without its bytes.
             for _ in self._writers.map(lambda key: self._blobs.put(key, new[key].upload.data), added):

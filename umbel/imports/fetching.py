@@ -28,8 +28,8 @@ from umbel.base.pipeline import ahead
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Garden, Queue
 from umbel.gallery import blob_cleanups, images, quotas
+from umbel.gallery.blob_cleanups import blob_key
 from umbel.gallery.images import NewImage
-from umbel.gallery.ingest import blob_key
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister
 from umbel.imports.sources import Source, SourceSpec, open_source
@@ -217,10 +217,10 @@ class FetchLine:
         """Images first, items and their jobs last: writing bytes must not hold up those who count."""
         keys = [fetched.image.blob_key for fetched in chunk.read.values()]
         with self._transaction() as session:
-            notes = blob_cleanups.insert_cleanups(session, keys)
+            cleanups = blob_cleanups.insert_cleanups(session, keys)
         with self._transaction() as session:
-            blob_cleanups.take_cleanups(session, notes)
-            images.lock_blobs(session, keys)
+            blob_cleanups.take_cleanups(session, cleanups)
+            blob_cleanups.lock_blobs(session, keys)
             _refuse_beyond_quotas(session, chunk)
             new = self._store_images(session, chunk)
             unread = entries.lock_unread(session, [*chunk.read, *chunk.outcomes])

@@ -17,7 +17,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.embedding import query_images
 from umbel.gallery import blob_cleanups
-from umbel.gallery.images import settle
+from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
 from umbel.jobs import claims, item_rows, job_log, job_rows, workers
 from umbel.jobs.wakeup import Waker
@@ -80,17 +80,17 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
         blob_cleanups.insert_cleanups(session, archives)
     with transaction() as session:
         old = blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100)
-    notes = [note.id for note in old]
+    cleanups = [each.id for each in old]
     try:
-        _settle(transaction, blobs, notes)
+        _clean_up(transaction, blobs, cleanups)
     except TransientError:  # one that cannot be deleted keeps neither the others nor those after them
-        for note in notes:
+        for cleanup in cleanups:
             try:
-                _settle(transaction, blobs, [note])
+                _clean_up(transaction, blobs, [cleanup])
             except TransientError as error:
                 log.warning("a blob cannot be deleted now", error=error.detail)
                 with transaction() as session:
-                    blob_cleanups.postpone_cleanup(session, note)
+                    blob_cleanups.postpone_cleanup(session, cleanup)
 
 
 def _tidy_jobs(transaction: Transaction) -> None:
@@ -113,6 +113,6 @@ def _limited(transaction: Transaction) -> Iterator[Session]:
         yield session
 
 
-def _settle(transaction: Transaction, blobs: Blobs, notes: Sequence[UUID]) -> None:
+def _clean_up(transaction: Transaction, blobs: Blobs, cleanups: Sequence[UUID]) -> None:
     with transaction() as session:
-        settle(session, blobs, blob_cleanups.claim_cleanups(session, notes))
+        clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))

@@ -20,9 +20,8 @@ from umbel.base.copy import copy_rows
 from umbel.base.database import autocommit
 from umbel.base.errors import BlobMissing
 from umbel.base.tables import Image
-from umbel.gallery import blob_cleanups, images
-from umbel.gallery.blob_cleanups import Note
-from umbel.gallery.images import settle
+from umbel.gallery import blob_cleanups
+from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs
 from umbel.jobs.retry import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys
@@ -144,13 +143,13 @@ def _confirmed(context: Context, suspects: Sequence[FoundBlob]) -> list[str]:
     """The suspects that exist and have no owner while locks keep them from getting one; removed if `repair` is set."""
     owners = [blob.owner for blob in suspects]
     with context.transaction() as session:
-        images.lock_blobs(session, owners)
+        blob_cleanups.lock_blobs(session, owners)
         unowned = list_unowned(session, owners)
         strays = [blob for blob in suspects if blob.owner in unowned and context.blobs.exists(blob.key)]
         if context.repair:
             keys = sorted({blob.owner for blob in strays})
-            notes = blob_cleanups.insert_cleanups(session, keys)
-            settle(session, context.blobs, [Note(note, key) for note, key in zip(notes, keys, strict=True)])
+            ids = blob_cleanups.insert_cleanups(session, keys)
+            clean_up_blobs(session, context.blobs, list(map(Cleanup, ids, keys)))
     return [blob.key for blob in strays]
 
 

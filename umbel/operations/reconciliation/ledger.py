@@ -10,8 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.gallery import blob_cleanups
-from umbel.gallery.blob_cleanups import Note
-from umbel.gallery.images import settle
+from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs
 from umbel.jobs import claims, job_rows
 from umbel.jobs.retry import retry_transient
 from umbel.operations.maintenance import ABANDONED_SECONDS
@@ -22,7 +21,7 @@ LEASES = 10  # how many lease times ago an item's lease must have ended
 SILENCE_SECONDS = 60.0  # after which a worker counts as gone
 IDLE_SECONDS = ABANDONED_SECONDS + 60.0
 IN_DOUBT_SECONDS = 300.0
-NOTES = 100  # cleaned up in one transaction
+CLEANUPS = 100  # cleaned up in one transaction
 
 
 def check_counts(context: Context) -> list[Mismatches]:
@@ -76,13 +75,14 @@ def check_cleanups(context: Context) -> list[Mismatches]:
     after = FIRST
     while True:
         with context.transaction() as session:
-            notes = list_old_cleanups(session, seconds=IN_DOUBT_SECONDS, after=after, limit=NOTES)
-            if not notes:
+            cleanups = list_old_cleanups(session, seconds=IN_DOUBT_SECONDS, after=after, limit=CLEANUPS)
+            if not cleanups:
                 return [overdue]
             if context.repair:
-                settle(session, context.blobs, blob_cleanups.claim_cleanups(session, [note.id for note in notes]))
-        overdue.add((note.blob_key for note in notes), repaired=context.repair)
-        after = notes[-1].id
+                claimed = blob_cleanups.claim_cleanups(session, [each.id for each in cleanups])
+                clean_up_blobs(session, context.blobs, claimed)
+        overdue.add((each.blob_key for each in cleanups), repaired=context.repair)
+        after = cleanups[-1].id
 
 
 def _recount(context: Context, page: Page, found: Sequence[UUID]) -> None:
@@ -182,7 +182,7 @@ def list_orphaned_items(
     return list(rows)
 
 
-def list_old_cleanups(session: Session, *, seconds: float, after: UUID, limit: int) -> list[Note]:
+def list_old_cleanups(session: Session, *, seconds: float, after: UUID, limit: int) -> list[Cleanup]:
     """Up to `limit` cleanups that are `seconds` overdue and unlocked, by id."""
     # An expedited cleanup is due at once; its id still tells its age.
     rows = session.execute(
@@ -193,4 +193,4 @@ def list_old_cleanups(session: Session, *, seconds: float, after: UUID, limit: i
         """),
         {"after": after, "seconds": seconds, "limit": limit},
     )
-    return [Note(*row) for row in rows]
+    return [Cleanup(*row) for row in rows]
