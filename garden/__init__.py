@@ -4,8 +4,7 @@ Pillow and NumPy only. A species is a build, a palette and a name; a specimen is
 light, company and background.
 """
 
-from garden.planting import Plan, draw_garden, image_path, is_drawn
-from garden.sample import SampleGarden
+from garden.planting import Plan, SampleGarden, draw_garden, image_path, is_drawn
 from garden.scene import draw_specimen
 from garden.species import Species, species_of
 

@@ -24,14 +24,14 @@ def clouds(side: int, grains: tuple[int, ...], rng: np.random.Generator) -> Imag
 
 
 def toned(grey: Image.Image, colors: tuple[RGB, ...]) -> Image.Image:
-    """Grey turned into colour along a row of colours, dark to light."""
+    """Grey turned into color along a row of colors, dark to light."""
     stops = np.linspace(0, 255, len(colors))
     table = [np.interp(np.arange(256), stops, [color[band] for color in colors]) for band in range(3)]
     return Image.merge("RGB", [grey] * 3).point([round(float(value)) for band in table for value in band])
 
 
 def gradient(side: int, top: RGB, bottom: RGB) -> Image.Image:
-    """From one colour at the top to another at the bottom."""
+    """From one color at the top to another at the bottom."""
     column = Image.linear_gradient("L").resize((side, side), Image.Resampling.BILINEAR)
     return toned(column, (top, bottom))
 
@@ -92,7 +92,7 @@ def sky(side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def meadow(side: int, rng: np.random.Generator) -> Image.Image:
-    """A meadow up to a pale horizon, other flowers as coloured blurs, grass nearer."""
+    """A meadow up to a pale horizon, other flowers as colored blurs, grass nearer."""
     hue = 118 + 26 * float(rng.random())
     far, near = oklch(0.90, 0.07, hue - 15), oklch(0.50, 0.12, hue)
     image = ImageChops.multiply(
@@ -132,7 +132,7 @@ def stone(side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def plaster(side: int, rng: np.random.Generator) -> Image.Image:
-    """A plain, softly lit wall in a pale colour."""
+    """A plain, softly lit wall in a pale color."""
     hue = 360 * float(rng.random())
     light = 0.72 + 0.2 * float(rng.random())
     wall = (oklch(light - 0.10, 0.035, hue), oklch(light, 0.035, hue + 8), oklch(light + 0.06, 0.02, hue))

@@ -1,4 +1,4 @@
-"""Colours of the garden, named by lightness, chroma and hue (OKLCH), used as sRGB."""
+"""Colors by lightness, chroma and hue (OKLCH), used as sRGB."""
 
 from math import cos, radians, sin
 
@@ -6,7 +6,7 @@ RGB = tuple[float, float, float]
 
 
 def oklch(lightness: float, chroma: float, hue: float) -> RGB:
-    """sRGB in [0, 255] of an OKLCH colour: lightness [0, 1], chroma [0, about 0.3], hue in degrees.
+    """sRGB in [0, 255] of an OKLCH color: lightness [0, 1], chroma [0, about 0.3], hue in degrees.
 
     Equal steps look equal here, so petals of any hue keep the same depth. Source: Ottosson 2020, "A perceptual
     color space for image processing".
@@ -29,19 +29,17 @@ def _gamma(linear: float) -> float:
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
     """`one` with `share` [0, 1] of `other` in it."""
-    return (
-        one[0] + (other[0] - one[0]) * share,
-        one[1] + (other[1] - one[1]) * share,
-        one[2] + (other[2] - one[2]) * share,
-    )
+    red, green, blue = (start + (end - start) * share for start, end in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def scaled(color: RGB, brightness: float) -> RGB:
-    """The colour in stronger or weaker light, kept within [0, 255]."""
-    return (min(color[0] * brightness, 255.0), min(color[1] * brightness, 255.0), min(color[2] * brightness, 255.0))
+    """The color in stronger or weaker light, kept within [0, 255]."""
+    red, green, blue = (min(part * brightness, 255.0) for part in color)
+    return red, green, blue
 
 
 def whole(color: RGB) -> tuple[int, int, int]:
-    """The colour as Pillow draws it: whole numbers in [0, 255]."""
+    """The color as Pillow draws it: whole numbers in [0, 255]."""
     red, green, blue = (min(max(round(part), 0), 255) for part in color)
     return red, green, blue

@@ -5,12 +5,11 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
+from garden.catalog import SHAPES, Marking, Shape
 from garden.color import RGB, mix, scaled, whole
-from garden.drawing import Easel, paste_petal
-from garden.forms import SHAPES, Shape
-from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, petal_images
-from garden.species import Marking, Species
-from garden.view import Points, Pose
+from garden.easel import Easel, Points, Pose
+from garden.petals import BEFORE, BESIDE, BEYOND, Paint, PetalLight, paste_petal, petal_images
+from garden.species import Species
 
 # Half width to length.
 LEAF_WIDTHS = {

@@ -1,4 +1,4 @@
-"""Single petals as small pictures: outline, relief, colours, veins and a soft shadow around them.
+"""Single petals as small pictures: outline, relief, colors, veins and a soft shadow around them.
 
 Arithmetic on arrays is float32 and only + − × ÷ √ and comparisons, which every processor rounds alike; powers go
 through tables computed in float64. So the same petal has the same bytes everywhere.
@@ -6,17 +6,18 @@ through tables computed in float64. So the same petal has the same bytes everywh
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from garden.catalog import Marking, Shape
 from garden.color import RGB
-from garden.forms import Shape
-from garden.species import Marking
+from garden.easel import Points
 
-Field = NDArray[np.floating[Any]]
+Field = NDArray[np.floating[Any]]  # of one number a pixel
 
 # The texture reaches beyond the petal, for its shadow: in petal lengths, and in half widths.
 BEFORE, BEYOND, BESIDE = 0.05, 0.10, 1.32
@@ -75,7 +76,7 @@ def petal_images(
     along = u / reach
     cover, shadow, half = _outline(shape, along, v, quirk, width)
     total = cover + shadow
-    # Straight alpha: where shadow shows beside the petal's rim, its black is part of the colour.
+    # Straight alpha: where shadow shows beside the petal's rim, its black is part of the color.
     light_here = (
         _relief(shape, light, along=along, v=v, half=half, quirk=quirk) * cover / np.maximum(total, np.float32(1e-3))
     )
@@ -84,6 +85,34 @@ def petal_images(
         pixels[..., band] = np.minimum(plane * light_here, 255)
     pixels[..., 3] = total * 255
     return [Image.fromarray(petal) for petal in pixels]
+
+
+def paste_petal(canvas: Image.Image, image: Image.Image, origin: Points, along: Points, across: Points) -> None:
+    """Paint a petal's picture, its base at `origin`; along, across: its length and half width, in pixels."""
+    turn = along[0] * across[1] - along[1] * across[0]
+    if abs(turn) < 0.02 * float((along * along + across * across).sum()):
+        # Seen edge-on, a petal still has its thickness: widen it a little, at right angles to its length.
+        across = across + (0.06 if turn >= 0 else -0.06) * np.array([-along[1], along[0]])
+        turn = along[0] * across[1] - along[1] * across[0]
+    if abs(turn) < 1:
+        return
+    corners = np.array([origin + a * along + b * across for a in (-BEFORE, 1 + BEYOND) for b in (-BESIDE, BESIDE)])
+    left, top = (max(floor(low), 0) for low in corners.min(axis=0))
+    right = min(ceil(corners[:, 0].max()), canvas.width)
+    bottom = min(ceil(corners[:, 1].max()), canvas.height)
+    if right <= left or bottom <= top:
+        return
+    # The inverse map: from a pixel of the picture to (along, across), then to a pixel of the texture.
+    per_along = image.width / (1 + BEFORE + BEYOND)
+    per_across = image.height / (2 * BESIDE)
+    ua, ub = across[1] / turn * per_along, -across[0] / turn * per_along
+    va, vb = -along[1] / turn * per_across, along[0] / turn * per_across
+    x, y = left - origin[0], top - origin[1]
+    data = (ua, ub, ua * x + ub * y + BEFORE * per_along, va, vb, va * x + vb * y + BESIDE * per_across)
+    size = (right - left, bottom - top)
+    # Nearest is enough, and ten times faster: the rim is soft already and the picture is reduced or blurred after.
+    turned = image.transform(size, Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
+    canvas.alpha_composite(turned, (left, top))
 
 
 def _reach(shape: Shape, v: Field, quirk: Field) -> Field:
@@ -147,7 +176,7 @@ def _painted(
 
 
 def _marks(marks: Marking, along: Field, v: Field, half: Field, rng: np.random.Generator) -> Field:
-    """How much of the marking's colour covers every place, in [0, 1]."""
+    """How much of the marking's color covers every place, in [0, 1]."""
     across = np.abs(v) / np.maximum(half, np.float32(0.08))
     mark = np.zeros_like(along)
     if marks.veins:
@@ -169,7 +198,7 @@ def _marks(marks: Marking, along: Field, v: Field, half: Field, rng: np.random.G
 
 
 def _gradient(paint: Paint) -> Field:
-    """Table (3, 256) of the colour from the throat to the tip."""
+    """Table (3, 256) of the color from the throat to the tip."""
     place = np.linspace(0, 1, 256, dtype=np.float32)
     reach = max(paint.strengths.throat, 0.02)
     throat, petal, tip = (np.array(part, np.float32)[:, None] for part in (paint.throat, paint.petal, paint.tip))

@@ -1,5 +1,6 @@
-"""Drawing a whole garden into a folder: one sub-folder a species, named after it."""
+"""The sample garden picture by picture, and drawn into a folder: one sub-folder a species, named after it."""
 
+import io
 import json
 import math
 import os
@@ -17,12 +18,10 @@ from garden.species import species_of
 from umbel.base.errors import InvalidInput, UmbelError
 
 # Raised whenever the same numbers give other pictures than before, so that old gardens are drawn anew.
-VERSION = 1
+VERSION = 2
 MANIFEST = "garden.json"
-QUALITY = 90
 # A process of its own pays from about this many pictures: starting one takes as long as drawing ten.
 IMAGES_PER_PROCESS = 40
-CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,35 @@ class Plan:
         """Names of its species, which are its labels and folders."""
         return [species_of(self.seed, index).name for index in range(self.species)]
 
+    def manifest(self, *, complete: bool) -> dict[str, object]:
+        """What garden.json says of it."""
+        return {"version": VERSION, **asdict(self), "complete": complete, "names": self.names()}
+
+
+class SampleGarden:
+    """The pictures of a plan as JPEGs, with the same bytes as in a folder. Any thread may use it."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self._plan = plan or Plan()
+
+    def name(self, species: int) -> str:
+        return species_of(self._plan.seed, species).name
+
+    def draw(self, species: int, specimen: int) -> bytes:
+        drawn = io.BytesIO()
+        draw_specimen(self._plan.seed, species, specimen, size=self._plan.size).save(drawn, "JPEG", quality=90)
+        return drawn.getvalue()
+
 
 def image_path(seed: int, species: int, specimen: int) -> Path:
-    """Where a picture lies in its garden, such as moonbell/moonbell-0001.jpg; specimens are counted from 0."""
+    """Where a picture lies in its garden, such as moonstar/moonstar-0001.jpg; specimens are counted from 0."""
     name = species_of(seed, species).name
     return Path(name, f"{name}-{specimen + 1:04d}.jpg")
 
 
 def is_drawn(directory: Path, plan: Plan) -> bool:
     """Whether `directory` already holds exactly this garden, complete and drawn by this version."""
-    return _manifest(directory) == _record(plan, complete=True) and all(
+    return _read_manifest(directory) == plan.manifest(complete=True) and all(
         (directory / image_path(plan.seed, *specimen)).is_file() for specimen in plan.specimens()
     )
 
@@ -91,78 +109,68 @@ def draw_garden(
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _clear(directory, plan)
-        _write(directory / MANIFEST, _manifest_bytes(plan, complete=False))
+        _remove_earlier(directory, plan)
+        _write_manifest(directory, plan, complete=False)
     except OSError as error:
         raise _unwritable(directory, error) from error
-    return _drawn(directory, plan, processes or _enough_processes(len(plan)))
+    return _drawn(directory, plan, processes or _default_processes(len(plan)))
 
 
 def _drawn(directory: Path, plan: Plan, processes: int) -> Iterator[Path]:
-    jobs = ((directory, plan.seed, species, specimen, plan.size) for species, specimen in plan.specimens())
+    jobs = ((directory, plan, *specimen) for specimen in plan.specimens())
     try:
-        yield from map(_draw, jobs) if processes == 1 else _shared_out(jobs, processes)
-        _write(directory / MANIFEST, _manifest_bytes(plan, complete=True))
+        yield from map(_draw, jobs) if processes == 1 else _draw_in_processes(jobs, processes)
+        _write_manifest(directory, plan, complete=True)
     except OSError as error:
         raise _unwritable(directory, error) from error
 
 
-def _shared_out(jobs: Iterable[tuple[Path, int, int, int, int]], processes: int) -> Iterator[Path]:
-    """The jobs' paths in order, drawn by several processes. Spawned, so that threads of ours do no harm."""
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_parent)
+def _draw_in_processes(jobs: Iterable[tuple[Path, Plan, int, int]], processes: int) -> Iterator[Path]:
+    """The paths in order. The processes are spawned, so that threads of ours do no harm."""
+    # Ctrl-C reaches every process of the terminal; only the first should answer it.
+    ignored = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=signal.signal, initargs=ignored)
     try:
-        yield from pool.map(_draw, jobs, chunksize=CHUNK)
+        yield from pool.map(_draw, jobs, chunksize=8)
     except BrokenProcessPool as error:
         raise UmbelError("a drawing process ended unexpectedly; try again with --processes 1") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _draw(job: tuple[Path, int, int, int, int]) -> Path:
-    directory, seed, species, specimen, size = job
-    path = directory / image_path(seed, species, specimen)
+def _draw(job: tuple[Path, Plan, int, int]) -> Path:
+    directory, plan, species, specimen = job
+    path = directory / image_path(plan.seed, species, specimen)
     path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    draw_specimen(seed, species, specimen, size=size).save(part, "JPEG", quality=QUALITY)
-    part.replace(path)
+    _write(path, SampleGarden(plan).draw(species, specimen))
     return path
 
 
-def _leave_interrupts_to_parent() -> None:
-    """Ctrl-C reaches every process of the terminal; only the first should answer it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _enough_processes(images: int) -> int:
+def _default_processes(images: int) -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(usable, math.ceil(images / IMAGES_PER_PROCESS)), 1)
 
 
-def _record(plan: Plan, *, complete: bool) -> dict[str, object]:
-    return {"version": VERSION, **asdict(plan), "complete": complete, "names": plan.names()}
-
-
-def _manifest_bytes(plan: Plan, *, complete: bool) -> bytes:
-    return (json.dumps(_record(plan, complete=complete), indent=2) + "\n").encode()
-
-
-def _manifest(directory: Path) -> dict[str, object] | None:
+def _read_manifest(directory: Path) -> dict[str, object]:
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
     except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) else None
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
-def _clear(directory: Path, plan: Plan) -> None:
+def _write_manifest(directory: Path, plan: Plan, *, complete: bool) -> None:
+    _write(directory / MANIFEST, (json.dumps(plan.manifest(complete=complete), indent=2) + "\n").encode())
+
+
+def _remove_earlier(directory: Path, plan: Plan) -> None:
     """Remove the pictures of an earlier garden that this one will not replace, and nothing else.
 
-    Their paths are worked out anew from the earlier garden's numbers: a path read from a file is not to be trusted.
+    Their paths are derived from the earlier garden's numbers: a path read from a file is not to be trusted.
     """
-    manifest = _manifest(directory) or {}
+    manifest = _read_manifest(directory)
     try:
-        numbers = {name: manifest[name] for name in asdict(plan)}
-        earlier = Plan(**numbers)  # type: ignore[arg-type]
+        earlier = Plan(**{name: manifest[name] for name in asdict(plan)})  # type: ignore[arg-type]
     except (KeyError, InvalidInput):
         return
     for species, specimen in earlier.specimens():

@@ -7,16 +7,14 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from garden.backdrops import FROM_ABOVE, FROM_THE_SIDE, clouds
+from garden.catalog import Head
 from garden.color import mix, oklch, scaled
-from garden.drawing import Easel, Sun
-from garden.forms import Head
+from garden.easel import Easel, Pose, Sun
+from garden.flowers import paint_flower
 from garden.greenery import paint_grass, paint_leaf, paint_rosette, paint_stem
-from garden.heads import paint_head
 from garden.species import Species, species_of
-from garden.view import Pose
 
 SUPERSAMPLED = 2  # the main flower is drawn this much larger, then reduced
-UPRIGHT = (Head.SPIKE, Head.BELLS)
 
 
 def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) -> Image.Image:
@@ -27,7 +25,7 @@ def draw_specimen(seed: int, species: int, specimen: int, *, size: int = 320) ->
     rng = np.random.default_rng([seed, species, specimen])
     kind = _individual(species_of(seed, species), rng)
     sun = _sun(rng)
-    above = kind.body.form.head not in UPRIGHT and kind.body.form.tilt[0] < 30 and rng.random() < 0.22
+    above = kind.body.form.tilt[0] < 30 and rng.random() < 0.22
     backdrops = FROM_ABOVE if above else FROM_THE_SIDE
     image = backdrops[int(rng.integers(len(backdrops)))](size, rng)
     main = _pose(kind, size, above, rng)
@@ -67,16 +65,15 @@ def _pose(kind: Species, size: int, above: bool, rng: np.random.Generator) -> Po
     form = kind.body.form
     x, y, large, tilted, leaning, spun = rng.random(6).tolist()
     low, high = (0.0, 22.0) if above else form.tilt
-    share = {Head.SPIKE: 0.40, Head.BELLS: 0.40, Head.GLOBE: 0.34}.get(form.head, 0.36)
-    radius = size * share * (0.74 + 0.42 * large)
-    drop = 0.0 if above or form.head in UPRIGHT else -0.05
+    upright = form.head is Head.SPIKE
+    radius = size * (0.40 if upright else 0.36) * (0.74 + 0.42 * large)
+    drop = 0.0 if above or upright else -0.05
     return Pose(
         x=size * (0.5 + 0.20 * (x - 0.5)),
         y=size * (0.5 + drop + 0.16 * (y - 0.5)),
         radius=radius,
         tilt=low + (high - low) * tilted,
-        lean=(360 if above else 24 if form.head in UPRIGHT or low > 60 else 46 if form.head is Head.UMBEL else 110)
-        * (leaning - 0.5),
+        lean=(360 if above else 24 if low > 60 else 110) * (leaning - 0.5),
         spin=360 * spun,
     )
 
@@ -84,7 +81,8 @@ def _pose(kind: Species, size: int, above: bool, rng: np.random.Generator) -> Po
 def _plant(kind: Species, pose: Pose, side: int, sun: Sun, rng: np.random.Generator, *, above: bool) -> Image.Image:
     """The main flower with stem and leaves, drawn `SUPERSAMPLED` times too large and reduced."""
     easel = Easel(Image.new("RGBA", (side, side)), sun, rng)
-    pose = pose.at(pose.x * SUPERSAMPLED, pose.y * SUPERSAMPLED, pose.radius * SUPERSAMPLED)
+    x, y, radius = (length * SUPERSAMPLED for length in (pose.x, pose.y, pose.radius))
+    pose = replace(pose, x=x, y=y, radius=radius)
     _grow(easel, kind, pose, above=above)
     return easel.image.reduce(SUPERSAMPLED)
 
@@ -92,9 +90,9 @@ def _plant(kind: Species, pose: Pose, side: int, sun: Sun, rng: np.random.Genera
 def _grow(easel: Easel, kind: Species, pose: Pose, *, above: bool) -> None:
     if above:
         paint_rosette(easel, kind, pose)
-    elif kind.body.form.head is not Head.BELLS:
+    else:
         paint_stem(easel, kind, pose)
-    paint_head(easel, kind, pose)
+    paint_flower(easel, kind, pose)
 
 
 def _company(kind: Species, main: Pose, side: int, sun: Sun, rng: np.random.Generator, *, above: bool) -> Image.Image:
@@ -106,7 +104,8 @@ def _company(kind: Species, main: Pose, side: int, sun: Sun, rng: np.random.Gene
         away = main.radius * 0.75 + radius * (0.6 + 0.5 * far)
         turn = radians(360 * angle)
         low, high = (0.0, 25.0) if above else kind.body.form.tilt
-        pose = main.at(main.x + away * cos(turn), main.y + away * sin(turn), radius, tilt=low + (high - low) * tilted)
+        x, y = main.x + away * cos(turn), main.y + away * sin(turn)
+        pose = replace(main, x=x, y=y, radius=radius, tilt=low + (high - low) * tilted)
         _grow(easel, kind, pose, above=above)
     return easel.image.filter(ImageFilter.BoxBlur(side / 320 * (0.6 + 2.6 * rng.random())))
 
@@ -143,7 +142,7 @@ def _occluded(image: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.I
 
 
 def _photographed(image: Image.Image, sun: Sun, rng: np.random.Generator) -> Image.Image:
-    """The picture as a camera takes it: uneven light, colour of the light, exposure, focus and grain."""
+    """The picture as a camera takes it: uneven light, color of the light, exposure, focus and grain."""
     side = image.width
     warm, exposure, contrast, blur, grain = rng.random(5).tolist()
     image = ImageChops.multiply(image, _falling_light(side, sun, rng))

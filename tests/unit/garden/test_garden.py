@@ -17,8 +17,8 @@ from PIL import Image
 
 from cli.sample import sample
 from garden import Plan, draw_garden, draw_specimen, image_path, is_drawn, species_of
-from garden.forms import FORMS, Head
-from garden.names import species_name
+from garden.catalog import FORMS, Head
+from garden.species import species_name
 from umbel.base.errors import InvalidInput
 
 SMALL = {"species": 3, "per_species": 2, "seed": 5, "size": 48}
