@@ -27,10 +27,9 @@ from api.schemas.reindex import ReindexOut
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
-from umbel.jobs.items_csv import items_as_csv
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, job_overviews
-from umbel.operations.job_overviews import JobOverview
+from umbel.operations.job_overviews import JobOverview, items_as_csv
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 

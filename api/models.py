@@ -14,7 +14,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.outcomes import retry_transient
 from umbel.models import lifecycle, partitions, registration, versions
 from umbel.models.partitions import IndexState
 

@@ -25,7 +25,7 @@ from umbel.imports.fetching import READERS, FetchLine
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.projection import MapLine
 from umbel.jobs import claims, workers
-from umbel.jobs.leases import Leases
+from umbel.jobs.claims import Leases
 from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
 from umbel.operations import maintenance

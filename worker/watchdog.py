@@ -12,7 +12,7 @@ from ml.lost_device import device_lost
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
-from umbel.jobs import claims
+from umbel.operations.maintenance import list_waiting_queues
 
 log = structlog.get_logger()
 
@@ -74,7 +74,7 @@ class Watchdog:
 
     def _work_waits(self) -> bool:
         with self._transaction() as session:
-            return not set(self._queues).isdisjoint(claims.list_waiting_queues(session))
+            return not set(self._queues).isdisjoint(list_waiting_queues(session))
 
     def _end(self, status: Exit, reason: str) -> None:
         if self._ending.acquire(blocking=False):  # once, and by a thread that nobody waits for

@@ -50,7 +50,7 @@ CREATE TABLE job_item (
     locator       text,
     label         text,
     metadata      jsonb,
-    held          boolean NOT NULL DEFAULT false,  -- it belongs to a paused job
+    paused          boolean NOT NULL DEFAULT false,  -- it belongs to a paused job
     attempts      integer NOT NULL DEFAULT 0,  -- claims that may have been the item's fault; at the last it fails
     retries       integer NOT NULL DEFAULT 0,  -- tries that others failed, such as an unreachable source: they space out
     lease_owner   text,
@@ -66,7 +66,7 @@ CREATE TABLE job_item (
 );
 CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
 CREATE INDEX job_item_by_image ON job_item (image_id, id);  -- with the id: the newest is found whatever the statistics say
-CREATE INDEX job_item_pending ON job_item (queue, attempts, retries, id) WHERE state = 'pending' AND NOT held;
+CREATE INDEX job_item_pending ON job_item (queue, attempts, retries, id) WHERE state = 'pending' AND NOT paused;
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
 
 -- An image that is deleted takes its pending items with it, those too that were added while the deletion waited.

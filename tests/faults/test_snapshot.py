@@ -21,7 +21,7 @@ from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import embeddings
 from umbel.gallery import collections, images
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -39,7 +39,7 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
     with transaction() as session:
         version = Factory(session).version()
         collection = collections.upsert_collection(session, COLLECTION)
-        job = job_rows.insert_job(session, JobType.IMPORT, collection_id=collection, closed=True)
+        job = jobs.insert_job(session, JobType.IMPORT, collection_id=collection, closed=True)
         made = {image_bytes(1, number): UUID(int=0) for number in range(3)}
         for data in made:
             digest = hashlib.sha256(data)
@@ -48,8 +48,8 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
             image = images.insert_image(session, new)
             assert image is not None
             blobs.put(key, data)
-            item = item_rows.insert_item(session, job, image_id=image, queue=Queue.BULK, name=None)
-            item_rows.finish_items(session, [item], ItemState.INDEXED)
+            item = items.insert_item(session, job, image_id=image, queue=Queue.BULK, name=None)
+            items.finish_items(session, [item], ItemState.INDEXED)
             embeddings.upsert_embeddings(session, version.id, [(image, collection)], unit(1)[None])
             made[data] = image
     return {hashlib.sha256(data).hexdigest(): image for data, image in made.items()}

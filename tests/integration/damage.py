@@ -22,7 +22,7 @@ from umbel.gallery import images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
 from umbel.models import partitions, registration, versions
 from umbel.operations.reconciliation import reconcile
@@ -64,8 +64,8 @@ class Gallery:
                 claimed = claims.claim_items(session, queue, owner="me", limit=1000, lease_seconds=60)
             with transaction() as session:
                 ids = [item.id for item in claimed]
-                item_rows.lock_items(session, ids)
-                done = item_rows.finish_items(session, ids, ItemState.INDEXED)
+                items.lock_items(session, ids)
+                done = items.finish_items(session, ids, ItemState.INDEXED)
                 owners = [(item.image_id, item.collection_id) for item in claimed if item.id in done]
                 vectors = np.stack([unit(owner.int % 1000) for owner, _ in owners]) if owners else np.empty((0, DIM))
                 version = versions.get_active_version(session)
@@ -115,7 +115,7 @@ def close_too_early(broken: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
         source_rows.insert_source(session, job, {"type": "folder"}, label_from_folder=False, dry_run=False)
-        job_rows.close_job(session, job)
+        jobs.close_job(session, job)
 
 
 def leave_a_source_of_a_cancelled_job(broken: Gallery) -> None:
@@ -194,8 +194,8 @@ def leave_an_index_half_built(broken: Gallery) -> None:
 
 def leave_a_job_waiting_for_the_index(broken: Gallery) -> None:
     with transaction() as session:
-        job, *_ = job_rows.list_jobs(session, status=None, job_type=None, before=None, limit=1)
-        job_rows.change_job(session, job.id, indexing=True)
+        job, *_ = jobs.list_jobs(session, status=None, job_type=None, before=None, limit=1)
+        jobs.change_job(session, job.id, indexing=True)
     let_age(job.id)
 
 

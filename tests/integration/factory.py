@@ -13,7 +13,7 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Queue, Vector
 from umbel.embedding import embeddings
 from umbel.gallery import collections, images
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 from umbel.models import partitions, versions
 
 DIM = 8
@@ -67,11 +67,11 @@ class Factory:
         return image_id
 
     def job(self, *, job_type: JobType = JobType.UPLOAD, closed: bool = True) -> UUID:
-        return job_rows.insert_job(self.session, job_type, collection_id=self.collection(), closed=closed)
+        return jobs.insert_job(self.session, job_type, collection_id=self.collection(), closed=closed)
 
     def item(self, job_id: UUID, *, queue: Queue = Queue.SINGLE, state: ItemState = ItemState.PENDING) -> UUID:
         error = ("broken", "It is broken.") if state == ItemState.FAILED else None
-        return item_rows.insert_item(
+        return items.insert_item(
             self.session, job_id, image_id=self.image(), queue=queue, name=None, state=state, error=error
         )
 

@@ -20,8 +20,8 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import PixelSimilarities, Vector
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison
-from umbel.jobs import job_rows
-from umbel.jobs.leases import Leases
+from umbel.jobs import jobs
+from umbel.jobs.claims import Leases
 from worker.decoders import DecoderPool
 
 
@@ -98,7 +98,7 @@ def compare(line: ComparisonLine, *, collection: str | None = None, again: bool 
     job_id = begin(collection=collection, again=again)
     line.run()
     with transaction() as session:
-        assert job_rows.get_job(session, job_id).finished_at is not None
+        assert jobs.get_job(session, job_id).finished_at is not None
     return job_id
 
 

@@ -26,7 +26,7 @@ from umbel.gallery.images import remove_image
 from umbel.insights import nearest_neighbors
 from umbel.insights.comparing import ComparisonLine
 from umbel.insights.comparison import begin_comparison
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, maintenance
 from umbel.operations.reconciliation import embeddings as reconciled
@@ -49,7 +49,7 @@ def rows() -> dict[UUID, tuple[list[UUID], list[float]]]:
 
 def counts(job_id: UUID) -> dict[str, int]:
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         return {name: getattr(job, name) for name in ("total", "pending", "indexed", "failed", "cancelled")}
 
 
@@ -92,9 +92,7 @@ def test_only_what_is_new_is_queued(line: ComparisonLine) -> None:
     new = add(of, unit(9), photograph(9))
     job_id = compare(line)
     with transaction() as session:
-        assert [item.image_id for item in item_rows.list_items(session, job_id, state=None, after=None, limit=9)] == [
-            new
-        ]
+        assert [item.image_id for item in items.list_items(session, job_id, state=None, after=None, limit=9)] == [new]
 
 
 def test_again_queues_all(line: ComparisonLine) -> None:
@@ -150,7 +148,7 @@ def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
     job_actions.cancel_job(transaction, job_id)
     line.run()
     with transaction() as session:
-        assert (job_rows.get_job(session, job_id).status, images.get_image(session, image).status) == (
+        assert (jobs.get_job(session, job_id).status, images.get_image(session, image).status) == (
             "cancelled",
             "indexed",
         )
@@ -191,7 +189,7 @@ def test_it_does_not_count_as_waiting_for_an_embedding() -> None:
     begin()
     with transaction() as session:
         assert claims.count_pending(session, 9) == 0
-        assert item_rows.find_job_of_image(session, image) is None
+        assert items.find_job_of_image(session, image) is None
 
 
 def test_reconciliation_queues_a_lost_embedding_though_a_comparison_is_pending() -> None:
@@ -213,7 +211,7 @@ def test_a_picture_that_lost_its_embedding_fails_alone(line: ComparisonLine) -> 
         session.execute(text("DELETE FROM embedding WHERE image_id = :id"), {"id": bare})
     line.run()
     with transaction() as session:
-        failed = item_rows.list_items(session, job_id, state="failed", after=None, limit=9)
+        failed = items.list_items(session, job_id, state="failed", after=None, limit=9)
     assert [(item.image_id, item.error_code) for item in failed] == [(bare, "not_embedded")]
     assert counts(job_id)["indexed"] == 1
 
@@ -302,7 +300,7 @@ def test_what_makes_a_comparison_fail_fails_alone() -> None:
     with comparison_line(choking) as line:
         job_id = compare(line)
     with transaction() as session:
-        failed = item_rows.list_items(session, job_id, state="failed", after=None, limit=99)
+        failed = items.list_items(session, job_id, state="failed", after=None, limit=99)
     assert {(item.image_id, item.error_code, item.attempts) for item in failed} == {(one, "poison", 3) for one in black}
     assert counts(job_id)["indexed"] == 12
 

@@ -17,7 +17,7 @@ from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import query_images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -33,10 +33,10 @@ def work(name: str) -> list[UUID]:
         if not claimed:
             return done
         with transaction() as session:
-            item_rows.lock_items(session, [item.id for item in claimed])
+            items.lock_items(session, [item.id for item in claimed])
             good = [item.id for item in claimed if item.id.int % 3]
-            item_rows.finish_items(session, good, ItemState.INDEXED)
-            item_rows.fail_items(session, {item.id: ("broken", "") for item in claimed if not item.id.int % 3})
+            items.finish_items(session, good, ItemState.INDEXED)
+            items.fail_items(session, {item.id: ("broken", "") for item in claimed if not item.id.int % 3})
         done += [item.id for item in claimed]
 
 
@@ -52,7 +52,7 @@ def test_workers_share_jobs_without_overlap_or_deadlock() -> None:
     assert Counter(Counter(done).values()) == {1: 120}
     with transaction() as session:
         for job in made:
-            row = job_rows.get_job(session, job)
+            row = jobs.get_job(session, job)
             assert (row.total, row.pending, row.indexed + row.failed) == (30, 0, 30)
 
 
@@ -99,13 +99,13 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 
     def close(_: int) -> bool:
         with transaction() as session:
-            job_rows.close_job(session, job_id)
+            jobs.close_job(session, job_id)
         return False
 
     with ThreadPoolExecutor(WORKERS) as pool:
         sent = list(pool.map(lambda n: close(n) if n == 20 else send(n), range(40)))
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         assert (job.type, job.closed, job.total) == (JobType.IMPORT, True, sum(sent))
         assert session.execute(text("SELECT count(*) FROM image")).scalar_one() == sum(sent)
 

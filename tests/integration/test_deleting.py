@@ -33,7 +33,7 @@ from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
 from umbel.insights import signatures
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.operations import job_actions, maintenance
@@ -85,7 +85,7 @@ def stored() -> list[str]:
 
 def count(job_id: UUID) -> dict[str, Any]:
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         return {name: getattr(job, name) for name in ("status", "total", "pending", "indexed", "cancelled")}
 
 
@@ -108,7 +108,7 @@ def archived_import() -> UUID:
         spec = {"type": "zip", "blob_key": "imports/archive"}
         source_rows.insert_source(session, job_id, spec, label_from_folder=False, dry_run=False)
         bad = NewEntry("bad.jpg", "1", error=("corrupt_entry", "It is."))
-        entries.insert_entries(session, job_id, [NewEntry("good.jpg", "0"), bad], held=False)
+        entries.insert_entries(session, job_id, [NewEntry("good.jpg", "0"), bad], paused=False)
     return job_id
 
 
@@ -194,7 +194,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     job_id = archived_import()
     delete()
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         assert (job.closed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
         assert claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3) == []
     with pytest.raises(Conflict, match="closed"):
@@ -203,7 +203,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     line._go_on()
     with transaction() as session:
         states = session.execute(text("SELECT state, count(*) FROM job_item GROUP BY state")).all()
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         assert (job.total, job.pending, job.failed, job.cancelled, job.status) == (2, 0, 1, 1, "cancelled")
     assert {tuple(row) for row in states} == {("cancelled", 2), ("failed", 1)}
 
@@ -213,7 +213,7 @@ def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> N
     job_actions.pause_job(transaction, delete())
     with transaction() as session:
         job_id = Factory(session).job(job_type=JobType.IMPORT)
-        entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")], held=False)
+        entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")], paused=False)
         [entry] = claims.claim_entries(session, owner="me", limit=1, lease_seconds=60, max_attempts=3)
     assert entry.job_id == job_id
 
@@ -231,7 +231,7 @@ def test_a_worker_that_was_reading_for_it_stores_nothing() -> None:
     with transaction() as session:
         assert entries.insert_fetched_images(session, {entry.id: image}) == {}
         with pytest.raises(NotFound):
-            job_rows.get_job(session, job_id)
+            jobs.get_job(session, job_id)
     assert table_sizes() == EMPTY
 
 
@@ -349,9 +349,9 @@ def test_a_comparison_of_all_goes_on_without_what_is_gone() -> None:
         upload(seed, "meadow")
     embed()
     with transaction() as session:
-        job_id = job_rows.insert_job(session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
+        job_id = jobs.insert_job(session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
         for image_id in session.scalars(text("SELECT id FROM image")).all():
-            item_rows.insert_item(session, job_id, image_id=image_id, queue=Queue.COMPARE, name="mine.jpg")
+            items.insert_item(session, job_id, image_id=image_id, queue=Queue.COMPARE, name="mine.jpg")
     delete()
     run()
     assert count(job_id) == {"status": "queued", "total": 3, "pending": 3, "indexed": 0, "cancelled": 0}
@@ -410,7 +410,7 @@ def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     with pytest.raises(NotFound):
         images.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden
-        item_rows.lock_items_of_image(session, image_id)
+        items.lock_items_of_image(session, image_id)
         session.execute(text("DELETE FROM image"))
     run()
     assert count(job_id) == {"status": "succeeded", "total": 1, "pending": 0, "indexed": 1, "cancelled": 0}
@@ -432,7 +432,7 @@ def test_a_batch_costs_the_same_queries_however_many_images_it_has() -> None:
 
 
 def test_bytes_that_cannot_be_removed_now_are_removed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("umbel.jobs.retry.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("umbel.jobs.outcomes.PATIENCE_SECONDS", 0)
     stubborn = Blobs(settings().blobs)
     stubborn.delete = lambda key: (_ for _ in ()).throw(TransientError("Away."))  # type: ignore[method-assign]
     upload(1)

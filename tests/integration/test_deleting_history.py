@@ -25,7 +25,7 @@ from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import entries
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 from umbel.operations import job_actions, maintenance
 
 NAMES = ("garden", "meadow")
@@ -62,18 +62,18 @@ class History:
     def list_entries(self, *_: object) -> None:
         for job_id in self.imports[-1:]:
             if self.session.scalar(text("SELECT id FROM job WHERE id = :id AND NOT closed"), {"id": job_id}):
-                entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")], held=False)
+                entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")], paused=False)
 
     def compare_all(self, *_: object) -> None:
-        job_id = job_rows.insert_job(self.session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
+        job_id = jobs.insert_job(self.session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]
         for image_id in self.seen.values():
-            item_rows.insert_item(self.session, job_id, image_id=image_id, queue=Queue.COMPARE, name=None)
+            items.insert_item(self.session, job_id, image_id=image_id, queue=Queue.COMPARE, name=None)
 
     def work(self, *_: object) -> None:
         for queue in (Queue.SINGLE, Queue.BULK, Queue.COMPARE):
             claimed = claims.claim_items(self.session, queue, owner="me", limit=2, lease_seconds=60)
-            item_rows.finish_items(self.session, [item.id for item in claimed[:1]], ItemState.INDEXED)
-            item_rows.fail_items(self.session, {item.id: ("broken", "") for item in claimed[1:]})
+            items.finish_items(self.session, [item.id for item in claimed[:1]], ItemState.INDEXED)
+            items.fail_items(self.session, {item.id: ("broken", "") for item in claimed[1:]})
 
     def remove_image(self, name: str, seed: int) -> None:
         image_id = self.seen.pop((name, seed), None)

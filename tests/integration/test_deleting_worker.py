@@ -18,7 +18,7 @@ from umbel.base.types import Queue
 from umbel.gallery import collections, images
 from umbel.gallery.blob_cleanups import blob_key
 from umbel.imports.imports import open_import
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 
 WORKER = "delete@test"
 IMAGES = 900  # so that a deletion takes a few batches
@@ -52,9 +52,9 @@ def fill(collection: str, seeds: range) -> None:
             key = blob_key(collection, digest)
             image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
             image_id = images.insert_image(session, image)
-            item_rows.insert_item(session, job_id, image_id=image_id, queue=Queue.BULK, name="mine.jpg")
+            items.insert_item(session, job_id, image_id=image_id, queue=Queue.BULK, name="mine.jpg")
             blobs().put(key, data)
-        job_rows.close_job(session, job_id)
+        jobs.close_job(session, job_id)
 
 
 def counts(api: FlaskClient, job_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.processes import Process, eventually, frozen
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import JobItem
-from umbel.jobs import item_rows
+from umbel.jobs import items
 from worker.watchdog import Exit
 
 BROKEN = str(Path(__file__).parents[1] / "giving_up")
@@ -40,7 +40,7 @@ def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
 
 def item_of(job_id: str) -> JobItem:
     with transaction() as session:
-        [item] = item_rows.list_items(session, job_id, state=None, after=None, limit=2)  # type: ignore[arg-type]
+        [item] = items.list_items(session, job_id, state=None, after=None, limit=2)  # type: ignore[arg-type]
         return item
 
 

@@ -30,8 +30,7 @@ from umbel.imports.fetching import FetchLine
 from umbel.imports.sources.web import Web
 from umbel.jobs import claims
 from umbel.jobs.backpressure import Gate
-from umbel.jobs.claims import ClaimedEntry
-from umbel.jobs.leases import Leases
+from umbel.jobs.claims import ClaimedEntry, Leases
 from umbel.operations import job_actions, maintenance
 from worker.decoders import DecoderPool
 
@@ -330,7 +329,7 @@ def test_a_source_that_cannot_be_reached_stops_no_other(
     assert (counts(api, reached), job(api, unreachable)["status"]) == ({"pending": 1}, "queued")
     with transaction() as session:
         waits = session.execute(text("SELECT retries, next_try > now() FROM import_source WHERE NOT done")).one()
-        assert (tuple(waits), claims.list_waiting_queues(session)) == ((1, True), [Queue.BULK])
+        assert (tuple(waits), maintenance.list_waiting_queues(session)) == ((1, True), [Queue.BULK])
 
 
 def test_a_url_that_nobody_serves_is_tried_at_growing_intervals_and_fails_in_the_end(

@@ -13,7 +13,7 @@ from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Queue
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 from umbel.models import partitions
 from umbel.models.indexing import build_index, defer_index
 from umbel.search.nearest import Scope, nearest_images
@@ -44,8 +44,8 @@ def load(images: int, *, there: int = 0, version: ModelVersion) -> UUID:
 
 def finish(job: UUID) -> None:
     with transaction() as session:
-        found = [item.id for item in item_rows.list_items(session, job, state=None, after=None, limit=99)]
-        item_rows.finish_items(session, found, ItemState.INDEXED)
+        found = [item.id for item in items.list_items(session, job, state=None, after=None, limit=99)]
+        items.finish_items(session, found, ItemState.INDEXED)
 
 
 def has_index(version: ModelVersion) -> bool:
@@ -55,7 +55,7 @@ def has_index(version: ModelVersion) -> bool:
 
 def status(job: UUID) -> str:
     with transaction() as session:
-        return job_rows.get_job(session, job).status
+        return jobs.get_job(session, job).status
 
 
 @pytest.mark.parametrize(("images", "there", "kept"), [(5, 0, False), (5, 5, False), (2, 0, True), (5, 6, True)])

@@ -20,7 +20,7 @@ from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
 from umbel.gallery import blob_cleanups, collections, images
 from umbel.gallery.ingest import Accepted, Upload, add_image, refuse_image
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, b
     image = images.get_image(session, accepted.image_id)
     assert (image.label, image.name, image.meta, image.width, image.height) == ("rose", "a.jpg", {"year": 2026}, 96, 64)
     assert blobs.get(image.blob_key) == image_bytes(1)
-    assert item_rows.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
+    assert items.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
 
 
 def test_the_same_bytes_are_a_duplicate_and_lead_to_the_first_job(session: Session, blobs: Blobs) -> None:
@@ -77,13 +77,13 @@ def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: 
     job = make.job(job_type=JobType.IMPORT, closed=False)
     accepted = add(session, blobs, image_bytes(1), job_id=job)
     assert accepted.job_id == job
-    assert job_rows.get_job(session, job).duplicate == 1
+    assert jobs.get_job(session, job).duplicate == 1
 
 
 def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, closed=False)
     refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), ImageError("The file is empty."))
-    (item,) = item_rows.list_items(session, job, state=None, after=None, limit=9)
+    (item,) = items.list_items(session, job, state=None, after=None, limit=9)
     assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_image")
 
 
@@ -95,7 +95,7 @@ def test_a_rejected_picture_is_no_item_of_a_job_that_would_not_take_it(
 ) -> None:
     job = make.job(job_type=job_type, closed=False)
     refuse_image(session, Upload(b"", collection=collection, job_id=job), ImageError("The file is empty."))
-    assert item_rows.list_items(session, job, state=None, after=None, limit=9) == []
+    assert items.list_items(session, job, state=None, after=None, limit=9) == []
 
 
 def test_a_sealed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
@@ -205,7 +205,7 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs)
     images.read_thumbnail(transaction, blobs, settings(), image)
     images.remove_image(transaction, blobs, image.id)
     with transaction() as session:
-        job = job_rows.get_job(session, accepted.job_id)  # type: ignore[arg-type]
+        job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)

@@ -21,7 +21,7 @@ from umbel.gallery.collections import upsert_collection
 from umbel.gallery.ingest import Accepted, Upload
 from umbel.gallery.intake import Intake
 from umbel.imports.imports import open_import
-from umbel.jobs import job_rows
+from umbel.jobs import jobs
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -176,21 +176,21 @@ def test_pictures_for_an_import_are_its_own(together: Together, batches: list[in
     assert [(answer.job_id, answer.queue) for answer in answers[:3]] == [(job_id, Queue.BULK)] * 3
     assert answers[3].queue == Queue.SINGLE
     with transaction() as session:
-        assert job_rows.get_job(session, job_id).pending == 3
+        assert jobs.get_job(session, job_id).pending == 3
 
 
 def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
-        job_rows.change_job(session, job_id, paused=True)
+        jobs.change_job(session, job_id, paused=True)
     accepted(together(Upload(image_bytes(1), job_id=job_id), Upload(image_bytes(2))))
-    assert rows("SELECT queue, held FROM job_item ORDER BY queue") == [("bulk", True), ("single", False)]
+    assert rows("SELECT queue, paused FROM job_item ORDER BY queue") == [("bulk", True), ("single", False)]
 
 
 def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
-        job_rows.close_job(session, job_id)
+        jobs.close_job(session, job_id)
     rejected, taken = together(Upload(image_bytes(1), job_id=job_id), Upload(image_bytes(2)))
     assert isinstance(rejected, Conflict)
     assert isinstance(taken, Accepted)

@@ -22,7 +22,7 @@ from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
-from umbel.jobs.leases import Leases
+from umbel.jobs.claims import Leases
 from umbel.jobs.wakeup import waker
 from worker.decoders import DecoderPool
 from worker.models import OneModel

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from tests.integration.factory import Factory
 from umbel.base.errors import NotFound
 from umbel.base.types import ItemState, JobType, Queue
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
+from umbel.operations import maintenance
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
 AGAIN = {**CLAIM, "max_attempts": 3}
@@ -79,7 +80,7 @@ def test_an_open_import_is_not_finished_until_it_is_sealed(session: Session, mak
     job = make.job(job_type=JobType.IMPORT, closed=False)
     make.item(job, state=ItemState.INDEXED)
     before = status(session, job)
-    job_rows.close_job(session, job)
+    jobs.close_job(session, job)
     assert (before, status(session, job)) == ("running", "succeeded")
 
 
@@ -121,10 +122,10 @@ class History:
         self.claimed += claims.claim_again(self.session, Queue.SINGLE, **AGAIN)
 
     def finish(self) -> None:
-        item_rows.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
+        items.finish_items(self.session, [item.id for item in self.claimed[:2]], ItemState.INDEXED)
 
     def fail(self) -> None:
-        item_rows.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
+        items.fail_items(self.session, {item.id: ("broken", "It is broken.") for item in self.claimed[-2:]})
 
     def release(self) -> None:
         claims.release_items(self.session, [item.id for item in self.claimed], owner="me", delay_seconds=0)
@@ -137,20 +138,20 @@ class History:
         claims.fail_exhausted_items(self.session, 2)
 
     def cancel(self) -> None:
-        item_rows.cancel_items_of_job(self.session, self.job)
+        items.cancel_items_of_job(self.session, self.job)
 
     def hold(self) -> None:
-        item_rows.hold_items(self.session, self.job, held=True)
+        items.pause_items(self.session, self.job, paused=True)
 
     def let_go(self) -> None:
-        item_rows.hold_items(self.session, self.job, held=False)
+        items.pause_items(self.session, self.job, paused=False)
 
     def retry(self) -> None:
-        item_rows.retry_items(self.session, self.job)
+        items.retry_items(self.session, self.job)
 
     def delete_image(self) -> None:
         for item in self.claimed[:1]:
-            item_rows.lock_items_of_image(self.session, item.image_id)
+            items.lock_items_of_image(self.session, item.image_id)
             self.session.execute(text("DELETE FROM image WHERE id = :id"), {"id": item.image_id})
 
 
@@ -218,9 +219,7 @@ def test_an_item_that_is_never_answered_fails_as_poison(session: Session, make: 
         claims.claim_again(session, Queue.SINGLE, **AGAIN)
     expire_leases(session)
     claims.fail_exhausted_items(session, 3)
-    assert [item.error_code for item in item_rows.list_items(session, job, state=None, after=None, limit=9)] == [
-        "poison"
-    ]
+    assert [item.error_code for item in items.list_items(session, job, state=None, after=None, limit=9)] == ["poison"]
 
 
 def test_a_worker_that_starts_again_frees_the_leases_of_its_former_self(session: Session, make: Factory) -> None:
@@ -250,36 +249,36 @@ def test_what_another_has_claimed_since_is_not_released(session: Session, make: 
 
 def test_an_item_finished_by_another_is_not_finished_twice(session: Session, make: Factory) -> None:
     item = make.item(make.job())
-    first = item_rows.finish_items(session, [item], ItemState.INDEXED)
-    second = item_rows.finish_items(session, [item], ItemState.INDEXED)
+    first = items.finish_items(session, [item], ItemState.INDEXED)
+    second = items.finish_items(session, [item], ItemState.INDEXED)
     assert (list(first), second) == ([item], {})
 
 
 def test_waiting_lanes_are_those_anyone_could_claim_from(session: Session, make: Factory) -> None:
     make.item(make.job(), queue=Queue.BULK)
-    before = claims.list_waiting_queues(session)
+    before = maintenance.list_waiting_queues(session)
     claims.claim_items(session, Queue.BULK, **CLAIM)
-    assert (before, claims.list_waiting_queues(session)) == ([Queue.BULK], [])
+    assert (before, maintenance.list_waiting_queues(session)) == ([Queue.BULK], [])
 
 
 def test_an_import_that_nobody_feeds_is_sealed(session: Session, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, closed=False)
-    young = job_rows.close_abandoned_jobs(session, 600)
-    old = job_rows.close_abandoned_jobs(session, -1)
+    young = jobs.close_abandoned_jobs(session, 600)
+    old = jobs.close_abandoned_jobs(session, -1)
     assert (young, old, status(session, job)) == (0, 1, "succeeded")
 
 
 def test_an_unknown_job_is_not_found(session: Session) -> None:
     with pytest.raises(NotFound):
-        job_rows.get_job(session, uuid4())
+        jobs.get_job(session, uuid4())
 
 
 def test_held_items_are_not_claimed_until_they_are_let_go(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    item_rows.hold_items(session, job, held=True)
-    held = claims.claim_items(session, Queue.SINGLE, **CLAIM), claims.list_waiting_queues(session)
-    item_rows.hold_items(session, job, held=False)
+    items.pause_items(session, job, paused=True)
+    held = claims.claim_items(session, Queue.SINGLE, **CLAIM), maintenance.list_waiting_queues(session)
+    items.pause_items(session, job, paused=False)
     assert (held, len(claims.claim_items(session, Queue.SINGLE, **CLAIM))) == (([], []), 1)
 
 
@@ -287,7 +286,7 @@ def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make
     job = make.job()
     for state in (ItemState.INDEXED, ItemState.FAILED, ItemState.PENDING, ItemState.PENDING):
         make.item(job, state=state)
-    cancelled = item_rows.cancel_items_of_job(session, job)
+    cancelled = items.cancel_items_of_job(session, job)
     assert (cancelled, counts(session, job)["cancelled"], counts(session, job)["pending"]) == (2, 2, 0)
 
 
@@ -295,24 +294,24 @@ def test_an_item_cancelled_in_the_hands_of_a_worker_is_not_finished(session: Ses
     job = make.job()
     make.item(job)
     (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
-    item_rows.cancel_items_of_job(session, job)
-    assert item_rows.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
+    items.cancel_items_of_job(session, job)
+    assert items.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
 
 
 def test_a_retry_brings_back_what_failed_with_all_its_attempts(session: Session, make: Factory) -> None:
     job = make.job()
     failed, done = make.item(job, state=ItemState.FAILED), make.item(job, state=ItemState.INDEXED)
-    retried = item_rows.retry_items(session, job)
+    retried = items.retry_items(session, job)
     (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     assert (retried, claimed.id, claimed.attempts, done != failed) == (1, failed, 1, True)
 
 
 def test_refused_bytes_were_not_kept_so_there_is_nothing_to_retry(session: Session, make: Factory) -> None:
     job = make.job()
-    item_rows.insert_item(
+    items.insert_item(
         session, job, image_id=None, queue=Queue.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
     )
-    assert item_rows.retry_items(session, job) == 0
+    assert items.retry_items(session, job) == 0
 
 
 @pytest.mark.parametrize(("error", "indexed", "expected"), [("cut", 1, "partial"), ("cut", 0, "failed")])
@@ -322,7 +321,7 @@ def test_a_source_that_broke_off_shows_in_the_status(
     job = make.job(job_type=JobType.IMPORT)
     for _ in range(indexed):
         make.item(job, state=ItemState.INDEXED)
-    job_rows.change_job(session, job, error=error)
+    jobs.change_job(session, job, error=error)
     assert status(session, job) == expected
 
 
@@ -330,9 +329,9 @@ def test_a_job_is_not_finished_while_its_index_is_missing(session: Session, make
     version = make.version()
     job = make.job(job_type=JobType.IMPORT)
     make.item(job, state=ItemState.INDEXED)
-    job_rows.change_job(session, job, indexing=True)
+    jobs.change_job(session, job, indexing=True)
     before = status(session, job)
-    job_rows.end_indexing(session, version.id)
+    jobs.end_indexing(session, version.id)
     assert (before, status(session, job)) == ("running", "succeeded")
 
 

@@ -18,8 +18,8 @@ from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
 from umbel.embedding.embedding import EmbeddingLine
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports.imports import open_import
-from umbel.jobs import item_rows, job_rows
-from umbel.jobs.leases import Leases
+from umbel.jobs import items, jobs
+from umbel.jobs.claims import Leases
 from worker.decoders import DecoderPool
 from worker.models import OneModel
 
@@ -87,13 +87,13 @@ def imported(*heights: int) -> UUID:
         data = image_bytes(seed, size=(40, height), kind="PNG")
         add_image(transaction, blobs(), settings(), Upload(data, name=str(height), job_id=job_id))
     with transaction() as session:
-        job_rows.close_job(session, job_id)
+        jobs.close_job(session, job_id)
     return job_id
 
 
 def outcome(job_id: UUID) -> dict[str, tuple[str, str | None, int]]:
     with transaction() as session:
-        rows = item_rows.list_items(session, job_id, state=None, after=None, limit=99)
+        rows = items.list_items(session, job_id, state=None, after=None, limit=99)
         return {row.name or "": (row.state, row.error_code, row.attempts) for row in rows}
 
 
@@ -123,5 +123,5 @@ def test_the_reason_is_told(embed: Callable[[], int]) -> None:
     job_id = imported(SIDE["segfault"])
     embed()
     with transaction() as session:
-        (item,) = item_rows.list_items(session, job_id, state="failed", after=None, limit=9)
+        (item,) = items.list_items(session, job_id, state="failed", after=None, limit=9)
     assert "SIGSEGV" in (item.error_detail or "")

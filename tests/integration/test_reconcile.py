@@ -25,7 +25,7 @@ from umbel.gallery import blob_cleanups, images
 from umbel.gallery.ingest import Upload, add_image
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
-from umbel.jobs import claims, item_rows, job_rows
+from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.operations.job_actions import cancel_job
@@ -76,16 +76,16 @@ def test_counting_again_gives_the_job_its_status_back(amid: Gallery) -> None:
     damage.miscount_pending(amid)
     amid.find(repair=True)
     with transaction() as session:
-        assert {
-            job.status for job in job_rows.list_jobs(session, status=None, job_type=None, before=None, limit=9)
-        } == {"succeeded"}
+        assert {job.status for job in jobs.list_jobs(session, status=None, job_type=None, before=None, limit=9)} == {
+            "succeeded"
+        }
 
 
 def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gallery) -> None:
     amid.register(2)
     found, repaired = amid.find(), amid.find(repair=True)
     with transaction() as session:
-        (job,) = job_rows.list_jobs(session, status=None, job_type=JobType.REPAIR, before=None, limit=9)
+        (job,) = jobs.list_jobs(session, status=None, job_type=JobType.REPAIR, before=None, limit=9)
     assert (found, repaired) == ({"no_embedding": 3}, {"no_embedding": 3})
     assert (job.closed, job.pending, job.total) == (True, 3, 3)
 
@@ -129,7 +129,7 @@ def test_pending_failed_and_cancelled_images_are_not_missed(amid: Gallery) -> No
     accepted = [add_image(transaction, amid.blobs, settings(), Upload(image_bytes(seed))) for seed in (7, 8, 9)]
     with transaction() as session:
         failed = session.execute(text("SELECT id FROM job_item WHERE job_id = :job"), {"job": accepted[1].job_id})
-        item_rows.fail_items(session, {failed.scalar_one(): ("corrupt_image", "It is broken.")})
+        items.fail_items(session, {failed.scalar_one(): ("corrupt_image", "It is broken.")})
     assert accepted[2].job_id is not None
     cancel_job(transaction, accepted[2].job_id)
     assert amid.find() == {}
@@ -166,7 +166,7 @@ def test_an_archive_that_an_import_reads_is_not_stray(amid: Gallery) -> None:
 def test_an_index_that_a_load_is_spared_is_not_missed(amid: Gallery) -> None:
     with transaction() as session:
         job = open_import(session, "default")
-        job_rows.change_job(session, job, indexing=True)
+        jobs.change_job(session, job, indexing=True)
     damage.drop_the_index(amid)
     assert amid.find() == {}
 

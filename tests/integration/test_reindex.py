@@ -20,8 +20,8 @@ from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import ItemState, LoadedModel, ModelState, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingLine
-from umbel.jobs import claims, job_rows
-from umbel.jobs.leases import Leases
+from umbel.jobs import claims, jobs
+from umbel.jobs.claims import Leases
 from umbel.models import checkpoints, lifecycle, partitions, registration, reindexes, versions
 from umbel.models.partitions import Hnsw
 from umbel.models.reindex import begin_reindex
@@ -160,7 +160,7 @@ def embedded(version: ModelVersion) -> set[UUID]:
 
 def status(job_id: UUID) -> tuple[str, int, int]:
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         return job.status, job.total, job.indexed
 
 
@@ -440,7 +440,7 @@ def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
     found = reindex_of(job_id)
     job_actions.cancel_job(transaction, job_id)
     with transaction() as session:
-        job, version = job_rows.get_job(session, job_id), versions.get_version(session, active.id)
+        job, version = jobs.get_job(session, job_id), versions.get_version(session, active.id)
     reindexing._build(found, job, version)
     with transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0
@@ -474,15 +474,15 @@ def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
     models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
 ) -> None:
     from umbel.gallery import images  # noqa: PLC0415
-    from umbel.jobs import item_rows  # noqa: PLC0415
+    from umbel.jobs import items  # noqa: PLC0415
 
     [picture] = upload(line, 1)
     with transaction() as session:
-        own = item_rows.find_job_of_image(session, picture)
+        own = items.find_job_of_image(session, picture)
     begin(make_version(models))
     reindexing.run()
     with transaction() as session:
-        assert item_rows.find_job_of_image(session, picture) == own
+        assert items.find_job_of_image(session, picture) == own
         assert images.get_image(session, picture).status == ItemState.INDEXED
 
 

@@ -200,7 +200,7 @@ class JobItem(Table):
     locator: Mapped[str | None]  # where its source has it, for an item that was listed rather than sent
     label: Mapped[str | None]
     meta: Mapped[dict[str, Any] | None] = mapped_column("metadata")
-    held: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
 

@@ -25,11 +25,9 @@ from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ItemState, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Asked
-from umbel.jobs import claims, item_rows, job_log
-from umbel.jobs.claims import ClaimedItem
-from umbel.jobs.leases import Leases
-from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import claims, items, job_log
+from umbel.jobs.claims import ClaimedItem, Leases
+from umbel.jobs.outcomes import Outcomes, retry_transient
 from umbel.models import versions
 
 log = structlog.get_logger()
@@ -263,9 +261,9 @@ class EmbeddingLine:
                 if missed:
                     return missed
             ready = [item.id for item in batch.ready]
-            item_rows.lock_items(session, [*ready, *batch.outcomes])
+            items.lock_items(session, [*ready, *batch.outcomes])
             # Items first: one that was cancelled, deleted or finished by another meanwhile brings no vector with it.
-            done = item_rows.finish_items(session, ready, ItemState.INDEXED)
+            done = items.finish_items(session, ready, ItemState.INDEXED)
             self._store_vectors(session, batch, [row for row, item in enumerate(batch.ready) if item.id in done])
             batch.outcomes.store(session, self.leases.owner)
         batch.done = list(done)

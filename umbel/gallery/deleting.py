@@ -10,7 +10,7 @@ from umbel.base.database import Transaction
 from umbel.base.progress import progress
 from umbel.gallery import blob_cleanups, deletions
 from umbel.gallery.blob_cleanups import clean_up_blobs
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.outcomes import retry_transient
 
 log = structlog.get_logger()
 

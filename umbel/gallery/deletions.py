@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import Collection, Job
 from umbel.base.types import JobStatus, JobType
 from umbel.gallery.collections import PRESENT
-from umbel.jobs import item_rows
+from umbel.jobs import items
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def take_items(session: Session, limit: int) -> Taken:
     # The lock is the lease: whoever dies gives back what they had, and nothing is ever to blame for a death.
     rows = session.execute(
         text("""
-            SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT held AND queue = 'delete'
+            SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT paused AND queue = 'delete'
             ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
         {"limit": limit},
@@ -151,7 +151,7 @@ def delete_images(session: Session, taken: Taken) -> list[str]:
     others = session.scalars(
         text("SELECT id FROM job_item WHERE image_id = ANY (:images) AND queue <> 'delete'"), {"images": taken.images}
     ).all()
-    item_rows.lock_items(session, [*taken.items, *others])
+    items.lock_items(session, [*taken.items, *others])
     session.execute(text("DELETE FROM job_item WHERE id = ANY (:ids)"), {"ids": others})
     keys = session.scalars(
         text("""
@@ -167,7 +167,7 @@ def delete_images(session: Session, taken: Taken) -> list[str]:
 
 def finish_items(session: Session, finished: Sequence[UUID]) -> None:
     """The images of these items are gone, and their blobs too. Nothing tells any more what they were."""
-    item_rows.lock_items(session, finished)
+    items.lock_items(session, finished)
     session.execute(
         text("""
             UPDATE job_item SET state = 'indexed', locator = NULL, finished_at = now()
@@ -227,5 +227,5 @@ def _some_items(session: Session, deletion: Deletion, condition: str, limit: int
         SELECT i.id FROM job JOIN job_item i ON i.job_id = job.id WHERE {OTHERS} AND {condition} LIMIT :limit
     """)
     found = session.scalars(statement, {"collection": deletion.collection_id, "limit": limit}).all()
-    item_rows.lock_items(session, found)
+    items.lock_items(session, found)
     return list(found)

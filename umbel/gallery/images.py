@@ -20,7 +20,7 @@ from umbel.base.types import LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
 from umbel.gallery.collections import PRESENT
-from umbel.jobs import item_rows
+from umbel.jobs import items
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None
     The row goes first, and leaves a cleanup of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
-        item_rows.lock_items_of_image(session, image_id)
+        items.lock_items_of_image(session, image_id)
         cleanups = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
     with transaction() as session:
         clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))

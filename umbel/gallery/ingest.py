@@ -15,7 +15,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import blob_cleanups, collections, images, quotas
 from umbel.gallery.blob_cleanups import blob_key
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 
 DEFAULT_COLLECTION = "default"
 
@@ -95,31 +95,31 @@ def add_checked(transaction: Transaction, blobs: Blobs, checked: Checked) -> Acc
     with transaction() as session:
         blob_cleanups.take_cleanups(session, notes)
         if upload.idempotency_key:  # another may have come with it since
-            used = job_rows.lock_idempotency_keys(session, [upload.idempotency_key])
+            used = jobs.lock_idempotency_keys(session, [upload.idempotency_key])
             if used and (again := _repeated(session, upload.idempotency_key, digest)):
                 return again
-        collection_id, held = _place_of(session, upload)
+        collection_id, paused = _place_of(session, upload)
         if notes:
             blob_cleanups.lock_blobs(session, [key])
             if room := quotas.lock_rooms(session, [collection_id]).get(collection_id):
                 room.take(len(upload.data))
             if (image_id := images.insert_image(session, checked.row(collection_id))) is not None:
                 blobs.put(key, upload.data)  # inside the transaction: no row is ever committed without its bytes
-                return _queued(session, upload, collection_id, image_id, held=held)
+                return _queued(session, upload, collection_id, image_id, paused=paused)
         known = images.find_image_by_sha256(session, collection_id, digest)
         if known is None:
             raise Conflict("The same picture was added and removed by others meanwhile; send it again.")
-        return _known(session, upload, collection_id, known, held=held)
+        return _known(session, upload, collection_id, known, paused=paused)
 
 
 def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
     """Record a failed item for a rejected picture in its import job, if that is open and of its collection."""
     if upload.job_id is None:
         return
-    job = job_rows.get_open_job(session, upload.job_id)
-    name = job_rows.find_collection_name(session, upload.job_id)
+    job = jobs.get_open_job(session, upload.job_id)
+    name = jobs.find_collection_name(session, upload.job_id)
     if job and job.type == JobType.IMPORT and name == upload.collection:
-        item_rows.insert_item(
+        items.insert_item(
             session,
             upload.job_id,
             image_id=None,
@@ -132,8 +132,8 @@ def refuse_image(session: Session, upload: Upload, error: UmbelError) -> None:
 
 def _repeated(session: Session, key: str, digest: bytes) -> Accepted | None:
     """The answer that was given to the first request with this idempotency key."""
-    job_rows.release_idempotency_key(session, key)
-    found = job_rows.find_job_by_idempotency_key(session, key)
+    jobs.release_idempotency_key(session, key)
+    found = jobs.find_job_by_idempotency_key(session, key)
     if found is None:
         return None
     job_id, image_id = found
@@ -146,7 +146,7 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
     """The collection's id, and whether its job is paused."""
     if upload.job_id is None:
         return collections.upsert_collection(session, upload.collection), False
-    job = job_rows.get_open_job(session, upload.job_id)
+    job = jobs.get_open_job(session, upload.job_id)
     if job is None:
         raise Conflict(f"Job {upload.job_id} is closed: it takes no more pictures.")
     collection_id = collections.get_collection(session, upload.collection)
@@ -155,11 +155,11 @@ def _place_of(session: Session, upload: Upload) -> tuple[UUID, bool]:
     return collection_id, job.paused
 
 
-def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
+def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, paused: bool) -> Accepted:
     if upload.job_id is not None:
-        item_rows.insert_item(session, upload.job_id, image_id=image_id, queue=Queue.BULK, name=upload.name, held=held)
+        items.insert_item(session, upload.job_id, image_id=image_id, queue=Queue.BULK, name=upload.name, paused=paused)
         return Accepted(image_id, upload.job_id, duplicate=False, queue=Queue.BULK)
-    job_id = job_rows.insert_upload(
+    job_id = jobs.insert_upload(
         session,
         collection_id=collection_id,
         image_id=image_id,
@@ -169,13 +169,13 @@ def _queued(session: Session, upload: Upload, collection_id: UUID, image_id: UUI
     return Accepted(image_id, job_id, duplicate=False, queue=Queue.SINGLE)
 
 
-def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, held: bool) -> Accepted:
+def _known(session: Session, upload: Upload, collection_id: UUID, image_id: UUID, *, paused: bool) -> Accepted:
     """A duplicate; unless the earlier attempt at it came to nothing, which makes this a second one."""
-    latest = item_rows.find_job_of_image(session, image_id)
+    latest = items.find_job_of_image(session, image_id)
     if latest is None or latest[1] in (ItemState.FAILED, ItemState.CANCELLED):
-        return _queued(session, upload, collection_id, image_id, held=held)
+        return _queued(session, upload, collection_id, image_id, paused=paused)
     if upload.job_id is not None:
-        item_rows.insert_item(
+        items.insert_item(
             session, upload.job_id, image_id=image_id, queue=Queue.BULK, name=upload.name, state=ItemState.DUPLICATE
         )
         return Accepted(image_id, upload.job_id, duplicate=True, queue=Queue.BULK)

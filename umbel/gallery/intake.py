@@ -24,7 +24,7 @@ from umbel.base.types import Queue
 from umbel.gallery import blob_cleanups, collections, ingest, uploads
 from umbel.gallery.ingest import Accepted, Checked, Upload
 from umbel.gallery.uploads import NewUpload
-from umbel.jobs import job_rows
+from umbel.jobs import jobs
 
 log = structlog.get_logger()
 
@@ -99,7 +99,7 @@ class Intake:
     def _first_with_their_keys(self, session: Session, guests: Sequence[Guest]) -> list[Guest]:
         """Those with an idempotency key that nobody has used, or with none."""
         keyed = {guest.upload.idempotency_key: guest for guest in guests if guest.upload.idempotency_key}
-        used = job_rows.lock_idempotency_keys(session, [key for key in keyed if key]) if keyed else set()
+        used = jobs.lock_idempotency_keys(session, [key for key in keyed if key]) if keyed else set()
         return [
             guest
             for guest in guests
@@ -110,7 +110,7 @@ class Intake:
         """Those that have a place: in a collection without a quota and, if they are for a job, in an open import."""
         places = collections.keep_boundless(session, {guest.upload.collection for guest in guests})
         wanted = {guest.upload.job_id for guest in guests if guest.upload.job_id}
-        imports = job_rows.keep_open_imports(session, wanted) if wanted else {}
+        imports = jobs.keep_open_imports(session, wanted) if wanted else {}
         rows = {}
         for guest in guests:
             collection_id, job = places.get(guest.upload.collection), None
@@ -123,7 +123,7 @@ class Intake:
             rows[guest.checked.key] = NewUpload(
                 guest.checked.row(collection_id),
                 job_id=job.id if job else None,
-                held=job is not None and job.paused,
+                paused=job is not None and job.paused,
                 idempotency_key=None if job else guest.upload.idempotency_key,
                 request_id=guest.request_id,
                 traceparent=guest.traceparent,

@@ -14,18 +14,18 @@ from umbel.gallery.images import NewImage
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """job_id: the open import that it belongs to; None: it gets a job. held: that import is paused."""
+    """job_id: the open import that it belongs to; None: it gets a job. paused: that import is paused."""
 
     image: NewImage
     job_id: UUID | None = None
-    held: bool = False
+    paused: bool = False
     idempotency_key: str | None = None
     request_id: str | None = None
     traceparent: str | None = None
 
 
 TAKEN = images.COLUMNS | {
-    "job_id": "uuid", "held": "bool", "idempotency_key": "text", "request_id": "text", "traceparent": "text",
+    "job_id": "uuid", "paused": "bool", "idempotency_key": "text", "request_id": "text", "traceparent": "text",
 }  # fmt: skip
 IMAGE = ", ".join(images.COLUMNS)
 ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in TAKEN.items())
@@ -44,8 +44,8 @@ WITH given AS MATERIALIZED (
            request_id, traceparent
     FROM fresh WHERE job_id IS NULL
 ), queued AS (
-    INSERT INTO job_item (job_id, image_id, queue, state, name, held)
-    SELECT job, image_id, CASE WHEN job_id IS NULL THEN :single ELSE :bulk END, :pending, name, held
+    INSERT INTO job_item (job_id, image_id, queue, state, name, paused)
+    SELECT job, image_id, CASE WHEN job_id IS NULL THEN :single ELSE :bulk END, :pending, name, paused
     FROM fresh ORDER BY image_id
 )
 SELECT blob_key, image_id, job FROM fresh
@@ -64,4 +64,4 @@ def insert_uploads(session: Session, given: Sequence[NewUpload]) -> dict[str, tu
 
 def _values(one: NewUpload) -> tuple[object, ...]:
     of_image = images.values_of(one.image)
-    return (*of_image, one.job_id, one.held, one.idempotency_key, one.request_id, one.traceparent)
+    return (*of_image, one.job_id, one.paused, one.idempotency_key, one.request_id, one.traceparent)

@@ -14,10 +14,10 @@ from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 from umbel.gallery import images
 from umbel.gallery.images import NewImage
-from umbel.jobs import item_rows
+from umbel.jobs import items
 
 LISTED = {
-    "job_id": "uuid", "queue": "text", "state": "text", "held": "bool", "name": "text", "locator": "text",
+    "job_id": "uuid", "queue": "text", "state": "text", "paused": "bool", "name": "text", "locator": "text",
     "label": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
 }  # fmt: skip
 STAGED = {"item_id": "uuid", **images.COLUMNS}
@@ -34,9 +34,9 @@ class NewEntry:
     error: tuple[str, str] | None = None
 
 
-def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry], *, held: bool) -> None:
+def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry], *, paused: bool) -> None:
     """One item for each entry: to be read, or failed where the source has refused it."""
-    copy_rows(session, "job_item", LISTED, (_listed(job_id, entry, held) for entry in entries))
+    copy_rows(session, "job_item", LISTED, (_listed(job_id, entry, paused) for entry in entries))
 
 
 def insert_fetched_images(session: Session, fetched: Mapping[UUID, NewImage]) -> dict[UUID, str]:
@@ -85,7 +85,7 @@ FROM found WHERE job_item.id = found.item_id AND state = 'pending'
 
 def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
     """Lock items as `items.lock_items` does. Returns those that still wait to be read, and were not by another."""
-    item_rows.lock_items(session, listed)
+    items.lock_items(session, listed)
     # What is asked of them is not left to the planner: while its statistics are of before the import, it takes the
     # items without an image to be few, and goes through all of them for each of these.
     rows = session.execute(select(JobItem.id, JobItem.state, JobItem.image_id).where(JobItem.id.in_(listed)))
@@ -112,8 +112,8 @@ def assign_images(session: Session, unread: Collection[UUID], new: Sequence[UUID
     return list(orphans)
 
 
-def _listed(job_id: UUID, entry: NewEntry, held: bool) -> tuple[Any, ...]:
+def _listed(job_id: UUID, entry: NewEntry, paused: bool) -> tuple[Any, ...]:
     state = ItemState.FAILED if entry.error else ItemState.PENDING
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
-    return (job_id, Queue.FETCH, state, held, entry.name, entry.locator, entry.label, meta, code, detail)
+    return (job_id, Queue.FETCH, state, paused, entry.name, entry.locator, entry.label, meta, code, detail)

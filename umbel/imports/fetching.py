@@ -34,10 +34,8 @@ from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister
 from umbel.imports.sources import Source, SourceSpec, open_source
 from umbel.jobs import claims, job_log
-from umbel.jobs.claims import ClaimedEntry
-from umbel.jobs.leases import Leases
-from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.claims import ClaimedEntry, Leases
+from umbel.jobs.outcomes import Outcomes, retry_transient
 
 log = structlog.get_logger()
 

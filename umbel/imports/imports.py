@@ -20,7 +20,7 @@ from umbel.imports.sources import (
     receive_archive,
     receive_manifest,
 )
-from umbel.jobs import job_rows
+from umbel.jobs import jobs
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")
 LONGEST_UPLOAD_SECONDS = 6 * 3600.0
@@ -29,7 +29,7 @@ LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 def open_import(session: Session, collection: str) -> UUID:
     """A job that takes pictures until it is closed."""
     collection_id = collections.upsert_collection(session, collection)
-    return job_rows.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
+    return jobs.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
 
 
 def import_source(

@@ -16,7 +16,7 @@ from umbel.base.types import Queue
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.sources import Entry, PassedOver, Source
-from umbel.jobs import claims, job_log, job_rows
+from umbel.jobs import claims, job_log, jobs
 from umbel.models.indexing import defer_index
 
 log = structlog.get_logger()
@@ -73,10 +73,10 @@ class Lister:
 def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
-        job = job_rows.get_job(session, source.job_id)
+        job = jobs.get_job(session, source.job_id)
         rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
-        # What slips through while the job is being paused is held at the next sweep.
-        entries.insert_entries(session, source.job_id, rows, held=job.paused)
+        # What slips through while the job is being paused is paused at the next sweep.
+        entries.insert_entries(session, source.job_id, rows, paused=job.paused)
         for row in rows:
             if row.error:
                 named = {"request_id": job.request_id, "job_id": str(job.id), "name": row.name}
@@ -93,13 +93,13 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Pass
 def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
     source.done = True
     session.flush()
-    named = {"request_id": job_rows.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
+    named = {"request_id": jobs.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
     log.info("source listed", **named, listed=source.listed, error=error and error.detail)
     if error is None and source.listed == 0:
         error = SourceError(f"There is no picture in it; {source.skipped:,} other files were passed over.")
-    job_rows.close_job(session, source.job_id)
+    jobs.close_job(session, source.job_id)
     if error is not None:
-        job_rows.change_job(session, source.job_id, error=error.detail)
+        jobs.change_job(session, source.job_id, error=error.detail)
 
 
 def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:

@@ -22,11 +22,9 @@ from umbel.base.types import Decoder, ImageSignature, ItemState, PixelSimilariti
 from umbel.insights import nearest_neighbors, signatures
 from umbel.insights.label_error import label_error_probability
 from umbel.insights.nearest_neighbors import ComparedImage, Near
-from umbel.jobs import claims, item_rows, job_log, job_rows
-from umbel.jobs.claims import ClaimedItem
-from umbel.jobs.leases import Leases
-from umbel.jobs.outcomes import Outcomes
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import claims, items, job_log, jobs
+from umbel.jobs.claims import ClaimedItem, Leases
+from umbel.jobs.outcomes import Outcomes, retry_transient
 from umbel.models import versions
 from umbel.models.calibration import Calibration, calibration_of
 
@@ -125,7 +123,7 @@ class ComparisonLine:
 
     def _compare_all(self, batch: Batch, job_id: UUID, collection_id: UUID, some: list[ClaimedItem]) -> None:
         with self.transaction() as session:
-            job = job_rows.get_job(session, job_id)
+            job = jobs.get_job(session, job_id)
             version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
             if nearest_neighbors.awaits_index(session, version.id, collection_id, UNBEARABLE):
                 batch.waits = True
@@ -193,15 +191,15 @@ class ComparisonLine:
     def _store(self, batch: Batch) -> int:
         with self.transaction() as session:
             ready = [item.id for item in batch.done]
-            item_rows.lock_items(session, [*ready, *batch.outcomes])
+            items.lock_items(session, [*ready, *batch.outcomes])
             # Items first: one that was cancelled, or whose image is gone, brings no row with it.
-            done = item_rows.finish_items(session, ready, ItemState.INDEXED)
+            done = items.finish_items(session, ready, ItemState.INDEXED)
             rows: dict[UUID, list[ComparedImage]] = {}
             for item in batch.done:
                 if item.id in done:
                     rows.setdefault(item.job_id, []).append(batch.rows[item.id])
             for job_id, some in rows.items():
-                version_id = job_rows.get_job(session, job_id).model_version_id
+                version_id = jobs.get_job(session, job_id).model_version_id
                 nearest_neighbors.upsert_nearest_neighbors(session, version_id, some)  # type: ignore[arg-type]
             signatures.insert_signatures(session, batch.seen)
             batch.outcomes.store(session, self.leases.owner)

@@ -15,8 +15,8 @@ from umbel.base.types import Project, Queue
 from umbel.gallery import collections
 from umbel.insights import projection_rows
 from umbel.insights.projection_rows import ComputedMap, MapPoint, MapWork
-from umbel.jobs import job_rows
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.jobs.wakeup import Waker
 from umbel.models import versions
 
@@ -92,7 +92,7 @@ class MapLine:
             work = projection_rows.find_workable_map(session)
             if work is None:
                 return False
-            job_rows.change_job(session, work.job_id, started_at=datetime.now(UTC))
+            jobs.change_job(session, work.job_id, started_at=datetime.now(UTC))
         with self.transaction() as session:
             version = versions.get_version(session, work.version_id)
             images = projection_rows.count_vectors(session, version.id, work.collection_id)
@@ -113,7 +113,7 @@ class MapLine:
         def store() -> None:
             with self.transaction() as session:
                 if projection_rows.store_map(session, work, ids, points, images=images):
-                    job_rows.close_job(session, work.job_id)
+                    jobs.close_job(session, work.job_id)
 
         retry_transient(store)
         log.info("map computed", job=str(work.job_id), images=len(ids))
@@ -126,5 +126,5 @@ class MapLine:
     def _end(self, work: MapWork, error: str) -> None:
         with self.transaction() as session:
             projection_rows.end_map(session, work.job_id)
-            job_rows.close_job(session, work.job_id)
-            job_rows.change_job(session, work.job_id, error=error)
+            jobs.close_job(session, work.job_id)
+            jobs.change_job(session, work.job_id, error=error)

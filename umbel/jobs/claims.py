@@ -1,6 +1,13 @@
-"""Claims: items taken under a lease, by who works on them. All times are the database's."""
+"""Claims: items taken under a lease, which is renewed while its process gets on. All times are the database's.
 
-from collections.abc import Sequence
+A lease ends so that others take over from a process that is dead or hangs. One that is only slow, with large pictures
+or on a busy machine, keeps what it has: else its pictures would be worked on twice, and in the end fail as poison.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,10 +15,13 @@ from uuid import UUID
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
+from umbel.base.database import Transaction
+from umbel.base.progress import Progress, progress
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 
 RETRY_SECONDS = 2.0  # before what cannot be reached is tried again; doubled each time
+RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
 LONGEST_DELAY = 60.0  # seconds between two tries of what cannot be reached: after an outage, work goes on this soon
 
 
@@ -68,7 +78,7 @@ class ExhaustedItem:
 CLAIM = """
 WITH free AS (
     SELECT id FROM job_item
-    WHERE state = 'pending' AND NOT held AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
+    WHERE state = 'pending' AND NOT paused AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
       AND attempts BETWEEN :least AND :most {condition}
     ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
@@ -194,38 +204,70 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedI
     return [ExhaustedItem(*row) for row in rows]
 
 
-def list_waiting_queues(session: Session) -> list[Queue]:
-    """The queues in which anyone could claim something now: an item, a source to list, a collection to
-    delete, a map to compute."""
-    queues = session.scalars(
-        text("""
-            SELECT queue FROM (
-                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
-            ) AS queues(queue) WHERE EXISTS (
-                SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.held AND i.queue = queues.queue
-                AND (lease_until IS NULL OR lease_until < now()))
-            OR queue = 'fetch' AND EXISTS (
-                SELECT FROM import_source s JOIN job ON job.id = s.job_id
-                WHERE NOT s.done AND s.next_try <= now() AND NOT job.paused)
-            OR queue = 'reindex' AND EXISTS (
-                SELECT FROM reindex r JOIN job ON job.id = r.job_id
-                WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
-            OR queue = 'delete' AND EXISTS (
-                SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
-            OR queue = 'map' AND EXISTS (
-                SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
-                WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)
-        """)
-    )
-    return [Queue(queue) for queue in queues]
-
-
 def count_pending(session: Session, most: int) -> int:
     """How many new items wait for their embedding, counted no further than `most`."""
     statement = text("""
         SELECT count(*) FROM (
             SELECT FROM job_item
-            WHERE state = 'pending' AND NOT held AND queue IN ('single', 'bulk', 'fetch') LIMIT :most
+            WHERE state = 'pending' AND NOT paused AND queue IN ('single', 'bulk', 'fetch') LIMIT :most
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()
+
+
+class Leases:
+    """Those of one line of work. owner: the name they carry; seconds: how long one lasts unless it is renewed."""
+
+    def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
+        self.owner, self.seconds = owner, seconds
+        self._transaction = transaction
+        self._progress = (
+            Progress()
+        )  # of this line alone: what another line gets done keeps nothing from being taken over
+        self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self, items: Iterable[UUID]) -> Iterator[None]:
+        """Keep the leases of `items`, just claimed, from ending."""
+        items = list(items)
+        self.hold(items)
+        try:
+            yield
+        finally:
+            self.let_go(items)
+
+    def hold(self, items: Iterable[UUID]) -> None:
+        """As `held`, until `let_go`."""
+        with self._lock:
+            self._held |= dict.fromkeys(items, time.monotonic())
+
+    def note_progress(self) -> None:
+        """This line has got something done: its leases may be renewed."""
+        progress.note()
+        self._progress.note()
+
+    def let_go(self, items: Iterable[UUID]) -> None:
+        """Done with `items`: what is not stored is anyone's when the lease ends."""
+        self.note_progress()
+        with self._lock:
+            for item in items:
+                self._held.pop(item, None)
+
+    def let_go_of_all(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+    def renew(self) -> None:
+        """Prolong those that were not just taken, if this line has got something done since the last time."""
+        if not self._progress.since_asked():  # what hangs keeps nothing from the others
+            return
+        now = time.monotonic()
+        with self._lock:
+            due = [item for item, since in self._held.items() if now - since >= RENEWED_AFTER * self.seconds]
+        if not due:
+            return
+        with self._transaction() as session:
+            renew_leases(session, due, owner=self.owner, lease_seconds=self.seconds)
+        with self._lock:
+            self._held |= {item: now for item in due if item in self._held}

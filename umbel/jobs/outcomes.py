@@ -1,15 +1,28 @@
-"""What becomes of claimed items that are not done: they fail, or are tried again. All lines of work retry alike."""
+"""What becomes of claimed items that are not done: they fail, or are tried again. All handlers retry alike.
 
-from collections.abc import Container, Iterable, Iterator
+What is not an item's fault, such as an outage, counts no attempt: the item is tried again for as long as it takes.
+"""
+
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import DecoderDied, UmbelError
+from umbel.base.errors import DecoderDied, NotReady, TransientError, UmbelError
 from umbel.base.types import Queue
-from umbel.jobs import claims, item_rows, job_log
+from umbel.jobs import claims, items, job_log
 from umbel.jobs.claims import RETRY_SECONDS, ClaimedEntry, ClaimedItem
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 45.0  # below the lease of what is stored
+PAUSE_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -48,8 +61,21 @@ class Outcomes:
     def store(self, session: Session, owner: str, *, among: Container[UUID] | None = None) -> None:
         """Write them down in the ledger, whose items are locked. among: what may still fail; None: all."""
         failed = {item: error for item, error in self.failed.items() if among is None or item in among}
-        item_rows.fail_items(session, failed)
+        items.fail_items(session, failed)
         for delay in set(self._released.values()):
             some = [item for item, seconds in self._released.items() if seconds == delay]
             claims.release_items(session, some, owner=owner, delay_seconds=delay)
         claims.release_items(session, self._counted, owner=owner, delay_seconds=0, count_attempt=True)
+
+
+def retry_transient(store: Callable[[], T]) -> T:
+    """What `store`, a whole transaction, returns; tried again while the database is away or others are in its way."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return store()
+        except (NotReady, TransientError) as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("storing waits", error=error.detail)
+            time.sleep(PAUSE_SECONDS)

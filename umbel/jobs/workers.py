@@ -35,16 +35,16 @@ def touch_worker(session: Session, name: str, *, progressed: bool, broker_connec
     return touched.rowcount > 0  # type: ignore[attr-defined]
 
 
-# Not what is held, for its job is paused; nor what waits for its next try; nor comparisons, which may have to wait
+# Not what is paused, for its job is paused; nor what waits for its next try; nor comparisons, which may have to wait
 # until an index is built.
 WORK_IS_LEFT = """EXISTS (
-    SELECT FROM job_item WHERE state = 'pending' AND NOT held AND queue <> 'compare'
+    SELECT FROM job_item WHERE state = 'pending' AND NOT paused AND queue <> 'compare'
     AND NOT (retries > 0 AND lease_owner IS NULL AND lease_until > now())
 )"""
 
 
 def work_is_left(session: Session) -> bool:
-    """Whether a worker has anything to do now: items that are neither ended nor held."""
+    """Whether a worker has anything to do now: items that are neither ended nor paused."""
     return bool(session.scalar(text(f"SELECT {WORK_IS_LEFT}")))
 
 

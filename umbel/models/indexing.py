@@ -9,7 +9,7 @@ from umbel.base.database import Transaction, autocommit, translated_errors
 from umbel.base.errors import TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import ModelState
-from umbel.jobs import job_rows
+from umbel.jobs import jobs
 from umbel.models import partitions, versions
 
 log = structlog.get_logger()
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
     """Drop the index that a job's load would mostly be spent on: one of many pictures into a partition of few."""
-    job = job_rows.get_job(session, job_id)
+    job = jobs.get_job(session, job_id)
     version_id = job.model_version_id
     if version_id is None or job.indexing or job.pending < settings.defer_index_above:
         return
@@ -30,7 +30,7 @@ def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
         except TransientError:  # searches are in the way; the next chunk asks again
             return
         log.info("index left out during the load", job_id=str(job_id), images=job.pending)
-    job_rows.change_job(session, job_id, indexing=True)
+    jobs.change_job(session, job_id, indexing=True)
 
 
 def index_is_due(session: Session) -> bool:
@@ -41,8 +41,8 @@ def index_is_due(session: Session) -> bool:
     version = versions.find_active_version(session)
     if version is None or version.state != ModelState.ACTIVE:
         return False
-    wanted = job_rows.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
-    return wanted and not job_rows.loads_go_on(session, version.id)
+    wanted = jobs.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
+    return wanted and not jobs.loads_go_on(session, version.id)
 
 
 def build_index(transaction: Transaction, settings: Settings) -> bool:
@@ -65,5 +65,5 @@ def build_index(transaction: Transaction, settings: Settings) -> bool:
     if built:
         log.info("index built", version=str(version.id))
         with transaction() as session:
-            job_rows.end_indexing(session, version.id)
+            jobs.end_indexing(session, version.id)
     return built

@@ -9,7 +9,7 @@ from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion, NearestNeighbors
 from umbel.base.types import ModelState
-from umbel.jobs import job_rows
+from umbel.jobs import jobs
 from umbel.models import partitions, reindexes, versions
 
 
@@ -54,7 +54,7 @@ def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
                 f"The model {former.name!r} was not maintained; it is {former.state}. Reindex with it first."
             )
         versions.activate_version(session, former.id)
-        job_rows.end_indexing(session, version.id)
+        jobs.end_indexing(session, version.id)
         return versions.get_version(session, former.id)
 
 
@@ -80,7 +80,7 @@ def switch(session: Session, version_id: UUID) -> None:
     """Make a version active in this transaction, which holds `lock_states`; the former one becomes the standby."""
     active = versions.get_active_key(session)
     versions.activate_version(session, version_id, replaced=active.id)
-    job_rows.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
+    jobs.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
 
 
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:

@@ -53,7 +53,7 @@ FIRST = UUID(int=0)
 
 
 def insert_lacking(
-    session: Session, job_id: UUID, *, active: UUID, version_id: UUID, after: UUID | None, limit: int, held: bool
+    session: Session, job_id: UUID, *, active: UUID, version_id: UUID, after: UUID | None, limit: int, paused: bool
 ) -> UUID | None:
     """Add items for the next `limit` pictures, by id, that the version lacks; the last one's id, None for none.
 
@@ -66,14 +66,14 @@ def insert_lacking(
                 SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.job_id = :job
             ) ORDER BY e.image_id LIMIT :limit),
             queued AS (
-                INSERT INTO job_item (job_id, image_id, queue, state, name, held)
-                SELECT :job, id, 'reindex', 'pending', name, :held FROM (
+                INSERT INTO job_item (job_id, image_id, queue, state, name, paused)
+                SELECT :job, id, 'reindex', 'pending', name, :paused FROM (
                     SELECT id, name FROM image WHERE id IN (SELECT image_id FROM lacking) ORDER BY id FOR KEY SHARE
                 ) present
             )
             SELECT image_id FROM lacking ORDER BY image_id DESC LIMIT 1
         """),
-        {"job": job_id, "after": after or FIRST, "limit": limit, "held": held},
+        {"job": job_id, "after": after or FIRST, "limit": limit, "paused": paused},
     )
     return rows.scalar()
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BackupError, BlobMissing, TransientError
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.outcomes import retry_transient
 from umbel.models.checkpoints import blob_keys, split_key
 from umbel.operations.dump import Owned, Snapshot
 from umbel.operations.reconciliation.context import Watch

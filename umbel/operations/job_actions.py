@@ -11,8 +11,8 @@ from umbel.base.types import JobType, Queue
 from umbel.gallery import deletions
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
-from umbel.jobs import item_rows, job_rows
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import items, jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.jobs.wakeup import Waker
 from umbel.models.reindex import end_reindex
 
@@ -25,7 +25,7 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
     with listener.expecting(f"job {job_id}") as finished:
         while True:
             with transaction() as session:
-                job = job_rows.get_job(session, job_id)
+                job = jobs.get_job(session, job_id)
             left = deadline - time.monotonic()
             if job.finished_at is not None or left <= 0:
                 return job
@@ -38,14 +38,14 @@ def close_job(transaction: Transaction, job_id: UUID) -> None:
     Raises NotFound, and Conflict for one that workers list or delete by: it is closed when they are done.
     """
     with transaction() as session:
-        if job_rows.get_job(session, job_id).type == JobType.DELETION:
+        if jobs.get_job(session, job_id).type == JobType.DELETION:
             raise Conflict(f"Job {job_id} deletes a collection: it is closed when that is gone.")
-        if job_rows.get_job(session, job_id).type == JobType.MAP:
+        if jobs.get_job(session, job_id).type == JobType.MAP:
             raise Conflict(f"Job {job_id} computes a map: it is closed when that is done.")
         source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
-        job_rows.close_job(session, job_id)
+        jobs.close_job(session, job_id)
 
 
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
@@ -54,7 +54,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise, and for a deletion.
     """
     with transaction() as session:  # first of all nothing more may come
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
         if job.type == JobType.MAP:
@@ -64,8 +64,8 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         source_rows.end_source(session, job_id)
-        job_rows.close_job(session, job_id)
-        job_rows.change_job(session, job_id, cancelling=True, paused=False)
+        jobs.close_job(session, job_id)
+        jobs.change_job(session, job_id, cancelling=True, paused=False)
     retry_transient(lambda: cancel_items(transaction, job_id))
 
 
@@ -76,12 +76,12 @@ def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
     the collection is being deleted.
     """
     with transaction() as session:
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         if job.failed and deletions.is_deleted(session, job.collection_id):
             raise Conflict(f"The collection of job {job_id} is being deleted.")
-        retried = item_rows.retry_items(session, job_id)
+        retried = items.retry_items(session, job_id)
         if retried:
-            job_rows.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
+            jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
         elif job.failed:
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
     if retried:
@@ -95,30 +95,30 @@ def pause_job(transaction: Transaction, job_id: UUID) -> None:
 
     Raises NotFound, and Conflict for a job that has ended.
     """
-    _hold(transaction, job_id, held=True)
+    _pause(transaction, job_id, paused=True)
 
 
 def resume_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
     """Go on with a paused job. Twice is harmless. Raises as `pause_job` does."""
-    _hold(transaction, job_id, held=False)
+    _pause(transaction, job_id, paused=False)
     for queue in ITEM_QUEUES:
         waker.wake(queue)
 
 
 def cancel_items(transaction: Transaction, job_id: UUID) -> None:
     with transaction() as session:
-        item_rows.cancel_items_of_job(session, job_id)
+        items.cancel_items_of_job(session, job_id)
 
 
-def _hold(transaction: Transaction, job_id: UUID, *, held: bool) -> None:
+def _pause(transaction: Transaction, job_id: UUID, *, paused: bool) -> None:
     with transaction() as session:  # apart from the items: those who add some lock the job after them
-        job = job_rows.get_job(session, job_id)
+        job = jobs.get_job(session, job_id)
         if job.finished_at is not None:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
-        job_rows.change_job(session, job_id, paused=held)
+        jobs.change_job(session, job_id, paused=paused)
 
-    def hold() -> None:
+    def pause() -> None:
         with transaction() as session:
-            item_rows.hold_items(session, job_id, held=held)
+            items.pause_items(session, job_id, paused=paused)
 
-    retry_transient(hold)
+    retry_transient(pause)

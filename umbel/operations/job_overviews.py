@@ -1,21 +1,28 @@
 """What is told of jobs of any type: the job itself, what it imports from, its reindex, and the index it waits for."""
 
-from collections.abc import Collection, Sequence
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
 from umbel.base.tables import ImportSource, Job, JobItem, Reindex
 from umbel.base.types import JobType, ReindexPhase
 from umbel.imports import source_rows
-from umbel.jobs import item_rows, job_rows
+from umbel.jobs import items, jobs
 from umbel.models import partitions, reindexes
 from umbel.models.partitions import IndexProgress
 
 PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
+
+COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at")
+PAGE = 1_000
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class JobOverview:
 
 def get_overview(session: Session, job_id: UUID) -> JobOverview:
     """Raises NotFound."""
-    return _overviews(session, [job_rows.get_job(session, job_id)])[0]
+    return _overviews(session, [jobs.get_job(session, job_id)])[0]
 
 
 def list_overviews(
@@ -69,20 +76,53 @@ def list_overviews(
     within: Collection[str] | None,
 ) -> list[JobOverview]:
     """Up to `limit` jobs, newest first. within: names of collections; None: all jobs."""
-    found = job_rows.list_jobs(session, status=status, job_type=job_type, before=before, limit=limit, within=within)
+    found = jobs.list_jobs(session, status=status, job_type=job_type, before=before, limit=limit, within=within)
     return _overviews(session, found)
 
 
 def check_job_in(session: Session, job_id: UUID, names: Collection[str]) -> None:
     """Raises NotFound for a job that is about no collection of these names."""
-    if job_rows.find_collection_name(session, job_id) not in names:
+    if jobs.find_collection_name(session, job_id) not in names:
         raise NotFound(f"There is no job {job_id}.")
 
 
 def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
     """Up to `limit` items of a job in the order they came, after the item `after`. Raises NotFound."""
-    job_rows.get_job(session, job_id)
-    return item_rows.list_items(session, job_id, state=state, after=after, limit=limit)
+    jobs.get_job(session, job_id)
+    return items.list_items(session, job_id, state=state, after=after, limit=limit)
+
+
+def items_as_csv(transaction: Transaction, job_id: UUID, state: str | None) -> Iterator[str]:
+    """Lines of CSV with a header, a page of the ledger at a time; state: only the items in it. Raises NotFound."""
+    with transaction() as session:
+        jobs.get_job(session, job_id)
+    return _csv_pages(transaction, job_id, state)
+
+
+def _csv_pages(transaction: Transaction, job_id: UUID, state: str | None) -> Iterator[str]:
+    yield _csv_lines([COLUMNS])
+    after: UUID | None = None
+    while True:
+        with transaction() as session:
+            page = items.list_items(session, job_id, state=state, after=after, limit=PAGE)
+        if not page:
+            return
+        after = page[-1].id
+        yield _csv_lines([_csv_row(item) for item in page])
+
+
+def _csv_row(item: JobItem) -> tuple[object, ...]:
+    name = item.name or ""
+    # Source: OWASP, "CSV Injection": names are whatever a stranger's file was called.
+    safe = f"'{name}" if name.startswith(FORMULA) else name
+    finished = item.finished_at and item.finished_at.isoformat()
+    return (safe, item.state, item.error_code, item.error_detail, item.attempts, item.image_id, finished)
+
+
+def _csv_lines(rows: list[tuple[object, ...]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue()
 
 
 def _overviews(session: Session, jobs: Sequence[Job]) -> list[JobOverview]:

@@ -19,7 +19,7 @@ from umbel.embedding import query_images
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
-from umbel.jobs import claims, item_rows, job_log, job_rows, workers
+from umbel.jobs import claims, items, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import index_is_due
 from umbel.models.lifecycle import drop_retired
@@ -44,7 +44,7 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
             return []
         with _limited(transaction) as session:
             given_up = claims.fail_exhausted_items(session, settings.max_attempts)
-            queues = claims.list_waiting_queues(session)
+            queues = list_waiting_queues(session)
             if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
                 queues.insert(0, Queue.QUERY)
             if index_is_due(session):
@@ -93,16 +93,42 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
                     blob_cleanups.postpone_cleanup(session, cleanup)
 
 
+def list_waiting_queues(session: Session) -> list[Queue]:
+    """The queues in which anyone could claim something now: an item, a source to list, a collection to
+    delete, a map to compute."""
+    queues = session.scalars(
+        text("""
+            SELECT queue FROM (
+                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
+            ) AS queues(queue) WHERE EXISTS (
+                SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.paused AND i.queue = queues.queue
+                AND (lease_until IS NULL OR lease_until < now()))
+            OR queue = 'fetch' AND EXISTS (
+                SELECT FROM import_source s JOIN job ON job.id = s.job_id
+                WHERE NOT s.done AND s.next_try <= now() AND NOT job.paused)
+            OR queue = 'reindex' AND EXISTS (
+                SELECT FROM reindex r JOIN job ON job.id = r.job_id
+                WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
+            OR queue = 'delete' AND EXISTS (
+                SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
+            OR queue = 'map' AND EXISTS (
+                SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
+                WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)
+        """)
+    )
+    return [Queue(queue) for queue in queues]
+
+
 def _tidy_jobs(transaction: Transaction) -> None:
     """Finish what was interrupted: closing, cancelling, pausing."""
     with _limited(transaction) as session:
-        job_rows.close_abandoned_jobs(session, ABANDONED_SECONDS)
-        cancelled, paused = job_rows.list_unfinished_cancellations(session), job_rows.list_paused_jobs(session)
+        jobs.close_abandoned_jobs(session, ABANDONED_SECONDS)
+        cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)
     for job_id in cancelled:
         cancel_items(lambda: _limited(transaction), job_id)
     for job_id in paused:
         with _limited(transaction) as session:
-            item_rows.hold_items(session, job_id, held=True)
+            items.pause_items(session, job_id, paused=True)
 
 
 @contextmanager

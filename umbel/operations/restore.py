@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BackupError, BlobMissing
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.outcomes import retry_transient
 from umbel.operations.backup import AT_ONCE, BLOBS, COPIERS, DUMP, Backup, read_backup, sha256_of, sums
 from umbel.operations.reconciliation.context import Watch
 

@@ -14,8 +14,8 @@ from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
-from umbel.jobs import job_rows
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.models import partitions, reindexes, versions
 from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
@@ -52,7 +52,7 @@ class ReindexLine:
             reindex = reindexes.find_workable(session)
             if reindex is None:
                 return False
-            job = job_rows.get_job(session, reindex.job_id)
+            job = jobs.get_job(session, reindex.job_id)
             version = versions.get_version(session, job.model_version_id)  # type: ignore[arg-type]
         steps: dict[str, Callable[[Reindex, Job, ModelVersion], bool]] = {
             ReindexPhase.LISTING: self._list,
@@ -68,7 +68,7 @@ class ReindexLine:
             return False
         with self.transaction() as session:
             active = versions.get_active_key(session)
-            held = job_rows.get_job(session, job.id).paused
+            paused = jobs.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
                 session,
                 job.id,
@@ -76,7 +76,7 @@ class ReindexLine:
                 version_id=version.id,
                 after=reindex.position,
                 limit=LISTED,
-                held=held,
+                paused=paused,
             )
             phase = ReindexPhase.LISTING if last else ReindexPhase.EMBEDDING
             return reindexes.change_reindex(session, job.id, phase=phase, position=last)
@@ -193,8 +193,8 @@ class ReindexLine:
         """False where it has ended already: it was cancelled."""
         ended = reindexes.change_reindex(session, reindex.job_id, done=True, phase=ReindexPhase.DONE, report=report)
         if ended:
-            job_rows.close_job(session, reindex.job_id)
-            job_rows.change_job(session, reindex.job_id, error=error)
+            jobs.close_job(session, reindex.job_id)
+            jobs.change_job(session, reindex.job_id, error=error)
         return ended
 
     def _fail(self, reindex: Reindex, detail: str) -> None:

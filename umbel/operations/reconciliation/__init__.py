@@ -5,7 +5,7 @@ listing and a table) is confirmed by a third, so that work in flight is no misma
 and reports; ledger.py, blobs.py and embeddings.py hold the checks with their queries.
 """
 
-from umbel.jobs import claims
+from umbel.operations import maintenance
 from umbel.operations.reconciliation.blobs import check_blobs, check_hashes, check_models
 from umbel.operations.reconciliation.context import Context, Mismatches
 from umbel.operations.reconciliation.embeddings import check_embeddings, check_index
@@ -25,6 +25,6 @@ def reconcile(context: Context) -> list[Mismatches]:
 def _wake(context: Context) -> None:
     """For all that waits now."""
     with context.transaction() as session:
-        queues = claims.list_waiting_queues(session)
+        queues = maintenance.list_waiting_queues(session)
     for queue in queues:
         context.waker.wake(queue)

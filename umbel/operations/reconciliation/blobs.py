@@ -22,7 +22,7 @@ from umbel.base.errors import BlobMissing
 from umbel.base.tables import Image
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs
-from umbel.jobs.retry import retry_transient
+from umbel.jobs.outcomes import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys
 from umbel.operations.reconciliation.context import PAGE, Context, Mismatches, Page

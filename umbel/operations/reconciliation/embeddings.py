@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import JobType
-from umbel.jobs import job_rows
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.models import partitions, versions
 from umbel.models.indexing import build_index, defer_index, index_is_due
 from umbel.models.partitions import find_index_progress
@@ -64,7 +64,7 @@ def check_index(context: Context) -> list[Mismatches]:
         found = list_jobs_waiting_for_index(session, version.id, seconds=INDEX_GRACE_SECONDS)
         if found and not due and partitions.has_index(session, version.id):
             if context.repair:
-                job_rows.end_indexing(session, version.id)
+                jobs.end_indexing(session, version.id)
             waiting.add(found, repaired=context.repair)
     if due:
         with context.watch("Building the index", None):
@@ -90,7 +90,7 @@ class _RepairJob:
     def close(self) -> None:
         if self._id is not None:
             with self._context.transaction() as session:
-                job_rows.close_job(session, self._id)
+                jobs.close_job(session, self._id)
 
     def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
         with self._context.transaction() as session:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs
-from umbel.jobs import claims, job_rows
-from umbel.jobs.retry import retry_transient
+from umbel.jobs import claims, jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.operations.maintenance import ABANDONED_SECONDS
 from umbel.operations.reconciliation.context import FIRST, Context, Mismatches, Page
 
@@ -52,7 +52,7 @@ def check_jobs(context: Context) -> list[Mismatches]:
     with context.transaction() as session:
         abandoned = list_abandoned_jobs(session, IDLE_SECONDS)
         if context.repair and abandoned:
-            job_rows.close_abandoned_jobs(session, IDLE_SECONDS)
+            jobs.close_abandoned_jobs(session, IDLE_SECONDS)
     idle.add(abandoned, repaired=context.repair)
     return [closed, idle]
 
@@ -149,7 +149,7 @@ def open_or_end(session: Session, job_id: UUID, *, end: bool) -> None:
 
 
 def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
-    """Those that `umbel.jobs.job_rows.close_abandoned_jobs` would close."""
+    """Those that `umbel.jobs.jobs.close_abandoned_jobs` would close."""
     rows = session.scalars(
         text("""
             SELECT id FROM job WHERE NOT closed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')
@@ -171,7 +171,7 @@ def list_orphaned_items(
     rows = session.scalars(
         text(f"""
             SELECT i.id FROM job_item i
-            WHERE i.state = 'pending' AND i.lease_owner IS NOT NULL AND NOT i.held
+            WHERE i.state = 'pending' AND i.lease_owner IS NOT NULL AND NOT i.paused
               AND i.lease_until < now() - make_interval(secs => :lease)
               AND NOT EXISTS (SELECT FROM worker w WHERE w.name = i.lease_owner
                               AND w.seen_at > now() - make_interval(secs => :silence))

@@ -1,4 +1,4 @@
-"""Items: the rows of the ledger. Added, finished, cancelled, held, tried again. Leases: umbel/jobs/claims.py."""
+"""Items: the rows of the ledger. Added, finished, cancelled, paused, tried again. Leases: umbel/jobs/claims.py."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -19,7 +19,7 @@ def insert_item(
     name: str | None,
     state: ItemState = ItemState.PENDING,
     error: tuple[str, str] | None = None,
-    held: bool = False,
+    paused: bool = False,
 ) -> UUID:
     """Add one item; `error` (code, detail) goes with the state `failed` and with no other."""
     code, detail = error or (None, None)
@@ -31,7 +31,7 @@ def insert_item(
         state=state,
         error_code=code,
         error_detail=detail,
-        held=held,
+        paused=paused,
     )
     return session.execute(statement.returning(JobItem.__table__.c.id)).scalar_one()
 
@@ -116,11 +116,11 @@ def cancel_items_of_job(session: Session, job_id: UUID) -> int:
     return session.execute(statement.values(values)).rowcount  # type: ignore[attr-defined]
 
 
-def hold_items(session: Session, job_id: UUID, *, held: bool) -> None:
+def pause_items(session: Session, job_id: UUID, *, paused: bool) -> None:
     """Keep a job's pending items from being claimed, or let them go again."""
-    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING, JobItem.held != held)
+    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING, JobItem.paused != paused)
     lock_items(session, session.scalars(select(JobItem.id).where(*pending)).all())
-    session.execute(update(JobItem).where(*pending).values(held=held))
+    session.execute(update(JobItem).where(*pending).values(paused=paused))
 
 
 # Bytes that were refused at an upload were never kept, and a listed entry's may not be read a second time once its
@@ -137,7 +137,7 @@ def retry_items(session: Session, job_id: UUID) -> int:
             UPDATE job_item SET state = 'pending', attempts = 0, retries = 0, finished_at = NULL, error_code = NULL,
                    error_detail = NULL, lease_owner = NULL, lease_until = NULL,
                    queue = CASE WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END,
-                   held = (SELECT paused FROM job WHERE id = job_id)
+                   paused = (SELECT paused FROM job WHERE id = job_id)
             WHERE {RETRIED}
         """),
         values,
