@@ -3,7 +3,7 @@
 Run `python -m benchmarks.cross_validation BROAD SPECIES --start WEIGHTS`. Each run holds out one fold of BROAD and one
 half of SPECIES, trains on all the rest with the recipe's first choices (nothing is chosen on what is judged), and
 compares to the start's own features at the same resolution. Finished runs are kept, so it may be stopped and repeated.
-`--jobs` runs go on side by side: worth it beside a GPU, which waits for the pictures that two threads a run prepare.
+`--jobs` runs go on side by side: worth it beside a GPU, which waits for the images that a run prepares.
 """
 
 import argparse

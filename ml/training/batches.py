@@ -1,28 +1,47 @@
-"""Batches of varied pictures, made in threads while the network learns from the ones before."""
+"""Batches of random views, made in threads while the network learns from the ones before.
 
+The views are made by torchvision's functions, with numbers drawn here: its transform classes draw from torch's one
+generator, which threads would share, so that a resumed run would not see the same views.
+"""
+
+import io
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, from_numpy, tensor
 
 from ml.data.dataset import Dataset, Indices, draw_epoch
-from ml.training.augment import recolour, vary
+from ml.threads import cores
+from ml.torchvision_ops import make_importable
 from ml.training.recipe import Recipe
 from umbel.base.types import Pixels
 
+make_importable()
+
+from torchvision.transforms.v2 import InterpolationMode  # noqa: E402
+from torchvision.transforms.v2 import functional as F  # noqa: E402
+
 AHEAD = 4  # batches in the making
+FILL = [124, 116, 104]  # ImageNet's mean color, where a distortion leaves the image
+BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """pictures: (B, 3, S, S) standardised, channels last; rows: (B,) positions in the training set."""
+    """images: (B, 3, S, S) standardized, channels last; rows: (B,) positions in the training set."""
 
-    pictures: Tensor
+    images: Tensor
     rows: Tensor
+
+
+def steps_of(images: int, recipe: Recipe) -> int:
+    """Steps in an epoch over this many images."""
+    return max(1, images // recipe.batch_size)
 
 
 def epoch_batches(
@@ -30,11 +49,11 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """One epoch of full batches. The same recipe and epoch give the same batches, whatever the threads do.
 
-    chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the pictures; first: the batch to
+    chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the images; first: the batch to
     begin with, for a run that goes on in the middle of an epoch.
     """
     order = draw_epoch(labels, recipe.balance, np.random.default_rng((recipe.seed, epoch)))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(min(AHEAD, cores())) as pool:
         ahead: deque[Future[Batch]] = deque()
         for number in range(first, steps_of(len(chosen), recipe)):
             rows = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
@@ -47,15 +66,70 @@ def epoch_batches(
             yield ahead.popleft().result()
 
 
-def steps_of(pictures: int, recipe: Recipe) -> int:
-    """Steps in an epoch over this many pictures."""
-    return max(1, pictures // recipe.batch_size)
-
-
 def _batch(pixels: list[Pixels], rows: Indices, size: int, recipe: Recipe, rng: np.random.Generator) -> Batch:
-    views = np.stack([vary(picture, size, recipe, rng) for picture in pixels])
-    pictures = recolour(torch.from_numpy(views).permute(0, 3, 1, 2).float().div_(255), recipe, rng)
-    look = recipe.preprocessing
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (look.mean, look.std))
-    standard = ((pictures - mean) / std).contiguous(memory_format=torch.channels_last)
-    return Batch(standard, torch.from_numpy(rows))
+    views = np.stack([random_view(one, size, recipe, rng) for one in pixels])
+    return Batch(recipe.preprocessing.normalise(views), from_numpy(rows))
+
+
+def random_view(pixels: Pixels, size: int, recipe: Recipe, rng: np.random.Generator) -> Pixels:
+    """An image cropped, mirrored, distorted and recolored at random: (height, width, 3) → (size, size, 3) uint8."""
+    image = Image.fromarray(pixels)
+    # Data sets differ in sharpness; a network that may see sharpness learns the data set instead of the subject.
+    if min(image.size) > recipe.blur_sides[1] * 0.75 and rng.random() < recipe.blur:
+        image = _thumbnail(image, recipe.blur_sides, rng)
+    box = _crop_box(image.width, image.height, recipe.crop_area, rng)
+    image = F.resized_crop(image, *box, [size, size], BICUBIC if rng.random() < 0.5 else BILINEAR)
+    for choice in rng.integers(len(DISTORTIONS), size=recipe.distortions):
+        image = DISTORTIONS[choice](image, rng.uniform(-recipe.magnitude, recipe.magnitude))
+    if rng.random() < 0.5:
+        image = F.horizontal_flip(image)
+    for adjust in (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation):
+        image = adjust(image, rng.uniform(1 - recipe.color, 1 + recipe.color))
+    return np.asarray(F.adjust_hue(image, rng.uniform(-recipe.hue, recipe.hue)))
+
+
+def _thumbnail(image: Image.Image, sides: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """Shrunk to a random shorter side, half the time through a JPEG."""
+    side = round(math.exp(rng.uniform(*np.log(sides))))
+    small = F.resize(image, [min(side, *image.size)], BICUBIC)
+    if rng.random() < 0.5:
+        return small
+    coded = io.BytesIO()  # F.jpeg calls an operator of torchvision's that is missing beside the CPU build of torch
+    small.save(coded, "JPEG", quality=int(rng.integers(70, 96)))
+    return Image.open(coded).convert("RGB")
+
+
+def _crop_box(
+    width: int, height: int, area: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a random part, of this share of the area and an aspect between 3:4 and 4:3."""
+    aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    wanted = rng.uniform(*area) * width * height
+    crop_width = min(width, max(1, round(math.sqrt(wanted * aspect))))
+    crop_height = min(height, max(1, round(math.sqrt(wanted / aspect))))
+    top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
+    return int(top), int(left), crop_height, crop_width
+
+
+def _affine(image: Image.Image, angle: float = 0.0, shear_x: float = 0.0, shear_y: float = 0.0) -> Image.Image:
+    return F.affine(image, angle, [0, 0], 1.0, [shear_x, shear_y], BILINEAR, FILL)
+
+
+def _erase(image: Image.Image, strength: float) -> Image.Image:
+    """Without a square of up to a quarter of the area, at a place that follows from the strength."""
+    side = round(0.5 * abs(strength) * min(image.size))
+    top, left = round(strength * 3.17 % 1 * (image.height - side)), round(strength * 7.31 % 1 * (image.width - side))
+    return F.erase(image, top, left, side, side, tensor(FILL)[:, None, None])
+
+
+# RandAugment's, at a strength in [-1, 1]. Source: Cubuk et al. 2020, arXiv:1909.13719. Left out are those that change
+# color: it is varied apart and mildly, since the color of a flower is part of what it is.
+DISTORTIONS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
+    lambda image, strength: image,
+    lambda image, strength: _affine(image, angle=45 * strength),
+    lambda image, strength: _affine(image, shear_x=22 * strength),
+    lambda image, strength: _affine(image, shear_y=22 * strength),
+    lambda image, strength: F.posterize(image, round(8 - 4 * abs(strength))),
+    lambda image, strength: F.adjust_sharpness(image, 1 + 0.9 * strength),
+    _erase,
+)

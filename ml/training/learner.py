@@ -61,7 +61,7 @@ class Learner:
     def step(self, batch: Batch) -> Loss:
         """Learn from one batch."""
         self._set_rates()
-        embeddings = self._embed(batch.pictures.to(self.device, non_blocking=True))
+        embeddings = self._embed(batch.images.to(self.device, non_blocking=True))
         arcface = self.head(embeddings, self.labels[batch.rows].to(self.device))
         drift = cosine_drift(embeddings, self.start[batch.rows].to(self.device))
         loss = arcface + self.recipe.distillation * drift

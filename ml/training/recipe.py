@@ -77,8 +77,8 @@ class Recipe:
     broad: int = 10  # folders of at most this many classes hold broad ones
 
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
-    colour: float = 0.25  # ± of brightness, contrast, saturation
-    hue: float = 0.04  # ± of a turn: the colour of a flower is part of what it is
+    color: float = 0.25  # ± of brightness, contrast, saturation
+    hue: float = 0.04  # ± of a turn: the color of a flower is part of what it is
     distortions: int = 1  # of RandAugment, a picture
     magnitude: float = 0.5  # of RandAugment, the strongest that is drawn, in [0, 1]
     blur: float = 0.35  # share of the sharp pictures that are shrunk first
