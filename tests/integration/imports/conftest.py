@@ -1,0 +1,42 @@
+"""An API with a model, and what reads imports as a worker does."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.integration.factory import Factory
+from umbel.base.blobs import Blobs, blobs
+from umbel.base.database import transaction
+from umbel.base.settings import Settings, settings
+from umbel.imports.fetching import FetchLine
+from umbel.jobs.claims import Leases
+from worker.decoders import DecoderPool
+
+
+@pytest.fixture
+def api(api: FlaskClient) -> FlaskClient:
+    """With an active model."""
+    with transaction() as session:
+        Factory(session).version()
+    return api
+
+
+@pytest.fixture
+def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
+    """List and read all that there is to read, as a worker does."""
+    with ThreadPoolExecutor(4) as readers:
+
+        def run(store: Blobs | None = None, config: Settings | None = None) -> None:
+            FetchLine(
+                transaction,
+                store or blobs(),
+                decoder,
+                config or settings(),
+                Leases(transaction, "me", 60),
+                readers=readers,
+                wake=lambda _: None,
+            ).run()
+
+        yield run

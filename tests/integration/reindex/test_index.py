@@ -1,0 +1,58 @@
+"""The index of the active version, built anew."""
+
+import pytest
+from sqlalchemy import text
+
+from tests.integration.reindex.gallery import Models, begin, reindex_of, status, upload
+from umbel.base.database import transaction
+from umbel.base.tables import ModelVersion
+from umbel.base.types import ReindexMode
+from umbel.embedding.embedding import EmbeddingLine
+from umbel.jobs import jobs
+from umbel.models import partitions, versions
+from umbel.models.partitions import Hnsw
+from umbel.operations import job_actions
+from umbel.reindex.run import ReindexLine
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def test_the_active_index_is_built_anew_beside_the_old_one(
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+) -> None:
+    upload(line, 30)
+    job_id = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(8, 40))
+    reindexing._step()  # measured
+    with transaction() as session:
+        assert partitions.has_index(session, active.id)
+    reindexing.run()
+    report = reindex_of(job_id).report
+    assert report is not None
+    assert [(report[when]["m"], report[when]["ef_construction"]) for when in ("before", "after")] == [
+        (24, 128),
+        (8, 40),
+    ]
+    assert report["after"]["recall_at_10"] > 0.9
+    with transaction() as session:
+        found = partitions.find_index_state(session, active.id)
+        names = session.scalars(text("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'embedding_%hnsw%'")).all()
+    assert found is not None
+    assert (found.valid, found.hnsw, len(names)) == (True, Hnsw(8, 40), 1)
+    assert "m='8'" in names[0]
+    assert status(job_id)[0] == "succeeded"
+
+
+def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
+    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+) -> None:
+    upload(line, 3)
+    job_id = begin(mode=ReindexMode.INDEX)
+    reindexing._step()
+    found = reindex_of(job_id)
+    job_actions.cancel_job(transaction, job_id)
+    with transaction() as session:
+        job, version = jobs.get_job(session, job_id), versions.get_version(session, active.id)
+    reindexing._build(found, job, version)
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM pg_indexes WHERE indexname LIKE '%rebuilt'")) == 0
+        assert partitions.has_index(session, active.id)
