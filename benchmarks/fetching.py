@@ -44,7 +44,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.imports.fetching import READERS, FetchLine  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
-    from umbel.imports.sources.specs import FolderSource  # noqa: PLC0415
+    from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
 

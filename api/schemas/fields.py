@@ -1,13 +1,12 @@
 """What bodies and queries of several resources share: names, limits, pages."""
 
-import json
 from json import JSONDecodeError
 from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from umbel.base.nesting import check_depth, parse_json
+from umbel.base.storable import StorableObject, StorableText, check_depth, parse_json
 
 NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # of a collection
 
@@ -23,17 +22,6 @@ T = TypeVar("T", bound=HasId)
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-def _storable(text: str) -> str:
-    """Postgres takes no NUL and no lone surrogate; better said here than there."""
-    if "\x00" in text:
-        raise ValueError("must not contain a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("must be valid Unicode") from error
-    return text
-
-
 def json_object(value: Any) -> Any:
     """Metadata may come as JSON text (in a form) or as an object (in a JSON body); neither nested too deeply."""
     if not isinstance(value, str):
@@ -45,26 +33,12 @@ def json_object(value: Any) -> Any:
         raise ValueError("must be a JSON object") from error
 
 
-def _storable_object(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except ValueError as error:
-        raise ValueError("must be plain JSON without NaN or Infinity") from error
-    if "\\u0000" in text:
-        raise ValueError("must not contain a NUL character")
-    if len(_storable(text)) > 16_384:
-        raise ValueError("must not be longer than 16,384 characters")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-Label = Annotated[Text, Field(min_length=1, max_length=200, examples=["tulip"])]
-Name = Annotated[Text, Field(max_length=1_000, description="File name or path, for people.")]
+Label = Annotated[StorableText, Field(min_length=1, max_length=200, examples=["tulip"])]
+Name = Annotated[StorableText, Field(max_length=1_000, description="File name or path, for people.")]
 CollectionName = Annotated[str, Field(pattern=f"^{NAME}$", description="Name of a collection.", examples=["garden"])]
 Metadata = Annotated[
-    dict[str, Any],
+    StorableObject,
     BeforeValidator(json_object),
-    AfterValidator(_storable_object),
     Field(examples=[{"camera": "X100V"}], description="A JSON object of your own."),
 ]
 K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]

@@ -15,7 +15,7 @@ from umbel.base.tables import ImportSource
 from umbel.base.types import Queue
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
-from umbel.imports.sources import Entry, PassedOver, Source
+from umbel.imports.sources import Entry, Skipped, Source
 from umbel.jobs import claims, job_log, jobs
 from umbel.models.indexing import defer_index
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 CHUNK = 1_000
 
 OpenSource = Callable[[Session, UUID], Source]
-Entries = Iterator[Entry | PassedOver]
+Entries = Iterator[Entry | Skipped]
 
 
 class Lister:
@@ -43,7 +43,7 @@ class Lister:
         source = source_rows.claim_source(session)
         if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
             return False
-        found: list[Entry | PassedOver] = []
+        found: list[Entry | Skipped] = []
         error: SourceError | TransientError | None = None
         try:
             entries = self._entries(session, source)
@@ -70,7 +70,7 @@ class Lister:
         return self._opened(session, source.job_id).entries(source.position)
 
 
-def _write_down(session: Session, source: ImportSource, found: list[Entry | PassedOver]) -> None:
+def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> None:
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
         job = jobs.get_job(session, source.job_id)

@@ -1,4 +1,4 @@
-"""What a bulk import reads from: folders, archives, buckets and lists, all listed and read in the same way."""
+"""Sources of a bulk import: folders, archives, buckets and manifests, all listed and read in the same way."""
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
@@ -6,12 +6,21 @@ from umbel.base.settings import Settings
 from umbel.base.types import Garden
 from umbel.imports.sources.folder import Folder
 from umbel.imports.sources.manifest import Manifest
+from umbel.imports.sources.paths import is_bucket
 from umbel.imports.sources.receive import receive_archive, receive_manifest
-from umbel.imports.sources.roots import is_bucket
 from umbel.imports.sources.s3 import Bucket
 from umbel.imports.sources.sample import Sample
-from umbel.imports.sources.source import Entry, PassedOver, Source
-from umbel.imports.sources.specs import ArchiveSource, FolderSource, ManifestSource, S3Source, SampleSource, SourceSpec
+from umbel.imports.sources.source import (
+    ArchiveSource,
+    Entry,
+    FolderSource,
+    ManifestSource,
+    S3Source,
+    SampleSource,
+    Skipped,
+    Source,
+    SourceSpec,
+)
 from umbel.imports.sources.tars import Tar
 from umbel.imports.sources.web import Web
 from umbel.imports.sources.zips import Zip
@@ -21,9 +30,9 @@ __all__ = [
     "Entry",
     "FolderSource",
     "ManifestSource",
-    "PassedOver",
     "S3Source",
     "SampleSource",
+    "Skipped",
     "Source",
     "SourceSpec",
     "open_source",
@@ -33,30 +42,23 @@ __all__ = [
 
 
 def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings, garden: Garden | None = None) -> Source:
-    """The source that a spec describes, ready to be listed and read; close it in the end.
+    """The source that a spec describes, ready to be listed and read. The caller closes it.
 
-    garden: who draws the sample, where it is to be listed or read.
+    garden: draws the sample; only needed to list or read one.
 
-    Raises SourceError when it lies outside the import roots or is not there; TransientError.
+    Raises SourceError when the source is outside the import roots or does not exist; TransientError.
     """
     match spec:
         case FolderSource():
             return Folder(spec.path, settings)
         case S3Source():
             return Bucket(spec.url, settings)
-        case ArchiveSource(type="zip"):
-            return Zip(spec.blob_key, blobs, settings)
         case ArchiveSource():
-            return Tar(spec.blob_key, blobs, settings)
+            return (Zip if spec.type == "zip" else Tar)(spec.blob_key, blobs, settings)
         case ManifestSource():
             if not blobs.exists(spec.blob_key):
                 raise SourceError("The uploaded manifest is no longer there.")
-            return Manifest(spec, blobs, settings, _base(spec.base, settings), Web(settings))
+            base = None if spec.base is None else (Bucket if is_bucket(spec.base) else Folder)(spec.base, settings)
+            return Manifest(spec, blobs, settings, base, Web(settings))
         case SampleSource():
             return Sample(spec, garden)
-
-
-def _base(base: str | None, settings: Settings) -> Source | None:
-    if base is None:
-        return None
-    return Bucket(base, settings) if is_bucket(base) else Folder(base, settings)

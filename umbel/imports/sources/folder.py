@@ -1,4 +1,4 @@
-"""A folder on the server. Every step down is an openat that follows no link, so nothing can be swapped in between."""
+"""A folder on the server. Each step down is an openat that follows no link, so no link can be swapped in meanwhile."""
 
 import errno
 import heapq
@@ -10,23 +10,22 @@ from contextlib import contextmanager
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.image_rules import looks_like_image
 from umbel.base.settings import Settings
-from umbel.imports.sources.names import has_image_suffix, printable, quoted, unquoted, unsafe
-from umbel.imports.sources.roots import folder_below_root
-from umbel.imports.sources.source import Entry, PassedOver
+from umbel.imports.sources.paths import folder_below_root, has_image_suffix, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.source import Entry, Skipped
 
-WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times over
+WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times
 DEEPEST = 100
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO must not wait for its writer
 LINKS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)  # what O_NOFOLLOW answers to a link, and O_DIRECTORY to a file
-PASSING = (errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+TRANSIENT = (errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Folder:
-    """The pictures below a folder, in the order of their paths, part by part.
+    """The images below a folder, in the order of their paths, part by part.
 
-    A name is compared by its bytes, so the order is the same everywhere. Links, to files or folders, are listed as
-    refused; hidden files and folders, FIFOs, sockets and devices are passed over.
+    Names are compared by their bytes, so the order is the same everywhere. Links, to files or folders, are listed as
+    rejected; hidden files and folders, FIFOs, sockets and devices are skipped.
     """
 
     def __init__(self, path: str, settings: Settings) -> None:
@@ -39,9 +38,9 @@ class Folder:
         except OSError as error:
             raise _unlistable(error, f"The folder {path!r}") from error
 
-    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
+    def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         try:
-            # Opened anew, not duplicated: duplicates share their place in the folder with other listings.
+            # Opened again, not duplicated: duplicates share their position in the folder with other listings.
             folder = os.open(".", FOLDER, dir_fd=self._folder)
             yield from self._walk(folder, "", unquoted(after).split("/") if after else [])
         except OSError as error:
@@ -58,9 +57,9 @@ class Folder:
                     raise Unreadable("It is no regular file.")
                 return self._bytes_of(file)
         except OSError as error:
-            if error.errno == errno.EIO:  # may pass; but not while listing, where one bad file would stop all others
+            if error.errno == errno.EIO:  # may pass; listing does not wait for it: one bad file would stop all others
                 raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
-            raise _refusal(error) from error
+            raise _fault(error) from error
 
     def close(self) -> None:
         os.close(self._folder)
@@ -72,8 +71,8 @@ class Folder:
             raise FileTooLarge(f"The file has more than the {self._max_bytes:,} bytes that are taken.")
         return data
 
-    def _walk(self, folder: int, path: str, after: Sequence[str]) -> Iterator[Entry | PassedOver]:
-        """Everything below an open folder, which is closed in the end. after: what is left of the position's path."""
+    def _walk(self, folder: int, path: str, after: Sequence[str]) -> Iterator[Entry | Skipped]:
+        """The files below an open folder, which is closed in the end. after: the rest of the position's path."""
         try:
             for name in _sorted_names(folder, after[0] if after else None):
                 behind = after[1:] if after and name == after[0] else []
@@ -83,12 +82,12 @@ class Folder:
         finally:
             os.close(folder)
 
-    def _visited(self, folder: int, name: str, path: str, after: Sequence[str]) -> Iterator[Entry | PassedOver]:
+    def _visited(self, folder: int, name: str, path: str, after: Sequence[str]) -> Iterator[Entry | Skipped]:
         position, shown = quoted(path), printable(path)
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if name.startswith("."):
-                yield PassedOver(position, shown)
+                yield Skipped(position, shown)
             elif stat.S_ISLNK(found.st_mode):
                 raise UnsafePath("It is a link, and links are not followed.")
             elif stat.S_ISDIR(found.st_mode):
@@ -96,7 +95,7 @@ class Folder:
                     raise Unreadable(f"The folder lies more than {DEEPEST} folders deep.")
                 yield from self._walk(os.open(name, FOLDER, dir_fd=folder), f"{path}/", after)
             elif not stat.S_ISREG(found.st_mode) or not self._may_be_image(folder, name):
-                yield PassedOver(position, shown)
+                yield Skipped(position, shown)
             elif found.st_size > self._max_bytes:
                 raise FileTooLarge(f"The file has {found.st_size:,} bytes; at most {self._max_bytes:,} are taken.")
             else:
@@ -106,10 +105,10 @@ class Folder:
         except ImageError as error:
             yield Entry(position, shown, position, rejected=error)
         except OSError as error:
-            yield Entry(position, shown, position, rejected=_refusal(error))
+            yield Entry(position, shown, position, rejected=_fault(error))
 
     def _may_be_image(self, folder: int, name: str) -> bool:
-        """By its suffix, without touching its bytes; else by its first bytes. Raises OSError if it is unreadable."""
+        """By its suffix, without reading it; else by its first bytes. Raises OSError if it is unreadable."""
         if has_image_suffix(name):
             if not os.access(name, os.R_OK, dir_fd=folder, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -153,9 +152,9 @@ def _opened(name: str, folder: int) -> Iterator[int]:
         os.close(file)
 
 
-def _refusal(error: OSError) -> ImageError:
-    """Raises TransientError instead when the failure is the machine's and may pass."""
-    if error.errno in PASSING:
+def _fault(error: OSError) -> ImageError:
+    """Why an entry cannot be read. Raises TransientError when the machine is at fault and that may pass."""
+    if error.errno in TRANSIENT:
         raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
     if error.errno in LINKS:
         return UnsafePath("A link has taken the place of the file or of a folder above it.")
@@ -163,7 +162,7 @@ def _refusal(error: OSError) -> ImageError:
 
 
 def _unlistable(error: OSError, what: str) -> SourceError | TransientError:
-    kind = TransientError if error.errno in PASSING else SourceError
+    kind = TransientError if error.errno in TRANSIENT else SourceError
     return kind(f"{what} cannot be opened: {_reason(error)}.")
 
 

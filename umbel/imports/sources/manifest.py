@@ -1,4 +1,4 @@
-"""An uploaded list of pictures: paths below a folder or a prefix, or URLs."""
+"""An uploaded list of images: paths below a folder or a prefix, or URLs."""
 
 import json
 from collections.abc import Iterator
@@ -17,22 +17,21 @@ from umbel.base.errors import (
     UnsafePath,
 )
 from umbel.base.settings import Settings
-from umbel.imports.sources.manifest_lines import Place, Record, csv_records, json_records
-from umbel.imports.sources.manifest_rows import BadRow, Row
-from umbel.imports.sources.names import printable, quoted, unsafe
-from umbel.imports.sources.source import Entry, Source
-from umbel.imports.sources.specs import ManifestSource
-from umbel.imports.sources.web import Web, refusal
+from umbel.imports.sources.manifest_records import BadRow, Place, Record, Row, csv_records, json_records
+from umbel.imports.sources.paths import printable, quoted, unsafe
+from umbel.imports.sources.source import Entry, ManifestSource, Source
+from umbel.imports.sources.web import Web, url_fault
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
+NO_BASE = "The manifest came without a base that its paths are relative to."
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The lines of a manifest. A position is the number and the place of the next line.
+    """The lines of a manifest. A position is the number and the offset of the next line.
 
-    base: what paths are read from; None if the manifest came without. Listing does not look whether a picture is
-    there: a manifest says so, and reading tells.
+    base: what paths are read from; None if the manifest came without. Listing does not check that the images exist:
+    reading does.
     """
 
     spec: ManifestSource
@@ -59,7 +58,7 @@ class Manifest:
                 raise AddressRefused(URLS_ARE_OFF)
             return self.web.fetch(place["url"])
         if self.base is None:
-            raise UnsafePath("The manifest came without a base that its paths are relative to.")
+            raise UnsafePath(NO_BASE)
         return self.base.read(quoted(place["path"]))
 
     def close(self) -> None:
@@ -73,33 +72,33 @@ class Manifest:
         if isinstance(row, BadRow):
             return Entry(position, name, "{}", rejected=BadManifestLine(f"Line {record.place.line}: {row}."))
         if row.url is not None:
-            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._refused_url(row.url, record.place.line)
+            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._url_fault(row.url, record.place.line)
         else:
             path = self._relative(row)
-            shown, locator, rejected = path, {"path": path}, self._refused_path(path)
+            shown, locator, rejected = path, {"path": path}, self._path_fault(path)
         return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, rejected)
 
     def _relative(self, row: Row) -> str:
-        """The path as seen from the base: it may be spelt with the base in front, or as `find .` writes it."""
+        """The path relative to the base, which it may begin with; `find .` puts `./` in front."""
         base = (self.spec.base or "").rstrip("/")
         path = row.path or ""
         return path.removeprefix(f"{base}/" if base else "").removeprefix("./")
 
-    def _refused_url(self, url: str, line: int) -> ImageError | None:
+    def _url_fault(self, url: str, line: int) -> ImageError | None:
         if not self.settings.import_urls:
             return AddressRefused(URLS_ARE_OFF)
-        reason = refusal(url)
+        reason = url_fault(url)
         return BadManifestLine(f"Line {line}: the URL {reason}.") if reason else None
 
-    def _refused_path(self, path: str) -> ImageError | None:
+    def _path_fault(self, path: str) -> ImageError | None:
         if self.base is None:
-            return UnsafePath("The manifest came without a base that its paths are relative to.")
+            return UnsafePath(NO_BASE)
         reason = unsafe(path)
         return UnsafePath(f"The path {reason}.") if reason else None
 
 
 def _shown(url: str) -> str:
-    """A URL without what may be a secret: the user and password, the query and the fragment."""
+    """The URL without parts that may be secret: the user and password, the query and the fragment."""
     try:
         return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
     except (httpx.InvalidURL, UnicodeError, ValueError):

@@ -1,24 +1,31 @@
-"""Uploaded archives and manifests on their way into the blob store, never whole in memory nor unpacked to disk."""
+"""Uploaded archives and manifests on their way into the blob store: never whole in memory, never unpacked to disk.
 
+gzip, bzip2 and xz are undone as the bytes arrive. The standard library's files (GzipFile, BZ2File, LZMAFile) would do
+that too, but give no way to bound the memory that an xz header asks for.
+"""
+
+import lzma
 import tarfile
-from collections.abc import Iterator
+import zlib
+from bz2 import BZ2Decompressor
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Literal
+from typing import Literal, Protocol
 
 from umbel.base.blobs import CHUNK, Blobs, Readable
-from umbel.base.errors import ArchiveBomb, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
+from umbel.base.errors import ArchiveBomb, SourceError, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
 from umbel.base.settings import Settings
-from umbel.imports.sources.decompress import COMPRESSIONS, decompressed
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 UTF8_BOM = b"\xef\xbb\xbf"
-UNJUDGED = 2**20  # bytes that may come out before the ratio is looked at: the first ones always come from little
+UNJUDGED = 2**20  # bytes that may come out before the ratio is checked: the first ones always come from few
+MOST_MEMORY = 256 * 2**20  # for xz, whose header chooses; `xz -9` needs 65 MiB
 
 
 def receive_archive(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> Literal["zip", "tar"]:
     """Store an uploaded zip as it is, a tar (plain, gzip, bzip2, xz: by its bytes, not its name) as a plain tar.
 
-    Nothing is left behind if it fails. Raises UnsupportedArchive, SourceTooLarge, ArchiveBomb, SourceError (a
+    Nothing stays in the blob store if it fails. Raises UnsupportedArchive, SourceTooLarge, ArchiveBomb, SourceError (a
     compressed tar that is damaged or cut short), StorageFull, TransientError; and what reading the stream raises.
     """
     upload = _Upload(stream, settings.archive_bytes)
@@ -50,7 +57,7 @@ def receive_manifest(stream: Readable, blobs: Blobs, key: str, settings: Setting
 
 
 def _as_tar(unpacked: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, once they have begun as a tar does."""
+    """The same bytes, if they begin as a tar does. Raises UnsupportedArchive."""
     start = b""
     while len(start) < tarfile.BLOCKSIZE and (chunk := next(unpacked, b"")):
         start += chunk
@@ -63,7 +70,7 @@ def _as_tar(unpacked: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _bounded(unpacked: Iterator[bytes], upload: "_Upload", settings: Settings) -> Iterator[bytes]:
-    """The same chunks, as long as they stay within what may come out. Raises SourceTooLarge, ArchiveBomb."""
+    """The same chunks, within the limits on size and ratio. Raises SourceTooLarge, ArchiveBomb."""
     total = 0
     for chunk in unpacked:
         total += len(chunk)
@@ -75,7 +82,7 @@ def _bounded(unpacked: Iterator[bytes], upload: "_Upload", settings: Settings) -
 
 
 def _at_least(stream: Readable, size: int) -> bytes:
-    """The first `size` bytes; fewer only where the stream ends. A read may bring fewer than it was asked for."""
+    """The first `size` bytes; fewer only where the stream ends. A single read may return fewer than asked for."""
     start = b""
     while len(start) < size and (chunk := stream.read(size - len(start))):
         start += chunk
@@ -87,8 +94,77 @@ def _chunks(stream: Readable) -> Iterator[bytes]:
         yield chunk
 
 
+class Decompressor(Protocol):
+    """The common part of bz2.BZ2Decompressor and lzma.LZMADecompressor."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class GzipDecompressor:
+    """zlib's decompressor with the interface of the other two: it keeps the input that it had no room for."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail and not self.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+COMPRESSIONS: dict[bytes, Callable[[], Decompressor]] = {
+    b"\x1f\x8b": GzipDecompressor,
+    b"BZh": BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY),
+}
+
+
+def decompressed(packed: Iterator[bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+    """The unpacked bytes, at most a chunk at a time; concatenated streams (`pigz`, `pbzip2`, `cat`) count as one.
+
+    Raises SourceError where the data is damaged or cut short, and what `packed` raises.
+    """
+    rest = b""
+    while rest or (rest := _next_stream(packed)):
+        unpacker = new()
+        while not unpacker.eof:
+            if unpacker.needs_input and not rest and not (rest := next(packed, b"")):
+                raise SourceError("The compressed archive is cut short.")
+            data, rest = rest, b""
+            if out := _unpacked(unpacker, data):
+                yield out
+        rest = unpacker.unused_data.lstrip(b"\0")  # padding is allowed between streams and behind the last
+
+
+def _unpacked(unpacker: Decompressor, data: bytes) -> bytes:
+    try:
+        return unpacker.decompress(data, CHUNK)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        raise SourceError("The compressed archive is damaged.") from error
+
+
+def _next_stream(packed: Iterator[bytes]) -> bytes:
+    return next((data for chunk in packed if (data := chunk.lstrip(b"\0"))), b"")
+
+
 class _Upload:
-    """A stream that counts what was read from it, and ends with SourceTooLarge when that is too much."""
+    """A stream that counts the bytes read from it. Raises SourceTooLarge beyond `most`."""
 
     def __init__(self, stream: Readable, most: int) -> None:
         self._stream, self._most, self.bytes_read = stream, most, 0
@@ -102,7 +178,7 @@ class _Upload:
 
 
 class _Joined:
-    """Chunks as a stream. Each read brings the next chunk, whatever size was asked for."""
+    """Chunks as a stream. Each read returns the next chunk, whatever size was asked for."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = filter(None, chunks)

@@ -11,16 +11,24 @@ from obstore.store import S3Store
 
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.names import has_image_suffix, hidden, may_be_image, printable, quoted, unquoted, unsafe
-from umbel.imports.sources.roots import bucket_below_root
-from umbel.imports.sources.source import Entry, PassedOver
+from umbel.imports.sources.paths import (
+    bucket_below_root,
+    has_image_suffix,
+    hidden,
+    may_be_image,
+    printable,
+    quoted,
+    unquoted,
+    unsafe,
+)
+from umbel.imports.sources.source import Entry, Skipped
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
 
 STATUS = re.compile(r"non-2xx status code: (\d{3})")
 TRY_AGAIN = ("408", "425", "429")
-LISTING_FAILURES = {  # by what the client's message holds: it has no classes for them
+LISTING_FAILURES = {  # by a part of the message: obstore has no classes for them
     "NoSuchBucket": "There is no such bucket.",
     "/latest/api/token": "There are no credentials for S3 (AWS_ACCESS_KEY_ID and so on), and no role to get them from.",
     "redirect": "The bucket is in another region or behind another endpoint: see AWS_REGION and UMBEL_S3_ENDPOINT.",
@@ -31,14 +39,14 @@ PAGE = 1000  # keys of one answer
 
 
 class Bucket:
-    """The pictures below a prefix. Position and locator are the key behind the prefix.
+    """The images below a prefix. Position and locator are the part of the key behind the prefix.
 
-    Two kinds of bucket cannot be listed: directory buckets (S3 Express), which have no order, and one with a key that
-    is no path (an empty, . or .. part), which the store's client refuses; the prefix can be chosen around such a key.
+    Two kinds of bucket cannot be listed: directory buckets (S3 Express), which have no order, and buckets with a key
+    that is no path (an empty, . or .. part), which obstore rejects; choose a prefix that excludes the key.
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
-        """Raises SourceError when the URL is not below an import root; asks the bucket nothing yet."""
+        """Raises SourceError when the URL is not below an import root. Sends no request yet."""
         bucket, prefix = bucket_below_root(url, settings.import_roots)
         self._max_bytes = settings.max_bytes
         config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
@@ -47,7 +55,7 @@ class Bucket:
                 bucket,
                 prefix=prefix or None,
                 config=config,
-                # Few retries of its own: the ledger tries again later, and meanwhile the worker has other work.
+                # Few retries here: the ledger tries again later, and the worker does other work meanwhile.
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
                 client_options={
                     "connect_timeout": timedelta(seconds=5),
@@ -58,11 +66,11 @@ class Bucket:
         except (BaseError, ValueError) as error:
             raise SourceError(f"S3 is not set up on this server: {_first_line(str(error))}.") from error
 
-    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
+    def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         try:
             for page in obstore.list(self._store, offset=unquoted(after) if after else None, chunk_size=PAGE):
                 for found in page:
-                    yield self._judged(found["path"], found["size"])
+                    yield self._listed(found["path"], found["size"])
         except (BaseError, OSError) as error:
             raise _listing_failure(error) from error
 
@@ -78,13 +86,13 @@ class Bucket:
             raise _reading_failure(error) from error
 
     def close(self) -> None:
-        pass  # the store's connections belong to its process-wide runtime
+        pass  # obstore's connections belong to its process-wide runtime
 
-    def _judged(self, key: str, size: int) -> Entry | PassedOver:
+    def _listed(self, key: str, size: int) -> Entry | Skipped:
         position, name = quoted(key), printable(key)
-        marks_folder = size == 0 and not has_image_suffix(key)  # as consoles make them
+        marks_folder = size == 0 and not has_image_suffix(key)  # as S3 consoles create
         if hidden(key) or marks_folder or not may_be_image(key):
-            return PassedOver(position, name)
+            return Skipped(position, name)
         try:
             self._check_size(size)
         except FileTooLarge as error:

@@ -1,15 +1,14 @@
-"""The sample garden as a source: nothing is read, its pictures are drawn when they are asked for."""
+"""The sample garden as a source: its images are drawn when they are read."""
 
 from collections.abc import Iterator
 
 from umbel.base.errors import SourceError, Unreadable
 from umbel.base.types import Garden
-from umbel.imports.sources.source import Entry
-from umbel.imports.sources.specs import SampleSource
+from umbel.imports.sources.source import Entry, SampleSource
 
 
 class Sample:
-    """Species after species, labelled. garden: who draws; without it the source can be opened and no more."""
+    """Species after species, labelled. garden: draws the images; without it the source can only be opened."""
 
     def __init__(self, spec: SampleSource, garden: Garden | None) -> None:
         self._spec, self._garden = spec, garden

@@ -1,20 +1,69 @@
-"""What every source of a bulk import can do: be listed from anywhere on, and be read in any order."""
+"""What an import can read from, and what every source can do: list from any position, and read in any order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from umbel.base.errors import ImageError
 
 
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FolderSource(_Spec):
+    """A folder on the server, below one of the import roots."""
+
+    type: Literal["folder"] = "folder"
+    path: str = Field(min_length=1, max_length=4096)
+
+
+class ArchiveSource(_Spec):
+    """An uploaded archive in the blob store, as `receive_archive` stored it."""
+
+    type: Literal["zip", "tar"]
+    blob_key: str = Field(min_length=1)
+
+
+class S3Source(_Spec):
+    """Part of a bucket, below one of the import roots: s3://bucket/prefix."""
+
+    type: Literal["s3"] = "s3"
+    url: str = Field(min_length=1, max_length=4096)
+
+
+class SampleSource(_Spec):
+    """The sample garden: drawn flowers of invented species, always the same ones."""
+
+    type: Literal["sample"]
+    species: int = Field(12, ge=1, le=100, description="Kinds of flower, each a label.")
+    per_species: int = Field(20, ge=1, le=1_000, description="Pictures of each kind.")
+
+
+class ManifestSource(_Spec):
+    """An uploaded list of paths and URLs. base: the folder or s3://bucket/prefix that its paths are relative to."""
+
+    type: Literal["manifest"] = "manifest"
+    blob_key: str = Field(min_length=1)
+    format: Literal["csv", "jsonl"]
+    base: str | None = Field(None, max_length=4096)
+
+
+SourceSpec = Annotated[
+    FolderSource | ArchiveSource | S3Source | ManifestSource | SampleSource, Field(discriminator="type")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file that may be a picture.
+    """A file that may be an image.
 
-    position: opaque; `entries(after=position)` goes on behind it, in any later process.
-    name: its path in the source, for people: valid Unicode without NUL, at most `names.LONGEST` characters.
+    position: opaque; `entries(after=position)` continues behind it, also in a later process.
+    name: its path in the source, for people: valid Unicode without NUL, at most `paths.LONGEST` characters.
     locator: all that `read` needs to find it in a source opened from the same spec; ASCII text.
-    refused: why it must not or cannot be read, where listing already shows it.
+    rejected: why it cannot or must not be read, where listing already shows it.
     """
 
     position: str
@@ -26,8 +75,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
-    """Something that is by its looks no picture: counted, not imported."""
+class Skipped:
+    """A file that does not look like an image: counted, not imported."""
 
     position: str
     name: str
@@ -36,10 +85,10 @@ class PassedOver:
 class Source(Protocol):
     """An opened source. One thread lists it at a time; any number of threads read from it."""
 
-    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
-        """Everything in the source, in an order that stays the same; behind the position `after`, if given.
+    def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
+        """The files of the source in a fixed order, from its start or behind the position `after`.
 
-        Raises SourceError when the list cannot be completed, after all that could be listed; TransientError.
+        Raises SourceError when the listing cannot be completed, after all that could be listed; TransientError.
         """
         ...
 

@@ -1,53 +1,26 @@
-"""An uploaded tar, read where it lies in the blob store, where it is always a plain one: see `receive_archive`."""
+"""An uploaded tar, read where it lies in the blob store. `receive_archive` has unpacked it if it was compressed."""
 
 import tarfile
 from collections.abc import Iterator
 from typing import Any
 
-from umbel.base.blobs import Blobs, Readable
-from umbel.base.errors import (
-    BlobMissing,
-    CorruptEntry,
-    FileTooLarge,
-    ImageError,
-    NestedArchive,
-    SourceError,
-    SourceTooLarge,
-    UmbelError,
-    Unreadable,
-    UnsafePath,
-)
-from umbel.base.settings import Settings
-from umbel.imports.sources.names import (
-    hidden,
-    is_archive,
-    may_be_image,
-    printable,
-    starts_as_archive,
-    unsafe_in_archive,
-)
-from umbel.imports.sources.source import Entry, PassedOver
+from umbel.base.blobs import Readable
+from umbel.base.errors import CorruptEntry, ImageError, SourceError, SourceTooLarge, UmbelError, Unreadable
+from umbel.imports.sources.archive import Archive, check_content
+from umbel.imports.sources.source import Entry, Skipped
 
 LONGEST_HEADER = 2**20  # bytes of one entry's headers, long names and attributes included
 CUT_SHORT = "The tar ends in the middle of an entry: it is cut short."
 
 
-class Tar:
-    """The pictures in a tar, in its order.
+class Tar(Archive):
+    """The images in a tar, in its order.
 
-    A position is the entry's number and the place of the next header, so going on reads nothing twice; a locator is
-    the place and the number of the entry's bytes. (A global pax header holds for what is listed in one go only.)
+    A position is the entry's number and the offset of the next header, so resuming reads nothing twice. A locator is
+    the offset and the number of the entry's bytes. A global pax header only applies until the listing is resumed.
     """
 
-    def __init__(self, key: str, blobs: Blobs, settings: Settings) -> None:
-        """Raises SourceError when the archive is not in the blob store."""
-        self._key, self._blobs, self._settings = key, blobs, settings
-        try:
-            self._size = blobs.size(key)
-        except BlobMissing as error:
-            raise SourceError("The uploaded archive is no longer there.") from error
-
-    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
+    def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         if self._size > self._settings.archive_bytes:
             raise SourceTooLarge(f"The tar has more than the {self._settings.archive_bytes:,} bytes that are taken.")
         number, offset = map(int, after.split(":")) if after else (0, 0)
@@ -56,26 +29,22 @@ class Tar:
             if number > self._settings.archive_entries:
                 raise SourceTooLarge(f"The tar has more than {self._settings.archive_entries:,} entries.")
             if not member.isdir():
-                yield self._judged(f"{number}:{behind}", member)
+                yield self._listed(f"{number}:{behind}", member)
 
     def read(self, locator: str) -> bytes:
         offset, size = map(int, locator.split(":"))
-        if size > self._settings.max_bytes:
-            raise FileTooLarge(f"The file has {size:,} bytes; at most {self._settings.max_bytes:,} are taken.")
+        if too_large := self._too_large(size):
+            raise too_large
         data = self._blobs.get_range(self._key, offset, size)
         if len(data) < size:
             raise CorruptEntry("The entry is cut short.")
-        if starts_as_archive(data):
-            raise NestedArchive("The entry is an archive itself.")
+        check_content(data)
         return data
-
-    def close(self) -> None:
-        pass  # every reader opens the blob for itself
 
     def _members(self, offset: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
         """The entries from an offset on, each with the offset behind it. Raises SourceError behind the last whole one.
 
-        tarfile takes what it cannot read for the end, so the end is looked at here.
+        tarfile treats a header that it cannot read as the end, so `_check_end` looks at what is there.
         """
         with self._blobs.open(self._key) as file:
             file.seek(offset)
@@ -92,7 +61,7 @@ class Tar:
                     raise SourceError(_damage(error)) from error
                 if member is None:
                     return self._check_end(tar.offset)
-                tar.members.clear()  # or all of them would be kept
+                tar.members.clear()  # tarfile would keep them all
                 if tar.offset <= offset or (_has_bytes(member) and member.offset_data + member.size > self._size):
                     raise SourceError(CUT_SHORT)
                 offset = tar.offset
@@ -104,32 +73,21 @@ class Tar:
         if block.count(b"\0") != len(block):
             raise SourceError("The tar is damaged: there is no header where one should be.")
 
-    def _judged(self, position: str, member: tarfile.TarInfo) -> Entry | PassedOver:
-        name = printable(member.name)
-        rejected: ImageError | None = _unsafe(member)
-        if rejected is None:
-            if hidden(member.name):
-                return PassedOver(position, name)
-            if is_archive(member.name):
-                rejected = NestedArchive("Archives inside an archive are not unpacked.")
-            elif not may_be_image(member.name):
-                return PassedOver(position, name)
-            else:
-                rejected = self._unreadable(member)
-        return Entry(position, name, f"{member.offset_data}:{member.size}", rejected=rejected)
+    def _listed(self, position: str, member: tarfile.TarInfo) -> Entry | Skipped:
+        locator = f"{member.offset_data}:{member.size}"
+        is_file = not (member.issym() or member.islnk() or member.isdev())
+        return self._entry(position, member.name, locator, is_file=is_file, fault=self._fault(member))
 
-    def _unreadable(self, member: tarfile.TarInfo) -> ImageError | None:
+    def _fault(self, member: tarfile.TarInfo) -> ImageError | None:
         if not _has_bytes(member):
             return Unreadable("The entry is sparse or of an unknown kind, and those are not supported.")
-        if member.size > self._settings.max_bytes:
-            return FileTooLarge(f"The file has {member.size:,} bytes; at most {self._settings.max_bytes:,} are taken.")
-        return None
+        return self._too_large(member.size)
 
 
 class _Headers:
-    """What tarfile reads of the archive: headers, and never more than a bounded number of bytes for one entry.
+    """The archive as tarfile reads it: headers only, and a bounded number of bytes for one entry.
 
-    A name or an attribute may claim any length, and tarfile would read it into memory.
+    A name or an attribute may claim any length, and tarfile would read all of it into memory.
     """
 
     def __init__(self, file: Readable) -> None:
@@ -147,14 +105,6 @@ class _Headers:
 def _has_bytes(member: tarfile.TarInfo) -> bool:
     """Whether the entry's bytes lie behind its header, all of them in one piece."""
     return member.isreg() and not member.issparse()
-
-
-def _unsafe(member: tarfile.TarInfo) -> UnsafePath | None:
-    if reason := unsafe_in_archive(member.name):
-        return UnsafePath(f"The path {reason}.")
-    if member.issym() or member.islnk() or member.isdev():
-        return UnsafePath("It is a link or a device, and those are not taken from archives.")
-    return None
 
 
 def _damage(error: Exception) -> str:

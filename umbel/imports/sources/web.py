@@ -1,4 +1,4 @@
-"""Fetching a URL that somebody else chose: from public addresses only, without redirects, within bytes and time."""
+"""Fetching URLs from a manifest: from public addresses only, without redirects, within limits of bytes and time."""
 
 import re
 import socket
@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import httpcore
@@ -13,7 +14,6 @@ import httpx
 
 from umbel.base.errors import AddressRefused, FileTooLarge, ImageError, UmbelError, Unreachable, Unreadable
 from umbel.base.settings import Settings
-from umbel.imports.sources.addresses import is_public
 
 HEADERS = [("User-Agent", "umbel"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 HOST = re.compile(rb"[A-Za-z0-9_.:-]+")
@@ -25,17 +25,48 @@ FAILURES = (
     httpcore.ConnectionNotAvailable,
 )
 
+# Not public, though some versions of Python treat them as such. Source: IANA special-purpose address registries.
+NOT_PUBLIC = [
+    ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4"),
+        *("64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10"),
+        "168.63.129.16/32",  # the host of every Azure machine
+    )
+]
+NAT64 = ip_network("64:ff9b::/96")
+COMPATIBLE = ip_network("::/96")
+
 Resolver = Callable[[str, int], list[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of a host, the system's resolver deciding also what an IP address is. Raises socket.gaierror."""
+    """All addresses of a host name or IP address, by the system's resolver. Raises socket.gaierror."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def refusal(text: str) -> str | None:
-    """Why a URL is not even tried, by its text alone; None if it is."""
+def is_public(address: str) -> bool:
+    """Whether an IP address is on the public internet, including the IPv4 address that it may embed."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and (inner := _embedded(ip)) is not None:
+        return is_public(str(inner))
+    rejected = any(ip in network for network in NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not (rejected or ip.is_multicast or ip.is_reserved)
+
+
+def _embedded(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address to which packets for this IPv6 address may go: mapped, compatible, NAT64 or 6to4."""
+    if ip in NAT64 or ip in COMPATIBLE:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
+def url_fault(text: str) -> str | None:
+    """What is wrong with the text of a URL that must not be fetched; None: nothing."""
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError):
@@ -46,11 +77,11 @@ def refusal(text: str) -> str | None:
 
 
 class Web:
-    """Fetches URLs; thread-safe, as nothing is shared between two fetches.
+    """Fetches URLs. Thread-safe: fetches share nothing.
 
-    A host is resolved once, every address it has is checked, and the connection goes to one of these very addresses,
-    so a name that leads elsewhere a moment later gains nothing. Host header and TLS server name stay the URL's.
-    The resolver itself is bound by the system's time limits, not by `url_seconds`.
+    A host is resolved once, all its addresses are checked, and the connection goes to one of the checked addresses, so
+    a name that resolves differently a moment later changes nothing. Host header and TLS server name stay the URL's.
+    The resolver is bound by the system's time limits, not by `url_seconds`.
     """
 
     def __init__(
@@ -67,7 +98,7 @@ class Web:
 
     def fetch(self, text: str) -> bytes:
         """The content behind a URL. Raises AddressRefused, FileTooLarge, Unreadable, Unreachable."""
-        if reason := refusal(text):
+        if reason := url_fault(text):
             raise AddressRefused(f"The URL {reason}.")
         url = httpx.URL(text)
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
@@ -93,7 +124,7 @@ class Web:
 
 
 class PinnedNetwork(httpcore.NetworkBackend):
-    """Connects to checked addresses only, and lets nothing take longer than until the deadline."""
+    """Connects to checked addresses only; every step ends at the deadline."""
 
     def __init__(self, allowed: Callable[[str], bool], resolve: Resolver, deadline: float) -> None:
         self._allowed, self._resolve, self._deadline = allowed, resolve, deadline
@@ -132,7 +163,7 @@ class PinnedNetwork(httpcore.NetworkBackend):
 
 
 class _TimedStream(httpcore.NetworkStream):
-    """A connection whose every step has only the time that is left in all."""
+    """A connection whose every step ends at the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream, self._deadline = stream, deadline

@@ -1,8 +1,9 @@
-"""The directory at the end of a zip, read record by record.
+"""The directory at the end of a zip, read record by record, with memory that does not grow with its claims.
 
-`zipfile` would read it whole into objects: 604 MiB and 5.5 s for a million entries, and as much again for a directory
-that lies about their number, in every process that only wants one entry. Here memory does not grow with what the
-archive claims. Layout: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16, 4.4 and 4.5.3.
+The standard library's `zipfile` cannot promise that. It reads the whole directory into objects before the first entry:
+about 600 MiB for a million entries, more for a directory that understates their number, and all of it again to resume a
+listing. It also rejects the whole archive for one name that is not UTF-8 or one entry of a later format version.
+Layout: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16, 4.4 and 4.5.3.
 """
 
 import struct
@@ -24,7 +25,7 @@ UNIX = (3, 19)  # the second is macOS
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the directory says of one entry. start: of its local header in the file; sizes in bytes."""
+    """The directory's record of one entry. start: offset of its local header in the file; sizes in bytes."""
 
     name: str
     flags: int
@@ -44,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Where the directory is. shift: bytes put before the archive, as in a self-extracting one."""
+    """Where the directory is. shift: bytes in front of the archive, as in a self-extracting one."""
 
     offset: int
     size: int
@@ -53,7 +54,7 @@ class Directory:
 
 
 def find_directory(file: BinaryIO, file_size: int) -> Directory:
-    """Raises SourceError when there is no directory, or none that fits into the file."""
+    """The archive's directory. Raises SourceError when there is none, or none that fits into the file."""
     tail_at = max(0, file_size - LONGEST_COMMENT - END.size - END64_LOCATOR.size)
     file.seek(tail_at)
     tail = file.read(file_size - tail_at)
@@ -71,7 +72,7 @@ def find_directory(file: BinaryIO, file_size: int) -> Directory:
 
 
 def records(file: BinaryIO, directory: Directory) -> Iterator[Record]:
-    """The entries in the directory's order. Raises SourceError where it is damaged, after what was before."""
+    """The entries in the directory's order. Raises SourceError where it is damaged, after the entries before."""
     file.seek(directory.offset)
     left = directory.size
     while left > 0:
@@ -128,7 +129,7 @@ def _zip64_values(extra: bytes) -> Iterator[int]:
 
 
 def _decoded(name: bytes, flags: int) -> str:
-    """UTF-8 also where the flag for it is missing, as macOS writes it; else the DOS code page."""
+    """The name as UTF-8, even without the flag for it, as macOS writes it; else in the DOS code page."""
     try:
         return name.decode()
     except UnicodeDecodeError:

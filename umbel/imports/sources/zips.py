@@ -8,61 +8,33 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from umbel.base.blobs import Blobs
-from umbel.base.errors import (
-    ArchiveBomb,
-    BlobMissing,
-    CorruptEntry,
-    FileTooLarge,
-    ImageError,
-    NestedArchive,
-    SourceError,
-    SourceTooLarge,
-    Unreadable,
-    UnsafePath,
-)
-from umbel.base.settings import Settings
-from umbel.imports.sources.names import (
-    hidden,
-    is_archive,
-    may_be_image,
-    printable,
-    starts_as_archive,
-    unsafe_in_archive,
-)
-from umbel.imports.sources.source import Entry, PassedOver
+from umbel.base.errors import ArchiveBomb, CorruptEntry, FileTooLarge, ImageError, SourceTooLarge, Unreadable
+from umbel.imports.sources.archive import Archive, check_content
+from umbel.imports.sources.source import Entry, Skipped
 from umbel.imports.sources.zip_directory import Directory, Record, find_directory, records
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 STORED, DEFLATED, BZIP2 = 0, 8, 12
 LOCAL_HEADER = 30
 USUAL_EXTRA = 256  # bytes of a local header's extra fields that are fetched along with the data
-MOST_GROWTH = 1024  # bytes by which packing can make a picture longer, beside a thousandth
+MOST_GROWTH = 1024  # bytes by which packing can make an image longer, besides a thousandth
 
 
-class Zip:
-    """The pictures in a zip, in its directory's order. A position is a number in that order.
+class Zip(Archive):
+    """The images in a zip, in its directory's order. A position is a number in that order.
 
-    A locator says where an entry's bytes are and what must come out of them, so reading needs no directory.
+    A locator says where an entry's bytes are and what they unpack to, so reading an entry needs no directory.
     """
 
-    def __init__(self, key: str, blobs: Blobs, settings: Settings) -> None:
-        """Raises SourceError when the archive is not in the blob store."""
-        self._key, self._blobs, self._settings = key, blobs, settings
-        try:
-            self._size = blobs.size(key)
-        except BlobMissing as error:
-            raise SourceError("The uploaded archive is no longer there.") from error
-
-    def entries(self, after: str | None = None) -> Iterator[Entry | PassedOver]:
+    def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         first = int(after) + 1 if after else 0
         with self._blobs.open(self._key) as file:
             directory = find_directory(file, self._size)
-            # Twice through the directory: what it claims as a whole is checked before any of it is believed.
+            # Read twice: the limits on the whole archive are checked before the first entry is listed.
             overlapping = _overlapping(self._spans(records(file, directory), directory))
             for number, record in enumerate(records(file, directory)):
                 if number >= first and not record.name.endswith("/"):
-                    yield self._judged(str(number), record, bool(overlapping[number]))
+                    yield self._listed(str(number), record, bool(overlapping[number]))
 
     def read(self, locator: str) -> bytes:
         start, name_bytes, packed, size, crc, method = json.loads(locator)
@@ -71,12 +43,8 @@ class Zip:
         data = _unpacked(self._raw(start, name_bytes, packed), method, size)
         if zlib.crc32(data) != crc:
             raise CorruptEntry("The entry's checksum does not fit its bytes.")
-        if starts_as_archive(data):
-            raise NestedArchive("The entry is an archive itself.")
+        check_content(data)
         return data
-
-    def close(self) -> None:
-        pass  # every reader opens the blob for itself
 
     def _spans(self, found: Iterator[Record], directory: Directory) -> Iterator[tuple[int, int]]:
         """First and last byte of every entry. Raises SourceTooLarge."""
@@ -90,31 +58,30 @@ class Zip:
                 raise SourceTooLarge(f"The zip unpacks to more than the {most_bytes:,} bytes that are taken.")
             yield record.start, record.end
 
-    def _judged(self, position: str, record: Record, overlaps: bool) -> Entry | PassedOver:
-        name = printable(record.name)
-        rejected: ImageError | None = _unsafe(record)
-        if rejected is None:
-            if hidden(record.name):
-                return PassedOver(position, name)
-            if is_archive(record.name):
-                rejected = NestedArchive("Archives inside an archive are not unpacked.")
-            elif not may_be_image(record.name):
-                return PassedOver(position, name)
-            else:
-                rejected = _unreadable(record, overlaps) or self._too_large(record)
+    def _listed(self, position: str, record: Record, overlaps: bool) -> Entry | Skipped:
         fields = (record.start, record.name_bytes, record.packed, record.size, record.crc, record.method)
-        return Entry(position, name, json.dumps(fields), rejected=rejected)
+        is_file = stat.S_IFMT(record.mode) in (0, stat.S_IFREG)
+        return self._entry(
+            position, record.name, json.dumps(fields), is_file=is_file, fault=self._fault(record, overlaps)
+        )
 
-    def _too_large(self, record: Record) -> ImageError | None:
-        max_bytes, ratio = self._settings.max_bytes, self._settings.archive_ratio
-        if record.size > max_bytes:
-            return FileTooLarge(f"The file has {record.size:,} bytes; at most {max_bytes:,} are taken.")
-        if record.size > ratio * record.packed:
-            return ArchiveBomb(f"The entry unpacks to more than {ratio} times its packed size.")
-        return None
+    def _fault(self, record: Record, overlaps: bool) -> ImageError | None:
+        if record.flags & ENCRYPTED:
+            return Unreadable("The entry is encrypted.")
+        if record.method not in (STORED, DEFLATED, BZIP2):
+            return Unreadable(f"The entry is packed by method {record.method}, which is not supported.")
+        if overlaps:
+            return ArchiveBomb("The entry shares bytes with another one.")
+        if record.packed > _longest_packed(record.size):
+            return CorruptEntry("The entry has far more bytes packed than unpacked.")
+        if too_large := self._too_large(record.size):
+            return too_large
+        ratio = self._settings.archive_ratio
+        bomb = record.size > ratio * record.packed
+        return ArchiveBomb(f"The entry unpacks to more than {ratio} times its packed size.") if bomb else None
 
     def _raw(self, start: int, name_bytes: int, packed: int) -> bytes:
-        """The packed bytes, nearly always with a single request. Raises CorruptEntry."""
+        """The packed bytes, nearly always with one request. Raises CorruptEntry."""
         reach = LOCAL_HEADER + name_bytes + USUAL_EXTRA + packed
         data = self._blobs.get_range(self._key, start, reach)
         if len(data) < LOCAL_HEADER or data[:4] != b"PK\x03\x04":
@@ -131,28 +98,8 @@ def _longest_packed(size: int) -> int:
     return size + size // 1000 + MOST_GROWTH
 
 
-def _unsafe(record: Record) -> UnsafePath | None:
-    if reason := unsafe_in_archive(record.name):
-        return UnsafePath(f"The path {reason}.")
-    if stat.S_IFMT(record.mode) not in (0, stat.S_IFREG):
-        return UnsafePath("It is a link or a device, and those are not taken from archives.")
-    return None
-
-
-def _unreadable(record: Record, overlaps: bool) -> ImageError | None:
-    if record.flags & ENCRYPTED:
-        return Unreadable("The entry is encrypted.")
-    if record.method not in (STORED, DEFLATED, BZIP2):
-        return Unreadable(f"The entry is packed by method {record.method}, which is not supported.")
-    if overlaps:
-        return ArchiveBomb("The entry shares bytes with another one.")
-    if record.packed > _longest_packed(record.size):
-        return CorruptEntry("The entry has far more bytes packed than unpacked.")
-    return None
-
-
 def _unpacked(raw: bytes, method: int, size: int) -> bytes:
-    """Exactly `size` bytes, and never more than one byte beyond in memory. Raises CorruptEntry."""
+    """Exactly `size` bytes; at most one more is ever unpacked. Raises CorruptEntry."""
     try:
         match method:
             case 0:
@@ -169,7 +116,7 @@ def _unpacked(raw: bytes, method: int, size: int) -> bytes:
 
 
 def _overlapping(spans: Iterator[tuple[int, int]]) -> np.ndarray:
-    """Which of the spans share a byte with any other: (n,) of bool. 33 bytes of memory for each."""
+    """Which spans share a byte with another one: (n,) of bool. Takes 33 bytes of memory a span."""
     bounds = np.fromiter(spans, dtype=np.dtype((np.int64, 2)))
     order = np.argsort(bounds[:, 0], kind="stable")
     starts, furthest = bounds[order, 0], np.maximum.accumulate(bounds[order, 1])

@@ -1,6 +1,6 @@
 """Looking at what a source lists."""
 
-from umbel.imports.sources import Entry, PassedOver, Source
+from umbel.imports.sources import Entry, Skipped, Source
 
 
 def taken(source: Source) -> list[str]:
@@ -14,7 +14,7 @@ def rejected(source: Source) -> dict[str, str]:
 
 
 def skipped(source: Source) -> list[str]:
-    return [each.name for each in source.entries() if isinstance(each, PassedOver)]
+    return [each.name for each in source.entries() if isinstance(each, Skipped)]
 
 
 def contents(source: Source) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from umbel.base.errors import AddressRefused, ImageError, SourceError, SourceToo
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry, ManifestSource, open_source
 from umbel.imports.sources.manifest import Manifest
-from umbel.imports.sources.manifest_lines import LONGEST_LINE
+from umbel.imports.sources.manifest_records import LONGEST_LINE
 
 TEXT = st.text(st.characters(blacklist_characters="\0\r", blacklist_categories=["Cs"]), max_size=20)
 LABEL = TEXT.filter(bool)

@@ -26,7 +26,7 @@ from umbel.base.errors import (
 )
 from umbel.base.settings import Settings
 from umbel.imports.sources import receive_archive, receive_manifest
-from umbel.imports.sources.decompress import COMPRESSIONS, decompressed
+from umbel.imports.sources.receive import COMPRESSIONS, decompressed
 
 NOISE = random.Random(1).randbytes(50_000)
 TAR = tarred(("a.jpg", NOISE), ("b.jpg", NOISE))

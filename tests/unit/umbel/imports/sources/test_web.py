@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from umbel.base.errors import AddressRefused, FileTooLarge, TransientError, Unreadable
 from umbel.base.settings import Settings
-from umbel.imports.sources.web import Web, refusal
+from umbel.imports.sources.web import Web, url_fault
 
 IMAGE = bytes(range(256)) * 40
 FOREVER = 30.0  # longer than any test may take
@@ -215,7 +215,7 @@ def test_an_unknown_host_is_unreadable() -> None:
     ],
 )
 def test_what_is_no_plain_url_is_refused_by_its_text(text: str) -> None:
-    assert refusal(text)
+    assert url_fault(text)
     with pytest.raises(AddressRefused):
         web().fetch(text)
 

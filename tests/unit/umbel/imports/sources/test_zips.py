@@ -21,8 +21,8 @@ from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, r
 from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
-from umbel.imports.sources import Entry, PassedOver
-from umbel.imports.sources.names import starts_as_archive
+from umbel.imports.sources import Entry, Skipped
+from umbel.imports.sources.paths import starts_as_archive
 from umbel.imports.sources.zips import Zip
 
 NOISE = random.Random(1).randbytes(5000)
@@ -323,4 +323,4 @@ def test_an_archive_that_is_gone_is_said_to_be_gone(blobs: Blobs) -> None:
 
 def test_listing_says_what_is_passed_over_in_place(blobs: Blobs) -> None:
     found = kept(blobs, zipped(("a.jpg", NOISE), ("b.txt", NOISE), ("c.jpg", NOISE))).entries()
-    assert [type(each) for each in islice(found, 3)] == [Entry, PassedOver, Entry]
+    assert [type(each) for each in islice(found, 3)] == [Entry, Skipped, Entry]

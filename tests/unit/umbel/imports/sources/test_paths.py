@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel.imports.sources.names import (
+from umbel.imports.sources.paths import (
     LONGEST,
     has_image_suffix,
     hidden,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from umbel.base.nesting import DEEPEST, check_depth, parse_json
+from umbel.base.storable import DEEPEST, check_depth, parse_json
 
 
 def nested(depth: int) -> str:

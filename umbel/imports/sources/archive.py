@@ -1,0 +1,56 @@
+"""What zips and tars share: an archive in the blob store, and which of its entries are taken."""
+
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BlobMissing, FileTooLarge, ImageError, NestedArchive, SourceError, UnsafePath
+from umbel.base.settings import Settings
+from umbel.imports.sources.paths import (
+    hidden,
+    is_archive,
+    may_be_image,
+    printable,
+    starts_as_archive,
+    unsafe_in_archive,
+)
+from umbel.imports.sources.source import Entry, Skipped
+
+
+class Archive:
+    """An uploaded archive, read where it lies in the blob store."""
+
+    def __init__(self, key: str, blobs: Blobs, settings: Settings) -> None:
+        """Raises SourceError when the archive is not in the blob store."""
+        self._key, self._blobs, self._settings = key, blobs, settings
+        try:
+            self._size = blobs.size(key)
+        except BlobMissing as error:
+            raise SourceError("The uploaded archive is no longer there.") from error
+
+    def close(self) -> None:
+        pass  # each reader opens the blob for itself
+
+    def _entry(
+        self, position: str, path: str, locator: str, *, is_file: bool, fault: ImageError | None
+    ) -> Entry | Skipped:
+        """The entry at `path`. is_file: neither a link nor a device; fault: why a possible image is rejected."""
+        rejected: ImageError | None
+        if reason := unsafe_in_archive(path):
+            rejected = UnsafePath(f"The path {reason}.")
+        elif not is_file:
+            rejected = UnsafePath("It is a link or a device, and those are not taken from archives.")
+        elif hidden(path) or not (is_archive(path) or may_be_image(path)):
+            return Skipped(position, printable(path))
+        elif is_archive(path):
+            rejected = NestedArchive("Archives inside an archive are not unpacked.")
+        else:
+            rejected = fault
+        return Entry(position, printable(path), locator, rejected=rejected)
+
+    def _too_large(self, size: int) -> FileTooLarge | None:
+        most = self._settings.max_bytes
+        return FileTooLarge(f"The file has {size:,} bytes; at most {most:,} are taken.") if size > most else None
+
+
+def check_content(data: bytes) -> None:
+    """Raises NestedArchive for an entry that is an archive, whatever its name says."""
+    if starts_as_archive(data):
+        raise NestedArchive("The entry is an archive itself.")

@@ -1,0 +1,124 @@
+"""Paths of a source: where imports may read, which paths are safe, and which may be those of images."""
+
+import os
+import re
+from collections.abc import Sequence
+from urllib.parse import quote, unquote
+
+from umbel.base.errors import SourceError
+
+LONGEST = 1000  # characters of a name that are stored
+
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
+ARCHIVES = (
+    *(".zip", ".7z", ".rar", ".cab", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"),
+    *(".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
+)
+ARCHIVE_MAGIC = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ\x00",
+    b"7z\xbc\xaf",
+    b"Rar!",
+    b"(\xb5/\xfd",
+)
+
+_DRIVE = re.compile(r"^.:")  # Windows accepts any character as a drive
+# Anything longer, or a number, is part of the name and no suffix: "portrait.by Anna", "holiday.2024".
+_SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}$")
+
+
+def unsafe(name: str) -> str | None:
+    """Why the path must not be followed inside a folder, bucket or archive; None: it is safe."""
+    if not name or "\0" in name:
+        return "is empty or contains a NUL character"
+    if name.startswith("/"):
+        return "is absolute"
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        return "has empty, . or .. parts"
+    return None
+
+
+def unsafe_in_archive(name: str) -> str | None:
+    """As `unsafe`, and also for paths that lead elsewhere on Windows."""
+    if "\\" in name:
+        return "contains a backslash"
+    if _DRIVE.match(name):
+        return "begins with a drive"
+    return unsafe(name.removeprefix("./"))  # as `tar -cf x.tar .` writes them
+
+
+def hidden(name: str) -> bool:
+    """Whether a part of the path is hidden, or is the folder of metadata that macOS adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.removeprefix("./").split("/"))
+
+
+def has_image_suffix(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
+
+
+def may_be_image(name: str) -> bool:
+    """Whether the name has an image's suffix, or none at all."""
+    return has_image_suffix(name) or not _SUFFIX.search(name)
+
+
+def is_archive(name: str) -> bool:
+    return name.lower().endswith(ARCHIVES)
+
+
+def starts_as_archive(data: bytes) -> bool:
+    return data.startswith(ARCHIVE_MAGIC) or data[257:262] == b"ustar"
+
+
+def printable(name: str) -> str:
+    """The name as valid Unicode without NUL; of one longer than LONGEST characters, the end."""
+    clean = name.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return clean if len(clean) <= LONGEST else "…" + clean[-(LONGEST - 1) :]
+
+
+def quoted(path: str) -> str:
+    """The path as ASCII, even if its bytes are not UTF-8. `unquoted` is the inverse."""
+    return quote(path, errors="surrogateescape")
+
+
+def unquoted(locator: str) -> str:
+    return unquote(locator, errors="surrogateescape")
+
+
+def is_bucket(path: str) -> bool:
+    return path.startswith("s3://")
+
+
+def folder_below_root(path: str, roots: Sequence[str]) -> tuple[str, list[str]]:
+    """The import root above a folder, and the parts of the path below the root, with all links resolved.
+
+    A caller must walk down from the root without following links, since any part of the path can be replaced by a link
+    at any time. Raises SourceError, which tells nothing about what lies outside the roots.
+    """
+    if not os.path.isabs(path) or "\0" in path or ".." in path.split("/"):
+        raise SourceError("The folder must be an absolute path without .. parts.")
+    real = os.path.realpath(path)
+    for root in roots:
+        real_root = os.path.realpath(root)
+        if not is_bucket(root) and os.path.commonpath([real, real_root]) == real_root:
+            return real_root, [part for part in os.path.relpath(real, real_root).split("/") if part != "."]
+    raise SourceError(f"The folder is not below an import root of this server (UMBEL_IMPORT_ROOTS): {path!r}.")
+
+
+def bucket_below_root(url: str, roots: Sequence[str]) -> tuple[str, str]:
+    """Bucket and prefix (no slash at either end) of an s3:// URL. Raises SourceError."""
+    bucket, prefix = _bucket_and_prefix(url)
+    if not is_bucket(url) or not bucket or (prefix and unsafe(prefix)):
+        raise SourceError("The source must be a URL such as s3://bucket/prefix, without empty, . or .. parts.")
+    for root in filter(is_bucket, roots):
+        root_bucket, root_prefix = _bucket_and_prefix(root)
+        if bucket == root_bucket and f"{prefix}/".startswith(f"{root_prefix}/" if root_prefix else ""):
+            return bucket, prefix
+    raise SourceError(f"The URL is not below an import root of this server (UMBEL_IMPORT_ROOTS): {url!r}.")
+
+
+def _bucket_and_prefix(url: str) -> tuple[str, str]:
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, prefix.strip("/")
