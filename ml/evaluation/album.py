@@ -5,13 +5,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from ml.evaluation.confusion import confusion_figure
 from ml.evaluation.evaluate import Evaluation, SetResult, Watch
+from ml.evaluation.figures import Curve, Panel, confusion_figure, roc_figure, similarity_figure
 from ml.evaluation.gallery_map import chosen, draw_map
 from ml.evaluation.intervals import band
-from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import query_sheet
-from ml.evaluation.style import save, save_picture
+from ml.evaluation.style import save, save_image
 from ml.projection import project
 from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
@@ -65,7 +64,7 @@ def _confusion(result: SetResult, path: Path, settings: Settings, seed: int) -> 
 def _queries(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
     rankings = result.judgements[0].rankings
     sheet = query_sheet(rankings, result.judged.classes, set_title(result), _opener(result, settings))
-    save_picture(sheet, path)
+    save_image(sheet, path)
 
 
 def _map(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
@@ -75,7 +74,7 @@ def _map(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
     title = set_title(result) + (f"; {len(shown)} of them, drawn by seed" if len(shown) < len(labels) else "")
     points = project(judgement.vectors[shown], seed)
     sheet = draw_map(points, labels[shown], result.judged.classes, title, lambda index: opener(int(shown[index])))
-    save_picture(sheet, path)
+    save_image(sheet, path)
 
 
 def _opener(result: SetResult, settings: Settings) -> Callable[[int], Image.Image]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ml.contact_sheet import CARD, INK, PAPER, QUIET, Tile, place, shortened, write
 from ml.evaluation.metrics import Labels
-from ml.evaluation.style import class_colours
+from ml.evaluation.style import class_colors
 from umbel.base.types import Plane
 
 Points = NDArray[np.float64]
@@ -44,7 +44,7 @@ def draw_map(
     cells = ceil(max(1 / LARGEST, (len(points) / COVERED) ** 0.5))
     edge = SIDE / cells
     font = ImageFont.load_default(size=round(min((0.6 if len(np.unique(labels)) <= 20 else 0.44) * edge, 26)))
-    colours = [tuple(round(255 * part) for part in to_rgb(colour)) for colour in class_colours(len(classes))]
+    colours = [tuple(round(255 * part) for part in to_rgb(colour)) for colour in class_colors(len(classes))]
     inner = 0.05 + 0.9 * points.astype(np.float64)  # off the edges
     upright = np.stack([inner[:, 0], 1 - inner[:, 1]], 1)  # as rows of pixels go
     free = np.ones((cells, cells), dtype=bool)

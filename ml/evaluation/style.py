@@ -20,9 +20,9 @@ from umbel.base.replacing import replacing
 Rgb = tuple[float, float, float]
 
 
-def rgb(colour: tuple[int, int, int]) -> Rgb:
-    """A contact sheet's colour as matplotlib takes it."""
-    red, green, blue = (channel / 255 for channel in colour)
+def rgb(color: tuple[int, int, int]) -> Rgb:
+    """A contact sheet's color as matplotlib takes it."""
+    red, green, blue = (channel / 255 for channel in color)
     return red, green, blue
 
 
@@ -66,8 +66,8 @@ def plain(axes: Axes, title: str = "") -> None:
         side.set(color=LINE, linewidth=0.8)
 
 
-def class_colours(count: int) -> list[str] | list[Rgb]:
-    """A colour for each class; up to twelve are easily told apart, of more the neighbours in the list are."""
+def class_colors(count: int) -> list[str] | list[Rgb]:
+    """A color for each class; up to twelve are easily told apart, of more the neighbours in the list are."""
     if count <= len(CLASSES):
         return list(CLASSES[:count])
     turn = (5**0.5 - 1) / 2  # the golden ratio: hues that follow one another lie far apart
@@ -76,16 +76,16 @@ def class_colours(count: int) -> list[str] | list[Rgb]:
 
 
 def save(made: Figure, path: Path) -> Path:
-    """Write a PNG of few colours and few bytes; whoever reads meanwhile sees the old file or a complete one."""
+    """Write a PNG of few colors and few bytes; whoever reads meanwhile sees the old file or a complete one."""
     canvas = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks: boxes, not an outcry
         made.savefig(canvas, format="png")
-    return save_picture(Image.open(canvas).convert("RGB"), path)
+    return save_image(Image.open(canvas).convert("RGB"), path)
 
 
-def save_picture(picture: Image.Image, path: Path) -> Path:
+def save_image(image: Image.Image, path: Path) -> Path:
     """Write a PNG; whoever reads meanwhile sees the old file or a complete one."""
     with replacing(path) as partial:
-        picture.save(partial, "PNG", optimize=True)
+        image.save(partial, "PNG", optimize=True)
     return path

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ml.evaluation import style
 from ml.evaluation.metrics import Metrics
-from ml.evaluation.style import ACCENT, DIFFERENT, INK, LINE, QUIET, class_colours
+from ml.evaluation.style import ACCENT, DIFFERENT, INK, LINE, QUIET, class_colors
 from ml.training.progress import Progress
 from ml.training.recipe import Recipe
 
@@ -56,7 +56,7 @@ def _smooth(values: np.ndarray, window: int = 25) -> np.ndarray:
 
 def _metric(axes: Axes, progress: Progress, baseline: dict[str, Metrics], field: str, recipe: Recipe) -> None:
     """One line a validation set, broken where another member of the soup begins."""
-    for name, colour in zip(baseline, class_colours(len(baseline)), strict=True):
+    for name, colour in zip(baseline, class_colors(len(baseline)), strict=True):
         for member in range(recipe.members):
             epochs = progress.of_member(member)
             at = [member * recipe.epochs + one.number for one in epochs]

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from ml.evaluation import votes
 from ml.evaluation.calibration import Labelled, fit
-from ml.evaluation.calibration_plot import reliability_figure
+from ml.evaluation.figures import reliability_figure
 from umbel.models.calibration import Calibration
 from umbel.search.vote import vote
 

@@ -5,15 +5,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from ml.evaluation import confusion
-from ml.evaluation.confusion import confusion_figure
+from ml.evaluation import figures
+from ml.evaluation.figures import Curve, Panel, confusion_figure, roc_figure, similarity_figure
 from ml.evaluation.gallery_map import MOST, chosen, draw_map
 from ml.evaluation.intervals import band, draws, replicate
 from ml.evaluation.metrics import rank, verification
 from ml.evaluation.pairs import pairs_of
-from ml.evaluation.plots import Curve, Panel, roc_figure, similarity_figure
 from ml.evaluation.query_sheet import extremes, query_sheet
-from ml.evaluation.style import class_colours, save
+from ml.evaluation.style import class_colors, save
 from ml.projection import project
 
 ODD = "a label of $x^2_many words that goes on & on for ever, 桜 🌸"
@@ -60,7 +59,7 @@ def test_a_curve_of_perfect_embeddings_without_a_band(tmp_path):
 
 @pytest.mark.parametrize("classes", [2, 9, 18, 300])
 def test_a_confusion_matrix_of_any_number_of_classes(tmp_path, monkeypatch, classes):
-    monkeypatch.setattr(confusion, "MOST", 20)
+    monkeypatch.setattr(figures, "MOST_CLASSES", 20)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, 600)
     predicted = np.where(rng.random(600) < 0.9, labels, rng.integers(0, classes, 600))
@@ -142,4 +141,4 @@ def test_of_very_many_pictures_a_map_shows_some_of_every_class():
 
 @pytest.mark.parametrize("count", [1, 12, 13, 102])
 def test_every_class_has_a_colour_of_its_own(count):
-    assert len(set(class_colours(count))) == count
+    assert len(set(class_colors(count))) == count
