@@ -58,7 +58,7 @@ def whole_stack(workers: int = 1) -> Iterator[dict[str, psutil.Process]]:
         for name in names:
             while subprocess.run([*umbel, "worker", "--name", name, "--probe"], check=False).returncode:
                 assert more[name].is_running(), f"{name} has ended"
-        yield {part.name: psutil.Process(part.pid) for part in read_state(settings()).parts} | more
+        yield {part.name: psutil.Process(part.pid) for part in read_state(settings()).services} | more
     finally:
         for worker in more.values():
             worker.terminate()

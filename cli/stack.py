@@ -75,12 +75,12 @@ def _show(now: StackStatus, greeting: str, *, as_json: bool) -> None:
 
 def _missing(now: StackStatus) -> list[str]:
     """What is being waited for: what has been started but does not work yet, else what comes next."""
-    starting = [part.name for part in now.parts if part.state in ("starting", "restarting")]
-    return starting or [part.name for part in now.parts if part.state == "waiting"]
+    starting = [service.name for service in now.services if service.state in ("starting", "restarting")]
+    return starting or [service.name for service in now.services if service.state == "waiting"]
 
 
 def _still_there(now: StackStatus) -> list[str]:
-    return [part.name for part in now.parts if part.state != "stopped"]
+    return [service.name for service in now.services if service.state != "stopped"]
 
 
 def _sentence(verb: str, names: list[str]) -> str:

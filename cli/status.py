@@ -21,8 +21,8 @@ def status(as_json: bool) -> None:
         print_json({"stack": asdict(stack), "api": ready.as_dict() if ready else None})
     else:
         if stack.running:
-            rows = ((part.name, part.state, part.pid, part.restarts) for part in stack.parts)
-            table(f"Stack in {stack.home}", ("part", "state", "pid", "restarts"), rows, right="pid restarts")
+            rows = ((service.name, service.state, service.pid, service.restarts) for service in stack.services)
+            table(f"Stack in {stack.home}", ("service", "state", "pid", "restarts"), rows, right="pid restarts")
         else:
             click.echo(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
         if ready:

@@ -4,7 +4,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from stack.access import Account, let_read, let_through, run_as
+from stack.server_user import Account, let_read, let_through, run_as
 from umbel.base.errors import StackError
 
 POSTGRES_MAJOR = "18"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import psutil  # type: ignore[import-untyped]
 
-from stack.access import writing_below
-from stack.leftovers import clear_leftovers
 from stack.process import last_line, open_log
-from stack.programs import UMBEL
+from stack.server_user import writing_below
+from stack.services import UMBEL
 from stack.state import StackStatus, find_process, has_run, only_supervisor, read_state, status
+from stack.supervisor import clear_leftovers
 from umbel.base.errors import StackError
 from umbel.base.settings import Settings
 
@@ -99,7 +99,9 @@ def _wait_ready(
         if ended and not status(settings).running:
             raise StackError(_cause(settings, process))
         if time.monotonic() > deadline:
-            missing = ", ".join(part.name for part in now.parts if part.state != "ready") or "the supervisor"
+            missing = (
+                ", ".join(service.name for service in now.services if service.state != "ready") or "the supervisor"
+            )
             raise StackError(
                 f"the stack is not ready after {patience:g} s, {missing} is missing; it goes on trying: "
                 f"see {settings.home / 'logs'}, `umbel down` stops it"

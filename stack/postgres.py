@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -11,9 +10,10 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 import psycopg
 
-from stack.access import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
 from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
-from stack.process import Child, Program, end_processes, last_line, processes_in
+from stack.process import Program, end_processes, last_line, processes_in
+from stack.server import Server
+from stack.server_user import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
 from umbel.base.errors import StackError
 
 SUPERUSER = "postgres"
@@ -41,43 +41,24 @@ AMPLE_SHM = 2**30  # bytes
 WARM_SECONDS = 5
 
 
-class Postgres:
-    """One database server with its data in `home`/postgres and its socket in `socket_dir`.
+class Postgres(Server):
+    """One database server with its data in `home`/postgres and its socket in `socket_dir`."""
 
-    durable=False trades safety against a power cut for speed: for tests alone.
-    """
-
-    def __init__(self, home: Path, socket_dir: Path, *, durable: bool = True) -> None:
-        self.home = home
-        self.data = home / "postgres"
-        self.socket_dir = socket_dir
-        self.durable = durable
-        self.log = home / "logs" / "postgres.log"
-        self._child: Child | None = None
+    name = "postgres"
 
     def start(self, timeout: float = 120) -> None:
-        """Start the server as our child and make its database. Whoever started it stops it."""
-        program = self.program()
-        program.prepare()
-        self._child = Child(program, self.log)
-        self._child.start()
+        """Start the server as our child and make its database. The caller stops it."""
+        super().start(timeout)
         try:
-            self._child.wait_ready(timeout)
             self.ensure_database()
         except BaseException:
             self.stop(signal.SIGQUIT)
             raise
 
-    def stop(self, mode: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server that `start` started: SIGINT closes it cleanly, SIGQUIT at once and to be recovered."""
-        if self._child:
-            self._child.stop(mode)
-            self._child = None
-
     def program(self) -> Program:
-        """The server as something to supervise in the foreground. Raises StackError if its binaries are missing."""
+        """The server in the foreground. Raises StackError if its binaries are missing."""
         return Program(
-            name="postgres",
+            name=self.name,
             command=self.command(),
             ready=self.is_ready,
             prepare=self.prepare,
@@ -122,14 +103,6 @@ class Postgres:
                 self._initialise(account)
             self._check_data(account)
             self.clear_leftovers()
-
-    def wait_ready(self, timeout: float = 120) -> None:
-        """Wait for a server that `start` or somebody else has started. Raises StackError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not self.is_ready():
-            if time.monotonic() > deadline:
-                raise StackError(f"postgres is not ready after {timeout:g} s (see {self.log})")
-            time.sleep(0.05)
 
     def is_ready(self) -> bool:
         """Whether it takes connections now: not while it starts, recovers or stops."""

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
-from stack.access import Account
+from stack.server_user import Account
 from umbel.base.errors import StackError
 
 LARGEST_LOG = 20 * 2**20  # bytes; a longer log is set aside when its process starts

@@ -5,58 +5,31 @@ Redis only carries wake-ups; the truth is in Postgres. So losing its data costs 
 
 import signal
 import socket
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stack.access import BARE, private_folder, server_account, writing_below
 from stack.binaries import let_run_redis, redis_server
-from stack.process import Child, Program, end_processes, processes_in
-from umbel.base.errors import StackError
+from stack.process import Program, end_processes, processes_in
+from stack.server import Server
+from stack.server_user import BARE, private_folder, server_account, writing_below
 
 # What Redis says when it cannot read its own append-only file; a missing permission is worded "append-only file".
 UNREADABLE = ("append only file", "rdb")
 
 
-class Redis:
+class Redis(Server):
     """One Redis server with its data in `home`/redis and its socket in `socket_dir`."""
 
-    def __init__(self, home: Path, socket_dir: Path, *, durable: bool = True) -> None:
-        self.home = home
-        self.data = home / "redis"
-        self.socket_dir = socket_dir
-        self.socket = socket_dir / "redis.sock"
-        self.durable = durable
-        self.log = home / "logs" / "redis.log"
-        self._child: Child | None = None
+    name = "redis"
 
-    def start(self, timeout: float = 60) -> None:
-        """Start the server as our child. Whoever started it stops it."""
-        program = self.program()
-        self._child = Child(program, self.log)
-        try:
-            for last_try in (False, True):
-                program.prepare()
-                self._child.start()
-                try:
-                    return self._child.wait_ready(timeout)
-                except StackError:
-                    if last_try or not program.remedy(self._child.words()):
-                        raise
-        except BaseException:
-            self.stop(signal.SIGKILL)
-            raise
-
-    def stop(self, mode: signal.Signals = signal.SIGTERM) -> None:
-        """Stop the server that `start` started."""
-        if self._child:
-            self._child.stop(mode)
-            self._child = None
+    @property
+    def socket(self) -> Path:
+        return self.socket_dir / "redis.sock"
 
     def program(self) -> Program:
-        """The server as something to supervise in the foreground. Raises StackError if there is no binary."""
+        """The server in the foreground. Raises StackError if there is no binary."""
         return Program(
-            name="redis",
+            name=self.name,
             command=self.command(),
             ready=self.is_ready,
             prepare=self.prepare,
@@ -96,14 +69,6 @@ class Redis:
         mine = processes_in(self.data, "redis-server")
         end_processes(mine, signal.SIGTERM, 10)
         return bool(mine)
-
-    def wait_ready(self, timeout: float = 60) -> None:
-        """Wait for a server that somebody has started. Raises StackError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not self.is_ready():
-            if time.monotonic() > deadline:
-                raise StackError(f"redis is not ready after {timeout:g} s (see {self.log})")
-            time.sleep(0.02)
 
     def is_ready(self) -> bool:
         """Whether it answers a PING: not while it loads its data."""

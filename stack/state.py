@@ -12,11 +12,11 @@ from typing import Literal
 
 import psutil  # type: ignore[import-untyped]
 
-from stack.access import writing_below
+from stack.server_user import writing_below
 from umbel.base.errors import StackError
 from umbel.base.settings import Settings
 
-PartState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
+ServiceState = Literal["waiting", "starting", "ready", "restarting", "stopped"]
 
 
 class AlreadyRunning(StackError):
@@ -24,11 +24,11 @@ class AlreadyRunning(StackError):
 
 
 @dataclass(frozen=True)
-class PartStatus:
+class ServiceStatus:
     """One supervised process. created: seconds since 1970; with the pid it names a process for good."""
 
     name: str
-    state: PartState
+    state: ServiceState
     pid: int | None = None
     created: float | None = None
     restarts: int = 0
@@ -37,7 +37,7 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """The whole stack. ready: every part does its work. error: why the last supervisor gave up, if it did."""
+    """The whole stack. ready: every service does its work. error: why the last supervisor gave up, if it did."""
 
     home: str
     url: str
@@ -47,7 +47,7 @@ class StackStatus:
     pid: int | None = None
     created: float | None = None
     started_at: str | None = None
-    parts: tuple[PartStatus, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
     error: str | None = None
 
 
@@ -56,7 +56,7 @@ def status(settings: Settings) -> StackStatus:
     last = read_state(settings)
     running = _lock_is_held(settings.home)
     if not running or not find_process(last.pid, last.created):  # ended, or a successor that has written nothing yet
-        return replace(last, running=running, ready=False, pid=None, created=None, parts=())
+        return replace(last, running=running, ready=False, pid=None, created=None, services=())
     return replace(last, running=True)
 
 
@@ -70,8 +70,10 @@ def read_state(settings: Settings) -> StackStatus:
     fresh = StackStatus(home=str(settings.home), url=url(settings), port=settings.port)
     try:
         written = json.loads(_state_file(settings.home).read_text())
-        parts = tuple(PartStatus(**{**part, "command": tuple(part["command"])}) for part in written.pop("parts"))
-        return StackStatus(**{**asdict(fresh), **written, "parts": parts})
+        services = tuple(
+            ServiceStatus(**{**service, "command": tuple(service["command"])}) for service in written.pop("services")
+        )
+        return StackStatus(**{**asdict(fresh), **written, "services": services})
     except (OSError, ValueError, TypeError, KeyError):  # absent, or another version's
         return fresh
 

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from stack.leftovers import clear_leftovers
-from stack.part import Part, take_down
+import psutil  # type: ignore[import-untyped]
+
 from stack.postgres import Postgres
-from stack.process import Program
-from stack.programs import app_programs, check_port
+from stack.process import Program, end_processes
 from stack.redis import Redis
-from stack.state import StackStatus, created, only_supervisor, read_state, url, write_state
+from stack.services import Service, app_programs, check_port, take_down
+from stack.state import ServiceStatus, StackStatus, created, find_process, only_supervisor, read_state, url, write_state
 from umbel.base.errors import StackError, UmbelError
 from umbel.base.settings import Settings
 
 TURN = 0.2  # seconds between two looks at the processes
+WARM_SECONDS = 20  # for Umbel's processes that outlived their supervisor
 DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
 
 
@@ -88,9 +89,9 @@ class Supervisor:
         self._published: StackStatus | None = None
         self._programs = programs
         self._durable = durable
-        self._servers: list[Part] = []
-        self._apps: list[Part] = []
-        self._active: list[Part] = []
+        self._servers: list[Service] = []
+        self._apps: list[Service] = []
+        self._active: list[Service] = []
 
     def run(self) -> None:
         """Bring everything up and keep it so until a signal. Nothing we started outlives this call.
@@ -101,7 +102,7 @@ class Supervisor:
             error: str | None = None
             try:
                 # Still with what our predecessor ran: if we are killed, too, our successor clears that up.
-                write_state(self.settings, replace(self.status(), parts=read_state(self.settings).parts))
+                write_state(self.settings, replace(self.status(), services=read_state(self.settings).services))
                 self._bring_up()
                 while True:
                     self._turn()
@@ -118,17 +119,17 @@ class Supervisor:
 
     def status(self) -> StackStatus:
         """How it is now; the same that stack.json says."""
-        parts = tuple(part.status() for part in (*self._servers, *self._apps))
+        services = tuple(service.status() for service in (*self._servers, *self._apps))
         return StackStatus(
             home=str(self.settings.home),
             url=url(self.settings),
             port=self.settings.port,
             running=True,
-            ready=bool(parts) and all(part.state == "ready" for part in parts),
+            ready=bool(services) and all(service.state == "ready" for service in services),
             pid=os.getpid(),
             created=self._created,
             started_at=self._started_at,
-            parts=parts,
+            services=services,
         )
 
     def _report(self, text: str) -> None:
@@ -141,9 +142,9 @@ class Supervisor:
         check_port(self.settings)
         postgres = Postgres(self.settings.home, self.settings.socket_dir, durable=self._durable)
         redis = Redis(self.settings.home, self.settings.socket_dir)
-        self._servers = [] if self.settings.database_url else [self._part(postgres.program())]
-        self._servers += [] if self.settings.redis_url else [self._part(redis.program())]
-        self._apps = [self._part(program) for program in self._programs or app_programs(self.settings)]
+        self._servers = [] if self.settings.database_url else [self._service(postgres.program())]
+        self._servers += [] if self.settings.redis_url else [self._service(redis.program())]
+        self._apps = [self._service(program) for program in self._programs or app_programs(self.settings)]
         self._until_ready(self._servers)
         self._prepare_database(None if self.settings.database_url else postgres)
         self._until_ready(self._apps)
@@ -163,20 +164,20 @@ class Supervisor:
         finally:
             self._wishes.at_once = False
 
-    def _part(self, program: Program) -> Part:
-        return Part(program, self.settings.home / "logs", self._report)
+    def _service(self, program: Program) -> Service:
+        return Service(program, self.settings.home / "logs", self._report)
 
-    def _until_ready(self, parts: list[Part]) -> None:
-        self._active += parts
-        while not all(part.state == "ready" for part in parts):
+    def _until_ready(self, services: list[Service]) -> None:
+        self._active += services
+        while not all(service.state == "ready" for service in services):
             self._turn()
 
     def _turn(self) -> None:
         """One look at everything that should be running."""
         if self._wishes.stop:
             raise StopRequested
-        for part in self._active:
-            part.tick()
+        for service in self._active:
+            service.tick()
         self._publish()
         time.sleep(TURN)
 
@@ -190,7 +191,33 @@ class Supervisor:
         """Umbel's processes first, so that they can still finish what they do; Postgres last."""
         if self._wishes.stop:
             self._report("Stopping (Ctrl-C once more to hurry)")
-        order = [self._apps, *([part] for part in reversed(self._servers))]
-        for parts in order:
-            take_down(parts, lambda: self._wishes.hurry)
-        write_state(self.settings, replace(self.status(), running=False, ready=False, parts=(), error=error))
+        order = [self._apps, *([service] for service in reversed(self._servers))]
+        for services in order:
+            take_down(services, lambda: self._wishes.hurry)
+        write_state(self.settings, replace(self.status(), running=False, ready=False, services=(), error=error))
+
+
+def clear_leftovers(settings: Settings) -> bool:
+    """End what a killed supervisor has left running. For the holder of the lock only. Returns whether there was any."""
+    left = [process for service in read_state(settings).services for process in _apps_left(service)]
+    end_processes(left, signal.SIGTERM, WARM_SECONDS)
+    redis_left = Redis(settings.home, settings.socket_dir).clear_leftovers()
+    postgres_left = Postgres(settings.home, settings.socket_dir).clear_leftovers()
+    return bool(left) or redis_left or postgres_left
+
+
+def _apps_left(service: ServiceStatus) -> list[psutil.Process]:
+    """The service's process, if it still is that one, and what it forked: same session, same command line.
+
+    The servers end their own children and are looked for by their data folder.
+    """
+    if service.pid is None or service.name in ("postgres", "redis"):
+        return []
+    leader = find_process(service.pid, service.created)
+    found = [leader] if leader else []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            forked = process.pid != service.pid and os.getsid(process.pid) == service.pid
+            if forked and tuple(process.cmdline()) == service.command:
+                found.append(process)
+    return found

@@ -26,8 +26,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from images import ROOT, Stage, inside
 
-from stack.access import BARE, let_through, server_account
 from stack.binaries import let_run_postgres, let_run_redis, postgres_client, postgres_programs, redis_server
+from stack.server_user import BARE, let_through, server_account
 
 HOSTS = "127.0.0.1 localhost postgres redis s3 api\n"
 SECRETS = ("POSTGRES_PASSWORD", "UMBEL_POSTGRES_PASSWORD", "REDIS_PASSWORD")

@@ -48,10 +48,10 @@ class Stack:
             env=self.environment,
         )  # fmt: skip
 
-    def part(self, name: str) -> dict[str, Any]:
+    def service(self, name: str) -> dict[str, Any]:
         """One supervised process: its pid, state and restarts."""
         status = json.loads(self.umbel("status", "--json", check=False).stdout)
-        return next(part for part in status["stack"]["parts"] if part["name"] == name)
+        return next(service for service in status["stack"]["services"] if service["name"] == name)
 
     def client(self) -> Umbel:
         return Umbel(self.url, retries=20)

@@ -69,21 +69,21 @@ def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
             return any(job.type == "import" and 0 < job.counts.indexed < 300 for job in api.jobs.list(status="running"))
 
     eventually(some_are_done, every=0.01)
-    os.kill(stack.part("worker")["pid"], signal.SIGKILL)
+    os.kill(stack.service("worker")["pid"], signal.SIGKILL)
     out, err = importing.communicate(timeout=200)
     counts = json.loads(out)["job"]["counts"]
     assert (importing.returncode, counts["indexed"], counts["total"]) == (0, 400, 400), err
     with stack.client() as api:
         images = list(api.images.list(collection="killed"))
     assert Counter(image.status for image in images) == {"indexed": 400}
-    assert stack.part("worker")["restarts"] >= 1
+    assert stack.service("worker")["restarts"] >= 1
 
 
 @pytest.mark.parametrize("part", ["api", "scheduler", "redis", "postgres"])
 def test_a_killed_part_comes_back_and_uploads_go_on(stack: Stack, part: str) -> None:
-    before = stack.part(part)
+    before = stack.service(part)
     os.kill(before["pid"], signal.SIGKILL)
-    eventually(lambda: stack.part(part)["pid"] not in (None, before["pid"]), within=60)
+    eventually(lambda: stack.service(part)["pid"] not in (None, before["pid"]), within=60)
     seed = 2000 + sum(map(ord, part))
     with stack.client() as api:
         accepted = api.images.upload(image_bytes(seed), collection="healed")
@@ -144,7 +144,7 @@ def test_hostile_files_go_through_without_harm(stack: Stack, hostile: Path) -> N
     assert set(rejected) <= {413, 415, 422}
     assert {job.status for job in finished} <= {"succeeded", "failed"}
     assert all(job.finished for job in finished)
-    assert stack.part("worker")["state"] == "ready"
+    assert stack.service("worker")["state"] == "ready"
 
 
 def test_photographs_find_their_own_kind(stack: Stack, photos: Path) -> None:
@@ -164,7 +164,7 @@ def test_photographs_find_their_own_kind(stack: Stack, photos: Path) -> None:
 
 
 def test_down_leaves_no_process_behind(stack: Stack) -> None:
-    pids = [stack.part(name)["pid"] for name in ("postgres", "redis", "worker", "scheduler", "api")]
+    pids = [stack.service(name)["pid"] for name in ("postgres", "redis", "worker", "scheduler", "api")]
     stack.umbel("down")
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert "Nothing was running" in stack.umbel("down").stdout

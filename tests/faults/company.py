@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
-from stack.programs import answers
+from stack.services import answers
 from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
 from tests.faults.schedule import Fault

@@ -88,10 +88,10 @@ class Target(Stack):
             return False
 
     def _process(self, name: str) -> psutil.Process | None:
-        for part in self.status().parts:
-            if part.name == name and part.pid:
+        for service in self.status().services:
+            if service.name == name and service.pid:
                 with suppress(psutil.Error):
-                    process = psutil.Process(part.pid)
+                    process = psutil.Process(service.pid)
                     return process if process.status() != psutil.STATUS_ZOMBIE else None
         return None
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from stack.access import private_folder, server_account
 from stack.postgres import Postgres
 from stack.process import processes_in
+from stack.server_user import private_folder, server_account
 from tests.integration.stack.homes import new_home
 from umbel.base.errors import StackError
 

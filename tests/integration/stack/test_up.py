@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import leftovers
+from stack import supervisor
 from stack.control import start_detached, stop_running
 from stack.process import processes_in
 from stack.state import find_process, status
@@ -29,12 +29,12 @@ from functools import partial
 from pathlib import Path
 from umbel.base.errors import UmbelError
 from umbel.base.settings import Settings
-from stack import leftovers
+from stack import supervisor
 from stack.process import Program
-from stack.programs import answers
+from stack.services import answers
 from stack.supervisor import Supervisor
 
-leftovers.WARM_SECONDS = 0.5  # patience with what a killed supervisor has left
+supervisor.WARM_SECONDS = 0.5  # patience with what a killed supervisor has left
 home, port, worker = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 settings = Settings(home=home, port=port)
 API = '''
@@ -97,7 +97,7 @@ def up() -> Iterator[Settings]:
 
 
 def pids(settings: Settings) -> dict[str, int | None]:
-    return {part.name: part.pid for part in status(settings).parts}
+    return {service.name: service.pid for service in status(settings).services}
 
 
 def test_up_migrates_says_where_it_is_and_a_signal_ends_it_all(settings: Settings) -> None:
@@ -124,15 +124,17 @@ def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(up: Set
     dead = {"worker", "postgres", "redis"}
     for name in dead:
         os.kill(before[name] or 0, signal.SIGKILL)
-    seen = []  # one look at a time: between two of them a part may die, start or get ready
+    seen = []  # one look at a time: between two of them a service may die, start or get ready
 
     def all_are_back() -> bool:
         seen[:] = [status(up)]
-        return seen[0].ready and all(part.pid != before[part.name] for part in seen[0].parts if part.name in dead)
+        return seen[0].ready and all(
+            service.pid != before[service.name] for service in seen[0].services if service.name in dead
+        )
 
     wait_until(all_are_back)
-    assert {part.name for part in seen[0].parts if part.pid != before[part.name]} == dead
-    assert {part.name: part.restarts for part in seen[0].parts}["worker"] == 1
+    assert {service.name for service in seen[0].services if service.pid != before[service.name]} == dead
+    assert {service.name: service.restarts for service in seen[0].services}["worker"] == 1
 
 
 @pytest.mark.slow
@@ -143,7 +145,7 @@ def test_up_works_after_its_supervisor_was_killed(settings: Settings) -> None:
         killed.wait()
         assert not status(settings).running
         with running(settings):
-            assert [part.name for part in first.parts if find_process(part.pid, part.created)] == []
+            assert [service.name for service in first.services if find_process(service.pid, service.created)] == []
             masters = {process.ppid() for process in processes_in(settings.home / "postgres", "postgres")}
             assert len(masters & {status(settings).pid}) == 1
     assert of_this_home(settings.home) == []
@@ -208,7 +210,7 @@ def test_detached_up_says_why_the_stack_does_not_start(settings: Settings, monke
 
 
 def test_down_sweeps_up_what_a_killed_supervisor_has_left(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr(leftovers, "WARM_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "WARM_SECONDS", 0.5)
     with running(settings, worker=STUBBORN) as killed:
         killed.kill()
         killed.wait()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import access
-from stack.access import Account, grant, let_through, private_folder
+from stack import server_user
+from stack.server_user import Account, grant, let_through, private_folder
 from umbel.base.errors import StackError
 
 STRANGER = Account("nobody", 65534, 65534)
@@ -19,29 +19,29 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become anothe
 
 
 def entries(path: Path) -> list[tuple[int, int, int]]:
-    return list(struct.iter_unpack("<HHI", os.getxattr(path, access.ACL)[4:]))
+    return list(struct.iter_unpack("<HHI", os.getxattr(path, server_user.ACL)[4:]))
 
 
 @linux
 def test_a_grant_names_one_user_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
-    grant(tmp_path, STRANGER, access.SEARCH)
+    grant(tmp_path, STRANGER, server_user.SEARCH)
     assert entries(tmp_path) == [
-        (access.USER_OBJ, 7, access.NO_ID),
-        (access.USER, 1, 65534),
-        (access.GROUP_OBJ, 5, access.NO_ID),
-        (access.MASK, 5, access.NO_ID),
-        (access.OTHER, 0, access.NO_ID),
+        (server_user.USER_OBJ, 7, server_user.NO_ID),
+        (server_user.USER, 1, 65534),
+        (server_user.GROUP_OBJ, 5, server_user.NO_ID),
+        (server_user.MASK, 5, server_user.NO_ID),
+        (server_user.OTHER, 0, server_user.NO_ID),
     ]
 
 
 @linux
 def test_a_second_grant_adds_to_the_first(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    grant(tmp_path, STRANGER, access.SEARCH)
-    grant(tmp_path, STRANGER, access.READ)
-    grant(tmp_path, Account("other", 65533, 65533), access.SEARCH)
-    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == access.USER] == [(1, 65533), (5, 65534)]
+    grant(tmp_path, STRANGER, server_user.SEARCH)
+    grant(tmp_path, STRANGER, server_user.READ)
+    grant(tmp_path, Account("other", 65533, 65533), server_user.SEARCH)
+    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == server_user.USER] == [(1, 65533), (5, 65534)]
 
 
 @linux
@@ -49,8 +49,8 @@ def test_a_grant_gives_nobody_what_the_mask_had_withheld(tmp_path: Path) -> None
     tmp_path.chmod(0o700)
     grant(tmp_path, Account("other", 65533, 65533), 7)
     tmp_path.chmod(0o700)  # the group bits are the mask now: the grant is withheld
-    grant(tmp_path, STRANGER, access.SEARCH)
-    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == access.USER] == [(0, 65533), (1, 65534)]
+    grant(tmp_path, STRANGER, server_user.SEARCH)
+    assert [(perm, id_) for tag, perm, id_ in entries(tmp_path) if tag == server_user.USER] == [(0, 65533), (1, 65534)]
 
 
 @linux
@@ -72,7 +72,7 @@ def test_a_file_system_without_acls_is_answered_with_the_command_that_helps(tmp_
 
     monkeypatch.setattr(os, "setxattr", refuse, raising=False)
     with pytest.raises(StackError, match=f"chmod o\\+x {tmp_path}"):
-        grant(tmp_path, STRANGER, access.SEARCH)
+        grant(tmp_path, STRANGER, server_user.SEARCH)
 
 
 def test_a_private_folder_is_closed_to_others(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack import part as part_module
-from stack.part import Part, exit_reason, take_down
+from stack import services as services_module
 from stack.process import LARGEST_LOG, Child, Program, last_line, open_log
+from stack.services import Service, exit_reason, take_down
 from umbel.base.errors import StackError
 
 
@@ -28,85 +28,85 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(part_module.time, "monotonic", clock)
+    monkeypatch.setattr(services_module.time, "monotonic", clock)
     return clock
 
 
 @pytest.fixture
-def make_part(tmp_path: Path) -> Iterator[Callable[..., Part]]:
-    parts = []
+def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    services = []
 
-    def make(code: str, **options) -> Part:
+    def make(code: str, **options) -> Service:
         program = Program("it", (sys.executable, "-c", code), **{"ready": lambda: True, **options})
-        parts.append(Part(program, tmp_path, lambda text: None))
-        return parts[-1]
+        services.append(Service(program, tmp_path, lambda text: None))
+        return services[-1]
 
     yield make
-    for part in parts:
-        part.child.kill()
+    for service in services:
+        service.child.kill()
 
 
-def die(part: Part) -> None:
-    part.child._process.wait()
-    part.tick()
+def die(service: Service) -> None:
+    service.child._process.wait()
+    service.tick()
 
 
-def test_a_dead_program_waits_twice_as_long_each_time_up_to_a_limit(make_part, clock: Clock) -> None:
-    part = make_part("import time; time.sleep(60)")
+def test_a_dead_program_waits_twice_as_long_each_time_up_to_a_limit(make_service, clock: Clock) -> None:
+    service = make_service("import time; time.sleep(60)")
     waits = []
     for _ in range(7):
-        part.tick()  # start
-        part.tick()  # ready
-        assert part.state == "ready"
-        part.child.kill()
-        part.tick()
-        assert part.state == "restarting"
-        waits.append(part._next_start - clock.now)
-        clock.now = part._next_start
+        service.tick()  # start
+        service.tick()  # ready
+        assert service.state == "ready"
+        service.child.kill()
+        service.tick()
+        assert service.state == "restarting"
+        waits.append(service._next_start - clock.now)
+        clock.now = service._next_start
     assert waits == [0.5, 1, 2, 4, 8, 15, 15]
-    assert part.status().restarts == 6
+    assert service.status().restarts == 6
 
 
-def test_health_forgives_failures(make_part, clock: Clock) -> None:
-    part = make_part("import time; time.sleep(60)")
+def test_health_forgives_failures(make_service, clock: Clock) -> None:
+    service = make_service("import time; time.sleep(60)")
     for healthy in (1, 1, 31):
-        part.tick()
-        part.tick()
+        service.tick()
+        service.tick()
         clock.now += healthy
-        part.child.kill()
-        part.tick()
-        wait = part._next_start - clock.now
-        clock.now = part._next_start
+        service.child.kill()
+        service.tick()
+        wait = service._next_start - clock.now
+        clock.now = service._next_start
     assert wait == 0.5
 
 
-def test_a_program_that_cannot_be_asked_must_have_lived_a_while(make_part, clock: Clock) -> None:
-    part = make_part("import time; time.sleep(60)", steady_seconds=3)
-    part.tick()
-    part.tick()
-    assert part.state == "starting"
+def test_a_program_that_cannot_be_asked_must_have_lived_a_while(make_service, clock: Clock) -> None:
+    service = make_service("import time; time.sleep(60)", steady_seconds=3)
+    service.tick()
+    service.tick()
+    assert service.state == "starting"
     clock.now += 3
-    part.tick()
-    assert part.state == "ready"
+    service.tick()
+    assert service.state == "ready"
 
 
-def test_nothing_is_started_before_its_wait_is_over(make_part, clock: Clock) -> None:
-    part = make_part("import time; time.sleep(60)")
-    part.tick()
-    part.tick()
-    part.child.kill()
-    part.tick()
+def test_nothing_is_started_before_its_wait_is_over(make_service, clock: Clock) -> None:
+    service = make_service("import time; time.sleep(60)")
+    service.tick()
+    service.tick()
+    service.child.kill()
+    service.tick()
     clock.now += 0.4
-    part.tick()
-    assert part.state == "restarting"
+    service.tick()
+    assert service.state == "restarting"
 
 
-def test_a_program_that_never_works_is_given_up_with_its_last_words(make_part, clock: Clock) -> None:
-    part = make_part("print('first'); print('the cause')", ready=lambda: False)
+def test_a_program_that_never_works_is_given_up_with_its_last_words(make_service, clock: Clock) -> None:
+    service = make_service("print('first'); print('the cause')", ready=lambda: False)
 
     def live() -> None:
-        part.tick()
-        die(part)
+        service.tick()
+        die(service)
         clock.now += 60
 
     live()
@@ -115,12 +115,14 @@ def test_a_program_that_never_works_is_given_up_with_its_last_words(make_part, c
         live()
 
 
-def test_a_remedy_is_asked_for_once_a_start_has_failed(make_part, clock: Clock) -> None:
+def test_a_remedy_is_asked_for_once_a_start_has_failed(make_service, clock: Clock) -> None:
     heard = []
-    part = make_part("print('broken data')", ready=lambda: False, remedy=lambda words: heard.append(words) or "mended")
+    service = make_service(
+        "print('broken data')", ready=lambda: False, remedy=lambda words: heard.append(words) or "mended"
+    )
     for _ in range(4):
-        part.tick()
-        die(part)
+        service.tick()
+        die(service)
         clock.now += 60
     assert heard == ["broken data\n"] * 4
 
@@ -151,13 +153,13 @@ def group_lives(group: int) -> bool:
     return False
 
 
-def test_take_down_kills_what_does_not_listen(make_part) -> None:
+def test_take_down_kills_what_does_not_listen(make_service) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    part = make_part(code, ready=lambda: "1" in part.child.words(), stop_seconds=0.2)
-    while part.state != "ready":
-        part.tick()
-    take_down([part], hurry=lambda: False)
-    assert not part.child.running
+    service = make_service(code, ready=lambda: "1" in service.child.words(), stop_seconds=0.2)
+    while service.state != "ready":
+        service.tick()
+    take_down([service], hurry=lambda: False)
+    assert not service.child.running
 
 
 def test_a_program_that_cannot_be_executed_is_a_stack_error(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stack.programs import check_port
+from stack.services import check_port
 from stack.state import (
     AlreadyRunning,
-    PartStatus,
+    ServiceStatus,
     StackStatus,
     created,
     find_process,
@@ -30,12 +30,12 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_a_home_never_used_runs_nothing(tmp_path: Path) -> None:
     now = status(Settings(home=tmp_path / "new"))
-    assert (now.running, now.ready, now.parts) == (False, False, ())
+    assert (now.running, now.ready, now.services) == (False, False, ())
     assert not (tmp_path / "new").exists(), "asking leaves no trace"
 
 
 def test_what_is_written_is_read_while_the_lock_is_held(settings: Settings) -> None:
-    part = PartStatus("api", "ready", pid=1, created=2.0, restarts=3, command=("a", "b"))
+    service = ServiceStatus("api", "ready", pid=1, created=2.0, restarts=3, command=("a", "b"))
     state = StackStatus(
         str(settings.home),
         "http://x:1",
@@ -44,28 +44,28 @@ def test_what_is_written_is_read_while_the_lock_is_held(settings: Settings) -> N
         ready=True,
         pid=os.getpid(),
         created=created(os.getpid()),
-        parts=(part,),
+        services=(service,),
     )
     write_state(settings, state)
     with only_supervisor(settings.home):
         assert status(settings) == state
     assert not status(settings).running
-    assert status(settings).parts == ()
+    assert status(settings).services == ()
 
 
 def test_what_a_killed_supervisor_wrote_is_not_taken_for_its_successor_s(settings: Settings) -> None:
-    part = PartStatus("api", "ready")
+    service = ServiceStatus("api", "ready")
     write_state(
-        settings, StackStatus(str(settings.home), "", 1, ready=True, pid=os.getpid(), created=1.0, parts=(part,))
+        settings, StackStatus(str(settings.home), "", 1, ready=True, pid=os.getpid(), created=1.0, services=(service,))
     )
     with only_supervisor(settings.home):
         now = status(settings)
-    assert (now.running, now.ready, now.parts) == (True, False, ())
+    assert (now.running, now.ready, now.services) == (True, False, ())
 
 
 def test_a_broken_state_file_is_as_good_as_none(settings: Settings) -> None:
-    (settings.home / "stack.json").write_text('{"parts": [{"unknown": 1}]}')
-    assert status(settings).parts == ()
+    (settings.home / "stack.json").write_text('{"services": [{"unknown": 1}]}')
+    assert status(settings).services == ()
 
 
 def test_only_one_supervisor_holds_a_home(settings: Settings) -> None:

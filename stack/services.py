@@ -1,20 +1,29 @@
-"""One program kept running: started, watched, and started again when it dies, ever more slowly if it keeps dying."""
+"""The services of a stack: Umbel's own programs, and each one kept running, restarted ever more slowly if it dies."""
 
+import errno
+import http.client
 import signal
+import socket
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stack.process import Child, Program, last_line
-from stack.state import PartState, PartStatus, created
+from stack.state import ServiceState, ServiceStatus, created, url
 from umbel.base.errors import StackError
+from umbel.base.settings import Settings
 
+# -P: a folder `cli` in the directory where `umbel up` is typed is not ours.
+UMBEL = (sys.executable, "-P", "-m", "cli.main")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0  # seconds before a dead program is started again; doubled each time
 HEALTHY_SECONDS = 30  # a program that did its work for this long has its failures forgiven
 FIRST_TRIES = 3  # a program that dies this often without ever doing its work never will
 
 
-class Part:
+class Service:
     """A program with its restarts. `tick` does what is due and returns at once.
 
     report: called with a sentence when something happens.
@@ -23,7 +32,7 @@ class Part:
     def __init__(self, program: Program, logs: Path, report: Callable[[str], None]) -> None:
         self.program = program
         self.child = Child(program, logs / f"{program.name}.log")
-        self.state: PartState = "waiting"
+        self.state: ServiceState = "waiting"
         self._report = report
         self._was_ready = False
         self._failures = 0
@@ -45,9 +54,9 @@ class Part:
             self._enter("ready")
             self._was_ready = True
 
-    def status(self) -> PartStatus:
+    def status(self) -> ServiceStatus:
         alive = self.state in ("starting", "ready")
-        return PartStatus(
+        return ServiceStatus(
             name=self.program.name,
             state=self.state,
             pid=self.child.pid if alive else None,
@@ -88,7 +97,7 @@ class Part:
         self._report(f"{self.program.name} has ended ({reason}); starting it again in {delay:g} s")
         self._enter("restarting")
 
-    def _enter(self, state: PartState) -> None:
+    def _enter(self, state: ServiceState) -> None:
         self.state = state
         self._since = time.monotonic()
 
@@ -103,19 +112,55 @@ def exit_reason(code: int) -> str:
         return f"signal {-code}"
 
 
-def take_down(parts: list[Part], hurry: Callable[[], bool]) -> None:
+def take_down(services: list[Service], hurry: Callable[[], bool]) -> None:
     """Ask all to end, wait as long as the most patient of them is given, then kill. `hurry` cuts the patience short."""
-    for part in parts:
-        part.child.send(part.program.stop_signal)
-    deadline = time.monotonic() + max((part.program.stop_seconds for part in parts), default=0)
+    for service in services:
+        service.child.send(service.program.stop_signal)
+    deadline = time.monotonic() + max((service.program.stop_seconds for service in services), default=0)
     hurried = False
-    while any(part.child.running for part in parts) and time.monotonic() < deadline:
+    while any(service.child.running for service in services) and time.monotonic() < deadline:
         if hurry() and not hurried:
             hurried = True
             deadline = min(deadline, time.monotonic() + 5)
-            for part in parts:
-                part.child.send(part.program.hurry_signal)
+            for service in services:
+                service.child.send(service.program.hurry_signal)
         time.sleep(0.02)
-    for part in parts:
-        part.child.kill()
-        part.state = "stopped"
+    for service in services:
+        service.child.kill()
+        service.state = "stopped"
+
+
+def app_programs(settings: Settings) -> tuple[Program, ...]:
+    """The processes of Umbel itself. /readyz wants a live worker, so it tells when the worker has loaded its model."""
+    return (
+        Program("worker", (*UMBEL, "worker"), ready=partial(answers, settings, "/readyz")),
+        Program("scheduler", (*UMBEL, "scheduler"), ready=lambda: True, steady_seconds=3),
+        Program("api", (*UMBEL, "api"), ready=partial(answers, settings, "/healthz")),
+    )
+
+
+def answers(settings: Settings, path: str) -> bool:
+    """Whether the API answers 200 to this within a second. No proxy of the environment is asked."""
+    where = urlsplit(url(settings))
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def check_port(settings: Settings) -> None:
+    """Raise StackError if the API could not listen where the settings say."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the API does
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        place = f"port {settings.port} on {settings.host}"
+        if error.errno == errno.EADDRINUSE:
+            raise StackError(f"{place} is in use by another program: set UMBEL_PORT to a free one") from error
+        raise StackError(f"cannot use {place} ({error.strerror}): set UMBEL_PORT or UMBEL_HOST") from error
