@@ -1,4 +1,4 @@
-"""Where the servers' programs are, and that the user who runs the servers may run them."""
+"""The servers' programs: where they are, and permission to run them for the servers' user."""
 
 import importlib.util
 import shutil

@@ -15,11 +15,11 @@ from stack.supervisor import clear_leftovers
 from umbel.base.errors import StackError
 from umbel.base.settings import Settings
 
-LOOK = 0.1  # seconds between two looks at stack.json
+POLL = 0.1  # seconds between two reads of stack.json
 
 
 def ignore(_: StackStatus) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def start_detached(
@@ -27,40 +27,40 @@ def start_detached(
     *,
     command: Sequence[str] = (*UMBEL, "up"),
     on_wait: Callable[[StackStatus], None] = ignore,
-    patience: float = 300,
+    timeout: float = 300,
 ) -> StackStatus:
     """Start a supervisor that outlives us, unless there is one, and return when the stack is ready.
 
-    on_wait: told again and again what is still missing. patience: seconds.
-    Raises StackError with the cause if the supervisor gives up, or if patience runs out (it then goes on trying).
+    on_wait: called with the status while services are missing. timeout: seconds.
+    Raises StackError with the cause if the supervisor gives up, or after the timeout (the supervisor goes on trying).
     """
     process = None if status(settings).running else _spawn(settings, command)
     try:
-        return _wait_ready(settings, process, on_wait, patience)
+        return _wait_ready(settings, process, on_wait, timeout)
     except KeyboardInterrupt:
         if process:
             process.terminate()
         raise
 
 
-def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] = ignore, patience: float = 120) -> bool:
+def stop_running(settings: Settings, *, on_wait: Callable[[StackStatus], None] = ignore, timeout: float = 120) -> bool:
     """Stop the stack of this home and wait until it is gone. Returns whether anything was running."""
     supervisor = _find_supervisor(settings)
     if supervisor is None:
-        return _sweep(settings)
+        return _stop_leftovers(settings)
     supervisor.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while (now := status(settings)).running or find_process(supervisor.pid, supervisor.create_time()):
         if time.monotonic() > deadline:
             raise StackError(f"the stack (process {supervisor.pid}) does not stop; see {settings.home / 'logs'}")
         on_wait(now)
-        time.sleep(LOOK)
+        time.sleep(POLL)
     return True
 
 
 def _find_supervisor(settings: Settings) -> psutil.Process | None:
-    """The process that holds this home, if any. Raises StackError if there is one that cannot be seen from here."""
-    deadline = time.monotonic() + 2  # one that has just begun has not said yet who it is
+    """The supervisor of this home, if one runs. Raises StackError if its process cannot be seen from here."""
+    deadline = time.monotonic() + 2  # a supervisor that has just started has not written its number yet
     while (now := status(settings)).running:
         if supervisor := find_process(now.pid, now.created):
             return supervisor
@@ -68,12 +68,12 @@ def _find_supervisor(settings: Settings) -> psutil.Process | None:
             raise StackError(
                 f"a stack runs in {settings.home}, but not where its processes can be seen from (in a container?)"
             )
-        time.sleep(LOOK)
+        time.sleep(POLL)
     return None
 
 
-def _sweep(settings: Settings) -> bool:
-    """End what a killed supervisor has left, if there ever was one."""
+def _stop_leftovers(settings: Settings) -> bool:
+    """End what a killed supervisor left, if there ever was one in this home."""
     if not has_run(settings):
         return False
     with only_supervisor(settings.home):
@@ -91,9 +91,9 @@ def _wait_ready(
     settings: Settings,
     process: "subprocess.Popen[bytes] | None",
     on_wait: Callable[[StackStatus], None],
-    patience: float,
+    timeout: float,
 ) -> StackStatus:
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not (now := status(settings)).ready:
         ended = process is None or process.poll() is not None
         if ended and not status(settings).running:
@@ -103,11 +103,11 @@ def _wait_ready(
                 ", ".join(service.name for service in now.services if service.state != "ready") or "the supervisor"
             )
             raise StackError(
-                f"the stack is not ready after {patience:g} s, {missing} is missing; it goes on trying: "
+                f"the stack is not ready after {timeout:g} s, {missing} is missing; it goes on trying: "
                 f"see {settings.home / 'logs'}, `umbel down` stops it"
             )
         on_wait(now)
-        time.sleep(LOOK)
+        time.sleep(POLL)
     return now
 
 

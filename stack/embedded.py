@@ -14,7 +14,7 @@ from umbel.base.settings import Settings
 def embedded_database(settings: Settings, *, alone: bool = False) -> Iterator[None]:
     """Start the embedded Postgres for as long as this lasts, unless it runs or the settings name another one.
 
-    alone: for who must not have the stack beside it. Raises StackError.
+    alone: raise StackError if the stack runs.
     """
     server = Postgres(settings.home, settings.socket_dir)
     if settings.database_url is not None:

@@ -67,8 +67,8 @@ class Postgres(Server):
             cwd=Path("/"),
             stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint, leave
             hurry_signal=signal.SIGQUIT,  # "immediate": the next start recovers from the log
-            # "smart": leave when everybody else has. The worker stores the batch in hand, instead of waiting for a
-            # database that is away; and a "fast" end in the middle of a recovery was seen to hang for minutes.
+            # "smart": leave after the last client. The worker can store its batch instead of waiting for a database
+            # that is gone; and a "fast" stop in the middle of a recovery was seen to hang for minutes.
             orphan_signal=signal.SIGTERM,
             stop_seconds=60,  # the checkpoint may have much to write
         )
@@ -88,9 +88,9 @@ class Postgres(Server):
         return (str(postgres_programs() / "postgres"), "-D", str(self.data), *flags)
 
     def prepare(self) -> None:
-        """Leave everything as a start needs it: folders, rights, a database, no server left over. Harmless to repeat.
+        """Make folders, permissions and the database, and stop a server left over. Safe to repeat.
 
-        Raises StackError if the folder holds something else than a complete database of our version.
+        Raises StackError if the folder holds anything but a complete database of this version.
         """
         account = server_account()
         with writing_below(self.home):
@@ -123,11 +123,11 @@ class Postgres(Server):
         return f"postgresql+psycopg://{user}@/{database}?host={quote(str(self.socket_dir))}&port={PORT}"
 
     def ensure_database(self) -> None:
-        """Make the role and the database that Umbel uses, with the wheel's version of pgvector. Harmless to repeat.
+        """Make the role and the database that Umbel uses, with the wheel's version of pgvector. Safe to repeat.
 
         The role may create databases (tests) and roles (`umbel_reader`); it is no superuser.
         """
-        from umbel.access.reader import FORBID_LARGE_OBJECTS  # noqa: PLC0415, who only looks whether it is ready needs no SQLAlchemy
+        from umbel.access.reader import FORBID_LARGE_OBJECTS  # noqa: PLC0415, is_ready alone needs no SQLAlchemy
 
         with self.connect(SUPERUSER) as admin:
             if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
@@ -140,7 +140,7 @@ class Postgres(Server):
             admin.execute(FORBID_LARGE_OBJECTS)
 
     def _initialise(self, account: Account | None) -> None:
-        """Make the database beside its final place and rename it: what stands there is always complete."""
+        """Make the database beside its final place and rename it, so that a database there is always complete."""
         unfinished = self.data.with_name(f"postgres.tmp-{os.getpid()}")
         private_folder(unfinished, account)
         done = run_as(account, [str(postgres_programs() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
@@ -151,7 +151,7 @@ class Postgres(Server):
 
     def _initdb_options(self) -> list[str]:
         options = ["--username", SUPERUSER, "--encoding=UTF8", "--no-instructions"]
-        # The socket's folder is private, so whoever reaches it may enter; nobody comes by network.
+        # The socket's folder is private, so every user who reaches it may log in; there is no network.
         options += ["--auth-local=trust", "--auth-host=reject"]
         # Sorted the same on every machine, whatever libc it has; page checksums are on by default.
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -159,7 +159,7 @@ class Postgres(Server):
         return options + [f"--set={name}={value}" for name, value in FIRST_CONFIGURATION.items()]
 
     def _remove_unfinished(self) -> None:
-        """Remove what an initdb that was killed has left."""
+        """Remove what a killed initdb left."""
         for folder in self.home.glob("postgres.tmp-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -214,19 +214,19 @@ def _parent(process: psutil.Process) -> int | None:
 
 
 def _remove_misleading(lock: Path, data: Path) -> None:
-    """Remove the lock file of a server that is gone if Postgres would believe it, as it names a live process."""
+    """Remove a dead server's lock file if it names a process that lives, since Postgres would then refuse to start."""
     number = _read(lock).partition("\n")[0].strip().lstrip("-")
     if lock.exists() and (not number.isdigit() or _is_stranger(int(number), data)):
         lock.unlink()
 
 
 def _is_stranger(pid: int, data: Path) -> bool:
-    """Whether a process exists that is certainly no Postgres at work on this data."""
+    """Whether that process exists and is certainly no Postgres on this data."""
     try:
         process = psutil.Process(pid)
         return process.name() != "postgres" or process.cwd() not in ("", str(data.resolve()))
     except psutil.ZombieProcess:
-        return True  # dead, but nobody has taken note
+        return True  # dead, but not reaped yet
     except psutil.Error:
         return False
 

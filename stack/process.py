@@ -1,4 +1,4 @@
-"""One child process: what to run, where its words go, and how to end it together with everything it started."""
+"""One child process: what to run, where its output goes, and how to end it together with everything it started."""
 
 import ctypes
 import os
@@ -23,30 +23,21 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def nothing() -> None:
-    """Prepare nothing."""
-
-
-def no_remedy(words: str) -> str | None:
-    """Know no cure for a start that failed."""
-
-
 @dataclass(frozen=True)
 class Program:
     """What to run and how it behaves.
 
-    ready: cheap probe (at most about a second) of whether it does its work. steady_seconds: least age at which to
-    believe that; for a program that cannot be asked. prepare: called before every start.
-    remedy: given what a start that failed has said, repairs the cause and tells how; None: knows none.
-    hurry_signal: for somebody who will not wait for stop_signal to be obeyed. orphan_signal: what the kernel sends when
-    the supervisor is killed; None: stop_signal.
+    ready: cheap probe (at most about a second) of whether it works. steady_seconds: age from which the probe counts,
+    for a program that cannot be probed. prepare: called before every start. remedy: given the output of a failed
+    start, repairs the cause and says how, or returns None. hurry_signal: sent when stop_signal takes too long.
+    orphan_signal: what the kernel sends when the supervisor is killed; None: stop_signal.
     """
 
     name: str
     command: tuple[str, ...]
     ready: Callable[[], bool]
-    prepare: Callable[[], None] = nothing
-    remedy: Callable[[str], str | None] = no_remedy
+    prepare: Callable[[], None] = lambda: None
+    remedy: Callable[[str], str | None] = lambda _: None
     account: Account | None = None
     env: Mapping[str, str] | None = None  # None: ours
     cwd: Path | None = None
@@ -64,8 +55,8 @@ class Child:
         self.program = program
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
-        self._swept = True
-        self._said_before = 0
+        self._group_killed = True
+        self._output_start = 0
 
     @property
     def running(self) -> bool:
@@ -81,7 +72,7 @@ class Child:
         become: dict[str, Any] = program.account.options() if program.account else {}
         try:
             with open_log(self.log) as log:
-                self._said_before = log.tell()
+                self._output_start = log.tell()
                 self._process = subprocess.Popen(
                     program.command,
                     stdin=subprocess.DEVNULL,
@@ -95,15 +86,15 @@ class Child:
                 )
         except (OSError, subprocess.SubprocessError) as error:
             raise StackError(f"cannot start {program.name}: {error}") from error
-        self._swept = False
+        self._group_killed = False
 
     def poll(self) -> int | None:
-        """None while it runs; else its exit code, or minus the signal that ended it. Leaves no straggler."""
+        """None while it runs; else its exit code, or minus the signal that ended it. Kills what it left running."""
         if self._process is None:
             return None
         code = self._process.poll()
-        if code is not None and not self._swept:
-            self._swept = True  # once: later the number may be another group's
+        if code is not None and not self._group_killed:
+            self._group_killed = True  # once: later the number may belong to another group
             self._signal_group(signal.SIGKILL)
         return code
 
@@ -128,21 +119,21 @@ class Child:
             self.kill()
         self._process = None
 
-    def words(self) -> str:
-        """What the program has said since it was started."""
+    def output(self) -> str:
+        """The program's output since it was started."""
         try:
             with self.log.open("rb") as log:
-                log.seek(self._said_before)
+                log.seek(self._output_start)
                 return log.read(1_000_000).decode(errors="replace")
         except OSError:
             return ""
 
     def wait_ready(self, seconds: float) -> None:
-        """Wait until the program does its work. Raises StackError with its last words if it ends or takes too long."""
+        """Wait until the program is ready. Raises StackError with its last line if it ends or takes too long."""
         deadline = time.monotonic() + seconds
         while not self.program.ready():
             if self.poll() is not None:
-                raise StackError(f"{self.program.name} does not start: {last_line(self.words())} (more in {self.log})")
+                raise StackError(f"{self.program.name} does not start: {last_line(self.output())} (more in {self.log})")
             if time.monotonic() > deadline:
                 raise StackError(f"{self.program.name} is not ready after {seconds:g} s (see {self.log})")
             time.sleep(0.02)
@@ -163,11 +154,11 @@ def open_log(path: Path) -> IO[bytes]:
     return log
 
 
-def last_line(words: str) -> str:
+def last_line(output: str) -> str:
     """The line that most likely names the cause: the last fatal one, else the last that says anything."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     fatal = [line for line in lines if any(mark in line for mark in ("FATAL", "PANIC", " error: "))]
-    return (fatal or lines or ["it said nothing"])[-1]
+    return (fatal or lines or ["no output"])[-1]
 
 
 def processes_in(folder: Path, name: str) -> list[psutil.Process]:
@@ -181,22 +172,22 @@ def processes_in(folder: Path, name: str) -> list[psutil.Process]:
 
 
 def end_processes(processes: Iterable[psutil.Process], number: signal.Signals, seconds: float) -> None:
-    """Signal processes that are not our children, wait for them, and kill what is left of them and their families."""
+    """Signal processes that are not our children, wait, and kill what is left of them and of their descendants."""
     heads = list(processes)
-    families = list(heads)
+    all_of_them = list(heads)
     for process in heads:
         with suppress(psutil.Error):
-            families += process.children(recursive=True)
+            all_of_them += process.children(recursive=True)
             process.send_signal(number)
     psutil.wait_procs(heads, timeout=seconds)
-    for process in families:
+    for process in all_of_them:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(families, timeout=5)
+    psutil.wait_procs(all_of_them, timeout=5)
 
 
 def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """To run in the child before exec: have the kernel signal it when we die, even by kill -9.
+    """A function to run in the child before exec: the kernel then signals it when we die, even by kill -9.
 
     Linux ties this to the thread that forked, so only the main thread, which lives as long as the process, may ask.
     """
@@ -204,9 +195,9 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
         return None
     parent = os.getpid()
 
-    def ask() -> None:
+    def request() -> None:
         _libc.prctl(PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != parent:  # we died before it could ask
+        if os.getppid() != parent:  # we died before the request
             os._exit(1)
 
-    return ask
+    return request

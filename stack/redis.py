@@ -55,7 +55,7 @@ class Redis(Server):
         return (str(redis_server()), *(word for name, value in options.items() for word in (f"--{name}", value)))
 
     def prepare(self) -> None:
-        """Leave everything as a start needs it: folders, rights, no server left over. Harmless to repeat."""
+        """Make folders and permissions, and stop a server left over. Safe to repeat."""
         account = server_account()
         with writing_below(self.home):
             self.home.mkdir(parents=True, exist_ok=True)
@@ -85,9 +85,9 @@ class Redis(Server):
         """URL as redis-py spells it."""
         return f"unix://{self.socket}"
 
-    def start_empty(self, words: str) -> str | None:
-        """If its data cannot be read, set them aside, to be looked at, so that the next start begins empty."""
-        if not any(reason in words.lower() for reason in UNREADABLE) or not any(self.data.iterdir()):
+    def start_empty(self, output: str) -> str | None:
+        """If its data cannot be read, move them aside for inspection, so that the next start begins empty."""
+        if not any(reason in output.lower() for reason in UNREADABLE) or not any(self.data.iterdir()):
             return None
         aside = self.data.with_name(f"redis.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
         self.data.rename(aside)

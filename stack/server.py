@@ -44,7 +44,7 @@ class Server(ABC):
                 try:
                     return self._child.wait_ready(timeout)
                 except StackError:
-                    if last_try or not program.remedy(self._child.words()):
+                    if last_try or not program.remedy(self._child.output()):
                         raise
         except BaseException:
             self.stop(program.hurry_signal)

@@ -1,8 +1,8 @@
-"""Who runs the servers, and what that user may reach.
+"""The user that the servers run as, and that user's access to their files.
 
-Postgres refuses to run as root. So when root starts the stack, the servers run as the system user `umbel`, and exactly
-that user is let through folders that only root may enter (a checkout below /root, a `mktemp -d`), by a POSIX ACL: the
-permissions of everybody else stay as they are.
+Postgres refuses to run as root. So when root starts the stack, the servers run as the system user `umbel`. A POSIX ACL
+lets exactly that user through folders that only root may enter (a checkout below /root, a `mktemp -d`); the permissions
+of all other users stay as they are.
 """
 
 import os
@@ -47,7 +47,7 @@ class Account:
 
 
 def server_account() -> Account | None:
-    """The account that servers run as; None: our own. As root it is the system user `umbel`, created if absent."""
+    """The account that servers run as; None: our own. For root it is the system user `umbel`, created if absent."""
     if os.geteuid() != 0:
         return None
     try:
@@ -80,7 +80,7 @@ def _create_user() -> pwd.struct_passwd:
 
 @contextmanager
 def writing_below(home: Path) -> Iterator[None]:
-    """Turn a file system's refusal into one line that says which folder and which setting."""
+    """Raise an OSError as a StackError of one line that names the folder and the setting."""
     try:
         yield
     except OSError as error:
@@ -94,14 +94,14 @@ def writing_below(home: Path) -> Iterator[None]:
 def private_folder(path: Path, account: Account | None) -> None:
     """Make sure that `path` is a folder which only its owner may enter, and that the owner is the servers' user.
 
-    Raises StackError if it is a link or somebody else's: in /tmp anyone can put something in our place.
+    Raises StackError if it is a link or another user's: in /tmp any user could have put it there.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
     owner = account.uid if account else os.geteuid()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
         raise StackError(
-            f"{path} belongs to {_name(found.st_uid)}, not to {_name(owner)} whom the servers run as: "
+            f"{path} belongs to {_name(found.st_uid)}, not to {_name(owner)} which the servers run as: "
             "remove it, give it to that user, or set another UMBEL_HOME"
         )
     if account and found.st_uid != account.uid:
@@ -131,7 +131,7 @@ def let_read(tree: Path, account: Account) -> None:
 
 
 def grant(path: Path, account: Account, permissions: int) -> None:
-    """Add `permissions` on `path` for this one user to its ACL; nobody else's effective permissions change."""
+    """Add `permissions` on `path` for this one user to its ACL; other users' effective permissions stay."""
     try:
         acl = _read_acl(path)
         mask = acl.pop((MASK, NO_ID), 7)
@@ -160,7 +160,7 @@ def _read_acl(path: Path) -> dict[tuple[int, int], int]:
 
 
 def _may(account: Account, test: str, path: Path) -> bool:
-    """What the kernel says, asked as that user: mode bits, groups, ACLs and odd file systems all count."""
+    """The kernel's answer to `test`, run as that user: mode bits, groups, ACLs and odd file systems all count."""
     return run_as(account, ["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, str(path)]).returncode == 0
 
 

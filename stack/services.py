@@ -18,13 +18,13 @@ from umbel.base.settings import Settings
 
 # -P: a folder `cli` in the directory where `umbel up` is typed is not ours.
 UMBEL = (sys.executable, "-P", "-m", "cli.main")
-FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0  # seconds before a dead program is started again; doubled each time
-HEALTHY_SECONDS = 30  # a program that did its work for this long has its failures forgiven
-FIRST_TRIES = 3  # a program that dies this often without ever doing its work never will
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0  # seconds before a restart; doubled each time
+HEALTHY_SECONDS = 30  # a service that was ready for this long has its failures forgotten
+FIRST_TRIES = 3  # a service that dies this often without ever being ready is given up
 
 
 class Service:
-    """A program with its restarts. `tick` does what is due and returns at once.
+    """A program with its restarts. `tick` does what is due and returns without waiting.
 
     report: called with a sentence when something happens.
     """
@@ -42,7 +42,7 @@ class Service:
         self._next_start = 0.0
 
     def tick(self) -> None:
-        """Start, restart or probe, whichever is due. Raises StackError if the program cannot do its work at all."""
+        """Start, restart or probe, whichever is due. Raises StackError if the program cannot run at all."""
         age = time.monotonic() - self._since
         if self.state in ("waiting", "restarting"):
             if time.monotonic() >= self._next_start:
@@ -79,12 +79,12 @@ class Service:
         self._enter("starting")
 
     def _died(self, code: int) -> None:
-        words = self.child.words()
-        remedy = self.program.remedy(words) if self.state == "starting" else None
+        output = self.child.output()
+        remedy = self.program.remedy(output) if self.state == "starting" else None
         if remedy:
             self._report(f"{self.program.name}: {remedy}")
         elif not self._was_ready and self._failures + 1 >= FIRST_TRIES:
-            reason = last_line(words).removeprefix("umbel: ") if words.strip() else exit_reason(code)
+            reason = last_line(output).removeprefix("umbel: ") if output.strip() else exit_reason(code)
             raise StackError(f"{self.program.name} does not start: {reason} (more in {self.child.log})")
         self._wait_and_restart(exit_reason(code))
 
@@ -103,7 +103,7 @@ class Service:
 
 
 def exit_reason(code: int) -> str:
-    """subprocess's exit code in words."""
+    """An exit code of subprocess in words."""
     if code >= 0:
         return f"exit status {code}"
     try:
@@ -113,7 +113,7 @@ def exit_reason(code: int) -> str:
 
 
 def take_down(services: list[Service], hurry: Callable[[], bool]) -> None:
-    """Ask all to end, wait as long as the most patient of them is given, then kill. `hurry` cuts the patience short."""
+    """Ask all to end, wait for the longest of their stop_seconds, then kill. `hurry` shortens the wait to 5 s."""
     for service in services:
         service.child.send(service.program.stop_signal)
     deadline = time.monotonic() + max((service.program.stop_seconds for service in services), default=0)
@@ -131,7 +131,7 @@ def take_down(services: list[Service], hurry: Callable[[], bool]) -> None:
 
 
 def app_programs(settings: Settings) -> tuple[Program, ...]:
-    """The processes of Umbel itself. /readyz wants a live worker, so it tells when the worker has loaded its model."""
+    """Umbel's own processes. /readyz needs a live worker, so it shows when the worker has loaded its model."""
     return (
         Program("worker", (*UMBEL, "worker"), ready=partial(answers, settings, "/readyz")),
         Program("scheduler", (*UMBEL, "scheduler"), ready=lambda: True, steady_seconds=3),
@@ -140,7 +140,7 @@ def app_programs(settings: Settings) -> tuple[Program, ...]:
 
 
 def answers(settings: Settings, path: str) -> bool:
-    """Whether the API answers 200 to this within a second. No proxy of the environment is asked."""
+    """Whether the API answers 200 to this path within a second. Proxies of the environment are not used."""
     where = urlsplit(url(settings))
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=1)
     try:

@@ -1,4 +1,4 @@
-"""What a stack tells others about itself: a lock that only one supervisor holds, and the file `stack.json`."""
+"""The state of a stack that other processes can read: the supervisor's lock and the file `stack.json`."""
 
 import fcntl
 import json
@@ -25,7 +25,7 @@ class AlreadyRunning(StackError):
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One supervised process. created: seconds since 1970; with the pid it names a process for good."""
+    """One supervised process. created: seconds since 1970; pid and created together identify a process for good."""
 
     name: str
     state: ServiceState
@@ -37,7 +37,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """The whole stack. ready: every service does its work. error: why the last supervisor gave up, if it did."""
+    """The whole stack. ready: every service is. error: why the last supervisor gave up, if it did."""
 
     home: str
     url: str
@@ -52,10 +52,10 @@ class StackStatus:
 
 
 def status(settings: Settings) -> StackStatus:
-    """How the stack of this home is. Reads two files; asks no process."""
+    """The status of this home's stack, from its two files; no process is asked."""
     last = read_state(settings)
     running = _lock_is_held(settings.home)
-    if not running or not find_process(last.pid, last.created):  # ended, or a successor that has written nothing yet
+    if not running or not find_process(last.pid, last.created):  # ended, or the next one has written nothing yet
         return replace(last, running=running, ready=False, pid=None, created=None, services=())
     return replace(last, running=True)
 
@@ -66,7 +66,7 @@ def has_run(settings: Settings) -> bool:
 
 
 def read_state(settings: Settings) -> StackStatus:
-    """What the last supervisor wrote, whether it still lives or not."""
+    """What the last supervisor wrote, whether it still runs or not."""
     fresh = StackStatus(home=str(settings.home), url=url(settings), port=settings.port)
     try:
         written = json.loads(_state_file(settings.home).read_text())
@@ -79,7 +79,7 @@ def read_state(settings: Settings) -> StackStatus:
 
 
 def write_state(settings: Settings, state: StackStatus) -> None:
-    """Replace stack.json as a whole, so that a reader never sees half of it."""
+    """Replace stack.json atomically."""
     path = _state_file(settings.home)
     unfinished = path.with_suffix(".tmp")
     with suppress(OSError):  # a full disk must not stop the supervision
@@ -89,7 +89,7 @@ def write_state(settings: Settings, state: StackStatus) -> None:
 
 @contextmanager
 def only_supervisor(home: Path) -> Iterator[None]:
-    """Be the one supervisor of this home. The lock dies with the process, so none is ever stale.
+    """Hold the lock of this home's supervisor. It ends with the process, so it is never stale.
 
     Raises AlreadyRunning if there is one, StackError if the home cannot be written.
     """
@@ -97,7 +97,7 @@ def only_supervisor(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         lock = os.open(_lock_file(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        deadline = time.monotonic() + 0.5  # somebody who only looks holds it for an instant
+        deadline = time.monotonic() + 0.5  # status() holds it for an instant
         while not _try(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise AlreadyRunning(f"the stack in {home} is already running")
@@ -113,7 +113,7 @@ def find_process(pid: int | None, created: float | None) -> psutil.Process | Non
         return None
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        # The kernel counts from boot; the clock may have been set since, by less than a number takes to come round.
+        # The kernel counts from boot, and the clock may have been set since; pids come round more slowly than that.
         if abs(process.create_time() - created) < 2 and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None
@@ -127,7 +127,7 @@ def created(pid: int | None) -> float | None:
 
 
 def url(settings: Settings) -> str:
-    """Where a browser on this machine finds the API."""
+    """The API's URL for clients on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 

@@ -20,9 +20,9 @@ from stack.state import ServiceStatus, StackStatus, created, find_process, only_
 from umbel.base.errors import StackError, UmbelError
 from umbel.base.settings import Settings
 
-TURN = 0.2  # seconds between two looks at the processes
+TICK = 0.2  # seconds between two checks of the processes
 WARM_SECONDS = 20  # for Umbel's processes that outlived their supervisor
-DOUBLE_TAP = 0.3  # seconds within which a second signal is the same wish
+DEBOUNCE = 0.3  # seconds within which a second signal counts as the first
 
 
 def upgrade_schema(database_url: str) -> None:
@@ -33,42 +33,43 @@ def upgrade_schema(database_url: str) -> None:
 
 
 class StopRequested(Exception):
-    """Somebody wants the stack to stop."""
+    """A signal has asked the stack to stop."""
 
 
-class Wishes:
-    """What SIGINT, SIGTERM and SIGHUP have asked for: to stop, and the second time to hurry."""
+class StopSignals:
+    """SIGINT, SIGTERM and SIGHUP: the first asks to stop, the second to hurry."""
 
     def __init__(self) -> None:
         self.stop = False
         self.hurry = False
-        self.at_once = False  # raise in the middle of what is going on, because that may take long
+        self.interrupt = False  # whether the first raises StopRequested in the main thread, during what may take long
         self._first = 0.0
         self._handlers: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> "Wishes":
+    def __enter__(self) -> "StopSignals":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._handlers[number] = signal.signal(number, self._note)
+            self._handlers[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
         if self.stop:
-            self.hurry = self.hurry or time.monotonic() - self._first > DOUBLE_TAP
+            self.hurry = self.hurry or time.monotonic() - self._first > DEBOUNCE
             return
         self.stop = True
         self._first = time.monotonic()
-        if self.at_once:
+        if self.interrupt:
             raise StopRequested
 
 
 class Supervisor:
     """The stack in the foreground.
 
-    programs: Umbel's own processes; migrate: brings the database of that URL up to date; report: is told what happens.
+    programs: Umbel's own processes. migrate: brings the database of that URL up to date. report: called with a
+    sentence when something happens.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self._migrate = migrate
-        self._tell = report
-        self._wishes = Wishes()
+        self._print = report
+        self._signals = StopSignals()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._created = created(os.getpid())
         self._published: StackStatus | None = None
@@ -94,18 +95,18 @@ class Supervisor:
         self._active: list[Service] = []
 
     def run(self) -> None:
-        """Bring everything up and keep it so until a signal. Nothing we started outlives this call.
+        """Start everything and keep it running until a signal. No process started here outlives this call.
 
         Raises AlreadyRunning, or StackError with what keeps the stack from running.
         """
-        with only_supervisor(self.settings.home), self._wishes:
+        with only_supervisor(self.settings.home), self._signals:
             error: str | None = None
             try:
-                # Still with what our predecessor ran: if we are killed, too, our successor clears that up.
+                # With the services of the previous supervisor: if this one is killed too, the next clears them up.
                 write_state(self.settings, replace(self.status(), services=read_state(self.settings).services))
-                self._bring_up()
+                self._start()
                 while True:
-                    self._turn()
+                    self._tick()
             except StopRequested:
                 pass
             except UmbelError as failure:
@@ -115,10 +116,10 @@ class Supervisor:
                 error = f"{type(failure).__name__}: {failure}"
                 raise
             finally:
-                self._bring_down(error)
+                self._stop(error)
 
     def status(self) -> StackStatus:
-        """How it is now; the same that stack.json says."""
+        """The current state, as stack.json has it."""
         services = tuple(service.status() for service in (*self._servers, *self._apps))
         return StackStatus(
             home=str(self.settings.home),
@@ -134,9 +135,9 @@ class Supervisor:
 
     def _report(self, text: str) -> None:
         with suppress(OSError):  # a terminal that is gone or a full disk must not end the supervision
-            self._tell(text)
+            self._print(text)
 
-    def _bring_up(self) -> None:
+    def _start(self) -> None:
         self.settings.refuse_to_be_open()
         clear_leftovers(self.settings)
         check_port(self.settings)
@@ -151,7 +152,7 @@ class Supervisor:
         self._report(f"Umbel is ready: {url(self.settings)}")
 
     def _prepare_database(self, embedded: Postgres | None) -> None:
-        self._wishes.at_once = True
+        self._signals.interrupt = True
         try:
             if embedded:
                 embedded.ensure_database()
@@ -162,7 +163,7 @@ class Supervisor:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StackError(f"cannot prepare the database: {reason}") from error
         finally:
-            self._wishes.at_once = False
+            self._signals.interrupt = False
 
     def _service(self, program: Program) -> Service:
         return Service(program, self.settings.home / "logs", self._report)
@@ -170,16 +171,16 @@ class Supervisor:
     def _until_ready(self, services: list[Service]) -> None:
         self._active += services
         while not all(service.state == "ready" for service in services):
-            self._turn()
+            self._tick()
 
-    def _turn(self) -> None:
-        """One look at everything that should be running."""
-        if self._wishes.stop:
+    def _tick(self) -> None:
+        """Check every service that should be running, once."""
+        if self._signals.stop:
             raise StopRequested
         for service in self._active:
             service.tick()
         self._publish()
-        time.sleep(TURN)
+        time.sleep(TICK)
 
     def _publish(self) -> None:
         now = self.status()
@@ -187,18 +188,18 @@ class Supervisor:
             self._published = now
             write_state(self.settings, now)
 
-    def _bring_down(self, error: str | None) -> None:
+    def _stop(self, error: str | None) -> None:
         """Umbel's processes first, so that they can still finish what they do; Postgres last."""
-        if self._wishes.stop:
+        if self._signals.stop:
             self._report("Stopping (Ctrl-C once more to hurry)")
         order = [self._apps, *([service] for service in reversed(self._servers))]
         for services in order:
-            take_down(services, lambda: self._wishes.hurry)
+            take_down(services, lambda: self._signals.hurry)
         write_state(self.settings, replace(self.status(), running=False, ready=False, services=(), error=error))
 
 
 def clear_leftovers(settings: Settings) -> bool:
-    """End what a killed supervisor has left running. For the holder of the lock only. Returns whether there was any."""
+    """End what a killed supervisor left running. Call it with the lock held. Returns whether there was anything."""
     left = [process for service in read_state(settings).services for process in _apps_left(service)]
     end_processes(left, signal.SIGTERM, WARM_SECONDS)
     redis_left = Redis(settings.home, settings.socket_dir).clear_leftovers()

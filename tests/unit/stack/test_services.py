@@ -129,7 +129,7 @@ def test_a_remedy_is_asked_for_once_a_start_has_failed(make_service, clock: Cloc
 
 def test_what_a_program_has_forked_ends_with_it(tmp_path: Path) -> None:
     code = "import os, time\nif os.fork() == 0:\n time.sleep(60)\nprint(1, flush=True)\ntime.sleep(60)"
-    child = Child(Program("it", (sys.executable, "-c", code), ready=lambda: "1" in child.words()), tmp_path / "it.log")
+    child = Child(Program("it", (sys.executable, "-c", code), ready=lambda: "1" in child.output()), tmp_path / "it.log")
     child.start()
     child.wait_ready(10)
     leader = child._process
@@ -155,7 +155,7 @@ def group_lives(group: int) -> bool:
 
 def test_take_down_kills_what_does_not_listen(make_service) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    service = make_service(code, ready=lambda: "1" in service.child.words(), stop_seconds=0.2)
+    service = make_service(code, ready=lambda: "1" in service.child.output(), stop_seconds=0.2)
     while service.state != "ready":
         service.tick()
     take_down([service], hurry=lambda: False)
@@ -178,7 +178,7 @@ def test_a_log_that_has_grown_too_long_is_set_aside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "line"),
-    [("a\nb\n\n", "b"), ("x FATAL:  no room\nLOG: bye\n", "x FATAL:  no room"), ("", "it said nothing")],
+    [("a\nb\n\n", "b"), ("x FATAL:  no room\nLOG: bye\n", "x FATAL:  no room"), ("", "no output")],
 )
 def test_last_line_names_the_cause(words: str, line: str) -> None:
     assert last_line(words) == line
