@@ -1,7 +1,11 @@
-"""Engines and transactions. The edge (route, task, command) opens one transaction around a use case."""
+"""The two ways to run statements: in a session, or one alone, prepared and in one round trip.
+
+The edge (route, task, command) opens one transaction around a use case. `autocommit` is the session for what Postgres
+does outside of any; `run_prepared` is for what has to cost as little as it can.
+"""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from functools import cache
@@ -11,7 +15,7 @@ import psycopg
 from pgvector import HalfVector
 from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg.types.string import StrDumper
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -79,9 +83,10 @@ def transaction() -> Iterator[Session]:
 
 
 @contextmanager
-def lone_statements() -> Iterator[Session]:
-    """A session each of whose statements is committed by itself. One statement costs one round trip then, not three.
+def autocommit() -> Iterator[Session]:
+    """A session each of whose statements is a transaction by itself, and costs one round trip.
 
+    For what Postgres does only so, such as CREATE INDEX CONCURRENTLY, and for what must not hold a snapshot for long.
     Raises as `transaction` does.
     """
     with translated_errors(), Session(_autocommit_engine_of(engine()), expire_on_commit=False) as session:
@@ -94,45 +99,30 @@ def _autocommit_engine_of(one: Engine) -> Engine:
     return one.execution_options(isolation_level="AUTOCOMMIT")
 
 
-@contextmanager
-def autocommit() -> Iterator[Connection]:
-    """A connection outside of any transaction: for what Postgres does only there. Raises as `transaction` does."""
-    with translated_errors(), engine().connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+def run_prepared(statement: str, *values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement, run in one round trip by the driver alone; of several `values`, nothing but all or none.
 
-
-@contextmanager
-def raw_connection() -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the pool as the driver knows it, for what is to cost no more than it must. Raises as above."""
+    statement: in psycopg's words; Postgres plans it once a connection. It is committed when this returns.
+    For the searches and the images to search by, whose callers wait for every fraction of a millisecond: a session
+    takes three times as long. Raises as `transaction` does.
+    """
     with translated_errors():
         pooled = engine().raw_connection()
+        connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
         try:
-            yield pooled.driver_connection  # type: ignore[misc]
-        except psycopg.OperationalError:
-            pooled.invalidate()
-            raise
+            connection.autocommit = True  # no BEGIN and COMMIT around it
+            with connection.cursor(binary=True) as cursor:
+                if len(values) == 1:
+                    cursor.execute(statement, values[0], prepare=True)
+                else:
+                    cursor.executemany(statement, values)  # a pipeline, which is one transaction
+                return cursor.fetchall() if cursor.description else []
         finally:
+            if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                connection.autocommit = False
+            else:
+                pooled.invalidate()
             pooled.close()
-
-
-def run_alone(statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of one statement, prepared and committed by itself in one round trip; none of one that returns none.
-
-    A third of the time that a session takes for the same: 0.5 instead of 1.5 ms where these were measured.
-    statement: in psycopg's words. Raises as `transaction` does.
-    """
-    with raw_connection() as connection, connection.pipeline():
-        cursor = connection.execute(statement, values, prepare=True, binary=True)
-        connection.commit()
-        return cursor.fetchall() if cursor.description else []
-
-
-def run_each(statement: str, values: Iterable[Sequence[Any]]) -> None:
-    """As `run_alone`, for each of several values: committed together, still in one round trip."""
-    with raw_connection() as connection, connection.pipeline():
-        for each in values:
-            connection.execute(statement, each, prepare=True)
-        connection.commit()
 
 
 @contextmanager

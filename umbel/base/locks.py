@@ -15,9 +15,9 @@ def only_one(work: str) -> Iterator[bool]:
     Held by a connection of its own, outside of any transaction: should it break, another may begin, so the work must
     bear being done twice. Raises NotReady.
     """
-    with autocommit() as connection:
-        ours = bool(connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:work))"), {"work": work}))
+    with autocommit() as session:
+        ours = bool(session.scalar(text("SELECT pg_try_advisory_lock(hashtext(:work))"), {"work": work}))
         try:
             yield ours
         finally:
-            connection.invalidate()  # with it goes the lock
+            session.invalidate()  # with it goes the lock

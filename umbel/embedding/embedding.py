@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from umbel.base import tracing
-from umbel.base.database import Transaction, lone_statements
+from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import DecoderDied, ImageError, NotReady, TransientError, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
@@ -162,7 +162,7 @@ class EmbeddingLine:
 
     def _active(self) -> LoadedModel:
         """The model of searches. Raises NotReady."""
-        with lone_statements() as session:
+        with autocommit() as session:
             active = versions.get_active_key(session)
         [model] = self.models.load([active.id])
         return model

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from umbel.base.database import run_alone, run_each
+from umbel.base.database import run_prepared
 from umbel.base.tables import QueryImage
 from umbel.base.types import Vector
 
@@ -37,7 +37,7 @@ class Asked:
 
 def insert_queries(images: Mapping[UUID, bytes]) -> None:
     """Leave pictures, under ids of the caller's choice: who listens for an answer must know them before."""
-    run_each("INSERT INTO query_image (id, image) VALUES (%s, %s)", images.items())
+    run_prepared("INSERT INTO query_image (id, image) VALUES (%s, %s)", *images.items())
 
 
 CLAIM = """
@@ -51,34 +51,34 @@ RETURNING q.id, q.image, (SELECT id FROM model_version WHERE state = 'active')
 
 def claim_queries(limit: int) -> Asked:
     """Up to `limit` waiting pictures, oldest first."""
-    rows = run_alone(CLAIM, [limit])
+    rows = run_prepared(CLAIM, [limit])
     return Asked(rows[0][2] if rows else None, {query_id: image for query_id, image, _ in rows})
 
 
 def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:
     """Store the vectors; those who wait are notified."""
-    run_each(
+    run_prepared(
         "UPDATE query_image SET model_version_id = %s, vector = %s WHERE id = %s",
-        [(version_id, vector.astype(STORED).tobytes(), query_id) for query_id, vector in vectors.items()],
+        *[(version_id, vector.astype(STORED).tobytes(), query_id) for query_id, vector in vectors.items()],
     )
 
 
 def refuse_queries(errors: Mapping[UUID, tuple[str, str]]) -> None:
     """Store why pictures got no vector, as (code, detail)."""
-    run_each(
+    run_prepared(
         "UPDATE query_image SET error_code = %s, error_detail = %s WHERE id = %s",
-        [(*error, query_id) for query_id, error in errors.items()],
+        *[(*error, query_id) for query_id, error in errors.items()],
     )
 
 
 def release_queries(queries: Sequence[UUID]) -> None:
     """Give claimed pictures back."""
-    run_alone("UPDATE query_image SET claimed_at = NULL WHERE id = ANY (%s)", [list(queries)])
+    run_prepared("UPDATE query_image SET claimed_at = NULL WHERE id = ANY (%s)", [list(queries)])
 
 
 def take_answer(query_id: UUID) -> Answer | None:
     """The answer, its row removed; None while there is none."""
-    rows = run_alone(
+    rows = run_prepared(
         "DELETE FROM query_image WHERE id = %s AND num_nonnulls(vector, error_code) > 0"
         " RETURNING model_version_id, vector, error_code, error_detail",
         [query_id],
@@ -92,7 +92,7 @@ def take_answer(query_id: UUID) -> Answer | None:
 
 def delete_queries(queries: Sequence[UUID]) -> None:
     """Forget pictures."""
-    run_alone("DELETE FROM query_image WHERE id = ANY (%s)", [list(queries)])
+    run_prepared("DELETE FROM query_image WHERE id = ANY (%s)", [list(queries)])
 
 
 def delete_old_queries(session: Session, seconds: float) -> int:

@@ -54,9 +54,9 @@ def build_index(transaction: Transaction, settings: Settings) -> bool:
         if not index_is_due(session):
             return False
         version = versions.get_active_version(session)
-    with autocommit() as connection:
+    with autocommit() as session:
         built = partitions.build_index(
-            connection,
+            session,
             version.id,
             version.dim,
             memory_mb=settings.index_memory_mb,

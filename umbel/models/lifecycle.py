@@ -89,8 +89,8 @@ def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
         there = partitions.list_partitions(session)
         doomed = [each for each in versions.list_doomed(session, seconds=seconds) if each in there]
     for version_id in doomed:
-        with autocommit() as connection:
-            partitions.drop_partition(connection, version_id)
+        with autocommit() as session:
+            partitions.drop_partition(session, version_id)
         with transaction() as session:
             session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
     return doomed

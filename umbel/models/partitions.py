@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
@@ -102,27 +102,27 @@ def list_partitions(session: Session) -> list[UUID]:
     return [UUID(name.removeprefix("embedding_")) for name in names]
 
 
-def drop_partition(connection: Connection, version_id: UUID) -> None:
+def drop_partition(session: Session, version_id: UUID) -> None:
     """Remove a version's partition with all its vectors, beside running searches. Harmless when it is gone.
 
-    connection: in autocommit. Killed midway, it goes on at the next call.
+    session: in autocommit. Killed midway, it goes on at the next call.
     Raises TransientError when something does not let it through.
     Source: PostgreSQL documentation, "ALTER TABLE", DETACH PARTITION CONCURRENTLY.
     """
     name = partition_name(version_id)
-    pending = connection.scalar(
+    pending = session.scalar(
         text("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)"), {"name": name}
     )
     try:
         if pending is not None:  # else it is detached already, or was never there
             how = "FINALIZE" if pending else "CONCURRENTLY"
-            connection.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
-            connection.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
-        connection.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too: `image` stands still for that
-        connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
-        connection.execute(text(f"DROP FUNCTION IF EXISTS {search_name(version_id)}"))
+            session.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
+            session.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
+        session.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too: `image` stands still for that
+        session.execute(text(f"DROP TABLE IF EXISTS {name}"))
+        session.execute(text(f"DROP FUNCTION IF EXISTS {search_name(version_id)}"))
     finally:
-        connection.execute(text("RESET lock_timeout"))
+        session.execute(text("RESET lock_timeout"))
 
 
 def has_index(session: Session, version_id: UUID) -> bool:
@@ -145,24 +145,22 @@ def drop_index(session: Session, version_id: UUID) -> None:
     session.execute(text(f"DROP INDEX IF EXISTS {index_name(version_id)}"))
 
 
-def build_index(connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
+def build_index(session: Session, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
     """Build the version's HNSW index, as the version has it, beside running reads and writes; False where somebody
     else is at it.
 
-    connection: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
+    session: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
     is there but invalid would be maintained and never used.
     Source: PostgreSQL documentation, "Building Indexes Concurrently"; pgvector README, "Index Build Time".
     """
-    hnsw = _hnsw_of(connection, version_id)
-    return _build(connection, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix="")
+    hnsw = _hnsw_of(session, version_id)
+    return _build(session, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix="")
 
 
-def rebuild_index(
-    connection: Connection, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw
-) -> bool:
+def rebuild_index(session: Session, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw) -> bool:
     """Build a second HNSW index beside the one in use, as `build_index` does. `swap_index` puts it in its place."""
-    drop_rebuilt_index(connection, version_id)  # one that was left behind may have been built in another way
-    return _build(connection, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix=REBUILT)
+    drop_rebuilt_index(session, version_id)  # one that was left behind may have been built in another way
+    return _build(session, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix=REBUILT)
 
 
 def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
@@ -180,9 +178,9 @@ def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
     return True
 
 
-def drop_rebuilt_index(connection: Connection, version_id: UUID) -> None:
-    """Remove what a rebuild that did not come to its end left behind. connection: in autocommit."""
-    connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(version_id)}{REBUILT}"))
+def drop_rebuilt_index(session: Session, version_id: UUID) -> None:
+    """Remove what a rebuild that did not come to its end left behind. session: in autocommit."""
+    session.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(version_id)}{REBUILT}"))
 
 
 def cancel_index_builds(session: Session, version_id: UUID) -> int:
@@ -231,7 +229,7 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
 
 
 def _build(
-    connection: Connection,
+    session: Session,
     version_id: UUID,
     dim: int,
     *,
@@ -242,24 +240,24 @@ def _build(
 ) -> bool:
     name = f"{index_name(version_id)}{suffix}"
     # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
-    if not connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
+    if not session.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
         return False
     try:
-        valid = connection.scalar(VALID, {"name": name})
+        valid = session.scalar(VALID, {"name": name})
         if valid is False:
-            connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
+            session.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
         if not valid:
-            connection.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
-            connection.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
-            connection.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
+            session.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
+            session.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
+            session.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
     finally:
-        connection.invalidate()  # nobody gets it after us: with it go the lock and the settings
+        session.invalidate()  # nobody gets it after us: with it go the lock and the settings
     return True
 
 
-def _hnsw_of(connection: Connection, version_id: UUID) -> Hnsw:
+def _hnsw_of(session: Session, version_id: UUID) -> Hnsw:
     statement = text("SELECT hnsw_m, hnsw_ef_construction FROM model_version WHERE id = :id")
-    return Hnsw(*connection.execute(statement, {"id": version_id}).one())
+    return Hnsw(*session.execute(statement, {"id": version_id}).one())
 
 
 def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:

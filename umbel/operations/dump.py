@@ -90,12 +90,12 @@ def load(pg_restore: Path, url: str, source: Path, *, index_memory_mb: int) -> N
 
     index_memory_mb: for building the HNSW indexes, which a dump does not hold. Raises DumpFailed, NotReady.
     """
-    with autocommit() as connection:
+    with autocommit() as session:
         try:
-            connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+            session.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
         except ProgrammingError as error:
             raise DumpFailed("As an administrator of that database first run `CREATE EXTENSION vector`.") from error
-        connection.execute(text(ENSURE_ROLE))  # the dump grants it rights
+        session.execute(text(ENSURE_ROLE))  # the dump grants it rights
     environment = libpq_environment(url)
     listed = _run([str(pg_restore), "--list", str(source)], environment)
     contents = "".join(line for line in listed.splitlines(keepends=True) if not NOT_OURS.match(line))

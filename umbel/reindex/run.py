@@ -114,11 +114,11 @@ class ReindexLine:
         }
         rebuilt = reindex.mode == ReindexMode.INDEX
         try:
-            with autocommit() as connection:
+            with autocommit() as session:
                 if rebuilt:
-                    ours = partitions.rebuild_index(connection, version.id, version.dim, hnsw=_hnsw(reindex), **memory)
+                    ours = partitions.rebuild_index(session, version.id, version.dim, hnsw=_hnsw(reindex), **memory)
                 else:
-                    ours = partitions.build_index(connection, version.id, version.dim, **memory)
+                    ours = partitions.build_index(session, version.id, version.dim, **memory)
         except (NotReady, TransientError):
             if self._is_over(reindex):
                 return self._tidy(reindex, version)
@@ -210,8 +210,8 @@ class ReindexLine:
     def _tidy(self, reindex: Reindex, version: ModelVersion) -> bool:
         """Leave no second index behind, which would be kept up to date and never used."""
         if reindex.mode == ReindexMode.INDEX and self._is_over(reindex):
-            with autocommit() as connection:
-                partitions.drop_rebuilt_index(connection, version.id)
+            with autocommit() as session:
+                partitions.drop_rebuilt_index(session, version.id)
         return False
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pgvector import HalfVector
 from sqlalchemy.orm import Session
 
-from umbel.base.database import run_alone
+from umbel.base.database import run_prepared
 from umbel.base.types import Vector
 from umbel.search.filters import Filter, filter_sql
 
@@ -112,5 +112,5 @@ def ef_search_for(session: Session, k: int) -> int:
 
 def _rows(session: Session | None, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     if session is None:
-        return run_alone(statement, values)
+        return run_prepared(statement, values)
     return session.connection().exec_driver_sql(statement, dict(values)).all()

@@ -182,13 +182,12 @@ def found_blobs() -> Iterator[Session]:
     Each statement is a transaction of its own: one that lasted as long as a listing would hold up vacuum, and the
     building of indexes.
     """
-    with autocommit() as connection:
+    with autocommit() as session:
         try:
-            with Session(connection) as session:
-                session.execute(text("CREATE TEMPORARY TABLE found_blob (at int8, key text, size int8, owner text)"))
-                yield session
+            session.execute(text("CREATE TEMPORARY TABLE found_blob (at int8, key text, size int8, owner text)"))
+            yield session
         finally:
-            connection.invalidate()  # closed rather than given back: the table goes with it
+            session.invalidate()  # closed rather than given back: the table goes with it
 
 
 def tell_time(session: Session) -> datetime:
