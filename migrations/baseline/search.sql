@@ -41,126 +41,106 @@ CREATE FUNCTION exact_up_to() RETURNS integer LANGUAGE sql STABLE PARALLEL SAFE 
 CREATE FUNCTION ef_search_for(k integer, restricted boolean) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT least(1000, greatest(CASE WHEN restricted THEN 300 ELSE 64 END, 2 * k))';
 
--- The statement for the k ($2) nearest to a vector ($1) without some images ($3). Only a literal version prunes to its
--- partition, and only a literal width is the expression of its index. Adding zero has the rough order of the index
--- sorted, which the planner takes for sorted already, and keeps the index out of an exact scan.
+-- One row a match: image, label and collection, then how it was found. A type, as several functions return it.
+CREATE TYPE found_image AS (
+    image_id uuid, distance double precision, label text, metadata jsonb, collection text,
+    model_version uuid, mode text, ef_search integer, exhausted boolean
+);
+
+-- The statement for the k ($2) nearest to a vector ($1) without some images ($3). Through the index, with ef_search $5,
+-- it has no rows where that gives up before k, unless fewer will do ($4); an exact one says whether it did so ($4).
+-- Only a literal version prunes to its partition, and only a literal width is the expression of its index. Adding zero
+-- has the rough order of the index sorted, which the planner takes for sorted already, and keeps the index out of an
+-- exact scan.
 CREATE FUNCTION nearest_statement(version uuid, dim integer, within uuid, condition text, exact boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
 SELECT format(
-    'SELECT array_agg(image_id ORDER BY distance + 0, image_id), array_agg(distance ORDER BY distance + 0, image_id)'
-    ' FROM (SELECT e.image_id, e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s) AS distance FROM embedding e%2$s'
+    'WITH near AS MATERIALIZED ('
+    'SELECT e.image_id, e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s) AS distance FROM embedding e%2$s'
     ' WHERE e.model_version_id = %3$L%4$s AND e.image_id <> ALL ($3)%5$s'
-    ' ORDER BY (e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))%6$s LIMIT $2) taken',
+    ' ORDER BY (e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))%6$s LIMIT $2)'
+    -- Rounding may take a distance below zero.
+    ' SELECT near.image_id, greatest(0, near.distance), i.label, i.metadata, c.name, %3$L::uuid, %7$s'
+    ' FROM near JOIN image i ON i.id = near.image_id JOIN collection c ON c.id = i.collection_id'
+    '%8$s ORDER BY near.distance + 0, near.image_id',
     dim, CASE WHEN condition IS NOT NULL THEN ' JOIN image i ON i.id = e.image_id' END, version,
     CASE WHEN within IS NOT NULL THEN format(' AND e.collection_id = %L', within)
          ELSE ' AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))' END,
-    ' AND ' || condition, CASE WHEN exact THEN ' + 0, e.image_id' END)
+    ' AND ' || condition, CASE WHEN exact THEN ' + 0, e.image_id' END,
+    CASE WHEN exact THEN $q$'exact', NULL::integer, $4$q$ ELSE $q$'hnsw', $5, false$q$ END,
+    CASE WHEN NOT exact THEN ' WHERE $4 OR (SELECT count(*) FROM near) = $2' END)
 $$;
-
--- The k nearest by the version's vectors, nearest first, ties by id, and how they were found. STABLE, so that all it
--- looks at is of the caller's snapshot.
--- condition: SQL over the image `i`, which only our own role may pass; countable: an index finds what meets it.
--- only_ef: through the index with this ef_search, however few there are, and without a scan where that comes back short.
-CREATE FUNCTION find_nearest(
-    version uuid, dim integer, query halfvec, k integer, within uuid DEFAULT NULL, besides uuid[] DEFAULT '{}',
-    condition text DEFAULT NULL, countable boolean DEFAULT true, exact boolean DEFAULT false,
-    only_ef integer DEFAULT NULL, exact_up_to integer DEFAULT exact_up_to(),
-    OUT ids uuid[], OUT distances double precision[], OUT mode text, OUT ef_search integer, OUT exhausted boolean
-) LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    restricted CONSTANT boolean := within IS NOT NULL OR condition IS NOT NULL;
-    few CONSTANT integer := CASE WHEN condition IS NULL THEN exact_up_to ELSE exact_up_to / 5 END;
-    partition CONSTANT text := 'embedding_' || replace(version::text, '-', '');
-    images CONSTANT bigint := pg_relation_size(to_regclass(partition)) / (2 * dim + 72);  -- which costs nothing to ask
-    many boolean := NOT exact AND (only_ef IS NOT NULL OR images > few) AND coalesce(
-        (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(partition || '_hnsw')), false);
-BEGIN
-    exhausted := false;
-    IF many AND only_ef IS NULL AND restricted AND (condition IS NULL OR countable) THEN
-        EXECUTE format('SELECT count(*) > %1$s FROM (SELECT FROM %2$s LIMIT %1$s + 1) candidate', few, CASE
-            WHEN condition IS NULL
-            THEN format('embedding WHERE model_version_id = %L AND collection_id = %L', version, within)
-            ELSE 'image i WHERE ' || coalesce(format('i.collection_id = %L AND ', within), '') || condition END)
-            INTO many;
-    END IF;
-    IF many THEN
-        ef_search := coalesce(only_ef, ef_search_for(k, restricted));
-        -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
-        EXECUTE format('SELECT * FROM %s($1, $2, $3, $4, $5, $6)',
-            CASE WHEN restricted THEN 'index_search' ELSE 'index_search_' || replace(version::text, '-', '') END)
-            INTO ids, distances USING query, k, besides, ef_search, greatest(2000, images / 50),
-                CASE WHEN restricted THEN nearest_statement(version, dim, within, condition, false) END;
-        IF only_ef IS NOT NULL OR cardinality(ids) = k THEN
-            mode := 'hnsw';
-            RETURN;
-        END IF;
-        exhausted := true;
-    END IF;
-    mode := 'exact';
-    ef_search := NULL;
-    EXECUTE nearest_statement(version, dim, within, condition, true) INTO ids, distances USING query, k, besides;
-END $$;
 
 -- Makes the function that runs a statement through the index: it leaves the planner no other way, and brings the
 -- caller's settings back (an error does so by itself). No SET clause does that for hnsw.…: a dump with one could only
 -- be restored by a superuser, as pgvector may not be loaded then.
 -- name, statement: `index_search`, which runs the statement that it is given; or of a version and with its statement,
--- whose plan Postgres keeps then. Beside `find_nearest`, wherever the caller's search path begins.
+-- whose plan Postgres keeps then: a generic one, as it would otherwise plan each search anew for its k. Beside
+-- `search_images`, wherever the caller's search path begins.
 CREATE FUNCTION create_index_search(name text, statement text) RETURNS void LANGUAGE plpgsql AS $create$
 DECLARE
-    place CONSTANT regnamespace := (SELECT pronamespace FROM pg_proc WHERE oid = 'find_nearest'::regproc);
+    place CONSTANT regnamespace := (SELECT pronamespace FROM pg_proc WHERE oid = 'nearest_statement'::regproc);
 BEGIN
     EXECUTE format($format$
         CREATE OR REPLACE FUNCTION %1$s.%2$I(
-            query halfvec, k integer, besides uuid[], ef integer, reach bigint, statement text,
-            OUT ids uuid[], OUT distances double precision[]
-        ) LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
-        SET enable_mergejoin = off SET enable_sort = off AS $body$
+            query halfvec, k integer, besides uuid[], fewer_will_do boolean, ef integer, reach bigint, statement text
+        ) RETURNS SETOF %1$s.found_image
+        LANGUAGE plpgsql STABLE ROWS 10 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+        SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $body$
         DECLARE
-            scan CONSTANT text := current_setting('hnsw.iterative_scan');
-            ef_before CONSTANT text := current_setting('hnsw.ef_search');
-            reach_before CONSTANT text := current_setting('hnsw.max_scan_tuples');
+            before CONSTANT text[] := ARRAY[current_setting('hnsw.iterative_scan'), current_setting('hnsw.ef_search'),
+                                            current_setting('hnsw.max_scan_tuples')];
+            settings text[] := ARRAY[set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.max_scan_tuples', reach::text, true)];
         BEGIN
-            PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true),
-                set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.max_scan_tuples', reach::text, true);
-            %3$s
-            PERFORM set_config('hnsw.iterative_scan', scan, true),
-                set_config('hnsw.ef_search', ef_before, true), set_config('hnsw.max_scan_tuples', reach_before, true);
+            RETURN QUERY %3$s;
+            settings := ARRAY[set_config('hnsw.iterative_scan', before[1], true),
+                set_config('hnsw.ef_search', before[2], true), set_config('hnsw.max_scan_tuples', before[3], true)];
         END $body$;
         REVOKE EXECUTE ON FUNCTION %1$s.%2$I FROM PUBLIC
-    $format$, place, name, coalesce(
-        replace(statement, ' FROM (SELECT', ' INTO ids, distances FROM (SELECT') || ';',
-        'EXECUTE statement INTO ids, distances USING query, k, besides;'));
+    $format$, place, name, coalesce(statement, 'EXECUTE statement USING query, k, besides, fewer_will_do, ef'));
 END $create$;
 SELECT create_index_search('index_search', NULL);
 
--- A search of the gallery, one row a match, nearest first; one row without an image where nothing matched. Each row
--- says how it was found and by which version. By a vector of the version (unset: of the active one), or by the vector
--- of `example`, which is left out; mode is null where that has none.
+-- A search of the gallery, one row a match, nearest first, ties by id; one row without an image where nothing matched.
+-- Each row says how it was found and by which version. By a vector of the version (unset: of the active one), or by
+-- the vector of `example`, which is left out; mode is null where that has none. STABLE, so that all it looks at is of
+-- the caller's snapshot.
+-- within: a collection's id, for those who know it. condition: SQL over the image `i`, which only our own role may
+-- pass; countable: an index finds what meets it. only_ef: through the index with this ef_search, however few there are,
+-- and without a scan where that comes back short.
 CREATE FUNCTION search_images(
     query halfvec, example uuid, k integer, collection_name text DEFAULT NULL, besides uuid[] DEFAULT '{}',
     condition text DEFAULT NULL, countable boolean DEFAULT true, exact boolean DEFAULT false,
-    version uuid DEFAULT NULL, only_ef integer DEFAULT NULL
-) RETURNS TABLE (
-    image_id uuid, distance double precision, label text, metadata jsonb, collection text,
-    model_version uuid, mode text, ef_search integer, exhausted boolean
-) LANGUAGE plpgsql STABLE AS $$
-#variable_conflict use_variable
+    version uuid DEFAULT NULL, only_ef integer DEFAULT NULL, within uuid DEFAULT NULL
+) RETURNS SETOF found_image LANGUAGE plpgsql STABLE ROWS 10 AS $$
 DECLARE
-    dim integer; within uuid; result record;
+    dim integer; images bigint; many boolean; few integer; restricted boolean; ef integer;
 BEGIN
-    SELECT v.id, v.dim INTO version, dim FROM model_version v
-    WHERE CASE WHEN version IS NULL THEN v.state = 'active' ELSE v.id = version END;
+    -- The number of images is taken from the partition's size, which costs nothing to ask.
+    SELECT v.id, v.dim, pg_relation_size(to_regclass('embedding_' || replace(v.id::text, '-', ''))) / (2 * v.dim + 72),
+        coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(
+            'embedding_' || replace(v.id::text, '-', '') || '_hnsw')), false)
+    INTO version, dim, images, many FROM model_version v
+    WHERE v.id = version OR version IS NULL AND v.state = 'active';
     IF version IS NULL THEN
         RAISE 'no model is active yet' USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'A worker registers one when it first starts.';
     END IF;
     IF example IS NOT NULL THEN
         besides := besides || example;
-        SELECT vector INTO query FROM embedding e JOIN collection c ON c.id = e.collection_id AND c.deleted_at IS NULL
-        WHERE e.model_version_id = version AND e.image_id = example;
+        SELECT vector INTO query FROM embedding e
+        WHERE e.model_version_id = version AND e.image_id = example
+          AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL));
     END IF;
-    PERFORM check_nearest(query, dim, k);
+    IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
+        RAISE 'k must be 1 to 1000, not %', coalesce(k::text, 'null') USING ERRCODE = 'invalid_parameter_value';
+    ELSIF vector_dims(query) <> dim THEN
+        RAISE 'the query has % numbers, the active model''s vectors have %', vector_dims(query), dim
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF l2_norm(query) = 0 THEN
+        RAISE 'the query is the zero vector, which is near to nothing' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF collection_name IS NOT NULL THEN
         SELECT c.id INTO within FROM collection c WHERE c.name = collection_name AND c.deleted_at IS NULL;
         IF within IS NULL THEN
@@ -169,32 +149,36 @@ BEGIN
         END IF;
     END IF;
     IF query IS NULL THEN
-        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version, NULL, 0, false;
+        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version, NULL, NULL::integer, false;
         RETURN;
     END IF;
-    result := find_nearest(version, dim, query, k, within, besides, condition, countable, exact, only_ef);
-    RETURN QUERY
-        SELECT i.id, greatest(0, near.distance), i.label, i.metadata, c.name,  -- rounding may take it below zero
-               version, result.mode, result.ef_search, result.exhausted
-        FROM unnest(result.ids, result.distances) near(id, distance)
-        JOIN image i ON i.id = near.id JOIN collection c ON c.id = i.collection_id
-        ORDER BY near.distance, near.id;
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version, result.mode,
-            result.ef_search, result.exhausted;
+    restricted := within IS NOT NULL OR condition IS NOT NULL;
+    few := CASE WHEN condition IS NULL THEN exact_up_to() ELSE exact_up_to() / 5 END;
+    many := many AND NOT exact AND (only_ef IS NOT NULL OR images > few);
+    IF many AND only_ef IS NULL AND restricted AND (condition IS NULL OR countable) THEN
+        EXECUTE format('SELECT count(*) > %1$s FROM (SELECT FROM %2$s LIMIT %1$s + 1) candidate', few, CASE
+            WHEN condition IS NULL
+            THEN format('embedding WHERE model_version_id = %L AND collection_id = %L', version, within)
+            ELSE 'image i WHERE ' || coalesce(format('i.collection_id = %L AND ', within), '') || condition END)
+            INTO many;
     END IF;
-END $$;
-
-CREATE FUNCTION check_nearest(query halfvec, dim integer, k integer) RETURNS void
-LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
-    IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
-        RAISE 'k must be 1 to 1000, not %', coalesce(k::text, 'null') USING ERRCODE = 'invalid_parameter_value';
-    ELSIF vector_dims(query) <> dim THEN
-        RAISE 'the query has % numbers, the active model''s vectors have %', vector_dims(query), dim
-            USING ERRCODE = 'invalid_parameter_value';
-    ELSIF l2_norm(query) = 0 THEN
-        RAISE 'the query is the zero vector, which is near to nothing' USING ERRCODE = 'invalid_parameter_value';
+    IF many THEN
+        ef := coalesce(only_ef, ef_search_for(k, restricted));
+        -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
+        RETURN QUERY EXECUTE format('SELECT * FROM index_search%s($1, $2, $3, $4, $5, $6, $7)',
+            CASE WHEN NOT restricted THEN '_' || replace(version::text, '-', '') END)
+            USING query, k, besides, only_ef IS NOT NULL, ef, greatest(2000, images / 50),
+                CASE WHEN restricted THEN nearest_statement(version, dim, within, condition, false) END;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF only_ef IS NULL OR NOT many THEN
+        RETURN QUERY EXECUTE nearest_statement(version, dim, within, condition, true) USING query, k, besides, many;
+    END IF;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT NULL::uuid, NULL::double precision, NULL, NULL::jsonb, NULL, version,
+            CASE WHEN only_ef IS NOT NULL AND many THEN 'hnsw' ELSE 'exact' END, only_ef, many AND only_ef IS NULL;
     END IF;
 END $$;
 
@@ -219,8 +203,8 @@ $$;
 COMMENT ON FUNCTION umbel.similar_images IS
     'The k pictures nearest to one of the gallery, itself left out, nearest first; none where it has no embedding';
 
-REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, find_nearest, nearest_statement,
-    create_index_search, exact_up_to, ef_search_for, check_nearest, job_count FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, nearest_statement,
+    create_index_search, exact_up_to, ef_search_for, job_count FROM PUBLIC;
 
 CREATE TABLE recall_report (
     id               uuid PRIMARY KEY DEFAULT uuidv7(),

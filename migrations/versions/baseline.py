@@ -28,12 +28,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    created = CREATED.findall("".join(_sql()))
-    # Triggers go with their tables, so functions that only triggers call come after them. Without CASCADE: what
-    # somebody else has built on ours is not dropped with it.
-    for kind in ("VIEW", "TABLE", "FUNCTION", "TYPE", "SCHEMA"):
-        names = [name for what, name in created if what == kind]
-        op.execute(f"DROP {kind} {', '.join(names)}")
     op.execute("""
         DO $do$
         DECLARE
@@ -42,6 +36,17 @@ def downgrade() -> None:
             FOR made IN SELECT oid::regprocedure FROM pg_proc WHERE proname ~ '^index_search(_[0-9a-f]{32})?$' LOOP
                 EXECUTE 'DROP FUNCTION ' || made;
             END LOOP;
+        END $do$
+    """)
+    created = CREATED.findall("".join(_sql()))
+    # Triggers go with their tables, so functions that only triggers call come after them. Without CASCADE: what
+    # somebody else has built on ours is not dropped with it.
+    for kind in ("VIEW", "TABLE", "FUNCTION", "TYPE", "SCHEMA"):
+        names = [name for what, name in created if what == kind]
+        op.execute(f"DROP {kind} {', '.join(names)}")
+    op.execute("""
+        DO $do$
+        BEGIN
             IF (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
                 EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
             END IF;

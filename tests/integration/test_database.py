@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from umbel.base.database import engine, run_alone, run_each
+from umbel.base.database import engine, run_prepared
 from umbel.base.errors import NotReady
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -15,12 +15,12 @@ INSERT = "INSERT INTO query_image (id, image) VALUES (%s, %s)"
 
 
 def waiting() -> set[UUID]:
-    return {query_id for (query_id,) in run_alone("SELECT id FROM query_image", [])}
+    return {query_id for (query_id,) in run_prepared("SELECT id FROM query_image", [])}
 
 
 def test_a_statement_is_committed_at_once() -> None:
     query_id = uuid4()
-    assert run_alone(INSERT, [query_id, b"picture"]) == []
+    assert run_prepared(INSERT, [query_id, b"picture"]) == []
     with engine().connect() as other:
         assert other.scalar(text("SELECT image FROM query_image")) == b"picture"
 
@@ -28,23 +28,23 @@ def test_a_statement_is_committed_at_once() -> None:
 def test_several_are_committed_together_or_not_at_all() -> None:
     one, other = uuid4(), uuid4()
     with pytest.raises(psycopg.errors.UniqueViolation):
-        run_each(INSERT, [(one, b"a"), (other, b"b"), (one, b"c")])
+        run_prepared(INSERT, (one, b"a"), (other, b"b"), (one, b"c"))
     assert waiting() == set()
-    run_each(INSERT, [(one, b"a"), (other, b"b")])
+    run_prepared(INSERT, (one, b"a"), (other, b"b"))
     assert waiting() == {one, other}
 
 
 def test_a_failed_statement_leaves_a_connection_that_serves() -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
-        run_alone("SELECT 1 / %s", [0])
-    assert run_alone("SELECT 1 / %s", [1]) == [(1,)]
+        run_prepared("SELECT 1 / %s", [0])
+    assert run_prepared("SELECT 1 / %s", [1]) == [(1,)]
     assert engine().pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_a_connection_that_was_cut_is_replaced() -> None:
     with engine().connect() as other:
-        [(backend,)] = run_alone("SELECT pg_backend_pid()", [])
+        [(backend,)] = run_prepared("SELECT pg_backend_pid()", [])
         other.execute(text("SELECT pg_terminate_backend(:backend, 5000)"), {"backend": backend})
         with pytest.raises(NotReady):
-            run_alone("SELECT 1", [])
-    assert run_alone("SELECT 1", []) == [(1,)]
+            run_prepared("SELECT 1", [])
+    assert run_prepared("SELECT 1", []) == [(1,)]

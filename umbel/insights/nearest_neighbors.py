@@ -137,20 +137,24 @@ def list_nearest(
 ) -> list[Near]:
     """The k images of the collection that are nearest to each of `images`, itself left out.
 
-    Images without an embedding are left out. How they are found: `find_nearest`, migrations/baseline/search.sql.
+    Images without an embedding are left out. How they are found: `search_images`, migrations/baseline/search.sql.
     """
     rows = session.execute(
         text(f"""
-            SELECT q.image_id, q.label, coalesce(near.ids, '{{}}'), coalesce(near.distances::real[], '{{}}'),
-                   ARRAY(SELECT i.label FROM unnest(near.ids) WITH ORDINALITY other(id, place)
-                         JOIN image i ON i.id = other.id ORDER BY other.place)
+            SELECT q.image_id, q.label, coalesce(near.ids, '{{}}'), coalesce(near.distances, '{{}}'),
+                   coalesce(near.labels, '{{}}')
             FROM (
-                SELECT e.image_id, e.vector, i.label FROM embedding e JOIN image i ON i.id = e.image_id
+                SELECT e.image_id, i.label FROM embedding e JOIN image i ON i.id = e.image_id
                 WHERE e.model_version_id = '{version.id}' AND e.image_id = ANY (:images)
-            ) q CROSS JOIN LATERAL find_nearest(
-                :version, :dim, q.vector, :k, within => :collection, besides => ARRAY[q.image_id]) near
+            ) q CROSS JOIN LATERAL (
+                SELECT array_agg(image_id) AS ids, array_agg(distance::real) AS distances, array_agg(label) AS labels
+                FROM (
+                    SELECT * FROM search_images(NULL, q.image_id, :k, version => :version, within => :collection)
+                    WHERE image_id IS NOT NULL ORDER BY distance, image_id
+                ) match
+            ) near
         """),
-        {"images": list(images), "version": version.id, "dim": version.dim, "k": k, "collection": collection_id},
+        {"images": list(images), "version": version.id, "k": k, "collection": collection_id},
     )
     return [Near(*row) for row in rows]
 
