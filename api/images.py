@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,8 @@ from flask import Response, request, url_for
 from structlog.contextvars import bind_contextvars
 
 from api.access import check_job, within
-from api.caller import caller
 from api.errors import answers, problems
-from api.intake import intake
+from api.idempotency import conflicts, idempotency_key
 from api.schemas.fields import page_of
 from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
 from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
@@ -21,8 +21,9 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
-from umbel.gallery import collections, images, ingest
+from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
+from umbel.gallery.upload import Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 from umbel.search.search import query_by_image
@@ -33,14 +34,14 @@ ALREADY_THERE = {
     "description": "These bytes are in the collection already",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AcceptedOut"}}},
 }
-LONGEST_KEY = 255
+CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed")
 FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never change under its id
 
 
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 409, 413, 415, 422, 429, 503, 507)})
+@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 413, 415, 422, 429, 503, 507), **CLOSED_OR_REUSED})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
@@ -49,21 +50,21 @@ def upload_image(form: UploadIn) -> Any:
     """
     if form.job_id is not None:
         check_job(form.job_id)
-    upload = ingest.Upload(
+    upload = Upload(
         data=form.file.read(),
         collection=within(form.collection),
         name=form.name or (form.file.filename or "")[:1000].replace("\x00", "") or None,
         label=form.label,
         metadata=form.metadata,
         job_id=form.job_id,
-        idempotency_key=_idempotency_key(),
+        idempotency_key=idempotency_key(),
     )
     gate().enter()
     try:
-        accepted = intake().add_image(upload)
+        accepted = uploader().add_image(upload)
     except (ImageError, QuotaExceeded) as error:
         with transaction() as session:
-            ingest.refuse_image(session, upload, error)
+            reject_image(session, upload, error)
         raise
     bind_contextvars(image_id=str(accepted.image_id), job_id=str(accepted.job_id))
     body = AcceptedOut(
@@ -182,12 +183,10 @@ def image_out(row: ImageRow) -> ImageOut:
     )
 
 
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise InvalidInput(f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters.")
-    # One caller's keys are none of another's: what they were used for is not told.
-    return f"{caller().key_id} {key}" if key is not None and caller().key_id else key
+@cache
+def uploader() -> Uploader:
+    """The one of this process."""
+    return Uploader(transaction, blobs(), settings())
 
 
 def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:

@@ -1,6 +1,7 @@
 """/v1/imports: one job for many pictures, sent one by one or read by the workers from a source."""
 
-from typing import Any
+from hashlib import file_digest
+from typing import IO, Any
 
 from apiflask import APIBlueprint
 from flask import request, url_for
@@ -8,6 +9,7 @@ from structlog.contextvars import bind_contextvars
 
 from api.access import within
 from api.errors import problems, validated
+from api.idempotency import conflicts, idempotency_key
 from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
 from api.specification import either_body
 from umbel.base.blobs import blobs
@@ -16,6 +18,7 @@ from umbel.base.settings import settings
 from umbel.base.types import JobStatus, Queue
 from umbel.imports import imports
 from umbel.jobs.backpressure import gate
+from umbel.jobs.idempotency import keyed_request
 from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
@@ -25,7 +28,7 @@ EITHER_BODY = either_body(json=ImportIn, form=ImportFormIn)
 
 @bp.post("/v1/imports")
 @bp.output(ImportOut, status_code=202, description="Opened")
-@bp.doc(extensions=EITHER_BODY, responses=problems(400, 413, 415, 422, 429, 503, 507))
+@bp.doc(extensions=EITHER_BODY, responses=problems(400, 413, 415, 422, 429, 503, 507) | conflicts())
 def open_import() -> Any:
     """Import many pictures as one job.
 
@@ -33,22 +36,32 @@ def open_import() -> Any:
     workers; or of the type `upload`, whose pictures follow by
     POST /v1/images with this `job_id` until POST /v1/jobs/{id}/close (or ten idle minutes).
     As multipart: `file` is a zip, a tar, or a list (.csv, .jsonl) of paths or URLs. With `dry_run` it is only listed.
+    With the header `Idempotency-Key`, a repeated request is answered as the first one was.
     """
     gate().enter()
+    key = idempotency_key()
     if request.mimetype == "multipart/form-data":
         request.max_content_length = settings().archive_bytes
         form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
         within(form.collection)
-        file, name = form.file.stream, form.file.filename or ""
-        return _opened(imports.import_upload(transaction, blobs(), settings(), file, name=name, **options))
+        file, options["name"] = form.file.stream, form.file.filename or ""
+        keyed = keyed_request(key, file=_digest(file) if key else None, **options)
+        return _opened(imports.import_upload(transaction, blobs(), settings(), file, request=keyed, **options))
     body = validated(ImportIn.model_validate, request.get_json(force=True))
     within(body.collection)
+    keyed = keyed_request(key, **body.model_dump())
     if isinstance(body.source, UploadSource):
         with transaction() as session:
-            return _opened(imports.open_import(session, body.collection))
+            return _opened(imports.open_import(session, body.collection, request=keyed))
     options = body.model_dump(include={"collection", "label_from_folder", "dry_run"})
-    return _opened(imports.import_source(transaction, blobs(), settings(), body.source, **options))
+    return _opened(imports.import_source(transaction, blobs(), settings(), body.source, request=keyed, **options))
+
+
+def _digest(file: IO[bytes]) -> str:
+    digest = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
 
 
 def _opened(job_id: Any) -> Any:

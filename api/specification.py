@@ -13,6 +13,7 @@ from apiflask import APIFlask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api import idempotency
 from api.errors import problems
 from api.examples import example_of
 from api.needs import NEEDS, STRICTEST
@@ -52,14 +53,7 @@ REQUEST_ID: Any = {
     "description": "Your name for the request, at most 64 printable ASCII characters: the answer and the log carry it.",
     "schema": {"type": "string"},
 }
-IDEMPOTENCY_KEY: Any = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "A request that is repeated with its key is answered as the first one was.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-}
-HEADERS = {"upload_image": [IDEMPOTENCY_KEY]}
+HEADERS = {"upload_image": [idempotency.HEADER], "open_import": [idempotency.HEADER]}
 KEY = {
     "type": "http",
     "scheme": "bearer",

@@ -120,7 +120,7 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
-    from umbel.gallery.ingest import DEFAULT_COLLECTION, Upload, add_image  # noqa: PLC0415
+    from umbel.gallery.upload import DEFAULT_COLLECTION, Upload, Uploader  # noqa: PLC0415
     from umbel.imports.imports import open_import  # noqa: PLC0415
     from umbel.models import partitions  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
@@ -129,8 +129,9 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     embedder, version_id = load_active_model(settings())
     with transaction() as session:
         job_id = open_import(session, DEFAULT_COLLECTION)
+    uploader = Uploader(transaction, blobs(), settings())
     for data in files:
-        add_image(transaction, blobs(), settings(), Upload(data, job_id=job_id))
+        uploader.add_image(Upload(data, job_id=job_id))
     with transaction() as session:
         partitions.drop_index(session, version_id)
         keys = list(session.scalars(text("SELECT blob_key FROM image")))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas.fields import SHA256, CollectionName, Cursor, Label, Limit, Links, Metadata, Name, NextCursor, Strict
 from umbel.base.types import ItemState
-from umbel.gallery.ingest import DEFAULT_COLLECTION
+from umbel.gallery.upload import DEFAULT_COLLECTION
 
 MOST_HASHES = 1_000
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas.fields import CollectionName, Strict
 from umbel.base.types import JobStatus
-from umbel.gallery.ingest import DEFAULT_COLLECTION
+from umbel.gallery.upload import DEFAULT_COLLECTION
 from umbel.imports.sources.source import FolderSource, S3Source, SampleSource
 
 

@@ -6,7 +6,6 @@ CREATE TABLE job (
     type             text NOT NULL CHECK (type IN ('upload', 'import', 'repair', 'comparison', 'deletion', 'reindex', 'map')),
     collection_id    uuid REFERENCES collection,
     model_version_id uuid REFERENCES model_version,
-    idempotency_key  text UNIQUE,
     closed           boolean NOT NULL,
     total            integer NOT NULL DEFAULT 0,
     pending          integer NOT NULL DEFAULT 0 CHECK (pending >= 0),
@@ -68,6 +67,17 @@ CREATE INDEX job_item_by_job ON job_item (job_id, state, id);
 CREATE INDEX job_item_by_image ON job_item (image_id, id);  -- with the id: the newest is found whatever the statistics say
 CREATE INDEX job_item_pending ON job_item (queue, attempts, retries, id) WHERE state = 'pending' AND NOT paused;
 CREATE INDEX job_item_by_owner ON job_item (lease_owner) WHERE state = 'pending' AND lease_owner IS NOT NULL;
+
+-- A request that is repeated under its key is answered as the first one was. `image_id` refers to no row: the answer
+-- stays what it was when the image is removed.
+CREATE TABLE idempotency_key (
+    key            text PRIMARY KEY,
+    request_sha256 bytea NOT NULL,
+    job_id         uuid NOT NULL REFERENCES job ON DELETE CASCADE,
+    image_id       uuid,
+    duplicate      boolean NOT NULL
+);
+CREATE INDEX idempotency_key_by_job ON idempotency_key (job_id);
 
 -- An image that is deleted takes its pending items with it, those too that were added while the deletion waited.
 CREATE FUNCTION job_item_cancelled() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -45,7 +45,7 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
             digest = hashlib.sha256(data)
             key = f"pictures/{COLLECTION}/{digest.hexdigest()}"
             new = images.NewImage(collection, digest.digest(), key, "image/jpeg", len(data), 1, 1, None, None, {})
-            image = images.insert_image(session, new)
+            [image] = images.insert_images(session, [new]).values()
             assert image is not None
             blobs.put(key, data)
             item = items.insert_item(session, job, image_id=image, queue=Queue.BULK, name=None)

@@ -13,13 +13,14 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.images import image_bytes
 from tests.integration.factory import DIM, unit
+from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit, transaction
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, Queue
 from umbel.embedding import embeddings
 from umbel.gallery import images
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs

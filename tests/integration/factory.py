@@ -60,8 +60,7 @@ class Factory:
         new = images.NewImage(
             collection_id, digest, f"pictures/{self._count}", "image/jpeg", 1, 1, 1, None, label, meta or {}
         )
-        image_id = images.insert_image(self.session, new)
-        assert image_id is not None
+        [image_id] = images.insert_images(self.session, [new]).values()
         if vector is not None and version is not None:
             embeddings.upsert_embeddings(self.session, version.id, [(image_id, collection_id)], vector[None])
         return image_id

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from werkzeug.test import TestResponse
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes, opened
+from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.base.types import Queue
 from umbel.jobs.wakeup import waker
@@ -53,6 +55,37 @@ def test_an_idempotency_key_makes_a_repeat_look_like_the_first(api: FlaskClient)
     first = upload(api, image_bytes(1), headers={"Idempotency-Key": "abc"})
     again = upload(api, image_bytes(1), headers={"Idempotency-Key": "abc"})
     assert (again.status_code, again.get_json()) == (202, first.get_json())
+    other = upload(api, image_bytes(1), headers={"Idempotency-Key": "abc"}, label="rose")
+    assert_problem(other, 409, "idempotency_key_reused")
+
+
+def test_a_repeated_rejection_is_one_failed_item_of_its_job(api: FlaskClient) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
+    for _ in range(2):
+        answer = upload(api, b"no picture at all", job_id=job_id, headers={"Idempotency-Key": "abc"})
+        assert_problem(answer, 415, "unsupported_image")
+    assert api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["failed"] == 1
+
+
+def test_a_repeated_import_is_the_first_one_and_another_under_its_key_a_conflict(api: FlaskClient) -> None:
+    archive, bodies = io.BytesIO(), [{"source": {"type": "upload"}}, {"source": {"type": "sample", "species": 2}}]
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("a.jpg", image_bytes(1))
+
+    def sent(key: str, **body: Any) -> TestResponse:
+        if "file" in body:
+            body["file"] = (io.BytesIO(body["file"]), "a.zip")
+            return api.post("/v1/imports", data=body, headers={"Idempotency-Key": key})
+        return api.post("/v1/imports", json=body, headers={"Idempotency-Key": key})
+
+    for key, body in enumerate([*bodies, {"file": archive.getvalue()}]):
+        first, again = sent(str(key), **body), sent(str(key), **body)
+        assert (first.status_code, again.get_json()) == (202, first.get_json())
+        assert_problem(sent(str(key), **body, collection="other"), 409, "idempotency_key_reused")
+    assert_problem(upload(api, image_bytes(1), headers={"Idempotency-Key": "0"}), 409, "idempotency_key_reused")
+    assert_problem(sent("2", file=archive.getvalue() + b"more"), 409, "idempotency_key_reused")
+    assert len(api.get("/v1/jobs").get_json()["items"]) == 3
+    assert len(list(blobs().list("imports/"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from sqlalchemy import text
 
 from tests.images import image_bytes
 from tests.integration.factory import Factory
+from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import query_images
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, unit
+from tests.integration.uploads import add_image
 from tests.integration.workers import alive, start_worker
 from tests.processes import eventually, frozen
 from umbel.base.blobs import blobs
@@ -19,7 +20,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
 from umbel.embedding.embedding import EmbeddingLine
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
 from umbel.jobs.claims import Leases

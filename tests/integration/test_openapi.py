@@ -61,6 +61,16 @@ def test_every_body_of_the_code_is_a_schema_and_every_schema_has_one_name(spec: 
     assert [name for name in spec["components"]["schemas"] if "." in name] == []
 
 
+def test_it_says_when_an_idempotency_key_is_a_conflict(spec: Any) -> None:
+    keyed = {
+        operation["operationId"]: operation["responses"]["409"]["description"]
+        for *_, operation in operations(spec)
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation["parameters"])
+    }
+    assert set(keyed) == {"upload_image", "open_import"}
+    assert all("idempotency_key_reused" in description for description in keyed.values())
+
+
 def test_every_refusal_is_a_problem(spec: Any) -> None:
     for path, method, operation in operations(spec):
         rejected = {status for status in operation["responses"] if status >= "400"}

@@ -11,12 +11,13 @@ import pytest
 
 from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, unit
+from tests.integration.uploads import add_image
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
 from umbel.embedding.embedding import EmbeddingLine
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import items, jobs
 from umbel.jobs.claims import Leases

@@ -17,12 +17,13 @@ from tests.images import image_bytes
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
 from tests.integration.factory import DIM
+from tests.integration.uploads import add_image
 from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
 from umbel.gallery import blob_cleanups, images
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from stack.postgres import Postgres
 from tests.integration.factory import Factory, unit
 from umbel.base.database import transaction
+from umbel.jobs import idempotency
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -191,10 +192,13 @@ SECRET = "b4tch-of-secrets"
 def test_no_view_tells_where_things_are_or_what_went_wrong(reader: Connection, database: None) -> None:
     with transaction() as session:
         make = Factory(session)
-        make.item(make.job())
+        job_id = make.job()
+        make.item(job_id)
+        keyed = idempotency.KeyedRequest(SECRET, b"")
+        idempotency.insert_answers(session, {keyed: idempotency.FirstAnswer(job_id)})
         make.image(vector=unit(1), version=make.version(), label="rose", meta={"a": 1})
         session.execute(text(f"UPDATE image SET blob_key = '{SECRET}', name = '/home/{SECRET}.jpg'"))
-        session.execute(text(f"UPDATE job SET idempotency_key = '{SECRET}', error = 'cannot read /srv/{SECRET}'"))
+        session.execute(text(f"UPDATE job SET error = 'cannot read /srv/{SECRET}'"))
         texts = "locator", "lease_owner", "name", "error_code", "error_detail"
         secrets = ", ".join(f"{column} = '{SECRET}'" for column in texts)
         session.execute(text(f"UPDATE job_item SET state = 'failed', {secrets}"))

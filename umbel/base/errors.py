@@ -53,6 +53,12 @@ class Conflict(UmbelError):
     code = "conflict"
 
 
+class IdempotencyKeyReused(Conflict):
+    """The Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+
+
 class NotReady(UmbelError):
     """A part that the request needs is not there yet, or not there now; worth trying again."""
 

@@ -158,7 +158,6 @@ class Job(Table):
     type: Mapped[str]
     collection_id: Mapped[UUID | None] = mapped_column(ForeignKey("collection.id"))
     model_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_version.id"))
-    idempotency_key: Mapped[str | None]
     closed: Mapped[bool]  # no more items will be added
     total: Mapped[int] = mapped_column(server_default="0")
     pending: Mapped[int] = mapped_column(server_default="0")
@@ -203,6 +202,18 @@ class JobItem(Table):
     paused: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Table):
+    """A key under which a request came, and what was answered."""
+
+    __tablename__ = "idempotency_key"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"))
+    image_id: Mapped[UUID | None]
+    duplicate: Mapped[bool]
 
 
 class ImportSource(Table):

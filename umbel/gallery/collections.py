@@ -55,16 +55,23 @@ def upsert_collection(session: Session, name: str) -> UUID:
     return session.execute(statement.returning(Collection.id)).scalar_one()
 
 
-BOUNDLESS = text("""
-    SELECT name, id FROM collection
-    WHERE name = ANY (:names) AND deleted_at IS NULL AND max_images IS NULL AND max_bytes IS NULL
-    ORDER BY id FOR KEY SHARE
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A collection that images are stored in. limited: it has a quota."""
+
+    id: UUID
+    limited: bool
+
+
+PLACES = text("""
+    SELECT name, id, max_images IS NOT NULL OR max_bytes IS NOT NULL FROM collection
+    WHERE name = ANY (:names) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 """)
 
 
-def keep_boundless(session: Session, names: Names[str]) -> dict[str, UUID]:
-    """Ids of those collections that are there and have no quota; their rows stay until this transaction ends."""
-    return {row.name: row.id for row in session.execute(BOUNDLESS, {"names": list(names)})}
+def lock_collections(session: Session, names: Names[str]) -> dict[str, Place]:
+    """Those that exist; until this transaction ends, none of them is removed or gets another quota."""
+    return {name: Place(*place) for name, *place in session.execute(PLACES, {"names": list(names)})}
 
 
 def insert_collection(session: Session, name: str) -> bool:

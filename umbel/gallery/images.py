@@ -1,7 +1,7 @@
 """Images: found, listed, looked at, added, changed, removed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -39,14 +39,14 @@ class NewImage:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-# Its columns in the table, with their types, in the order of `values_of`: for statements about many at once.
+# Its columns in the table, with their types, in the order of `_values_of`.
 COLUMNS = {
     "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
     "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
 }  # fmt: skip
 
 
-def values_of(image: NewImage) -> tuple[Any, ...]:
+def _values_of(image: NewImage) -> tuple[Any, ...]:
     """What goes into COLUMNS, in their order."""
     return (
         image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
@@ -73,10 +73,6 @@ class ImageRow:
     status: str
 
 
-def find_image_by_sha256(session: Session, collection_id: UUID, sha256: bytes) -> UUID | None:
-    return session.scalar(select(Image.id).where(Image.collection_id == collection_id, Image.sha256 == sha256))
-
-
 def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> dict[bytes, UUID]:
     """Those of `hashes` that the collection has already, with the images' ids; not those worth sending again."""
     rows = session.execute(
@@ -89,24 +85,19 @@ def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[by
     return {row.sha256: row.id for row in rows}
 
 
-def list_sha256(session: Session, collection_id: UUID, hashes: Sequence[bytes]) -> set[bytes]:
-    """Those of `hashes` that the collection has."""
-    found = select(Image.sha256).where(Image.collection_id == collection_id, Image.sha256.in_(hashes))
-    return set(session.scalars(found))
-
-
-# As text: to put it together anew for each upload would take longer than to send it.
-INSERT = text("""
-    INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
-    VALUES (:collection_id, :sha256, :blob_key, :media_type, :size, :width, :height, :name, :label, :meta)
-    ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING id
+# As text: to build it anew for each upload would take longer than to send it.
+INSERT = text(f"""
+    INSERT INTO image ({", ".join(COLUMNS)})
+    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())})
+    RETURNING blob_key, id
 """)
 
 
-def insert_image(session: Session, image: NewImage) -> UUID | None:
-    """Id of the new row; None when another transaction added the same bytes to the collection first."""
-    values = {each.name: getattr(image, each.name) for each in fields(image)} | {"meta": Jsonb(image.meta)}
-    return session.execute(INSERT, values).scalar_one_or_none()
+def insert_images(session: Session, images: Sequence[NewImage]) -> dict[str, UUID]:
+    """Ids of the new rows by their blob keys, ascending in the order of `images`."""
+    columns = zip(*map(_values_of, images), strict=True)
+    rows = session.execute(INSERT, dict(zip(COLUMNS, map(list, columns), strict=True)))
+    return {row.blob_key: row.id for row in rows}
 
 
 def get_image(session: Session, image_id: UUID) -> ImageRow:

@@ -1,19 +1,15 @@
 """Quotas of collections: set, and how much room they leave. What is used is counted by triggers while there is one."""
 
-from collections.abc import Iterable
+from collections.abc import Collection as Ids
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import QuotaExceeded
 from umbel.base.tables import Collection, Image
 from umbel.gallery.collections import PRESENT, get_collection
-
-LIMITED_OF = text("""
-    SELECT id FROM collection WHERE id = ANY (:ids) AND (max_images IS NOT NULL OR max_bytes IS NOT NULL) ORDER BY id
-""")
 
 
 @dataclass(slots=True)
@@ -34,11 +30,11 @@ class Room:
         self.bytes = None if self.bytes is None else self.bytes - size
 
 
-def lock_rooms(session: Session, collection_ids: Iterable[UUID]) -> dict[UUID, Room]:
-    """The room of those collections that have a quota; nobody else adds to these until the transaction ends."""
-    if not (ids := session.execute(LIMITED_OF, {"ids": list(set(collection_ids))}).scalars().all()):
-        return {}  # most have none, and are not locked
-    locked = select(Collection).where(Collection.id.in_(ids)).order_by(Collection.id)
+def lock_rooms(session: Session, collection_ids: Ids[UUID]) -> dict[UUID, Room]:
+    """The room of collections that have a quota; no other transaction adds to them until this one ends."""
+    if not collection_ids:
+        return {}
+    locked = select(Collection).where(Collection.id.in_(collection_ids)).order_by(Collection.id)
     rows = session.scalars(locked.with_for_update(key_share=True).execution_options(populate_existing=True))
     return {
         row.id: Room(row.name, _left(row.max_images, row.used_images), _left(row.max_bytes, row.used_bytes))

@@ -1,6 +1,5 @@
 """Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -17,7 +16,6 @@ from umbel.base.database import Transaction
 from umbel.base.errors import (
     DecoderDied,
     NotReady,
-    QuotaExceeded,
     SourceError,
     StorageFull,
     TransientError,
@@ -27,9 +25,9 @@ from umbel.base.errors import (
 from umbel.base.pipeline import ahead
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Garden, Queue
-from umbel.gallery import blob_cleanups, images, quotas
-from umbel.gallery.blob_cleanups import blob_key
-from umbel.gallery.images import NewImage
+from umbel.gallery import blob_cleanups, collections
+from umbel.gallery.blob_cleanups import writing_blobs
+from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister
 from umbel.imports.sources import Source, SourceSpec, open_source
@@ -49,20 +47,12 @@ OPEN_SOURCES = 4
 SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A picture as its source gave it."""
-
-    data: bytes
-    image: NewImage
-
-
 @dataclass(slots=True)
 class Chunk:
     """Some claimed items: those that were read, and what became of the others."""
 
     outcomes: Outcomes
-    read: dict[UUID, Fetched] = field(default_factory=dict)
+    read: dict[UUID, ReceivedImage] = field(default_factory=dict)
     size: int = 0
     claimed: list[ClaimedEntry] = field(default_factory=list)
 
@@ -132,7 +122,7 @@ class FetchLine:
         self._close_sources({entry.job_id for entry in claimed})
         return claimed
 
-    def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]) -> Chunk:
+    def _read_chunk(self, outcomes: Iterator[tuple[ClaimedEntry, ReceivedImage | UmbelError]]) -> Chunk:
         """As many as may be in memory, each put where it belongs; an empty chunk at the end."""
         chunk = Chunk(Outcomes(Queue.FETCH, self._settings.max_attempts))
         with job_log.stage("read", Queue.FETCH, chunk.claimed):
@@ -143,9 +133,9 @@ class FetchLine:
                     break
         return chunk
 
-    def _outcomes(self, claimed: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, Fetched | UmbelError]]:
+    def _outcomes(self, claimed: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, ReceivedImage | UmbelError]]:
         """What comes of reading each, in order, with some being read or waiting to be asked for."""
-        coming: deque[tuple[ClaimedEntry, Future[Fetched | UmbelError]]] = deque()
+        coming: deque[tuple[ClaimedEntry, Future[ReceivedImage | UmbelError]]] = deque()
         for entry in claimed:
             coming.append((entry, self._readers.submit(self._read, entry, self._opened(entry.job_id))))
             if len(coming) == READ_AHEAD:
@@ -154,10 +144,10 @@ class FetchLine:
         for done, outcome in coming:
             yield done, outcome.result()
 
-    def _sort(self, chunk: Chunk, entry: ClaimedEntry, outcome: Fetched | UmbelError) -> None:
+    def _sort(self, chunk: Chunk, entry: ClaimedEntry, outcome: ReceivedImage | UmbelError) -> None:
         chunk.claimed.append(entry)
         match outcome:
-            case Fetched():
+            case ReceivedImage():
                 chunk.read[entry.id] = outcome
                 chunk.size += len(outcome.data)
             case Unreachable() if entry.retries + 1 >= self._settings.url_tries:
@@ -172,7 +162,7 @@ class FetchLine:
             case _:
                 chunk.outcomes.fail(entry.id, outcome)
 
-    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Fetched | UmbelError:
+    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> ReceivedImage | UmbelError:
         if isinstance(source, UmbelError):
             return source
         try:
@@ -182,21 +172,7 @@ class FetchLine:
             return error
         except RuntimeError as error:  # what no decoder should raise, as text
             return DecoderDied(str(error))
-        digest = hashlib.sha256(data).digest()
-        key = blob_key(entry.collection, digest)
-        image = NewImage(
-            collection_id=entry.collection_id,
-            sha256=digest,
-            blob_key=key,
-            media_type=info.media_type,
-            size=len(data),
-            width=info.width,
-            height=info.height,
-            name=entry.name,
-            label=entry.label,
-            meta=entry.meta,
-        )
-        return Fetched(data, image)
+        return ReceivedImage.of(data, info, entry.collection, name=entry.name, label=entry.label, meta=entry.meta)
 
     def _store(self, chunk: Chunk) -> None:
         with job_log.stage("store", Queue.FETCH, chunk.claimed):
@@ -213,25 +189,30 @@ class FetchLine:
 
     def _store_once(self, chunk: Chunk) -> None:
         """Images first, items and their jobs last: writing bytes must not hold up those who count."""
-        keys = [fetched.image.blob_key for fetched in chunk.read.values()]
-        with self._transaction() as session:
-            cleanups = blob_cleanups.insert_cleanups(session, keys)
-        with self._transaction() as session:
-            blob_cleanups.take_cleanups(session, cleanups)
-            blob_cleanups.lock_blobs(session, keys)
-            _refuse_beyond_quotas(session, chunk)
-            new = self._store_images(session, chunk)
-            unread = entries.lock_unread(session, [*chunk.read, *chunk.outcomes])
-            orphans = entries.assign_images(session, unread, list(new))
+        with writing_blobs(self._transaction, [image.blob_key for image in chunk.read.values()]) as session:
+            stored = self._store_images(session, chunk)
+            unread = entries.lock_unread(session, [*stored, *chunk.outcomes])
+            orphans = entries.assign_images(session, stored, unread)
             blob_cleanups.insert_cleanups(session, orphans)
             chunk.outcomes.store(session, self._leases.owner, among=unread)
 
-    def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, str]:
-        new = entries.insert_fetched_images(session, {item: one.image for item, one in chunk.read.items()})
-        data = {one.image.blob_key: one.data for one in chunk.read.values()}
-        for _ in self._readers.map(lambda key: self._blobs.put(key, data[key]), new.values()):
-            pass
-        return new
+    def _store_images(self, session: Session, chunk: Chunk) -> dict[UUID, StoredImage]:
+        """Those beyond a quota fail; those whose collection was deleted meanwhile are left to the deletion."""
+        places = collections.lock_collections(session, {image.collection for image in chunk.read.values()})
+        ids = {entry.id: entry.collection_id for entry in chunk.claimed}
+        received = {
+            item: image
+            for item, image in chunk.read.items()
+            if (place := places.get(image.collection)) and place.id == ids[item]
+        }
+        stored = {}
+        for item, outcome in store_images(session, self._blobs, self._readers, received, places).items():
+            if isinstance(outcome, StoredImage):
+                stored[item] = outcome
+            else:
+                chunk.outcomes.fail(item, outcome)
+                del chunk.read[item]
+        return stored
 
     def _opened(self, job_id: UUID) -> Source | UmbelError:
         try:
@@ -256,22 +237,3 @@ class FetchLine:
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
             self._sources[job_id] = open_source(SPEC.validate_python(spec), self._blobs, self._settings, self._garden)
         return self._sources[job_id]
-
-
-def _refuse_beyond_quotas(session: Session, chunk: Chunk) -> None:
-    """Fail the pictures for which their collections have no room. Those that are there already need none."""
-    rooms = quotas.lock_rooms(session, [one.image.collection_id for one in chunk.read.values()])
-    for collection_id, room in rooms.items():
-        ours = {item: one.image for item, one in chunk.read.items() if one.image.collection_id == collection_id}
-        there = images.list_sha256(session, collection_id, [image.sha256 for image in ours.values()])
-        for item, image in ours.items():
-            if image.sha256 in there:
-                continue
-            try:
-                room.take(image.size)
-            except QuotaExceeded as error:
-                chunk.outcomes.fail(item, error)
-                chunk.size -= image.size
-                del chunk.read[item]
-            else:
-                there.add(image.sha256)

@@ -1,5 +1,6 @@
 """Opening imports: of pictures that are sent one by one, or of a source that workers read themselves."""
 
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import IO, Any
 from uuid import UUID, uuid4
@@ -21,15 +22,19 @@ from umbel.imports.sources import (
     receive_manifest,
 )
 from umbel.jobs import jobs
+from umbel.jobs.idempotency import FirstAnswer, KeyedRequest, find_first_answer, insert_answers
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson")
 LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 
 
-def open_import(session: Session, collection: str) -> UUID:
-    """A job that takes pictures until it is closed."""
-    collection_id = collections.upsert_collection(session, collection)
-    return jobs.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
+def open_import(session: Session, collection: str, *, request: KeyedRequest | None = None) -> UUID:
+    """A job that takes images until it is closed; the first one if `request` is repeated.
+
+    Raises IdempotencyKeyReused.
+    """
+    first = find_first_answer(session, request)
+    return first.job_id if first else _insert_import(session, collection, request)
 
 
 def import_source(
@@ -41,17 +46,24 @@ def import_source(
     collection: str,
     label_from_folder: bool,
     dry_run: bool,
-    notes: list[UUID] | None = None,
+    request: KeyedRequest | None = None,
+    cleanups: Sequence[UUID] = (),
 ) -> UUID:
-    """A job for everything that a source has; dry_run: only to tell what that would be.
+    """A job for everything that a source has; the first one if `request` is repeated.
 
-    notes: those of the source's own bytes, if it was uploaded. Raises SourceError where it cannot be opened.
+    dry_run: only to tell what that would be. cleanups: of the source's own bytes, if it was uploaded.
+    Raises SourceError where it cannot be opened, IdempotencyKeyReused.
     """
-    open_source(spec, blobs, settings).close()  # what is wrong with it is better said now than in the job
-    described: dict[str, Any] = spec.model_dump(mode="json")
     with transaction() as session:
-        blob_cleanups.take_cleanups(session, notes or [])
-        job_id = open_import(session, collection)
+        if first := find_first_answer(session, request):
+            return first.job_id
+    open_source(spec, blobs, settings).close()  # what is wrong with it is better said now than in the job
+    with transaction() as session:
+        if first := find_first_answer(session, request):  # it came twice at once
+            return first.job_id
+        blob_cleanups.take_cleanups(session, cleanups)
+        job_id = _insert_import(session, collection, request)
+        described: dict[str, Any] = spec.model_dump(mode="json")
         source_rows.insert_source(session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run)
     return job_id
 
@@ -63,26 +75,34 @@ def import_upload(
     stream: IO[bytes],
     *,
     name: str,
-    collection: str,
-    label_from_folder: bool,
-    dry_run: bool,
     base: str | None = None,
+    request: KeyedRequest | None = None,
+    **options: Any,
 ) -> UUID:
-    """A job for an archive or a list (.csv, .jsonl) of pictures, told apart by their file's name.
+    """A job for an archive or a list (.csv, .jsonl) of images, told apart by their file's name.
 
-    base: what the paths of a list are relative to. Raises SourceError, StorageFull.
+    base: what the paths of a list are relative to. options: of `import_source`. Raises as that does, and StorageFull.
     """
     key = f"imports/{uuid4().hex}"
     with transaction() as session:
-        notes = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
+        if first := find_first_answer(session, request):
+            return first.job_id
+        cleanups = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
     try:
         spec = _received(blobs, settings, key, stream, name=name, base=base)
-        options: dict[str, Any] = {"label_from_folder": label_from_folder, "dry_run": dry_run, "notes": notes}
-        return import_source(transaction, blobs, settings, spec, collection=collection, **options)
+        return import_source(transaction, blobs, settings, spec, request=request, cleanups=cleanups, **options)
     except BaseException:
         with transaction() as session:  # now, rather than when the patience with it is over
-            blob_cleanups.hasten_cleanups(session, notes)
+            blob_cleanups.hasten_cleanups(session, cleanups)
         raise
+
+
+def _insert_import(session: Session, collection: str, request: KeyedRequest | None) -> UUID:
+    collection_id = collections.upsert_collection(session, collection)
+    job_id = jobs.insert_job(session, JobType.IMPORT, collection_id=collection_id, closed=False)
+    if request:
+        insert_answers(session, {request: FirstAnswer(job_id)})
+    return job_id
 
 
 def _received(

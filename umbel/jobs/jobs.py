@@ -1,21 +1,20 @@
 """Jobs: opened, found, listed, closed, paused, cancelled. Their counts and status belong to the triggers."""
 
 from collections.abc import Collection as Names
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from umbel.base import origin
 from umbel.base.errors import NotFound
-from umbel.base.tables import Collection, ImportSource, Job, JobItem, ModelVersion
+from umbel.base.tables import Collection, ImportSource, Job, ModelVersion
 from umbel.base.types import JobType, ModelState
 
 
-def insert_job(
-    session: Session, job_type: JobType, *, collection_id: UUID, closed: bool, idempotency_key: str | None = None
-) -> UUID:
+def insert_job(session: Session, job_type: JobType, *, collection_id: UUID, closed: bool) -> UUID:
     """A new job without items, for the active model. closed: all its items come in this same transaction."""
     active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
     statement = insert(Job).values(
@@ -23,38 +22,54 @@ def insert_job(
         collection_id=collection_id,
         model_version_id=active,
         closed=closed,
-        idempotency_key=idempotency_key,
     )
     return session.execute(statement.returning(Job.id)).scalar_one()
 
 
-# As text: to put it together anew for each upload would take longer than to send it.
-UPLOAD = text("""
-    WITH new_job AS (
-        INSERT INTO job (type, collection_id, model_version_id, closed, idempotency_key, request_id, traceparent)
-        VALUES ('upload', :collection, (SELECT id FROM model_version WHERE state = 'active'), true, :key,
-                :request, :trace)
-        RETURNING id
-    )
-    INSERT INTO job_item (job_id, image_id, queue, state, name)
-    SELECT id, CAST(:image AS uuid), 'single', 'pending', CAST(:name AS text) FROM new_job
-    RETURNING job_id
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """An image for a job. job_id: the open import that it belongs to; None: it gets a job of its own.
+
+    paused: that import is. duplicate: another job embeds the image.
+    """
+
+    collection_id: UUID
+    image_id: UUID
+    name: str | None
+    job_id: UUID | None
+    paused: bool
+    duplicate: bool
+    request_id: str | None
+    traceparent: str | None
+
+
+# As text: to build it anew for each upload would take longer than to send it.
+INSERT_UPLOADS = text("""
+WITH given AS MATERIALIZED (
+    SELECT *, coalesce(job_id, uuidv7()) AS job
+    FROM unnest(CAST(:collection_id AS uuid[]), CAST(:image_id AS uuid[]), CAST(:name AS text[]),
+                CAST(:job_id AS uuid[]), CAST(:paused AS bool[]), CAST(:duplicate AS bool[]),
+                CAST(:request_id AS text[]), CAST(:traceparent AS text[]))
+         AS given(collection_id, image_id, name, job_id, paused, duplicate, request_id, traceparent)
+), opened AS (
+    INSERT INTO job (id, type, collection_id, model_version_id, closed, request_id, traceparent)
+    SELECT job, 'upload', collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, request_id,
+           traceparent
+    FROM given WHERE job_id IS NULL
+)
+INSERT INTO job_item (job_id, image_id, queue, state, name, paused)
+SELECT job, image_id, CASE WHEN job_id IS NULL THEN 'single' ELSE 'bulk' END,
+       CASE WHEN duplicate THEN 'duplicate' ELSE 'pending' END, name, paused
+FROM given RETURNING image_id, job_id
 """)
 
 
-def insert_upload(
-    session: Session, *, collection_id: UUID, image_id: UUID, name: str | None, idempotency_key: str | None
-) -> UUID:
-    """A job for the active model with this image as its only item, in the queue `single`. Returns the job's id."""
-    values = {
-        "collection": collection_id,
-        "key": idempotency_key,
-        "request": origin.request_id(),
-        "trace": origin.traceparent(),
-        "image": image_id,
-        "name": name,
-    }
-    return session.execute(UPLOAD, values).scalar_one()
+def insert_uploads(session: Session, uploads: Sequence[NewUpload]) -> dict[UUID, UUID]:
+    """An item for each of several images and, unless it has one, a job for the active model. Returns {image: job}."""
+    if not uploads:
+        return {}
+    values = {field.name: [getattr(upload, field.name) for upload in uploads] for field in fields(NewUpload)}
+    return {row.image_id: row.job_id for row in session.execute(INSERT_UPLOADS, values)}
 
 
 def get_job(session: Session, job_id: UUID) -> Job:
@@ -70,46 +85,14 @@ def find_collection_name(session: Session, job_id: UUID) -> str | None:
     return session.scalar(select(Collection.name).join(Job, Job.collection_id == Collection.id).where(Job.id == job_id))
 
 
-def get_open_job(session: Session, job_id: UUID) -> Job | None:
-    """The job, locked against being closed until this transaction ends; None if it is closed. Raises NotFound."""
+def lock_jobs(session: Session, job_ids: Names[UUID]) -> dict[UUID, Job]:
+    """Those of the jobs that exist; until this transaction ends, none of them is closed."""
     # FOR KEY SHARE: in the way of closing alone. Uploads into one job must not wait for each other, and the trigger
     # that counts their items takes FOR NO KEY UPDATE, which two holders of FOR SHARE would deadlock over.
-    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update(read=True, key_share=True))
-    if job is None:
-        raise NotFound(f"There is no job {job_id}.")
-    return None if job.closed else job
-
-
-def keep_open_imports(session: Session, job_ids: Names[UUID]) -> dict[UUID, Job]:
-    """Those of the jobs that are imports and take pictures, locked as by `get_open_job`."""
-    open_imports = select(Job).where(Job.id.in_(job_ids), Job.type == JobType.IMPORT, ~Job.closed).order_by(Job.id)
-    return {job.id: job for job in session.scalars(open_imports.with_for_update(read=True, key_share=True))}
-
-
-def find_job_by_idempotency_key(session: Session, key: str) -> tuple[UUID, UUID | None] | None:
-    """Ids of the job made under `key` and of its image."""
-    row = session.execute(
-        select(Job.id, JobItem.image_id).join(JobItem, JobItem.job_id == Job.id).where(Job.idempotency_key == key)
-    ).first()
-    return row and (row[0], row[1])
-
-
-def lock_idempotency_keys(session: Session, keys: Names[str]) -> set[str]:
-    """Whoever comes with the same keys waits until this transaction ends. Returns those that a job was made under."""
-    session.execute(LOCK_KEYS, {"keys": sorted(keys)})
-    return {str(key) for key in session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys)))}
-
-
-LOCK_KEYS = text("""
-    SELECT pg_advisory_xact_lock(hashtextextended('idempotency ' || key, 0)) FROM unnest(CAST(:keys AS text[])) key
-""")
-
-
-def release_idempotency_key(session: Session, key: str) -> None:
-    """Let a key that was used for a collection which is deleted now be used again."""
-    deleted = select(Collection.id).where(Collection.deleted_at.is_not(None))
-    of_deleted = update(Job).where(Job.idempotency_key == key, Job.collection_id.in_(deleted))
-    session.execute(of_deleted.values(idempotency_key=None))
+    if not job_ids:
+        return {}
+    locked = select(Job).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update(read=True, key_share=True)
+    return {job.id: job for job in session.scalars(locked.execution_options(populate_existing=True))}
 
 
 def list_jobs(

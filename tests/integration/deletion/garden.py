@@ -11,13 +11,14 @@ from sqlalchemy import text
 from tests.images import image_bytes
 from tests.integration.factory import unit
 from tests.integration.scene import Silent
+from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.embedding import embeddings
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
-from umbel.gallery.ingest import Accepted, Upload, add_image
+from umbel.gallery.upload import Accepted, Upload
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import

@@ -27,7 +27,9 @@ from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.embedding import embeddings
 from umbel.gallery import blob_cleanups, collections, images
+from umbel.imports.imports import open_import
 from umbel.insights import signatures
+from umbel.jobs.idempotency import KeyedRequest
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, maintenance
 
@@ -119,6 +121,19 @@ def test_an_idempotency_key_may_be_used_again(gone: bool) -> None:
         run()
     again, repeated = upload(2, idempotency_key="key"), upload(2, idempotency_key="key")
     assert (again.image_id != first.image_id, again) == (True, repeated)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_idempotency_key_of_an_import_may_be_used_again(gone: bool) -> None:
+    request = KeyedRequest("key", b"what")
+    with transaction() as session:
+        first = open_import(session, "garden", request=request)
+    delete()
+    if gone:
+        run()
+    with transaction() as session:
+        again, repeated = (open_import(session, "garden", request=request) for _ in range(2))
+    assert (again != first, again) == (True, repeated)
 
 
 def test_it_can_be_paused_and_not_cancelled_or_sealed(redis: Redis) -> None:

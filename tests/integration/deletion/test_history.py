@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from tests.images import image_bytes
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
+from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs
 from umbel.base.errors import Conflict, InvalidInput, NotFound
 from umbel.base.settings import settings as umbel_settings
@@ -21,7 +22,7 @@ from umbel.gallery import images
 from umbel.gallery.deleting import DeletionLine
 from umbel.gallery.deletion import begin_deletion
 from umbel.gallery.images import remove_image
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.upload import Upload
 from umbel.imports import entries
 from umbel.imports.entries import NewEntry
 from umbel.imports.imports import open_import

@@ -26,20 +26,26 @@ from tests.integration.deletion.garden import (
 )
 from tests.integration.factory import Factory
 from tests.integration.scene import version
+from tests.integration.uploads import add_image
 from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
+from umbel.base.image_rules import inspect
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
 from umbel.gallery import blob_cleanups, collections, deleting, images
 from umbel.gallery.deleting import DeletionLine
-from umbel.gallery.images import NewImage
-from umbel.gallery.ingest import Upload, add_image
+from umbel.gallery.storing import ReceivedImage
+from umbel.gallery.upload import Upload
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
+from umbel.imports.fetching import Chunk, FetchLine
 from umbel.jobs import claims, items, jobs
+from umbel.jobs.claims import Leases
+from umbel.jobs.outcomes import Outcomes
 from umbel.operations import job_actions, maintenance
+from worker.decoders import DecoderPool
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -73,20 +79,22 @@ def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> N
     assert entry.job_id == job_id
 
 
-def test_a_worker_that_was_reading_for_it_stores_nothing() -> None:
+def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: DecoderPool) -> None:
     job_id = archived_import()
-    with transaction() as session:
-        [entry] = claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3)
-    delete()
-    image = NewImage(entry.collection_id, bytes(32), "pictures/x", "image/jpeg", 1, 1, 1)
-    with transaction() as session:
-        assert entries.insert_fetched_images(session, {entry.id: image}) == {}
-        assert entries.assign_images(session, [entry.id], []) == []
-    run()
-    with transaction() as session:
-        assert entries.insert_fetched_images(session, {entry.id: image}) == {}
-        with pytest.raises(NotFound):
-            jobs.get_job(session, job_id)
+    with ThreadPoolExecutor(1) as readers:
+        leases = Leases(transaction, "me", 60)
+        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, wake=lambda _: None)
+        [entry] = line._claim(9)
+        image = ReceivedImage.of(
+            image_bytes(1), inspect(image_bytes(1), settings()), "garden", name=None, label=None, meta={}
+        )
+        delete()
+        for gone in (False, True):
+            line._store(Chunk(Outcomes(Queue.FETCH, 3), {entry.id: image}, claimed=[entry]))
+            assert (table_sizes()["image"], stored()) == (0, [] if gone else ["imports/archive"])
+            run()
+    with transaction() as session, pytest.raises(NotFound):
+        jobs.get_job(session, job_id)
     assert table_sizes() == EMPTY
 
 

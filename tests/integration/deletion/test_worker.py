@@ -51,7 +51,7 @@ def fill(collection: str, seeds: range) -> None:
             digest = hashlib.sha256(data).digest()
             key = blob_key(collection, digest)
             image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
-            image_id = images.insert_image(session, image)
+            [image_id] = images.insert_images(session, [image]).values()
             items.insert_item(session, job_id, image_id=image_id, queue=Queue.BULK, name="mine.jpg")
             blobs().put(key, data)
         jobs.close_job(session, job_id)

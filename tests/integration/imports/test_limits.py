@@ -12,7 +12,7 @@ from tests.integration.imports.archives import counts, imported, job, send, zipp
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.gallery.intake import Intake
+from umbel.gallery.upload import Uploader
 from umbel.imports import listing
 from umbel.imports.fetching import FetchLine
 from umbel.jobs.backpressure import Gate
@@ -34,7 +34,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
     api: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = Blobs(settings().blobs, min_free=2**62)
-    monkeypatch.setattr("api.images.intake", lambda: Intake(transaction, full, settings()))
+    monkeypatch.setattr("api.images.uploader", lambda: Uploader(transaction, full, settings()))
     monkeypatch.setattr("api.imports.blobs", lambda: full)
     answers = [
         api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(1)), "a.jpg")}),

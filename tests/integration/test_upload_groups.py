@@ -1,39 +1,34 @@
-"""Uploads that are taken in together: each gets its own answer, whatever becomes of the others."""
+"""Uploads that are stored together: each gets its own answer, whatever becomes of the others."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
 from tests.images import image_bytes
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
-from umbel.base.errors import Conflict, QuotaExceeded, StorageFull, UmbelError
+from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.gallery import blob_cleanups, intake, quotas, uploads
+from umbel.gallery import blob_cleanups, quotas, upload
 from umbel.gallery.collections import upsert_collection
-from umbel.gallery.ingest import Accepted, Upload
-from umbel.gallery.intake import Intake
+from umbel.gallery.upload import Accepted, Upload, Uploader
 from umbel.imports.imports import open_import
 from umbel.jobs import jobs
+from umbel.jobs.jobs import NewUpload
 
 pytestmark = pytest.mark.usefixtures("database")
 
-Together = Callable[..., list[Accepted | UmbelError]]
-
-
-@pytest.fixture(autouse=True)
-def gardens() -> None:
-    """What is not there yet is made by an upload alone, so these are there."""
-    with transaction() as session:
-        for name in ("default", "garden"):
-            upsert_collection(session, name)
+Together = Callable[..., list[Accepted | Exception]]
 
 
 @pytest.fixture
@@ -45,18 +40,18 @@ def blobs(tmp_path: Path) -> Blobs:
 def together(blobs: Blobs) -> Together:
     """Send uploads so that all of them have come before the first is taken in; their answers, in order."""
 
-    def send(*sent: Upload, store: Blobs = blobs) -> list[Accepted | UmbelError]:
-        ours = Intake(transaction, store, settings())
+    def send(*sent: Upload, store: Blobs = blobs) -> list[Accepted | Exception]:
+        ours = Uploader(transaction, store, settings())
 
-        def one(number: int) -> Accepted | UmbelError:
+        def one(number: int) -> Accepted | Exception:
             with bound_contextvars(request_id=f"request {number}"):
                 try:
                     return ours.add_image(sent[number])
-                except UmbelError as error:
+                except Exception as error:
                     return error
 
         with ThreadPoolExecutor(len(sent)) as pool:
-            with ours._door:
+            with ours._lock:
                 coming = [pool.submit(one, number) for number in range(len(sent))]
                 eventually(lambda: len(ours._waiting) == len(sent))
             return [each.result() for each in coming]
@@ -68,18 +63,17 @@ def together(blobs: Blobs) -> Together:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many uploads each transaction for several took in."""
     sizes: list[int] = []
-    insert = uploads.insert_uploads
+    insert = jobs.insert_uploads
 
-    def counted(session: object, given: list[object]) -> object:
-        added = insert(session, given)  # type: ignore[arg-type]
-        sizes.append(len(added))
-        return added
+    def counted(session: Session, uploads: list[NewUpload]) -> dict[UUID, UUID]:
+        sizes.append(len(uploads))
+        return insert(session, uploads)
 
-    monkeypatch.setattr(uploads, "insert_uploads", counted)
+    monkeypatch.setattr(jobs, "insert_uploads", counted)
     return sizes
 
 
-def accepted(answers: list[Accepted | UmbelError]) -> list[Accepted]:
+def accepted(answers: list[Accepted | Exception]) -> list[Accepted]:
     assert all(isinstance(answer, Accepted) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Accepted)]
 
@@ -122,10 +116,11 @@ def test_the_same_bytes_for_two_collections_are_two_images(together: Together, b
     assert (batches, one.image_id == other.image_id) == ([2], False)
 
 
-def test_a_large_picture_holds_up_nobody(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, batches: list[int]) -> None:
-    monkeypatch.setattr(intake, "LARGE", len(image_bytes(1)) - 1)
-    assert Intake(transaction, blobs, settings()).add_image(Upload(image_bytes(1))).queue == Queue.SINGLE
-    assert batches == []
+def test_a_large_picture_waits_for_no_group(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "LARGE", len(image_bytes(1)) - 1)
+    ours = Uploader(transaction, blobs, settings())
+    with ThreadPoolExecutor(1) as pool, ours._lock:
+        assert pool.submit(ours.add_image, Upload(image_bytes(1))).result(30).queue == Queue.SINGLE
 
 
 def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together, batches: list[int]) -> None:
@@ -137,7 +132,8 @@ def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together,
 
 def test_a_key_that_comes_twice_at_once_is_good_for_one(together: Together) -> None:
     answers = together(*(Upload(image_bytes(n), idempotency_key="one") for n in range(3)), Upload(image_bytes(9)))
-    assert sorted(type(answer).__name__ for answer in answers) == ["Accepted", "Accepted", "Conflict", "Conflict"]
+    kinds = sorted(type(answer).__name__ for answer in answers)
+    assert kinds == ["Accepted", "Accepted", "IdempotencyKeyReused", "IdempotencyKeyReused"]
     assert rows("SELECT count(*) FROM image") == [(2,)]
 
 
@@ -150,6 +146,7 @@ def test_bytes_that_the_collection_has_lead_to_their_job(together: Together) -> 
 
 def test_a_quota_is_kept_and_refuses_nobody_else(together: Together) -> None:
     with transaction() as session:
+        upsert_collection(session, "garden")
         quotas.set_quota(session, "garden", {"max_images": 2})
     answers = together(*(Upload(image_bytes(n), "garden") for n in range(4)), Upload(image_bytes(9)))
     assert sum(isinstance(answer, QuotaExceeded) for answer in answers[:4]) == 2
@@ -169,6 +166,36 @@ def test_a_file_that_cannot_be_written_is_the_trouble_of_its_sender_alone(togeth
     assert rows("SELECT count(*) FROM image") == [(2,)]
 
 
+NESTED: dict[str, object] = {}
+for _ in range(20_000):
+    NESTED = {"a": NESTED}
+
+
+@pytest.mark.parametrize(
+    ("strange", "error"),
+    [
+        ({"name": "a\0b"}, InvalidInput),
+        ({"metadata": {"a": "\0"}}, InvalidInput),
+        ({"metadata": NESTED}, RecursionError),
+        ({"label": "\ud800"}, UnicodeError),
+        ({"job_id": uuid4()}, NotFound),
+        ({"collection": "no name"}, IntegrityError),
+    ],
+)
+def test_what_postgres_does_not_take_is_the_trouble_of_its_sender_alone(
+    together: Together, strange: dict[str, Any], error: type[Exception]
+) -> None:
+    answers = together(Upload(image_bytes(1)), Upload(image_bytes(2), **strange), Upload(image_bytes(3)))
+    assert isinstance(answers[1], error)
+    assert [answer.duplicate for answer in accepted([answers[0], answers[2]])] == [False, False]
+    assert rows("SELECT count(*) FROM image") == [(2,)]
+
+
+def test_new_collections_are_made_on_the_way(together: Together, batches: list[int]) -> None:
+    answers = accepted(together(*(Upload(image_bytes(n), f"new-{n % 2}") for n in range(4))))
+    assert (batches, len({answer.image_id for answer in answers})) == ([4], 4)
+
+
 def test_pictures_for_an_import_are_its_own(together: Together, batches: list[int]) -> None:
     job_id = opened()
     answers = accepted(together(*(Upload(image_bytes(n), job_id=job_id) for n in range(3)), Upload(image_bytes(9))))
@@ -179,7 +206,7 @@ def test_pictures_for_an_import_are_its_own(together: Together, batches: list[in
         assert jobs.get_job(session, job_id).pending == 3
 
 
-def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
+def test_pictures_for_a_paused_import_are_paused(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
         jobs.change_job(session, job_id, paused=True)
@@ -187,7 +214,7 @@ def test_pictures_for_a_paused_import_are_held(together: Together) -> None:
     assert rows("SELECT queue, paused FROM job_item ORDER BY queue") == [("bulk", True), ("single", False)]
 
 
-def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
+def test_a_closed_import_refuses_its_pictures_and_no_others(together: Together) -> None:
     job_id = opened()
     with transaction() as session:
         jobs.close_job(session, job_id)
@@ -196,7 +223,7 @@ def test_a_sealed_import_refuses_its_pictures_and_no_others(together: Together) 
     assert isinstance(taken, Accepted)
 
 
-def test_a_note_that_the_sweep_took_meanwhile_makes_them_come_one_by_one(
+def test_a_cleanup_that_the_sweep_took_meanwhile_makes_them_come_one_by_one(
     together: Together, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = blob_cleanups.take_cleanups
@@ -209,7 +236,7 @@ def test_a_note_that_the_sweep_took_meanwhile_makes_them_come_one_by_one(
 
     monkeypatch.setattr(blob_cleanups, "take_cleanups", late)
     assert not any(answer.duplicate for answer in accepted(together(*(Upload(image_bytes(n)) for n in range(3)))))
-    assert batches == []
+    assert batches == [1, 1, 1]
 
 
 def opened() -> UUID:

@@ -13,13 +13,24 @@ from sqlalchemy.orm import Session
 
 from tests.images import image_bytes
 from tests.integration.factory import Factory
+from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, engine, transaction
-from umbel.base.errors import BlobMissing, Conflict, ImageError, InvalidInput, NotFound, StorageFull, TransientError
+from umbel.base.errors import (
+    BlobMissing,
+    Conflict,
+    IdempotencyKeyReused,
+    ImageError,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TransientError,
+)
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType
 from umbel.gallery import blob_cleanups, collections, images
-from umbel.gallery.ingest import Accepted, Upload, add_image, refuse_image
+from umbel.gallery.upload import Accepted, Upload, reject_image
 from umbel.jobs import items, jobs
 
 
@@ -82,7 +93,7 @@ def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: 
 
 def test_a_picture_refused_in_an_import_is_a_failed_item(session: Session, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, closed=False)
-    refuse_image(session, Upload(b"", name="empty.jpg", job_id=job), ImageError("The file is empty."))
+    reject_image(session, Upload(b"", name="empty.jpg", job_id=job), ImageError("The file is empty."))
     (item,) = items.list_items(session, job, state=None, after=None, limit=9)
     assert (item.state, item.name, item.error_code) == ("failed", "empty.jpg", "bad_image")
 
@@ -94,11 +105,11 @@ def test_a_rejected_picture_is_no_item_of_a_job_that_would_not_take_it(
     session: Session, make: Factory, job_type: JobType, collection: str
 ) -> None:
     job = make.job(job_type=job_type, closed=False)
-    refuse_image(session, Upload(b"", collection=collection, job_id=job), ImageError("The file is empty."))
+    reject_image(session, Upload(b"", collection=collection, job_id=job), ImageError("The file is empty."))
     assert items.list_items(session, job, state=None, after=None, limit=9) == []
 
 
-def test_a_sealed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
+def test_a_closed_import_takes_no_more(session: Session, blobs: Blobs, make: Factory) -> None:
     job = make.job(job_type=JobType.IMPORT, closed=True)
     with pytest.raises(Conflict):
         add(session, blobs, image_bytes(1), job_id=job)
@@ -121,10 +132,49 @@ def test_a_repeated_idempotency_key_gives_the_first_answer(session: Session, blo
     assert add(session, blobs, image_bytes(1), idempotency_key="k") == first
 
 
-def test_an_idempotency_key_is_good_for_one_picture(session: Session, blobs: Blobs) -> None:
+@pytest.mark.parametrize(
+    ("seed", "other"),
+    [
+        (2, {}),
+        (1, {"collection": "other"}),
+        (1, {"label": "rose"}),
+        (1, {"name": "b.jpg"}),
+        (1, {"metadata": {"a": 1}}),
+    ],
+)
+def test_an_idempotency_key_is_good_for_one_request(
+    session: Session, blobs: Blobs, seed: int, other: dict[str, object]
+) -> None:
     add(session, blobs, image_bytes(1), idempotency_key="k")
-    with pytest.raises(Conflict):
-        add(session, blobs, image_bytes(2), idempotency_key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        add(session, blobs, image_bytes(seed), idempotency_key="k", **other)
+
+
+def test_a_repeated_key_gives_the_first_answer_whatever_it_was(session: Session, blobs: Blobs) -> None:
+    first = add(session, blobs, image_bytes(1))
+    duplicate = add(session, blobs, image_bytes(1), idempotency_key="k")
+    images.delete_image(session, first.image_id)
+    assert add(session, blobs, image_bytes(1), idempotency_key="k") == duplicate
+    assert duplicate == Accepted(first.image_id, first.job_id, duplicate=True, queue=first.queue)
+
+
+def test_a_repeated_key_adds_no_second_item_to_an_import(session: Session, blobs: Blobs, make: Factory) -> None:
+    job = make.job(job_type=JobType.IMPORT, closed=False)
+    answers = [add(session, blobs, image_bytes(1), job_id=job, idempotency_key="k") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert len(items.list_items(session, job, state=None, after=None, limit=9)) == 1
+
+
+def test_a_repeated_rejection_adds_no_second_item_and_what_lacked_room_may_come_again(
+    session: Session, blobs: Blobs, make: Factory
+) -> None:
+    job = make.job(job_type=JobType.IMPORT, closed=False)
+    upload = Upload(image_bytes(1), job_id=job, idempotency_key="k")
+    for _ in range(2):
+        reject_image(session, upload, QuotaExceeded("Full."))
+    assert jobs.get_job(session, job).failed == 1
+    assert not add(session, blobs, image_bytes(1), job_id=job, idempotency_key="k").duplicate
+    assert (jobs.get_job(session, job).total, jobs.get_job(session, job).pending) == (2, 1)
 
 
 class BrokenBlobs(Blobs):
@@ -165,7 +215,7 @@ def test_a_stored_picture_leaves_no_doubt(blobs: Blobs) -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_a_picture_costs_seven_statements_and_a_duplicate_four(blobs: Blobs) -> None:
+def test_a_picture_costs_seven_statements_and_a_duplicate_five(blobs: Blobs) -> None:
     def cost(seed: int) -> int:
         seen: list[str] = []
         count = lambda *call: seen.append(call[2])  # noqa: E731
@@ -175,7 +225,7 @@ def test_a_picture_costs_seven_statements_and_a_duplicate_four(blobs: Blobs) -> 
         return len(seen)
 
     add_image(transaction, blobs, settings(), Upload(image_bytes(1)))  # makes the collection
-    assert (cost(2), cost(2)) == (7, 4)
+    assert (cost(2), cost(2)) == (7, 5)
 
 
 @pytest.mark.usefixtures("database")

@@ -1,0 +1,134 @@
+"""Taking images in: the one way in which an image gets its row and its bytes, whoever sends or reads it."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from umbel.base.blobs import Blobs
+from umbel.base.errors import QuotaExceeded
+from umbel.base.image_rules import ImageInfo
+from umbel.base.types import LATER_QUEUES
+from umbel.gallery import quotas
+from umbel.gallery.blob_cleanups import blob_key, lock_blobs
+from umbel.gallery.collections import Place
+from umbel.gallery.images import NewImage, insert_images
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedImage:
+    """An image that was received and inspected. name, label, meta: what its sender says of it."""
+
+    data: bytes
+    sha256: bytes
+    info: ImageInfo
+    collection: str
+    name: str | None
+    label: str | None
+    meta: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: bytes, info: ImageInfo, collection: str, **described: Any) -> "ReceivedImage":
+        return cls(data, sha256(data).digest(), info, collection, **described)
+
+    @property
+    def blob_key(self) -> str:
+        return blob_key(self.collection, self.sha256)
+
+    def row(self, collection_id: UUID) -> NewImage:
+        return NewImage(
+            collection_id=collection_id,
+            sha256=self.sha256,
+            blob_key=self.blob_key,
+            media_type=self.info.media_type,
+            size=len(self.data),
+            width=self.info.width,
+            height=self.info.height,
+            name=self.name,
+            label=self.label,
+            meta=self.meta,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of its collection. new: it was not there before.
+
+    job_id: the job that embeds it or has embedded it; None if none has come so far, or the newest came to nothing.
+    """
+
+    id: UUID
+    new: bool = True
+    job_id: UUID | None = None
+
+
+def store_images(
+    session: Session,
+    blobs: Blobs,
+    writers: Executor,
+    received: Mapping[K, ReceivedImage],
+    places: Mapping[str, Place],
+) -> dict[K, StoredImage | QuotaExceeded]:
+    """The rows of received images; those that are new to their collections are inserted and their bytes written.
+
+    session: of `writing_blobs`. places: their collections by name, of `lock_collections`.
+    Raises StorageFull, TransientError.
+    """
+    images: dict[str, ReceivedImage] = {}
+    for image in received.values():
+        images.setdefault(image.blob_key, image)  # of the same bytes, those that came first
+    if not images:
+        return {}
+    lock_blobs(session, images)
+    outcomes: dict[str, StoredImage | QuotaExceeded] = dict(_find_stored(session, images.values(), places))
+    new = {key: image for key, image in images.items() if key not in outcomes}
+    outcomes |= _rejected(session, new.values(), places)
+    rows = [image.row(places[image.collection].id) for key, image in new.items() if key not in outcomes]
+    ids = insert_images(session, rows) if rows else {}
+    for _ in writers.map(lambda key: blobs.put(key, images[key].data), ids):
+        pass  # inside the transaction: no row is ever committed without its bytes
+    outcomes |= {key: StoredImage(image_id) for key, image_id in ids.items()}
+    return {each: outcomes[image.blob_key] for each, image in received.items()}
+
+
+STORED = text("""
+    SELECT image.blob_key, image.id, CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END
+    FROM unnest(CAST(:collections AS uuid[]), CAST(:hashes AS bytea[])) AS given(collection_id, sha256)
+    JOIN image USING (collection_id, sha256)
+    LEFT JOIN LATERAL (
+        SELECT state, job_id FROM job_item
+        WHERE image_id = image.id AND state <> 'duplicate' AND queue <> ALL (:later) ORDER BY id DESC LIMIT 1
+    ) newest ON true
+""")
+
+
+def _find_stored(
+    session: Session, images: Iterable[ReceivedImage], places: Mapping[str, Place]
+) -> dict[str, StoredImage]:
+    """Those that their collections have already, by blob key."""
+    wanted = [(places[image.collection].id, image.sha256) for image in images]
+    collections, hashes = map(list, zip(*wanted, strict=True))
+    rows = session.execute(STORED, {"collections": collections, "hashes": hashes, "later": list(LATER_QUEUES)})
+    return {key: StoredImage(image_id, new=False, job_id=job_id) for key, image_id, job_id in rows}
+
+
+def _rejected(
+    session: Session, images: Iterable[ReceivedImage], places: Mapping[str, Place]
+) -> dict[str, QuotaExceeded]:
+    """Those of the new images for which their collections have no room, by blob key."""
+    limited = {places[image.collection].id for image in images if places[image.collection].limited}
+    rooms, rejected = quotas.lock_rooms(session, limited), {}
+    for image in images if rooms else ():
+        if room := rooms.get(places[image.collection].id):
+            try:
+                room.take(len(image.data))
+            except QuotaExceeded as error:
+                rejected[image.blob_key] = error
+    return rejected
