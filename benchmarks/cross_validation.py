@@ -28,11 +28,11 @@ from ml.data.split import Split, folds
 from ml.devices import pick_device
 from ml.evaluation import validation
 from ml.evaluation.metrics import measure
-from ml.training.course import Course
 from ml.training.learner import State
-from ml.training.progress import Epoch
+from ml.training.members import set_up, soup, train_members
 from ml.training.recipe import RECIPES, Recipe
 from ml.training.start import load_start
+from ml.training.train import blend_with_start, whiten_within_classes
 from umbel.base.settings import Settings
 
 FOLDS, DRAWS, EACH = 5, 5, 20
@@ -95,19 +95,16 @@ def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, f
     network = load_start(start, recipe, pick_device("auto"))
     plain = torch.nn.functional.normalize(features).numpy()
     before = judge(dataset, part, plain[part.validation], plain[part.held_out])
-    course = Course(dataset, Split(part.train, nothing, nothing), recipe, network, features)
-    members: list[State] = []
-
-    def keep(done: Epoch) -> None:
-        if done.number == recipe.epochs:  # without validation pictures the last one is a member's best
-            members.append(course.best)
+    setup = set_up(dataset, Split(part.train, nothing, nothing), recipe, network, features)
+    members = train_members(setup)
 
     def finished(weights: State) -> BySet:
-        course.blend(weights)
-        course.settle()
-        return judge(dataset, part, *(course.embed(rows).numpy() for rows in (part.validation, part.held_out)))
+        blend_with_start(setup, weights)
+        whiten_within_classes(setup)
+        known, unseen = (setup.embedded(setup.pooled(rows)).numpy() for rows in (part.validation, part.held_out))
+        return judge(dataset, part, known, unseen)
 
-    after = finished(course.all_epochs(epoch=keep))
+    after = finished(soup(members))
     minutes = round((time.monotonic() - began) / 60, 1)
     alone = [finished(member) for member in members] if recipe.members > 1 else [after]
     return Run(recipe.seed, fold, minutes, before, after, alone)
@@ -148,7 +145,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     given = parser.parse_args()
     base = RECIPES["b0"]
-    recipe = dataclasses.replace(base, members=given.members, blends=base.blends[:1], settlings=base.settlings[:1])
+    recipe = dataclasses.replace(base, members=given.members, blends=base.blends[:1])
+    recipe = dataclasses.replace(recipe, within_class_whitenings=base.within_class_whitenings[:1])
     question = f"cross_validation_{given.members}"
     kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class Anchors(nn.Module):
-    """(B, dim) unit length → (B, dim), not normalised. A new module has no pull and changes nothing.
+    """(B, dim) unit length → (B, dim), not normalized. A new module has no pull and changes nothing.
 
     centres: (C, dim) unit length, of all known classes; pull: (C,), how far each draws what is surely its own, 0 for
     classes that only compete; sharpness: of the softmax over the cosines; nothing: the cosine that "none of them" is

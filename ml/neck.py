@@ -47,11 +47,11 @@ def _variance(norm: nn.BatchNorm1d) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(neck: Projection, pooled: Tensor, whitening: float = 0.25) -> None:
-    """Set the neck to a centred PCA of `pooled`, so that training starts from the backbone's own geometry.
+def initialize(neck: Projection, pooled: Tensor, whitening: float = 0.25) -> None:
+    """Set the neck to a centered PCA of `pooled`, so that training starts from the backbone's own geometry.
 
-    pooled: (N, features) of the pictures at hand. whitening in [0, 1]: 0 keeps every cosine of the centred features,
-    1 gives all directions the same spread. A little helps finding kinds that nobody trained on; much of it blows
+    pooled: (N, features) of the pictures at hand. whitening in [0, 1]: 0 keeps every cosine of the centered features,
+    1 gives all directions the same spread. A little helps finding kinds that were not trained on; much of it blows
     up the directions that carry only noise (measured: docs/experiments.md).
     """
     linear, norm = neck.linear, neck.batch_norm()
@@ -77,7 +77,7 @@ def within_class_whitening(
     *,
     strength: float = 0.75,
     emphasis: float = 0.0,
-    emphasised: Tensor | None = None,
+    emphasized: Tensor | None = None,
     shrinkage: float = 0.05,
 ) -> None:
     """Turn down what differs inside classes, and up what tells a few broad classes apart. A linear change of the neck.
@@ -85,7 +85,7 @@ def within_class_whitening(
     pooled: (N, features) of the training pictures; labels: (N,).
     strength in [0, 1]: 0 changes nothing, 1 gives all directions the same spread within a class. What varies inside
     the known classes (pose, light, background) varies inside unknown ones too, so this helps most with kinds that
-    nobody trained on. emphasised: (N,) bool, the pictures of the broad classes; the few directions between their
+    were not trained on. emphasized: (N,) bool, the pictures of the broad classes; the few directions between their
     means are stretched by 1 + emphasis, which brings those classes together and costs all others little.
     Measured in docs/experiments.md. Source: Hatch et al. 2006, "Within-class covariance normalization for SVM-based
     speaker recognition", with the covariance's power as a strength and the covariance shrunk towards a sphere.
@@ -93,8 +93,8 @@ def within_class_whitening(
     before = neck(pooled).double()
     whitening = _whitening_map(_within_class_covariance(before, labels), strength, shrinkage)
     change = whitening
-    if emphasis and emphasised is not None and emphasised.any():
-        between = _directions_between((before @ whitening)[emphasised], labels[emphasised])
+    if emphasis and emphasized is not None and emphasized.any():
+        between = _directions_between((before @ whitening)[emphasized], labels[emphasized])
         change = whitening + emphasis * between.T @ (between @ whitening)
     _append(neck, change, before.mean(0))
 
@@ -131,5 +131,5 @@ def _within_class_covariance(vectors: Tensor, labels: Tensor) -> Tensor:
     classes, members = labels.unique(return_inverse=True)
     count = torch.bincount(members).to(vectors)
     means = torch.zeros(len(classes), vectors.shape[1], dtype=vectors.dtype).index_add_(0, members, vectors)
-    centred = (vectors - (means / count[:, None])[members]) / count.sqrt()[members][:, None]
-    return centred.T @ centred / len(classes)
+    centered = (vectors - (means / count[:, None])[members]) / count.sqrt()[members][:, None]
+    return centered.T @ centered / len(classes)

@@ -21,7 +21,7 @@ Neck = Literal["projection", "none"]
 
 
 class GeM(nn.Module):
-    """Generalised-mean pooling: (B, C, H, W) → (B, C). power 1 is the average, ∞ the maximum; learned.
+    """Generalized-mean pooling: (B, C, H, W) → (B, C). power 1 is the average, ∞ the maximum; learned.
 
     Source: Radenović et al. 2018, arXiv:1711.02512, eq. 3.
     """
@@ -43,10 +43,10 @@ class AveragePool(nn.Module):
 
 
 class EmbeddingNetwork(nn.Module):
-    """Standardised pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
+    """Standardized pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
 
     neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
-    a backbone that nobody has fine-tuned; dim is then the backbone's width. anchors: how many classes ml.anchors
+    a backbone that was not fine-tuned; dim is then the backbone's width. anchors: how many classes ml.anchors
     knows; 0 for none.
     """
 

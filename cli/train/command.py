@@ -48,7 +48,7 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 @knob("--dim", click.IntRange(2, 4000), "Length of an embedding.")
 @knob("--batch-size", click.IntRange(2), "Pictures a step.")
 @knob("--margin", click.FloatRange(0, 1), "ArcFace's, in radians.")
-@knob("--centres", click.IntRange(1, 10), "Sub-centres a class: more than one for classes of several looks.")
+@knob("--centers", click.IntRange(1, 10), "Sub-centres a class: more than one for classes of several looks.")
 @knob("--balance", click.FloatRange(0, 1), "1: classes are drawn by their size; 0: all equally often.")
 @knob("--seed", click.IntRange(0), "Same seed, same weights.")
 @knob("--validation", SHARE, "Share of each class that is only judged on.")

@@ -119,7 +119,7 @@ def _report(result: Result) -> Report:
         "curves": str(result.files.curves),
         "card": result.card.model_dump(mode="json"),
         "blend": result.blend,
-        "settling": result.settling._asdict(),
+        "within_class_whitening": result.whitening._asdict(),
         "duplicates": result.leakage.as_dict(result.dataset),
         "epochs": [
             {

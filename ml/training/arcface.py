@@ -10,12 +10,12 @@ from torch.nn import functional as F
 class ArcFace(nn.Module):
     """Additive angular margin loss. embeddings (B, D), labels (B,) in [0, C) → scalar, the mean over the batch.
 
-    margin: radians, added to the angle between an embedding and its own class's centre; may be changed between
-    steps. scale: s, the inverse temperature. centres: sub-centres a class; the nearest counts, so that a class of
+    margin: radians, added to the angle between an embedding and its own class's center; may be changed between
+    steps. scale: s, the inverse temperature. centers: sub-centers a class; the nearest counts, so that a class of
     several looks need not be pulled into one.
     rivals: (C, C) bool, which classes (columns) each class (row) competes with; None: all. Classes of data sets that
     differ in more than their subject (sharpness, say) can so be kept from being told apart by that.
-    Source: Deng et al. 2019, arXiv:1801.07698, eq. 3; sub-centres: Deng et al. 2020, ECCV, eq. 3.
+    Source: Deng et al. 2019, arXiv:1801.07698, eq. 3; sub-centers: Deng et al. 2020, ECCV, eq. 3.
     """
 
     def __init__(
@@ -25,19 +25,19 @@ class ArcFace(nn.Module):
         *,
         margin: float = 0.3,
         scale: float = 30.0,
-        centres: int = 1,
+        centers: int = 1,
         rivals: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.margin, self.scale, self.classes, self.centres = margin, scale, classes, centres
-        self.weight = nn.Parameter(F.normalize(torch.randn(classes * centres, dim)))
+        self.margin, self.scale, self.classes, self.centers = margin, scale, classes, centers
+        self.weight = nn.Parameter(F.normalize(torch.randn(classes * centers, dim)))
         self.rivals: Tensor | None
         self.register_buffer("rivals", rivals, persistent=False)
 
     def cosines(self, embeddings: Tensor) -> Tensor:
-        """(B, D) → (B, C): cosine to each class's nearest centre."""
+        """(B, D) → (B, C): cosine to each class's nearest center."""
         each = F.normalize(embeddings) @ F.normalize(self.weight).T
-        return each.view(-1, self.classes, self.centres).amax(-1)
+        return each.view(-1, self.classes, self.centers).amax(-1)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosines = self.cosines(embeddings.float())
@@ -55,10 +55,10 @@ class ArcFace(nn.Module):
         return torch.where(angles <= math.pi - self.margin, torch.cos(angles + self.margin), beyond)
 
     @torch.no_grad()
-    def initialise(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Start each centre at the mean of its class (sub-centres: a little beside it), embeddings (N, D)."""
+    def initialize(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Start each center at the mean of its class (sub-centers: a little beside it), embeddings (N, D)."""
         means = torch.zeros(self.classes, embeddings.shape[1]).index_add_(0, labels, F.normalize(embeddings))
-        spread = F.normalize(means).repeat_interleave(self.centres, 0)
-        if self.centres > 1:
+        spread = F.normalize(means).repeat_interleave(self.centers, 0)
+        if self.centers > 1:
             spread = spread + 0.02 * torch.randn_like(spread)
         self.weight.copy_(F.normalize(spread))

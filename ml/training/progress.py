@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,6 +21,14 @@ from ml.evaluation.metrics import Metrics
 from ml.training.recipe import Recipe
 from umbel.base.errors import BadCheckpoint, Conflict
 from umbel.base.replacing import replacing
+
+
+class Loss(NamedTuple):
+    """The loss of a step and its parts."""
+
+    total: float
+    arcface: float
+    drift: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Epoch:
     arcface: float
     drift: float
     metrics: dict[str, Metrics]
-    score: float  # what epochs are compared by; NaN without validation pictures
+    score: float  # what epochs are compared by; NaN without validation images
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "Epoch":
@@ -43,11 +51,11 @@ class Epoch:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run got. member: the one being trained, from 0; losses: (total, arcface, drift) of each step."""
+    """How far a run got. member: the one being trained, from 0; losses: of each step."""
 
     member: int = 0
     epochs: list[Epoch] = field(default_factory=list)
-    losses: list[tuple[float, float, float]] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
 
     def of_member(self, member: int) -> list[Epoch]:
         """The epochs of one member, in order."""
@@ -59,6 +67,11 @@ class Progress:
         judged = [one for one in epochs if not math.isnan(one.score)]
         return max(judged, key=lambda one: one.score) if judged else epochs[-1]
 
+    def member_is_done(self, recipe: Recipe) -> bool:
+        """Whether the member being trained has all its epochs, or the last `patience` of them were no better."""
+        done = len(self.of_member(self.member))
+        return done == recipe.epochs or (done > 0 and done - self.best(self.member).number >= recipe.patience)
+
     def as_json(self) -> str:
         epochs = [asdict(one) for one in self.epochs]
         return json.dumps({"member": self.member, "epochs": epochs, "losses": self.losses})
@@ -67,12 +80,12 @@ class Progress:
     def from_json(cls, text: str) -> "Progress":
         raw = json.loads(text)
         epochs = [Epoch.from_dict(one) for one in raw["epochs"]]
-        return cls(raw["member"], epochs, [tuple(one) for one in raw["losses"]])
+        return cls(raw["member"], epochs, [Loss(*one) for one in raw["losses"]])
 
 
-def fingerprint(recipe: Recipe, pictures: Iterable[str], start: str) -> str:
-    """What makes a run this run: its recipe, its pictures' hashes in order, and the weights that it starts from."""
-    parts = [json.dumps(recipe.as_dict(), sort_keys=True), start, *pictures]
+def fingerprint(recipe: Recipe, images: Iterable[str], start: str) -> str:
+    """What makes a run this run: its recipe, its images' hashes in order, and the weights that it starts from."""
+    parts = [json.dumps(recipe.as_dict(), sort_keys=True), start, *images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -110,7 +123,7 @@ class StateFile:
             raise BadCheckpoint(f"{self.path} cannot be read: {error}. Begin anew with --fresh.") from error
         if about.get("run") != self.run:
             raise Conflict(
-                f"{self.path} belongs to an unfinished run with other pictures, another recipe or another start. "
+                f"{self.path} belongs to an unfinished run with other images, another recipe or another start. "
                 "Repeat its command to finish it, begin anew with --fresh, or choose another --out."
             )
         return Progress.from_json(about["progress"]), tensors

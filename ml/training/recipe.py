@@ -16,7 +16,7 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
     return tuple((max(32, round(size * share / 16) * 16), count) for share, count in wanted if count)
 
 
-class Settling(NamedTuple):
+class WithinClassWhitening(NamedTuple):
     """What is made of the finished neck: see ml.neck for strength and emphasis, ml.anchors for pull."""
 
     strength: float
@@ -33,7 +33,7 @@ class Recipe:
     architecture: str = "tf_efficientnetv2_b0"
     dim: int = 512
     pooling: Literal["avg", "gem"] = "avg"
-    whitening: float = 0.25  # of the projection's start, see ml.neck.initialise
+    pca_whitening: float = 0.25  # of the projection's start, see ml.neck.initialize
 
     # Above training's last side: random crops make things look larger in training than they are in whole pictures.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
@@ -49,30 +49,30 @@ class Recipe:
     margin: float = 0.3
     margin_ramp: float = 0.3  # share of the run over which the margin grows from 0
     scale: float = 30.0
-    centres: int = 1
+    centers: int = 1
     compete_across_folders: bool = False  # False: no class is told apart from those of another folder
 
     distillation: float = 0.0  # weight of keeping the start's pairwise cosines
-    backbone_rate: float = 3e-4
-    neck_rate: float = 1e-3
-    centre_rate: float = 1e-2
+    backbone_lr: float = 3e-4
+    neck_lr: float = 1e-3
+    center_lr: float = 1e-2
     layer_decay: float = 0.8  # each stage nearer the input learns at this × the next one's rate
     frozen_stages: int = 2  # the stem and this many stages do not learn at all
-    neck_first: float = 0.0  # share of the run in which only the neck and the centres learn
+    neck_first: float = 0.0  # share of the run in which only the neck and the centers learn
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of the run
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
     # What is tried when the epochs are over. Without validation pictures the first of each is taken.
     blends: tuple[float, ...] = (0.85, 0.7, 1.0)  # shares of the trained weights against the start
-    settlings: tuple[Settling, ...] = (
-        Settling(0.75, 0.5, 1),
-        Settling(0.9, 0.5, 1),
-        Settling(0.75, 1, 1),
-        Settling(0.75, 0.5, 1.5),
-        Settling(0.75, 1, 0),
-        Settling(0.5, 0.5, 0),
-        Settling(0, 0, 0),
+    within_class_whitenings: tuple[WithinClassWhitening, ...] = (
+        WithinClassWhitening(0.75, 0.5, 1),
+        WithinClassWhitening(0.9, 0.5, 1),
+        WithinClassWhitening(0.75, 1, 1),
+        WithinClassWhitening(0.75, 0.5, 1.5),
+        WithinClassWhitening(0.75, 1, 0),
+        WithinClassWhitening(0.5, 0.5, 0),
+        WithinClassWhitening(0, 0, 0),
     )
     broad: int = 10  # folders of at most this many classes hold broad ones
 
@@ -121,8 +121,8 @@ RECIPES: dict[str, Recipe] = {
         mean=_HALF,
         std=_HALF,
         batch_size=48,
-        backbone_rate=2.5e-4,
-        neck_rate=8e-4,
+        backbone_lr=2.5e-4,
+        neck_lr=8e-4,
     ),
     "s": Recipe(
         architecture="tf_efficientnetv2_s",
@@ -131,8 +131,8 @@ RECIPES: dict[str, Recipe] = {
         mean=_HALF,
         std=_HALF,
         batch_size=32,
-        backbone_rate=2e-4,
-        neck_rate=7e-4,
+        backbone_lr=2e-4,
+        neck_lr=7e-4,
     ),
     "m": Recipe(
         architecture="tf_efficientnetv2_m",
@@ -141,7 +141,7 @@ RECIPES: dict[str, Recipe] = {
         mean=_HALF,
         std=_HALF,
         batch_size=24,
-        backbone_rate=1.5e-4,
-        neck_rate=6e-4,
+        backbone_lr=1.5e-4,
+        neck_lr=6e-4,
     ),
 }

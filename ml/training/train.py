@@ -1,18 +1,19 @@
 """Training: ArcFace on class folders, held close to the weights it starts from.
 
-The story from top to bottom: read; find duplicates; split; start from the backbone's own geometry; epochs; choose on
-validation only; blend with the start; settle the neck; calibrate; save. What the pieces gained: docs/experiments.md.
+What each of the steps below gained: docs/experiments.md.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ml.anchors import Anchors
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
 from ml.data.dataset import Dataset, load_dataset
@@ -21,24 +22,27 @@ from ml.data.split import draw_split, write_split
 from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
+from ml.neck import within_class_whitening
 from ml.network import EmbeddingNetwork
 from ml.revision import commit
-from ml.training.course import Course
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles
-from ml.training.learner import State
-from ml.training.progress import Epoch, StateFile, fingerprint
-from ml.training.recipe import Recipe, Settling
+from ml.training.learner import State, copied
+from ml.training.members import Setup, set_up, soup, train_members
+from ml.training.progress import Epoch, Progress, StateFile, fingerprint
+from ml.training.recipe import Recipe, WithinClassWhitening
 from ml.training.start import find_start, load_start
 from umbel.base.settings import Settings
 from umbel.base.settings import settings as configured
 
+Option = TypeVar("Option")
+
 
 @dataclass(slots=True)
 class Watcher:
-    """Whom a run keeps informed; each function may do nothing.
+    """What a run tells of itself; each function may do nothing.
 
-    reading: told how many files are read, of how many; looking: how many pictures the start has seen, of how many;
+    reading: told how many files are read, of how many; looking: how many images the start has seen, of how many;
     begin: told the data set, what duplicates were found, and how many steps are done, of how many.
     """
 
@@ -57,7 +61,7 @@ class Result:
     card: ModelCard
     epochs: list[Epoch]
     blend: float
-    settling: Settling
+    whitening: WithinClassWhitening
     baseline: dict[str, Metrics]
     metrics: dict[str, Metrics]
     leakage: Leakage
@@ -85,6 +89,8 @@ def train(
     settings, watcher = settings or configured(), watcher or Watcher()
     torch.manual_seed(recipe.seed)
     files = RunFiles(out, recipe.name)
+
+    # Read the images, and see what the start makes of them.
     start = find_start(start_weights, recipe)
     dataset = load_dataset(folders, settings, side=max(256, recipe.size), reading=watcher.reading)
     state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
@@ -92,74 +98,140 @@ def train(
         state.remove()
     network = load_start(start, recipe, pick_device(settings.device))
     features = _start_features(network, dataset, recipe, watcher)
-    leakage = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
+
+    # Split them so that no duplicates are parted.
+    plain = torch.nn.functional.normalize(features)
+    leakage = find_duplicates(dataset, plain.numpy())
     dataset = leakage.grouped(dataset)
     split = draw_split(
         dataset, validation=recipe.validation, held_out_classes=recipe.held_out_classes, seed=recipe.seed
     )
-    course = Course(dataset, split, recipe, network, features)
-    course.resume(state)
-    watcher.begin(dataset, leakage, len(course.progress.losses), recipe.members * course.steps_of_member)
+    setup = set_up(dataset, split, recipe, network, features)
+    baseline = validation.judge(setup.sets, [plain[one.positions] for one in setup.sets])
+    progress, tensors = state.load() or (Progress(), {})
+    steps = setup.steps_of_member * recipe.members
+    watcher.begin(dataset, leakage, len(progress.losses), steps)
     out.mkdir(parents=True, exist_ok=True)
     write_split(files.split, dataset, split, recipe.seed)
     leakage.write(files.duplicates, dataset, split.roles())
     if leakage.findings:
         leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
-    trained = _run(course, state, files, watcher)
-    result = _finish(course, trained, files, leakage, start)
+
+    # Train.
+    def epoch(done: Epoch) -> None:
+        draw_curves(files.curves, progress, baseline, recipe=recipe, steps=steps)
+        watcher.epoch(done)
+
+    members = train_members(setup, progress, tensors, state, step=watcher.step, epoch=epoch)
+
+    # Make the most of the weights, as the validation images say; calibrate; save.
+    blend = blend_with_start(setup, soup(members))
+    whitening, vectors = whiten_within_classes(setup)
+    metrics = validation.judge(setup.sets, vectors)
+    chosen = {
+        "best_epochs": [progress.best(member).number for member in range(recipe.members)],
+        "blend": blend,
+        "within_class_whitening": whitening._asdict(),
+    }
+    card = save_checkpoint(
+        files.checkpoint,
+        network,
+        name=recipe.name,
+        preprocessing=recipe.preprocessing,
+        provenance=Provenance(
+            data=_data(setup),
+            start=start.name if start else f"timm {recipe.architecture}, from the hub",
+            recipe=recipe.as_dict() | chosen,
+            seed=recipe.seed,
+            commit=commit(),
+            created_at=now(),
+        ),
+        metrics={"validation": by_set(metrics), "start_features": by_set(baseline)},
+        calibration=calibration.fit_sets(setup.sets, vectors, seed=recipe.seed),
+    )
     state.remove()
-    return result
+    return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)
 
 
-def _start_features(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> torch.Tensor:
-    """(N, F): what the start says of every picture, from which duplicates, baseline and first projection follow."""
+def _start_features(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> Tensor:
+    """(N, F): what the start sees in every image, from which duplicates, baseline and first projection follow."""
     total, seen = len(dataset.labels), 0
 
-    def done(pictures: int) -> None:
+    def done(images: int) -> None:
         nonlocal seen
-        seen += pictures
+        seen += images
         watcher.looking(seen, total)
 
     return validation.pooled_features(network, dataset, np.arange(total), recipe.preprocessing, done)
 
 
-def _run(course: Course, state: StateFile, files: RunFiles, watcher: Watcher) -> State:
-    """All epochs, with the curves drawn anew after each."""
+def blend_with_start(setup: Setup, trained: State) -> float:
+    """Leave in the network the blend of the start and these weights that validation likes best; the latter's share.
 
-    steps = course.steps_of_member * course.recipe.members
+    Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).
+    """
+    network = setup.network
 
-    def epoch(done: Epoch) -> None:
-        draw_curves(files.curves, course.progress, course.baseline, recipe=course.recipe, steps=steps)
-        watcher.epoch(done)
+    def vectors(share: float) -> list[Tensor]:
+        _load(network, blended(setup.start, trained, share))
+        return setup.judged(network)
 
-    return course.all_epochs(state, watcher.step, epoch)
+    best = _best_on_validation(setup, setup.recipe.blends, vectors)
+    _load(network, blended(setup.start, trained, best))
+    return best
 
 
-def _finish(course: Course, trained: State, files: RunFiles, leakage: Leakage, start: Path | None) -> Result:
-    """Choose, settle, calibrate and save."""
-    recipe, progress = course.recipe, course.progress
-    best = [progress.best(member).number for member in range(recipe.members)]
-    blend = course.blend(trained)
-    settling, vectors = course.settle()
-    metrics = validation.judge(course.sets, vectors)
-    provenance = Provenance(
-        data=course.data(),
-        start=start.name if start else f"timm {recipe.architecture}, from the hub",
-        recipe=recipe.as_dict() | {"best_epochs": best, "blend": blend, "settling": settling._asdict()},
-        seed=recipe.seed,
-        commit=commit(),
-        created_at=now(),
-    )
-    card = save_checkpoint(
-        files.checkpoint,
-        course.network,
-        name=recipe.name,
-        preprocessing=recipe.preprocessing,
-        provenance=provenance,
-        metrics={"validation": by_set(metrics), "start_features": by_set(course.baseline)},
-        calibration=calibration.fit_sets(course.sets, vectors, seed=recipe.seed),
-    )
-    return Result(files, card, progress.epochs, blend, settling, course.baseline, metrics, leakage, course.dataset)
+def blended(start: State, trained: State, share: float) -> State:
+    """Weights between the start (share 0) and the trained ones (1)."""
+    return {
+        name: torch.lerp(tensor, trained[name], share) if tensor.is_floating_point() else trained[name]
+        for name, tensor in start.items()
+    }
+
+
+def whiten_within_classes(setup: Setup) -> tuple[WithinClassWhitening, list[Tensor]]:
+    """Whiten the network's neck as validation likes it best, and add anchors; how, and the validation embeddings."""
+    before, training = copied(setup.network), setup.pooled(setup.chosen)
+    pooled = [setup.pooled(one.positions) for one in setup.sets]
+
+    def vectors(whitening: WithinClassWhitening) -> list[Tensor]:
+        _load(setup.network, before)
+        _whiten(setup, training, whitening)
+        return [setup.embedded(one) for one in pooled]
+
+    best = _best_on_validation(setup, setup.recipe.within_class_whitenings, vectors)
+    return best, vectors(best)
+
+
+def _whiten(setup: Setup, training: Tensor, whitening: WithinClassWhitening) -> None:
+    """training: (N, features) of the training images."""
+    network, labels, dataset = setup.network, torch.from_numpy(setup.labels), setup.dataset
+    few = np.bincount(dataset.folder_of_class()) <= setup.recipe.broad
+    broad = torch.from_numpy(few[dataset.folders[setup.chosen]])
+    strength, emphasis, pull = whitening
+    within_class_whitening(network.neck.cpu(), training, labels, strength=strength, emphasis=emphasis, emphasized=broad)
+    network.neck.to(setup.device)
+    if pull and broad.any():
+        network.anchors = Anchors.at_means(setup.embedded(training), labels, broad, pull).to(setup.device)
+
+
+def _best_on_validation(setup: Setup, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
+    """The option whose embeddings validation likes best; the first where there is nothing to judge on."""
+    if not setup.sets or len(options) == 1:
+        return options[0]
+    return max(options, key=lambda option: validation.score(validation.judge(setup.sets, vectors(option))))
+
+
+def _load(network: EmbeddingNetwork, weights: State) -> None:
+    network.anchors = None  # they come last, with the whitening
+    network.load_state_dict(weights)
+
+
+def _data(setup: Setup) -> list[str]:
+    """What was learnt from, in words."""
+    dataset = setup.dataset
+    counts = np.bincount(dataset.folders[setup.chosen], minlength=len(dataset.folder_names))
+    return [f"{name}: {count} pictures" for name, count in zip(dataset.folder_names, counts, strict=True)]
 
 
 def _identity(start: Path | None) -> str:

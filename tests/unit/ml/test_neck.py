@@ -1,4 +1,4 @@
-"""The neck's statistics: where it starts, and how it is settled."""
+"""The neck's statistics: where it starts, and how it is whitened."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ml.neck import Projection, initialise, within_class_whitening
+from ml.neck import Projection, initialize, within_class_whitening
 
 FEATURES, DIM = 40, 12
 
@@ -25,14 +25,14 @@ def pooled() -> torch.Tensor:
 @pytest.fixture
 def neck(pooled) -> Projection:
     neck = Projection(FEATURES, DIM).eval()
-    initialise(neck, pooled, whitening=0.5)
+    initialize(neck, pooled, whitening=0.5)
     return neck
 
 
-def test_without_whitening_the_cosines_of_the_centred_features_are_kept(pooled):
+def test_without_whitening_the_cosines_of_the_centered_features_are_kept(pooled):
     neck = Projection(FEATURES, DIM).eval()
 
-    initialise(neck, pooled, whitening=0)
+    initialize(neck, pooled, whitening=0)
 
     torch.testing.assert_close(cosines(neck(pooled)), cosines(pooled - pooled.mean(0)), atol=1e-3, rtol=0)
 
@@ -40,7 +40,7 @@ def test_without_whitening_the_cosines_of_the_centred_features_are_kept(pooled):
 def test_with_full_whitening_every_direction_has_the_same_spread(pooled):
     neck = Projection(FEATURES, DIM).eval()
 
-    initialise(neck, pooled, whitening=1)
+    initialize(neck, pooled, whitening=1)
 
     spread = neck(pooled).std(0)
     torch.testing.assert_close(spread / spread.mean(), torch.ones(DIM), atol=1e-2, rtol=0)
@@ -49,21 +49,21 @@ def test_with_full_whitening_every_direction_has_the_same_spread(pooled):
 def test_fewer_pictures_than_dimensions_leave_directions_empty():
     neck = Projection(FEATURES, DIM).eval()
 
-    initialise(neck, torch.randn(5, FEATURES))
+    initialize(neck, torch.randn(5, FEATURES))
 
     assert neck(torch.randn(3, FEATURES)).isfinite().all()
 
 
-def test_settling_by_nothing_only_centres(neck, pooled):
-    settled = copy.deepcopy(neck)
+def test_whitening_by_nothing_only_centers(neck, pooled):
+    whitened = copy.deepcopy(neck)
 
-    within_class_whitening(settled, pooled, torch.arange(200) % 4, strength=0)
+    within_class_whitening(whitened, pooled, torch.arange(200) % 4, strength=0)
 
     expected = neck(pooled) - neck(pooled).mean(0)
-    torch.testing.assert_close(cosines(settled(pooled)), cosines(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(cosines(whitened(pooled)), cosines(expected), atol=1e-4, rtol=0)
 
 
-def test_settling_fully_gives_every_direction_the_same_spread_within_a_class(neck, pooled):
+def test_whitening_fully_gives_every_direction_the_same_spread_within_a_class(neck, pooled):
     labels = torch.arange(200) % 4
     within_class_whitening(neck, pooled, labels, strength=1, shrinkage=0)
 
@@ -76,7 +76,7 @@ def test_emphasis_stretches_what_lies_between_the_broad_classes_and_nothing_else
     labels, broad = torch.arange(200) % 4, torch.arange(200) % 4 < 2
     plain, stretched = copy.deepcopy(neck), copy.deepcopy(neck)
     within_class_whitening(plain, pooled, labels, strength=0.5)
-    within_class_whitening(stretched, pooled, labels, strength=0.5, emphasis=2, emphasised=broad)
+    within_class_whitening(stretched, pooled, labels, strength=0.5, emphasis=2, emphasized=broad)
 
     difference = stretched(pooled) - plain(pooled)
 
@@ -85,7 +85,7 @@ def test_emphasis_stretches_what_lies_between_the_broad_classes_and_nothing_else
     torch.testing.assert_close(difference, 2 * (plain(pooled) @ axis)[:, None] * axis, atol=1e-4, rtol=1e-3)
 
 
-def test_settling_survives_folding(neck, pooled):
+def test_whitening_survives_folding(neck, pooled):
     within_class_whitening(neck, pooled, torch.arange(200) % 4)
     before = neck(pooled)
 

@@ -33,12 +33,12 @@ def test_loss_and_gradient_are_those_of_pytorch_metric_learning(batch, margin, s
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("centres", [1, 3])
-def test_sub_centres_are_those_of_pytorch_metric_learning(batch, centres):
+@pytest.mark.parametrize("centers", [1, 3])
+def test_sub_centres_are_those_of_pytorch_metric_learning(batch, centers):
     embeddings, labels = batch
-    ours = ArcFace(CLASSES, DIM, margin=0.4, scale=30, centres=centres)
+    ours = ArcFace(CLASSES, DIM, margin=0.4, scale=30, centers=centers)
     theirs = SubCenterArcFaceLoss(
-        num_classes=CLASSES, embedding_size=DIM, margin=math.degrees(0.4), scale=30, sub_centers=centres
+        num_classes=CLASSES, embedding_size=DIM, margin=math.degrees(0.4), scale=30, sub_centers=centers
     )
     theirs.W.data = ours.weight.data.T.clone()
 
@@ -71,7 +71,7 @@ def test_centres_start_at_the_means_of_their_classes(batch):
     embeddings, labels = batch
     loss = ArcFace(CLASSES, DIM)
 
-    loss.initialise(embeddings.detach(), labels)
+    loss.initialize(embeddings.detach(), labels)
 
     expected = F.normalize(embeddings[labels == 2].mean(0), dim=0)
     torch.testing.assert_close(loss.weight[2], expected)

@@ -18,11 +18,11 @@ from cli.train.command import train as command
 from ml.checkpoint import load_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.runtimes.torch_forward import torch_embedder
-from ml.training.learner import blended, cosine_drift, parameter_groups
+from ml.training.learner import cosine_drift, parameter_groups
 from ml.training.progress import Epoch
-from ml.training.recipe import RECIPES, Recipe, Settling
+from ml.training.recipe import RECIPES, Recipe, WithinClassWhitening
 from ml.training.start import find_start, load_start
-from ml.training.train import Result, Watcher, train
+from ml.training.train import Result, Watcher, blended, train
 from tests.unit.ml.conftest import plant
 from umbel.base.errors import BadCheckpoint, Conflict, ModelNotFound
 from umbel.base.logging import configure_logging
@@ -39,9 +39,9 @@ TINY = replace(
     members=1,
     distortions=0,
     blends=(1.0,),
-    settlings=(Settling(0, 0, 0), Settling(0.75, 1, 1)),
+    within_class_whitenings=(WithinClassWhitening(0, 0, 0), WithinClassWhitening(0.75, 1, 1)),
     validation=0.25,
-    backbone_rate=1e-3,
+    backbone_lr=1e-3,
 )
 
 
@@ -98,7 +98,7 @@ def whole(tmp_path_factory, start) -> Result:
 
 @pytest.fixture
 def save_each_step(monkeypatch) -> None:
-    monkeypatch.setattr("ml.training.course.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("ml.training.members.SAVE_EVERY", 0.0)
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_another_run_does_not_go_on_from_it_unless_told_to_begin_anew(make_folde
 
 @pytest.mark.slow
 def test_a_run_that_gets_no_better_ends_early(make_folder, tmp_path, start):
-    still = replace(TINY, size=48, stages=((48, 9),), backbone_rate=0.0, neck_rate=0.0, patience=2)
+    still = replace(TINY, size=48, stages=((48, 9),), backbone_lr=0.0, neck_lr=0.0, patience=2)
 
     result = run(make_folder(), tmp_path, start, still)
 
@@ -153,7 +153,14 @@ def test_a_run_that_gets_no_better_ends_early(make_folder, tmp_path, start):
 
 
 def test_while_the_neck_learns_first_the_backbone_stays(make_folder, tmp_path, start):
-    recipe = replace(TINY, size=48, stages=((48, 1),), neck_first=1.0, settlings=(Settling(0, 0, 0),), validation=0.0)
+    recipe = replace(
+        TINY,
+        size=48,
+        stages=((48, 1),),
+        neck_first=1.0,
+        within_class_whitenings=(WithinClassWhitening(0, 0, 0),),
+        validation=0.0,
+    )
 
     result = run(make_folder(), tmp_path, start, recipe)
 
@@ -251,10 +258,10 @@ def test_earlier_stages_learn_slower_and_frozen_ones_not_at_all(network):
 
     groups = parameter_groups(network, ArcFace(3, 32), replace(TINY, frozen_stages=2, layer_decay=0.5))
 
-    rates = [group.rate for group in groups]
+    rates = [group["base_lr"] for group in groups]
     assert rates == sorted(rates)
     assert not network.backbone.conv_stem.weight.requires_grad
-    listed = sum(len(group.parameters) for group in groups)
+    listed = sum(len(group["params"]) for group in groups)
     assert listed == 1 + sum(parameter.requires_grad for parameter in network.parameters())
     network.requires_grad_(True)
 
