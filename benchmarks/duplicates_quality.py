@@ -14,7 +14,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
 from umbel.insights.comparing import COPY_CANDIDATES, COPY_DISTANCE, NEIGHBORS
 from umbel.insights.duplicates import MIN_PIXEL_SIMILARITY
-from umbel.insights.label_error import label_error_probability
+from umbel.insights.label_errors import label_error_probability
 from umbel.insights.signature import signature_of
 from umbel.models.calibration import Calibration
 

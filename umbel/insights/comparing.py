@@ -20,7 +20,7 @@ from umbel.base.errors import BlobMissing, DecoderDied, ImageError, NotEmbedded,
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, ImageSignature, ItemState, PixelSimilarities, Queue
 from umbel.insights import nearest_neighbors, signatures
-from umbel.insights.label_error import label_error_probability
+from umbel.insights.label_errors import label_error_probability
 from umbel.insights.nearest_neighbors import ComparedImage, Near
 from umbel.jobs import claims, items, job_log, jobs
 from umbel.jobs.claims import ClaimedItem, Leases

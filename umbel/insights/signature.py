@@ -1,4 +1,7 @@
-"""What comparing pictures pixel by pixel needs of each: a pixels of it, and how sharp it is."""
+"""What comparing pictures pixel by pixel needs of each: a small grey copy of it, and how sharp it is.
+
+Decoding processes import this, so it knows no database; what is stored of it: umbel/insights/signatures.py.
+"""
 
 import io
 
@@ -12,12 +15,12 @@ from umbel.base.types import ImageSignature
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale
-SIDE = 64  # of a pixels, as ml/data/duplicates takes it
-QUALITY = 85  # of a pixels that is stored: about 1.5 kB instead of 4
+SIDE = 64  # pixels of the grey copy, as ml/data/duplicates takes it
+QUALITY = 85  # of the grey copy as it is stored: about 1.5 kB instead of 4
 
 
 def signature_of(data: bytes, limits: Settings) -> ImageSignature:
-    """Thumb and sharpness of a picture file. Raises ImageError."""
+    """Grey copy and sharpness of a picture file. Raises ImageError."""
     with opened(data, limits) as image:
         image.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
         small = upright_rgb(image)
@@ -42,13 +45,13 @@ def sharpness(grey: Image.Image) -> float:
 
 
 def packed(pixels: NDArray[np.uint8]) -> bytes:
-    """A pixels as it is stored: a JPEG of our own making."""
+    """The grey copy as it is stored: a JPEG of our own making."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=QUALITY)
     return out.getvalue()
 
 
 def unpacked(data: bytes) -> NDArray[np.uint8]:
-    """A pixels as it was before `packed`, nearly."""
+    """The grey copy as it was before `packed`, nearly."""
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return np.asarray(image)

@@ -1,4 +1,4 @@
-"""What is kept of pictures that were looked at: their thumbs and their sharpness."""
+"""The stored signatures of images: their small grey copies and their sharpness."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ STAGED = {"image_id": "uuid", "sharpness": "float4", "pixels": "bytea"}
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of some images: looks of those that were looked at, None where nothing can be seen; blob keys of the others."""
+    """Of some images: the signatures that are known, None where nothing can be seen; blob keys of the others."""
 
     signatures: dict[UUID, ImageSignature | None]
     unseen: dict[UUID, str]
@@ -26,8 +26,8 @@ def list_signatures(session: Session, images: Sequence[UUID]) -> Seen:
     """What is known of `images`; those that are gone are left out."""
     rows = session.execute(
         text("""
-            SELECT i.id, i.blob_key, l.image_id IS NOT NULL AS seen, l.sharpness, l.pixels
-            FROM image i LEFT JOIN image_signature l ON l.image_id = i.id WHERE i.id = ANY (:images)
+            SELECT i.id, i.blob_key, s.image_id IS NOT NULL AS seen, s.sharpness, s.pixels
+            FROM image i LEFT JOIN image_signature s ON s.image_id = i.id WHERE i.id = ANY (:images)
         """),
         {"images": list(images)},
     ).all()
@@ -38,7 +38,7 @@ def list_signatures(session: Session, images: Sequence[UUID]) -> Seen:
 
 
 def insert_signatures(session: Session, signatures: Mapping[UUID, ImageSignature | None]) -> None:
-    """Keep what was seen; None: nothing can be. Images that are gone, or were looked at by others, are passed over."""
+    """Keep what was seen; None: nothing can be. Images that are gone, or have a signature, are skipped."""
     if not signatures:
         return
     rows = ((image, seen and seen.sharpness, seen and packed(seen.pixels)) for image, seen in signatures.items())

@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from umbel.insights.duplicate_rows import Copy
-from umbel.insights.duplicates import keeper
+from umbel.insights.duplicates import Copy, keeper
 
 
 def copy(number: int, *, width: int = 100, size: int = 1000, sharpness: float | None = 50.0) -> Copy:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ml
-from umbel.insights.label_error import LabelError, label_error_probability
+from umbel.insights.label_errors import LabelError, label_error_probability
 from umbel.models.calibration import Calibration
 
 CARD = json.loads((Path(ml.__file__).parent / "weights" / "umbel-b0.json").read_text())
