@@ -320,7 +320,7 @@ def test_the_form_needs_no_scripts(api: FlaskClient, keys: dict[str, str]) -> No
     "headers",
     [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://["}, {"Sec-Fetch-Site": "cross-site"}],
 )
-def test_other_sites_use_no_browser_of_ours(app: Flask, headers: dict[str, str]) -> None:
+def test_other_sites_use_no_browser_of_ours(app: Flask, places: object, headers: dict[str, str]) -> None:
     """Neither where keys are asked for, nor where anybody on the machine may do everything."""
     app.config["REQUIRE_KEYS"] = False
     try:

@@ -114,7 +114,7 @@ def test_of_an_import_there_is_a_line_a_batch(processes: Processes) -> None:
     job_id = answer.json()["job_id"]
     processes.finished(job_id)
     names = {"request_id": "import-1", "job_id": job_id}
-    assert sum(line["images"] for line in lines(processes.worker_log, event="embedded", **names)) == 2
+    eventually(lambda: sum(line["images"] for line in _lines(processes.worker_log, event="embedded", **names)) == 2)
     [listed] = lines(processes.worker_log, event="source listed", **names)
     [fetched] = lines(processes.worker_log, event="fetched", **names)
     [failed] = lines(processes.worker_log, event="item failed", **names)

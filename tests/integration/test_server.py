@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,11 +111,13 @@ def test_what_is_under_way_is_finished_before_it_stops(postgres: Postgres, redis
     api = Api(tmp_path / "log", patience=20)
     children = psutil.Process(api.pid).children()
     with api.connect() as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\n")
-        time.sleep(0.2)  # the server has that much
+        body = b'{"sha256": []}'
+        client.sendall(b"POST /v1/images:check HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n")
+        client.sendall(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert client.recv(99) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the server has that much
         psutil.Process(api.pid).send_signal(signal.SIGTERM)
         eventually(lambda: not api.answers())
-        client.sendall(b"Host: 127.0.0.1\r\n\r\n")
+        client.sendall(body)
         assert client.recv(15) == b"HTTP/1.1 200 OK"
     assert psutil.wait_procs(children, timeout=10)[1] == []
     api.stop()
