@@ -26,6 +26,7 @@ class NewEvent:
 
 
 def insert_event(session: Session, event: NewEvent) -> UUID:
+    """Write an event into the audit log; its id."""
     values = {name: getattr(event, name) for name in NewEvent.__slots__}
     return session.execute(insert(AuditEvent).values(values).returning(AuditEvent.id)).scalar_one()
 

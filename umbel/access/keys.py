@@ -117,4 +117,5 @@ def digest(text: str) -> bytes:
 
 
 def _find_key(session: Session, prefix: str) -> ApiKey | None:
+    """The key that begins with this prefix, valid or not."""
     return session.scalar(select(ApiKey).where(ApiKey.prefix == prefix))

@@ -24,8 +24,10 @@ def authenticate_session(session: Session, token: str) -> ApiKey | None:
 
 
 def close_session(session: Session, token: str) -> None:
+    """Sign out: the session that this token opens is deleted."""
     session.execute(delete(WebSession).where(WebSession.sha256 == digest(token)))
 
 
 def delete_expired_sessions(session: Session) -> None:
+    """Delete the sessions whose time is over."""
     session.execute(delete(WebSession).where(WebSession.expires_at <= func.now()))

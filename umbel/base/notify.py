@@ -49,6 +49,7 @@ class Listener:
             threading.Event().wait(RETRY_SECONDS)
 
     def _receive(self) -> None:
+        """Listen to Postgres until the connection ends, and set the events that wait for what is heard."""
         arguments, keywords = engine().dialect.create_connect_args(engine().url)
         with psycopg.connect(*arguments, **keywords, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")

@@ -40,6 +40,7 @@ def insert_queries(images: Mapping[UUID, bytes]) -> None:
     run_prepared("INSERT INTO query_image (id, image) VALUES (%s, %s)", *images.items())
 
 
+# Take the oldest free images, and tell by which version they are to be embedded.
 CLAIM = """
 WITH free AS (
     SELECT id FROM query_image WHERE claimed_at IS NULL ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED

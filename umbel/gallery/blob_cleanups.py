@@ -36,11 +36,14 @@ def thumbnail_key(blob_key: str) -> str:
 
 
 # As text, the statements of an upload or chunk: to build them anew each time would take longer than to send them.
+# Lock blobs by their keys until the transaction ends.
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) key")
+# Write cleanups of these blobs, which are due after a while.
 INSERT = text("""
     INSERT INTO pending_blob_cleanup (blob_key, since)
     SELECT key, now() + make_interval(secs => :patience) FROM unnest(CAST(:keys AS text[])) key RETURNING id
 """)
+# Write cleanups of the blobs that no image of their collection has yet.
 INSERT_OF_NEW = text("""
     INSERT INTO pending_blob_cleanup (blob_key)
     SELECT key FROM unnest(CAST(:keys AS text[]), CAST(:collections AS text[]), CAST(:hashes AS bytea[]))
@@ -51,6 +54,7 @@ INSERT_OF_NEW = text("""
     )
     RETURNING blob_key, id
 """)
+# Delete cleanups that are not needed any more.
 TAKE = text("DELETE FROM pending_blob_cleanup WHERE id = ANY (:ids) RETURNING id")
 
 
@@ -131,6 +135,7 @@ def clean_up_blobs(session: Session, blobs: Blobs, cleanups: Sequence[Cleanup]) 
 
 
 def _claimed(session: Session, condition: ColumnElement[bool], limit: int | None = None) -> list[Cleanup]:
+    """Lock the cleanups that meet a condition, by id, without those that are locked already."""
     statement = (
         select(PendingBlobCleanup.id, PendingBlobCleanup.blob_key)
         .where(condition)

@@ -30,6 +30,7 @@ class CollectionRow:
 
 
 def find_collection(session: Session, name: str) -> UUID | None:
+    """Id of the collection called `name`, if there is one."""
     return session.scalar(select(Collection.id).where(Collection.name == name, PRESENT))
 
 
@@ -41,6 +42,7 @@ def get_collection(session: Session, name: str) -> UUID:
     return found
 
 
+# Find a collection, and keep its row until the transaction ends.
 KEPT = text("SELECT id FROM collection WHERE name = :name AND deleted_at IS NULL FOR KEY SHARE")
 
 
@@ -63,6 +65,7 @@ class Place:
     limited: bool
 
 
+# Find collections, whether they have a quota, and keep their rows until the transaction ends.
 PLACES = text("""
     SELECT name, id, max_images IS NOT NULL OR max_bytes IS NOT NULL FROM collection
     WHERE name = ANY (:names) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
@@ -82,7 +85,7 @@ def insert_collection(session: Session, name: str) -> bool:
 
 
 def describe_collection(session: Session, name: str) -> CollectionRow:
-    """Raises NotFound."""
+    """The collection called `name`, with its number of images. Raises NotFound."""
     row = session.execute(_collections().where(Collection.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"There is no collection called {name!r}.")
@@ -102,6 +105,7 @@ def list_collections(
 
 
 def _collections() -> Select[Any]:
+    """All collections with their numbers of images and their quotas."""
     images = select(func.count()).where(Image.collection_id == Collection.id).correlate(Collection).scalar_subquery()
     columns = (Collection.name, Collection.created_at, images, Collection.max_images, Collection.max_bytes)
     return select(*columns).where(PRESENT)

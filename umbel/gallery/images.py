@@ -167,6 +167,7 @@ def _status() -> ColumnElement[str]:
 
 
 def _images() -> Select[*tuple[Any, ...]]:
+    """All images of present collections, as `ImageRow` has them."""
     return select(
         Image.id,
         Collection.name,

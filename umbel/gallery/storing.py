@@ -98,6 +98,7 @@ def store_images(
     return {each: outcomes[image.blob_key] for each, image in received.items()}
 
 
+# Find the images that are there already, and the job of the last item of each that did not fail.
 STORED = text("""
     SELECT image.blob_key, image.id, CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END
     FROM unnest(CAST(:collections AS uuid[]), CAST(:hashes AS bytea[])) AS given(collection_id, sha256)

@@ -46,6 +46,7 @@ def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
     return {row.id for row in rows if row.state == ItemState.PENDING and row.image_id is None}
 
 
+# Give pending items their images, to be embedded next, or end them as duplicates.
 ASSIGN = text("""
     UPDATE job_item SET
         image_id = given.image_id, attempts = 0, retries = 0, lease_owner = NULL, lease_until = NULL, queue = 'bulk',
@@ -55,6 +56,7 @@ ASSIGN = text("""
          AS given(item_id, image_id, duplicate)
     WHERE job_item.id = given.item_id AND state = 'pending'
 """)
+# Delete the new images that no item has.
 ORPHANS = text("""
     DELETE FROM image WHERE id = ANY (:new) AND NOT EXISTS (SELECT FROM job_item WHERE image_id = image.id)
     RETURNING blob_key

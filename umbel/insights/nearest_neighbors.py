@@ -76,6 +76,7 @@ def find_unfinished_comparison(session: Session, collection_id: UUID | None) -> 
 
 
 def count_compared(session: Session, version_id: UUID, collection_id: UUID | None) -> Progress:
+    """How far the comparison of a collection (None: of all) has come."""
     row = session.execute(
         text(f"""
             SELECT count(n.image_id), count(*) - count(n.image_id)
@@ -112,6 +113,7 @@ def insert_comparison(
     return job_id, items.rowcount  # type: ignore[attr-defined]
 
 
+# Over the embedding `e`: its image has no nearest neighbors by this version yet.
 NOT_COMPARED = """NOT EXISTS (
     SELECT FROM nearest_neighbors n WHERE n.image_id = e.image_id AND n.model_version_id = e.model_version_id)"""
 

@@ -39,10 +39,11 @@ def keyed_request(key: str | None, **asked: Any) -> KeyedRequest | None:
     return KeyedRequest(key, sha256(json.dumps(asked, sort_keys=True, default=str).encode()).digest()) if key else None
 
 
+# Have other requests with these keys wait until the transaction ends.
 LOCK = text("""
     SELECT pg_advisory_xact_lock(hashtextextended('idempotency ' || key, 0)) FROM unnest(CAST(:keys AS text[])) key
 """)
-# A key whose collection is deleted, and its job not yet, is taken over.
+# Keep the first answers. A key whose collection is deleted, and its job not yet, is taken over.
 INSERT = text("""
     INSERT INTO idempotency_key (key, request_sha256, job_id, image_id, duplicate)
     SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:hashes AS bytea[]), CAST(:jobs AS uuid[]),

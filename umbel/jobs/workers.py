@@ -49,6 +49,7 @@ def work_is_left(session: Session) -> bool:
 
 
 def delete_worker(session: Session, name: str) -> None:
+    """Forget a worker that has ended."""
     session.execute(text("DELETE FROM worker WHERE name = :name"), {"name": name})
 
 

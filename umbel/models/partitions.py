@@ -6,7 +6,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+# Whether an index is there and valid; no row where it is not there.
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+# Make the function that searches a version through its index.
 CREATE_SEARCH = text(
     "SELECT create_index_search(:name, nearest_statement(CAST(:version AS uuid), :dim, NULL, NULL, false))"
 )
@@ -88,6 +90,7 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
 
 
 def has_partition(session: Session, version_id: UUID) -> bool:
+    """Whether the version has a partition."""
     return bool(session.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": partition_name(version_id)}))
 
 
@@ -238,6 +241,7 @@ def _build(
     hnsw: Hnsw,
     suffix: str,
 ) -> bool:
+    """Build an index beside running reads and writes; False where another process is at it."""
     name = f"{index_name(version_id)}{suffix}"
     # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
     if not session.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
@@ -256,11 +260,13 @@ def _build(
 
 
 def _hnsw_of(session: Session, version_id: UUID) -> Hnsw:
+    """How the version's index is built."""
     statement = text("SELECT hnsw_m, hnsw_ef_construction FROM model_version WHERE id = :id")
     return Hnsw(*session.execute(statement, {"id": version_id}).one())
 
 
 def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:
+    """Keep how the version's index is built from now on."""
     session.execute(
         text("UPDATE model_version SET hnsw_m = :m, hnsw_ef_construction = :ef WHERE id = :id"),
         {"id": version_id, "m": hnsw.m, "ef": hnsw.ef_construction},

@@ -48,6 +48,7 @@ def insert_model_version(
 
 
 def find_active_version(session: Session) -> ModelVersion | None:
+    """The version that searches use, if there is one."""
     return session.scalar(select(ModelVersion).where(ModelVersion.state == ModelState.ACTIVE))
 
 
@@ -57,7 +58,7 @@ def find_standby_version(session: Session) -> ModelVersion | None:
 
 
 def get_active_version(session: Session) -> ModelVersion:
-    """Raises NotReady when no model is active yet."""
+    """The version that searches use. Raises NotReady when no model is active yet."""
     version = find_active_version(session)
     if version is None:
         raise NotReady(NO_MODEL)
@@ -75,7 +76,7 @@ def get_active_key(session: Session) -> VersionKey:
 
 
 def get_version(session: Session, version_id: UUID) -> ModelVersion:
-    """Raises NotFound."""
+    """The version with this id. Raises NotFound."""
     version = session.get(ModelVersion, version_id)
     if version is None:
         raise NotFound(f"There is no model version {version_id}.")
@@ -83,6 +84,7 @@ def get_version(session: Session, version_id: UUID) -> ModelVersion:
 
 
 def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersion | None:
+    """The version whose weights have this SHA-256."""
     return session.scalar(select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256))
 
 
@@ -104,6 +106,7 @@ def list_with_vectors(session: Session) -> set[UUID]:
 
 
 def change_version(session: Session, version_id: UUID, **values: Any) -> None:
+    """Set columns of a version."""
     session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(values))
 
 

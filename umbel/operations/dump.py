@@ -42,6 +42,7 @@ class Snapshot:
     name: str
 
     def images(self) -> int:
+        """How many images the gallery had."""
         return self.session.execute(text("SELECT count(*) FROM image")).scalar_one()
 
     def blobs(self) -> Iterator[Owned]:

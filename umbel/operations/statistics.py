@@ -20,6 +20,7 @@ def count(session: Session, figure: Figure) -> dict[str, float]:
     return {row[0]: float(row[1]) for row in session.execute(text(figure.statement))}
 
 
+# A statement for each of FIGURES, whose text says what it counts.
 IMAGES = """
 SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection WHERE deleted_at IS NULL
 """

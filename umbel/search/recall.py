@@ -134,6 +134,7 @@ def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:
 
 
 def insert_report(session: Session, **values: Any) -> RecallReport:
+    """Keep a measurement."""
     return session.execute(insert(RecallReport).values(values).returning(RecallReport)).scalar_one()
 
 
@@ -144,4 +145,5 @@ def list_reports(session: Session, *, before: UUID | None, limit: int) -> Sequen
 
 
 def count_embeddings(session: Session, version_id: UUID) -> int:
+    """How many images a version has embeddings of."""
     return session.execute(text(f"SELECT count(*) FROM {partition_name(version_id)}")).scalar_one()

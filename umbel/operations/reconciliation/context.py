@@ -86,6 +86,7 @@ class Context:
 
 
 def _count(session: Session, table: Literal["image", "job"]) -> int:
+    """How many rows a table has."""
     return session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
 
 

@@ -90,6 +90,7 @@ def _recount(context: Context, page: Page, found: Sequence[UUID]) -> None:
         recount_jobs(session, page, found)
 
 
+# Jobs of a page whose counts are not those of their items, with what they should be.
 MISCOUNTED = """
 SELECT job.id, coalesce(r.total, 0) AS total, coalesce(r.pending, 0) AS pending, coalesce(r.indexed, 0) AS indexed,
        coalesce(r.duplicate, 0) AS duplicate, coalesce(r.failed, 0) AS failed, coalesce(r.cancelled, 0) AS cancelled
