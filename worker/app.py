@@ -8,7 +8,7 @@ from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.jobs.wakeup import TASK, TRANSPORT
 
-# Tasks are imported by the worker that runs them: the scheduler rings by name, and needs no model for that.
+# Tasks are imported by the worker that runs them: the scheduler sends them by name, and needs no model for that.
 celery = Celery("umbel", broker=settings().broker)
 
 
@@ -17,23 +17,23 @@ def _leave_logging_alone(**_: object) -> None:
     """With a receiver for this signal, Celery does not set the root logger to a level of its own."""
 
 
-# A ring in hand when the connection is lost has served, too; put back, it fails, and is written to a file in /tmp.
+# A wake-up that is being handled when the connection is lost is done; restoring it fails and writes a file to /tmp.
 Channel.do_restore = False
 
 celery.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,  # what became of a job is in Postgres
-    task_acks_late=False,  # a ring that is heard has served: what it was rung for is in the ledger, and the sweep's
+    task_acks_late=False,  # a wake-up is done once received: the work it is for is in the ledger
     task_queues=[entity.Queue(queue) for queue in Queue],
     task_default_queue=Queue.MAINTENANCE,
     broker_transport_options=TRANSPORT,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_prefetch_multiplier=1,
-    worker_disable_prefetch=True,  # take a ring when a thread is free for it; another worker may have one
-    worker_enable_prefetch_count_reduction=False,  # nor fewer at a time after each loss of Redis
-    worker_enable_remote_control=False,  # nobody asks, and it costs Redis a queue a worker
+    worker_disable_prefetch=True,  # take a wake-up when a thread is free; another worker may have one
+    worker_enable_prefetch_count_reduction=False,  # and not fewer at a time after each loss of Redis
+    worker_enable_remote_control=False,  # unused, and it costs Redis a queue a worker
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,

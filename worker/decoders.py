@@ -1,52 +1,97 @@
-"""Decoding in child processes: a picture that crashes, hangs or bloats a decoder costs itself and nobody else."""
+"""Decode images in child processes: an image that crashes, hangs or bloats its decoder fails alone.
+
+Each child is a new interpreter, not a fork: forking a process that has torch and threads is not safe.
+"""
 
 import asyncio
+import json
 import pickle
+import signal
+import socket
+import sys
 import threading
-from collections import deque
+import time
 from concurrent.futures import Future
-from enum import Enum, auto
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import count
 from typing import Any, Self
 
+import numpy as np
 import structlog
+from prometheus_client import Histogram
 
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
+from umbel.base import errors, tracing
 from umbel.base.errors import DecoderDied, TransientError
 from umbel.base.image_rules import ImageInfo
+from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
 from umbel.base.types import ImageSignature, Pixels
-from worker.decoder_process import DecoderProcess, Task
-from worker.decoding_child import Decode, frame
+from worker.decoding_child import LENGTHS, START, Decode, frame
 
 log = structlog.get_logger()
 
-ATTEMPTS = 3  # at handing over one picture, when children die before they begin with it
-FAILED_STARTS = 3  # in a row, before those who wait are told
+ATTEMPTS = 3  # to hand over one image, when children die before they begin with it
+FAILED_STARTS = 3  # in a row, before waiting tasks fail
 PAUSE_SECONDS = 1.0  # before the next start after a failed one
+START_SECONDS = 60.0  # for a child to start: imports from a cold disk
+EXIT_SECONDS = 1.0  # for a child that has closed its socket to exit
+CLOSED = "The decoders were closed."
 
 
-class Turn(Enum):
-    """Whose turn it is, the first first."""
+class Priority(IntEnum):
+    """Which task a free child takes first."""
 
-    URGENT = auto()  # somebody waits for it
-    QUICK = auto()  # a header to read
-    BATCH = auto()
+    RETRY = 0  # it has waited already
+    URGENT = 1  # a search waits for it
+    QUICK = 2  # a header to read
+    BATCH = 3
+
+
+_numbers = count()
+
+
+@dataclass(order=True)
+class Task:
+    """One request to a child, ordered by priority and then by age. begun: a child has its bytes and decodes."""
+
+    priority: Priority
+    message: bytes = field(compare=False)
+    number: int = field(default_factory=lambda: next(_numbers))
+    future: Future[Any] = field(default_factory=Future, compare=False)
+    attempts: int = field(default=0, compare=False)
+    begun: bool = field(default=False, compare=False)
+    traceparent: str | None = field(default_factory=tracing.inside, compare=False)
+    since: float = field(default=0.0, compare=False)  # perf_counter when the current step began
+
+    def observe(self, times: Histogram, step: str) -> None:
+        """Record the time of the step that has just ended; the next one begins."""
+        began, self.since = self.since, time.perf_counter()
+        times.observe(self.since - began)
+        tracing.record(step, self.traceparent, self.since - began)
 
 
 class DecoderPool:
     """umbel.base.types.Decoder on `decoding_processes` children, each replaced when it dies. Any thread may use it."""
 
     def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
-        """Returns before the children are up; pictures can be brought at once.
+        """Returns before the children are up; tasks are accepted at once.
 
-        preprocessing: what makes pixels of a picture; `fitted` gives a decoder with another.
+        preprocessing: how pixels are made of an image; `fitted` gives a decoder with another.
         decode: file bytes → pixels, instead of any preprocessing's; the children import it by its name.
         """
         self._preprocessing = "" if decode else preprocessing.model_dump_json()
-        self._children = _Children(decode, settings)
+        self._settings = settings
+        self._greeting = frame([], pickle.dumps((decode, settings)))
+        self._waiting: asyncio.PriorityQueue[Task] = asyncio.PriorityQueue()
+        self._children: list[_Child] = []
+        self._failed_starts = 0
+        self._closing = asyncio.Event()
         self._open = True
-        self._door = threading.Lock()  # nothing may be brought to the loop after it was told to end
+        self._lock = threading.Lock()  # no task may reach the loop after it was told to end
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="decoders", daemon=True)
         self._thread.start()
@@ -54,7 +99,7 @@ class DecoderPool:
     def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
         """Pixels of file bytes, or of the blob with this key, which the child reads. Never blocks.
 
-        urgent: before all that are not; it waits at most for a picture that a child has in hand.
+        urgent: before all tasks that are not.
         The future raises ImageError, TransientError (blob store), DecoderDied.
         """
         return self._decode(image, self._preprocessing, urgent)
@@ -64,24 +109,26 @@ class DecoderPool:
         return FittedDecoder(self, preprocessing)
 
     def inspect(self, data: bytes) -> Future[ImageInfo]:
-        """Type and size of the picture in these file bytes, from its header; before pictures to decode that are not
-        urgent, since it takes a fraction of their time. Otherwise as `decode`."""
-        return self._bring(Task(frame(["inspect"], data)), Turn.QUICK)
+        """Type and size of the image in these file bytes, from its header; otherwise as `decode`.
+
+        It goes before images to decode that are not urgent, since it takes a fraction of their time.
+        """
+        return self._submit(Task(Priority.QUICK, frame(["inspect"], data)))
 
     def signature(self, blob_key: str) -> Future[ImageSignature]:
-        """The signature of the picture in this blob. Otherwise as `decode`."""
-        return self._bring(Task(frame(["signature of blob", blob_key])), Turn.BATCH)
+        """The signature of the image in this blob. Otherwise as `decode`."""
+        return self._submit(Task(Priority.BATCH, frame(["signature of blob", blob_key])))
 
     def pids(self) -> list[int]:
-        """The children, as they are now."""
-        return [child.pid for child in list(self._children.living)]
+        """The process numbers of the children that run now."""
+        return [child.process.pid for child in list(self._children)]
 
     def close(self) -> None:
-        """End the children, and return when they have ended. What they have not finished raises TransientError."""
-        with self._door:
+        """End the children, and return when they have ended. Unfinished tasks raise TransientError."""
+        with self._lock:
             if self._open:
                 self._open = False
-                self._loop.call_soon_threadsafe(self._children.close)
+                self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -91,24 +138,143 @@ class DecoderPool:
         self.close()
 
     def _decode(self, image: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
-        turn = Turn.URGENT if urgent else Turn.BATCH
         if isinstance(image, str):
-            return self._bring(Task(frame(["decode blob", preprocessing, image])), turn)
-        return self._bring(Task(frame(["decode", preprocessing], image)), turn)
+            message = frame(["decode blob", preprocessing, image])
+        else:
+            message = frame(["decode", preprocessing], image)
+        return self._submit(Task(Priority.URGENT if urgent else Priority.BATCH, message))
 
-    def _bring(self, task: Task, turn: Turn) -> Future[Any]:
-        with self._door:
+    def _submit(self, task: Task) -> Future[Any]:
+        with self._lock:
             if self._open:
-                self._loop.call_soon_threadsafe(self._children.accept, task, turn)
+                self._loop.call_soon_threadsafe(self._waiting.put_nowait, task)
             else:
-                task.future.set_exception(TransientError("The decoders are closed."))
+                task.future.set_exception(TransientError(CLOSED))
         return task.future
+
+    # From here on everything runs on the thread of the event loop.
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._children.serve())
+            self._loop.run_until_complete(self._serve())
         finally:
             self._loop.close()
+
+    async def _serve(self) -> None:
+        slots = [self._loop.create_task(self._keep_child()) for _ in range(decoding_processes(self._settings))]
+        await self._closing.wait()
+        for child in self._children:
+            child.kill()  # it holds nothing that could be lost
+        await asyncio.gather(*slots)
+        self._fail_waiting(CLOSED)
+
+    async def _keep_child(self) -> None:
+        """Run one child after the other until the pool closes."""
+        while not self._closing.is_set():
+            child = None
+            try:
+                child = await _Child.start(self._greeting)
+                await self._use(child)
+            except OSError as error:
+                await self._start_failed(f"cannot be started: {error}")
+            except _Ended as end:
+                if self._closing.is_set():
+                    return
+                if child and child.ready:
+                    log.warning("decoder replaced", pid=child.process.pid, how=end.how)
+                else:
+                    await self._start_failed(end.how)
+
+    async def _use(self, child: "_Child") -> None:
+        """Hand tasks to a child until it ends. Raises _Ended."""
+        self._children.append(child)
+        try:
+            if self._closing.is_set():
+                child.kill()
+            await child.receive(START_SECONDS)
+            child.ready = True
+            self._failed_starts = 0
+            while True:
+                task = await self._next_task(child)
+                try:
+                    await self._perform(task, child)
+                except _Ended as end:
+                    self._take_back(task, end)
+                    raise
+        finally:
+            self._children.remove(child)
+
+    async def _next_task(self, child: "_Child") -> Task:
+        """The next task that its caller has not cancelled. Raises _Ended if the child ends before there is one."""
+        while True:
+            if self._waiting.empty():
+                arriving = self._loop.create_task(self._waiting.get())
+                await asyncio.wait({arriving, child.ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not arriving.done():
+                    arriving.cancel()
+                    raise await child.end()
+                task = arriving.result()
+            else:
+                task = self._waiting.get_nowait()
+            if _wanted(task):
+                return task
+
+    async def _perform(self, task: Task, child: "_Child") -> None:
+        """Have the child do a task, and resolve its future. Raises _Ended if the child ends first."""
+        task.attempts += 1
+        task.since = time.perf_counter()
+        child.send(task.message)
+        answer, body = await child.receive(self._settings.decode_seconds)
+        if answer == ["begun"]:
+            task.begun = True
+            task.observe(READS, "read")
+            answer, body = await child.receive(self._settings.decode_seconds)
+        match answer:
+            case ["pixels", *shape]:
+                task.observe(DECODES, "decode")
+                task.future.set_result(np.frombuffer(body, np.uint8).reshape(shape))
+            case ["info", media_type, width, height]:
+                task.future.set_result(ImageInfo(media_type, width, height))
+            case ["signature", sharpness, *shape]:
+                task.future.set_result(ImageSignature(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
+            case ["error", name, detail]:
+                task.future.set_exception(getattr(errors, name)(detail))
+            case ["out of memory"]:
+                mebibytes = self._settings.decode_memory >> 20
+                task.future.set_exception(DecoderDied(f"The decoder of this image needed more than {mebibytes:,} MiB."))
+            case ["failure", text]:
+                task.future.set_exception(RuntimeError(text))
+
+    def _take_back(self, task: Task, end: "_Ended") -> None:
+        """Decide on the task of a child that ended: the image is the cause only if the child had begun with it."""
+        if self._closing.is_set():
+            task.future.set_exception(TransientError(CLOSED))
+        elif task.begun:
+            task.future.set_exception(DecoderDied(f"The decoder of this image {end.how}."))
+        elif end.late or task.attempts >= ATTEMPTS:
+            task.future.set_exception(TransientError(f"The decoder {end.how} before it had the image's bytes."))
+        else:
+            task.priority = Priority.RETRY
+            self._waiting.put_nowait(task)
+
+    async def _start_failed(self, how: str) -> None:
+        """Pause before the next start. After several failures in a row, fail the waiting tasks."""
+        self._failed_starts += 1
+        log.error("decoder does not start", how=how)
+        if self._failed_starts >= FAILED_STARTS and not any(child.ready for child in self._children):
+            self._fail_waiting(f"No decoder starts; the last one {how}.")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), PAUSE_SECONDS)
+
+    def _fail_waiting(self, reason: str) -> None:
+        while not self._waiting.empty():
+            if _wanted(task := self._waiting.get_nowait()):
+                task.future.set_exception(TransientError(reason))
+
+
+def _wanted(task: Task) -> bool:
+    """Whether the caller has not cancelled the task; it no longer can afterwards."""
+    return task.attempts > 0 or task.future.set_running_or_notify_cancel()
 
 
 class FittedDecoder:
@@ -123,109 +289,82 @@ class FittedDecoder:
         return self._pool._decode(image, self._preprocessing, urgent)
 
 
-class _Children:
-    """The children, and the pictures that wait for one. All on the loop's thread, so nothing needs a lock."""
+class _Ended(Exception):
+    """A child has ended. how: in words. late: because it took too long."""
 
-    def __init__(self, decode: Decode | None, settings: Settings) -> None:
-        self.living: list[DecoderProcess] = []
-        self._settings = settings
-        self._greeting = frame([], pickle.dumps((decode, settings)))
-        self._waiting: dict[Turn, deque[Task]] = {turn: deque() for turn in Turn}
-        self._free: list[DecoderProcess] = []
-        self._failed_starts = 0
-        self._closing = False
-        self._over = asyncio.Event()
+    def __init__(self, how: str, *, late: bool = False) -> None:
+        super().__init__(how)
+        self.how, self.late = how, late
 
-    async def serve(self) -> None:
-        """Until closed and all children have ended."""
-        for _ in range(decoding_processes(self._settings)):
-            self._start()
-        await self._over.wait()
 
-    def accept(self, task: Task, turn: Turn) -> None:
-        """Take a picture in."""
-        self._waiting[turn].append(task)
-        self._hand_out()
+class _Child:
+    """A decoding process and the socket to it."""
 
-    def close(self) -> None:
-        """Give up what waits, and kill the children: they hold nothing that could be lost."""
-        self._closing = True
-        self._refuse_waiting("The decoders were closed.")
-        for child in self.living:
-            child.kill()
-        if not self.living:
-            self._over.set()
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.process = process
+        self.ended = asyncio.ensure_future(process.wait())
+        self.ready = False
+        self._late = False  # it has been killed for taking too long
+        self._reader, self._writer = reader, writer
 
-    # What a child reports.
+    @classmethod
+    async def start(cls, greeting: bytes) -> Self:
+        """Start a child with the import path of this process, and send it its first frame. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path),
+                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                )  # fmt: skip
+            except OSError:
+                ours.close()
+                raise
+        child = cls(process, *await asyncio.open_unix_connection(sock=ours, limit=2**20))
+        child.send(greeting)
+        return child
 
-    def freed(self, child: DecoderProcess) -> None:
-        """It can take a task."""
-        self._failed_starts = 0
-        self._free.append(child)
-        self._hand_out()
+    def send(self, message: bytes) -> None:
+        self._writer.write(message)
 
-    def lost(self, child: DecoderProcess) -> None:
-        """It takes no more tasks, and will end."""
-        if child in self._free:
-            self._free.remove(child)
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
 
-    def ended(self, child: DecoderProcess, how: str) -> None:
-        """It has ended, perhaps with a task in hand; another takes its place."""
-        self.living.remove(child)
-        if child.task:
-            self._take_back(child.task, how, late=child.late)
-        if self._closing:
-            if not self.living:
-                self._over.set()
-        elif child.ready:
-            log.warning("decoder replaced", pid=child.pid, how=how)
-            self._start()
-        else:
-            self._start_failed(how)
-
-    # ---
-
-    def _start(self) -> None:
-        if self._closing:
-            return
+    async def receive(self, seconds: float) -> tuple[list[Any], bytearray]:
+        """The child's next message. Raises _Ended if it ends first or takes longer than `seconds`."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._expire)
         try:
-            self.living.append(DecoderProcess(self, self._settings, self._greeting))
-        except OSError as error:
-            self._start_failed(f"cannot be started: {error}")
+            head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
+            message = bytearray(await self._reader.readexactly(head + body))  # writable, as torch wants pixels
+            return json.loads(message[:head]), message[head:]
+        except (EOFError, OSError):
+            end = await self.end()
+            raise _Ended(f"took more than {seconds:g} s", late=True) if end.late else end from None
+        finally:
+            timer.cancel()
 
-    def _start_failed(self, how: str) -> None:
-        """Try again soon. Once it looks as if that were of no use, whoever waits is told."""
-        self._failed_starts += 1
-        log.error("decoder does not start", how=how)
-        if self._failed_starts >= FAILED_STARTS and not any(child.ready for child in self.living):
-            self._refuse_waiting(f"No decoder starts; the last one {how}.")
-        asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._start)
+    def _expire(self) -> None:
+        self._late = True
+        self.kill()
 
-    def _hand_out(self) -> None:
-        while self._free and (task := self._next()):
-            self._free.pop().take(task)  # the one that was busy last: its memory is warm
+    async def end(self) -> _Ended:
+        """How the child ended; a child that has closed its socket and does not exit is killed."""
+        done, _ = await asyncio.wait({self.ended}, timeout=EXIT_SECONDS)
+        if not done:
+            self.kill()
+        code = await self.ended
+        self._writer.close()
+        return _Ended(_describe(code), late=self._late or code == -signal.SIGALRM)
 
-    def _next(self) -> Task | None:
-        """The next that its caller has not cancelled."""
-        for queue in self._waiting.values():
-            while queue:
-                task = queue.popleft()
-                if task.attempts or task.future.set_running_or_notify_cancel():
-                    return task
-        return None
 
-    def _take_back(self, task: Task, how: str, *, late: bool) -> None:
-        """What its child left undone: the picture's fault if the child had begun with it, else nobody's."""
-        if self._closing:
-            task.future.set_exception(TransientError("The decoders were closed."))
-        elif task.begun:
-            task.future.set_exception(DecoderDied(f"The decoder of this picture {how}."))
-        elif late or task.attempts >= ATTEMPTS:
-            task.future.set_exception(TransientError(f"The decoder {how} before it had the picture's bytes."))
-        else:
-            self._waiting[Turn.URGENT].appendleft(task)  # it has waited already
-            self._hand_out()
-
-    def _refuse_waiting(self, why: str) -> None:
-        while task := self._next():
-            task.future.set_exception(TransientError(why))
+def _describe(code: int) -> str:
+    """A process's end in words, from its exit code as subprocess gives it."""
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-code}"

@@ -1,7 +1,7 @@
-"""A child process that decodes pictures: tasks come in through a socket, one at a time, until its end is closed.
+"""A child process that decodes images: tasks come through a socket, one at a time, until the parent closes it.
 
-A picture that crashes, hangs or bloats a decoder takes this process along and nothing else. No torch in here, so that
-it starts quickly and costs little. Answers are JSON and raw pixels, never pickles: they come out of a process that
+An image that crashes, hangs or bloats its decoder ends this process and nothing else. No torch is imported here, so
+that a child starts quickly and is small. Answers are JSON and raw pixels, never pickles: they come from a process that
 reads hostile files.
 """
 
@@ -33,9 +33,9 @@ from umbel.base.types import Pixels
 from umbel.insights.signature import signature_of
 from worker.malloc import keep_blocks
 
-LENGTHS = struct.Struct("!II")  # of a frame's two parts: what it says, as JSON, and the bytes that belong to it
-# For the command line of the child. Whoever stops the worker with a signal to all its processes still gets the batch
-# in hand, so the children wait for the end of the socket instead; said first, before the slow imports.
+LENGTHS = struct.Struct("!II")  # of a frame's two parts: JSON, and bytes
+# For the child's command line. A signal to all processes of a worker lets it finish its batch, so the children ignore
+# the signal (before the slow imports) and wait for the end of the socket.
 START = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -44,21 +44,21 @@ sys.path[:] = json.loads(sys.argv[2])
 from worker.decoding_child import main
 main(int(sys.argv[1]))
 """
-GRACE_SECONDS = 1  # how long after its time a child that its parent has not killed ends itself
+GRACE_SECONDS = 1  # after its time, until a child that its parent has not killed ends itself
 
 Decode = Callable[[bytes], Pixels]
 
 
-def frame(said: list[Any], body: bytes = b"") -> bytes:
+def frame(header: list[Any], body: bytes = b"") -> bytes:
     """One message."""
-    head = json.dumps(said).encode()
+    head = json.dumps(header).encode()
     return b"".join((LENGTHS.pack(len(head), len(body)), head, body))
 
 
 def main(descriptor: int) -> None:
     """Serve the socket until its other end is closed.
 
-    The first frame brings the settings and, if pictures are not to be decoded as each task says, a decode function.
+    The first frame holds the settings and, optionally, a decode function to use instead of each task's preprocessing.
     """
     connection = socket.socket(fileno=descriptor)
     with connection, connection.makefile("rb") as stream:
@@ -71,7 +71,7 @@ def main(descriptor: int) -> None:
 
 
 class Child:
-    """What the process holds between two pictures."""
+    """The process between two tasks."""
 
     def __init__(self, connection: socket.socket, decode: Decode | None, settings: Settings) -> None:
         self._connection = connection
@@ -82,8 +82,8 @@ class Child:
         limit_memory(settings.decode_memory)
 
     def serve(self, stream: BinaryIO) -> None:
-        """Answer task after task. Returns when this process had better be replaced; raises EOFError at the end."""
-        self._say(["ready"])
+        """Answer task after task. Returns when this process should be replaced; raises EOFError at the end."""
+        self._send(["ready"])
         fit = True
         while fit:
             (task, *arguments), data = _receive(stream)
@@ -91,20 +91,20 @@ class Child:
                 self._connection.sendall(self._answer(task, arguments, data))
             except UmbelError as error:
                 fit = not _ran_out_of_memory(error)
-                self._say(_told(error))
+                self._send(_error_message(error))
             except MemoryError:
                 fit = False
-                self._say(["out of memory"])
+                self._send(["out of memory"])
             except Exception as error:
-                self._say(_told(error))
+                self._send(_error_message(error))
             signal.alarm(0)
 
     def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
-        self._give_time()
+        self._set_alarm()
         if task in ("decode blob", "signature of blob"):
             data = self._blobs.get(arguments[-1])
-        self._give_time()
-        self._say(["begun"])  # from here on it is the picture's fault
+        self._set_alarm()
+        self._send(["begun"])  # if this process ends from here on, the image is the cause
         if task == "inspect":
             info = inspect(data, self._settings)
             return frame(["info", info.media_type, info.width, info.height])
@@ -115,25 +115,25 @@ class Child:
         pixels = np.asarray(decode(data), np.uint8)
         return frame(["pixels", *pixels.shape], pixels.tobytes())
 
-    def _say(self, said: list[Any]) -> None:
-        self._connection.sendall(frame(said))
+    def _send(self, header: list[Any]) -> None:
+        self._connection.sendall(frame(header))
 
-    def _give_time(self) -> None:
-        """End this process if it takes too long: one that hangs does not see that its parent is gone."""
+    def _set_alarm(self) -> None:
+        """End this process if it takes too long: a hanging one does not see that its parent is gone."""
         signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
 
 
 @cache
-def _preprocessing(described: str) -> Preprocessing:
-    return Preprocessing.model_validate_json(described)
+def _preprocessing(as_json: str) -> Preprocessing:
+    return Preprocessing.model_validate_json(as_json)
 
 
 def limit_memory(more: int) -> None:
     """Let this process grow by at most `more` bytes; does nothing where the system cannot.
 
     The limit is on address space, since Linux ignores the one on resident memory (RLIMIT_RSS). Libraries reserve much
-    more of it than they use, so what is there already does not count; obstore's threads, one a core with 64 MB each,
-    are therefore started first. Pictures of 40 megapixels were seen to need up to 1.5 GiB.
+    more of it than they use, so what is reserved already does not count; obstore's threads, one a core with 64 MB
+    each, are therefore started first. Images of 40 megapixels needed up to 1.5 GiB.
     """
     with suppress(FileNotFoundError):
         obstore.head(MemoryStore(), "nothing")
@@ -147,8 +147,8 @@ def limit_memory(more: int) -> None:
 
 
 def _receive(stream: BinaryIO) -> tuple[list[Any], bytes]:
-    said, body = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
-    return json.loads(_exactly(stream, said)), _exactly(stream, body)
+    head, body = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
+    return json.loads(_exactly(stream, head)), _exactly(stream, body)
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:
@@ -158,8 +158,8 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _told(error: Exception) -> list[Any]:
-    """An error of Umbel's by its name; any other as text, since its class need not survive the journey."""
+def _error_message(error: Exception) -> list[Any]:
+    """One of Umbel's errors by its name; any other as text, since the parent may not know its class."""
     name = type(error).__name__
     if isinstance(error, UmbelError) and getattr(errors, name, None) is type(error):
         return ["error", name, error.detail]
@@ -167,6 +167,6 @@ def _told(error: Exception) -> list[Any]:
 
 
 def _ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error began as a MemoryError: what else was refused memory meanwhile, nobody knows."""
+    """Whether an error was caused by a MemoryError, after which other parts of the process may be broken too."""
     cause = error.__cause__
     return isinstance(error, MemoryError) or (cause is not None and _ran_out_of_memory(cause))

@@ -1,4 +1,4 @@
-"""The worker's own page of figures for Prometheus."""
+"""The worker's own page of metrics for Prometheus."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from umbel.base.settings import Settings
 
 
 def serve_metrics(settings: Settings, device: str) -> None:
-    """Answer scrapes on UMBEL_METRICS_PORT, if that is set. Raises StackError where nobody can listen there."""
+    """Answer scrapes on UMBEL_METRICS_PORT, if that is set. Raises StackError if the port cannot be used."""
     if not settings.metrics_port:
         return
     if device.startswith("cuda"):
@@ -42,5 +42,5 @@ def _watch_memory(device: str) -> None:
 def _or_nan(read: Callable[[], int]) -> float:
     try:
         return read()
-    except RuntimeError:  # a device that is lost answers nothing; the other figures are wanted all the same
+    except RuntimeError:  # a lost device; the other metrics are still served
         return math.nan

@@ -1,4 +1,4 @@
-"""The model versions that a worker holds, each loaded by its hash from the blob store when it is first needed."""
+"""The model versions that a worker has loaded, each by its hash from the blob store when it is first needed."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -26,79 +26,79 @@ from umbel.models.registration import Candidate, register_first
 
 log = structlog.get_logger()
 
-# The active version, and the one beside it that a reindex fills or that a rollback would return to.
+# The active version, and one more that a reindex fills or that a rollback would return to.
 MOST = 2
-RETRY_SECONDS = 10.0  # after a version could not be loaded: until then the same error is raised at once
+RETRY_SECONDS = 10.0  # after a version could not be loaded: until then the same error is raised
 
 Fit = Callable[[Preprocessing], Decoder]
 
 
 class HeldModels:
-    """umbel.base.types.Models: at most MOST versions at a time, the longest unused makes room."""
+    """umbel.base.types.Models: at most MOST versions at a time; the least recently used is dropped."""
 
     def __init__(self, settings: Settings, fit: Fit) -> None:
         """fit: the decoder for a preprocessing."""
         self._settings = settings
         self._fit = fit
-        self._held: dict[UUID, Future[LoadedModel]] = {}  # the longest unused first
-        self._decoders: dict[str, Decoder] = {}  # by preprocessing: models that prepare pictures alike share one
-        self._door = threading.Lock()
+        self._held: dict[UUID, Future[LoadedModel]] = {}  # the least recently used first
+        self._decoders: dict[str, Decoder] = {}  # by preprocessing: models with the same one share a decoder
+        self._lock = threading.Lock()
 
     def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
-        """These versions, loaded if they are not yet; whoever asks for one that is being loaded waits for it.
+        """These versions, loaded if they are not yet; calls for a version that is being loaded wait for it.
 
         Raises NotReady, TransientError, BadCheckpoint.
         """
         return [self._get(version_id).result() for version_id in versions]
 
     def _get(self, version_id: UUID) -> Future[LoadedModel]:
-        with self._door:
+        with self._lock:
             known = self._held.pop(version_id, None)
-            coming = self._held[version_id] = known or Future()  # now the one used last
+            loading = self._held[version_id] = known or Future()  # now the most recently used
             for oldest in list(self._held)[:-MOST]:
                 del self._held[oldest]
         if known is None:
-            self._load(version_id, coming)
-        return coming
+            self._load(version_id, loading)
+        return loading
 
-    def _load(self, version_id: UUID, coming: Future[LoadedModel]) -> None:
+    def _load(self, version_id: UUID, loading: Future[LoadedModel]) -> None:
         try:
             with transaction() as session:
                 version = versions.get_version(session, version_id)
             embedder = load_version(self._settings, version.weights_sha256)
-            coming.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
+            loading.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
         except Exception as error:
             known = isinstance(error, UmbelError)
-            coming.set_exception(error if known else TransientError(f"The model cannot be loaded: {error}"))
-            forget = threading.Timer(RETRY_SECONDS, self._forget, [version_id, coming])
+            loading.set_exception(error if known else TransientError(f"The model cannot be loaded: {error}"))
+            forget = threading.Timer(RETRY_SECONDS, self._forget, [version_id, loading])
             forget.daemon = True
             forget.start()
 
     def _decoder(self, preprocessing: Preprocessing) -> Decoder:
-        with self._door:
+        with self._lock:
             return self._decoders.setdefault(preprocessing.hash, self._fit(preprocessing))
 
     def _forget(self, version_id: UUID, failed: Future[LoadedModel]) -> None:
-        with self._door:
+        with self._lock:
             if self._held.get(version_id) is failed:
                 del self._held[version_id]
 
 
 class OneModel:
-    """umbel.base.types.Models of a process that has one model and needs no other, such as a benchmark."""
+    """umbel.base.types.Models of a process that has one model, such as a benchmark."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
 
     def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
-        """The one. Raises TransientError for any other."""
+        """The model, once for each. Raises TransientError for any other version."""
         if any(version_id != self._model.version_id for version_id in versions):
             raise TransientError("This process has one model and loads no other.")
         return [self._model] * len(versions)
 
 
 def model_works(model: LoadedModel) -> bool:
-    """Whether a model gives finite vectors of images that it could embed when it was loaded."""
+    """Whether a model gives finite vectors for an image that it could embed when it was loaded."""
     embedder = model.embedder
     assert isinstance(embedder, NetworkEmbedder)  # as `load_version` makes them
     try:
@@ -110,7 +110,7 @@ def model_works(model: LoadedModel) -> bool:
 
 
 def load_version(settings: Settings, weights_sha256: str) -> NetworkEmbedder:
-    """The embedder of a registered version, tried once. Raises TransientError, BlobMissing, BadCheckpoint."""
+    """The embedder of a registered version, tested on images. Raises TransientError, BlobMissing, BadCheckpoint."""
     weights = fetch_checkpoint(blobs(), weights_sha256, settings.home / "models")
     embedder = load_embedder(settings.model_copy(update={"checkpoint": weights}))
     tried = embedder.embed([*probe_images(embedder.card.preprocessing.size)])
@@ -134,7 +134,7 @@ def ensure_active_version(settings: Settings) -> ModelVersion:
 
 
 def load_active_model(settings: Settings) -> tuple[NetworkEmbedder, UUID]:
-    """The embedder of the active version, and the version's id. Raises what the two above do."""
+    """The embedder of the active version, and the version's id. Raises what the two functions above raise."""
     version = ensure_active_version(settings)
     return load_version(settings, version.weights_sha256), version.id
 

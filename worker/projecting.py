@@ -1,4 +1,4 @@
-"""Laying out a map in a process of its own: for a minute it would keep a core from those who wait, or kill us all."""
+"""Compute a map in a process of its own: it takes a core for a minute, and running out of memory ends it alone."""
 
 import os
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from ml.projection import project
 from umbel.base.errors import TransientError
 from umbel.base.types import Plane, Vectors
 
-PATIENCE_SECONDS = 1.0  # between two looks at whether it is wanted still
-NICENESS = 10  # behind everything that somebody waits for
+POLL_SECONDS = 1.0  # between two checks of whether the map is still wanted
+NICENESS = 10  # behind all other work of this machine
 
 
 def project_apart(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane | None:
-    """umbel.base.types.Project: `ml.projection.project`, given up within a second when `unwanted` says so (None).
+    """umbel.base.types.Project: `ml.projection.project`, ended within a second when `unwanted` says so (None).
 
     Raises TransientError when the process dies.
     """
-    context = get_context("spawn")  # never a fork: threads of ours hold locks
+    context = get_context("spawn")  # never a fork: other threads of the worker hold locks
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True, name="map")
     process.start()
     theirs.close()
     try:
         ours.send(vectors)
-        while not ours.poll(PATIENCE_SECONDS):
+        while not ours.poll(POLL_SECONDS):
             if unwanted():
                 return None
         points: Plane | Exception = ours.recv()
@@ -43,7 +43,7 @@ def project_apart(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane | Non
 
 def _work(pipe: Connection) -> None:
     os.nice(NICENESS)
-    with suppress(EOFError, OSError):  # whoever asked is gone
+    with suppress(EOFError, OSError):  # the worker is gone
         vectors = pipe.recv()
         try:
             pipe.send(project(vectors))

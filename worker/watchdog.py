@@ -1,4 +1,4 @@
-"""Knowing when this process can get nothing more done, and ending it: whoever supervises it starts another."""
+"""Ends a worker process that can do no more work; its supervisor starts another."""
 
 import os
 import threading
@@ -18,17 +18,17 @@ log = structlog.get_logger()
 
 
 class Exit(IntEnum):
-    """Exit statuses of a worker that gave itself up, from sysexits(3)."""
+    """Exit statuses of a worker that gives up, from sysexits(3)."""
 
-    BROKER_TIMEOUT = 69  # work waits, and Redis brings no word of it
-    MODEL_FAILS = 70  # batch after batch, whatever the pictures
+    BROKER_TIMEOUT = 69  # work waits, and no wake-up comes through Redis
+    MODEL_FAILS = 70  # on batch after batch
     DEVICE_LOST = 71  # an error of CUDA, which stays until the process ends
 
 
 class Watchdog:
-    """Hears how the process does, and ends it when it can do no more.
+    """Is told what happens in the process, and ends it when it can do no more work.
 
-    leave: ends the process with an exit status, having put down in order what it can in a few seconds.
+    leave: returns unfinished work within a few seconds and ends the process with an exit status.
     """
 
     def __init__(
@@ -36,52 +36,52 @@ class Watchdog:
     ) -> None:
         self._transaction, self._settings, self._queues, self._leave = transaction, settings, queues, leave
         self._heard = threading.Event()
-        self._unheard_since: float | None = None
+        self._silent_since: float | None = None
         self._failed_batches = 0
         self._ending = threading.Lock()
 
     def heard(self, **_: object) -> None:
-        """A ring came through Redis."""
+        """A wake-up came through Redis."""
         self._heard.set()
 
     def fatal(self, error: Exception) -> bool:
-        """Whether the process itself is at an end, rather than what it was just working on."""
+        """Whether an error is the process's own, which then ends, rather than that of its current work."""
         if not device_lost(error):
             return False
         self._end(Exit.DEVICE_LOST, str(error).splitlines()[0])
         return True
 
     def forwarded(self, some: bool) -> None:
-        """The model was through with a batch. some: it made a vector of one picture at least.
+        """The model has finished a batch. some: it made at least one vector.
 
-        An item's last attempt had better be made by another process, which tells the picture's fault from ours.
+        A fresh process then tries the items again, which shows whether the images or this process are at fault.
         """
         self._failed_batches = 0 if some else self._failed_batches + 1
         if self._failed_batches >= self._settings.max_failed_batches:
             self._end(Exit.MODEL_FAILS, f"{self._failed_batches} batches in a row gave no vector")
 
     def look(self, *, progressed: bool) -> None:
-        """To be called at each heartbeat. Raises NotReady without a database, which alone is no reason to end."""
+        """Check at a heartbeat. Raises NotReady without a database, which alone is no reason to end."""
         heard = self._heard.is_set()
         self._heard.clear()
         if heard or progressed or not self._work_waits():
-            self._unheard_since = None
+            self._silent_since = None
             return
         now = time.monotonic()
-        self._unheard_since = self._unheard_since or now
-        if now - self._unheard_since >= self._settings.broker_timeout:
-            self._end(Exit.BROKER_TIMEOUT, f"work has waited for {now - self._unheard_since:.0f} s, and nobody rang")
+        self._silent_since = self._silent_since or now
+        if now - self._silent_since >= self._settings.broker_timeout:
+            self._end(Exit.BROKER_TIMEOUT, f"work has waited for {now - self._silent_since:.0f} s without a wake-up")
 
     def _work_waits(self) -> bool:
         with self._transaction() as session:
             return not set(self._queues).isdisjoint(list_waiting_queues(session))
 
     def _end(self, status: Exit, reason: str) -> None:
-        if self._ending.acquire(blocking=False):  # once, and by a thread that nobody waits for
+        if self._ending.acquire(blocking=False):  # once, on a thread of its own
             log.critical("worker gives up", reason=reason, exit_status=int(status), why=status.name.lower())
             threading.Thread(target=self._leave, args=[status], name="leaving", daemon=True).start()
 
 
 def end_process(status: Exit) -> None:
-    """At once: threads may hang in what made us give up. What is leased is taken up by others, as after a kill."""
+    """End without waiting for threads, which may hang. Leases run out and other workers take the items over."""
     os._exit(status)
