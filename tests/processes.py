@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,12 @@ def eventually(look: Callable[[], T], *, within: float = 30, every: float = 0.05
         assert time.monotonic() < deadline, f"not within {within} s: {seen!r}"
         time.sleep(every)
     return seen
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import ABSENT, Watch, find_chromium, running
 from tests.browser.gallery import plant, spoil
-from tests.e2e.conftest import Stack
+from tests.stacks import Stack
 
 
 @pytest.fixture(scope="session")

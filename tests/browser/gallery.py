@@ -6,7 +6,7 @@ import httpx
 from PIL import Image, ImageEnhance
 
 from garden import SampleGarden
-from tests.e2e.conftest import Stack
+from tests.stacks import Stack
 
 SPECIES = 4
 UNSEEN = 900  # a specimen that no garden has

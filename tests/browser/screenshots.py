@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import ABSENT, find_chromium, running
 from tests.browser.gallery import begun, done, plant, specimen, spoil
-from tests.e2e.conftest import Stack
+from tests.stacks import Stack
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "page"
 WIDTHS = {"wide": (1280, 800), "phone": (390, 844)}

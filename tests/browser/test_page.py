@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from garden import SampleGarden
 from tests.browser.chromium import Watch
 from tests.browser.gallery import specimen
-from tests.e2e.conftest import Stack
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

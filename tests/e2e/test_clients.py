@@ -17,8 +17,8 @@ import httpx
 import pytest
 from umbel_client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
 
-from tests.e2e.conftest import Stack
 from tests.images import image_bytes
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -25,11 +25,10 @@ from sqlalchemy import text
 
 from stack.redis import Redis
 from tests.conversions import share_conversions
-from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
 from tests.images import image_bytes
 from tests.integration.workers import alive
-from tests.processes import UMBEL, Process, eventually
+from tests.processes import UMBEL, Process, eventually, free_port
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 

@@ -12,7 +12,7 @@ from ml.checkpoint import now, save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.shipped import SHIPPED
-from tests.e2e.conftest import Stack
+from tests.stacks import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

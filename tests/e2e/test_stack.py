@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from umbel_client import ApiError
 
-from tests.e2e.conftest import Stack
 from tests.images import image_bytes
 from tests.processes import eventually
+from tests.stacks import Stack
 
 ROOT = Path(__file__).parents[2]
 

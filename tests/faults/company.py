@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from stack.services import answers
-from tests.e2e.conftest import free_port
 from tests.faults.proxy import Proxy
 from tests.faults.schedule import Fault
 from tests.faults.target import NoTarget, Scene
-from tests.processes import UMBEL
+from tests.processes import UMBEL, free_port
 
 SKEWED = (sys.executable, "-P", str(Path(__file__).with_name("skewed.py")))
 READY_SECONDS = 60  # a worker loads a model, on cores that are busy

@@ -11,9 +11,9 @@ import psutil
 import psycopg
 
 from stack.state import StackStatus, status
-from tests.e2e.conftest import Stack
 from tests.faults.clients import Clients
 from tests.processes import eventually
+from tests.stacks import Stack
 from umbel.base.settings import Settings
 
 PATIENCE_SECONDS = 20  # how long a fault waits for its target, which may just be starting again

@@ -52,7 +52,7 @@ def fuzz(url: str, folder: Path, *, cases: int, seed: int, phases: str) -> tuple
 
 
 def main() -> int:
-    from tests.e2e.conftest import Stack  # noqa: PLC0415 - slow to import, not for --help
+    from tests.stacks import Stack  # noqa: PLC0415 - slow to import, not for --help
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=60, help="at most, for each operation and phase")

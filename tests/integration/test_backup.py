@@ -106,7 +106,7 @@ def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(origi
     folder = original.folder / "backup"
     made = umbel("backup", folder, UMBEL_BLOB_URL=(original.folder / "blobs").as_uri())
     assert (made.returncode, check_sums(folder)) == (0, 0), made.stderr
-    home = Path(tempfile.mkdtemp(prefix="umbel-restored-"))  # not below pytest's folder, see tests/e2e/conftest.py
+    home = Path(tempfile.mkdtemp(prefix="umbel-restored-"))  # not below pytest's folder, see tests/stacks.py
     server = Postgres(home, home / "run", durable=False)
     try:
         restored = umbel("restore", folder, "--json", UMBEL_HOME=str(home))

@@ -15,8 +15,7 @@ import pytest
 
 from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.e2e.conftest import free_port
-from tests.processes import UMBEL, Process, eventually
+from tests.processes import UMBEL, Process, eventually, free_port
 from umbel.access.keys import KeyScope, create_key, new_key
 from umbel.base.database import transaction
 

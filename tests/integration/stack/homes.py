@@ -1,23 +1,15 @@
-"""Homes of a stack for one test, and waiting for what happens in them."""
+"""Homes of a stack for one test."""
 
-import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from stack.process import processes_in
+from tests.processes import free_port
 from umbel.base.settings import Settings
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def of_this_home(home: Path) -> list[psutil.Process]:
@@ -43,6 +35,4 @@ def new_home() -> Iterator[Path]:
 
 
 def on_a_free_port(home: Path) -> Settings:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Settings(home=home, port=probe.getsockname()[1])
+    return Settings(home=home, port=free_port())

@@ -16,7 +16,8 @@ from stack import supervisor
 from stack.control import start_detached, stop_running
 from stack.process import processes_in
 from stack.state import find_process, status
-from tests.integration.stack.homes import new_home, of_this_home, on_a_free_port, wait_until
+from tests.integration.stack.homes import new_home, of_this_home, on_a_free_port
+from tests.processes import eventually
 from umbel.base.errors import StackError
 from umbel.base.settings import Settings
 
@@ -79,7 +80,7 @@ def running(settings: Settings, worker: str = PATIENT) -> Iterator["subprocess.P
     """A stack in the foreground, ready; stopped at the end."""
     process = start(settings, worker)
     try:
-        wait_until(lambda: status(settings).ready or process.poll() is not None)
+        eventually(lambda: status(settings).ready or process.poll() is not None)
         assert process.poll() is None, process.communicate()[0]
         yield process
     finally:
@@ -132,7 +133,7 @@ def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(up: Set
             service.pid != before[service.name] for service in seen[0].services if service.name in dead
         )
 
-    wait_until(all_are_back)
+    eventually(all_are_back)
     assert {service.name for service in seen[0].services if service.pid != before[service.name]} == dead
     assert {service.name: service.restarts for service in seen[0].services}["worker"] == 1
 
