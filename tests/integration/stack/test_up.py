@@ -48,7 +48,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 '''
 python = (sys.executable, "-c")
 programs = (
-    Program("worker", (*python, worker, str(home)), ready=partial(answers, settings, "/readyz"), stop_seconds=30),
+    Program("worker", (*python, worker, str(home)), ready=(home / "working").exists, stop_seconds=30),
     Program("scheduler", (*python, "import signal; signal.pause()", str(home)), ready=lambda: True),
     Program("api", (*python, API, str(port), str(home)), ready=partial(answers, settings, "/healthz")),
 )
@@ -60,8 +60,9 @@ try:
 except UmbelError as error:
     sys.exit(error.detail)
 """
-PATIENT = "import signal; signal.pause()"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: signal.pause()"
+WORKING = "import pathlib, signal, sys; pathlib.Path(sys.argv[1], 'working').touch()\n"
+PATIENT = WORKING + "signal.pause()"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WORKING + "while True: signal.pause()"
 BROKEN = "raise SystemExit('the model is missing')"
 
 
