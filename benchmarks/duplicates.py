@@ -50,7 +50,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from benchmarks.duplicates_quality import measure_copies, measure_flips  # noqa: PLC0415
     from ml.data.duplicates import quick_pixel_similarities  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
-    from umbel.insights.comparing import ComparisonLine  # noqa: PLC0415
+    from umbel.insights.comparison import ComparisonHandler  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
     from umbel.models.calibration import calibration_of  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
@@ -70,7 +70,13 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     taken["index"] = seconds(_build_index)
     with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
         leases = Leases(transaction, "bench", 60)
-        line = ComparisonLine(transaction, decoder, quick_pixel_similarities, leases, settings())
+        line = ComparisonHandler(
+            transaction=transaction,
+            settings=settings(),
+            leases=leases,
+            decoder=decoder,
+            pixel_similarities=quick_pixel_similarities,
+        )
         taken["queue"] = seconds(_begin)
         taken["compare"] = seconds(line.run)
         taken["list"] = seconds(_list)

@@ -42,7 +42,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
-    from umbel.imports.fetching import READERS, FetchLine  # noqa: PLC0415
+    from umbel.imports.fetching import READERS, FetchingHandler  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
@@ -53,7 +53,15 @@ def _measure(home: Path, server: psutil.Process) -> None:
     spent = {"worker": 0.0, "decoders": 0.0, "postgres": 0.0}
     with DecoderPool(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
         leases = Leases(transaction, "bench", 60)
-        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, wake=lambda _: None)
+        line = FetchingHandler(
+            transaction=transaction,
+            settings=settings(),
+            leases=leases,
+            blobs=blobs(),
+            decoder=decoder,
+            readers=readers,
+            wake=lambda _: None,
+        )
 
         def queue(name: str) -> None:
             if name == "ours":

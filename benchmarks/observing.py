@@ -29,7 +29,15 @@ def batch(jobs: int, traceparent: str | None) -> list[ClaimedItem]:
     ids = [uuid4() for _ in range(jobs)]
     return [
         ClaimedItem(
-            uuid4(), ids[n % jobs], uuid4(), uuid4(), "pictures/a", 1, None, uuid4().hex, traceparent, waited=0.2
+            id=uuid4(),
+            job_id=ids[n % jobs],
+            collection_id=uuid4(),
+            attempts=1,
+            request_id=uuid4().hex,
+            traceparent=traceparent,
+            waited=0.2,
+            image_id=uuid4(),
+            blob_key="pictures/a",
         )
         for n in range(IMAGES)
     ]

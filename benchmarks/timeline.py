@@ -26,7 +26,7 @@ from ml.embedder import NetworkEmbedder
 
 STUBBED = 4  # times as many pictures for the stub, which is quicker
 
-STAGES = {"_claim_from": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
+STAGES = {"_claim": "claim", "_decode": "read + decode", "_forward": "forward", "_store": "store"}
 COLORS = {"claim": "#8c8c8c", "read + decode": "#3b7dd8", "forward": "#d8703b", "store": "#3ba55d"}
 
 
@@ -73,7 +73,7 @@ def measure(images: int, files: list[bytes]) -> None:
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - as above
     from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
-    from umbel.embedding.embedding import EmbeddingLine  # noqa: PLC0415
+    from umbel.embedding.embedding import EmbeddingHandler  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
     from worker.decoders import DecoderPool  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
@@ -87,7 +87,9 @@ def measure(images: int, files: list[bytes]) -> None:
             spans.clear()
             models = OneModel(LoadedModel(version_id, model, decoder))
             leases = Leases(transaction, "bench", 60)
-            done = traced(EmbeddingLine, spans)(transaction, models, leases, settings()).embed_items([Queue.BULK])
+            done = traced(EmbeddingHandler, spans)(
+                transaction=transaction, settings=settings(), leases=leases, models=models
+            ).run([Queue.BULK])
             assert done == count, f"{done} of {count}"
             return list(spans)
 

@@ -1,8 +1,7 @@
 """What one worker process holds: the model, loaded once and never before a fork, and its place in the ledger."""
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -10,30 +9,16 @@ from celery import signals
 from celery.apps.worker import Worker
 from sqlalchemy.orm import Session
 
-from ml.data.duplicates import quick_pixel_similarities
-from ml.evaluation.comparison import compare_models
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
 from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
-from umbel.embedding.embedding import EmbeddingLine
-from umbel.gallery.deleting import DeletionLine
-from umbel.imports.fetching import READERS, FetchLine
-from umbel.insights.comparing import ComparisonLine
-from umbel.insights.projection import MapLine
 from umbel.jobs import claims, workers
-from umbel.jobs.claims import Leases
 from umbel.jobs.wakeup import waker
-from umbel.models.indexing import build_index
-from umbel.operations import maintenance
-from umbel.reindex.run import ReindexLine
 from worker.app import celery
-from worker.models import model_works
-from worker.projecting import project_apart
-from worker.sample import LazyGarden
+from worker.handlers import Handlers
 from worker.watchdog import Exit, Watchdog, end_process
 
 log = structlog.get_logger()
@@ -65,68 +50,13 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._device = device
         self._watchdog = Watchdog(transaction, settings, queues, self._leave)
-        self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(3)]
-        embedding_leases, fetching_leases, comparing_leases = self._leases
-        self._line = EmbeddingLine(
-            transaction=transaction,
-            models=models,
-            leases=embedding_leases,
-            settings=settings,
-            stopping=self._stopping.is_set,
-            fatal=self._watchdog.fatal,
-            works=model_works,
-            forwarded=self._watchdog.forwarded,
+        self._handlers = Handlers(
+            settings, models, decoder, self._watchdog, name=name, queues=queues, stopping=self._stopping.is_set
         )
-        fetching = FetchLine(
-            transaction,
-            blobs(),
-            decoder,
-            settings,
-            fetching_leases,
-            readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
-            wake=waker().wake,
-            garden=LazyGarden(),
-            stopping=self._stopping.is_set,
-        )
-        stopping = self._stopping.is_set
-        comparing = ComparisonLine(
-            transaction, decoder, quick_pixel_similarities, comparing_leases, settings, stopping=stopping
-        )
-        reindexing = ReindexLine(transaction, blobs(), models, compare_models, settings, stopping=stopping)
-        items = [queue for queue in (Queue.SINGLE, Queue.BULK, Queue.REINDEX) if queue in queues]
-        self._items = OneAtATime(lambda: self._line.embed_items(items))
-        self._reindexing = OneAtATime(reindexing.run)
-        self._deletion = DeletionLine(transaction, blobs(), stopping)
-        self._handlers: dict[Queue, Callable[[], object]] = {
-            Queue.QUERY: self._line.answer_queries,
-            Queue.SINGLE: self._items.run,
-            Queue.BULK: self._items.run,
-            Queue.FETCH: OneAtATime(fetching.run).run,
-            Queue.INDEX: lambda: build_index(transaction, settings),
-            Queue.COMPARE: OneAtATime(comparing.run).run,
-            Queue.REINDEX: self._reindex,
-            Queue.DELETE: OneAtATime(self._delete).run,
-            Queue.MAP: OneAtATime(MapLine(transaction, project_apart, stopping).run).run,
-            Queue.MAINTENANCE: lambda: maintenance.sweep(transaction, waker(), settings),
-        }
 
     def work(self, queue: Queue) -> None:
-        """Do all that waits in `queue`; returns at once where another thread is at it, which then looks once more.
-
-        Raises NotReady, TransientError.
-        """
-        self._handlers[queue]()
-
-    def _reindex(self) -> None:
-        """Bring a reindex as far as it goes now: list its images, embed them, and what follows."""
-        self._reindexing.run()
-        self._items.run()
-        self._reindexing.run()
-
-    def _delete(self) -> None:
-        """Remove what deleted collections leave, and what else is no longer needed."""
-        self._deletion.run()
-        maintenance.clean_up(transaction, blobs(), self._settings)
+        """Do all that waits in `queue`. Raises NotReady, TransientError."""
+        self._handlers.work(queue)
 
     def run(self) -> None:
         """Serve until told to stop; the batch in hand is finished first."""
@@ -172,8 +102,7 @@ class WorkerProcess:
                     known = workers.touch_worker(session, self.name, progressed=progressed, broker_connected=hears)
                     if not (known or self._stopping.is_set()):  # woken from a sleep so long that it was forgotten
                         self._write_down(session)
-                for leases in self._leases:
-                    leases.renew()
+                self._handlers.renew_leases()
                 self._watchdog.look(progressed=progressed)
             except (NotReady, TransientError) as error:
                 log.warning("no heartbeat", error=error.detail)
@@ -201,33 +130,10 @@ class WorkerProcess:
         last.daemon = True
         last.start()
         self._stopping.set()
-        self._items.wait()
+        self._handlers.wait_for_embedding()
         with suppress(NotReady), transaction() as session:
             workers.delete_worker(session, self.name)
         end_process(status)
-
-
-class OneAtATime:
-    """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        self._busy = threading.Lock()
-        self._asked = False
-
-    def run(self) -> None:
-        self._asked = True
-        while self._asked and self._busy.acquire(blocking=False):
-            try:
-                self._asked = False
-                self._work()
-            finally:
-                self._busy.release()
-
-    def wait(self) -> None:
-        """Until nobody is at it."""
-        with self._busy:
-            pass
 
 
 _process: WorkerProcess | None = None

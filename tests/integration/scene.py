@@ -18,8 +18,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import PixelSimilarities, Vector
-from umbel.insights.comparing import ComparisonLine
-from umbel.insights.comparison import begin_comparison
+from umbel.insights.comparison import ComparisonHandler, begin_comparison
 from umbel.jobs import jobs
 from umbel.jobs.claims import Leases
 from worker.decoders import DecoderPool
@@ -33,10 +32,16 @@ class Silent:
 
 
 @contextmanager
-def comparison_line(pixel_similarities: PixelSimilarities = quick_pixel_similarities) -> Iterator[ComparisonLine]:
+def comparison_line(pixel_similarities: PixelSimilarities = quick_pixel_similarities) -> Iterator[ComparisonHandler]:
     """A line with decoders of its own."""
     with DecoderPool(Preprocessing(), settings()) as decoder:
-        yield ComparisonLine(transaction, decoder, pixel_similarities, Leases(transaction, "tester", 60), settings())
+        yield ComparisonHandler(
+            transaction=transaction,
+            settings=settings(),
+            leases=Leases(transaction, "tester", 60),
+            decoder=decoder,
+            pixel_similarities=pixel_similarities,
+        )
 
 
 def near(direction: Vector, distance: float, seed: int) -> Vector:
@@ -93,7 +98,7 @@ def photograph(seed: int) -> bytes:
     return image_bytes(seed, size=(360, 240))
 
 
-def compare(line: ComparisonLine, *, collection: str | None = None, again: bool = False) -> UUID:
+def compare(line: ComparisonHandler, *, collection: str | None = None, again: bool = False) -> UUID:
     """Compare to the end; the job's id."""
     job_id = begin(collection=collection, again=again)
     line.run()

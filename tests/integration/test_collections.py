@@ -18,8 +18,8 @@ from tests.integration.scene import add, axis, compare, comparison_line, near, p
 from tests.integration.threshold import USUAL, scanned_up_to
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
-from umbel.gallery.deleting import DeletionLine
-from umbel.insights.comparing import ComparisonLine
+from umbel.gallery.deletion import DeletionHandler
+from umbel.insights.comparison import ComparisonHandler
 
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("database", "redis")
 
 
 @pytest.fixture(scope="module")
-def line(postgres: object) -> Iterator[ComparisonLine]:
+def line(postgres: object) -> Iterator[ComparisonHandler]:
     with comparison_line() as ours:
         yield ours
 
@@ -105,14 +105,14 @@ def test_a_deletion_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
     assert (job["type"], job["status"], job["phase"]) == ("deletion", "queued", "deleting")
     for verb in ("cancel", "close"):
         assert problem(api.post(f"/v1/jobs/{body['job_id']}/{verb}")) == (409, "conflict")
-    DeletionLine(transaction, blobs()).run()
+    DeletionHandler(transaction=transaction, blobs=blobs()).run()
     job = api.get(answer.headers["Location"]).get_json()
     assert (job["status"], job["phase"], job["counts"]["total"], job["counts"]["indexed"]) == ("succeeded", None, 1, 1)
     assert [one["image_id"] for one in api.get(f"/v1/jobs/{job['id']}/items").get_json()["items"]] == [None]
     assert problem(api.delete("/v1/collections/garden")) == (404, "not_found")
 
 
-def test_a_deleted_collection_is_gone_at_once_and_its_name_is_free(api: FlaskClient, line: ComparisonLine) -> None:
+def test_a_deleted_collection_is_gone_at_once_and_its_name_is_free(api: FlaskClient, line: ComparisonHandler) -> None:
     of = version()
     gone = [add(of, near(axis(0), 0.01, seed), photograph(5), collection="garden", label="a") for seed in range(2)]
     kept = add(of, axis(1), photograph(1), collection="meadow")
@@ -144,7 +144,7 @@ def test_a_deleted_collection_is_gone_at_once_and_its_name_is_free(api: FlaskCli
     assert upload(api, 7, "garden").status_code == 202
     assert (names(api), api.get("/v1/collections/garden").get_json()["images"]) == (["garden", "meadow"], 1)
     assert api.post("/v1/search", json=in_garden).get_json()["matches"] == []
-    DeletionLine(transaction, blobs()).run()
+    DeletionHandler(transaction=transaction, blobs=blobs()).run()
     assert api.get("/v1/collections/garden").get_json()["images"] == 1
 
 
@@ -153,7 +153,7 @@ def test_the_same_bytes_in_two_collections_are_two_images(api: FlaskClient) -> N
     assert (one.status_code, other.status_code, again.status_code) == (202, 202, 200)
     assert one.get_json()["image_id"] == again.get_json()["image_id"] != other.get_json()["image_id"]
     api.delete("/v1/collections/a")
-    DeletionLine(transaction, blobs()).run()
+    DeletionHandler(transaction=transaction, blobs=blobs()).run()
     assert api.get(f"/v1/images/{other.get_json()['image_id']}/file").status_code == 200
 
 
@@ -219,10 +219,10 @@ def test_a_deleted_collection_leaves_the_index_usable_for_the_others(
     for _ in range(2):
         found = api.post("/v1/search", json={"vector": axis(0).tolist(), "k": 40}).get_json()
         assert {one["image_id"] for one in found["matches"]} == set(tenants["a"])
-        DeletionLine(transaction, blobs()).run()
+        DeletionHandler(transaction=transaction, blobs=blobs()).run()
 
 
-def test_duplicates_and_label_issues_stay_inside_a_collection(api: FlaskClient, line: ComparisonLine) -> None:
+def test_duplicates_and_label_issues_stay_inside_a_collection(api: FlaskClient, line: ComparisonHandler) -> None:
     of = version()
     inside: dict[str, set[UUID]] = {"a": set(), "b": set()}
     for number in range(24):

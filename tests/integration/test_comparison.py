@@ -24,8 +24,7 @@ from umbel.base.types import Queue
 from umbel.gallery import images
 from umbel.gallery.images import remove_image
 from umbel.insights import nearest_neighbors
-from umbel.insights.comparing import ComparisonLine
-from umbel.insights.comparison import begin_comparison
+from umbel.insights.comparison import ComparisonHandler, begin_comparison
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, maintenance
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(scope="module")
-def line(postgres: object) -> Iterator[ComparisonLine]:
+def line(postgres: object) -> Iterator[ComparisonHandler]:
     with comparison_line() as ours:
         yield ours
 
@@ -59,7 +58,7 @@ def all_black(number: int) -> bytes:
     return out.getvalue()
 
 
-def test_each_picture_gets_its_nearest_others_in_order(line: ComparisonLine) -> None:
+def test_each_picture_gets_its_nearest_others_in_order(line: ComparisonHandler) -> None:
     of = version()
     vectors = {add(of, unit(seed), photograph(seed)): unit(seed) for seed in range(30)}
     compare(line)
@@ -69,7 +68,7 @@ def test_each_picture_gets_its_nearest_others_in_order(line: ComparisonLine) -> 
         assert np.allclose(distances, [distance for distance, _ in expected[:16]], atol=2e-3)
 
 
-def test_neighbors_lie_in_the_same_collection(line: ComparisonLine) -> None:
+def test_neighbors_lie_in_the_same_collection(line: ComparisonHandler) -> None:
     of = version()
     inside = {add(of, unit(seed), photograph(seed), collection="a") for seed in range(3)}
     for seed in range(3, 6):
@@ -78,13 +77,13 @@ def test_neighbors_lie_in_the_same_collection(line: ComparisonLine) -> None:
     assert {other for image, (others, _) in rows().items() if image in inside for other in others} == inside
 
 
-def test_a_picture_alone_has_no_neighbors(line: ComparisonLine) -> None:
+def test_a_picture_alone_has_no_neighbors(line: ComparisonHandler) -> None:
     alone = add(version(), axis(0), photograph(0))
     compare(line)
     assert rows() == {alone: ([], [])}
 
 
-def test_only_what_is_new_is_queued(line: ComparisonLine) -> None:
+def test_only_what_is_new_is_queued(line: ComparisonHandler) -> None:
     of = version()
     for seed in range(5):
         add(of, unit(seed), photograph(seed))
@@ -95,7 +94,7 @@ def test_only_what_is_new_is_queued(line: ComparisonLine) -> None:
         assert [item.image_id for item in items.list_items(session, job_id, state=None, after=None, limit=9)] == [new]
 
 
-def test_again_queues_all(line: ComparisonLine) -> None:
+def test_again_queues_all(line: ComparisonHandler) -> None:
     of = version()
     for seed in range(5):
         add(of, unit(seed), photograph(seed))
@@ -103,7 +102,7 @@ def test_again_queues_all(line: ComparisonLine) -> None:
     assert counts(compare(line, again=True)) == {"total": 5, "pending": 0, "indexed": 5, "failed": 0, "cancelled": 0}
 
 
-def test_nothing_new_is_no_job(line: ComparisonLine) -> None:
+def test_nothing_new_is_no_job(line: ComparisonHandler) -> None:
     add(version(), axis(0), photograph(0))
     compare(line)
     assert begin_comparison(transaction, Silent(), collection=None) is None  # type: ignore[arg-type]
@@ -142,7 +141,7 @@ def test_a_comparison_needs_a_model_and_a_collection_that_is_there() -> None:
         begin(collection="nowhere")
 
 
-def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
+def test_cancelling_touches_no_image(line: ComparisonHandler) -> None:
     image = add(version(), axis(0), photograph(0))
     job_id = begin()
     job_actions.cancel_job(transaction, job_id)
@@ -155,7 +154,7 @@ def test_cancelling_touches_no_image(line: ComparisonLine) -> None:
     assert rows() == {}
 
 
-def test_an_image_that_is_deleted_while_a_comparison_begins_leaves_nothing_pending(line: ComparisonLine) -> None:
+def test_an_image_that_is_deleted_while_a_comparison_begins_leaves_nothing_pending(line: ComparisonHandler) -> None:
     of = version()
     image = add(of, axis(0), photograph(0))
     with ThreadPoolExecutor(1) as pool:
@@ -169,7 +168,7 @@ def test_an_image_that_is_deleted_while_a_comparison_begins_leaves_nothing_pendi
     assert counts(found[0]) == {"total": 1, "pending": 0, "indexed": 0, "failed": 0, "cancelled": 1}
 
 
-def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonLine, redis: Redis) -> None:
+def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonHandler, redis: Redis) -> None:
     add(version(), axis(0), photograph(0))
     job_id = begin()
     job_actions.pause_job(transaction, job_id)
@@ -202,7 +201,7 @@ def test_reconciliation_queues_a_lost_embedding_though_a_comparison_is_pending()
     assert list(bare) == [image]
 
 
-def test_a_picture_that_lost_its_embedding_fails_alone(line: ComparisonLine) -> None:
+def test_a_picture_that_lost_its_embedding_fails_alone(line: ComparisonHandler) -> None:
     of = version()
     bare = add(of, axis(0), photograph(0))
     add(of, axis(1), photograph(1))
@@ -216,7 +215,7 @@ def test_a_picture_that_lost_its_embedding_fails_alone(line: ComparisonLine) -> 
     assert counts(job_id)["indexed"] == 1
 
 
-def test_what_failed_can_be_tried_again(line: ComparisonLine, redis: Redis) -> None:
+def test_what_failed_can_be_tried_again(line: ComparisonHandler, redis: Redis) -> None:
     of = version()
     bare = add(of, axis(0), photograph(0))
     job_id = begin()
@@ -234,7 +233,7 @@ def test_what_failed_can_be_tried_again(line: ComparisonLine, redis: Redis) -> N
     assert counts(job_id) == {"total": 1, "pending": 0, "indexed": 1, "failed": 0, "cancelled": 0}
 
 
-def test_a_removed_picture_leaves_nothing_behind(line: ComparisonLine) -> None:
+def test_a_removed_picture_leaves_nothing_behind(line: ComparisonHandler) -> None:
     of = version()
     gone, queued = (add(of, near(axis(0), 0.01, seed), photograph(5)) for seed in range(2))
     compare(line)
@@ -249,7 +248,7 @@ def test_a_removed_picture_leaves_nothing_behind(line: ComparisonLine) -> None:
     assert counts(job_id) == {"total": 2, "pending": 0, "indexed": 1, "failed": 0, "cancelled": 1}
 
 
-def test_a_wrong_vector_takes_its_neighbors_along(line: ComparisonLine) -> None:
+def test_a_wrong_vector_takes_its_neighbors_along(line: ComparisonHandler) -> None:
     of = version()
     wrong, right = (add(of, axis(number), photograph(number)) for number in range(2))
     compare(line)
@@ -261,7 +260,7 @@ def test_a_wrong_vector_takes_its_neighbors_along(line: ComparisonLine) -> None:
     assert list(rows()) == [right]
 
 
-def test_a_claim_that_never_came_back_is_taken_up_again(line: ComparisonLine) -> None:
+def test_a_claim_that_never_came_back_is_taken_up_again(line: ComparisonHandler) -> None:
     of = version()
     for seed in range(20):
         add(of, unit(seed), photograph(seed))
@@ -272,7 +271,7 @@ def test_a_claim_that_never_came_back_is_taken_up_again(line: ComparisonLine) ->
     assert counts(job_id) == {"total": 20, "pending": 0, "indexed": 20, "failed": 0, "cancelled": 0}
 
 
-def test_a_picture_that_cannot_be_seen_is_compared_by_its_embedding_alone(line: ComparisonLine) -> None:
+def test_a_picture_that_cannot_be_seen_is_compared_by_its_embedding_alone(line: ComparisonHandler) -> None:
     of = version()
     for seed in range(2):
         add(of, near(axis(0), 0.01, seed), photograph(5))
@@ -305,7 +304,7 @@ def test_what_makes_a_comparison_fail_fails_alone() -> None:
     assert counts(job_id)["indexed"] == 12
 
 
-def test_pictures_far_from_all_others_are_not_looked_at(line: ComparisonLine) -> None:
+def test_pictures_far_from_all_others_are_not_looked_at(line: ComparisonHandler) -> None:
     of = version()
     for number in range(3):
         add(of, axis(number), photograph(number))
@@ -314,11 +313,11 @@ def test_pictures_far_from_all_others_are_not_looked_at(line: ComparisonLine) ->
         assert session.scalar(text("SELECT count(*) FROM image_signature")) == 0
 
 
-def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_collection_waits_for_its_index(line: ComparisonHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     of = version()
     for seed in range(4):
         add(of, unit(seed), photograph(seed))
-    monkeypatch.setattr("umbel.insights.comparing.UNBEARABLE", 3)
+    monkeypatch.setattr("umbel.insights.comparison.UNBEARABLE", 3)
     with transaction() as session:
         session.execute(text(f"DROP INDEX embedding_{of.id.hex}_hnsw"))
     job_id = begin()
@@ -328,7 +327,7 @@ def test_a_large_collection_waits_for_its_index(line: ComparisonLine, monkeypatc
         assert session.scalars(text("SELECT DISTINCT attempts FROM job_item")).all() == [0]
 
 
-def test_through_the_index_the_same_neighbors_are_found(line: ComparisonLine) -> None:
+def test_through_the_index_the_same_neighbors_are_found(line: ComparisonHandler) -> None:
     of = version()
     for seed in range(60):
         add(of, unit(seed), photograph(1), collection=("a", "b")[seed % 2])

@@ -12,7 +12,7 @@ from tests.integration.scene import add, axis, brighter, compare, comparison_lin
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.images import remove_image
-from umbel.insights.comparing import ComparisonLine
+from umbel.insights.comparison import ComparisonHandler
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture(scope="module")
-def line(postgres: object) -> Iterator[ComparisonLine]:
+def line(postgres: object) -> Iterator[ComparisonHandler]:
     with comparison_line() as ours:
         yield ours
 
@@ -48,7 +48,7 @@ def test_a_second_one_conflicts_and_names_the_first(api: FlaskClient) -> None:
     assert (second.status_code, first["job_id"] in second.get_json()["detail"]) == (409, True)
 
 
-def test_nothing_to_compare_is_said(api: FlaskClient, line: ComparisonLine) -> None:
+def test_nothing_to_compare_is_said(api: FlaskClient, line: ComparisonHandler) -> None:
     add(version(), axis(0), photograph(0))
     compare(line)
     answer = api.post("/v1/duplicates", json={})
@@ -91,7 +91,7 @@ def test_bad_cursors_for_label_issues(api: FlaskClient, cursor: str) -> None:
     assert api.get("/v1/label-issues", query_string={"cursor": cursor}).status_code == 422
 
 
-def test_changed_copies_are_a_group_and_look_alikes_are_not(api: FlaskClient, line: ComparisonLine) -> None:
+def test_changed_copies_are_a_group_and_look_alikes_are_not(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     copies = {add(of, near(axis(0), 0.02, n), each) for n, each in enumerate((data, brighter(data), smaller(data)))}
     add(of, near(axis(0), 0.001, 9), photograph(2))  # nearer by embedding, another picture
@@ -99,7 +99,7 @@ def test_changed_copies_are_a_group_and_look_alikes_are_not(api: FlaskClient, li
     assert groups(api) == [copies]
 
 
-def test_the_distance_alone_can_decide(api: FlaskClient, line: ComparisonLine) -> None:
+def test_the_distance_alone_can_decide(api: FlaskClient, line: ComparisonHandler) -> None:
     of = version()
     pair = {add(of, near(axis(0), 0.02, n), photograph(n)) for n in range(2)}
     compare(line)
@@ -107,7 +107,7 @@ def test_the_distance_alone_can_decide(api: FlaskClient, line: ComparisonLine) -
     assert groups(api, min_pixel_similarity=0, max_distance=0.001) == []
 
 
-def test_the_one_to_keep_comes_first_with_what_is_known_of_it(api: FlaskClient, line: ComparisonLine) -> None:
+def test_the_one_to_keep_comes_first_with_what_is_known_of_it(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     small, whole = add(of, near(axis(0), 0.01, 1), smaller(data)), add(of, axis(0), data, label="rose")
     compare(line)
@@ -122,7 +122,7 @@ def test_the_one_to_keep_comes_first_with_what_is_known_of_it(api: FlaskClient, 
     assert first["links"]["self"] == f"/v1/images/{whole}"
 
 
-def test_a_copy_that_comes_later_joins_its_group(api: FlaskClient, line: ComparisonLine) -> None:
+def test_a_copy_that_comes_later_joins_its_group(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     first = {add(of, axis(0), data)}
     compare(line)
@@ -133,7 +133,7 @@ def test_a_copy_that_comes_later_joins_its_group(api: FlaskClient, line: Compari
     assert groups(api) == [first | {copy}]
 
 
-def test_groups_stay_inside_a_collection(api: FlaskClient, line: ComparisonLine) -> None:
+def test_groups_stay_inside_a_collection(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     for number, name in enumerate(("a", "b")):
         add(of, near(axis(0), 0.01, number), brighter(data, 1 + number / 10), collection=name)
@@ -144,7 +144,7 @@ def test_groups_stay_inside_a_collection(api: FlaskClient, line: ComparisonLine)
     assert (groups(api), groups(api, collection="a"), groups(api, collection="c")) == ([pair], [], [pair])
 
 
-def test_groups_are_of_the_active_model(api: FlaskClient, line: ComparisonLine) -> None:
+def test_groups_are_of_the_active_model(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     for number in range(2):
         add(of, near(axis(0), 0.01, number), brighter(data, 1 + number / 10))
@@ -154,7 +154,7 @@ def test_groups_are_of_the_active_model(api: FlaskClient, line: ComparisonLine) 
     assert (answer["items"], answer["compared"]) == ([], 0)
 
 
-def test_a_removed_picture_leaves_its_groups(api: FlaskClient, line: ComparisonLine) -> None:
+def test_a_removed_picture_leaves_its_groups(api: FlaskClient, line: ComparisonHandler) -> None:
     of, data = version(), photograph(1)
     made = [add(of, near(axis(0), 0.01, number), brighter(data, 1 + number / 10)) for number in range(3)]
     compare(line)
@@ -173,7 +173,7 @@ def pairs(of: Any, count: int) -> list[set[UUID]]:
     return made[::-1]
 
 
-def test_pages_bring_every_group_once_the_newest_first(api: FlaskClient, line: ComparisonLine) -> None:
+def test_pages_bring_every_group_once_the_newest_first(api: FlaskClient, line: ComparisonHandler) -> None:
     expected = pairs(version(), 5)
     compare(line)
     seen: list[set[UUID]] = []
@@ -190,7 +190,7 @@ def test_pages_bring_every_group_once_the_newest_first(api: FlaskClient, line: C
 
 
 @pytest.mark.parametrize("path", ["/v1/duplicates?", "/v1/label-issues?min_probability=0&"])
-def test_a_page_costs_the_same_queries_whatever_its_size(api: FlaskClient, line: ComparisonLine, path: str) -> None:
+def test_a_page_costs_the_same_queries_whatever_its_size(api: FlaskClient, line: ComparisonHandler, path: str) -> None:
     of = version()
     pairs(of, 4)
     with transaction() as session:
@@ -229,7 +229,7 @@ def issues(api: FlaskClient, **query: object) -> list[dict[str, Any]]:
     return list(answer.get_json()["items"])
 
 
-def test_a_wrong_label_is_found_with_its_evidence(api: FlaskClient, line: ComparisonLine) -> None:
+def test_a_wrong_label_is_found_with_its_evidence(api: FlaskClient, line: ComparisonHandler) -> None:
     (wrong,) = field(version())
     compare(line)
     (issue,) = issues(api)
@@ -240,7 +240,7 @@ def test_a_wrong_label_is_found_with_its_evidence(api: FlaskClient, line: Compar
     assert distances == sorted(distances)
 
 
-def test_labels_that_were_set_wrong_lead_the_list(api: FlaskClient, line: ComparisonLine) -> None:
+def test_labels_that_were_set_wrong_lead_the_list(api: FlaskClient, line: ComparisonHandler) -> None:
     of, names = version(), ("rose", "tulip", "daisy")
     flipped = set()
     for number in range(120):
@@ -253,7 +253,7 @@ def test_labels_that_were_set_wrong_lead_the_list(api: FlaskClient, line: Compar
     assert {one["image_id"] for one in issues(api, limit=len(flipped))} == flipped
 
 
-def test_setting_the_label_right_settles_it(api: FlaskClient, line: ComparisonLine) -> None:
+def test_setting_the_label_right_settles_it(api: FlaskClient, line: ComparisonHandler) -> None:
     (wrong,) = field(version())
     compare(line)
     api.patch(issues(api)[0]["links"]["self"], json={"label": "rose"})
@@ -262,7 +262,7 @@ def test_setting_the_label_right_settles_it(api: FlaskClient, line: ComparisonLi
     assert (settled, [one["image_id"] for one in issues(api)]) == ([], [str(wrong)])
 
 
-def test_unlabelled_pictures_neither_vote_nor_are_doubted(api: FlaskClient, line: ComparisonLine) -> None:
+def test_unlabelled_pictures_neither_vote_nor_are_doubted(api: FlaskClient, line: ComparisonHandler) -> None:
     of = version()
     for number in range(12):
         add(of, near(axis(0), 0.05, number), photograph(1), label="rose" if number < 2 else None)
@@ -270,7 +270,7 @@ def test_unlabelled_pictures_neither_vote_nor_are_doubted(api: FlaskClient, line
     assert issues(api, min_probability=0) == []
 
 
-def test_the_worst_come_first_and_pages_bring_each_once(api: FlaskClient, line: ComparisonLine) -> None:
+def test_the_worst_come_first_and_pages_bring_each_once(api: FlaskClient, line: ComparisonHandler) -> None:
     field(version(), wrong=5)
     compare(line)
     whole = issues(api, min_probability=0)
@@ -289,7 +289,7 @@ def test_the_worst_come_first_and_pages_bring_each_once(api: FlaskClient, line: 
     )
 
 
-def test_a_card_without_a_calibration_is_said(api: FlaskClient, line: ComparisonLine) -> None:
+def test_a_card_without_a_calibration_is_said(api: FlaskClient, line: ComparisonHandler) -> None:
     field(version())
     compare(line)
     answer = api.get("/v1/label-issues").get_json()

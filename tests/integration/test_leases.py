@@ -19,7 +19,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
@@ -80,8 +80,8 @@ def test_what_is_held_is_renewed_and_what_was_let_go_is_not() -> None:
 def test_a_lease_that_was_just_taken_is_left_as_it_is() -> None:
     uploaded(1)
     ours = leases(seconds=60)
-    with ours.held(claimed(1)):
-        ours.renew()
+    ours.hold(claimed(1))
+    ours.renew()
     assert running() == set()
 
 
@@ -100,8 +100,8 @@ def test_what_another_has_taken_over_is_not_ours_to_renew() -> None:
     with transaction() as session:
         session.execute(text("UPDATE job_item SET lease_owner = 'other' WHERE id = :id"), {"id": items[0]})
     ours = leases()
-    with ours.held(items):
-        ours.renew()
+    ours.hold(items)
+    ours.renew()
     assert running() == {items[1]}
 
 
@@ -109,7 +109,8 @@ def test_what_is_being_stored_is_not_waited_for() -> None:
     uploaded(2)
     items = claimed(2)
     ours = leases()
-    with ours.held(items), transaction() as session:
+    ours.hold(items)
+    with transaction() as session:
         session.execute(text("SELECT FROM job_item WHERE id = :id FOR UPDATE"), {"id": items[0]})
         ours.renew()
     assert running() == {items[1]}
@@ -128,14 +129,14 @@ class Model:
         return np.stack([unit(seed) for seed in range(len(pixels))])
 
 
-def line(ours: Leases, model: Model, decoder: DecoderPool) -> EmbeddingLine:
+def line(ours: Leases, model: Model, decoder: DecoderPool) -> EmbeddingHandler:
     with transaction() as session:
         version = Factory(session).version().id
-    return EmbeddingLine(
-        transaction,
-        OneModel(LoadedModel(version, model, decoder)),  # type: ignore[arg-type]
-        ours,
-        settings(),
+    return EmbeddingHandler(
+        transaction=transaction,
+        settings=settings(),
+        leases=ours,
+        models=OneModel(LoadedModel(version, model, decoder)),  # type: ignore[arg-type]
     )
 
 
@@ -149,7 +150,7 @@ def test_a_batch_is_held_until_it_is_stored(decoder: DecoderPool) -> None:
         ours.renew()
         kept.append(running())
 
-    line(ours, Model(slow), decoder).embed_items([Queue.BULK])
+    line(ours, Model(slow), decoder).run([Queue.BULK])
     assert ([len(each) for each in kept], running()) == ([4], set())
 
 
@@ -160,9 +161,9 @@ def test_what_an_error_stops_is_kept_no_longer(decoder: DecoderPool, monkeypatch
     def broken(*_: object) -> int:
         raise MemoryError
 
-    monkeypatch.setattr(EmbeddingLine, "_store", broken)
+    monkeypatch.setattr(EmbeddingHandler, "store", broken)
     with pytest.raises(MemoryError):
-        line(ours, Model(lambda: None), decoder).embed_items([Queue.BULK])
+        line(ours, Model(lambda: None), decoder).run([Queue.BULK])
     expire_leases()
     ours.renew()
     assert running() == set()

@@ -15,7 +15,7 @@ from umbel.base.settings import settings
 from umbel.base.types import Plane, Queue, Vectors
 from umbel.gallery import images
 from umbel.insights import projection
-from umbel.insights.projection import MapLine
+from umbel.insights.projection import MapHandler
 from umbel.jobs.wakeup import waker
 from umbel.operations import maintenance
 from worker.projecting import project_apart
@@ -29,7 +29,7 @@ def first_two(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane:
 
 
 def compute(project: Any = first_two) -> None:
-    MapLine(transaction, project).run()
+    MapHandler(transaction=transaction, project=project).run()
 
 
 def gallery(**labels: str | None) -> dict[str, UUID]:

@@ -16,7 +16,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel, Pixels, Queue, Vectors
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import items, jobs
@@ -77,8 +77,10 @@ def embed(decoder: DecoderPool, model: Model) -> Callable[[], int]:
     with transaction() as session:
         version = Factory(session).version().id
     models = OneModel(LoadedModel(version, model, decoder))  # type: ignore[arg-type]
-    line = EmbeddingLine(transaction, models, Leases(transaction, "me", 60), LIMITS)
-    return lambda: line.embed_items([Queue.SINGLE, Queue.BULK])
+    line = EmbeddingHandler(
+        transaction=transaction, settings=LIMITS, leases=Leases(transaction, "me", 60), models=models
+    )
+    return lambda: line.run([Queue.SINGLE, Queue.BULK])
 
 
 def imported(*heights: int) -> UUID:

@@ -1,4 +1,4 @@
-"""Collections: found or made by name, hidden as soon as they are deleted (the rest: umbel/gallery/deletions.py)."""
+"""Collections: found or made by name, hidden as soon as they are deleted (the rest: umbel/gallery/deletion.py)."""
 
 from collections.abc import Collection as Names
 from dataclasses import dataclass

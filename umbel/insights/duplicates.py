@@ -11,7 +11,7 @@ from umbel.base.union_find import connected_components
 from umbel.gallery import collections
 from umbel.gallery.collections import DELETED_SQL
 from umbel.insights import nearest_neighbors
-from umbel.insights.comparing import COPY_DISTANCE
+from umbel.insights.comparison import COPY_DISTANCE
 from umbel.insights.nearest_neighbors import Progress
 from umbel.models import versions
 

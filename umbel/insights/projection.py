@@ -1,6 +1,5 @@
 """Maps of the gallery: begun, computed, read. Similar images lie near each other; distances on the map mean no more."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,13 +9,13 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
-from umbel.base.locks import only_one
 from umbel.base.types import Project, Queue
 from umbel.gallery import collections
 from umbel.insights import projection_rows
 from umbel.insights.projection_rows import ComputedMap, MapPoint, MapWork
 from umbel.jobs import jobs
 from umbel.jobs.outcomes import retry_transient
+from umbel.jobs.runner import StepHandler
 from umbel.jobs.wakeup import Waker
 from umbel.models import versions
 
@@ -72,22 +71,17 @@ def find_map(session: Session, *, collection: str | None) -> Shown:
     return Shown(version.id, computed, points, max(0, images - (computed.images - gone)))
 
 
-@dataclass(frozen=True, slots=True)
-class MapLine:
-    """Everything that computing maps needs, put together once a process."""
+@dataclass(kw_only=True, eq=False)
+class MapHandler(StepHandler):
+    """Computes the maps that are asked for, one after the other. After a kill the map is computed anew."""
 
-    transaction: Transaction
     project: Project
-    stopping: Callable[[], bool] = lambda: False
 
-    def run(self) -> None:
-        """Compute the maps that are asked for, one after the other. After a kill the map is computed anew."""
-        with only_one("umbel map") as ours:
-            while ours and not self.stopping() and self._compute_next():
-                pass
+    queues = (Queue.MAP,)
+    alone = "umbel map"
 
-    def _compute_next(self) -> bool:
-        """False when there is none to compute, or no time for it."""
+    def step(self) -> bool:
+        """Compute a map."""
         with self.transaction() as session:
             work = projection_rows.find_workable_map(session)
             if work is None:

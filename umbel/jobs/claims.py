@@ -6,13 +6,12 @@ or on a busy machine, keeps what it has: else its pictures would be worked on tw
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text, update
+from sqlalchemy import Row, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
@@ -25,52 +24,38 @@ RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
 LONGEST_DELAY = 60.0  # seconds between two tries of what cannot be reached: after an outage, work goes on this soon
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedItem:
-    """An item this worker may embed until its lease runs out. attempts counts this one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An item that this worker may work on until its lease runs out. attempts counts this one."""
 
     id: UUID
     job_id: UUID
-    image_id: UUID
     collection_id: UUID
-    blob_key: str
     attempts: int
-    version_id: UUID | None = None  # the one version to embed it with; None: every maintained version
+    retries: int = 0
     request_id: str | None = None  # of the request that its job comes from
     traceparent: str | None = None
     waited: float = 0.0  # seconds since it was made
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedEntry:
-    """An item whose picture this worker may read from its job's source. attempts counts this one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedItem(Claimed):
+    """An item whose image is stored. version_id: the one version to embed it with; None: every maintained version."""
 
-    id: UUID
-    job_id: UUID
-    collection_id: UUID
+    image_id: UUID
+    blob_key: str
+    version_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedEntry(Claimed):
+    """An item whose image is to be read from its job's source."""
+
     collection: str
     name: str | None
     locator: str
     label: str | None
     meta: dict[str, Any]
-    attempts: int
-    retries: int
-    request_id: str | None = None
-    traceparent: str | None = None
-    waited: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExhaustedItem:
-    """An item that was just given up."""
-
-    id: UUID
-    job_id: UUID
-    image_id: UUID | None
-    queue: str
-    code: str
-    detail: str
-    request_id: str | None
 
 
 # attempts counts the times an item was claimed and did not come back: what was claimed before may be what killed its
@@ -85,12 +70,15 @@ WITH free AS (
 UPDATE job_item item
 SET attempts = item.attempts + 1, lease_owner = :owner, lease_until = now() + make_interval(secs => :lease_seconds)
 """
-WAITED = "extract(epoch FROM now() - item.created_at)::float8"
+CLAIMED = """
+RETURNING item.id, item.job_id, item.attempts, item.retries, job.request_id, job.traceparent,
+          extract(epoch FROM now() - item.created_at)::float8 AS waited
+"""
 CLAIM_ITEMS = f"""
 {CLAIM.format(condition="")} FROM free, image, job
 WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
-RETURNING item.id, item.job_id, item.image_id, image.collection_id, image.blob_key, item.attempts,
-          CASE WHEN item.queue = 'reindex' THEN job.model_version_id END, job.request_id, job.traceparent, {WAITED}
+{CLAIMED}, item.image_id, image.collection_id, image.blob_key,
+CASE WHEN item.queue = 'reindex' THEN job.model_version_id END AS version_id
 """
 # What a deletion is about to cancel: looked for before the LIMIT, or it would keep others from being claimed.
 NOT_DELETED = """AND job_id <> ALL (ARRAY(
@@ -99,41 +87,41 @@ NOT_DELETED = """AND job_id <> ALL (ARRAY(
 CLAIM_ENTRIES = f"""
 {CLAIM.format(condition=NOT_DELETED)} FROM free, job, collection
 WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
-RETURNING item.id, item.job_id, collection.id, collection.name, item.name, item.locator, item.label,
-          coalesce(item.metadata, '{{}}'), item.attempts, item.retries, job.request_id, job.traceparent, {WAITED}
+{CLAIMED}, collection.id AS collection_id, collection.name AS collection, item.name, item.locator, item.label,
+coalesce(item.metadata, '{{}}') AS meta
 """
 
 
-def claim_items(session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float) -> list[ClaimedItem]:
-    """Claim up to `limit` pending items of `queue` that were never claimed before, oldest first."""
-    values = {"queue": queue, "owner": owner, "limit": limit, "lease_seconds": lease_seconds, "least": 0, "most": 0}
-    rows = session.execute(text(CLAIM_ITEMS), values)
-    return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
+def claim_items(session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float) -> list[Any]:
+    """Claim up to `limit` pending items of `queue` that were never claimed before, oldest first.
+
+    They are ClaimedEntry in the queue `fetch`, ClaimedItem in all others.
+    """
+    return _claim(session, queue, {"owner": owner, "lease_seconds": lease_seconds}, attempts=(0, 0), limit=limit)
 
 
 def claim_again(
     session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
-) -> list[ClaimedItem]:
+) -> list[Any]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
 
     So the batch that killed a worker is bisected: at an item's last attempt a death has nobody else to blame.
     """
-    common = {"queue": queue, "owner": owner, "lease_seconds": lease_seconds}
-    for least, most, together in ((1, max_attempts - 2, max(1, limit // 8)), (max_attempts - 1, max_attempts - 1, 1)):
-        values = {**common, "least": max(1, least), "most": most, "limit": together}
-        rows = session.execute(text(CLAIM_ITEMS), values).all()
-        if rows:
-            return sorted((ClaimedItem(*row) for row in rows), key=lambda item: item.id)
-    return []
+    lease, last = {"owner": owner, "lease_seconds": lease_seconds}, max_attempts - 1
+    together = _claim(session, queue, lease, attempts=(1, last - 1), limit=max(1, limit // 8))
+    return together or _claim(session, queue, lease, attempts=(max(1, last), last), limit=1)
 
 
-def claim_entries(
-    session: Session, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
-) -> list[ClaimedEntry]:
-    """Claim up to `limit` items whose picture has not been read yet, oldest first."""
-    values = {"queue": Queue.FETCH, "owner": owner, "limit": limit, "lease_seconds": lease_seconds}
-    rows = session.execute(text(CLAIM_ENTRIES), {**values, "least": 0, "most": max_attempts - 1})
-    return sorted((ClaimedEntry(*row) for row in rows), key=lambda item: item.id)
+def _claim(
+    session: Session, queue: Queue, lease: dict[str, Any], *, attempts: tuple[int, int], limit: int
+) -> list[ClaimedItem] | list[ClaimedEntry]:
+    """Claim items that have had as many attempts as these two numbers say, or between."""
+    values = {"queue": queue, "limit": limit, "least": attempts[0], "most": attempts[1], **lease}
+    if queue == Queue.FETCH:
+        entries = session.execute(text(CLAIM_ENTRIES), values).mappings()
+        return sorted((ClaimedEntry(**row) for row in entries), key=lambda entry: entry.id)
+    rows = session.execute(text(CLAIM_ITEMS), values).mappings()
+    return sorted((ClaimedItem(**row) for row in rows), key=lambda item: item.id)
 
 
 def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> None:
@@ -187,8 +175,8 @@ def release_items_of(session: Session, owner: str) -> int:
     return session.execute(statement.values(lease_owner=None, lease_until=None)).rowcount  # type: ignore[attr-defined]
 
 
-def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedItem]:
-    """Fail the items that took their worker down, or its lease to the end, `max_attempts` times."""
+def fail_exhausted_items(session: Session, max_attempts: int) -> list[Row]:
+    """Fail the items that took their worker down, or its lease to the end, `max_attempts` times. Returns them."""
     rows = session.execute(
         text("""
             UPDATE job_item item SET state = 'failed', finished_at = now(), lease_owner = NULL, lease_until = NULL,
@@ -201,7 +189,7 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[ExhaustedI
         """),
         {"most": max_attempts},
     )
-    return [ExhaustedItem(*row) for row in rows]
+    return list(rows)
 
 
 def count_pending(session: Session, most: int) -> int:
@@ -216,34 +204,23 @@ def count_pending(session: Session, most: int) -> int:
 
 
 class Leases:
-    """Those of one line of work. owner: the name they carry; seconds: how long one lasts unless it is renewed."""
+    """Those of one handler. owner: the name they carry; seconds: how long one lasts unless it is renewed."""
 
     def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
         self.owner, self.seconds = owner, seconds
         self._transaction = transaction
-        self._progress = (
-            Progress()
-        )  # of this line alone: what another line gets done keeps nothing from being taken over
+        # Of this handler alone: what another gets done keeps nothing of it from being taken over.
+        self._progress = Progress()
         self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def held(self, items: Iterable[UUID]) -> Iterator[None]:
-        """Keep the leases of `items`, just claimed, from ending."""
-        items = list(items)
-        self.hold(items)
-        try:
-            yield
-        finally:
-            self.let_go(items)
-
     def hold(self, items: Iterable[UUID]) -> None:
-        """As `held`, until `let_go`."""
+        """Keep the leases of `items`, just claimed, from ending until `let_go`."""
         with self._lock:
             self._held |= dict.fromkeys(items, time.monotonic())
 
     def note_progress(self) -> None:
-        """This line has got something done: its leases may be renewed."""
+        """This handler has got something done: its leases may be renewed."""
         progress.note()
         self._progress.note()
 
@@ -259,7 +236,7 @@ class Leases:
             self._held.clear()
 
     def renew(self) -> None:
-        """Prolong those that were not just taken, if this line has got something done since the last time."""
+        """Prolong those that were not just taken, if this handler has got something done since the last time."""
         if not self._progress.since_asked():  # what hangs keeps nothing from the others
             return
         now = time.monotonic()

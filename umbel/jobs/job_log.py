@@ -11,16 +11,16 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Row
 
 from umbel.base import tracing
 from umbel.base.metrics import BATCHES, FAILURES, FINISHED, ITEM_WAITS, RETRIES, STAGES
 from umbel.base.progress import progress
 from umbel.base.types import Queue
-from umbel.jobs.claims import ClaimedEntry, ClaimedItem, ExhaustedItem
+from umbel.jobs.claims import Claimed, ClaimedItem
 
 log = structlog.get_logger()
 
-Claimed = ClaimedItem | ClaimedEntry
 FAILED = "failed"
 
 
@@ -84,13 +84,13 @@ def failed_at_once(queue: Queue, error: tuple[str, str], **names: Any) -> None:
     FINISHED.labels(queue, FAILED).inc()
 
 
-def given_up(items: Iterable[ExhaustedItem]) -> None:
-    """Tell which items were tried too often."""
+def given_up(items: Iterable[Row]) -> None:
+    """Tell which items were tried too often, as `claims.fail_exhausted_items` gives them."""
     for item in items:
         named = {"request_id": item.request_id, "job_id": str(item.job_id), "item_id": str(item.id)}
         if item.image_id:
             named["image_id"] = str(item.image_id)
-        failed_at_once(Queue(item.queue), (item.code, item.detail), **named)
+        failed_at_once(Queue(item.queue), (item.error_code, item.error_detail), **named)
 
 
 def _jobs(items: Sequence[Claimed]) -> list[list[Claimed]]:

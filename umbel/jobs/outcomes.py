@@ -12,10 +12,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import DecoderDied, NotReady, TransientError, UmbelError
+from umbel.base.errors import DecoderDied, NotReady, TransientError, UmbelError, Unreachable
+from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.jobs import claims, items, job_log
-from umbel.jobs.claims import RETRY_SECONDS, ClaimedEntry, ClaimedItem
+from umbel.jobs.claims import RETRY_SECONDS, Claimed
 
 log = structlog.get_logger()
 
@@ -30,13 +31,30 @@ class Outcomes:
     """Of items of one queue. failed: {item: (code, detail)}."""
 
     queue: Queue
-    max_attempts: int
+    settings: Settings
     failed: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     _released: dict[UUID, float] = field(default_factory=dict)  # {item: seconds before it is tried again}
     _counted: list[UUID] = field(default_factory=list)  # tried again, with one attempt less before them
 
     def __iter__(self) -> Iterator[UUID]:
         return iter([*self.failed, *self._released, *self._counted])
+
+    def take(self, item: Claimed, error: Exception) -> None:
+        """What comes of an item whose work raised `error`: an outage is waited for, a bad image fails at once.
+
+        The rest are errors that the image may have caused, such as the death of its decoder.
+        """
+        match error:
+            case Unreachable() if item.retries + 1 >= self.settings.url_tries:
+                self.failed[item.id] = (error.code, f"Given up after {item.retries + 1} tries. {error.detail}")
+            case NotReady() | TransientError():
+                if not item.retries:  # told once: a source that is away for long has many items, tried each minute
+                    job_log.retried(self.queue, item, error.detail)
+                self.release([item.id])
+            case UmbelError() if not isinstance(error, DecoderDied):
+                self.fail(item.id, error)
+            case _:
+                self.count_attempt(item, str(error))
 
     def fail(self, item: UUID, error: UmbelError) -> None:
         self.failed[item] = (error.code, error.detail)
@@ -45,9 +63,9 @@ class Outcomes:
         """Try items again that are not at fault: no attempt is counted, and the delay doubles each time."""
         self._released |= dict.fromkeys(items, delay_seconds)
 
-    def count_attempt(self, item: ClaimedItem | ClaimedEntry, reason: str) -> None:
+    def count_attempt(self, item: Claimed, reason: str) -> None:
         """Try an item again that may be at fault; the last of its attempts fails it."""
-        if item.attempts < self.max_attempts:
+        if item.attempts < self.settings.max_attempts:
             job_log.retried(self.queue, item, reason)
             self._counted.append(item.id)
         else:

@@ -8,7 +8,7 @@ from umbel.base.errors import Conflict
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Queue
-from umbel.gallery import deletions
+from umbel.gallery.deletion_queries import is_deleted
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
 from umbel.jobs import items, jobs
@@ -77,7 +77,7 @@ def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
     """
     with transaction() as session:
         job = jobs.get_job(session, job_id)
-        if job.failed and deletions.is_deleted(session, job.collection_id):
+        if job.failed and is_deleted(session, job.collection_id):
             raise Conflict(f"The collection of job {job_id} is being deleted.")
         retried = items.retry_items(session, job_id)
         if retried:

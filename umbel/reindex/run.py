@@ -8,14 +8,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
-from umbel.base.database import Transaction, autocommit
+from umbel.base.database import autocommit
 from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
-from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
-from umbel.base.types import Compare, Models, ModelState, ReindexMode, ReindexPhase
+from umbel.base.types import Compare, Models, ModelState, Queue, ReindexMode, ReindexPhase
 from umbel.jobs import jobs
-from umbel.jobs.outcomes import retry_transient
+from umbel.jobs.runner import StepHandler
 from umbel.models import partitions, reindexes, versions
 from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
@@ -29,25 +28,20 @@ LISTED = 5_000  # pictures in one transaction
 SAMPLE, SECONDS = 100, 20.0  # searches, and the time for them, by which a rebuilt index is measured
 
 
-@dataclass(frozen=True, slots=True)
-class ReindexLine:
-    """Everything that a reindex needs, put together once a process."""
+@dataclass(kw_only=True, eq=False)
+class ReindexHandler(StepHandler):
+    """Brings the reindex that is under way as far as it goes: until it is done, or its items have to be embedded."""
 
-    transaction: Transaction
     blobs: Blobs
     models: Models
     compare: Compare
     settings: Settings
-    stopping: Callable[[], bool] = lambda: False
 
-    def run(self) -> None:
-        """Bring the reindex that is under way as far as it goes: until it is done, or its items have to be embedded."""
-        with only_one("umbel reindex") as ours:
-            while ours and not self.stopping() and self._step():
-                pass
+    queues = (Queue.REINDEX,)
+    alone = "umbel reindex"
 
-    def _step(self) -> bool:
-        """False when there is nothing more to do for now."""
+    def step(self) -> bool:
+        """What its phase asks for next."""
         with self.transaction() as session:
             reindex = reindexes.find_workable(session)
             if reindex is None:
@@ -160,7 +154,7 @@ class ReindexLine:
 
     def _switch(self, reindex: Reindex, job: Job, version: ModelVersion) -> bool:
         if reindex.mode == ReindexMode.INDEX:
-            return retry_transient(lambda: self._swap_index(reindex, version))
+            return self._swap_index(reindex, version)
         report = reindex.report or {}
         with self.transaction() as session:
             versions.lock_states(session)

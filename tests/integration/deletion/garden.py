@@ -16,8 +16,7 @@ from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.embedding import embeddings
-from umbel.gallery.deleting import DeletionLine
-from umbel.gallery.deletion import begin_deletion
+from umbel.gallery.deletion import DeletionHandler, begin_deletion
 from umbel.gallery.upload import Accepted, Upload
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
@@ -56,7 +55,7 @@ def delete(name: str = "garden") -> UUID:
 
 
 def run(store: Blobs | None = None) -> None:
-    DeletionLine(transaction, store or blobs()).run()
+    DeletionHandler(transaction=transaction, blobs=store or blobs()).run()
 
 
 def table_sizes() -> dict[str, int]:

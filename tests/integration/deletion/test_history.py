@@ -19,8 +19,7 @@ from umbel.base.errors import Conflict, InvalidInput, NotFound
 from umbel.base.settings import settings as umbel_settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.gallery import images
-from umbel.gallery.deleting import DeletionLine
-from umbel.gallery.deletion import begin_deletion
+from umbel.gallery.deletion import DeletionHandler, begin_deletion
 from umbel.gallery.images import remove_image
 from umbel.gallery.upload import Upload
 from umbel.imports import entries
@@ -39,7 +38,7 @@ class History:
         self.session, self.blobs = session, blobs
         self.seen: dict[tuple[str, int], UUID] = {}
         self.imports: list[UUID] = []
-        self.line = DeletionLine(self.transaction, blobs)
+        self.line = DeletionHandler(transaction=self.transaction, blobs=blobs)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

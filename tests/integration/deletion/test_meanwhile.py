@@ -34,16 +34,15 @@ from umbel.base.errors import Conflict, NotFound, TransientError
 from umbel.base.image_rules import inspect
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
-from umbel.gallery import blob_cleanups, collections, deleting, images
-from umbel.gallery.deleting import DeletionLine
+from umbel.gallery import blob_cleanups, collections, deletion, images
+from umbel.gallery.deletion import DeletionHandler
 from umbel.gallery.storing import ReceivedImage
 from umbel.gallery.upload import Upload
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
-from umbel.imports.fetching import Chunk, FetchLine
+from umbel.imports.fetching import FetchingHandler
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.claims import Leases
-from umbel.jobs.outcomes import Outcomes
 from umbel.operations import job_actions, maintenance
 from worker.decoders import DecoderPool
 
@@ -57,10 +56,10 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     with transaction() as session:
         job = jobs.get_job(session, job_id)
         assert (job.closed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
-        assert claims.claim_entries(session, owner="me", limit=9, lease_seconds=60, max_attempts=3) == []
+        assert claims.claim_items(session, Queue.FETCH, owner="me", limit=9, lease_seconds=60) == []
     with pytest.raises(Conflict, match="closed"):
         upload(2, job_id=job_id)
-    line = DeletionLine(transaction, blobs())
+    line = DeletionHandler(transaction=transaction, blobs=blobs())
     line._go_on()
     with transaction() as session:
         states = session.execute(text("SELECT state, count(*) FROM job_item GROUP BY state")).all()
@@ -75,7 +74,7 @@ def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> N
     with transaction() as session:
         job_id = Factory(session).job(job_type=JobType.IMPORT)
         entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")], paused=False)
-        [entry] = claims.claim_entries(session, owner="me", limit=1, lease_seconds=60, max_attempts=3)
+        [entry] = claims.claim_items(session, Queue.FETCH, owner="me", limit=1, lease_seconds=60)
     assert entry.job_id == job_id
 
 
@@ -83,14 +82,25 @@ def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: DecoderPool) -
     job_id = archived_import()
     with ThreadPoolExecutor(1) as readers:
         leases = Leases(transaction, "me", 60)
-        line = FetchLine(transaction, blobs(), decoder, settings(), leases, readers=readers, wake=lambda _: None)
-        [entry] = line._claim(9)
+        line = FetchingHandler(
+            transaction=transaction,
+            settings=settings(),
+            leases=leases,
+            blobs=blobs(),
+            decoder=decoder,
+            readers=readers,
+            wake=lambda _: None,
+        )
+        batch = line._claim([Queue.FETCH], claims.claim_items, 9)
+        assert batch is not None
+        [entry] = batch.items
         image = ReceivedImage.of(
             image_bytes(1), inspect(image_bytes(1), settings()), "garden", name=None, label=None, meta={}
         )
         delete()
         for gone in (False, True):
-            line._store(Chunk(Outcomes(Queue.FETCH, 3), {entry.id: image}, claimed=[entry]))
+            batch.read = {entry.id: image}
+            line.store(batch)
             assert (table_sizes()["image"], stored()) == (0, [] if gone else ["imports/archive"])
             run()
     with transaction() as session, pytest.raises(NotFound):
@@ -162,8 +172,8 @@ def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
 
 
 def test_killed_before_any_commit_it_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deleting, "BATCH", 2)
-    monkeypatch.setattr(deleting, "LEDGER_BATCH", 3)
+    monkeypatch.setattr(deletion, "BATCH", 2)
+    monkeypatch.setattr(deletion, "LEDGER_BATCH", 3)
     version()
     for survived in range(99):
         for seed in range(5):
@@ -172,7 +182,7 @@ def test_killed_before_any_commit_it_goes_on_from_there(monkeypatch: pytest.Monk
         archived_import()
         job_id = delete()
         with mortal(survived) as transactions, suppress(Death):
-            DeletionLine(transactions, blobs()).run()
+            DeletionHandler(transaction=transactions, blobs=blobs()).run()
         died = count(job_id)
         assert (died["total"], amiss()) == (died["pending"] + died["indexed"], {})
         run()
@@ -224,8 +234,8 @@ def test_a_comparison_of_all_goes_on_without_what_is_gone() -> None:
 def test_a_single_image_cannot_be_removed_from_under_it() -> None:
     image_id = upload(1).image_id
     job_id = delete()
-    DeletionLine(transaction, blobs())._go_on()
-    DeletionLine(transaction, blobs())._go_on()
+    DeletionHandler(transaction=transaction, blobs=blobs())._go_on()
+    DeletionHandler(transaction=transaction, blobs=blobs())._go_on()
     with pytest.raises(NotFound):
         images.remove_image(transaction, blobs(), image_id)
     with transaction() as session:  # one that found the image before it was hidden

@@ -10,7 +10,7 @@ from tests.integration.factory import Factory
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import Settings, settings
-from umbel.imports.fetching import FetchLine
+from umbel.imports.fetching import FetchingHandler
 from umbel.jobs.claims import Leases
 from worker.decoders import DecoderPool
 
@@ -29,12 +29,12 @@ def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
     with ThreadPoolExecutor(4) as readers:
 
         def run(store: Blobs | None = None, config: Settings | None = None) -> None:
-            FetchLine(
-                transaction,
-                store or blobs(),
-                decoder,
-                config or settings(),
-                Leases(transaction, "me", 60),
+            FetchingHandler(
+                transaction=transaction,
+                settings=config or settings(),
+                leases=Leases(transaction, "me", 60),
+                blobs=store or blobs(),
+                decoder=decoder,
                 readers=readers,
                 wake=lambda _: None,
             ).run()

@@ -14,7 +14,7 @@ from tests.integration.imports.archives import counts, embed_all, imported, job,
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.imports.fetching import FetchLine
+from umbel.imports.fetching import FetchingHandler
 from umbel.operations import job_actions, maintenance
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -24,7 +24,7 @@ def test_cancelling_ends_the_listing_and_what_was_listed(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = imported(api, zipped(**{"a.jpg": image_bytes(1), "b.jpg": image_bytes(2)}))
-    monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
+    monkeypatch.setattr(FetchingHandler, "_claim", lambda *_: None)
     fetch()
     answer = api.post(f"/v1/jobs/{job_id}/cancel")
     again = api.post(f"/v1/jobs/{job_id}/cancel")

@@ -19,9 +19,8 @@ from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError
 from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.imports import fetching, listing
-from umbel.imports.fetching import FetchLine
+from umbel.imports.fetching import FetchingHandler
 from umbel.imports.sources.web import Web
-from umbel.jobs.claims import ClaimedEntry
 from umbel.operations import maintenance
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -33,19 +32,19 @@ def test_listing_goes_on_where_it_was_interrupted(
     monkeypatch.setattr(listing, "CHUNK", 3)
     images = {f"{n:02}.jpg": image_bytes(n) for n in range(10)}
     job_id = imported(api, zipped(**images))
-    claim = FetchLine._claim
+    claim = FetchingHandler._claim
     calls = iter(range(2))
 
-    def interrupted(line: FetchLine, limit: int) -> list[ClaimedEntry]:
+    def interrupted(*arguments: Any) -> Any:
         if next(calls, None) is None:
             raise NotReady("The database went away.")
-        return claim(line, limit)
+        return claim(*arguments)
 
-    monkeypatch.setattr(FetchLine, "_claim", interrupted)
+    monkeypatch.setattr(FetchingHandler, "_claim", interrupted)
     with pytest.raises(NotReady):
         fetch()
     before = job(api, job_id)["counts"]["total"]
-    monkeypatch.setattr(FetchLine, "_claim", claim)
+    monkeypatch.setattr(FetchingHandler, "_claim", claim)
     fetch()
     names = [item["name"] for item in api.get(f"/v1/jobs/{job_id}/items").get_json()["items"]]
     assert (before, sorted(names), counts(api, job_id)) == (9, sorted(images), {"pending": 10})
@@ -55,7 +54,7 @@ def test_the_next_pictures_are_read_while_the_last_are_stored(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "FIRST_CHUNK", 2)
-    read, reads, third = FetchLine._read, count(1), Event()
+    read, reads, third = FetchingHandler._read, count(1), Event()
 
     def counted(*arguments: Any) -> Any:
         if next(reads) == 3:
@@ -67,7 +66,7 @@ def test_the_next_pictures_are_read_while_the_last_are_stored(
             assert third.wait(30), "Nothing was read meanwhile."
             super().put(key, data)
 
-    monkeypatch.setattr(FetchLine, "_read", counted)
+    monkeypatch.setattr(FetchingHandler, "_read", counted)
     job_id = imported(api, zipped(**{f"{n}.jpg": image_bytes(n) for n in range(4)}))
     fetch(Waiting(settings().blobs))
     assert counts(api, job_id) == {"pending": 4}

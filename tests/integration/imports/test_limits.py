@@ -14,7 +14,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.gallery.upload import Uploader
 from umbel.imports import listing
-from umbel.imports.fetching import FetchLine
+from umbel.imports.fetching import FetchingHandler
 from umbel.jobs.backpressure import Gate
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -46,7 +46,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
 
 def test_a_full_queue_is_listed_into_no_further(api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "CHUNK", 2)
-    monkeypatch.setattr(FetchLine, "_claim", lambda *_: [])
+    monkeypatch.setattr(FetchingHandler, "_claim", lambda *_: None)
     job_id = imported(api, zipped(**{f"{n}.jpg": image_bytes(n) for n in range(6)}))
     fetch(config=settings().model_copy(update={"max_pending": 3}))
     assert job(api, job_id)["counts"]["total"] == 4

@@ -8,9 +8,9 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs.claims import Leases
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 
 
 @pytest.fixture
@@ -19,13 +19,17 @@ def models() -> Models:
 
 
 @pytest.fixture
-def line(models: Models) -> EmbeddingLine:
-    return EmbeddingLine(transaction, models, Leases(transaction, "tester", 60), settings())
+def line(models: Models) -> EmbeddingHandler:
+    return EmbeddingHandler(
+        transaction=transaction, settings=settings(), leases=Leases(transaction, "tester", 60), models=models
+    )
 
 
 @pytest.fixture
-def reindexing(models: Models) -> ReindexLine:
-    return ReindexLine(transaction, blobs(), models, compare_models, settings())
+def reindexing(models: Models) -> ReindexHandler:
+    return ReindexHandler(
+        transaction=transaction, blobs=blobs(), models=models, compare=compare_models, settings=settings()
+    )
 
 
 @pytest.fixture

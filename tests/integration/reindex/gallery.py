@@ -13,11 +13,11 @@ from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, Vectors
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import reindexes, versions
 from umbel.models.reindex import begin_reindex
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 
 KINDS = 4
 
@@ -76,7 +76,7 @@ def make_version(models: Models, *, active: bool = False, dim: int = DIM, noise:
     return version
 
 
-def upload(line: EmbeddingLine, count: int, *, labelled: bool = True, embed: bool = True) -> list[UUID]:
+def upload(line: EmbeddingHandler, count: int, *, labelled: bool = True, embed: bool = True) -> list[UUID]:
     """New pictures through the ledger, embedded with whatever is kept."""
     with transaction() as session:
         start = session.execute(text("SELECT 100 + count(*) FROM image")).scalar_one()
@@ -92,7 +92,7 @@ def upload(line: EmbeddingLine, count: int, *, labelled: bool = True, embed: boo
                 {"job": job, "image": added[-1]},
             )
     if embed:
-        line.embed_items([Queue.SINGLE])
+        line.run([Queue.SINGLE])
     return added
 
 
@@ -101,10 +101,10 @@ def begin(version: ModelVersion | None = None, **options: object) -> UUID:
     return begin_reindex(transaction, Silent(), **options)  # type: ignore[arg-type]
 
 
-def run(reindexing: ReindexLine, line: EmbeddingLine) -> None:
+def run(reindexing: ReindexHandler, line: EmbeddingHandler) -> None:
     """As a worker does when it is rung for."""
     reindexing.run()
-    line.embed_items([Queue.SINGLE, Queue.BULK, Queue.REINDEX])
+    line.run([Queue.SINGLE, Queue.BULK, Queue.REINDEX])
     reindexing.run()
 
 

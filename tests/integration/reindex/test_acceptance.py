@@ -22,16 +22,16 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState, Queue
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.models import checkpoints, lifecycle
 from umbel.operations import job_actions
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_a_better_model_takes_over_with_all_pictures(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models, dim=16)
@@ -48,7 +48,7 @@ def test_a_better_model_takes_over_with_all_pictures(
 
 
 def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 40)
     bad = make_version(models, noise=30)
@@ -63,7 +63,7 @@ def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
 
 
 def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 30, labelled=False)
     other = make_version(models)
@@ -74,7 +74,7 @@ def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(
 
 
 def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     pictures = upload(line, 60)
     other = make_version(models)
@@ -90,7 +90,7 @@ def test_it_is_not_judged_on_pictures_that_it_has_learnt_from(
 
 
 def test_what_the_active_one_has_learnt_from_does_not_flatter_it_while_enough_is_left(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 60)
     for learnt, judged, flattered in ((30, 30, False), (50, 60, True)):
@@ -106,7 +106,7 @@ def test_what_the_active_one_has_learnt_from_does_not_flatter_it_while_enough_is
 
 
 def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models)
@@ -126,5 +126,5 @@ def test_a_picture_that_fails_keeps_the_switch_from_losing_it(
     with pytest.raises(Conflict, match="lacks 1 pictures"):
         lifecycle.activate(transaction, other.id)
     job_actions.retry_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
-    line.embed_items([Queue.REINDEX])
+    line.run([Queue.REINDEX])
     assert lifecycle.activate(transaction, other.id).state == ModelState.ACTIVE

@@ -7,22 +7,22 @@ from tests.integration.reindex.gallery import Models, begin, reindex_of, status,
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ReindexMode
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import partitions, versions
 from umbel.models.partitions import Hnsw
 from umbel.operations import job_actions
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_the_active_index_is_built_anew_beside_the_old_one(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 30)
     job_id = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(8, 40))
-    reindexing._step()  # measured
+    reindexing.step()  # measured
     with transaction() as session:
         assert partitions.has_index(session, active.id)
     reindexing.run()
@@ -43,11 +43,11 @@ def test_the_active_index_is_built_anew_beside_the_old_one(
 
 
 def test_a_rebuild_that_was_cancelled_leaves_no_second_index(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 3)
     job_id = begin(mode=ReindexMode.INDEX)
-    reindexing._step()
+    reindexing.step()
     found = reindex_of(job_id)
     job_actions.cancel_job(transaction, job_id)
     with transaction() as session:

@@ -12,17 +12,17 @@ from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.embedding import embeddings
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.models import lifecycle, partitions, registration
 from umbel.models.versions import VersionKey
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_going_back_is_instant_and_loses_nothing(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 40)
     other = make_version(models)
@@ -39,7 +39,7 @@ def test_going_back_is_instant_and_loses_nothing(
 
 
 def test_a_third_model_lets_the_first_fall_behind(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 40)
     second, third = make_version(models), make_version(models)
@@ -52,7 +52,7 @@ def test_a_third_model_lets_the_first_fall_behind(
 
 
 def test_what_is_retired_goes_beside_searches_and_can_come_back(
-    models: Models, line: EmbeddingLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, active: ModelVersion
 ) -> None:
     upload(line, 3)
     other = make_version(models)
@@ -73,7 +73,7 @@ def test_what_is_retired_goes_beside_searches_and_can_come_back(
 
 
 def test_a_search_under_way_ends_with_the_version_it_began_with(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     pictures = upload(line, 40)
     other = make_version(models, dim=16)
@@ -86,7 +86,7 @@ def test_a_search_under_way_ends_with_the_version_it_began_with(
 
 
 def test_searches_do_not_wait_for_a_partition_that_comes(
-    models: Models, line: EmbeddingLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1)
     key = VersionKey(active.id, active.dim)

@@ -21,19 +21,19 @@ from umbel.base.errors import Conflict, NotFound
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, ModelState, Queue, ReindexMode, ReindexPhase
-from umbel.embedding.embedding import EmbeddingLine
+from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import claims
 from umbel.models import versions
 from umbel.models.reindex import begin_reindex
 from umbel.operations import job_actions
 from umbel.operations.maintenance import sweep
-from umbel.reindex.run import ReindexLine
+from umbel.reindex.run import ReindexHandler
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_pictures_that_come_meanwhile_and_after_are_embedded_with_both(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     upload(line, 5)
     other = make_version(models)
@@ -48,10 +48,12 @@ def test_pictures_that_come_meanwhile_and_after_are_embedded_with_both(
 
 
 def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_too(
-    models: Models, line: EmbeddingLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
-    batch = line._forward(line._decode(line._claim_from([Queue.SINGLE], claims.claim_items)))  # type: ignore[arg-type]
+    claimed = line._claim([Queue.SINGLE], claims.claim_items, 9)
+    assert claimed is not None
+    [batch] = line.work(iter([claimed]))
     other = make_version(models)
     with transaction() as session:
         versions.change_version(session, other.id, state=ModelState.BACKFILLING)
@@ -77,7 +79,7 @@ def test_what_cannot_be_reindexed_is_told(models: Models, active: ModelVersion) 
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_reindex_and_holds_up_nobody(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     broken = make_version(models)
     del models.known[broken.id]
@@ -89,15 +91,15 @@ def test_a_model_that_cannot_be_loaded_fails_its_reindex_and_holds_up_nobody(
 
 @pytest.mark.parametrize("phase", ["listing", "embedding", "indexing", "evaluating", "switching"])
 def test_cancelled_in_any_phase_another_goes_on_from_there(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion, phase: str
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion, phase: str
 ) -> None:
     upload(line, 12)
     other = make_version(models)
     job_id = begin(other, activate=True)
     while reindex_of(job_id).phase != phase:
         if reindex_of(job_id).phase == ReindexPhase.EMBEDDING:
-            line.embed_items([Queue.REINDEX])
-        reindexing._step()
+            line.run([Queue.REINDEX])
+        reindexing.step()
     job_actions.cancel_job(transaction, job_id)
     reindexing.run()
     assert status(job_id)[0] == "cancelled"
@@ -111,7 +113,9 @@ def test_cancelled_in_any_phase_another_goes_on_from_there(
     assert (state(other), embedded(other)) == (ModelState.READY, embedded(active))
 
 
-def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion) -> None:
+def test_paused_it_waits(
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
+) -> None:
     upload(line, 4)
     job_id = begin(make_version(models))
     reindexing.run()
@@ -124,7 +128,7 @@ def test_paused_it_waits(models: Models, line: EmbeddingLine, reindexing: Reinde
 
 
 def test_the_sweep_rings_for_what_a_worker_left(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     assert Queue.REINDEX not in sweep(transaction, Silent(), settings())  # type: ignore[arg-type]
     begin(make_version(models))
@@ -134,7 +138,7 @@ def test_the_sweep_rings_for_what_a_worker_left(
 
 
 def test_items_of_a_reindex_do_not_count_as_a_pictures_own(
-    models: Models, line: EmbeddingLine, reindexing: ReindexLine, active: ModelVersion
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
 ) -> None:
     from umbel.gallery import images  # noqa: PLC0415
     from umbel.jobs import items  # noqa: PLC0415

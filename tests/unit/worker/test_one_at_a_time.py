@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from worker.process import OneAtATime
+from worker.handlers import OneAtATime
 
 
 def test_a_ring_during_the_work_makes_it_run_once_more() -> None:

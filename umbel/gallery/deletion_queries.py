@@ -1,7 +1,4 @@
-"""Deletions: collections that nobody sees any more, and the jobs that remove what is left of them, piece by piece.
-
-What is to be done next is always read from what is still there, so whoever goes on needs to know nothing else.
-"""
+"""The statements of deletions; what they do together: umbel/gallery/deletion.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

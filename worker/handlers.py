@@ -1,0 +1,134 @@
+"""The handlers that one worker process has, by the queues that they serve."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from ml.data.duplicates import quick_pixel_similarities
+from ml.evaluation.comparison import compare_models
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import Settings
+from umbel.base.types import Decoder, Models, Queue
+from umbel.embedding.embedding import EmbeddingHandler
+from umbel.gallery.deletion import DeletionHandler
+from umbel.imports.fetching import READERS, FetchingHandler
+from umbel.insights.comparison import ComparisonHandler
+from umbel.insights.projection import MapHandler
+from umbel.jobs.claims import Leases
+from umbel.jobs.wakeup import waker
+from umbel.models.indexing import build_index
+from umbel.operations import maintenance
+from umbel.reindex.run import ReindexHandler
+from worker.models import model_works
+from worker.projecting import project_apart
+from worker.sample import LazyGarden
+from worker.watchdog import Watchdog
+
+
+class Handlers:
+    """All handlers of a process; each runs in one thread at a time.
+
+    name: of the process, which its leases carry; queues: those that it serves.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        decoder: Decoder,
+        watchdog: Watchdog,
+        *,
+        name: str,
+        queues: Sequence[Queue],
+        stopping: Callable[[], bool],
+    ) -> None:
+        steps: dict[str, Any] = {"transaction": transaction, "stopping": stopping}
+        items: dict[str, Any] = {**steps, "settings": settings}
+        self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(3)]
+        embedding_leases, fetching_leases, comparison_leases = self._leases
+        embedding = EmbeddingHandler(
+            **items,
+            leases=embedding_leases,
+            models=models,
+            fatal=watchdog.fatal,
+            works=model_works,
+            forwarded=watchdog.forwarded,
+        )
+        fetching = FetchingHandler(
+            **items,
+            leases=fetching_leases,
+            blobs=blobs(),
+            decoder=decoder,
+            readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
+            wake=waker().wake,
+            garden=LazyGarden(),
+        )
+        comparison = ComparisonHandler(
+            **items, leases=comparison_leases, decoder=decoder, pixel_similarities=quick_pixel_similarities
+        )
+        reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
+        deletion = DeletionHandler(**steps, blobs=blobs())
+        maps = MapHandler(**steps, project=project_apart)
+
+        served = [queue for queue in embedding.queues if queue in queues]
+        self._embedding = OneAtATime(partial(embedding.run, served))
+        reindexing = OneAtATime(reindex.run)
+        self._runs: dict[Queue, list[Callable[[], object]]] = defaultdict(list)  # what serves each queue, in turn
+        # A reindex lists its images, has them embedded, and goes on to what follows.
+        self._add(reindex.queues, reindexing.run)
+        self._add(embedding.queues, self._embedding.run)
+        self._add(reindex.queues, reindexing.run)
+        for handler in (fetching, comparison, deletion, maps):
+            self._add(handler.queues, OneAtATime(handler.run).run)
+        self._add([Queue.QUERY], embedding.answer_queries)
+        self._add([Queue.INDEX], partial(build_index, transaction, settings))
+        self._add([Queue.DELETE], OneAtATime(partial(maintenance.clean_up, transaction, blobs(), settings)).run)
+        self._add([Queue.MAINTENANCE], partial(maintenance.sweep, transaction, waker(), settings))
+
+    def work(self, queue: Queue) -> None:
+        """Do all that waits in `queue`; returns at once where another thread is at it, which then looks once more.
+
+        Raises NotReady, TransientError.
+        """
+        for run in self._runs[queue]:
+            run()
+
+    def renew_leases(self) -> None:
+        """Prolong the leases of all handlers that get on. Raises NotReady, TransientError."""
+        for leases in self._leases:
+            leases.renew()
+
+    def wait_for_embedding(self) -> None:
+        """Until no batch is being embedded."""
+        self._embedding.wait()
+
+    def _add(self, queues: Sequence[Queue], run: Callable[[], object]) -> None:
+        for queue in queues:
+            self._runs[queue].append(run)
+
+
+class OneAtATime:
+    """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._busy = threading.Lock()
+        self._asked = False
+
+    def run(self) -> None:
+        self._asked = True
+        while self._asked and self._busy.acquire(blocking=False):
+            try:
+                self._asked = False
+                self._work()
+            finally:
+                self._busy.release()
+
+    def wait(self) -> None:
+        """Until nobody is at it."""
+        with self._busy:
+            pass
