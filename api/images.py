@@ -21,6 +21,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
+from umbel.base.types import Queue
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
 from umbel.gallery.upload import Upload, Uploader, reject_image
@@ -72,7 +73,8 @@ def upload_image(form: UploadIn) -> Any:
     )
     if accepted.duplicate:
         return body, 200
-    waker().wake(accepted.queue)  # after the commit: the worker must see the row; a lost ring is swept up
+    # After the commit: the worker must see the row. If the message is lost, the sweep sends another.
+    waker().wake(Queue.BULK if form.job_id else Queue.SINGLE)
     return body, 202, {"Location": url_for("jobs.get_job", job_id=accepted.job_id), "Retry-After": "1"}
 
 

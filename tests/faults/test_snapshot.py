@@ -18,9 +18,11 @@ from tests.integration.factory import Factory, unit
 from umbel.base.blobs import Blobs
 from umbel.base.database import engine, transaction
 from umbel.base.settings import settings
-from umbel.base.types import ItemState, JobType, Queue
+from umbel.base.types import ItemState
 from umbel.embedding import embeddings
-from umbel.gallery import collections, images
+from umbel.gallery import collections
+from umbel.gallery.upload import Upload, Uploader
+from umbel.imports.imports import open_import
 from umbel.jobs import items, jobs
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -38,20 +40,17 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
     """Three pictures of one import, stored and embedded."""
     with transaction() as session:
         version = Factory(session).version()
-        collection = collections.upsert_collection(session, COLLECTION)
-        job = jobs.insert_job(session, JobType.IMPORT, collection_id=collection, closed=True)
-        made = {image_bytes(1, number): UUID(int=0) for number in range(3)}
-        for data in made:
-            digest = hashlib.sha256(data)
-            key = f"pictures/{COLLECTION}/{digest.hexdigest()}"
-            new = images.NewImage(collection, digest.digest(), key, "image/jpeg", len(data), 1, 1, None, None, {})
-            [image] = images.insert_images(session, [new]).values()
-            assert image is not None
-            blobs.put(key, data)
-            item = items.insert_item(session, job, image_id=image, queue=Queue.BULK, name=None)
-            items.finish_items(session, [item], ItemState.INDEXED)
+        job = open_import(session, COLLECTION)
+    uploader = Uploader(transaction, blobs, settings())
+    sent = [image_bytes(1, number) for number in range(3)]
+    made = {data: uploader.add_image(Upload(data, COLLECTION, job_id=job)).image_id for data in sent}
+    with transaction() as session:
+        jobs.close_job(session, job)
+        added = items.list_items(session, job, state=None, after=None, limit=9)
+        items.finish_items(session, [item.id for item in added], ItemState.INDEXED)
+        collection = collections.get_collection(session, COLLECTION)
+        for image in made.values():
             embeddings.upsert_embeddings(session, version.id, [(image, collection)], unit(1)[None])
-            made[data] = image
     return {hashlib.sha256(data).hexdigest(): image for data, image in made.items()}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,7 @@ from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Queue, Vector
 from umbel.embedding import embeddings
-from umbel.gallery import collections, images
+from umbel.gallery import collections
 from umbel.jobs import items, jobs
 from umbel.models import partitions, versions
 
@@ -57,10 +58,12 @@ class Factory:
         self._count += 1
         collection_id = self.collection(collection)
         digest = hashlib.sha256(str(self._count).encode()).digest()
-        new = images.NewImage(
-            collection_id, digest, f"pictures/{self._count}", "image/jpeg", 1, 1, 1, None, label, meta or {}
-        )
-        [image_id] = images.insert_images(self.session, [new]).values()
+        statement = text("""
+            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, label, metadata)
+            VALUES (:collection, :digest, :key, 'image/jpeg', 1, 1, 1, :label, :meta) RETURNING id
+        """)
+        values = {"collection": collection_id, "digest": digest, "key": f"pictures/{self._count}", "label": label}
+        image_id: UUID = self.session.execute(statement, {**values, "meta": Jsonb(meta or {})}).scalar_one()
         if vector is not None and version is not None:
             embeddings.upsert_embeddings(self.session, version.id, [(image_id, collection_id)], vector[None])
         return image_id

@@ -28,7 +28,7 @@ from umbel.base.errors import (
     TransientError,
 )
 from umbel.base.settings import settings
-from umbel.base.types import ItemState, JobType
+from umbel.base.types import LATER_QUEUES, ItemState, JobType, Queue
 from umbel.gallery import blob_cleanups, collections, images
 from umbel.gallery.upload import Accepted, Upload, reject_image
 from umbel.jobs import items, jobs
@@ -59,13 +59,14 @@ def test_an_upload_leaves_a_row_its_bytes_and_a_pending_item(session: Session, b
     image = images.get_image(session, accepted.image_id)
     assert (image.label, image.name, image.meta, image.width, image.height) == ("rose", "a.jpg", {"year": 2026}, 96, 64)
     assert blobs.get(image.blob_key) == image_bytes(1)
-    assert items.find_job_of_image(session, image.id) == (accepted.job_id, ItemState.PENDING)
+    (item,) = items.list_items(session, accepted.job_id, state=None, after=None, limit=9)
+    assert (item.image_id, item.state, item.queue) == (image.id, ItemState.PENDING, Queue.SINGLE)
 
 
 def test_the_same_bytes_are_a_duplicate_and_lead_to_the_first_job(session: Session, blobs: Blobs) -> None:
     first = add(session, blobs, image_bytes(1))
     second = add(session, blobs, image_bytes(1))
-    assert second == Accepted(first.image_id, first.job_id, duplicate=True, queue=first.queue)
+    assert second == Accepted(first.image_id, first.job_id, duplicate=True)
 
 
 def test_the_same_bytes_in_another_collection_are_new(session: Session, blobs: Blobs) -> None:
@@ -81,6 +82,17 @@ def test_bytes_whose_embedding_failed_are_tried_again(session: Session, blobs: B
     second = add(session, blobs, image_bytes(1))
     assert (second.image_id, second.duplicate) == (first.image_id, False)
     assert second.job_id != first.job_id
+
+
+@pytest.mark.parametrize("queue", LATER_QUEUES)
+def test_later_work_on_an_image_is_not_its_embedding(
+    session: Session, blobs: Blobs, make: Factory, queue: Queue
+) -> None:
+    first = add(session, blobs, image_bytes(1))
+    items.insert_item(session, make.job(), image_id=first.image_id, queue=queue, name=None)
+    assert add(session, blobs, image_bytes(1)) == Accepted(first.image_id, first.job_id, duplicate=True)
+    session.execute(text("UPDATE job_item SET state = 'failed', error_code = 'poison' WHERE queue = 'single'"))
+    assert not add(session, blobs, image_bytes(1)).duplicate
 
 
 def test_a_duplicate_inside_an_import_is_counted_there(session: Session, blobs: Blobs, make: Factory) -> None:
@@ -155,7 +167,7 @@ def test_a_repeated_key_gives_the_first_answer_whatever_it_was(session: Session,
     duplicate = add(session, blobs, image_bytes(1), idempotency_key="k")
     images.delete_image(session, first.image_id)
     assert add(session, blobs, image_bytes(1), idempotency_key="k") == duplicate
-    assert duplicate == Accepted(first.image_id, first.job_id, duplicate=True, queue=first.queue)
+    assert duplicate == Accepted(first.image_id, first.job_id, duplicate=True)
 
 
 def test_a_repeated_key_adds_no_second_item_to_an_import(session: Session, blobs: Blobs, make: Factory) -> None:

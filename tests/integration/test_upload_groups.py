@@ -18,7 +18,6 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull
 from umbel.base.settings import settings
-from umbel.base.types import Queue
 from umbel.gallery import blob_cleanups, quotas, upload
 from umbel.gallery.collections import upsert_collection
 from umbel.gallery.upload import Accepted, Upload, Uploader
@@ -120,7 +119,7 @@ def test_a_large_picture_waits_for_no_group(blobs: Blobs, monkeypatch: pytest.Mo
     monkeypatch.setattr(upload, "LARGE", len(image_bytes(1)) - 1)
     ours = Uploader(transaction, blobs, settings())
     with ThreadPoolExecutor(1) as pool, ours._lock:
-        assert pool.submit(ours.add_image, Upload(image_bytes(1))).result(30).queue == Queue.SINGLE
+        assert not pool.submit(ours.add_image, Upload(image_bytes(1))).result(30).duplicate
 
 
 def test_a_request_that_is_repeated_is_answered_as_the_first(together: Together, batches: list[int]) -> None:
@@ -140,7 +139,7 @@ def test_a_key_that_comes_twice_at_once_is_good_for_one(together: Together) -> N
 def test_bytes_that_the_collection_has_lead_to_their_job(together: Together) -> None:
     [first] = accepted(together(Upload(image_bytes(1))))
     again, new = accepted(together(Upload(image_bytes(1)), Upload(image_bytes(2))))
-    assert again == Accepted(first.image_id, first.job_id, duplicate=True, queue=Queue.SINGLE)
+    assert again == Accepted(first.image_id, first.job_id, duplicate=True)
     assert not new.duplicate
 
 
@@ -200,8 +199,8 @@ def test_pictures_for_an_import_are_its_own(together: Together, batches: list[in
     job_id = opened()
     answers = accepted(together(*(Upload(image_bytes(n), job_id=job_id) for n in range(3)), Upload(image_bytes(9))))
     assert batches == [4]
-    assert [(answer.job_id, answer.queue) for answer in answers[:3]] == [(job_id, Queue.BULK)] * 3
-    assert answers[3].queue == Queue.SINGLE
+    assert [answer.job_id for answer in answers[:3]] == [job_id] * 3
+    assert rows("SELECT queue FROM job_item ORDER BY queue") == [("bulk",)] * 3 + [("single",)]
     with transaction() as session:
         assert jobs.get_job(session, job_id).pending == 3
 

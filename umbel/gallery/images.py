@@ -1,13 +1,12 @@
-"""Images: found, listed, looked at, added, changed, removed."""
+"""Images: found, listed, looked at, changed, removed. How they come in: umbel/gallery/storing.py."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
@@ -21,37 +20,6 @@ from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
 from umbel.gallery.collections import PRESENT
 from umbel.jobs import items
-
-
-@dataclass(frozen=True, slots=True)
-class NewImage:
-    """What is known of a picture before it has an id. size in bytes, width and height in pixels."""
-
-    collection_id: UUID
-    sha256: bytes
-    blob_key: str
-    media_type: str
-    size: int
-    width: int
-    height: int
-    name: str | None = None
-    label: str | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
-
-
-# Its columns in the table, with their types, in the order of `_values_of`.
-COLUMNS = {
-    "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
-    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
-}  # fmt: skip
-
-
-def _values_of(image: NewImage) -> tuple[Any, ...]:
-    """What goes into COLUMNS, in their order."""
-    return (
-        image.collection_id, image.sha256, image.blob_key, image.media_type, image.size, image.width, image.height,
-        image.name, image.label, Jsonb(image.meta),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +51,6 @@ def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[by
         )
     )
     return {row.sha256: row.id for row in rows}
-
-
-# As text: to build it anew for each upload would take longer than to send it.
-INSERT = text(f"""
-    INSERT INTO image ({", ".join(COLUMNS)})
-    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())})
-    RETURNING blob_key, id
-""")
-
-
-def insert_images(session: Session, images: Sequence[NewImage]) -> dict[str, UUID]:
-    """Ids of the new rows by their blob keys, ascending in the order of `images`."""
-    columns = zip(*map(_values_of, images), strict=True)
-    rows = session.execute(INSERT, dict(zip(COLUMNS, map(list, columns), strict=True)))
-    return {row.blob_key: row.id for row in rows}
 
 
 def get_image(session: Session, image_id: UUID) -> ImageRow:

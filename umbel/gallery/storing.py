@@ -1,12 +1,13 @@
 """Taking images in: the one way in which an image gets its row and its bytes, whoever sends or reads it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,6 @@ from umbel.base.types import LATER_QUEUES
 from umbel.gallery import quotas
 from umbel.gallery.blob_cleanups import blob_key, lock_blobs
 from umbel.gallery.collections import Place
-from umbel.gallery.images import NewImage, insert_images
 
 K = TypeVar("K")
 
@@ -30,9 +30,9 @@ class ReceivedImage:
     sha256: bytes
     info: ImageInfo
     collection: str
-    name: str | None
-    label: str | None
-    meta: dict[str, Any]
+    name: str | None = None
+    label: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: bytes, info: ImageInfo, collection: str, **described: Any) -> "ReceivedImage":
@@ -41,20 +41,6 @@ class ReceivedImage:
     @property
     def blob_key(self) -> str:
         return blob_key(self.collection, self.sha256)
-
-    def row(self, collection_id: UUID) -> NewImage:
-        return NewImage(
-            collection_id=collection_id,
-            sha256=self.sha256,
-            blob_key=self.blob_key,
-            media_type=self.info.media_type,
-            size=len(self.data),
-            width=self.info.width,
-            height=self.info.height,
-            name=self.name,
-            label=self.label,
-            meta=self.meta,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +76,7 @@ def store_images(
     outcomes: dict[str, StoredImage | QuotaExceeded] = dict(_find_stored(session, images.values(), places))
     new = {key: image for key, image in images.items() if key not in outcomes}
     outcomes |= _rejected(session, new.values(), places)
-    rows = [image.row(places[image.collection].id) for key, image in new.items() if key not in outcomes]
-    ids = insert_images(session, rows) if rows else {}
+    ids = _insert_images(session, [image for key, image in new.items() if key not in outcomes], places)
     for _ in writers.map(lambda key: blobs.put(key, images[key].data), ids):
         pass  # inside the transaction: no row is ever committed without its bytes
     outcomes |= {key: StoredImage(image_id) for key, image_id in ids.items()}
@@ -133,3 +118,28 @@ def _rejected(
             except QuotaExceeded as error:
                 rejected[image.blob_key] = error
     return rejected
+
+
+COLUMNS = {
+    "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
+    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
+}  # fmt: skip
+# As text: to build it anew for each upload would take longer than to send it.
+INSERT = text(f"""
+    INSERT INTO image ({", ".join(COLUMNS)})
+    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())})
+    RETURNING blob_key, id
+""")
+
+
+def _insert_images(session: Session, images: Sequence[ReceivedImage], places: Mapping[str, Place]) -> dict[str, UUID]:
+    """Ids of the new rows by blob key, ascending in the order of `images`."""
+    if not images:
+        return {}
+    rows = [
+        (places[each.collection].id, each.sha256, each.blob_key, each.info.media_type, len(each.data),
+         each.info.width, each.info.height, each.name, each.label, Jsonb(each.meta))
+        for each in images
+    ]  # fmt: skip
+    values = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    return {row.blob_key: row.id for row in session.execute(INSERT, values)}

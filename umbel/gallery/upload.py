@@ -61,7 +61,6 @@ class Accepted:
     image_id: UUID
     job_id: UUID
     duplicate: bool
-    queue: Queue
 
 
 @dataclass(eq=False, slots=True)
@@ -133,15 +132,10 @@ class Uploader:
 
     def _answers(self, session: Session, group: Sequence[PendingUpload]) -> Answers:
         answers = _first_answers(session, group)
-        places, imports = _locked(session, [pending for pending in group if pending not in answers])
-        received = {}
-        for pending in group:
-            if pending in answers:
-                continue
-            if error := _misplaced(pending.upload, places, imports):
-                answers[pending] = error
-            else:
-                received[pending] = pending.image
+        left = [pending for pending in group if pending not in answers]
+        places, imports = _locked(session, left)
+        answers |= {each: error for each in left if (error := _misplaced(each.upload, places, imports))}
+        received = {each: each.image for each in left if each not in answers}
         stored = store_images(session, self._blobs, self._writers, received, places)
         return answers | _queued(session, stored, places, imports)
 
@@ -195,11 +189,10 @@ def _first_answers(session: Session, group: Sequence[PendingUpload]) -> Answers:
     keyed = {pending.request: pending for pending in group if pending.request}
     answers: Answers = {}
     for request, first in idempotency.find_first_answers(session, list(keyed)).items():
-        upload = keyed[request].upload
         if isinstance(first, UmbelError):
             answers[keyed[request]] = first
         elif first.image_id:  # or it was rejected before, and what it lacked may be there now
-            answers[keyed[request]] = _accepted(upload, first.image_id, first.job_id, duplicate=first.duplicate)
+            answers[keyed[request]] = Accepted(first.image_id, first.job_id, first.duplicate)
     return answers
 
 
@@ -236,7 +229,7 @@ def _queued(
     places: dict[str, Place],
     imports: dict[UUID, Job],
 ) -> Answers:
-    """Insert items for images that are to be embedded, and for duplicates in imports. Returns all the answers."""
+    """Insert items for images that are to be embedded, and for duplicates in imports. Returns the answers, kept."""
     answers: Answers = {}
     new: list[NewUpload] = []
     for pending, image in stored.items():
@@ -261,20 +254,11 @@ def _queued(
         if isinstance(image, StoredImage):
             job_id = job_of.get(image.id) or image.job_id
             assert job_id is not None
-            answers[pending] = _accepted(pending.upload, image.id, job_id, duplicate=image.job_id is not None)
-    _keep(session, answers)
-    return answers
-
-
-def _keep(session: Session, answers: Answers) -> None:
-    """So that requests that are repeated get the same."""
+            answers[pending] = Accepted(image.id, job_id, duplicate=image.job_id is not None)
     kept = {
         pending.request: FirstAnswer(answer.job_id, answer.image_id, answer.duplicate)
         for pending, answer in answers.items()
         if pending.request and isinstance(answer, Accepted)
     }
     idempotency.insert_answers(session, kept)
-
-
-def _accepted(upload: Upload, image_id: UUID, job_id: UUID, *, duplicate: bool) -> Accepted:
-    return Accepted(image_id, job_id, duplicate, Queue.BULK if upload.job_id else Queue.SINGLE)
+    return answers

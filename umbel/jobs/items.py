@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.tables import JobItem
-from umbel.base.types import LATER_QUEUES, ItemState, Queue
+from umbel.base.types import ItemState, Queue
 
 
 def insert_item(
@@ -84,17 +84,6 @@ def fail_items(session: Session, errors: Mapping[UUID, tuple[str, str]]) -> None
 def lock_items_of_image(session: Session, image_id: UUID) -> None:
     """Lock an image's items before the image is deleted, by which the database cancels those that are pending."""
     lock_items(session, session.scalars(select(JobItem.id).where(JobItem.image_id == image_id)).all())
-
-
-def find_job_of_image(session: Session, image_id: UUID) -> tuple[UUID, ItemState] | None:
-    """The newest job that embeds, or embedded, the image; and how far it is."""
-    row = session.execute(
-        select(JobItem.job_id, JobItem.state)
-        .where(JobItem.image_id == image_id, JobItem.state != ItemState.DUPLICATE, JobItem.queue.not_in(LATER_QUEUES))
-        .order_by(JobItem.id.desc())
-        .limit(1)
-    ).first()
-    return row and (row[0], ItemState(row[1]))
 
 
 def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:

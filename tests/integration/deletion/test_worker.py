@@ -1,6 +1,5 @@
 """A real worker process in the middle of a deletion: killed, and started again."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.types import Queue
-from umbel.gallery import collections, images
-from umbel.gallery.blob_cleanups import blob_key
+from umbel.base.settings import settings
+from umbel.gallery.upload import Upload, Uploader
 from umbel.imports.imports import open_import
-from umbel.jobs import items, jobs
+from umbel.jobs import jobs
 
 WORKER = "delete@test"
 IMAGES = 450  # so that a deletion takes a few batches
@@ -45,15 +43,10 @@ def fill(collection: str, seeds: range) -> None:
     """Pictures that an import has sent and that wait to be embedded."""
     with transaction() as session:
         job_id = open_import(session, collection)
-        collection_id = collections.get_collection(session, collection)
-        for seed in seeds:
-            data = image_bytes(seed)
-            digest = hashlib.sha256(data).digest()
-            key = blob_key(collection, digest)
-            image = images.NewImage(collection_id, digest, key, "image/jpeg", len(data), 96, 64, "mine.jpg")
-            [image_id] = images.insert_images(session, [image]).values()
-            items.insert_item(session, job_id, image_id=image_id, queue=Queue.BULK, name="mine.jpg")
-            blobs().put(key, data)
+    uploader = Uploader(transaction, blobs(), settings())
+    for seed in seeds:
+        uploader.add_image(Upload(image_bytes(seed), collection, "mine.jpg", job_id=job_id))
+    with transaction() as session:
         jobs.close_job(session, job_id)
 
 
