@@ -1,6 +1,6 @@
 """Taking images in: the one way in which an image gets its row and its bytes, whoever sends or reads it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
-from umbel.base.errors import QuotaExceeded
+from umbel.base.errors import QuotaExceeded, TransientError
 from umbel.base.image_rules import ImageInfo
 from umbel.base.types import LATER_QUEUES
 from umbel.gallery import quotas
@@ -73,13 +73,21 @@ def store_images(
     if not images:
         return {}
     lock_blobs(session, images)
-    outcomes: dict[str, StoredImage | QuotaExceeded] = dict(_find_stored(session, images.values(), places))
-    new = {key: image for key, image in images.items() if key not in outcomes}
-    outcomes |= _rejected(session, new.values(), places)
-    ids = _insert_images(session, [image for key, image in new.items() if key not in outcomes], places)
+    outcomes: dict[str, StoredImage | QuotaExceeded] = {}
+
+    def left() -> list[ReceivedImage]:
+        return [image for key, image in images.items() if key not in outcomes]
+
+    if any(place.limited for place in places.values()):  # what is there already needs no room
+        outcomes |= _find_stored(session, left(), places)
+        outcomes |= _rejected(session, left(), places)
+    ids = _insert_images(session, left(), places)
     for _ in writers.map(lambda key: blobs.put(key, images[key].data), ids):
         pass  # inside the transaction: no row is ever committed without its bytes
     outcomes |= {key: StoredImage(image_id) for key, image_id in ids.items()}
+    outcomes |= _find_stored(session, left(), places)
+    if left():
+        raise TransientError("The same image was removed by another request meanwhile; send it again.")
     return {each: outcomes[image.blob_key] for each, image in received.items()}
 
 
@@ -96,9 +104,11 @@ STORED = text("""
 
 
 def _find_stored(
-    session: Session, images: Iterable[ReceivedImage], places: Mapping[str, Place]
+    session: Session, images: Sequence[ReceivedImage], places: Mapping[str, Place]
 ) -> dict[str, StoredImage]:
     """Those that their collections have already, by blob key."""
+    if not images:
+        return {}
     wanted = [(places[image.collection].id, image.sha256) for image in images]
     collections, hashes = map(list, zip(*wanted, strict=True))
     rows = session.execute(STORED, {"collections": collections, "hashes": hashes, "later": list(LATER_QUEUES)})
@@ -106,7 +116,7 @@ def _find_stored(
 
 
 def _rejected(
-    session: Session, images: Iterable[ReceivedImage], places: Mapping[str, Place]
+    session: Session, images: Sequence[ReceivedImage], places: Mapping[str, Place]
 ) -> dict[str, QuotaExceeded]:
     """Those of the new images for which their collections have no room, by blob key."""
     limited = {places[image.collection].id for image in images if places[image.collection].limited}
@@ -128,12 +138,12 @@ COLUMNS = {
 INSERT = text(f"""
     INSERT INTO image ({", ".join(COLUMNS)})
     SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in COLUMNS.items())})
-    RETURNING blob_key, id
+    ON CONFLICT (collection_id, sha256) DO NOTHING RETURNING blob_key, id
 """)
 
 
 def _insert_images(session: Session, images: Sequence[ReceivedImage], places: Mapping[str, Place]) -> dict[str, UUID]:
-    """Ids of the new rows by blob key, ascending in the order of `images`."""
+    """Those that their collections did not have: {blob key: id}, the ids ascending in the order of `images`."""
     if not images:
         return {}
     rows = [

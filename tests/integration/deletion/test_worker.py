@@ -14,6 +14,7 @@ from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.gallery import collections
 from umbel.gallery.upload import Upload, Uploader
 from umbel.imports.imports import open_import
 from umbel.jobs import jobs
