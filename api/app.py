@@ -33,11 +33,12 @@ from api import (
     search,
     session,
     specification,
+    upload_limits,
 )
 from umbel.base import tracing
 from umbel.base.logging import configure_logging
 from umbel.base.metrics import REQUESTS
-from umbel.base.settings import FORM_OVERHEAD, settings
+from umbel.base.settings import settings
 
 log = structlog.get_logger()
 
@@ -87,8 +88,8 @@ def create_app() -> APIFlask:
     )
     app.request_class = ObjectRequest
     app.config.update(
-        MAX_CONTENT_LENGTH=limits.largest_request,  # each route checks the file itself
-        MAX_FORM_MEMORY_SIZE=FORM_OVERHEAD,
+        MAX_CONTENT_LENGTH=upload_limits.largest_request(limits),
+        MAX_FORM_MEMORY_SIZE=upload_limits.FORM_OVERHEAD,
         VALIDATION_ERROR_DESCRIPTION=errors.INVALID_FIELDS,
         DESCRIPTION="Pictures go in, the most similar pictures come out.",
         AUTO_404_RESPONSE=False,
@@ -107,6 +108,7 @@ def create_app() -> APIFlask:
         app.register_blueprint(resource.bp)
     specification.install(app)
     app.before_request(_begin)
+    app.before_request(upload_limits.limit_form)
     app.before_request(access.check)
     app.before_request(rates.check)
     app.after_request(_end)

@@ -41,7 +41,6 @@ def open_import() -> Any:
     gate().enter()
     key = idempotency_key()
     if request.mimetype == "multipart/form-data":
-        request.max_content_length = settings().archive_bytes
         form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
         within(form.collection)

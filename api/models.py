@@ -12,7 +12,6 @@ from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut,
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import lifecycle, partitions, registration, versions
@@ -41,7 +40,6 @@ def register_model() -> Any:
 
     Nothing is embedded with it yet: POST /v1/admin/reindex does that. The same weights again are the same version.
     """
-    request.max_content_length = settings().max_checkpoint_bytes
     form = validated(ModelFormIn.model_validate, request.files.to_dict())
     candidate = registration.read_candidate(
         form.weights.read(), form.card.read(), form.split.read() if form.split else None

@@ -25,7 +25,8 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from api.errors import problem_body
-from umbel.base.settings import FORM_OVERHEAD, Settings
+from api.upload_limits import largest_request
+from umbel.base.settings import Settings
 
 log = structlog.get_logger()
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait for a thread is told by their time
@@ -53,25 +54,22 @@ class Limits(Adjustments):
             cleanup_interval=1,
             asyncore_use_poll=True,
             max_request_header_size=LARGEST_HEADER,
-            max_request_body_size=settings.largest_request + 1,
+            max_request_body_size=largest_request(settings) + 1,
             inbuf_overflow=IN_MEMORY,
             outbuf_overflow=IN_MEMORY,
             outbuf_high_watermark=UNSENT,
             clear_untrusted_proxy_headers=False,  # Werkzeug's ProxyFix decides which to trust
         )
         self.slow_seconds, self.slow_bytes = settings.slow_seconds, settings.slow_bytes
-        self._large = {
-            "/v1/imports": self._with(settings.archive_bytes),
-            "/v1/models": self._with(settings.max_checkpoint_bytes),
-        }
-
-    def _with(self, largest: int) -> "Limits":
-        limits = copy.copy(self)
-        limits.max_request_body_size = largest + FORM_OVERHEAD + 1
-        return limits
+        self._settings = settings
 
     def of_path(self, path: str) -> "Limits":
-        return self._large.get(path, self)
+        largest = largest_request(self._settings, path) + 1
+        if largest == self.max_request_body_size:
+            return self
+        limits = copy.copy(self)
+        limits.max_request_body_size = largest
+        return limits
 
 
 class TooSlow(Error):

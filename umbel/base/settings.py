@@ -20,7 +20,6 @@ from umbel.base.errors import StackError
 LONGEST_SOCKET_DIR = 88
 
 
-FORM_OVERHEAD = 2**20  # of a request with a file: multipart boundaries, other fields
 RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 
 
@@ -244,11 +243,6 @@ class Settings(BaseSettings):
             if not (Path(root).is_absolute() or (root.startswith("s3://") and root.removeprefix("s3://").strip("/"))):
                 raise ValueError(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL")
         return roots
-
-    @property
-    def largest_request(self) -> int:
-        """Bytes of an ordinary request. Base64 in JSON takes a third more than the file that it carries."""
-        return self.max_bytes * 4 // 3 + FORM_OVERHEAD
 
     def refuse_to_be_open(self) -> None:
         """Raises StackError if anybody beyond this machine could call the API without a key."""

@@ -1,0 +1,19 @@
+"""How large a request may be; a larger one is answered 413. How large an image may be: umbel/base/image_rules.py."""
+
+from flask import request
+
+from umbel.base.settings import Settings, settings
+
+FORM_OVERHEAD = 2**20  # of a request with a file: multipart boundaries, other fields
+
+
+def largest_request(limits: Settings, path: str = "/v1/images") -> int:
+    """Bytes of a request to `path`. Base64 in JSON takes a third more than the image that it carries."""
+    files = {"/v1/imports": limits.archive_bytes, "/v1/models": limits.max_checkpoint_bytes}
+    return files.get(path, limits.max_bytes * 4 // 3) + FORM_OVERHEAD
+
+
+def limit_form() -> None:
+    """Let the present request be as large as its path lets forms be; any other body is read into memory."""
+    if request.mimetype == "multipart/form-data":
+        request.max_content_length = largest_request(settings(), request.path)
