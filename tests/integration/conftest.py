@@ -1,6 +1,7 @@
 """What integration tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -12,6 +13,7 @@ from ml.preprocess import Preprocessing
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
+from umbel.base.blobs import Blobs
 from umbel.base.settings import settings
 from worker.decoders import DecoderPool
 
@@ -19,6 +21,12 @@ from worker.decoders import DecoderPool
 @pytest.fixture
 def make(session: Session) -> Factory:
     return Factory(session)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    """A store of the test's own."""
+    return Blobs((tmp_path / "blobs").as_uri())
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes, opened
+from tests.integration.uploads import post_image as upload
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.base.types import Queue
@@ -22,10 +23,6 @@ from umbel.jobs.wakeup import waker
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
-
-
-def upload(api: FlaskClient, data: bytes, *, headers: dict[str, str] | None = None, **form: object) -> TestResponse:
-    return api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form}, headers=headers)
 
 
 def assert_problem(answer: TestResponse, status: int, code: str) -> None:

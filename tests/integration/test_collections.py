@@ -1,6 +1,5 @@
 """Collections over HTTP: created, listed, deleted; and nothing of one is ever seen in another, or once it is gone."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.images import image_bytes
 from tests.integration.factory import Factory
 from tests.integration.scene import add, axis, compare, comparison_line, near, photograph, version
 from tests.integration.threshold import USUAL, scanned_up_to
+from tests.integration.uploads import post_image
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.gallery.deletion import DeletionHandler
@@ -33,7 +33,7 @@ def line(postgres: object) -> Iterator[ComparisonHandler]:
 
 
 def upload(api: FlaskClient, seed: int, collection: str) -> TestResponse:
-    return api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": collection})
+    return post_image(api, image_bytes(seed), collection=collection)
 
 
 def problem(answer: TestResponse) -> tuple[int, str]:

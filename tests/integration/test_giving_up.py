@@ -1,6 +1,5 @@
 """Workers that can do no more, and end so that others can: real processes, a Redis that stands still."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from flask.testing import FlaskClient
 from stack.process import processes_in
 from stack.redis import Redis
 from tests.images import image_bytes
+from tests.integration.uploads import post_image
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually, frozen
 from umbel.base.database import transaction
@@ -26,8 +26,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 def upload(api: FlaskClient, seed: int) -> str:
-    answer = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg")})
-    return str(answer.get_json()["job_id"])
+    return str(post_image(api, image_bytes(seed)).get_json()["job_id"])
 
 
 def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:

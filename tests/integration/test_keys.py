@@ -21,6 +21,7 @@ from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
 from tests.images import image_bytes
 from tests.integration.factory import Factory
+from tests.integration.uploads import post_image
 from umbel.access.keys import KeyScope, create_key, revoke_key
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -211,9 +212,8 @@ def test_nothing_is_written_into_anothers_job(
 
 def test_an_idempotency_key_is_its_callers_own(app: Flask, api: FlaskClient, keys: dict[str, str]) -> None:
     def upload(seed: int, key: str) -> TestResponse:
-        form = {"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": OURS}
         headers = {"Authorization": f"Bearer {keys[key]}", "Idempotency-Key": "same"}
-        return api.post("/v1/images", data=form, headers=headers)
+        return post_image(api, image_bytes(seed), headers=headers, collection=OURS)
 
     one, other = upload(1, "write ours"), upload(2, "write")
     assert (one.status_code, other.status_code) == (202, 202)

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from api.upload_limits import FORM_OVERHEAD
 from tests.integration.factory import DIM, Factory, unit
 from tests.integration.test_api import NOBODY, assert_problem
 from umbel.base.blobs import blobs
@@ -137,8 +138,8 @@ def test_a_form_without_a_card_is_refused(api: FlaskClient) -> None:
 
 
 def test_a_checkpoint_that_is_too_large_is_refused(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = settings().model_copy(update={"max_checkpoint_bytes": 100})
-    monkeypatch.setattr("api.models.settings", lambda: small)
+    small = settings().model_copy(update={"max_checkpoint_bytes": 100 - FORM_OVERHEAD})
+    monkeypatch.setattr("api.upload_limits.settings", lambda: small)
     assert_problem(register(api, weights()), 413, "content_too_large")
 
 

@@ -1,6 +1,5 @@
 """Quotas: how much a collection takes, by whatever way and however many come at once."""
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from tests.images import image_bytes
+from tests.integration.uploads import post_image
 from umbel.base.database import transaction
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -29,9 +29,7 @@ def allow(api: FlaskClient, **quota: int | None) -> dict[str, Any]:
 
 
 def upload(api: FlaskClient, seed: int, **form: object) -> TestResponse:
-    return api.post(
-        "/v1/images", data={"file": (io.BytesIO(image_bytes(seed)), "a.jpg"), "collection": "garden", **form}
-    )
+    return post_image(api, image_bytes(seed), collection="garden", **form)
 
 
 def used() -> tuple[int, int]:

@@ -34,11 +34,6 @@ from umbel.gallery.upload import Accepted, Upload, reject_image
 from umbel.jobs import items, jobs
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs((tmp_path / "blobs").as_uri())
-
-
 def add(session: Session, blobs: Blobs, data: bytes, **fields: object) -> Accepted:
     return add_image(inside(session), blobs, settings(), Upload(data, **fields))  # type: ignore[arg-type]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,11 +27,6 @@ from umbel.jobs.jobs import NewUpload
 pytestmark = pytest.mark.usefixtures("database")
 
 Together = Callable[..., list[Accepted | Exception]]
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs((tmp_path / "blobs").as_uri())
 
 
 @pytest.fixture

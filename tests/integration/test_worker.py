@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from stack.redis import Redis
 from tests.images import image_bytes
+from tests.integration.uploads import post_image
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("worker")  # one embeds the gallery of all 
 
 
 def upload(api: FlaskClient, data: bytes, **form: object) -> dict[str, Any]:
-    answer = api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form})
+    answer = post_image(api, data, **form)
     assert answer.status_code in (200, 202), answer.text
     return dict(answer.get_json())
 

@@ -1,4 +1,9 @@
-"""Uploading, as a process of the API does that nobody else calls."""
+"""Uploading: over HTTP, or as an API process does that takes one upload at a time."""
+
+import io
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -8,3 +13,7 @@ from umbel.gallery.upload import Accepted, Upload, Uploader
 
 def add_image(transaction: Transaction, blobs: Blobs, limits: Settings, upload: Upload) -> Accepted:
     return Uploader(transaction, blobs, limits).add_image(upload)
+
+
+def post_image(api: FlaskClient, data: bytes, *, headers: dict[str, str] | None = None, **form: object) -> TestResponse:
+    return api.post("/v1/images", data={"file": (io.BytesIO(data), "a.jpg"), **form}, headers=headers)

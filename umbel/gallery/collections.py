@@ -43,20 +43,6 @@ def get_collection(session: Session, name: str) -> UUID:
 
 
 # Find a collection, and keep its row until the transaction ends.
-KEPT = text("SELECT id FROM collection WHERE name = :name AND deleted_at IS NULL FOR KEY SHARE")
-
-
-def upsert_collection(session: Session, name: str) -> UUID:
-    """Id of the collection called `name`, made if it is new; its row stays until this transaction ends."""
-    found = session.execute(KEPT, {"name": name}).scalar()
-    if found is not None:
-        return found
-    # DO UPDATE rather than DO NOTHING, so that a collection made meanwhile by another returns its id too.
-    statement = insert(Collection).values(name=name)
-    statement = statement.on_conflict_do_update(index_elements=["name"], index_where=PRESENT, set_={"name": name})
-    return session.execute(statement.returning(Collection.id)).scalar_one()
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A collection that images are stored in. limited: it has a quota."""
@@ -75,6 +61,16 @@ PLACES = text("""
 def lock_collections(session: Session, names: Names[str]) -> dict[str, Place]:
     """Those that exist; until this transaction ends, none of them is removed or gets another quota."""
     return {name: Place(*place) for name, *place in session.execute(PLACES, {"names": list(names)})}
+
+
+def upsert_collection(session: Session, name: str) -> UUID:
+    """Id of the collection called `name`, made if it is new; its row stays until this transaction ends."""
+    if place := lock_collections(session, [name]).get(name):
+        return place.id
+    # DO UPDATE rather than DO NOTHING, so that a collection made meanwhile by another returns its id too.
+    statement = insert(Collection).values(name=name)
+    statement = statement.on_conflict_do_update(index_elements=["name"], index_where=PRESENT, set_={"name": name})
+    return session.execute(statement.returning(Collection.id)).scalar_one()
 
 
 def insert_collection(session: Session, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection as Ids
 from dataclasses import dataclass
+from math import inf
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -14,20 +15,20 @@ from umbel.gallery.collections import PRESENT, get_collection
 
 @dataclass(slots=True)
 class Room:
-    """What a collection still takes. None: as much as comes."""
+    """What a collection still takes: so many images, with so many bytes; infinity where there is no limit."""
 
     collection: str
-    images: int | None
-    bytes: int | None
+    images: float
+    bytes: float
 
     def take(self, size: int) -> None:
         """Give room to a picture of that many bytes. Raises QuotaExceeded when there is none."""
-        if self.images is not None and self.images < 1:
+        if self.images < 1:
             raise QuotaExceeded(f"The collection {self.collection!r} has as many pictures as its quota lets it have.")
-        if self.bytes is not None and self.bytes < size:
+        if self.bytes < size:
             raise QuotaExceeded(f"The collection {self.collection!r} has no room for {size:,} bytes under its quota.")
-        self.images = None if self.images is None else self.images - 1
-        self.bytes = None if self.bytes is None else self.bytes - size
+        self.images -= 1
+        self.bytes -= size
 
 
 def lock_rooms(session: Session, collection_ids: Ids[UUID]) -> dict[UUID, Room]:
@@ -56,5 +57,5 @@ def set_quota(session: Session, name: str, changes: dict[str, int | None]) -> No
     session.execute(statement.values(changes | {"used_images": images, "used_bytes": size}))
 
 
-def _left(most: int | None, used: int) -> int | None:
-    return None if most is None else max(0, most - used)
+def _left(most: int | None, used: int) -> float:
+    return inf if most is None else most - used

@@ -1,6 +1,5 @@
 """What is full takes no more: a queue, a disk, a quota."""
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ from flask.testing import FlaskClient
 
 from tests.images import image_bytes
 from tests.integration.imports.archives import counts, imported, job, send, zipped
+from tests.integration.uploads import post_image
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("database", "redis")
 def test_beyond_its_depth_the_queue_takes_no_more(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     shut = Gate(transaction, settings().model_copy(update={"max_pending": 1}))
     monkeypatch.setattr("api.images.gate", lambda: shut)
-    first = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(1)), "a.jpg")})
+    first = post_image(api, image_bytes(1))
     monkeypatch.setattr(shut, "_looked", float("-inf"))
-    second = api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(2)), "b.jpg")})
+    second = post_image(api, image_bytes(2))
     assert (first.status_code, second.status_code, second.get_json()["code"]) == (202, 429, "queue_full")
     assert int(second.headers["Retry-After"]) > 0
 
@@ -37,7 +37,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
     monkeypatch.setattr("api.images.uploader", lambda: Uploader(transaction, full, settings()))
     monkeypatch.setattr("api.imports.blobs", lambda: full)
     answers = [
-        api.post("/v1/images", data={"file": (io.BytesIO(image_bytes(1)), "a.jpg")}),
+        post_image(api, image_bytes(1)),
         send(api, zipped(**{"a.jpg": image_bytes(1)})),
     ]
     assert [(answer.status_code, answer.get_json()["code"]) for answer in answers] == [(507, "storage_full")] * 2
