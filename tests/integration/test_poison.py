@@ -26,7 +26,7 @@ from worker.models import OneModel
 
 pytestmark = pytest.mark.usefixtures("database")
 
-LIMITS = settings().model_copy(update={"decode_seconds": 0.5, "decode_processes": 2})
+LIMITS = settings().model_copy(update={"decode_seconds": 1.5, "decode_processes": 2})
 SIDE = {"segfault": 21, "hang": 22, "bloat": 23, "model": 24}  # a picture's height says what it does
 
 
