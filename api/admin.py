@@ -17,7 +17,7 @@ from umbel.base.types import JobStatus, ReindexMode
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.models.partitions import Hnsw
-from umbel.models.reindex import begin_reindex
+from umbel.models.reindexes import begin_reindex
 from umbel.search.recall import list_reports, measure_recall
 
 bp = APIBlueprint("admin", __name__, tag="Admin")

@@ -14,7 +14,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
 from umbel.jobs.outcomes import retry_transient
-from umbel.models import lifecycle, partitions, registration, versions
+from umbel.models import checkpoints, lifecycle, partitions, versions
 from umbel.models.partitions import IndexState
 
 bp = APIBlueprint("models", __name__, tag="Models")
@@ -41,13 +41,13 @@ def register_model() -> Any:
     Nothing is embedded with it yet: POST /v1/admin/reindex does that. The same weights again are the same version.
     """
     form = validated(ModelFormIn.model_validate, request.files.to_dict())
-    candidate = registration.read_candidate(
+    candidate = checkpoints.read_candidate(
         form.weights.read(), form.card.read(), form.split.read() if form.split else None
     )
 
     def register() -> ModelVersion:
         with transaction() as session:
-            return registration.register(session, blobs(), candidate)
+            return checkpoints.register(session, blobs(), candidate)
 
     version = retry_transient(register)
     return _out(version), 201, {"Location": url_for("models.get_model", version_id=version.id)}

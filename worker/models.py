@@ -21,8 +21,7 @@ from umbel.base.settings import Settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Decoder, LoadedModel
 from umbel.models import versions
-from umbel.models.checkpoints import fetch_checkpoint
-from umbel.models.registration import Candidate, register_first
+from umbel.models.checkpoints import Candidate, fetch_checkpoint, register_first
 
 log = structlog.get_logger()
 

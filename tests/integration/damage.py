@@ -25,7 +25,7 @@ from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
-from umbel.models import partitions, registration, versions
+from umbel.models import checkpoints, partitions, versions
 from umbel.operations.reconciliation import reconcile
 from umbel.operations.reconciliation.context import Context
 
@@ -47,9 +47,9 @@ class Gallery:
         """A model version with its files. Returns its hash."""
         weights = b"weights %d" % seed
         digest = hashlib.sha256(weights).hexdigest()
-        candidate = registration.Candidate(weights, b"{}", f"model {seed}", "none", DIM, digest, "none", {})
+        candidate = checkpoints.Candidate(weights, b"{}", f"model {seed}", "none", DIM, digest, "none", {})
         with transaction() as session:
-            version = registration.register(session, self.blobs, candidate)
+            version = checkpoints.register(session, self.blobs, candidate)
             if activate:
                 partitions.create_partition(session, version.id, DIM)  # with its index
                 versions.activate_version(session, version.id)

@@ -16,8 +16,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint, UmbelError
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel
-from umbel.models.checkpoints import blob_keys
-from umbel.models.registration import Candidate, read_candidate, register
+from umbel.models.checkpoints import Candidate, blob_keys, read_candidate, register
 from worker import models as held_models
 from worker.models import HeldModels
 

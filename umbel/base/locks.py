@@ -1,9 +1,10 @@
-"""Work that is done by one process at a time."""
+"""Work that is done by one process, or in one transaction, at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from umbel.base.database import autocommit
 
@@ -21,3 +22,9 @@ def only_one(work: str) -> Iterator[bool]:
             yield ours
         finally:
             session.invalidate()  # with it goes the lock
+
+
+def take_turns(session: Session, work: str, *, shared: bool = False) -> None:
+    """Wait until no other transaction is at `work`; others wait for this one to end. shared: but not for each other."""
+    lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    session.execute(text(f"SELECT {lock}(hashtext(:work))"), {"work": work})

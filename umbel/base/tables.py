@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ARRAY, REAL, BigInteger, ForeignKey, LargeBinary, Text, Uuid, text
+from sqlalchemy import ARRAY, REAL, BigInteger, ColumnElement, ForeignKey, LargeBinary, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -13,6 +13,11 @@ from umbel.base import origin
 
 NOW = text("now()")
 UUID7 = text("uuidv7()")
+
+
+def ago(seconds: float) -> ColumnElement[datetime]:
+    """The time that it was `seconds` before this transaction began, by the database's clock."""
+    return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 class Table(DeclarativeBase):

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from umbel.base.database import run_prepared
-from umbel.base.tables import QueryImage
+from umbel.base.tables import QueryImage, ago
 from umbel.base.types import Vector
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
@@ -98,16 +98,15 @@ def delete_queries(queries: Sequence[UUID]) -> None:
 
 def delete_old_queries(session: Session, seconds: float) -> int:
     """Forget the pictures whose askers have gone."""
-    old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return session.execute(delete(QueryImage).where(QueryImage.created_at < old)).rowcount  # type: ignore[attr-defined]
+    old = delete(QueryImage).where(QueryImage.created_at < ago(seconds))
+    return session.execute(old).rowcount  # type: ignore[attr-defined]
 
 
 def release_unanswered_queries(session: Session, seconds: float) -> bool:
     """Free the pictures whose worker died holding them; True if any picture waits to be claimed."""
-    stale = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     session.execute(
         update(QueryImage)
-        .where(QueryImage.claimed_at < stale, QueryImage.vector.is_(None), QueryImage.error_code.is_(None))
+        .where(QueryImage.claimed_at < ago(seconds), QueryImage.vector.is_(None), QueryImage.error_code.is_(None))
         .values(claimed_at=None)
     )
     return bool(session.scalar(select(func.count()).where(QueryImage.claimed_at.is_(None))))

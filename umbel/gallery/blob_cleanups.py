@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import TransientError
-from umbel.base.tables import Image, PendingBlobCleanup
+from umbel.base.tables import Image, PendingBlobCleanup, ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,7 @@ def claim_cleanups(session: Session, cleanups: Sequence[UUID]) -> list[Cleanup]:
 
 def claim_old_cleanups(session: Session, *, seconds: float, limit: int) -> list[Cleanup]:
     """Lock up to `limit` cleanups that have been pending for `seconds`."""
-    old = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return _claimed(session, PendingBlobCleanup.since < old, limit=limit)
+    return _claimed(session, PendingBlobCleanup.since < ago(seconds), limit=limit)
 
 
 def clean_up_blobs(session: Session, blobs: Blobs, cleanups: Sequence[Cleanup]) -> None:

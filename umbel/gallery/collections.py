@@ -18,6 +18,11 @@ PRESENT = Collection.deleted_at.is_(None)
 DELETED_SQL = "ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL)"
 
 
+def scope_sql(collection_id: UUID | None) -> str:
+    """What to compare a row's collection with: with :collection, or (None) with all that are not deleted."""
+    return "= :collection" if collection_id else f"<> ALL ({DELETED_SQL})"
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
     """A collection as people see it. images: how many it has; max_…: its quota, None: no limit."""

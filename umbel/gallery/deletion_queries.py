@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.tables import Collection, Job
 from umbel.base.types import JobStatus, JobType
 from umbel.gallery.collections import PRESENT
-from umbel.jobs import items
+from umbel.jobs import items, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,7 @@ def stop_jobs(session: Session, collection_id: UUID) -> None:
 
 def insert_deletion(session: Session, collection_id: UUID) -> UUID:
     """The job that is to delete a hidden collection. It stays open until nothing is left."""
-    statement = insert(Job).values(type=JobType.DELETION, collection_id=collection_id, closed=False)
-    return session.execute(statement.returning(Job.id)).scalar_one()
+    return jobs.insert_job(session, JobType.DELETION, closed=False, collection_id=collection_id, model_version_id=None)
 
 
 def find_deletion(session: Session, name: str) -> tuple[UUID, JobStatus] | None:

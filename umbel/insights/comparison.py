@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing, Conflict, DecoderDied, ImageError, NotEmbedded, TransientError
+from umbel.base.locks import take_turns
 from umbel.base.pipeline import map_ahead
 from umbel.base.types import Decoder, ImageSignature, PixelSimilarities, Queue
 from umbel.gallery import collections
@@ -62,7 +63,7 @@ def begin_comparison(
     with transaction() as session:
         version = versions.get_active_version(session)
         collection_id = collection and collections.get_collection(session, collection)
-        nearest_neighbors.lock_comparisons(session)
+        take_turns(session, "umbel comparison")
         unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id or None)
         if unfinished is not None:
             raise Conflict(f"Job {unfinished} compares these pictures already; wait for its end, or cancel it.")

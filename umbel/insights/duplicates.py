@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.union_find import connected_components
 from umbel.gallery import collections
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import scope_sql
 from umbel.insights import nearest_neighbors
 from umbel.insights.comparison import COPY_DISTANCE
 from umbel.insights.nearest_neighbors import Progress
@@ -134,7 +134,6 @@ def _list_links(
     Ids as text, in whose order they sort as ids: there may be a million, and to make a UUID of each takes longer than
     all the rest.
     """
-    collection = "= :collection" if collection_id else f"<> ALL ({DELETED_SQL})"
     rows = session.execute(
         text(f"""
             SELECT n.image_id::text, link.other::text
@@ -142,7 +141,7 @@ def _list_links(
             CROSS JOIN LATERAL unnest(n.neighbors, n.distances, n.pixel_similarities)
                 AS link(other, distance, pixel_similarity)
             JOIN image ON image.id = link.other
-            WHERE n.model_version_id = :version AND n.collection_id {collection}
+            WHERE n.model_version_id = :version AND n.collection_id {scope_sql(collection_id)}
               AND n.nearest <= :distance AND n.pixel_similarity >= :similarity
               AND link.distance <= :distance AND link.pixel_similarity >= :similarity
         """),

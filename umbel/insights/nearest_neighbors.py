@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
 from umbel.base.tables import Job, ModelVersion
 from umbel.base.types import JobType
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import scope_sql
+from umbel.jobs import jobs
 from umbel.models.partitions import has_index
 
 STAGED = {
@@ -62,11 +63,6 @@ class Progress:
     waiting: int
 
 
-def lock_comparisons(session: Session) -> None:
-    """Comparisons are begun one after the other; held until the transaction ends."""
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel comparison'))"))
-
-
 def find_unfinished_comparison(session: Session, collection_id: UUID | None) -> UUID | None:
     """A job that compares the collection, or all; for None: one that compares any."""
     statement = select(Job.id).where(Job.type == JobType.COMPARISON, Job.finished_at.is_(None))
@@ -82,7 +78,7 @@ def count_compared(session: Session, version_id: UUID, collection_id: UUID | Non
             SELECT count(n.image_id), count(*) - count(n.image_id)
             FROM embedding e LEFT JOIN nearest_neighbors n
                 ON n.image_id = e.image_id AND n.model_version_id = e.model_version_id
-            WHERE e.model_version_id = '{version_id}' {_in_collection(collection_id)}
+            WHERE e.model_version_id = '{version_id}' AND e.collection_id {scope_sql(collection_id)}
         """),
         {"collection": collection_id},
     ).one()
@@ -94,14 +90,13 @@ def insert_comparison(
 ) -> tuple[UUID, int] | None:
     """A job with an item for each image that was not compared yet, or for all; its id and how many. None for none."""
     new = "" if again else f"AND {NOT_COMPARED}"
-    where = f"e.model_version_id = '{version_id}' {_in_collection(collection_id)} {new}"
+    where = f"e.model_version_id = '{version_id}' AND e.collection_id {scope_sql(collection_id)} {new}"
     values: dict[str, Any] = {"collection": collection_id}
     if not session.scalar(text(f"SELECT EXISTS (SELECT FROM embedding e WHERE {where})"), values):
         return None
-    job = insert(Job).values(
-        type=JobType.COMPARISON, collection_id=collection_id, model_version_id=version_id, closed=True
+    job_id = jobs.insert_job(
+        session, JobType.COMPARISON, closed=True, collection_id=collection_id, model_version_id=version_id
     )
-    job_id = session.execute(job.returning(Job.id)).scalar_one()
     items = session.execute(
         text(f"""
             INSERT INTO job_item (job_id, image_id, queue, state, name)
@@ -181,8 +176,3 @@ def upsert_nearest_neighbors(session: Session, version_id: UUID, rows: Sequence[
         """),
         {"version": version_id},
     )
-
-
-def _in_collection(collection_id: UUID | None) -> str:
-    """SQL over the embedding `e`; None: in any that is not deleted."""
-    return f"AND e.collection_id {'= :collection' if collection_id else f'<> ALL ({DELETED_SQL})'}"

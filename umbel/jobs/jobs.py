@@ -6,23 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, select, text, update
+from sqlalchemy import exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
-from umbel.base.tables import Collection, ImportSource, Job, ModelVersion
+from umbel.base.tables import Collection, ImportSource, Job, ModelVersion, ago
 from umbel.base.types import JobType, ModelState
 
 
-def insert_job(session: Session, job_type: JobType, *, collection_id: UUID, closed: bool) -> UUID:
-    """A new job without items, for the active model. closed: all its items come in this same transaction."""
+def insert_job(session: Session, job_type: JobType, *, closed: bool, **values: Any) -> UUID:
+    """A new job without items; its id. closed: all its items come in this same transaction.
+
+    values: of its other columns. It is for the model that is active now, unless they have another or none.
+    """
     active = select(ModelVersion.id).where(ModelVersion.state == ModelState.ACTIVE).scalar_subquery()
-    statement = insert(Job).values(
-        type=job_type,
-        collection_id=collection_id,
-        model_version_id=active,
-        closed=closed,
-    )
+    statement = insert(Job).values(**{"model_version_id": active, **values}, type=job_type, closed=closed)
     return session.execute(statement.returning(Job.id)).scalar_one()
 
 
@@ -132,10 +130,13 @@ def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:
 
     Not those that a worker lists, nor those that somebody paused, nor what nobody feeds: reindexes, deletions and maps.
     """
-    idle = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, idle_seconds)
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
     fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION, JobType.MAP))
-    statement = update(Job).where(~Job.closed, ~Job.paused, fed, Job.changed_at < idle, ~listed).values(closed=True)
+    statement = (
+        update(Job)
+        .where(~Job.closed, ~Job.paused, fed, Job.changed_at < ago(idle_seconds), ~listed)
+        .values(closed=True)
+    )
     return session.execute(statement).rowcount  # type: ignore[attr-defined]
 
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound, NotReady
-from umbel.base.tables import ModelVersion
+from umbel.base.locks import take_turns
+from umbel.base.tables import ModelVersion, ago
 from umbel.base.types import ModelState
 
 NO_MODEL = "No model is active yet: a worker registers one when it first starts."
@@ -133,13 +134,13 @@ def activate_version(session: Session, version_id: UUID, *, replaced: UUID | Non
 
 def list_doomed(session: Session, *, seconds: float) -> list[UUID]:
     """The versions that were retired `seconds` ago or earlier: no search that began earlier still runs."""
-    old = ModelVersion.retired_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    old = ModelVersion.retired_at < ago(seconds)
     return list(session.scalars(select(ModelVersion.id).where(ModelVersion.state == ModelState.RETIRED, old)))
 
 
 def lock_registration(session: Session) -> None:
     """Workers that start together register one after another; held until the transaction ends."""
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('umbel model registration'))"))
+    take_turns(session, "umbel model registration")
 
 
 def lock_states(session: Session, *, shared: bool = False) -> None:
@@ -147,5 +148,4 @@ def lock_states(session: Session, *, shared: bool = False) -> None:
 
     shared: for storing vectors. Take this lock before any other. Writers queue behind a pending state change.
     """
-    kind = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    session.execute(text(f"SELECT {kind}(hashtext('umbel model states'))"))
+    take_turns(session, "umbel model states", shared=shared)

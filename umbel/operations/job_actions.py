@@ -14,7 +14,7 @@ from umbel.insights import projection_rows
 from umbel.jobs import items, jobs
 from umbel.jobs.outcomes import retry_transient
 from umbel.jobs.wakeup import Waker
-from umbel.models.reindex import end_reindex
+from umbel.models.reindexes import end_reindex
 
 ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
 

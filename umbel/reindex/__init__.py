@@ -1,5 +1,5 @@
 """Carries a reindex out: its phases (`run`), and the check that a new version must pass (`acceptance_check`).
 
 It embeds, searches and measures recall, so it stands above search. How a reindex is asked for and ended:
-umbel/models/reindex.py.
+umbel/models/reindexes.py.
 """

@@ -16,7 +16,7 @@ from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, Vectors
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import reindexes, versions
-from umbel.models.reindex import begin_reindex
+from umbel.models.reindexes import begin_reindex
 from umbel.reindex.run import ReindexHandler
 
 KINDS = 4

@@ -13,7 +13,7 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingHandler
-from umbel.models import lifecycle, partitions, registration
+from umbel.models import checkpoints, lifecycle, partitions
 from umbel.models.versions import VersionKey
 from umbel.reindex.run import ReindexHandler
 from umbel.search.nearest import Scope, nearest_images
@@ -67,8 +67,8 @@ def test_what_is_retired_goes_beside_searches_and_can_come_back(
     with pytest.raises(Conflict, match="register it again"):
         begin(other)
     with transaction() as session:
-        candidate = registration.Candidate(b"", b"", other.name, "none", DIM, other.weights_sha256, "none", {})
-        assert registration.register(session, blobs(), candidate).state == ModelState.REGISTERED
+        candidate = checkpoints.Candidate(b"", b"", other.name, "none", DIM, other.weights_sha256, "none", {})
+        assert checkpoints.register(session, blobs(), candidate).state == ModelState.REGISTERED
     begin(other)
 
 

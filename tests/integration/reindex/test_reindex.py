@@ -24,7 +24,7 @@ from umbel.base.types import ItemState, ModelState, Queue, ReindexMode, ReindexP
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import claims
 from umbel.models import versions
-from umbel.models.reindex import begin_reindex
+from umbel.models.reindexes import begin_reindex
 from umbel.operations import job_actions
 from umbel.operations.maintenance import sweep
 from umbel.reindex.run import ReindexHandler

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
-from umbel.base.tables import Job, ModelVersion
+from umbel.base.tables import Job, ModelVersion, ago
 from umbel.base.types import JobType
 from umbel.jobs import jobs
 from umbel.jobs.outcomes import retry_transient
@@ -84,7 +84,7 @@ class _RepairJob:
         """Queue `images` and those of the page whose vectors are wrong; the wrong vectors are deleted."""
         if self._id is None:
             with self._context.transaction() as session:
-                self._id = insert_repair_job(session, self._version.id)
+                self._id = jobs.insert_job(session, JobType.REPAIR, closed=False, model_version_id=self._version.id)
         retry_transient(partial(self._add, self._id, page, images))
 
     def close(self) -> None:
@@ -160,12 +160,6 @@ def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) ->
     return list(session.scalars(statement, page.bounds))
 
 
-def insert_repair_job(session: Session, version_id: UUID) -> UUID:
-    """An open job for images of any collection."""
-    statement = insert(Job).values(type=JobType.REPAIR, model_version_id=version_id, closed=False)
-    return session.execute(statement.returning(Job.id)).scalar_one()
-
-
 def queue_images(session: Session, job_id: UUID, images: Sequence[UUID]) -> int:
     """Queue those of `images` that still exist. Returns how many."""
     queued = session.execute(
@@ -180,14 +174,13 @@ def queue_images(session: Session, job_id: UUID, images: Sequence[UUID]) -> int:
 
 def index_is_on_its_way(session: Session, version_id: UUID, *, seconds: float) -> bool:
     """Whether the version's index is being built, or the load before it ended within `seconds`."""
-    recent = Job.changed_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    waiting = exists().where(Job.indexing, Job.model_version_id == version_id, recent)
+    waiting = exists().where(Job.indexing, Job.model_version_id == version_id, Job.changed_at > ago(seconds))
     return find_index_progress(session, version_id) is not None or bool(session.scalar(select(waiting)))
 
 
 def list_jobs_waiting_for_index(session: Session, version_id: UUID, *, seconds: float) -> list[UUID]:
     """Jobs that have waited for nothing but the version's index for `seconds`."""
-    idle = Job.changed_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    idle = Job.changed_at < ago(seconds)
     waiting = select(Job.id).where(Job.indexing, Job.closed, Job.pending == 0, Job.model_version_id == version_id, idle)
     return list(session.scalars(waiting.order_by(Job.id)))
 
