@@ -110,18 +110,22 @@ SELECT create_index_search('index_search', NULL);
 -- pass; countable: an index finds what meets it. only_ef: through the index with this ef_search, however few there are,
 -- and without a scan where that comes back short.
 CREATE FUNCTION search_images(
-    query halfvec, example uuid, k integer, collection_name text DEFAULT NULL, besides uuid[] DEFAULT '{}',
-    condition text DEFAULT NULL, countable boolean DEFAULT true, exact boolean DEFAULT false,
-    version uuid DEFAULT NULL, only_ef integer DEFAULT NULL, within uuid DEFAULT NULL
+    query halfvec DEFAULT NULL, example uuid DEFAULT NULL, k integer DEFAULT 10, collection_name text DEFAULT NULL,
+    besides uuid[] DEFAULT '{}', condition text DEFAULT NULL, countable boolean DEFAULT true,
+    exact boolean DEFAULT false, version uuid DEFAULT NULL, only_ef integer DEFAULT NULL, within uuid DEFAULT NULL
 ) RETURNS SETOF found_image LANGUAGE plpgsql STABLE ROWS 10 AS $$
 DECLARE
     dim integer; images bigint; many boolean; few integer; restricted boolean; ef integer;
 BEGIN
-    -- The number of images is taken from the partition's size, which costs nothing to ask.
+    -- One statement for all that has to be known. The number of images is taken from the partition's size, which costs
+    -- nothing to ask.
     SELECT v.id, v.dim, pg_relation_size(to_regclass('embedding_' || replace(v.id::text, '-', ''))) / (2 * v.dim + 72),
         coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(
-            'embedding_' || replace(v.id::text, '-', '') || '_hnsw')), false)
-    INTO version, dim, images, many FROM model_version v
+            'embedding_' || replace(v.id::text, '-', '') || '_hnsw')), false),
+        CASE WHEN example IS NULL THEN query ELSE (
+            SELECT e.vector FROM embedding e WHERE e.model_version_id = v.id AND e.image_id = example
+            AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))) END
+    INTO version, dim, images, many, query FROM model_version v
     WHERE v.id = version OR version IS NULL AND v.state = 'active';
     IF version IS NULL THEN
         RAISE 'no model is active yet' USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -129,9 +133,6 @@ BEGIN
     END IF;
     IF example IS NOT NULL THEN
         besides := besides || example;
-        SELECT vector INTO query FROM embedding e
-        WHERE e.model_version_id = version AND e.image_id = example
-          AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL));
     END IF;
     IF k IS NULL OR k NOT BETWEEN 1 AND 1000 THEN
         RAISE 'k must be 1 to 1000, not %', coalesce(k::text, 'null') USING ERRCODE = 'invalid_parameter_value';

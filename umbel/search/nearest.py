@@ -61,10 +61,12 @@ class Found:
 
 # Search the gallery, in one round trip.
 SEARCH = """
-SELECT image_id, distance, label, metadata, collection, mode, model_version, ef_search, exhausted FROM search_images(
-    %(query)s::halfvec, %(example)s::uuid, %(k)s::integer, %(collection)s::text, %(besides)s::uuid[],
-    %(condition)s::text, %(countable)s::boolean, %(exact)s::boolean, %(version)s::uuid, %(only_ef)s::integer)
+SELECT image_id, distance, label, metadata, collection, mode, model_version, ef_search, exhausted FROM search_images({})
 """
+ARGUMENTS = {
+    "query": "halfvec", "example": "uuid", "k": "integer", "collection_name": "text", "besides": "uuid[]",
+    "condition": "text", "countable": "boolean", "exact": "boolean", "version": "uuid", "only_ef": "integer",
+}  # fmt: skip
 # The ef_search with which the whole gallery is searched for k images.
 EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, false)"
 
@@ -90,15 +92,17 @@ def nearest_images(
         "query": None if query is None else HalfVector(query),
         "example": example,
         "k": k,
-        "collection": scope.collection,
-        "besides": list(scope.without),
+        "collection_name": scope.collection,
+        "besides": list(scope.without) or None,
         "condition": filter_sql(scope.filter) if scope.filter else None,
-        "countable": scope.filter.indexed,
-        "exact": exact,
+        "countable": scope.filter.indexed if scope.filter else None,
+        "exact": exact or None,
         "version": version.id if version else None,
         "only_ef": only_ef,
     }
-    rows = _rows(session, SEARCH, values)
+    given = {name: value for name, value in values.items() if value is not None}  # each takes its microseconds
+    named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
+    rows = _rows(session, SEARCH.format(named), given)
     matches = [Match(*row[:5]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
