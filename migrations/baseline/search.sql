@@ -71,36 +71,75 @@ SELECT format(
     CASE WHEN NOT exact THEN ' WHERE $4 OR (SELECT count(*) FROM near) = $2' END)
 $$;
 
--- Makes the function that runs a statement through the index: it leaves the planner no other way, and brings the
--- caller's settings back (an error does so by itself). No SET clause does that for hnsw.…: a dump with one could only
--- be restored by a superuser, as pgvector may not be loaded then.
--- name, statement: `index_search`, which runs the statement that it is given; or of a version and with its statement,
--- whose plan Postgres keeps then: a generic one, as it would otherwise plan each search anew for its k. Beside
--- `search_images`, wherever the caller's search path begins.
-CREATE FUNCTION create_index_search(name text, statement text) RETURNS void LANGUAGE plpgsql AS $create$
+-- Makes a function that runs a statement through the index: it leaves the planner no other way, and brings the caller's
+-- settings back (an error does so by itself). No SET clause does that for hnsw.…: a dump with one could only be
+-- restored by a superuser, as pgvector may not be loaded then.
+-- lookup: what is done first; guard: whether to search at all then. Beside `search_images`, wherever the caller's search
+-- path begins.
+CREATE FUNCTION create_index_search(name text, arguments text, lookup text, guard text, statement text) RETURNS void
+LANGUAGE plpgsql AS $create$
 DECLARE
     place CONSTANT regnamespace := (SELECT pronamespace FROM pg_proc WHERE oid = 'nearest_statement'::regproc);
 BEGIN
     EXECUTE format($format$
         CREATE OR REPLACE FUNCTION %1$s.%2$I(
-            query halfvec, k integer, besides uuid[], fewer_will_do boolean, ef integer, reach bigint, statement text
+            query halfvec, k integer, besides uuid[], fewer_will_do boolean, ef integer, %3$s
         ) RETURNS SETOF %1$s.found_image
         LANGUAGE plpgsql STABLE ROWS 10 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
         SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $body$
         DECLARE
-            before CONSTANT text[] := ARRAY[current_setting('hnsw.iterative_scan'), current_setting('hnsw.ef_search'),
-                                            current_setting('hnsw.max_scan_tuples')];
-            settings text[] := ARRAY[set_config('hnsw.iterative_scan', 'relaxed_order', true),
-                set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.max_scan_tuples', reach::text, true)];
+            before text[]; settings text[]; images bigint;
         BEGIN
-            RETURN QUERY %3$s;
-            settings := ARRAY[set_config('hnsw.iterative_scan', before[1], true),
-                set_config('hnsw.ef_search', before[2], true), set_config('hnsw.max_scan_tuples', before[3], true)];
+            %4$s;
+            IF %5$s THEN
+                before := ARRAY[current_setting('hnsw.iterative_scan'), current_setting('hnsw.ef_search'),
+                    current_setting('hnsw.max_scan_tuples')];
+                -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
+                settings := ARRAY[set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                    set_config('hnsw.ef_search', ef::text, true),
+                    set_config('hnsw.max_scan_tuples', greatest(2000, images / 50)::text, true)];
+                RETURN QUERY %6$s;
+                settings := ARRAY[set_config('hnsw.iterative_scan', before[1], true),
+                    set_config('hnsw.ef_search', before[2], true), set_config('hnsw.max_scan_tuples', before[3], true)];
+            END IF;
         END $body$;
         REVOKE EXECUTE ON FUNCTION %1$s.%2$I FROM PUBLIC
-    $format$, place, name, coalesce(statement, 'EXECUTE statement USING query, k, besides, fewer_will_do, ef'));
+    $format$, place, name, arguments, lookup, guard, statement);
 END $create$;
-SELECT create_index_search('index_search', NULL);
+
+-- Runs the statement that it is given, planned at each call.
+SELECT create_index_search('search_by_index', 'number_of_images bigint, statement text', 'images := number_of_images',
+    'true', 'EXECUTE statement USING query, k, besides, fewer_will_do, ef');
+
+-- Makes `search_active`, which searches the active version through its index, by a vector or by the one of `example`.
+-- Its plan is kept by Postgres, as the version's id and width stand in it; it has no rows for another version, without
+-- an index, for few images and for a vector that does not fit.
+CREATE FUNCTION create_active_search(version uuid, dim integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    name CONSTANT text := 'embedding_' || replace(version::text, '-', '');
+BEGIN
+    PERFORM create_index_search('search_active', 'example uuid, version uuid',
+        format($lookup$
+            SELECT pg_relation_size(to_regclass(%2$L)) / %3$s, CASE WHEN example IS NULL THEN query ELSE (
+                SELECT e.vector FROM embedding e WHERE e.model_version_id = %1$L AND e.image_id = example
+                AND e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))) END
+            INTO images, query
+            WHERE (version IS NULL OR version = %1$L)
+              AND (SELECT state = 'active' FROM model_version WHERE id = %1$L)
+              AND (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%2$L || '_hnsw'))
+        $lookup$, version, name, 2 * dim + 72),
+        format('(fewer_will_do OR images > exact_up_to()) AND vector_dims(query) = %s AND l2_norm(query) > 0', dim),
+        nearest_statement(version, dim, NULL, NULL, false));
+END $$;
+SELECT create_active_search('00000000-0000-0000-0000-000000000000', 1);  -- until there is a version, it finds nothing
+
+CREATE FUNCTION version_activated() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM create_active_search(NEW.id, NEW.dim);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER version_activated AFTER INSERT OR UPDATE OF state ON model_version FOR EACH ROW
+WHEN (NEW.state = 'active') EXECUTE FUNCTION version_activated();
 
 -- A search of the gallery, one row a match, nearest first, ties by id; one row without an image where nothing matched.
 -- Each row says how it was found and by which version. By a vector of the version (unset: of the active one), or by
@@ -117,6 +156,14 @@ CREATE FUNCTION search_images(
 DECLARE
     dim integer; images bigint; many boolean; few integer; restricted boolean; ef integer;
 BEGIN
+    -- Most searches end here.
+    IF collection_name IS NULL AND within IS NULL AND condition IS NULL AND NOT exact AND k BETWEEN 1 AND 1000 THEN
+        RETURN QUERY SELECT * FROM search_active(query, k, CASE WHEN example IS NULL THEN besides ELSE besides || example END,
+            only_ef IS NOT NULL, coalesce(only_ef, ef_search_for(k, false)), example, version);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
     -- One statement for all that has to be known. The number of images is taken from the partition's size, which costs
     -- nothing to ask.
     SELECT v.id, v.dim, pg_relation_size(to_regclass('embedding_' || replace(v.id::text, '-', ''))) / (2 * v.dim + 72),
@@ -165,11 +212,8 @@ BEGIN
     END IF;
     IF many THEN
         ef := coalesce(only_ef, ef_search_for(k, restricted));
-        -- Followed for at most a fiftieth of the gallery: then a scan is cheaper.
-        RETURN QUERY EXECUTE format('SELECT * FROM index_search%s($1, $2, $3, $4, $5, $6, $7)',
-            CASE WHEN NOT restricted THEN '_' || replace(version::text, '-', '') END)
-            USING query, k, besides, only_ef IS NOT NULL, ef, greatest(2000, images / 50),
-                CASE WHEN restricted THEN nearest_statement(version, dim, within, condition, false) END;
+        RETURN QUERY SELECT * FROM search_by_index(query, k, besides, only_ef IS NOT NULL, ef, images,
+            nearest_statement(version, dim, within, condition, false));
         IF FOUND THEN
             RETURN;
         END IF;
@@ -205,7 +249,7 @@ COMMENT ON FUNCTION umbel.similar_images IS
     'The k pictures nearest to one of the gallery, itself left out, nearest first; none where it has no embedding';
 
 REVOKE EXECUTE ON FUNCTION umbel.nearest, umbel.similar_images, search_images, nearest_statement,
-    create_index_search, exact_up_to, ef_search_for, job_count FROM PUBLIC;
+    create_index_search, create_active_search, version_activated, exact_up_to, ef_search_for, job_count FROM PUBLIC;
 
 CREATE TABLE recall_report (
     id               uuid PRIMARY KEY DEFAULT uuidv7(),

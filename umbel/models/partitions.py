@@ -8,10 +8,6 @@ from sqlalchemy.orm import Session
 
 # Whether an index is there and valid; no row where it is not there.
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
-# Make the function that searches a version through its index.
-CREATE_SEARCH = text(
-    "SELECT create_index_search(:name, nearest_statement(CAST(:version AS uuid), :dim, NULL, NULL, false))"
-)
 # What stands still for a moment while a table or an index comes or goes waits no longer than this for it.
 BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
 
@@ -62,11 +58,6 @@ def index_name(version_id: UUID) -> str:
     return f"{partition_name(version_id)}_hnsw"
 
 
-def search_name(version_id: UUID) -> str:
-    """Of the function that searches it through its index."""
-    return f"index_search_{version_id.hex}"
-
-
 def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
     """Make the partition of a version, with its index or to be filled first. Harmless when it is there already.
 
@@ -84,7 +75,6 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
         session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE embedding INCLUDING DEFAULTS)"))
         session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
         session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
-    session.execute(CREATE_SEARCH, {"name": search_name(version_id), "version": version_id, "dim": dim})
     if indexed:
         session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw())}"))
 
@@ -123,7 +113,6 @@ def drop_partition(session: Session, version_id: UUID) -> None:
             session.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
         session.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too: `image` stands still for that
         session.execute(text(f"DROP TABLE IF EXISTS {name}"))
-        session.execute(text(f"DROP FUNCTION IF EXISTS {search_name(version_id)}"))
     finally:
         session.execute(text("RESET lock_timeout"))
 
