@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 from umbel_client import ImageFile, Job, Umbel
-from umbel_client.folder import CHUNK, is_image, known_files, walk
+from umbel_client.folder import CHUNK, is_image, walk
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, as_it_is, json_option, print_json, progress, table
@@ -130,7 +130,7 @@ def import_images(
         outcome = Outcome()
         for at in range(0, len(files), CHUNK):
             chunk = files[at : at + CHUNK]
-            known = len(known_files(api.images, chunk, collection))
+            known = len(api.images.known_files(chunk, collection=collection))
             outcome.known += known
             outcome.queued += len(chunk) - known
             advance(len(chunk))

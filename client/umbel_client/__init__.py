@@ -1,12 +1,8 @@
 """The typed HTTP client of Umbel. It needs httpx and httpx-retries, and nothing else of this project."""
 
-from umbel_client.answers.collections import Collection
-from umbel_client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
-from umbel_client.answers.images import Image
-from umbel_client.answers.jobs import Counts, Item, Job, Reindex
-from umbel_client.answers.models import Model, ModelDetail
-from umbel_client.answers.search import Identified, Match, SearchResult
-from umbel_client.answers.service import Ready, Recall
+from umbel_client.admin import Recall
+from umbel_client.collections import Collection
+from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
     ApiError,
     Conflict,
@@ -26,8 +22,11 @@ from umbel_client.errors import (
     UnsupportedImage,
 )
 from umbel_client.folder import FolderUpload, ImageFile
-from umbel_client.umbel import Umbel
-from umbel_client.work import Upload, Work
+from umbel_client.images import Image, Upload
+from umbel_client.jobs import Counts, Item, Job, Reindex, Work
+from umbel_client.models import Model, ModelDetail
+from umbel_client.search import Identified, Match, SearchResult
+from umbel_client.umbel import Ready, Umbel
 
 __all__ = [
     "ApiError",

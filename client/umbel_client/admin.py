@@ -1,13 +1,38 @@
-"""`umbel.admin`: what the operator of a service wants to know, and to have done."""
+"""`umbel.admin`: reindexes and measurements of recall, for operators."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from umbel_client.answers.service import Recall
+from umbel_client.answer import Answer
 from umbel_client.connection import Connection, given
-from umbel_client.jobs import Jobs
-from umbel_client.work import Work
+from umbel_client.jobs import Jobs, Work
+
+
+class RecallStep(Answer):
+    """recall: share of the k nearest that the index finds with this ef_search; ms: median of such a search."""
+
+    ef_search: int
+    recall: float
+    ms: float
+
+
+class Recall(Answer):
+    """The share of an exact search's results that the index finds, as measured. Milliseconds are medians."""
+
+    id: UUID
+    model_version: UUID
+    k: int
+    sample: int
+    ef_search: int
+    recall: float
+    index_ms: float
+    exact_ms: float
+    ef_for_95: int | None
+    ef_for_99: int | None
+    steps: list[RecallStep]
+    created_at: datetime
 
 
 class Admin:
@@ -26,7 +51,7 @@ class Admin:
         m: int | None = None,
         ef_construction: int | None = None,
     ) -> Work:
-        """Have every picture embedded with another model version, or the active index built anew.
+        """Embed every image with another model version, or rebuild the index of the active one.
 
         activate, max_drop: switch to it unless it is worse by more than that. m, ef_construction: of the index.
         """
@@ -34,7 +59,7 @@ class Admin:
         body = given(mode=mode, model_version=version, max_drop=max_drop, m=m, ef_construction=ef_construction)
         if activate:
             body["activate"] = True
-        return self._jobs.work(UUID(self._connection.json("POST", "/v1/admin/reindex", json=body)["job_id"]))
+        return self._jobs.begin("POST", "/v1/admin/reindex", json=body)
 
     def measure_recall(self, *, k: int = 10, sample: int = 100) -> Recall:
         """Measure the recall of the index against exact searches: twenty seconds at most."""
@@ -42,5 +67,5 @@ class Admin:
         return Recall.decode(answer)
 
     def recalls(self) -> Iterator[Recall]:
-        """What was measured, newest first."""
-        return (Recall.decode(row) for row in self._connection.pages("/v1/admin/recall"))
+        """The measurements, newest first."""
+        return self._connection.pages(Recall, "/v1/admin/recall")

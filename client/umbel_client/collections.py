@@ -1,13 +1,22 @@
-"""`umbel.collections`: created, listed, described, deleted."""
+"""`umbel.collections`: create, list, describe, limit and delete collections."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from urllib.parse import quote
-from uuid import UUID
 
-from umbel_client.answers.collections import Collection
+from umbel_client.answer import Answer
 from umbel_client.connection import Connection
-from umbel_client.jobs import Jobs
-from umbel_client.work import Work
+from umbel_client.jobs import Jobs, Work
+
+
+class Collection(Answer):
+    """images: how many it has; max_images, max_bytes: its quota, None: no limit."""
+
+    name: str
+    images: int
+    max_images: int | None = None
+    max_bytes: int | None = None
+    created_at: datetime
 
 
 class Collections:
@@ -18,13 +27,13 @@ class Collections:
 
     def list(self) -> Iterator[Collection]:
         """All collections, by name."""
-        return (Collection.decode(row) for row in self._connection.pages("/v1/collections"))
+        return self._connection.pages(Collection, "/v1/collections")
 
     def get(self, name: str) -> Collection:
         return Collection.decode(self._connection.json("GET", _path_of(name)))
 
     def create(self, name: str) -> Collection:
-        """A new, empty collection; the one that is there if the name is taken."""
+        """A new, empty collection, or the existing one of that name."""
         answer = self._connection.json("POST", "/v1/collections", repeatable=True, json={"name": name})
         return Collection.decode(answer)
 
@@ -34,8 +43,8 @@ class Collections:
         return Collection.decode(answer)
 
     def delete(self, name: str) -> Work:
-        """Delete a collection with all that it has: gone at once, removed by a job."""
-        return self._jobs.work(UUID(self._connection.json("DELETE", _path_of(name))["job_id"]))
+        """Delete a collection with all its images: it is gone at once, and a job removes the data."""
+        return self._jobs.begin("DELETE", _path_of(name))
 
 
 def _path_of(name: str) -> str:

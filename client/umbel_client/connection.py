@@ -1,17 +1,23 @@
-"""The connection below the client: requests, their repetition, their problems, pages."""
+"""The connection to an API: requests, retries, problems and pages."""
 
+import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 from httpx_retries import Retry, RetryTransport
 
+from umbel_client.answer import Answer
 from umbel_client.errors import Conflict, Unreachable, error_of
 
+A = TypeVar("A", bound=Answer)
+
 HERE = "http://127.0.0.1:8080"
-REFUSED = (429, 503)  # nothing was done: Retry-After says when to come back
-GATEWAY = (502, 504)  # a proxy's: whether it was done nobody knows
+REFUSED = (429, 503)  # nothing was done: Retry-After says when to try again
+GATEWAY = (502, 504)  # from a proxy: the request may have been carried out
 REPEATABLE = ("GET", "PUT", "DELETE")
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
@@ -27,16 +33,16 @@ class Connection:
         url = url or os.environ.get("UMBEL_URL") or HERE
         key = key or os.environ.get("UMBEL_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # trust_env=False: a proxy of the environment has no business with a service on this machine or network.
+        # trust_env=False: a service on this machine or network is not reached through the environment's proxy.
         transport = RetryTransport(httpx.HTTPTransport(trust_env=False), Retry(total=0))
         self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport, trust_env=False)
         self._retries = retries
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, **options: Any) -> httpx.Response:
-        """The answer, tried again with pauses that double, or as long as Retry-After says.
+        """The answer. Tries again with pauses that double, or as long as Retry-After says.
 
-        repeatable: whether doing it twice is harmless, so that it may be tried again when the connection broke before
-        the answer came; unset: by the method. What the API has refused to begin is tried again in any case.
+        repeatable: whether a second request is harmless, so that it may be sent when the connection broke before the
+        answer came; unset: by the method. A request that the API refused to begin is sent again in any case.
         """
         repeatable = method in REPEATABLE if repeatable is None else repeatable
         retry = Retry(
@@ -55,16 +61,16 @@ class Connection:
         """The JSON of the answer."""
         return self.request(method, path, **options).json()
 
-    def pages(self, path: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, kind: type[A], path: str, **filters: Any) -> Iterator[A]:
         """The items of all pages, each page fetched when it is reached."""
         cursor: str | None = ""
         while cursor is not None:
             page = self.json("GET", path, params=given(**filters, cursor=cursor or None))
-            yield from page["items"]
+            yield from map(kind.decode, page["items"])
             cursor = page["next_cursor"]
 
     def once(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer, whatever it is, to one try. Raises Unreachable."""
+        """The answer to one try, whatever its status. Raises Unreachable."""
         try:
             return self.http.request(method, path, **options)
         except httpx.HTTPError as error:
@@ -72,12 +78,25 @@ class Connection:
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """The options that are not None."""
     return {key: value for key, value in options.items() if value is not None}
 
 
+def form_of(**options: Any) -> dict[str, str]:
+    """The options that are not None as fields of a form: text and ids as they are, all else as JSON."""
+    return {
+        key: str(value) if isinstance(value, str | UUID) else json.dumps(value)
+        for key, value in given(**options).items()
+    }
+
+
+def content(image: Path | str | bytes) -> bytes:
+    """The bytes of an image, given by its path or itself."""
+    return image if isinstance(image, bytes) else Path(image).read_bytes()
+
+
 def _wait_for_vector(answer: httpx.Response) -> None:
-    """Raises Conflict, after which it is tried again, for a 409 with Retry-After (`not_embedded`)."""
+    """Raises Conflict, which is retried, for a 409 with Retry-After (`not_embedded`)."""
     if answer.status_code == 409 and "Retry-After" in answer.headers:
         answer.read()
         raise Conflict(answer.status_code, _problem(answer))

@@ -1,22 +1,81 @@
-"""`umbel.duplicates` and `umbel.label_issues`: what a comparison of all pictures brings to light."""
+"""`umbel.duplicates` and `umbel.label_issues`: what a comparison of all images finds."""
 
 from collections.abc import Iterator
 from uuid import UUID
 
-from umbel_client.answers.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
+from umbel_client.answer import Answer
 from umbel_client.connection import Connection, given
-from umbel_client.jobs import Jobs
-from umbel_client.work import Work
+from umbel_client.jobs import Jobs, Work
+
+
+class Duplicate(Answer):
+    """size in bytes; distance_to_keep: cosine."""
+
+    image_id: UUID
+    name: str | None
+    label: str | None
+    width: int
+    height: int
+    size: int
+    sharpness: float | None
+    distance_to_keep: float
+
+
+class DuplicateGroup(Answer):
+    """images: the one to keep, then the others, nearest first."""
+
+    keep: UUID
+    collection: str
+    size: int
+    largest_distance: float
+    images: list[Duplicate]
+
+
+class Duplicates(Answer):
+    """A page of groups of the `compared` images; `waiting` ones have not been compared yet."""
+
+    items: list[DuplicateGroup]
+    next_cursor: str | None
+    compared: int
+    waiting: int
+
+
+class Neighbor(Answer):
+    image_id: UUID
+    label: str
+    distance: float
+
+
+class LabelIssue(Answer):
+    """evidence: the nearest labelled neighbors."""
+
+    image_id: UUID
+    collection: str
+    name: str | None
+    label: str
+    suggested_label: str
+    label_error_probability: float
+    evidence: list[Neighbor]
+
+
+class LabelIssues(Answer):
+    """A page of issues, the most probable error first. calibrated: the probabilities are, else shares of votes."""
+
+    items: list[LabelIssue]
+    next_cursor: str | None
+    calibrated: bool
+    compared: int
+    waiting: int
 
 
 class NearDuplicates:
-    """Groups of pictures that are one picture, changed."""
+    """Groups of images that show the same picture, changed or not."""
 
     def __init__(self, connection: Connection, jobs: Jobs) -> None:
         self._connection, self._jobs = connection, jobs
 
     def compare(self, *, collection: str | None = None, again: bool = False) -> Work | None:
-        """Have pictures compared with their collection: those that are new, or all. None: nothing was new."""
+        """Compare the new images, or all of them, with their collection. None: nothing was new."""
         body = given(collection=collection, again=again)
         job_id = self._connection.json("POST", "/v1/duplicates", json=body)["job_id"]
         return self._jobs.work(UUID(job_id)) if job_id else None
@@ -28,9 +87,9 @@ class NearDuplicates:
         max_distance: float | None = None,
         min_pixel_similarity: float | None = None,
     ) -> Iterator[DuplicateGroup]:
-        """All groups, the one with the newest picture first."""
+        """All groups, the one with the newest image first."""
         filters = {"collection": collection, "max_distance": max_distance, "min_pixel_similarity": min_pixel_similarity}
-        return (DuplicateGroup.decode(row) for row in self._connection.pages("/v1/duplicates", **filters))
+        return self._connection.pages(DuplicateGroup, "/v1/duplicates", **filters)
 
     def page(
         self,
@@ -41,7 +100,7 @@ class NearDuplicates:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Duplicates:
-        """One page of groups, and how many pictures they speak for."""
+        """One page of groups, and how many images were compared."""
         filters = given(
             collection=collection,
             max_distance=max_distance,
@@ -53,15 +112,15 @@ class NearDuplicates:
 
 
 class LabelErrors:
-    """Labels that the neighbors doubt. `duplicates.compare` compares what is new."""
+    """Probably wrong labels, by the nearest neighbors. `duplicates.compare` compares what is new."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def list(self, *, collection: str | None = None, min_probability: float | None = None) -> Iterator[LabelIssue]:
-        """All of them, the most doubted first."""
-        rows = self._connection.pages("/v1/label-issues", collection=collection, min_probability=min_probability)
-        return (LabelIssue.decode(row) for row in rows)
+        """All label issues, the most probable error first."""
+        filters = {"collection": collection, "min_probability": min_probability}
+        return self._connection.pages(LabelIssue, "/v1/label-issues", **filters)
 
     def page(
         self,
@@ -71,6 +130,6 @@ class LabelErrors:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> LabelIssues:
-        """One page of them, and how many pictures it speaks for."""
+        """One page of label issues, and how many images were compared."""
         filters = given(collection=collection, min_probability=min_probability, limit=limit, cursor=cursor)
         return LabelIssues.decode(self._connection.json("GET", "/v1/label-issues", params=filters))

@@ -1,25 +1,77 @@
-"""`umbel.images`: uploaded, listed, looked at, relabelled, removed."""
+"""`umbel.images`: upload, list, describe, label and remove images."""
 
-import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from umbel_client.answers.images import Accepted, Image
-from umbel_client.answers.jobs import Item
-from umbel_client.answers.search import SearchResult
-from umbel_client.connection import Connection, given
-from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, Sender, find_images
+from umbel_client.answer import Answer
+from umbel_client.connection import Connection, content, form_of, given
+from umbel_client.errors import NotIndexed, StillRunning
+from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, find_images, send_files, sha256_of
 from umbel_client.imports import Imports
-from umbel_client.jobs import Jobs
-from umbel_client.work import Upload
+from umbel_client.jobs import Item, Job, Jobs
+from umbel_client.search import SearchResult
 
+POLL_SECONDS = 0.3
 UNCHANGED: Any = object()  # None removes a label
 
 
+class Accepted(Answer):
+    """What became of an upload."""
+
+    image_id: UUID
+    job_id: UUID | None
+    status: Literal["queued", "duplicate"]
+
+
+class Image(Answer):
+    image_id: UUID
+    collection: str
+    name: str | None
+    label: str | None
+    metadata: dict[str, Any]
+    status: str
+    media_type: str
+    size: int  # bytes of the file as it arrived
+    sha256: str  # of these bytes, hex
+    width: int
+    height: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture that was taken. status "duplicate": the collection had these bytes already, as `image_id`."""
+
+    image_id: UUID
+    job_id: UUID | None
+    status: Literal["queued", "duplicate"]
+    _image: Callable[[UUID], Image]
+    _look: Callable[[UUID, float | None], Job] | None  # none: the job is of many pictures and need not end soon
+    _failure: Callable[[UUID, UUID], Item | None]
+
+    def wait(self, timeout: float | None = None) -> Image:
+        """The image, once searches can find it. timeout: seconds. Raises NotIndexed, StillRunning."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._look and self.job_id:
+            self._look(self.job_id, timeout)
+        while (image := self._image(self.image_id)).status == "pending":
+            if deadline is not None and time.monotonic() >= deadline:
+                raise StillRunning(f"Image {self.image_id} is still waiting after {timeout} seconds.")
+            time.sleep(POLL_SECONDS)
+        if image.status != "indexed":
+            item = self._failure(self.job_id, self.image_id) if self.job_id else None
+            reason = (item and item.error) or f"Image {self.image_id} was not indexed: {image.status}."
+            raise NotIndexed(reason, (item and item.error_code) or image.status)
+        return image
+
+
 class Images:
-    """The pictures of the gallery."""
+    """The images of the gallery."""
 
     def __init__(self, connection: Connection, jobs: Jobs, imports: Imports) -> None:
         self._connection, self._jobs, self._imports = connection, jobs, imports
@@ -41,9 +93,7 @@ class Images:
         a repetition after a broken connection is recognised.
         """
         name = name or ("picture" if isinstance(image, bytes) else Path(image).name)
-        form = given(collection=collection, label=label, name=name, job_id=str(job_id) if job_id else None)
-        if metadata:
-            form["metadata"] = json.dumps(metadata)
+        form = form_of(collection=collection, label=label, name=name, job_id=job_id, metadata=metadata or None)
         answer = self._connection.json(
             "POST",
             "/v1/images",
@@ -68,8 +118,20 @@ class Images:
 
         concurrency: uploads at a time; on_progress is called with how many files more are dealt with.
         """
-        sender = Sender(self, self._jobs, self._imports, collection)
-        return sender.send(files, concurrency=concurrency, on_progress=on_progress)
+
+        def upload(file: ImageFile, job_id: UUID) -> str:
+            data = file.path.read_bytes()
+            return self.upload(data, collection=collection, label=file.label, name=file.name, job_id=job_id).status
+
+        return send_files(
+            files,
+            known=lambda some: self.known_files(some, collection=collection),
+            open_job=lambda: self._imports.open(collection=collection),
+            upload=upload,
+            jobs=self._jobs,
+            concurrency=concurrency,
+            on_progress=on_progress,
+        )
 
     def upload_folder(
         self,
@@ -93,6 +155,12 @@ class Images:
         known = self._connection.json("POST", "/v1/images:check", repeatable=True, json=body)["known"]
         return {digest: UUID(image_id) for digest, image_id in known.items()}
 
+    def known_files(self, files: Sequence[ImageFile], *, collection: str = "default") -> set[ImageFile]:
+        """Of these files (at most 1,000), the ones whose bytes the collection has."""
+        hashed = {file: sha256_of(file.path) for file in files}
+        known = self.check([digest for digest in hashed.values() if digest], collection=collection)
+        return {file for file, digest in hashed.items() if digest in known}
+
     def get(self, image_id: UUID) -> Image:
         return Image.decode(self._connection.json("GET", f"/v1/images/{image_id}"))
 
@@ -100,8 +168,7 @@ class Images:
         self, *, collection: str | None = None, label: str | None = None, page_size: int | None = None
     ) -> Iterator[Image]:
         """All images, newest first. page_size: how many are fetched at once."""
-        rows = self._connection.pages("/v1/images", collection=collection, label=label, limit=page_size)
-        return (Image.decode(row) for row in rows)
+        return self._connection.pages(Image, "/v1/images", collection=collection, label=label, limit=page_size)
 
     def update(self, image_id: UUID, *, label: str | None = UNCHANGED, metadata: dict[str, Any] = UNCHANGED) -> Image:
         """Change label or metadata; label=None removes the label."""
@@ -138,7 +205,3 @@ class Images:
 
     def _failure(self, job_id: UUID, image_id: UUID) -> Item | None:
         return next((item for item in self._jobs.items(job_id) if item.image_id == image_id), None)
-
-
-def content(image: Path | str | bytes) -> bytes:
-    return image if isinstance(image, bytes) else Path(image).read_bytes()

@@ -1,19 +1,17 @@
-"""`umbel.imports`: one job for many pictures, sent one by one or read by the workers from a source."""
+"""`umbel.imports`: one job for many images, uploaded one by one or read by the workers from a source."""
 
-import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from umbel_client.connection import Connection, given
-from umbel_client.jobs import Jobs
-from umbel_client.work import Work
+from umbel_client.connection import Connection, form_of
+from umbel_client.jobs import Jobs, Work
 
 LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
 
 
 class Imports:
-    """Each returns at once; `.wait()` for the end."""
+    """Each method returns at once; call `.wait()` on the result."""
 
     def __init__(self, connection: Connection, jobs: Jobs) -> None:
         self._connection, self._jobs = connection, jobs
@@ -21,7 +19,7 @@ class Imports:
     def open(self, *, collection: str = "default") -> UUID:
         """The id of a job that many uploads can share; `jobs.close` it after the last."""
         body = {"source": {"type": "upload"}, "collection": collection}
-        # One that is opened twice stays empty and is closed by the server.
+        # A job opened by a repeated request stays empty, and the server closes it.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
 
     def folder(
@@ -49,18 +47,11 @@ class Imports:
 
         base: what the paths of a list are relative to. Not tried again once the connection broke in the middle.
         """
-        options = given(collection=collection, label_from_folder=label_from_folder, dry_run=dry_run, base=base)
-        form = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+        form = form_of(collection=collection, label_from_folder=label_from_folder, dry_run=dry_run, base=base)
         with Path(path).open("rb") as file:
             files = {"file": (Path(path).name, file)}
-            answer = self._connection.json("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
-        return self._jobs.work(UUID(answer["job_id"]))
+            return self._jobs.begin("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
 
     def _source(self, source: dict[str, Any], collection: str, label_from_folder: bool, dry_run: bool) -> Work:
-        body = {
-            "source": source,
-            "collection": collection,
-            "label_from_folder": label_from_folder,
-            "dry_run": dry_run,
-        }
-        return self._jobs.work(UUID(self._connection.json("POST", "/v1/imports", json=body)["job_id"]))
+        options = {"collection": collection, "label_from_folder": label_from_folder, "dry_run": dry_run}
+        return self._jobs.begin("POST", "/v1/imports", json={"source": source, **options})

@@ -1,15 +1,114 @@
-"""`umbel.jobs`: followed, listed, steered."""
+"""`umbel.jobs`: follow, list, cancel, retry, pause and resume jobs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
-from umbel_client.answers.jobs import Item, Job
+from umbel_client.answer import Answer
 from umbel_client.connection import Connection
-from umbel_client.work import Work
+from umbel_client.errors import StillRunning
 
 LONGEST_WAIT_SECONDS = 25.0  # of one request
 BUSY_PAUSE_SECONDS = 0.5
+
+
+class Counts(Answer):
+    """total = pending + indexed + duplicate + failed + cancelled, always."""
+
+    total: int
+    pending: int
+    indexed: int
+    duplicate: int
+    failed: int
+    cancelled: int
+
+
+class Source(Answer):
+    """What a worker imports from, and what it found there so far."""
+
+    type: str
+    listed: int
+    rejected: int
+    skipped: int
+    done: bool
+    dry_run: bool
+
+
+class IndexProgress(Answer):
+    phase: str
+    done: int
+    total: int
+
+
+class Reindex(Answer):
+    """mode: "embeddings" or "index"; report: what came of it, once there is something to tell."""
+
+    mode: Literal["embeddings", "index"]
+    phase: str
+    activate: bool
+    max_drop: float
+    eta_seconds: float | None
+    report: dict[str, Any] | None
+
+    @property
+    def switched(self) -> bool:
+        """Whether it made its version the active one."""
+        return bool(self.report and self.report.get("switched"))
+
+
+class Job(Answer):
+    id: UUID
+    type: str
+    status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
+    phase: str | None = None  # of an unfinished job: paused, listing, embedding, indexing, evaluating, switching …
+    paused: bool = False
+    source: Source | None = None
+    index: IndexProgress | None = None
+    reindex: Reindex | None = None
+    model_version: UUID | None = None
+    counts: Counts
+    error: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def finished(self) -> bool:
+        return self.finished_at is not None
+
+
+class Item(Answer):
+    id: UUID
+    image_id: UUID | None
+    name: str | None
+    status: str
+    error_code: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job that was begun: `job()` is its present state, `wait()` its end."""
+
+    job_id: UUID
+    _look: Callable[[UUID, float | None], Job]
+
+    def job(self) -> Job:
+        return self._look(self.job_id, 0)
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """The finished job, however it ended: see its `status`, `counts` and `error`. timeout: seconds.
+
+        Raises StillRunning.
+        """
+        job = self._look(self.job_id, timeout)
+        if not job.finished:
+            raise StillRunning(f"Job {job.id} is still {job.status} after {timeout} seconds.")
+        return job
 
 
 class Jobs:
@@ -19,26 +118,27 @@ class Jobs:
         self._connection = connection
 
     def get(self, job_id: UUID, *, wait: float | None = 0) -> Job:
-        """The job, once it has finished or `wait` seconds are over; None: however long it takes."""
+        """The job, once it has finished or `wait` seconds are over. None: wait until it has finished."""
         deadline = None if wait is None else time.monotonic() + wait
         while True:
             asked = time.monotonic()
-            patience = LONGEST_WAIT_SECONDS if deadline is None else min(max(0.0, deadline - asked), 25.0)
+            patience = (
+                LONGEST_WAIT_SECONDS if deadline is None else min(max(0.0, deadline - asked), LONGEST_WAIT_SECONDS)
+            )
             job = Job.decode(self._connection.json("GET", f"/v1/jobs/{job_id}", params={"wait": patience}))
             now = time.monotonic()
             if job.finished or (deadline is not None and now >= deadline):
                 return job
-            if now - asked < patience / 2:  # the API was too busy to let us wait there
+            if now - asked < patience / 2:  # the API was too busy to keep the request waiting
                 time.sleep(BUSY_PAUSE_SECONDS if deadline is None else min(BUSY_PAUSE_SECONDS, deadline - now))
 
     def list(self, *, status: str | None = None, type: str | None = None) -> Iterator[Job]:
         """All jobs, newest first."""
-        rows = self._connection.pages("/v1/jobs", status=status, type=type)
-        return (Job.decode(row) for row in rows)
+        return self._connection.pages(Job, "/v1/jobs", status=status, type=type)
 
     def items(self, job_id: UUID, *, status: str | None = None) -> Iterator[Item]:
-        """The job's pictures with what became of each, in the order they came."""
-        return (Item.decode(row) for row in self._connection.pages(f"/v1/jobs/{job_id}/items", status=status))
+        """The job's images with the outcome of each, in the order they came."""
+        return self._connection.pages(Item, f"/v1/jobs/{job_id}/items", status=status)
 
     def items_csv(self, job_id: UUID, *, status: str | None = None) -> str:
         """The same as CSV."""
@@ -54,20 +154,24 @@ class Jobs:
         return self._change(job_id, "cancel")
 
     def retry(self, job_id: UUID) -> Job:
-        """Try its failed pictures once more."""
+        """Try the job's failed images once more."""
         return self._change(job_id, "retry")
 
     def pause(self, job_id: UUID) -> Job:
-        """Let it wait until it is resumed."""
+        """Stop working on the job until it is resumed."""
         return self._change(job_id, "pause")
 
     def resume(self, job_id: UUID) -> Job:
-        """Go on with a paused job."""
+        """Continue a paused job."""
         return self._change(job_id, "resume")
 
     def work(self, job_id: UUID) -> Work:
         """A handle to wait with."""
         return Work(job_id, lambda job, wait: self.get(job, wait=wait))
+
+    def begin(self, method: str, path: str, **options: Any) -> Work:
+        """The job that a request begins."""
+        return self.work(UUID(self._connection.json(method, path, **options)["job_id"]))
 
     def _change(self, job_id: UUID, verb: str) -> Job:
         # Each of these is harmless when done twice.

@@ -1,12 +1,47 @@
-"""`umbel.models`: model versions registered, looked at, activated, gone back from, retired."""
+"""`umbel.models`: register, describe, activate, roll back and retire model versions."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from umbel_client.answers.models import Model, ModelDetail
+from umbel_client.answer import Answer
 from umbel_client.connection import Connection
 from umbel_client.imports import LARGE_SECONDS
+
+
+class Model(Answer):
+    """state: registered, backfilling, ready, active or retired; metrics: from its card."""
+
+    id: UUID
+    name: str
+    architecture: str
+    dim: int
+    weights_sha256: str
+    preprocessing_hash: str
+    state: str
+    metrics: dict[str, Any]
+    replaced: UUID | None
+    created_at: datetime
+    activated_at: datetime | None
+
+
+class ModelIndex(Answer):
+    """rows, dead_rows: vectors, and those of deleted pictures; advice: what would make searches better."""
+
+    valid: bool
+    bytes: int
+    rows: int
+    dead_rows: int
+    m: int
+    ef_construction: int
+    advice: str | None
+
+
+class ModelDetail(Model):
+    card: dict[str, Any]
+    index: ModelIndex | None
 
 
 class Models:
@@ -17,29 +52,29 @@ class Models:
 
     def list(self) -> Iterator[Model]:
         """The model versions, newest first."""
-        return (Model.decode(row) for row in self._connection.pages("/v1/models"))
+        return self._connection.pages(Model, "/v1/models")
 
     def get(self, model_id: UUID) -> ModelDetail:
         """One version: its whole card, and how its index is."""
         return ModelDetail.decode(self._connection.json("GET", f"/v1/models/{model_id}"))
 
     def register(self, weights: Path, card: Path, split: Path | None = None) -> Model:
-        """Make a checkpoint known; split: who it was trained on. The same weights again are the same version."""
+        """Register a checkpoint. split: the images it was trained on. The same weights again are the same version."""
         paths = {"weights": weights, "card": card, "split": split}
         files = {field: (path.name, path.read_bytes()) for field, path in paths.items() if path is not None}
         answer = self._connection.json("POST", "/v1/models", repeatable=True, files=files, timeout=LARGE_SECONDS)
         return Model.decode(answer)
 
     def activate(self, model_id: UUID) -> Model:
-        """Let searches use it from now on. It must have every picture."""
+        """Let searches use the version from now on. It must have a vector of every image."""
         return self._change(model_id, "activate", repeatable=True)
 
     def rollback(self, model_id: UUID) -> Model:
-        """Go back from the active version to the one it replaced, which is the answer."""
+        """Return from the active version to the one it replaced, which is the answer."""
         return self._change(model_id, "rollback", repeatable=False)
 
     def retire(self, model_id: UUID) -> Model:
-        """Give up its vectors."""
+        """Delete the version's vectors."""
         return self._change(model_id, "retire", repeatable=True)
 
     def _change(self, model_id: UUID, verb: str, *, repeatable: bool) -> Model:

@@ -1,23 +1,28 @@
-"""`Umbel("http://…")`: pictures in, jobs followed, the most similar pictures out."""
+"""The client: `Umbel("http://…")`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
 from umbel_client.admin import Admin
-from umbel_client.answers.search import Identified, SearchResult
-from umbel_client.answers.service import Ready
+from umbel_client.answer import Answer
 from umbel_client.collections import Collections
-from umbel_client.connection import Connection, given
+from umbel_client.connection import Connection, content, form_of, given
 from umbel_client.duplicates import LabelErrors, NearDuplicates
-from umbel_client.images import Images, content
+from umbel_client.images import Images
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
+from umbel_client.search import Identified, SearchResult
 
 Image = Path | str | bytes  # a path, or the bytes
+
+
+class Ready(Answer):
+    ready: bool
+    checks: dict[str, bool]
+    workers: list[dict[str, Any]]
 
 
 class Umbel:
@@ -70,7 +75,7 @@ class Umbel:
         options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
         if image is not None:
             files = [("file", ("picture", content(image)))]
-            answer = self._ask("/v1/search", data=_form(options), files=files)
+            answer = self._ask("/v1/search", data=form_of(**options), files=files)
         else:
             query = given(
                 image_id=image_id and str(image_id),
@@ -94,7 +99,7 @@ class Umbel:
         options = given(collection=collection, filter=filter, exact=exact)
         if pictures:
             files = [("file", ("picture", content(image))) for image in pictures]
-            answer = self._ask("/v1/identify", data=_form(options), files=files)
+            answer = self._ask("/v1/identify", data=form_of(**options), files=files)
         else:
             answer = self._ask("/v1/identify", json={**options, "image_ids": [str(each) for each in image_ids]})
         return Identified.decode(answer)
@@ -104,8 +109,4 @@ class Umbel:
         return Ready.decode(self.connection.once("GET", "/readyz").json())
 
     def _ask(self, path: str, **body: Any) -> Any:
-        return self.connection.json("POST", path, repeatable=True, **body)  # a question changes nothing
-
-
-def _form(options: dict[str, Any]) -> dict[str, str]:
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in options.items()}
+        return self.connection.json("POST", path, repeatable=True, **body)  # a search changes nothing

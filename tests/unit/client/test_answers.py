@@ -5,8 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from umbel_client import Job, ModelDetail, UmbelClientError, UnexpectedAnswer
-from umbel_client.answers.search import Match
+from umbel_client import Job, Match, ModelDetail, UmbelClientError, UnexpectedAnswer
 
 ID = uuid4()
 COUNTS = {"total": 2, "pending": 1, "indexed": 1, "duplicate": 0, "failed": 0, "cancelled": 0}

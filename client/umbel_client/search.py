@@ -1,13 +1,11 @@
-"""What was found, and how."""
+"""Answers of `search`, `identify` and `images.similar`: what was found, and how."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from umbel_client.answers.answer import Answer
+from umbel_client.answer import Answer
 
 
-@dataclass(frozen=True, kw_only=True)
 class Match(Answer):
     """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance."""
 
@@ -19,7 +17,6 @@ class Match(Answer):
     metadata: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SearchInfo(Answer):
     mode: Literal["exact", "hnsw"]
     requested: int
@@ -29,14 +26,12 @@ class SearchInfo(Answer):
     took_ms: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class SearchResult(Answer):
     matches: list[Match]
     model_version: UUID
     search: SearchInfo
 
 
-@dataclass(frozen=True, kw_only=True)
 class LabelScore(Answer):
     """score: the probability that the label is right; evidence: the images that say so, nearest first."""
 
@@ -45,7 +40,6 @@ class LabelScore(Answer):
     evidence: list[UUID]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Identified(Answer):
     """best: the label to be trusted, None when unknown; threshold: the least score of one that is."""
 

@@ -1,11 +1,11 @@
-"""The base of all answers: decoded from the API's JSON, and turned back into it."""
+"""The base of the API's answers: typed objects decoded from JSON, and turned back into it."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, dataclass_transform, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from umbel_client.errors import UnexpectedAnswer
@@ -13,9 +13,12 @@ from umbel_client.errors import UnexpectedAnswer
 PARSED: dict[type, Callable[[str], Any]] = {UUID: UUID, datetime: datetime.fromisoformat}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Answer:
-    """Typed fields. Fields that a newer API adds are ignored."""
+    """A frozen dataclass, as each subclass becomes one. Fields that a newer API adds are ignored."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def decode(cls, value: Any) -> Self:
@@ -25,7 +28,7 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON: ids and times are strings."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self))  # type: ignore[call-overload]
         return plain
 
 
@@ -34,7 +37,7 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
     decoded: Any
     if origin is UnionType:  # `X | None`
         decoded = None if value is None else _decode(inner[0], value, place)
-    elif origin is Literal:  # a newer API may know more words than these
+    elif origin is Literal:  # a newer API may have other values
         decoded = _decode(str, value, place)
     elif origin is list and isinstance(value, list):
         decoded = [_decode(inner[0], one, f"{place}[{at}]") for at, one in enumerate(value)]
@@ -65,7 +68,7 @@ def _arguments(kind: Any, value: dict[str, Any], place: str) -> dict[str, Any]:
 
 @cache
 def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """Name, type, and whether the field must be there."""
+    """Name, type, and whether the field is required."""
     hints = get_type_hints(kind)
     return [(one.name, hints[one.name], one.default is MISSING) for one in fields(kind)]
 
