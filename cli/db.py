@@ -37,10 +37,15 @@ def downgrade(revision: str, yes: bool, as_json: bool) -> None:
 @json_option
 def check(as_json: bool) -> None:
     """Exit 0 if the schema is the one this version needs, else 1."""
+    check_schema()
+    _report(as_json)
+
+
+def check_schema() -> None:
+    """Raises StackError unless the schema is the one this version needs."""
     current, head = schema.current(settings().database), schema.head()
     if current != head:
         raise StackError(f"The schema is at {current or 'nothing'}, this version needs {head}: run `umbel db upgrade`.")
-    _report(as_json)
 
 
 def _report(as_json: bool) -> None:

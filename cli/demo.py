@@ -12,7 +12,7 @@ from umbel_client import SearchResult, Umbel
 from cli.imports import find_images, import_images
 from cli.output import api_client, progress
 from cli.sample import draw
-from cli.similar import show_matches, write_sheet
+from cli.search import show_matches, write_sheet
 from cli.stack import up_detached
 from garden import Plan, draw_specimen
 from umbel.base.errors import InvalidInput

@@ -1,60 +1,110 @@
-"""`umbel duplicates`: pictures that are there more than once, and which of them to keep."""
+"""`umbel duplicates` and `umbel label-issues`: a comparison of all images, and what it finds."""
 
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
 import click
-from umbel_client import Duplicates, Umbel
+from PIL import Image
+from umbel_client import Conflict, Duplicates, Job, LabelIssues, Umbel, UmbelClientError
 
-from cli.comparison import MOST_ROWS, compare, say_how_complete, tile, write_rows
-from cli.output import api_client, json_option, print_json, table
-from ml.row_sheet import MOST_TILES, Row
+from cli.follow import follow, show_failures
+from cli.output import api_client, json_option, print_json, progress, table
+from ml.contact_sheet import Tile
+from ml.row_sheet import MOST_TILES, Row, row_sheet
+from umbel.base.image_rules import upright_rgb
+
+MOST_ROWS = 40  # of a contact sheet
+
+COMPARISON_OPTIONS = (
+    click.option("--collection", help="Only this collection; else every one, each within itself."),
+    click.option("--compare/--no-compare", "do_compare", default=True, help="Compare first what was not compared yet."),
+    click.option("--again", is_flag=True, help="Compare everything again, with the labels as they are now."),
+    click.option(
+        "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG)."
+    ),
+    json_option,
+)
+
+
+def compares(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that compares before it lists."""
+    for option in reversed(COMPARISON_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.option("--collection", help="Only this collection; else every one, each within itself.")
 @click.option("--max-distance", type=click.FloatRange(0, 2), help="Cosine distance of two pictures of a group.")
 @click.option(
     "--min-pixel-similarity", type=click.FloatRange(0, 1), help="Of their pixels; 0: the distance alone decides."
 )
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="Groups shown, newest first.")
-@click.option("--compare/--no-compare", "do_compare", default=True, help="Compare first what was not compared yet.")
-@click.option("--again", is_flag=True, help="Compare everything again.")
-@click.option(
-    "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (JPEG, PNG)."
-)
-@json_option
-def duplicates(  # noqa: PLR0917 - click passes by name
+@compares
+def duplicates(**options: Any) -> None:
+    """Find near-duplicates: groups of pictures that are one picture, changed, with the one to keep."""
+    _list("duplicates", _show_groups, _group_rows, "Near-duplicates, the one to keep first", **options)
+
+
+@click.command("label-issues")
+@click.option("--min-probability", type=click.FloatRange(0, 1), help="Least probability that is listed. [default: 0.5]")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many, worst first.")
+@compares
+def label_issues(**options: Any) -> None:
+    """Find labels that are probably wrong, with the label that the most similar pictures suggest.
+
+    Set one right with PATCH /v1/images/{id}. After many corrections, --again asks the neighbors anew.
+    """
+    _list("label_issues", _show_issues, _issue_rows, "Probably wrong labels, with the most similar pictures", **options)
+
+
+def _list(
+    resource: str,
+    show: Callable[[Any], None],
+    rows: Callable[[Umbel, Any], list[Row]],
+    title: str,
+    *,
     collection: str | None,
-    max_distance: float | None,
-    min_pixel_similarity: float | None,
-    limit: int,
     do_compare: bool,
     again: bool,
     image: Path | None,
     as_json: bool,
+    **filters: Any,
 ) -> None:
-    """Find near-duplicates: groups of pictures that are one picture, changed, with the one to keep."""
+    """Compare what is new, then show one page of what comparisons found."""
     if again and not do_compare:
         raise click.UsageError("--again compares, --no-compare does not.")
-    filters: dict[str, Any] = {
-        "max_distance": max_distance,
-        "min_pixel_similarity": min_pixel_similarity,
-        "limit": limit,
-    }
     with api_client() as api:
-        job = compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
-        found = api.duplicates.page(collection=collection, **filters)
+        job = _compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
+        found = getattr(api, resource).page(collection=collection, **filters)
         if image:
-            write_rows(_rows(api, found), image, title="Near-duplicates, the one to keep first")
+            _write_rows(rows(api, found), image, title=title)
         if as_json:
             print_json({**found.as_dict(), "job": job and job.as_dict()})
             return
-        _show(found)
-        say_how_complete(api, job, compared=found.compared, waiting=found.waiting)
+        show(found)
+        waiting = f"{found.waiting:,} have not been compared yet" if found.waiting else ""
+        click.echo(f"Of {found.compared:,} pictures compared{waiting and '; '}{waiting}.")
+        if job:
+            show_failures(api, job)
 
 
-def _show(found: Duplicates) -> None:
+def _compare(api: Umbel, *, collection: str | None, again: bool, quiet: bool) -> Job | None:
+    """The finished comparison of what is new; None where nothing was. Follows a comparison that already runs."""
+    with progress(quiet=quiet) as bars:
+        try:
+            begun = api.duplicates.compare(collection=collection, again=again)
+        except Conflict:
+            running = next((job for job in api.jobs.list(type="comparison") if not job.finished), None)
+            if again or running is None:
+                raise
+            return follow(api, running, bars)
+        return follow(api, begun.job(), bars) if begun else None
+
+
+def _show_groups(found: Duplicates) -> None:
     rows = (
         (
             "" if place else number,
@@ -73,19 +123,50 @@ def _show(found: Duplicates) -> None:
     click.echo(f"{groups} of near-duplicates{more}." if found.items else "No near-duplicates.")
 
 
-def _rows(api: Umbel, found: Duplicates) -> list[Row]:
+def _show_issues(found: LabelIssues) -> None:
+    rows = ((f"{one.label_error_probability:.2f}", one.label, one.suggested_label, one.image_id) for one in found.items)
+    if found.items:
+        table(None, ("wrong", "label", "rather", "image"), rows, right="wrong")
+    labels = "1 label is" if len(found.items) == 1 else f"{len(found.items)} labels are"
+    more = "; there are more, see --limit" if found.next_cursor else ""
+    click.echo(f"{labels} probably wrong{more}." if found.items else "No label is probably wrong.")
+    if not found.calibrated:
+        click.echo("The active model has no calibration: these are shares of the neighbors' votes, no probabilities.")
+
+
+def _group_rows(api: Umbel, found: Duplicates) -> list[Row]:
     rows = []
     for number, group in enumerate(found.items[:MOST_ROWS], 1):
-        tiles = [
-            one_tile
-            for one in group.images[:MOST_TILES]
-            for one_tile in tile(
-                api,
-                one.image_id,
-                f"{one.width} x {one.height}" + ("" if one.image_id == group.keep else f", {one.distance_to_keep:.3f}"),
-                one.name and PurePath(one.name).name,
-                agrees=True if one.image_id == group.keep else None,
-            )
-        ]
+        tiles: list[Tile] = []
+        for one in group.images[:MOST_TILES]:
+            keep = one.image_id == group.keep
+            caption = f"{one.width} x {one.height}" + ("" if keep else f", {one.distance_to_keep:.3f}")
+            tiles += _tile(api, one.image_id, caption, one.name and PurePath(one.name).name, agrees=keep or None)
         rows.append(Row(f"{number}: {group.size} pictures in {group.collection}", tiles))
     return rows
+
+
+def _issue_rows(api: Umbel, found: LabelIssues) -> list[Row]:
+    rows = []
+    for one in found.items[:MOST_ROWS]:
+        tiles = [*_tile(api, one.image_id, one.label, one.name and PurePath(one.name).name, agrees=None)]
+        for near in one.evidence:
+            caption = f"{1 - near.distance:.3f}"
+            tiles += _tile(api, near.image_id, near.label, caption, agrees=near.label == one.suggested_label)
+        rows.append(Row(f"{one.label}, rather {one.suggested_label}: {one.label_error_probability:.2f}", tiles))
+    return rows
+
+
+def _tile(api: Umbel, image_id: Any, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
+    """The tile of an image, if its thumbnail can be fetched."""
+    with suppress(UmbelClientError):
+        image = upright_rgb(Image.open(io.BytesIO(api.images.thumbnail(image_id))))
+        yield Tile(image, caption, detail, agrees=agrees, fit="contain")
+
+
+def _write_rows(rows: Sequence[Row], path: Path, *, title: str) -> None:
+    """Write rows of images: JPEG or PNG, as the path's suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    row_sheet(rows, title=title).save(path, kind)
+    click.echo(f"Contact sheet: {path}", err=True)

@@ -1,20 +1,23 @@
 """`umbel jobs`: listed, shown, cancelled, retried, paused, resumed."""
 
-from collections.abc import Callable
 from itertools import islice
 from typing import TextIO
 from uuid import UUID
 
 import click
 from umbel_client import Job, Umbel
-from umbel_client.jobs import Jobs
 
 from cli.follow import show_failures
 from cli.output import api_client, json_option, print_json, table
-from cli.reindex_report import show_story, tell
+from cli.reindex import report_of, show_report
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
-
+VERBS = {
+    "cancel": "End JOB_ID where it stands: what is indexed stays so, the rest is cancelled.",
+    "retry": "Try the failed pictures of JOB_ID once more, and no others.",
+    "pause": "Let JOB_ID wait until it is resumed; the batch in hand is finished.",
+    "resume": "Continue JOB_ID, which was paused.",
+}
 
 LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
 
@@ -61,51 +64,24 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
     _show([job])
     click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.as_dict().items() if count))
     if job.reindex and job.finished:
-        show_story(tell(job))
+        show_report(report_of(job))
     elif job.error:
         click.echo(job.error)
     show_failures(api, job, most=limit)
 
 
-@jobs.command()
-@click.argument("job_id", type=click.UUID)
-@json_option
-def cancel(job_id: UUID, as_json: bool) -> None:
-    """End JOB_ID where it stands: what is indexed stays so, the rest is cancelled."""
-    _change(Jobs.cancel, job_id, as_json=as_json)
+def _add_command(verb: str, text: str) -> None:
+    @jobs.command(verb, help=text)
+    @click.argument("job_id", type=click.UUID)
+    @json_option
+    def change(job_id: UUID, as_json: bool) -> None:
+        with api_client() as api:
+            job: Job = getattr(api.jobs, verb)(job_id)
+        print_json(job.as_dict()) if as_json else _show([job])
 
 
-@jobs.command()
-@click.argument("job_id", type=click.UUID)
-@json_option
-def retry(job_id: UUID, as_json: bool) -> None:
-    """Try the failed pictures of JOB_ID once more, and no others."""
-    _change(Jobs.retry, job_id, as_json=as_json)
-
-
-@jobs.command()
-@click.argument("job_id", type=click.UUID)
-@json_option
-def pause(job_id: UUID, as_json: bool) -> None:
-    """Let JOB_ID wait until it is resumed; the batch in hand is finished."""
-    _change(Jobs.pause, job_id, as_json=as_json)
-
-
-@jobs.command()
-@click.argument("job_id", type=click.UUID)
-@json_option
-def resume(job_id: UUID, as_json: bool) -> None:
-    """Go on with JOB_ID, which was paused."""
-    _change(Jobs.resume, job_id, as_json=as_json)
-
-
-def _change(verb: Callable[[Jobs, UUID], Job], job_id: UUID, *, as_json: bool) -> None:
-    with api_client() as api:
-        job = verb(api.jobs, job_id)
-    if as_json:
-        print_json(job.as_dict())
-    else:
-        _show([job])
+for _verb, _text in VERBS.items():
+    _add_command(_verb, _text)
 
 
 def _show(found: list[Job]) -> None:

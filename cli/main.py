@@ -18,7 +18,7 @@ SECTIONS = {
     "Run": {
         "up": ("cli.stack:up", "Start Postgres, Redis, the worker, the scheduler and the API."),
         "down": ("cli.stack:down", "Stop what `umbel up` left running."),
-        "status": ("cli.status:status", "Show what runs on this machine and whether it is ready."),
+        "status": ("cli.stack:status", "Show what runs on this machine and whether it is ready."),
         "demo": ("cli.demo:demo", "Start everything, import a sample, search with one picture."),
         "api": ("cli.serve:api", "Serve the HTTP API until told to stop."),
         "worker": ("cli.serve:worker", "Embed pictures with the active model until told to stop."),
@@ -26,10 +26,10 @@ SECTIONS = {
     },
     "Use": {
         "import": ("cli.imports:import_", "Import pictures, folders, archives, lists and buckets."),
-        "similar": ("cli.similar:similar", "Find the pictures most similar to a file or an image."),
-        "identify": ("cli.identify:identify", "Say what one to five pictures of a subject show."),
+        "similar": ("cli.search:similar", "Find the pictures most similar to a file or an image."),
+        "identify": ("cli.search:identify", "Say what one to five pictures of a subject show."),
         "duplicates": ("cli.duplicates:duplicates", "Find near-duplicates, with the one to keep."),
-        "label-issues": ("cli.label_issues:label_issues", "Find labels that are probably wrong."),
+        "label-issues": ("cli.duplicates:label_issues", "Find labels that are probably wrong."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
         "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
         "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),

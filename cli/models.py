@@ -12,7 +12,7 @@ from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, print_json, table
-from cli.reindex_report import show_story, tell
+from cli.reindex import report_of, show_report
 from umbel.base.errors import Conflict
 
 FIGURES = ("r_at_1", "map_at_r")
@@ -77,7 +77,7 @@ def show(model: str, as_json: bool) -> None:
         table(None, ("judged in training on", "R@1", "MAP@R", "pictures"), rows, right="R@1 MAP@R pictures")
     if latest is not None and latest.finished:
         click.echo()
-        show_story(tell(latest))
+        show_report(report_of(latest))
     elif latest is not None:
         click.echo(f"\nA reindex is at work: umbel jobs show {latest.id}")
 

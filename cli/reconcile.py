@@ -9,11 +9,10 @@ from itertools import islice
 import click
 from rich.progress import Progress
 
+from cli.db import check_schema
 from cli.output import json_option, print_json, progress, table
-from umbel.base import schema
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.errors import StackError
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
 from umbel.operations import reconciliation
@@ -32,9 +31,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     Needs the database and the blob store alone, and is safe beside a service that runs. Exit 0 if nothing is amiss
     or all of it was repaired, else 1.
     """
-    current, head = schema.current(settings().database), schema.head()
-    if current != head:
-        raise StackError(f"The schema is at {current or 'nothing'}, this version needs {head}: run `umbel db upgrade`.")
+    check_schema()
     with progress(quiet=as_json) as bars:
         found = compare(bars, repair=repair, deep=deep)
     ok = all(kind.repaired == kind.found for kind in found)

@@ -1,6 +1,8 @@
-"""`umbel reindex`: every picture embedded with another model version, or the active index built anew."""
+"""`umbel reindex`: embed every image with another model version or rebuild the active index, and report the outcome."""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ from umbel_client import Job
 
 from cli.follow import follow, show_failures
 from cli.model_names import find_model
-from cli.output import api_client, json_option, print_json, progress
-from cli.reindex_report import as_markdown, show_story, tell
+from cli.output import api_client, json_option, print_json, progress, table
+
+METRICS = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
+MODEL_COLUMNS = ("metric", "active", "candidate", "difference", "95 %")
+INDEX_COLUMNS = ("index", "before", "after")
 
 
 @click.command()
@@ -54,7 +59,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     else:
         click.echo(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
     if report:
-        report.write_text(as_markdown(tell(job)))
+        report.write_text(as_markdown(report_of(job)))
     if wait and not succeeded(job, to_switch=bool(options["activate"])):
         sys.exit(1)
 
@@ -71,7 +76,7 @@ def _check(options: dict[str, Any], *, wait: bool, report: Path | None) -> None:
 
 def show_outcome(job: Job) -> None:
     """The report, and what failed."""
-    show_story(tell(job))
+    show_report(report_of(job))
     if job.counts.failed:
         with api_client() as api:
             show_failures(api, job)
@@ -81,3 +86,119 @@ def succeeded(job: Job, *, to_switch: bool) -> bool:
     """Whether it came to the end that was asked for."""
     assert job.reindex is not None
     return job.status not in ("failed", "cancelled") and (job.reindex.switched or not to_switch)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of a reindex: a title, a table and sentences. A line with a dash belongs to the one before."""
+
+    title: str
+    columns: tuple[str, ...] = ()
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def show_report(report: Report) -> None:
+    """Print the report."""
+    click.echo(click.style(report.title, bold=True))
+    if report.rows:
+        click.echo()
+        table(None, report.columns, report.rows, right=" ".join(report.columns[1:]))
+        click.echo()
+    for line in report.lines:
+        click.echo(f"  {line}" if line.startswith("- ") else line)
+
+
+def as_markdown(report: Report) -> str:
+    """The report as a page of Markdown."""
+    parts = [f"# {report.title}"]
+    if report.rows:
+        cells = [report.columns, ("---", *["---:"] * (len(report.columns) - 1)), *report.rows]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+    return "\n\n".join([*parts, *report.lines]) + "\n"
+
+
+def report_of(job: Job) -> Report:
+    """The report of a reindex that has ended."""
+    assert job.reindex is not None
+    report = job.reindex.report or {}
+    if job.status == "cancelled":
+        kept = "What was embedded is kept: another reindex with the same model goes on from there."
+        return Report("The reindex was cancelled", lines=[kept])
+    if "gate" not in report and "after" not in report:
+        return Report("The reindex failed", lines=[job.error or f"Why: umbel jobs show {job.id}"])
+    if job.reindex.mode == "index":
+        return Report("The index, built anew", INDEX_COLUMNS, [*_index_rows(report)])
+    title = f"{report['candidate']} beside {report['active']}, {report['pictures']:,} pictures"
+    return Report(title, MODEL_COLUMNS, [*_metric_rows(report)], [*_found(report), *_verdict(report), *_next(job)])
+
+
+def _index_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    shown = {
+        "m": ("m", "{:d}"),
+        "ef_construction": ("ef_construction", "{:d}"),
+        "bytes": ("bytes", "{:,d}"),
+        "recall_at_10": ("recall@10", "{:.4f}"),
+        "ms": ("ms a search", "{:.2f}"),
+    }
+    for key, (name, form) in shown.items():
+        values = [report[when].get(key) for when in ("before", "after")]
+        if any(value is not None for value in values):
+            yield name, *("unknown" if value is None else form.format(value) for value in values)
+
+
+def _metric_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for key, one in (report["judged"] or {"metrics": {}})["metrics"].items():
+        difference = f"{one['candidate'] - one['active']:+.3f}"
+        sure = f"[{one['low']:+.3f}, {one['high']:+.3f}]"
+        yield METRICS[key], f"{one['active']:.3f}", f"{one['candidate']:.3f}", difference, sure
+
+
+def _found(report: dict[str, Any]) -> Iterator[str]:
+    if judged := report["judged"]:
+        yield f"Judged on {judged['queries']:,} labelled pictures of {judged['classes']:,} labels. {_left_out(report)}"
+        yield from _flattered(report)
+    if report["recall_at_10"] is not None:
+        yield f"Its index finds {report['recall_at_10']:.1%} of the ten nearest that an exact search finds."
+    if report["overlap_at_10"] is not None:
+        yield f"Of the ten nearest to a picture, {report['overlap_at_10']:.0%} are the same with both."
+    missing = report["missing"]
+    yield f"{missing:,} pictures are missing: they could not be embedded." if missing else "No picture is missing."
+
+
+def _left_out(report: dict[str, Any]) -> str:
+    if report["learnt_from"] is None:
+        return "It was registered without a split, so it may have learnt from some of them."
+    return f"{report['learnt_from']:,} that it has learnt from are left out."
+
+
+def _flattered(report: dict[str, Any]) -> Iterator[str]:
+    if report.get("flattered"):
+        yield f"{report['active']} was trained on some of them, which flatters it: too few are left that neither knows."
+
+
+def _verdict(report: dict[str, Any]) -> Iterator[str]:
+    gate = report["gate"]
+    if gate["passed"]:
+        allowed = f"falls by more than {gate['max_drop']:g}" if gate["max_drop"] else "falls"
+        yield f"The gate: passed. Neither metric {allowed}."
+    else:
+        yield "The gate: not passed."
+        yield from (f"- {reason}" for reason in gate["reasons"])
+
+
+def _next(job: Job) -> Iterator[str]:
+    assert job.reindex is not None
+    report: dict[str, Any] = job.reindex.report or {}
+    active, candidate, model = report["active"], report["candidate"], job.model_version
+    if job.reindex.switched:
+        yield f"Switched: {candidate} is active. Back to {active}: umbel models rollback"
+        return
+    yield f"Not switched: {active} stays active."
+    if report["missing"]:
+        yield f"What failed, and why: umbel jobs show {job.id}. To try it again: umbel jobs retry {job.id}"
+    elif report["gate"]["passed"]:
+        yield f"{candidate} has every picture and is on standby. To switch: umbel models activate {model}"
+    else:
+        yield f"To give {candidate} up: umbel models retire {model}"
+        yield f"To switch all the same: umbel models activate {model}"

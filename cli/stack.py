@@ -1,7 +1,8 @@
-"""`umbel up` and `umbel down`: the whole stack on this machine."""
+"""`umbel up`, `umbel down` and `umbel status`: the whole stack on this machine."""
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
@@ -9,18 +10,19 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from umbel_client import Ready, UmbelClientError
 
+from cli.output import api_client, api_url, json_option, print_json, table
+from stack import state
 from stack.control import start_detached, stop_running
-from stack.state import AlreadyRunning, StackStatus, status
+from stack.state import AlreadyRunning, StackStatus
 from stack.supervisor import Supervisor
 from umbel.base.settings import Settings, settings
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Return as soon as it is ready, and leave it running.")
-@as_json
+@json_option
 def up(detach: bool, as_json: bool) -> None:
     """Start Postgres, Redis, the worker, the scheduler and the API, and keep them running.
 
@@ -32,24 +34,43 @@ def up(detach: bool, as_json: bool) -> None:
     try:
         run_foreground(settings(), as_json=as_json)
     except AlreadyRunning:
-        _show(status(settings()), "Already running", as_json=as_json)
+        _show(state.status(settings()), "Already running", as_json=as_json)
 
 
 @click.command()
-@as_json
+@json_option
 def down(as_json: bool) -> None:
     """Stop what `umbel up` left running."""
     with _spinner("Stopping", as_json) as spinner:
         stopped = stop_running(settings(), on_wait=lambda now: spinner.update(_sentence("Stopping", _still_there(now))))
+    print_json({"stopped": stopped}) if as_json else click.echo("Stopped." if stopped else "Nothing was running.")
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show what runs on this machine and whether it is ready. Exit 0 if it is."""
+    stack = state.status(settings())
+    ready: Ready | None = None
+    with suppress(UmbelClientError), api_client() as api:
+        ready = api.ready()
     if as_json:
-        click.echo(json.dumps({"stopped": stopped}))
+        print_json({"stack": asdict(stack), "api": ready.as_dict() if ready else None})
     else:
-        click.echo("Stopped." if stopped else "Nothing was running.")
+        if stack.running:
+            rows = ((service.name, service.state, service.pid, service.restarts) for service in stack.services)
+            table(f"Stack in {stack.home}", ("service", "state", "pid", "restarts"), rows, right="pid restarts")
+        else:
+            click.echo(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
+        if ready:
+            missing = [name for name, there in ready.checks.items() if not there]
+            click.echo(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
+    sys.exit(0 if ready and ready.ready else 1)
 
 
 def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
-    """Make sure that a stack runs in the background, show what is being waited for, and say where it is."""
-    was_running = status(config).running
+    """Start a stack in the background unless one runs; show what is being waited for, and the address."""
+    was_running = state.status(config).running
     with _spinner("Starting", as_json) as spinner:
         now = start_detached(config, on_wait=lambda now: spinner.update(_sentence("Waiting for", _missing(now))))
     _show(now, "Already running" if was_running else "Umbel is ready", as_json=as_json)
@@ -57,7 +78,7 @@ def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
 
 
 def run_foreground(config: Settings, *, as_json: bool = False) -> None:
-    """Run the stack until a signal; one line for everything that happens, with the time where no one is watching."""
+    """Run the stack until a signal; print a line for each event, with its time where stdout is no terminal."""
 
     def say(text: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -70,7 +91,7 @@ def run_foreground(config: Settings, *, as_json: bool = False) -> None:
 
 
 def _show(now: StackStatus, greeting: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(asdict(now)) if as_json else f"{greeting}: {now.url}")
+    print_json(asdict(now)) if as_json else click.echo(f"{greeting}: {now.url}")
 
 
 def _missing(now: StackStatus) -> list[str]:

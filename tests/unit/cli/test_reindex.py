@@ -6,7 +6,7 @@ from uuid import UUID
 
 from umbel_client import Job
 
-from cli.reindex_report import as_markdown, show_story, tell
+from cli.reindex import as_markdown, report_of, show_report
 
 MODEL, JOB = UUID(int=1), UUID(int=2)
 REPORT: dict[str, Any] = {
@@ -41,7 +41,7 @@ def ended(report: dict[str, Any] | None, *, status: str = "succeeded", mode: str
 
 
 def test_what_passed_and_was_switched_to() -> None:
-    story = tell(ended(REPORT | {"switched": True}))
+    story = report_of(ended(REPORT | {"switched": True}))
     assert story.title == "petals beside umbel-b0, 1,200 pictures"
     assert story.rows == [
         ("R@1", "0.925", "0.942", "+0.017", "[+0.004, +0.029]"),
@@ -58,7 +58,7 @@ def test_what_passed_and_was_switched_to() -> None:
 
 
 def test_what_was_refused_says_why_and_what_can_be_done() -> None:
-    lines = tell(ended(REPORT | {"gate": REFUSED, "switched": False})).lines
+    lines = report_of(ended(REPORT | {"gate": REFUSED, "switched": False})).lines
     assert lines[lines.index("The gate: not passed.") :] == [
         "The gate: not passed.",
         "- MAP@R falls from 0.610 to 0.600, by more than the 0 allowed.",
@@ -69,36 +69,36 @@ def test_what_was_refused_says_why_and_what_can_be_done() -> None:
 
 
 def test_pictures_that_are_missing_are_to_be_tried_again() -> None:
-    lines = tell(ended(REPORT | {"missing": 2, "gate": REFUSED})).lines
+    lines = report_of(ended(REPORT | {"missing": 2, "gate": REFUSED})).lines
     assert "2 pictures are missing: they could not be embedded." in lines
     assert f"umbel jobs retry {JOB}" in lines[-1]
 
 
 def test_what_passed_unasked_stands_by() -> None:
-    assert f"umbel models activate {MODEL}" in tell(ended(REPORT | {"switched": False})).lines[-1]
+    assert f"umbel models activate {MODEL}" in report_of(ended(REPORT | {"switched": False})).lines[-1]
 
 
 def test_what_could_not_be_judged_has_no_table() -> None:
     nothing = {"judged": None, "recall_at_10": None, "overlap_at_10": None, "gate": REFUSED}
-    story = tell(ended(REPORT | nothing))
+    story = report_of(ended(REPORT | nothing))
     assert (story.rows, story.lines[0]) == ([], "No picture is missing.")
 
 
 def test_what_makes_the_figures_less_sure_is_said() -> None:
-    lines = tell(ended(REPORT | {"learnt_from": None, "flattered": True})).lines
+    lines = report_of(ended(REPORT | {"learnt_from": None, "flattered": True})).lines
     assert "without a split" in lines[0]
     assert "flatters" in lines[1]
 
 
 def test_failed_and_cancelled() -> None:
-    assert tell(ended(None, status="failed", error="The weights do not fit.")).lines == ["The weights do not fit."]
-    assert tell(ended(None, status="cancelled")).title == "The reindex was cancelled"
+    assert report_of(ended(None, status="failed", error="The weights do not fit.")).lines == ["The weights do not fit."]
+    assert report_of(ended(None, status="cancelled")).title == "The reindex was cancelled"
 
 
 def test_an_index_before_and_after() -> None:
     before = {"bytes": 204_800, "m": 24, "ef_construction": 128, "recall_at_10": 0.995, "ms": 1.2}
     after = {"bytes": 172_032, "m": 16, "ef_construction": 64}
-    story = tell(ended({"before": before, "after": after}, mode="index"))
+    story = report_of(ended({"before": before, "after": after}, mode="index"))
     assert story.columns == ("index", "before", "after")
     assert story.rows == [
         ("m", "24", "16"),
@@ -110,11 +110,11 @@ def test_an_index_before_and_after() -> None:
 
 
 def test_as_a_page_and_in_a_terminal(capsys: Any) -> None:
-    story = tell(ended(REPORT | {"gate": REFUSED}))
+    story = report_of(ended(REPORT | {"gate": REFUSED}))
     page = as_markdown(story)
     assert page.startswith("# petals beside umbel-b0, 1,200 pictures\n\n| metric | active |")
     assert "| R@1 | 0.925 | 0.942 | +0.017 | [+0.004, +0.029] |" in page
-    show_story(story)
+    show_report(story)
     shown = capsys.readouterr().out
     assert "  - MAP@R falls" in shown
     assert "[+0.004, +0.029]" in shown

@@ -1,4 +1,4 @@
-"""`umbel similar`: the pictures that look like this one."""
+"""`umbel similar` and `umbel identify`: search with a picture, and name what it shows."""
 
 import io
 from pathlib import Path
@@ -7,11 +7,14 @@ from uuid import UUID
 
 import click
 from PIL import Image
-from umbel_client import SearchResult, Umbel
+from umbel_client import Identified, SearchResult, Umbel
 
 from cli.output import api_client, json_option, print_json, table
 from ml.contact_sheet import Tile, contact_sheet
 from umbel.base.image_rules import upright_rgb
+from umbel.search.vote import MOST_IMAGES
+
+SHOWN = 5  # labels
 
 
 @click.command()
@@ -34,6 +37,29 @@ def similar(file_or_id: str, k: int, collection: str | None, image: Path | None,
     show_matches(found)
     if image:
         click.echo(f"Contact sheet: {image}")
+
+
+@click.command()
+@click.argument(
+    "images",
+    metavar="PICTURES...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--collection", help="Let only the images of this collection vote.")
+@json_option
+def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) -> None:
+    """Say what PICTURES show: one picture, or up to five of the same subject.
+
+    The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
+    "unknown": the subject may be none of those that the gallery knows.
+    """
+    if len(images) > MOST_IMAGES:
+        raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
+    with api_client() as api:
+        found = api.identify(images, collection=collection)
+    print_json(found.as_dict()) if as_json else _show_labels(found)
 
 
 def show_matches(found: SearchResult) -> None:
@@ -73,3 +99,14 @@ def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tupl
 
 def _opened(data: bytes) -> Image.Image:
     return upright_rgb(Image.open(io.BytesIO(data)))
+
+
+def _show_labels(found: Identified) -> None:
+    rows = ((one.label, f"{one.score:.1%}", len(one.evidence), one.evidence[0]) for one in found.results[:SHOWN])
+    table(None, ("label", "probability", "neighbors", "nearest"), rows, right="probability neighbors")
+    if found.best is not None:
+        click.echo(f"It is: {found.best}.")
+    elif not found.results:
+        click.echo("Unknown: no image in the gallery has a label.")
+    else:
+        click.echo(f"Unknown: no label reaches {found.threshold:.0%}, where this model can be trusted.")
