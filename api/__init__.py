@@ -1,4 +1,4 @@
-"""The HTTP edge: one module a resource. Never imports torch; it rings for a worker by queue name."""
+"""The HTTP API: one module a resource. Never imports torch; it wakes workers by queue name."""
 
 from api.app import create_app
 

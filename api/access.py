@@ -1,4 +1,4 @@
-"""Authorization: checked before each request, by what api/needs.py says that its route needs."""
+"""Authorization: each request is checked against what its route needs (api/needs.py)."""
 
 import hmac
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ CSRF_HEADER = "X-CSRF-Token"
 
 
 def check() -> None:
-    """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key does not let it see."""
+    """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key may not see."""
     if request.endpoint is None or request.method == "OPTIONS":
-        return  # nothing answers there, or only which methods do
+        return  # no route, or only a list of methods
     refuse_other_hosts()
     refuse_other_sites()
     need = NEEDS.get(request.endpoint, STRICTEST)
@@ -43,7 +43,7 @@ def check() -> None:
 
 
 def refuse_other_hosts() -> None:
-    """Raises UnknownHost for a name that is not the API's own: a foreign one may lead here (DNS rebinding).
+    """Raises UnknownHost for a name that is not the API's own, as in DNS rebinding.
 
     Probes of /healthz and /readyz may use any address.
     """
@@ -67,7 +67,7 @@ def _is_one_of(host: str, allowed: Sequence[str]) -> bool:
 def refuse_other_sites() -> None:
     """Raises CrossSite for a change that a browser sends for a page of another site.
 
-    Other sites can so neither use an API that is open on its user's machine nor sign people in or out.
+    So other sites can neither use an API that is open on its user's machine nor sign users in or out.
     """
     if request.method in SAFE_METHODS or called_by_key():
         return

@@ -1,14 +1,15 @@
-"""/v1/admin: what the operator of a service wants to know, and to have done."""
+"""/v1/admin: reindexes, measurements of recall and the audit log, for operators."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import url_for
+from pydantic import BaseModel, Field, model_validator
 
 from api.errors import problems
-from api.schemas.admin import AuditEventOut, AuditOut, AuditQuery, RecallIn, RecallOut, RecallsOut, RecallsQuery
-from api.schemas.fields import answer_of, page_of
-from api.schemas.reindex import ReindexAccepted, ReindexIn
+from api.schemas.fields import K, Limit, Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -22,7 +23,94 @@ from umbel.search.recall import list_reports, measure_recall
 
 bp = APIBlueprint("admin", __name__, tag="Admin")
 
-LONGEST_SECONDS = 20  # within what proxies wait for an answer
+LONGEST_SECONDS = 20  # proxies wait longer for an answer
+
+
+class RecallIn(Strict):
+    k: K = 10
+    sample: Annotated[int, Field(ge=1, le=1_000, description="Searches to compare, with stored vectors.")] = 100
+
+
+class AuditQuery(PageQuery):
+    limit: Limit = 100
+
+
+class AuditEventOut(BaseModel):
+    id: UUID
+    at: datetime
+    actor: str = Field(description="Who: the key's name and public part, or a user of the command line.")
+    action: str = Field(description="What, as a stable word.", examples=["models.activate_model"])
+    target: str = Field(description="Of what.")
+    details: dict[str, Any]
+    status: int | None = Field(description="Of the answer; null: begun, and never known to have ended.")
+    request_id: str | None
+    address: str | None = Field(description="Where the request came from.")
+
+
+class AuditOut(BaseModel):
+    items: list[AuditEventOut]
+    next_cursor: NextCursor
+
+
+class RecallStepOut(BaseModel):
+    ef_search: int
+    recall: float
+    ms: float = Field(description="Median of a search through the index.")
+
+
+class RecallOut(BaseModel):
+    id: UUID
+    model_version: UUID
+    k: int
+    sample: int = Field(description="Searches that were compared; fewer than asked for when time was up.")
+    ef_search: int = Field(description="In use for this k.")
+    recall: float = Field(description="Share of the k nearest that the index finds, 0 to 1.")
+    index_ms: float = Field(description="Median of a search through the index.")
+    exact_ms: float = Field(description="Median of an exact search.")
+    ef_for_95: int | None = Field(description="Least ef_search measured with a recall of 0.95; null: none reached it.")
+    ef_for_99: int | None = Field(description="The same for 0.99.")
+    steps: list[RecallStepOut]
+    created_at: datetime
+
+
+class RecallsOut(BaseModel):
+    items: list[RecallOut]
+    next_cursor: NextCursor
+
+
+class ReindexIn(Strict):
+    mode: ReindexMode = Field(
+        ReindexMode.EMBEDDINGS,
+        description="embeddings: embed every picture with a model version, beside the active one, then judge it; index:"
+        " build the active version's HNSW index anew, beside the one in use.",
+    )
+    model_version: UUID | None = Field(
+        None, description="Which version; unset: the newest one that is not active. For `index` always the active one."
+    )
+    activate: bool = Field(False, description="Switch to the version if it passes the gate.")
+    max_drop: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
+        None, description="By how much R@1 and MAP@R may be below the active version's; unset: UMBEL_GATE_DROP."
+    )
+    m: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None, description="For `index`: neighbors of each vector in the graph; unset: as it is."
+    )
+    ef_construction: Annotated[int, Field(ge=4, le=1_000)] | None = Field(
+        None, description="For `index`: candidates looked at for them, at least 2 m; unset: as it is."
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "ReindexIn":
+        if self.mode == ReindexMode.INDEX and (self.activate or self.max_drop is not None):
+            raise ValueError("`activate` and `max_drop` go with the mode `embeddings`")
+        if self.mode == ReindexMode.EMBEDDINGS and (self.m is not None or self.ef_construction is not None):
+            raise ValueError("`m` and `ef_construction` go with the mode `index`")
+        return self
+
+
+class ReindexAccepted(BaseModel):
+    job_id: UUID
+    status: JobStatus
+    links: Links
 
 
 @bp.post("/v1/admin/recall")
@@ -30,19 +118,20 @@ LONGEST_SECONDS = 20  # within what proxies wait for an answer
 @bp.output(RecallOut)
 @bp.doc(responses=problems(400, 409, 422, 503))
 def measure(asked: RecallIn) -> Any:
-    """Measure how much of what an exact search finds the index finds, and how fast.
+    """Measure the recall and the speed of the index against exact searches.
 
-    Searches with stored vectors both ways, for twenty seconds at most, and keeps the result: /metrics shows the newest.
+    Searches with stored vectors both ways, for twenty seconds at most, and stores the result: /metrics shows the
+    newest.
     """
     return _out(measure_recall(transaction, k=asked.k, sample=asked.sample, seconds=LONGEST_SECONDS))
 
 
 @bp.get("/v1/admin/recall")
-@bp.input(RecallsQuery, location="query", arg_name="query")
+@bp.input(PageQuery, location="query", arg_name="query")
 @bp.output(RecallsOut)
 @bp.doc(responses=problems(422, 503))
-def list_measured(query: RecallsQuery) -> Any:
-    """List what was measured, newest first."""
+def list_measured(query: PageQuery) -> Any:
+    """List the measurements, newest first."""
     with transaction() as session:
         reports = list(list_reports(session, before=query.cursor, limit=query.limit + 1))
     rows, next_cursor = page_of(reports, query.limit)
@@ -54,9 +143,9 @@ def list_measured(query: RecallsQuery) -> Any:
 @bp.output(ReindexAccepted, status_code=202, description="Begun")
 @bp.doc(responses=problems(400, 404, 409, 422, 503))
 def reindex(asked: ReindexIn) -> Any:
-    """Embed every picture with another model version, or build the active index anew, while all goes on.
+    """Embed every image with another model version, or rebuild the active index, while the service goes on.
 
-    The job tells how far it is, and its `reindex.report` what came of it. One runs at a time: 409 while one does.
+    The job shows the progress, and its `reindex.report` the outcome. One runs at a time: 409 while one does.
     """
     job_id = begin_reindex(
         transaction,
@@ -77,7 +166,7 @@ def reindex(asked: ReindexIn) -> Any:
 @bp.output(AuditOut)
 @bp.doc(responses=problems(422, 503))
 def list_audit(query: AuditQuery) -> Any:
-    """List what administrators did, newest first: changes that take the scope admin, and keys made and revoked."""
+    """List the actions of administrators, newest first: changes that need the scope admin, keys created and revoked."""
     with transaction() as session:
         rows = audit.list_events(session, before=query.cursor, limit=query.limit + 1)
     page, next_cursor = page_of(rows, query.limit)

@@ -1,4 +1,4 @@
-"""The application: settings in, resources registered, errors and request ids in one place."""
+"""The Flask application: resources, errors, request ids and the log line of each request."""
 
 import time
 import uuid
@@ -59,7 +59,7 @@ RESOURCES = (
     session,
     page,
 )
-QUIET = ("/healthz", "/readyz", "/metrics")  # asked by machines every few seconds
+QUIET = ("/healthz", "/readyz", "/metrics")  # requested by machines every few seconds
 
 
 class ObjectRequest(Request):
@@ -137,7 +137,7 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     seconds = time.perf_counter() - g.began
     rule = request.url_rule
-    method, route = (request.method, rule.rule) if rule else ("", "")  # a path that no route serves can have any name
+    method, route = (request.method, rule.rule) if rule else ("", "")  # a path without a route may be any text
     REQUESTS.labels(method, route, response.status_code).observe(seconds)
     tracing.end(g.span, f"request {method} {route}", request_id=g.request_id, status=response.status_code)
     if request.path not in QUIET:

@@ -1,4 +1,4 @@
-"""The audit log: whatever an administrator changes is written down before it is done, and then how it ended."""
+"""The audit log: each change by an administrator is recorded before it runs, and its outcome afterwards."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 def begin() -> None:
-    """Write down what is about to be done. What cannot be written down is not done: raises NotReady."""
+    """Record the request before it runs. Raises NotReady where it cannot be recorded, so that it does not run."""
     who = caller()
     event = NewEvent(
         actor=who.name,
@@ -30,16 +30,16 @@ def begin() -> None:
 
 
 def note(**details: Any) -> None:
-    """Add to what is written down of the present request."""
+    """Add details to the record of this request."""
     g.audit_details = details
 
 
 def end(response: Response) -> Response:
-    """Add the answer's status. Should that fail, the event stays without one."""
+    """Add the answer's status to the record. If that fails, the record stays without one."""
     if event_id := g.get("audit_event"):
         try:
             with transaction() as session:
                 audit.finish_event(session, event_id, response.status_code, g.get("audit_details", {}))
         except UmbelError as error:
-            log.warning("the end of an audited request was not written down", error=error.detail)
+            log.warning("the outcome of an audited request was not recorded", error=error.detail)
     return response

@@ -1,4 +1,4 @@
-"""The caller of a request: by its key, by the session of a browser, or unnamed where keys are not required."""
+"""The caller of a request: by its key, by the session of a browser, or anonymous where keys are not required."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ class Caller:
 
     @property
     def csrf_token(self) -> str | None:
-        """What the page sends with each change: only a page of this service can have read it."""
+        """The token that the page sends with each change; only a page of this service can read it."""
         return self.token and hashlib.sha256(f"csrf {self.token}".encode()).hexdigest()
 
 
-# An API that requires no keys listens on the loopback: its callers are on this machine, and may do everything.
-ANYBODY = Caller("anybody", KeyScope.ADMIN)
+# An API that requires no keys listens on the loopback: its callers are on this machine and may do everything.
+ANONYMOUS = Caller("anonymous", KeyScope.ADMIN)
 
 
 def caller() -> Caller:
-    """Who sent the present request. Raises Unauthenticated."""
+    """The caller of this request. Raises Unauthenticated."""
     if "caller" not in g:
         g.caller = _find_caller()
     found: Caller = g.caller
@@ -55,7 +55,7 @@ def _find_caller() -> Caller:
         return found
     if current_app.config["REQUIRE_KEYS"]:
         raise Unauthenticated("A key is needed: send it as `Authorization: Bearer umbel_…`, or sign in at /signin.")
-    return ANYBODY
+    return ANONYMOUS
 
 
 def _by_key(header: str) -> Caller:

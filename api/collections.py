@@ -1,25 +1,21 @@
-"""/v1/collections: created, listed, described, deleted."""
+"""/v1/collections: create, list, describe, limit and delete collections."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import url_for
+from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.routing import BaseConverter
 
 from api import audit
 from api.access import reach, within
-from api.errors import problems
-from api.schemas.collections import (
-    CollectionIn,
-    CollectionOut,
-    CollectionPatchIn,
-    CollectionsOut,
-    CollectionsQuery,
-    DeletionOut,
-)
-from api.schemas.fields import NAME, answer_of
+from api.errors import also, problems
+from api.schemas.fields import NAME, CollectionName, Limit, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
+from umbel.base.types import JobStatus
 from umbel.gallery import collections, quotas
 from umbel.gallery.collections import CollectionRow
 from umbel.gallery.deletion import begin_deletion
@@ -27,14 +23,49 @@ from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
-THERE_ALREADY = {
-    "description": "There is one of that name already",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CollectionOut"}}},
-}
+Most = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class CollectionIn(Strict):
+    name: CollectionName
+
+
+class CollectionPatchIn(Strict):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"max_images": 100_000}]})
+
+    max_images: Most | None = Field(None, description="How many images it may have; null: no limit.")
+    max_bytes: Most | None = Field(None, description="How many bytes these may have together; null: no limit.")
+
+
+class CollectionsQuery(Strict):
+    limit: Limit = 100
+    cursor: Annotated[CollectionName | None, Field(description="`next_cursor` of the page before.")] = None
+
+
+class CollectionOut(BaseModel):
+    name: str = Field(examples=["garden"])
+    images: int = Field(description="How many it has.", examples=[240])
+    max_images: int | None = Field(description="Its quota; null: none.")
+    max_bytes: int | None = Field(description="Its quota; null: none.")
+    created_at: datetime
+    links: dict[str, str] = Field(
+        examples=[{"self": "/v1/collections/garden", "images": "/v1/images?collection=garden"}]
+    )
+
+
+class CollectionsOut(BaseModel):
+    items: list[CollectionOut]
+    next_cursor: NextCursor
+
+
+class DeletionOut(BaseModel):
+    job_id: UUID
+    status: JobStatus = Field(examples=["queued"])
+    links: dict[str, str] = Field(examples=[{"job": "/v1/jobs/019b2f6e-0000-7000-8000-000000000000"}])
 
 
 class NameConverter(BaseConverter):
-    """The part of a path that may be a collection's name; anything else is a 404 before it is looked for."""
+    """A collection's name as part of a path. Any other text is a 404 without a query."""
 
     regex = NAME
 
@@ -42,9 +73,9 @@ class NameConverter(BaseConverter):
 @bp.post("/v1/collections")
 @bp.input(CollectionIn, arg_name="body")
 @bp.output(CollectionOut, status_code=201, description="Created")
-@bp.doc(responses={200: THERE_ALREADY, **problems(400, 422)})
+@bp.doc(responses=also(200, "There is one of that name already", "CollectionOut") | problems(400, 422))
 def create_collection(body: CollectionIn) -> Any:
-    """Create a collection, empty; 200 with the one that is there when the name is taken.
+    """Create an empty collection; 200 with the existing one when the name is taken.
 
     Optional: uploads and imports create the collection that they name.
     """
@@ -82,7 +113,7 @@ def get_collection(name: str) -> Any:
 @bp.output(CollectionOut)
 @bp.doc(responses=problems(400, 404, 422))
 def change_collection(name: str, patch: CollectionPatchIn) -> Any:
-    """Set a collection's quota. What would go beyond it is refused with 507; nothing is taken away."""
+    """Set a collection's quota. Uploads beyond it are rejected with 507; existing images stay."""
     changes = {field: getattr(patch, field) for field in patch.model_fields_set}
     if not changes:
         raise InvalidInput("Give max_images or max_bytes to change.")
@@ -98,8 +129,8 @@ def change_collection(name: str, patch: CollectionPatchIn) -> Any:
 def delete_collection(name: str) -> Any:
     """Delete a collection: its images, their bytes and embeddings, and its jobs.
 
-    The collection and its images are no longer found from now on, and its name is free. A job removes the data in the
-    background; the same request meanwhile answers with the same job.
+    The collection and its images disappear at once, and its name is free. A job removes the data in the background;
+    until it has finished, the same request answers with the same job.
     """
     begun = begin_deletion(transaction, waker(), name)
     link = url_for("jobs.get_job", job_id=begun.job_id)

@@ -1,37 +1,88 @@
-"""/v1/duplicates: comparisons begun, near-duplicates listed."""
+"""/v1/duplicates: compare images, and list the near-duplicates."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import url_for
+from pydantic import BaseModel, Field
 
 from api.access import check_images, within
-from api.errors import problems
-from api.schemas.duplicates import ComparisonIn, ComparisonOut, DuplicatesOut, DuplicatesQuery, GroupOut, MemberOut
-from api.schemas.fields import answer_of, page_of
+from api.errors import also, problems
+from api.schemas.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
-from umbel.insights.duplicates import Group, find_duplicates
+from umbel.insights.duplicates import MAX_DISTANCE, MIN_PIXEL_SIMILARITY, Group, find_duplicates
 from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("duplicates", __name__, tag="Duplicates")
 
-UP_TO_DATE = {
-    "description": "All pictures were compared before",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ComparisonOut"}}},
-}
+
+class ComparisonIn(Strict):
+    collection: CollectionName | None = Field(None, description="Left out: every collection, each within itself.")
+    again: bool = Field(False, description="Compare all pictures, also those that were compared before.")
+
+
+class ComparisonOut(BaseModel):
+    job_id: UUID | None
+    status: Literal["queued", "up_to_date"]
+    images: int = Field(description="How many are to be compared.")
+
+
+class DuplicatesQuery(PageQuery):
+    collection: CollectionName | None = None
+    image_id: Annotated[UUID, Field(description="Only the group that has this image, if any.")] | None = None
+    max_distance: Annotated[
+        float,
+        Field(ge=0, le=MAX_DISTANCE, allow_inf_nan=False, description="Cosine distance of two pictures of a group."),
+    ] = MAX_DISTANCE
+    min_pixel_similarity: Annotated[
+        float,
+        Field(ge=0, le=1, allow_inf_nan=False, description="Of their pixels; 0: the distance alone decides."),
+    ] = MIN_PIXEL_SIMILARITY
+
+
+class MemberOut(BaseModel):
+    image_id: UUID
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str | None = Field(examples=["tulip"])
+    width: int = Field(description="Pixels, upright.", examples=[640])
+    height: int = Field(description="Pixels, upright.", examples=[480])
+    size: int = Field(description="Bytes of the file.")
+    sharpness: float | None = Field(description="Comparable within the group; null where the picture was not seen.")
+    distance_to_keep: float = Field(description="Cosine distance to the picture to keep.")
+    links: Links
+
+
+class GroupOut(BaseModel):
+    keep: UUID = Field(description="The picture with most pixels, then the sharpest, the largest file, the oldest.")
+    collection: str = Field(examples=["garden"])
+    size: int = Field(description="How many pictures; of a very large group not all are listed.")
+    largest_distance: float = Field(description="Of any of them to the picture to keep.")
+    images: list[MemberOut] = Field(description="The one to keep, then the others, nearest first.")
+
+
+class DuplicatesOut(BaseModel):
+    items: list[GroupOut]
+    next_cursor: NextCursor
+    max_distance: float
+    min_pixel_similarity: float
+    model_version: UUID
+    compared: int = Field(description="Images that were compared.")
+    waiting: int = Field(description="Pictures that have not been compared yet: POST /v1/duplicates.")
 
 
 @bp.post("/v1/duplicates")
 @bp.input(ComparisonIn, arg_name="body")
 @bp.output(ComparisonOut, status_code=202, description="Queued")
-@bp.doc(responses={200: UP_TO_DATE, **problems(400, 404, 409, 422, 503)})
+@bp.doc(
+    responses=also(200, "All images were compared before", "ComparisonOut") | problems(400, 404, 409, 422, 503),
+)
 def compare(body: ComparisonIn) -> Any:
-    """Compare the pictures of a collection that are new since the last comparison, or all of them.
+    """Compare the images of a collection that are new since the last comparison, or all of them.
 
-    202 with a job to follow; 200 when there is nothing to compare; 409 while such a job is unfinished. The lists of
-    near-duplicates and of label issues both come of it.
+    202 with a job to follow; 200 when there is nothing to compare; 409 while such a job is unfinished. The comparison
+    finds both near-duplicates and label issues.
     """
     begun = begin_comparison(transaction, waker(), collection=within(body.collection), again=body.again)
     if begun is None:
@@ -45,9 +96,9 @@ def compare(body: ComparisonIn) -> Any:
 @bp.output(DuplicatesOut)
 @bp.doc(responses=problems(404, 422, 503))
 def list_duplicates(query: DuplicatesQuery) -> Any:
-    """List groups of near-duplicates, the one with the newest picture first, each with the picture to keep.
+    """List groups of near-duplicates, the one with the newest image first, each with the image to keep.
 
-    `waiting` says how many pictures have not been compared yet, so are in no group.
+    `waiting` counts the images that have not been compared yet and are in no group.
     """
     if query.image_id is not None:
         check_images([query.image_id])

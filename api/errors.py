@@ -9,7 +9,7 @@ import structlog
 from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
 from flask import Response, g, json, request
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from umbel.base import errors
@@ -69,10 +69,30 @@ PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
 
+class ProblemOut(BaseModel):
+    """RFC 9457, with a code for programs and the faults of single fields."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="For people.", examples=["The request has fields that cannot be taken."])
+    instance: str = Field(description="The path that was asked for.", examples=["/v1/search"])
+    code: str = Field(description="Stable; for programs.", examples=["invalid_input"])
+    errors: dict[str, Any] = Field(
+        description="{place: {field: [messages]}} where single fields are at fault.",
+        examples=[{"body": {"k": ["Input should be less than or equal to 1000"]}}],
+    )
+    request_id: str | None = Field(
+        description="The X-Request-ID of the answer, to be found in the log.", examples=["0f8e5c0a"]
+    )
+
+
 def problem_body(
     status: int, detail: str, *, instance: str, request_id: str | None, code: str | None = None, errors: Any = None
 ) -> dict[str, Any]:
-    """RFC 9457. code: left out, the status says it all."""
+    """A problem by RFC 9457. code: unset, the one of the status."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -89,7 +109,7 @@ def problem(
     status: int, code: str, detail: str, *, errors: Any = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
-    structlog.contextvars.bind_contextvars(code=code)  # for the line that the request leaves in the log
+    structlog.contextvars.bind_contextvars(code=code)  # for the log line of the request
     body = problem_body(status, detail, code=code, errors=errors, instance=request.path, request_id=g.get("request_id"))
     answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
     if status in RETRY_AFTER_SECONDS:
@@ -103,14 +123,20 @@ def problems(*statuses: int) -> Any:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
+def also(status: int, description: str, schema: str) -> Any:
+    """For `bp.doc(responses=…)`: one more JSON answer, with the schema of that name."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {status: {"description": description, "content": content}}
+
+
 def answers(description: str, media_type: str, *statuses: int) -> Any:
-    """For `bp.doc(responses=…)`: an answer that is not JSON, and the problems there can be instead."""
+    """For `bp.doc(responses=…)`: an answer that is not JSON, and the problems that a route can answer with."""
     schema = {"type": "string", "format": "binary"}
     return {200: {"description": description, "content": {media_type: {"schema": schema}}}, **problems(*statuses)}
 
 
 def validated(validate: Callable[[Any], T], body: Any) -> T:
-    """What `validate` makes of a body, for routes that take more than one kind. Raises HTTPError: 400 or 422."""
+    """The validated body, for routes that take more than one kind. Raises HTTPError: 400 or 422."""
     try:
         return validate(body)
     except ValidationError as error:
@@ -123,7 +149,7 @@ def validated(validate: Callable[[Any], T], body: Any) -> T:
 
 
 def install(app: APIFlask) -> None:
-    """Let every error leave the app as a problem."""
+    """Answer every error as a problem."""
 
     @app.errorhandler(errors.UmbelError)
     def ours(error: errors.UmbelError) -> Response:
@@ -159,7 +185,7 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         log.exception("unexpected error", path=request.path, method=request.method)
-        return problem(500, "internal_error", "Something went wrong on our side; the log has the details.")
+        return problem(500, "internal_error", "Something went wrong in the service; its log has the details.")
 
 
 def _code(status: int) -> str:

@@ -6,9 +6,9 @@ from flask import Response, request
 
 from umbel.base.settings import Settings
 
-# What an answer that is no page may do in a browser that shows it as one, such as a picture: nothing.
+# For answers that are no pages, such as images: nothing in them runs, should a browser show them as a page.
 NOTHING = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
-# No inline code and nothing from elsewhere: what our pages need is served beside them.
+# For our pages: no inline code, and nothing from other sites.
 PAGE = (
     "default-src 'self'; img-src 'self' blob: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none';"
     " object-src 'none'"

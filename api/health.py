@@ -1,14 +1,15 @@
-"""Whether the service lives, whether it can serve, and its figures for Prometheus."""
+"""/healthz, /readyz and /metrics: liveness, readiness, and figures for Prometheus."""
 
+from datetime import datetime
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from pydantic import BaseModel, Field
 
-from api.errors import answers
+from api.errors import also, answers
 from api.schemas.fields import answer_of
-from api.schemas.health import ReadyOut, WorkerOut
 from umbel.base import metrics as counters
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady
@@ -20,12 +21,6 @@ from umbel.operations.statistics import FIGURES, count
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
-NOT_READY: Any = {
-    503: {
-        "description": "Not ready: `checks` says what is missing",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReadyOut"}}},
-    }
-}
 REASONS = {
     "database": "The database cannot be reached.",
     "redis": "Redis does not answer.",
@@ -34,8 +29,24 @@ REASONS = {
     "progress": "Work waits, and no worker has finished any for a while.",
 }
 DATABASE_UP = ("umbel_database_up", "Whether the figures of the ledger could be read.")
-# A worker speaks every five seconds; one that missed three is not there.
+# A worker sends a heartbeat every five seconds; one that missed three counts as dead.
 WORKER_SILENCE_SECONDS = 16.0
+
+
+class WorkerOut(BaseModel):
+    name: str
+    queues: list[str] = Field(description="What it works on.", examples=[["single", "bulk"]])
+    device: str = Field(examples=["cpu"])
+    started_at: datetime
+    broker_connected: bool
+    idle_seconds: float  # since it finished something, or had nothing to do
+
+
+class ReadyOut(BaseModel):
+    ready: bool = Field(examples=[True])
+    checks: dict[str, bool] = Field(examples=[{"database": True, "redis": True, "model": True, "worker": True}])
+    reasons: list[str]  # what is missing, for people
+    workers: list[WorkerOut]
 
 
 @bp.get("/healthz")
@@ -47,12 +58,12 @@ def alive() -> Any:
 
 @bp.get("/readyz")
 @bp.output(ReadyOut, description="Ready")
-@bp.doc(responses=NOT_READY)
+@bp.doc(responses=also(503, "Not ready: `checks` says what is missing", "ReadyOut"))
 def ready() -> Any:
-    """Ready: database, Redis, an active model and a live worker are all there, and workers get something done.
+    """Ready: database, Redis, an active model and a live worker are there, and workers make progress.
 
     `progress` is false when work waits and no worker has finished any for UMBEL_STALLED_AFTER seconds. Paused jobs and
-    indexes that are being built are no work that waits.
+    indexes being built do not count as waiting work.
     """
     checks, alive_workers = {"database": False, "redis": waker().ping(), "model": False, "worker": False}, []
     stalled = False
@@ -81,12 +92,11 @@ def ready() -> Any:
 @bp.get("/metrics")
 @bp.doc(responses=answers("Prometheus text", "text/plain"))
 def metrics() -> Response:
-    """The figures of the ledger, read from the database at each scrape, and those of this API's processes."""
+    """Figures of the ledger, read from the database at each scrape, and of this API's processes."""
     return Response(_exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _exposition() -> bytes:
-    """The ledger's figures, if the database answers, and what this API has counted."""
     registry = CollectorRegistry()
     up = Gauge(*DATABASE_UP, registry=registry)
     try:

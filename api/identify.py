@@ -1,33 +1,79 @@
-"""/v1/identify: what a picture shows, or that it is unknown."""
+"""/v1/identify: say what an image shows, or that it is unknown."""
 
 import time
-from typing import Any
+from typing import Any, Self
+from uuid import UUID
 
 from apiflask import APIBlueprint
+from apiflask.fields import UploadFile
 from flask import request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.schemas.identify import IdentifyFormIn, IdentifyIn, IdentifyOut, LabelOut
-from api.schemas.search import Scoped
+from api.schemas.search import Base64, MatchOut, Scoped
 from api.search import decoded, match_out, queries_by_image, scope_of
 from api.specification import either_body
 from umbel.search.identify import identify
 from umbel.search.search import Query, query_by_image
+from umbel.search.vote import MOST_IMAGES
 
 bp = APIBlueprint("identify", __name__, tag="Search")
 
-EITHER_BODY = either_body(json=IdentifyIn, form=IdentifyFormIn)
+
+class IdentifyIn(Scoped):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"image_ids": ["019b2f6e-0000-7000-8000-000000000000"], "collection": "garden"}]
+        }
+    )
+
+    image_ids: list[UUID] | None = Field(
+        None, min_length=1, max_length=MOST_IMAGES, description="Images in the gallery; they do not vote themselves."
+    )
+    images: list[Base64] | None = Field(
+        None, min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject, base64."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.image_ids is None) == (self.images is None):
+            raise ValueError("exactly one of image_ids and images must be given")
+        return self
+
+
+class IdentifyFormIn(Scoped):
+    file: list[UploadFile] = Field(
+        min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject; the field may be repeated."
+    )
+
+
+class LabelOut(BaseModel):
+    label: str = Field(examples=["tulip"])
+    score: float = Field(description="Probability that this label is right, calibrated; all add up to at most 1.")
+    evidence: list[UUID] = Field(description="The neighbors that say so, nearest first.")
+
+
+class IdentifyOut(BaseModel):
+    best: str | None = Field(description="The label to be trusted; null when unknown.")
+    unknown: bool = Field(description="No label is probable enough: the subject may be none of those in the gallery.")
+    results: list[LabelOut] = Field(description="All labels that got votes, the most probable first.")
+    neighbors: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
+    threshold: float = Field(description="Below this score of the first the answer is unknown.")
+    model_version: UUID
+    took_ms: float = Field(examples=[4.2])
 
 
 @bp.post("/v1/identify")
 @bp.output(IdentifyOut)
-@bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 409, 413, 415, 422, 503))
+@bp.doc(
+    extensions=either_body(json=IdentifyIn, form=IdentifyFormIn), responses=problems(400, 404, 409, 413, 415, 422, 503)
+)
 def identify_images() -> Any:
-    """Say what one to five pictures of one subject show, with how much certainty, by whose evidence.
+    """Name what one to five images of one subject show, with probabilities and the images that are the evidence.
 
-    The nearest labelled images vote. `unknown` is true when no label reaches the threshold that was learnt for the
-    active model: then do not trust `results`. JSON with `images` (base64) or `image_ids`, or multipart with one or more
+    The nearest labelled images vote. `unknown` is true when no label reaches the threshold learned for the active
+    model: do not trust `results` then. JSON with `images` (base64) or `image_ids`, or multipart with one or more
     `file`.
     """
     began = time.perf_counter()
@@ -35,7 +81,7 @@ def identify_images() -> Any:
         form = validated(
             IdentifyFormIn.model_validate, {**request.form.to_dict(), "file": request.files.getlist("file")}
         )
-        within(form.collection)  # before a worker is bothered
+        within(form.collection)  # before a worker embeds the images
         return _voted(queries_by_image([file.read() for file in form.file]), form, began)
     body = validated(IdentifyIn.model_validate, request.get_json(force=True))
     within(body.collection)

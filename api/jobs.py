@@ -1,32 +1,21 @@
-"""/v1/jobs: followed, listed, closed. Status is read from the ledger, never from a queue."""
+"""/v1/jobs: follow, list and control jobs. Status is read from the ledger, never from a queue."""
 
+from datetime import datetime
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response
+from pydantic import BaseModel, Field
 
 from api.access import reach
 from api.errors import answers, problems
-from api.schemas.fields import answer_of, page_of
-from api.schemas.jobs import (
-    CountsOut,
-    IndexOut,
-    ItemOut,
-    ItemsFileQuery,
-    ItemsOut,
-    ItemsQuery,
-    JobOut,
-    JobQuery,
-    JobsOut,
-    JobsQuery,
-    SourceOut,
-)
-from api.schemas.reindex import ReindexOut
+from api.schemas.fields import Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.base.types import ItemState, JobStatus, JobType, ReindexMode, ReindexPhase
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, job_overviews
 from umbel.operations.job_overviews import JobOverview, items_as_csv
@@ -36,6 +25,112 @@ bp = APIBlueprint("jobs", __name__, tag="Jobs")
 # A waiting request holds a thread. At most half the threads wait; further requests are answered at once.
 _waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
 
+MOST_ITEMS = 1_000
+
+Phase = Literal[
+    "paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting", "drawing"
+]
+
+
+class JobQuery(Strict):
+    wait: float = Field(0, ge=0, le=30, allow_inf_nan=False, description="Seconds to wait for the job to finish.")
+
+
+class JobsQuery(PageQuery):
+    status: JobStatus | None = None
+    type: JobType | None = None
+
+
+class ItemsQuery(PageQuery):
+    status: ItemState | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] = 100
+
+
+class ItemsFileQuery(Strict):
+    status: ItemState | None = None
+
+
+class CountsOut(BaseModel):
+    total: int = Field(description="pending + indexed + duplicate + failed + cancelled, always.", examples=[240])
+    pending: int = Field(examples=[0])
+    indexed: int = Field(description="Found by searches.", examples=[238])
+    duplicate: int = Field(description="Their bytes were in the collection.", examples=[1])
+    failed: int = Field(examples=[1])
+    cancelled: int = Field(examples=[0])
+
+
+class SourceOut(BaseModel):
+    type: str
+    listed: int = Field(description="Entries found so far.")
+    rejected: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
+    skipped: int = Field(description="Other files, which are no pictures.")
+    done: bool = Field(description="Listed to the end.")
+    dry_run: bool
+
+
+class IndexOut(BaseModel):
+    phase: str = Field(description="As Postgres calls it.")
+    done: int
+    total: int = Field(description="Of tuples or blocks, as the phase counts; 0 if unknown.")
+
+
+class ReindexOut(BaseModel):
+    mode: ReindexMode
+    phase: ReindexPhase = Field(description="The present step; done: it has ended, with any outcome.")
+    activate: bool
+    max_drop: float
+    eta_seconds: float | None = Field(
+        description="Until all pictures are embedded, by the pace so far; for the index see the job's `index`."
+    )
+    report: dict[str, Any] | None = Field(
+        description="The outcome: the metrics of both versions with the interval of their difference, the recall"
+        " of the new index, the overlap of the ten nearest, the gate and its reasons, whether it was switched. For an"
+        " index its recall, milliseconds and bytes before and after."
+    )
+
+
+class JobOut(BaseModel):
+    id: UUID
+    type: JobType = Field(examples=["import"])
+    status: JobStatus = Field(examples=["partial"])
+    phase: Phase | None = Field(
+        examples=[None],
+        description="What an unfinished job is at; indexing: all is embedded and found, its index is built.",
+    )
+    paused: bool = Field(examples=[False])
+    counts: CountsOut
+    source: SourceOut | None = Field(examples=[None], description="What a worker imports from.")
+    index: IndexOut | None = Field(examples=[None], description="How far the index is, while one is built.")
+    reindex: ReindexOut | None = Field(examples=[None], description="The task of a reindex, and its outcome.")
+    model_version: UUID | None
+    error: str | None = Field(description="Why, if it failed.", examples=[None])
+    attempts: int = Field(examples=[1])
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: Links
+
+
+class JobsOut(BaseModel):
+    items: list[JobOut]
+    next_cursor: NextCursor
+
+
+class ItemOut(BaseModel):
+    id: UUID
+    image_id: UUID | None
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    status: ItemState
+    attempts: int = Field(examples=[1])
+    error_code: str | None = Field(description="Stable; for programs.", examples=[None])
+    error: str | None = Field(description="Why, if it failed.", examples=[None])
+    finished_at: datetime | None
+
+
+class ItemsOut(BaseModel):
+    items: list[ItemOut]
+    next_cursor: NextCursor
+
 
 @bp.get("/v1/jobs/<uuid:job_id>")
 @bp.input(JobQuery, location="query", arg_name="query")
@@ -44,7 +139,7 @@ _waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
 def get_job(job_id: UUID, query: JobQuery) -> Any:
     """Describe a job; with `wait`, once it has finished or the seconds are over.
 
-    The answer may come sooner than that, unfinished, when very many are waiting: ask again.
+    The answer may come sooner, with the job unfinished, when many requests are waiting: ask again.
     """
     if query.wait and _waiting.acquire(blocking=False):
         try:
@@ -78,7 +173,7 @@ def list_jobs(query: JobsQuery) -> Any:
 @bp.output(ItemsOut)
 @bp.doc(responses=problems(404, 422))
 def list_items(job_id: UUID, query: ItemsQuery) -> Any:
-    """List a job's pictures with what became of each, in the order they came."""
+    """List a job's images with the outcome of each, in the order they came."""
     with transaction() as session:
         rows = job_overviews.list_items(session, job_id, state=query.status, after=query.cursor, limit=query.limit + 1)
     page, cursor = page_of(rows, query.limit)
@@ -91,7 +186,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
 @bp.input(ItemsFileQuery, location="query", arg_name="query")
 @bp.doc(responses=answers("One line a picture", "text/csv", 404, 422))
 def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
-    """Download a job's pictures with what became of each, as CSV: all of them, or those of one status."""
+    """Download a job's images with the outcome of each, as CSV: all of them, or those of one status."""
     name = f"{job_id}-{query.status or 'items'}.csv"
     lines = items_as_csv(transaction, job_id, query.status)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -102,7 +197,7 @@ def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 409))
 def close_job(job_id: UUID) -> Any:
-    """Say that an import has all its pictures. Saying it twice is harmless."""
+    """Declare that an import has all its images. Twice is harmless."""
     job_actions.close_job(transaction, job_id)
     return _described(job_id)
 
@@ -120,7 +215,7 @@ def cancel_job(job_id: UUID) -> Any:
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 409, 503))
 def retry_job(job_id: UUID) -> Any:
-    """Try the failed pictures of a job once more, and no others. Twice is harmless."""
+    """Try the failed images of a job once more, and no others. Twice is harmless."""
     job_actions.retry_job(transaction, waker(), job_id)
     return _described(job_id)
 
@@ -129,7 +224,7 @@ def retry_job(job_id: UUID) -> Any:
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 409, 503))
 def pause_job(job_id: UUID) -> Any:
-    """Let a job wait until it is resumed; the batch in hand is finished. Twice is harmless."""
+    """Stop working on a job until it is resumed; the present batch is finished. Twice is harmless."""
     job_actions.pause_job(transaction, job_id)
     return _described(job_id)
 
@@ -138,7 +233,7 @@ def pause_job(job_id: UUID) -> Any:
 @bp.output(JobOut)
 @bp.doc(responses=problems(404, 409, 503))
 def resume_job(job_id: UUID) -> Any:
-    """Go on with a paused job. Twice is harmless."""
+    """Continue a paused job. Twice is harmless."""
     job_actions.resume_job(transaction, waker(), job_id)
     return _described(job_id)
 

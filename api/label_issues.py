@@ -1,25 +1,83 @@
 """/v1/label-issues: labels that are probably wrong, by their neighbors."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
+from pydantic import AfterValidator, BaseModel, Field
 
 from api.access import within
 from api.duplicates import image_links
 from api.errors import problems
-from api.schemas.fields import answer_of
-from api.schemas.label_issues import (
-    LabelIssueOut,
-    LabelIssuesOut,
-    LabelIssuesQuery,
-    NeighborOut,
-    cursor_of,
-    place_of,
-)
+from api.schemas.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
-from umbel.insights.label_errors import LabelIssue, find_label_issues
+from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 
 bp = APIBlueprint("label_issues", __name__, tag="Label issues")
+
+
+def cursor_of(label_error_probability: float, image_id: UUID) -> str:
+    """Where a page ends."""
+    return f"{label_error_probability:.9e}_{image_id}"
+
+
+def place_of(cursor: str) -> tuple[float, UUID]:
+    """What `cursor_of` was given."""
+    label_error_probability, _, image_id = cursor.partition("_")
+    return float(label_error_probability), UUID(image_id)
+
+
+def _cursor(text: str) -> str:
+    try:
+        label_error_probability, _ = place_of(text)
+    except ValueError as error:
+        raise ValueError("must be the `next_cursor` of the page before") from error
+    if not 0 <= label_error_probability <= 1:
+        raise ValueError("must be the `next_cursor` of the page before")
+    return text
+
+
+class LabelIssuesQuery(Strict):
+    collection: CollectionName | None = None
+    min_probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_PROBABILITY
+    limit: Limit = 50
+    cursor: Annotated[str, AfterValidator(_cursor), Field(description="`next_cursor` of the page before.")] | None = (
+        None
+    )
+
+
+class NeighborOut(BaseModel):
+    image_id: UUID
+    label: str = Field(examples=["tulip"])
+    distance: float = Field(description="Cosine distance, 0 to 2; lower is nearer.", examples=[0.12])
+    links: Links
+
+
+class LabelIssueOut(BaseModel):
+    image_id: UUID
+    collection: str = Field(examples=["garden"])
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str = Field(examples=["tulip"])
+    suggested_label: str
+    label_error_probability: float = Field(
+        description="Probability, by the vote of its neighbors, that it is of the suggested label."
+    )
+    evidence: list[NeighborOut] = Field(description="Its nearest labelled neighbors.")
+    compared_at: datetime
+    links: dict[str, str] = Field(description="PATCH self to set the label right.")
+
+
+class LabelIssuesOut(BaseModel):
+    items: list[LabelIssueOut]
+    next_cursor: NextCursor
+    min_probability: float
+    calibrated: bool = Field(
+        description="Whether label_error_probability is calibrated; else it is a share of the votes."
+    )
+    model_version: UUID
+    compared: int = Field(description="Pictures that were compared, with a label or without.")
+    waiting: int = Field(description="Pictures that have not been compared yet: POST /v1/duplicates.")
 
 
 @bp.get("/v1/label-issues")

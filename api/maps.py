@@ -1,15 +1,18 @@
-"""/v1/map: the gallery in the plane, similar pictures near each other."""
+"""/v1/map: the gallery in two dimensions, similar images near each other."""
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import url_for
+from pydantic import BaseModel, Field
 
 from api.access import within
 from api.errors import problems
-from api.schemas.maps import MapAccepted, MapIn, MapOut, MapQuery
+from api.schemas.fields import CollectionName, Strict
 from umbel.base.database import transaction
 from umbel.base.types import JobStatus
 from umbel.insights.projection import begin_map, find_map
@@ -21,14 +24,43 @@ bp = APIBlueprint("maps", __name__, tag="Map")
 DIGITS = 5
 
 
+class MapQuery(Strict):
+    collection: CollectionName | None = None
+
+
+class MapIn(Strict):
+    collection: CollectionName | None = Field(None, description="Left out: all pictures on one map.")
+
+
+class MapAccepted(BaseModel):
+    job_id: UUID
+    status: JobStatus = Field(examples=["queued"])
+    links: dict[str, str]
+
+
+class MapOut(BaseModel):
+    """Point i is the image ids[i], at x[i], y[i], labelled labels[label[i]]."""
+
+    model_version: UUID
+    collection: str | None
+    computed_at: datetime | None = Field(description="null: it was never computed, so there are no points.")
+    images: int = Field(description="That had a vector when it was computed; of more than 50,000 a sample is shown.")
+    new: int = Field(description="Pictures that have come since: POST /v1/map computes it anew.")
+    labels: list[str] = Field(description="The most frequent first.")
+    ids: list[UUID]
+    x: list[float] = Field(description="0 to 1, to the right.")
+    y: list[float] = Field(description="0 to 1, upwards.")
+    label: list[int] = Field(description="Index into `labels`; -1: no label.")
+
+
 @bp.get("/v1/map")
 @bp.input(MapQuery, location="query", arg_name="query")
 @bp.output(MapOut)
 @bp.doc(responses=problems(404, 422, 503))
 def get_map(query: MapQuery) -> Any:
-    """Every picture as a point, from the newest map of the collection, or of all, under the active model version.
+    """Return the newest map of the collection, or of all, with the active model version: every image is a point.
 
-    Near each other is what the model finds similar; farther apart, distances mean nothing.
+    Images near each other are similar; larger distances mean nothing.
     """
     collection = within(query.collection)
     with transaction() as session:
@@ -54,7 +86,7 @@ def get_map(query: MapQuery) -> Any:
 @bp.output(MapAccepted, status_code=202, description="Queued")
 @bp.doc(responses=problems(400, 404, 409, 422, 503))
 def compute_map(body: MapIn) -> Any:
-    """Have the map computed with the active model version. 409 while that is being done, or without a picture."""
+    """Compute the map with the active model version. 409 while one is being computed, or without an image."""
     collection = within(body.collection)
     job_id = begin_map(transaction, waker(), collection=collection)
     link = url_for("jobs.get_job", job_id=job_id)

@@ -1,26 +1,74 @@
-"""/v1/models: model versions registered, looked at, activated, gone back from, retired."""
+"""/v1/models: register, describe, activate, roll back and retire model versions."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
+from apiflask.fields import UploadFile
 from flask import request, url_for
+from pydantic import BaseModel, Field
 
 from api.errors import problems, validated
-from api.schemas.fields import answer_of
-from api.schemas.models import ModelDetailOut, ModelFormIn, ModelOut, ModelsOut, VersionIndexOut
+from api.schemas.fields import SHA256, Links, NextCursor, Strict, answer_of
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
+from umbel.base.types import ModelState
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import checkpoints, lifecycle, partitions, versions
 from umbel.models.partitions import IndexState
 
 bp = APIBlueprint("models", __name__, tag="Models")
 
-DEAD_SHARE = 0.1  # of an index from which on it is worth building anew
-FORM = either_body(form=ModelFormIn)
+DEAD_SHARE = 0.1  # of an index, beyond which rebuilding it pays
+
+
+class ModelFormIn(Strict):
+    weights: UploadFile = Field(description="The checkpoint: a .safetensors file.")
+    card: UploadFile = Field(description="The card that lies beside it: .json.")
+    split: UploadFile | None = Field(
+        None, description="The images it was trained on: .split.json. It is not evaluated on those."
+    )
+
+
+class VersionIndexOut(BaseModel):
+    valid: bool = Field(description="Whether it is there and used; else searches scan exactly.")
+    bytes: int
+    rows: int = Field(description="Vectors, as Postgres last counted them.")
+    dead_rows: int = Field(description="Of deleted pictures, and not vacuumed yet.")
+    m: int
+    ef_construction: int
+    advice: str | None = Field(description="What would make searches better, if anything would.")
+
+
+class ModelOut(BaseModel):
+    id: UUID
+    name: str
+    architecture: str = Field(examples=["tf_efficientnetv2_b0.in1k"])
+    dim: int = Field(description="Length of its vectors.")
+    weights_sha256: str = Field(examples=[SHA256])
+    preprocessing_hash: str
+    state: ModelState = Field(
+        description="active: searches use it; backfilling: a reindex is at work; ready: it has all pictures and can"
+        " become active at once; registered: it may have some; retired: its vectors are gone."
+    )
+    metrics: dict[str, Any] = Field(description="From its card.")
+    replaced: UUID | None = Field(description="The version that was active before it, and a rollback would return to.")
+    created_at: datetime
+    activated_at: datetime | None
+    links: Links
+
+
+class ModelDetailOut(ModelOut):
+    card: dict[str, Any]
+    index: VersionIndexOut | None
+
+
+class ModelsOut(BaseModel):
+    items: list[ModelOut]
+    next_cursor: NextCursor
 
 
 @bp.get("/v1/models")
@@ -34,11 +82,11 @@ def list_models() -> Any:
 
 @bp.post("/v1/models")
 @bp.output(ModelOut, status_code=201, description="Registered, or known already")
-@bp.doc(extensions=FORM, responses=problems(400, 409, 413, 422, 503, 507))
+@bp.doc(extensions=either_body(form=ModelFormIn), responses=problems(400, 409, 413, 422, 503, 507))
 def register_model() -> Any:
-    """Register a checkpoint of `umbel train`: its weights, its card, and who it was trained on.
+    """Register a checkpoint of `umbel train`: its weights, its card, and the list of images that it was trained on.
 
-    Nothing is embedded with it yet: POST /v1/admin/reindex does that. The same weights again are the same version.
+    POST /v1/admin/reindex embeds the images with it. The same weights again are the same version.
     """
     form = validated(ModelFormIn.model_validate, request.files.to_dict())
     candidate = checkpoints.read_candidate(
@@ -68,7 +116,7 @@ def get_model(version_id: UUID) -> Any:
 @bp.output(ModelOut)
 @bp.doc(responses=problems(404, 409, 503))
 def activate_model(version_id: UUID) -> Any:
-    """Let searches use this version from now on. It must have every picture. Saying it twice is harmless."""
+    """Let searches use this version from now on. It must have a vector of every image. Twice is harmless."""
     return _out(lifecycle.activate(transaction, version_id))
 
 
@@ -76,7 +124,7 @@ def activate_model(version_id: UUID) -> Any:
 @bp.output(ModelOut)
 @bp.doc(responses=problems(404, 409, 503))
 def rollback_model(version_id: UUID) -> Any:
-    """Go back from this version, the active one, to the one it replaced, which is the answer."""
+    """Return from this version, the active one, to the one it replaced, which is the answer."""
     return _out(lifecycle.rollback(transaction, version_id))
 
 
@@ -84,7 +132,7 @@ def rollback_model(version_id: UUID) -> Any:
 @bp.output(ModelOut)
 @bp.doc(responses=problems(404, 409, 503))
 def retire_model(version_id: UUID) -> Any:
-    """Give up a version's vectors, which are removed within a minute. Its files stay. Twice is harmless."""
+    """Delete a version's vectors, within a minute. Its files stay. Twice is harmless."""
     return _out(lifecycle.retire(transaction, version_id))
 
 
@@ -93,7 +141,7 @@ def _out(row: ModelVersion) -> ModelOut:
 
 
 def _beside(row: ModelVersion) -> dict[str, Any]:
-    """What an answer does not call as the row does."""
+    """The fields that have another name or place in the row."""
     link = f"/v1/models/{row.id}"
     links = {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")}
     return {"metrics": row.card.get("metrics", {}), "replaced": row.replaced_id, "links": links}

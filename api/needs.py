@@ -1,4 +1,4 @@
-"""What each route needs: one table, which a test holds against the routes that there are."""
+"""What each route needs of a key: one table, which a test compares with the routes."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,7 +7,7 @@ from umbel.access.keys import KeyScope
 
 
 class Where(Enum):
-    """How the collections that a request is about are found, for keys that are not for all of them."""
+    """How the collections of a request are found, for keys that are not for all collections."""
 
     NOWHERE = auto()  # it is about none
     PATH = auto()  # `name` in the path
@@ -20,7 +20,7 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A key of this scope, for the collections found so."""
+    """A key of this scope, for the collections found by `where`."""
 
     scope: KeyScope
     where: Where

@@ -1,4 +1,4 @@
-"""The processes of the HTTP server: some that serve on one socket, and one that keeps them running."""
+"""The processes of the HTTP server: several serve on one socket, and a supervisor keeps them running."""
 
 import errno
 import os
@@ -17,15 +17,15 @@ from umbel.base.settings import Settings
 
 log = structlog.get_logger()
 
-BIND_SECONDS = 5.0  # in which those whose parent was killed have let go of the port
-PAUSE_SECONDS = 1.0  # before a process that died is replaced, so that one that cannot start is not started all the time
+BIND_SECONDS = 5.0  # for the processes of a killed supervisor to release the port
+PAUSE_SECONDS = 1.0  # before a dead process is replaced
 
 
 def serve(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT. Raises StackError if the port is not to be had."""
+    """Serve the API until SIGTERM or SIGINT. Raises StackError if the port is taken."""
     listener = _listening(settings)
-    keeper = _Keeper(listener, lambda: _serve_one(listener, settings))
-    keeper.run(settings.api_processes)
+    supervisor = _Supervisor(listener, lambda: _serve_one(listener, settings))
+    supervisor.run(settings.api_processes)
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -47,9 +47,9 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 def _serve_one(listener: socket.socket, settings: Settings) -> None:
-    """A process that serves, until it is told to stop or its parent is gone."""
+    """Serve until a signal, or until the supervisor has ended."""
     parent = os.getppid()
-    from api.app import create_app  # noqa: PLC0415 - not before the fork: its threads and connections are its own
+    from api.app import create_app  # noqa: PLC0415 - after the fork: threads and connections do not survive it
     from api.server import Server  # noqa: PLC0415
 
     begin_counting()
@@ -59,8 +59,8 @@ def _serve_one(listener: socket.socket, settings: Settings) -> None:
     server.run()
 
 
-class _Keeper:
-    """Forks processes that do `work`, replaces those that die, and ends them all when it is told to end."""
+class _Supervisor:
+    """Forks processes that do `work`, replaces those that die, and ends all of them on a signal."""
 
     def __init__(self, listener: socket.socket, work: Callable[[], None]) -> None:
         self._listener, self._work = listener, work

@@ -1,7 +1,7 @@
-"""Rate limits: requests are counted in Redis by key, or by address where there is none.
+"""Rate limits: requests are counted in Redis by key, or by address without one.
 
-Without Redis no request is refused, and a metric counts those that were not limited. Flask-Limiter would count in each
-process by itself then, or wait for Redis in each request, and tell neither.
+Without Redis no request is rejected, and a metric counts the requests that were not limited. Flask-Limiter would then
+count in each process by itself, or wait for Redis in each request, and report neither.
 """
 
 import math
@@ -24,7 +24,7 @@ from umbel.base.settings import settings
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 0.25
-PAUSE_SECONDS = 5.0  # in which a Redis that did not answer is not asked again
+PAUSE_SECONDS = 5.0  # after Redis did not answer, before it is asked again
 
 
 class Limiter:
@@ -38,7 +38,7 @@ class Limiter:
         self._silent_until = 0.0
 
     def wait_of(self, limit: RateLimitItem, who: str) -> float | None:
-        """None when `who` may go on; else the seconds until that may be so."""
+        """None when `who` may go on; else the seconds to wait."""
         if time.monotonic() < self._silent_until:
             UNLIMITED.inc()
             return None
@@ -64,7 +64,7 @@ def limiter() -> Limiter:
 
 
 def check() -> None:
-    """Raises RateLimited when the caller has called too often."""
+    """Raises RateLimited when the caller has sent too many requests."""
     limit: RateLimitItem | None = current_app.config["RATE_LIMIT"]
     guarded = NEEDS.get(request.endpoint or "static", STRICTEST) is not None
     if limit is None or not (guarded or request.method == "POST"):

@@ -1,4 +1,4 @@
-"""/v1/search, and the predecessor's /search."""
+"""/v1/search, and /search of the predecessor."""
 
 import time
 from typing import Any
@@ -48,7 +48,7 @@ EITHER_BODY = either_body(json=SearchIn, form=SearchFormIn)
 @bp.output(SearchOut)
 @bp.doc(extensions=EITHER_BODY, responses=problems(400, 404, 409, 413, 415, 422, 503))
 def search() -> Any:
-    """Find the most similar images: by picture, by image id, by examples or by vector.
+    """Find the most similar images: to a picture, an image id, examples or a vector.
 
     JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector` and `image` (base64), or
     multipart with `file`. Images that are part of the query are not among the matches.
@@ -57,7 +57,7 @@ def search() -> Any:
     if request.mimetype == "multipart/form-data":
         form = validated(SearchFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         return _by_image(form.file.read(), form, began)
-    body = validated(SearchIn.model_validate_json, request.get_data())  # in one go: a vector is hundreds of numbers
+    body = validated(SearchIn.model_validate_json, request.get_data())
     within(body.collection)
     if body.image is not None:
         return _by_image(decoded(body.image), body, began)
@@ -108,13 +108,13 @@ def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
 
 
 def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
-    within(options.collection)  # before a worker is bothered
+    within(options.collection)  # before a worker embeds the image
     [query] = queries_by_image([picture])
     return searched(query, options, began)
 
 
 def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
-    """The part of the gallery that a request asks for."""
+    """The part of the gallery that a request searches."""
     return Scope(within(options.collection), options.filter.as_filter(), max_distance)
 
 

@@ -1,7 +1,7 @@
-"""One process of the HTTP server: waitress, which reads a request to its end before a thread is spent on it.
+"""One process of the HTTP server: waitress, which reads a whole request before a thread works on it.
 
-So a slow client holds a socket and nothing else. One that is too slow is told so (408), one that says it will send too
-much is refused before it does (413), and a client that is refused in the middle of a request can read why.
+So a slow client occupies a socket and nothing else. A client that is too slow gets 408, a client that announces too
+large a body gets 413 before it sends it, and a client rejected in the middle of a request can still read the answer.
 """
 
 import copy
@@ -29,20 +29,20 @@ from api.upload_limits import largest_request
 from umbel.base.settings import Settings
 
 log = structlog.get_logger()
-logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait for a thread is told by their time
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # the time of requests shows that they wait for a thread
 
 LARGEST_HEADER = 2**15
 IN_MEMORY = 2**20  # bytes of a request, or of an answer, beyond which they go to a temporary file
 UNSENT = 2**26  # bytes of an answer that wait for a slow reader before its thread does
 MOST_CONNECTIONS = 4_000
-IDLE_SECONDS = 75  # longer than proxies keep a connection that they may use again
+IDLE_SECONDS = 75  # longer than proxies keep an idle connection
 STALLED_SECONDS = 30  # of an answer of which nothing is read
-LINGER_SECONDS = 3  # in which a refused client may read why
-GRACE_SECONDS = 15  # for what is under way when the process is to stop
+LINGER_SECONDS = 3  # for a rejected client to read the answer
+GRACE_SECONDS = 15  # for requests under way when the process stops
 
 
 class Limits(Adjustments):
-    """How much each path takes, and how slowly it may come."""
+    """How large a request to each path may be, and how slowly it may arrive."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
@@ -80,7 +80,7 @@ class Incoming(HTTPRequestParser):
     """A request on its way in."""
 
     adj: Limits
-    path = "/"  # until its first line is there
+    path = "/"  # until the first line has arrived
 
     def __init__(self, adj: Limits) -> None:
         super().__init__(adj)
@@ -91,7 +91,7 @@ class Incoming(HTTPRequestParser):
         self.adj = self.adj.of_path(self.path)
 
     def is_late(self, now: float) -> bool:
-        """Whether less has come than `slow_bytes` a second, after `slow_seconds` of patience."""
+        """Whether fewer than `slow_bytes` a second have arrived, after `slow_seconds`."""
         received: int = self.header_bytes_received + self.body_bytes_received
         return now > self._began + self.adj.slow_seconds + received / self.adj.slow_bytes
 
@@ -123,7 +123,7 @@ class Channel(HTTPChannel):
     request: Incoming | None
     parser_class = Incoming
     error_task_class = ProblemTask
-    rest_unread = False  # the client still sends what will not be read
+    rest_unread = False  # the client still sends, and the server no longer reads
     lingering_since = 0.0
 
     def readable(self) -> bool:
@@ -133,18 +133,18 @@ class Channel(HTTPChannel):
         return self.will_close or (not self.lingering_since and bool(super().writable()))
 
     def handle_write(self) -> None:
-        """As usual; but to close while more comes in would reset the connection, and lose the answer with it."""
+        """As in waitress, but linger: closing while data arrives resets the connection, and the answer is lost."""
         if not (self.rest_unread and self.close_when_flushed) or self.will_close:
             super().handle_write()
             return
         self._flush_exception(self._flush_some)
-        if self.connected and not self.total_outbufs_len and not self.will_close:  # it may have hung up meanwhile
+        if self.connected and not self.total_outbufs_len and not self.will_close:  # it may be closed by now
             self.lingering_since = time.time()
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
 
     def keep_time(self, now: float) -> None:
-        """End what takes too long."""
+        """End a request or answer that takes too long."""
         if self.lingering_since:
             self.will_close = now > self.lingering_since + LINGER_SECONDS
         elif self.total_outbufs_len and now > self.last_activity + STALLED_SECONDS:
@@ -164,7 +164,7 @@ class Channel(HTTPChannel):
 
 
 class Server(TcpWSGIServer):
-    """Serves an application on a socket that is listening already."""
+    """Serves an application on a socket that listens already."""
 
     accepting: bool
     channel_class = Channel
@@ -184,12 +184,12 @@ class Server(TcpWSGIServer):
             channel.keep_time(now)
 
     def stop(self) -> None:
-        """Take no more, and end what is under way. Safe in a signal handler."""
+        """Accept no more requests, and finish those under way. Safe in a signal handler."""
         self.stopping_since = self.stopping_since or time.time()
         self.pull_trigger()
 
     def run(self) -> None:
-        """Serve until told to stop, and until what was under way then is done."""
+        """Serve until `stop` is called, then finish the requests under way."""
         while not self._done():
             wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
         self.task_dispatcher.shutdown(timeout=1)

@@ -1,4 +1,4 @@
-"""/signin and /v1/session: a browser signs in with a key once, and out again."""
+"""/signin and /v1/session: sign a browser in with a key, and out."""
 
 import secrets
 from datetime import timedelta
@@ -6,13 +6,14 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, current_app, g, redirect, render_template, request
+from pydantic import BaseModel, Field
 
 from api.access import CSRF_HEADER, check_csrf_token
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
-from api.schemas.session import SessionIn, SessionOut
+from api.schemas.fields import Strict
 from umbel.access import sessions
-from umbel.access.keys import authenticate
+from umbel.access.keys import KeyScope, authenticate
 from umbel.base.database import transaction
 from umbel.base.errors import Unauthenticated
 from umbel.base.settings import settings
@@ -20,12 +21,25 @@ from umbel.base.settings import settings
 bp = APIBlueprint("session", __name__, tag="Session")
 
 
+class SessionIn(Strict):
+    key: str = Field(max_length=200, description="A key, as `umbel keys create` showed it.")
+
+
+class SessionOut(BaseModel):
+    signed_in: bool = Field(description="With a key, by a cookie or in the request itself.")
+    keys_required: bool = Field(description="Whether this service answers only to keys.")
+    name: str | None = Field(description="Of the key.")
+    scope: KeyScope | None = Field(description="What the caller may do; null: nothing before signing in.")
+    collections: list[str] | None = Field(description="Those that the key is for; null: all.")
+    csrf_token: str | None = Field(description="A browser that is signed in sends it with changes, as X-CSRF-Token.")
+
+
 @bp.get("/v1/session")
 @bp.output(SessionOut)
 @bp.doc(operation_id="describe_session", responses=problems(503))
 def describe() -> Any:
-    """Tell who is calling, what that lets them do, and the token that a browser sends along with changes."""
-    return _described(_somebody())
+    """Describe the caller, its permissions, and the token that a browser sends along with changes."""
+    return _described(_signed_in())
 
 
 @bp.post("/v1/session")
@@ -33,7 +47,7 @@ def describe() -> Any:
 @bp.output(SessionOut, status_code=201, description="Signed in: the cookie stands for the key")
 @bp.doc(responses=problems(400, 401, 403, 422, 503))
 def sign_in(body: SessionIn) -> Any:
-    """Sign a browser in with a key. The cookie that it gets is out of reach of scripts and of other sites."""
+    """Sign a browser in with a key. Scripts and other sites cannot read its cookie."""
     who = _open_session(body.key)
     response = current_app.make_response((_described(who).model_dump(mode="json"), 201))
     return _with_cookie(response, who)
@@ -50,7 +64,7 @@ def sign_out() -> Any:
 @bp.get("/signin")
 @bp.doc(hide=True)
 def page() -> Any:
-    """The form; or who is signed in, and a way out."""
+    """The form to sign in, or who is signed in and a button to sign out."""
     return _form()
 
 
@@ -72,7 +86,7 @@ def sign_out_by_form() -> Any:
     return _signed_out(redirect("/signin", 303), request.form.get("csrf_token", ""))  # type: ignore[arg-type]
 
 
-def _somebody() -> Caller | None:
+def _signed_in() -> Caller | None:
     try:
         return caller()
     except Unauthenticated:  # also a browser whose key was revoked meanwhile
@@ -91,7 +105,7 @@ def _described(who: Caller | None) -> SessionOut:
 
 
 def _form(error: str | None = None) -> str:
-    return render_template("signin.html", who=_somebody(), error=error)
+    return render_template("signin.html", who=_signed_in(), error=error)
 
 
 def _open_session(key: str) -> Caller:
@@ -118,7 +132,7 @@ def _with_cookie(response: Response, who: Caller) -> Response:
 
 
 def _signed_out(response: Response, csrf_token: str) -> Response:
-    who = _somebody()
+    who = _signed_in()
     if who is not None and who.token is not None:
         check_csrf_token(csrf_token)
         with transaction() as session:

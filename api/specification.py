@@ -14,15 +14,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api import idempotency
-from api.errors import problems
-from api.examples import example_of
+from api.errors import ProblemOut, problems
 from api.needs import NEEDS, STRICTEST
 from api.schemas.fields import NAME
-from api.schemas.problem import ProblemOut
 
 SCHEMAS = "#/components/schemas/"
 METHODS = ("get", "post", "put", "patch", "delete")
-LIVENESS = ("/healthz", "/readyz")  # they ask nothing of the database, or say themselves what is missing
+LIVENESS = ("/healthz", "/readyz")  # they need no database, or report themselves what is missing
 
 TAGS = {
     "Images": "Upload, list, describe, change and remove images.",
@@ -59,7 +57,7 @@ KEY = {
     "scheme": "bearer",
     "description": "A key of `umbel keys create`. Without keys the service answers to all who reach it.",
 }
-# What comes next with what an answer gives: {operation: {field of the answer: operations that take it in their path}}.
+# Links: {operation: {field of its answer: operations that take the field in their path}}.
 FOLLOWED = {
     "upload_image": {
         "job_id": ["get_job"],
@@ -73,6 +71,13 @@ FOLLOWED = {
 }
 TAKEN_AS = {"id": "version_id"}  # the parameter's name, where it is not the field's
 
+BY_FORMAT = {
+    "uuid": "019b2f6e-0000-7000-8000-000000000000",
+    "date-time": "2026-11-27T09:30:00Z",
+    "binary": "(bytes)",
+}
+BY_TYPE = {"string": "text", "integer": 1, "number": 0.5, "boolean": False, "null": None}
+
 _referenced: set[type[BaseModel]] = {ProblemOut}
 
 
@@ -85,15 +90,14 @@ def either_body(*, form: type[BaseModel], json: type[BaseModel] | None = None) -
 
 
 def install(app: APIFlask) -> None:
-    """Let the application's specification be complete."""
+    """Complete the application's specification."""
     app.config["SECURITY_SCHEMES"] = {"key": KEY}
     for endpoint, view in app.view_functions.items():
-        told = getattr(view, "_spec", {})
-        told["operation_id"] = (
-            told.get("operation_id") or endpoint.rpartition(".")[2]
-        )  # generated clients take their names from it
+        described = getattr(view, "_spec", {})
+        # Generated clients take the names of their functions from the id.
+        described["operation_id"] = described.get("operation_id") or endpoint.rpartition(".")[2]
         if need := NEEDS.get(endpoint, STRICTEST):
-            told["extensions"] = {**(told.get("extensions") or {}), "x-scope": need.scope.value}
+            described["extensions"] = {**(described.get("extensions") or {}), "x-scope": need.scope.value}
 
     @app.spec_processor
     def complete(spec: Any) -> Any:
@@ -123,7 +127,7 @@ def _ref(name: str) -> dict[str, str]:
 
 
 def _merge_schemas(spec: Any) -> None:
-    """APIFlask names a part after each of its wholes (JobsOut.CountsOut, JobOut.CountsOut): once is enough."""
+    """Merge schemas that APIFlask names after each schema that contains them (JobsOut.CountsOut, JobOut.CountsOut)."""
     _, referenced = models_json_schema(
         [(model, "validation") for model in _referenced], ref_template=SCHEMAS + "{model}"
     )
@@ -145,7 +149,7 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _complete_bodies(spec: Any, operation: Any) -> None:
-    """OpenAPI takes a body for optional unless told otherwise; none of ours is. A form cannot say null either."""
+    """Mark bodies as required, which OpenAPI does not assume, and drop null from forms, which cannot send it."""
     if "requestBody" not in operation:
         return
     operation["requestBody"]["required"] = True
@@ -166,7 +170,7 @@ def _complete_parameters(operation: Any) -> None:
 
 
 def _without_null(schema: Any) -> Any:
-    """The schema of a parameter, which is left out rather than null."""
+    """The schema without null: a parameter is left out instead."""
     others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(others) == 1:
         schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **others[0]}
@@ -202,9 +206,34 @@ def _add_links(operation: Any) -> None:
 
 
 def _add_examples(spec: Any) -> None:
-    """Each JSON body with an example, put together from the examples of its fields."""
+    """Give each JSON body an example, composed of the examples of its fields."""
     for *_, operation in operations(spec):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for kind, media in (pair for body in bodies for pair in body.get("content", {}).items()):
             if kind.endswith("json") and "example" not in media:
                 media["example"] = example_of(media["schema"], spec)
+
+
+def example_of(schema: Any, spec: Any) -> Any:  # noqa: PLR0911 - one for each kind of schema
+    """A value that the schema takes: its own example or default, else one made of its parts."""
+    if "$ref" in schema:
+        return example_of(spec["components"]["schemas"][schema["$ref"].rpartition("/")[2]], spec)
+    if schema.get("examples"):
+        return schema["examples"][0]
+    for key in ("example", "default", "const"):
+        if key in schema:
+            return schema[key]
+    if "enum" in schema:
+        return schema["enum"][0]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if key in schema:
+            return example_of(schema[key][0], spec)
+    if schema.get("type") == "object" or "properties" in schema:
+        return {
+            name: example_of(field, spec)
+            for name, field in schema.get("properties", {}).items()
+            if name in schema.get("required", ()) or "default" not in field
+        }
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], spec)]
+    return BY_FORMAT.get(schema.get("format", ""), BY_TYPE.get(schema.get("type", "")))

@@ -1,4 +1,4 @@
-"""What bodies and queries of several resources share: names, limits, pages."""
+"""Fields that several resources share: names, limits and pages."""
 
 from json import JSONDecodeError
 from typing import Annotated, Any, Protocol, TypeVar
@@ -59,18 +59,25 @@ SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"  # a
 
 
 class Strict(BaseModel):
-    """Unknown fields are refused, so that a misspelt one is not silently ignored."""
+    """A body or query that rejects unknown fields, so that a misspelt one is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
+class PageQuery(Strict):
+    """The query of a list that comes in pages."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
 def answer_of(kind: type[Answer], row: object, **others: Any) -> Answer:
-    """An answer with the fields of `row` that are called like its own, and `others`."""
+    """An answer of this kind: its fields are those of `row` of the same names, and `others`."""
     fields = {name: getattr(row, name) for name in kind.model_fields if name not in others}
     return kind.model_validate(fields | others)
 
 
 def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
-    """The page's rows, and the cursor of the next page if there is one: for lists asked for with limit + 1."""
+    """The page's rows, and the cursor of the next page if there is one. `rows` were queried with limit + 1."""
     page = rows[:limit]
     return page, str(page[-1].id) if len(rows) > limit else None

@@ -92,4 +92,4 @@ def test_what_was_set_is_in_the_audit_log(api: FlaskClient) -> None:
     allow(api, max_images=7)
     event = api.get("/v1/admin/audit?limit=1").get_json()["items"][0]
     assert (event["action"], event["target"]) == ("collections.change_collection", "/v1/collections/garden")
-    assert (event["actor"], event["details"], event["status"]) == ("anybody", {"max_images": 7}, 200)
+    assert (event["actor"], event["details"], event["status"]) == ("anonymous", {"max_images": 7}, 200)
