@@ -1,4 +1,4 @@
-"""`umbel backup` and `umbel restore`: the database and the pictures, to a folder and back."""
+"""`umbel backup` and `umbel restore`: copy the database and the images to a folder and back."""
 
 import sys
 from functools import partial
@@ -27,8 +27,8 @@ from umbel.operations.reconciliation.context import Mismatches
 def backup(folder: Path, as_json: bool) -> None:
     """Write the database and all pictures into FOLDER, or bring the backup there up to date.
 
-    The service may go on. Pictures that are in FOLDER already are not copied again. `sha256sum -c SHA256SUMS` in FOLDER
-    checks it. Exit 1 if pictures that should be there were missing or damaged, see `umbel reconcile --deep`.
+    The service may keep running. Pictures that are in FOLDER already are not copied again. `sha256sum -c SHA256SUMS` in
+    FOLDER checks it. Exit 1 if pictures were missing or damaged in the service, see `umbel reconcile --deep`.
     """
     pg_dump, config = postgres_client("pg_dump"), settings()
     with embedded_database(config), progress(quiet=as_json) as bars:
@@ -58,7 +58,7 @@ def backup(folder: Path, as_json: bool) -> None:
 def restore(folder: Path, as_json: bool) -> None:
     """Bring the backup in FOLDER back, into a database that is empty, and compare everything.
 
-    The embedded stack must be down. After an interruption, run it again. Exit 1 if anything is amiss afterwards.
+    The embedded stack must be down. After an interruption, run it again. Exit 1 if anything is wrong afterwards.
     """
     pg_restore, config = postgres_client("pg_restore"), settings()
     made = backups.read_backup(folder)
@@ -87,8 +87,10 @@ def _revision() -> str:
 
 def _report(made: backups.Backup, found: list[Mismatches], damaged: list[str], *, as_json: bool) -> None:
     if as_json:
-        amiss = {kind.code: kind.found for kind in found}
-        print_json({"backup": made.model_dump(mode="json"), "damaged": damaged, "amiss": amiss, "ok": not found})
+        mismatches = {kind.code: kind.found for kind in found}
+        print_json(
+            {"backup": made.model_dump(mode="json"), "damaged": damaged, "mismatches": mismatches, "ok": not found}
+        )
     else:
         click.echo(f"Restored {made.images:,} images as they were at {made.created_at:%Y-%m-%d %H:%M} UTC.")
         if found:

@@ -1,4 +1,4 @@
-"""`umbel collections`: listed, created, limited, deleted."""
+"""`umbel collections`: list, create, limit and delete collections."""
 
 import sys
 from typing import Any
@@ -7,7 +7,7 @@ import click
 from umbel_client import Collection, Job, Umbel
 
 from cli.follow import follow
-from cli.output import api_client, json_option, print_json, progress, table
+from cli.output import api_client, json_option, local_time, print_json, progress, table
 
 NO_LIMIT = -1
 
@@ -30,7 +30,7 @@ MOST = Most()
 
 @click.group()
 def collections() -> None:
-    """Galleries of their own: each is deduplicated, searched and deleted apart. Imports create the one they name."""
+    """Separate galleries: each is deduplicated, searched and deleted on its own. Imports create the one they name."""
 
 
 @collections.command("list")
@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def create(name: str, as_json: bool) -> None:
-    """Create the collection NAME, empty; one that is there already is left as it is."""
+    """Create the empty collection NAME; an existing one stays as it is."""
     with api_client() as api:
         made = api.collections.create(name)
     print_json(made.as_dict()) if as_json else _show([made])
@@ -58,7 +58,7 @@ def create(name: str, as_json: bool) -> None:
 @click.option("--bytes", "size", metavar="NUMBER|none", type=MOST, help="How many bytes these may have together.")
 @json_option
 def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> None:
-    """Set how much the collection NAME may have. More is refused; nothing that is there is taken away."""
+    """Set how much the collection NAME may have. Uploads beyond it are rejected; existing pictures stay."""
     given = {"max_images": pictures, "max_bytes": size}
     changes = {field: None if most == NO_LIMIT else most for field, most in given.items() if most is not None}
     if not changes:
@@ -71,12 +71,12 @@ def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> N
 @collections.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", is_flag=True, help="Return when all of it is removed, not when nobody finds it any more.")
+@click.option("--wait", is_flag=True, help="Return when all its data is removed, not when it is no longer found.")
 @json_option
 def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
-    """Delete the collection NAME: its pictures, what was made of them, and its jobs. There is no way back.
+    """Delete the collection NAME: its pictures, their embeddings, and its jobs. There is no way back.
 
-    It is gone for everybody at once, and NAME is free for a new one. With --wait, exit 1 if it was not removed.
+    The collection is gone at once, and NAME is free for a new one. With --wait, exit 1 if the data was not removed.
     """
     if as_json and not yes:
         raise click.UsageError("--json asks nothing: confirm with --yes.")
@@ -104,7 +104,7 @@ def _show(found: list[Collection]) -> None:
             f"{one.images:,}",
             "" if one.max_images is None else f"{one.max_images:,}",
             "" if one.max_bytes is None else f"{one.max_bytes:,}",
-            f"{one.created_at.astimezone():%Y-%m-%d %H:%M}",
+            local_time(one.created_at),
         )
         for one in found
     )
@@ -115,4 +115,4 @@ def _report(name: str, job: Job) -> None:
     if job.finished:
         click.echo(f"Deleted {name}: {job.counts.indexed:,} pictures.")
     else:
-        click.echo(f"{name} is gone; what it leaves is being removed: umbel jobs show {job.id} --wait 60")
+        click.echo(f"{name} is gone; its data is being removed: umbel jobs show {job.id} --wait 60")

@@ -1,4 +1,4 @@
-"""`umbel demo`: from nothing to a search, in one command."""
+"""`umbel demo`: start everything, import images and search, in one command."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ QUERY_SPECIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The picture to search with, and what it shows where that is known."""
+    """The image to search with, and its label if known."""
 
     image: Image.Image
     data: bytes
@@ -60,7 +60,7 @@ def demo(photos: Path | None) -> None:
 
 def _import(api: Umbel, folder: Path, collection: str) -> None:
     sources, _ = find_images([folder], label_from_folder=True)
-    if len({source.path.parent for source in sources}) == 1:  # the name of the only folder tells nothing apart
+    if len({source.path.parent for source in sources}) == 1:  # a single folder gives all images the same label
         sources = [replace(source, label=None) for source in sources]
     with progress() as bars:
         outcome = import_images(api, sources, collection=collection, wait=True, bars=bars)
@@ -69,7 +69,7 @@ def _import(api: Umbel, folder: Path, collection: str) -> None:
 
 
 def _search(api: Umbel, query: Query, collection: str) -> SearchResult:
-    """What looks most like the query, the query itself left out where it is in the collection."""
+    """The images most similar to the query, without the query itself."""
     digest = hashlib.sha256(query.data).hexdigest()
     image_id = api.images.check([digest], collection=collection).get(digest)
     if image_id is not None:
@@ -82,7 +82,7 @@ def _search(api: Umbel, query: Query, collection: str) -> SearchResult:
 
 
 def _unseen_specimen() -> Query:
-    """A flower of a species in the garden that was not imported itself."""
+    """A flower of a species in the garden that is not among the imported images."""
     image = draw_specimen(GARDEN.seed, QUERY_SPECIES, GARDEN.per_species, size=GARDEN.size)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=92)

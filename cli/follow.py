@@ -1,4 +1,4 @@
-"""Following a job to its end, with a bar, and what failed in it."""
+"""Follow a job to its end with a progress bar, and list its failures."""
 
 from itertools import islice
 
@@ -14,14 +14,14 @@ DOING = {
     "listing": "Listing",
     "paused": "Paused",
     "indexing": "Building the index",
-    "evaluating": "Judging",
+    "evaluating": "Evaluating",
     "switching": "Switching",
 }
 ENDED = {"failed": "Failed", "cancelled": "Cancelled"}
 
 
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
-    """The job when it has finished."""
+    """The job once it has finished. Shows its progress meanwhile."""
     usual = _usual(job)
     task = bars.add_task(usual, total=job.counts.total, note="")
     while True:
@@ -49,7 +49,7 @@ def _usual(job: Job) -> str:
 
 
 def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:
-    """A table of pictures, codes and reasons; nothing where nothing failed."""
+    """Print the job's failed images with codes and reasons, if there are any."""
     if not job.counts.failed:
         return
     failed = islice(api.jobs.items(job.id, status="failed"), most)

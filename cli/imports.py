@@ -21,7 +21,7 @@ LISTS = (".csv", ".jsonl", ".ndjson")
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of an import. known: in the collection before; refused: {file: reason}."""
+    """The outcome of an import. known: in the collection before; rejected: {file: reason}."""
 
     job: Job | None = None
     known: int = 0
@@ -49,8 +49,8 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
     umbel import list.csv              a list: path or url, label, and what else is to be kept of each
     umbel import /data --on-server     a folder of the server
 
-    What is not a picture is passed over and counted; what is in the collection already is not imported again, so an
-    import that was interrupted is simply repeated. Exit 1 if any picture failed.
+    Other files are skipped and counted. Pictures that are in the collection already are not imported again, so after an
+    interruption run the same command again. Exit 1 if any picture failed.
     """
     kinds = {on_server or is_source(path) for path in paths}
     if len(kinds) > 1:
@@ -66,7 +66,7 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
 
 
 def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
-    options["wait"] = options["wait"] or options["dry_run"]  # what it would be is all that a dry run is for
+    options["wait"] = options["wait"] or options["dry_run"]  # a dry run is only useful with its result
     with api_client() as api:
         with progress(quiet=as_json) as bars:
             jobs = import_sources(api, paths, bars=bars, **options)
@@ -102,13 +102,13 @@ def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> No
     }
     click.echo(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
     if outcome.rejected:
-        table("Refused", ("picture", "reason"), list(outcome.rejected.items())[:20])
+        table("Rejected", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
         click.echo(f"What failed and why: umbel jobs show {outcome.job.id}")
 
 
 def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], int]:
-    """All pictures at and below `paths`, in a stable order, and how many other files were passed over."""
+    """All images at and below `paths`, in a stable order, and the number of other files."""
     found, others = [], 0
     for path in paths:
         for file in walk(path):
@@ -123,7 +123,7 @@ def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tu
 def import_images(
     api: Umbel, files: Sequence[ImageFile], *, collection: str, wait: bool, bars: Progress, dry_run: bool = False
 ) -> Outcome:
-    """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only look which ones are new."""
+    """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only count the new ones."""
     sending = bars.add_task("Looking" if dry_run else "Uploading", total=len(files), note="")
     advance = partial(bars.advance, sending)
     if dry_run:
@@ -168,17 +168,17 @@ def import_sources(
 
 
 def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
-    """What became of each job."""
+    """Print the outcome of each job."""
     for job in jobs:
         if not waited:
             click.echo(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
         elif job.source and job.source.dry_run:
             click.echo(
-                f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them refused;"
-                f" {job.source.skipped:,} other files passed over."
+                f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them rejected;"
+                f" {job.source.skipped:,} other files skipped."
             )
         else:
-            counts = {**job.counts.as_dict(), "passed over": job.source and job.source.skipped}
+            counts = {**job.counts.as_dict(), "skipped": job.source and job.source.skipped}
             del counts["total"]
             click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
         if job.error:

@@ -1,4 +1,4 @@
-"""`umbel jobs`: listed, shown, cancelled, retried, paused, resumed."""
+"""`umbel jobs`: list, show, cancel, retry, pause and resume jobs."""
 
 from itertools import islice
 from typing import TextIO
@@ -24,10 +24,7 @@ LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default
 
 @click.group()
 def jobs() -> None:
-    """What was asked of the service, how far it is, and what is to become of it.
-
-    Every import, upload, reindex, comparison and deletion is a job.
-    """
+    """Show and control jobs. Every import, upload, reindex, comparison and deletion is a job."""
 
 
 @jobs.command("list")

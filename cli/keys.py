@@ -1,4 +1,4 @@
-"""`umbel keys`: who may call the API. Works on the database itself, so whoever runs the service needs no key."""
+"""`umbel keys`: keys of the API. Works on the database itself, so an operator needs no key."""
 
 import getpass
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.output import json_option, print_json, table
+from cli.output import json_option, local_time, print_json, table
 from umbel.access import keys as services
 from umbel.access.keys import KeyScope, prefix_of
 from umbel.base.database import transaction
@@ -45,15 +45,15 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--name", required=True, help="Whose it is, for people.")
-@click.option("--scope", type=click.Choice(list(map(str, KeyScope))), required=True, help="What it is good for.")
+@click.option("--name", required=True, help="Display name.")
+@click.option("--scope", type=click.Choice(list(map(str, KeyScope))), required=True, help="What it allows.")
 @click.option(
     "--collection", "collections", multiple=True, help="Collection it is for; may be repeated. [default: all]"
 )
 @click.option("--expires", type=Span(), metavar="12h|90d|4w", help="How long it is valid. [default: until revoked]")
 @json_option
 def create(name: str, scope: str, collections: tuple[str, ...], expires: timedelta | None, as_json: bool) -> None:
-    """Make a key and show it, this once: only its SHA-256 is kept.
+    """Make a key and show it once: only its SHA-256 is stored.
 
     Each scope includes the one before: read looks and searches, write adds, changes and removes pictures, admin does
     everything else.
@@ -104,7 +104,7 @@ def list_(as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def revoke(key: str, as_json: bool) -> None:
-    """Revoke KEY, given by its public part or whole: it is good for nothing from now on, for good."""
+    """Revoke KEY, given by its public part or whole. It cannot be restored."""
     with transaction() as session:
         row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
     print_json(_facts(row)) if as_json else click.echo(f"Revoked {row.name} ({row.prefix}).")
@@ -131,4 +131,4 @@ def _state(row: ApiKey) -> str:
 
 
 def _time(at: datetime | None) -> str:
-    return "never" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
+    return "never" if at is None else local_time(at)

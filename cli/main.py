@@ -53,7 +53,7 @@ COMMANDS = {name: command for section in SECTIONS.values() for name, command in 
 
 
 class Commands(click.Group):
-    """Commands imported when they are called, so that `umbel status` and `umbel --help` do not wait for torch."""
+    """Commands that are imported when called, so that `umbel status` and `umbel --help` do not wait for torch."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -89,7 +89,7 @@ def umbel(context: click.Context, url: str | None) -> None:
 
 
 def main() -> None:
-    """Run a command; turn what it raises on purpose into one line."""
+    """Run a command; print the errors it raises on purpose in one line."""
     try:
         configure_logging(settings())
         umbel(standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Model versions as people name them: by id, by the beginning of one, or by name."""
+"""Model versions as users name them: by id, by the beginning of an id, or by name."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from umbel_client import Model
 
 from umbel.base.errors import InvalidInput, NotFound
 
-SHORT = 8  # digits of an id, if they tell all apart
+SHORT = 8  # characters of an id, if they are unique
 
 
 def find_model(models: Sequence[Model], named: str) -> Model:
-    """The one that is meant. Raises NotFound, and InvalidInput where it could be several."""
+    """The version with this id or name. Raises NotFound, and InvalidInput for a name of several."""
     exact = [one for one in models if str(one.id) == named.lower()]
     found = exact or [one for one in models if one.name == named or str(one.id).startswith(named.lower())]
     if not found:
@@ -23,7 +23,7 @@ def find_model(models: Sequence[Model], named: str) -> Model:
 
 
 def short_ids(models: Sequence[Model]) -> list[str]:
-    """The beginning of each id, long enough to tell all apart: ids made in the same minute begin alike."""
+    """The beginning of each id, long enough to be unique: ids of the same minute begin alike."""
     ids = [str(one.id) for one in models]
     length = next(n for n in range(SHORT, 37) if len({one[:n] for one in ids}) == len(ids))
     return [one[:length] for one in ids]

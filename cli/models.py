@@ -1,4 +1,4 @@
-"""`umbel models`: model versions registered, looked at, activated, gone back from, retired."""
+"""`umbel models`: list, describe, register, activate, roll back and retire model versions."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +11,12 @@ from umbel_client import Job, Model, ModelDetail, Umbel
 from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
-from cli.output import api_client, json_option, print_json, table
+from cli.output import api_client, json_option, local_time, print_json, table
 from cli.reindex import report_of, show_report
 from umbel.base.errors import Conflict
 
 FIGURES = ("r_at_1", "map_at_r")
-CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # whether it is there is told in one line
+CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # its absence is reported in one line
 
 
 @click.group()
@@ -24,10 +24,10 @@ def models() -> None:
     """The models that searches use, used, or may use.
 
     \b
-    umbel models register models/mine.safetensors     make a checkpoint of `umbel train` known
+    umbel models register models/mine.safetensors     register a checkpoint of `umbel train`
     umbel reindex mine --activate                     embed every picture with it, and switch if it is as good
     umbel models rollback                             go back to the one before
-    umbel models retire mine                          give up its vectors
+    umbel models retire mine                          delete its vectors
 
     MODEL is an id, the beginning of one, or a name. How it all goes together: docs/how-to/models.md.
     """
@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
             short,
             one.state,
             one.dim,
-            f"{one.created_at.astimezone():%Y-%m-%d %H:%M}",
+            local_time(one.created_at),
             *_mean_figures(one.metrics),
         )
         for one, short in zip(found, short_ids(found), strict=True)
@@ -62,7 +62,7 @@ def list_(as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show MODEL: where it comes from, how good it is, how its index is, what its last reindex found."""
+    """Show MODEL: its origin, its metrics, the state of its index, and the report of its last reindex."""
     with api_client() as api:
         version = api.models.get(find_model(list(api.models.list()), model).id)
         latest = latest_reindex(api, version.id)
@@ -86,7 +86,7 @@ def show(model: str, as_json: bool) -> None:
 @click.argument("checkpoint", type=CHECKPOINT)
 @json_option
 def register(checkpoint: Path, as_json: bool) -> None:
-    """Make CHECKPOINT known: a .safetensors file of `umbel train`, its card beside it, and its split if it is there.
+    """Register CHECKPOINT: a .safetensors file of `umbel train`, its card beside it, and its split if it is there.
 
     Weights, card, width and preprocessing must fit one another. Nothing changes for searches; `umbel reindex` is next.
     """
@@ -98,8 +98,8 @@ def register(checkpoint: Path, as_json: bool) -> None:
     with api_client() as api:
         version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
     if not split.is_file() and not as_json:
-        click.echo(f"Without {split.name} it is judged on pictures that it may have learnt from.", err=True)
-    _told(version, "Registered", as_json=as_json)
+        click.echo(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
+    _show(version, "Registered", as_json=as_json)
     if version.state == "registered" and not as_json:
         click.echo(f"To embed every picture with it: umbel reindex {version.id}")
 
@@ -108,7 +108,7 @@ def register(checkpoint: Path, as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def activate(model: str, as_json: bool) -> None:
-    """Let searches use MODEL from now on. It must have every picture: `umbel reindex` sees to that."""
+    """Let searches use MODEL from now on. It must have a vector of every picture: `umbel reindex` makes them."""
     _change(Models.activate, model, "Active", as_json=as_json)
 
 
@@ -116,7 +116,7 @@ def activate(model: str, as_json: bool) -> None:
 @click.argument("model", required=False)
 @json_option
 def rollback(model: str | None, as_json: bool) -> None:
-    """Go back from MODEL, the active one, to the one that it replaced."""
+    """Return from MODEL, the active one, to the one that it replaced."""
     _change(Models.rollback, model, "Active again", as_json=as_json)
 
 
@@ -124,7 +124,7 @@ def rollback(model: str | None, as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def retire(model: str, as_json: bool) -> None:
-    """Give up the vectors of MODEL. Its files stay; registering it again brings it back, to be reindexed."""
+    """Delete the vectors of MODEL. Its files stay: register it again and reindex to bring it back."""
     _change(Models.retire, model, "Retired", as_json=as_json)
 
 
@@ -132,7 +132,7 @@ def _change(verb: Callable[[Models, UUID], Model], model: str | None, done: str,
     with api_client() as api:
         known = list(api.models.list())
         version = verb(api.models, (find_model(known, model) if model else _active(known)).id)
-    _told(version, done, as_json=as_json)
+    _show(version, done, as_json=as_json)
 
 
 def _active(known: list[Model]) -> Model:
@@ -142,7 +142,7 @@ def _active(known: list[Model]) -> Model:
     raise Conflict("No model is active yet: a worker registers one when it first starts.")
 
 
-def _told(version: Model, done: str, *, as_json: bool) -> None:
+def _show(version: Model, done: str, *, as_json: bool) -> None:
     if as_json:
         print_json(version.as_dict())
     else:
@@ -164,10 +164,10 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
         yield "Trained on", "; ".join(map(str, provenance.get("data", [])))
         yield "Started from", provenance.get("start")
         yield "Trained at", provenance.get("created_at")
-    yield "Registered", f"{version.created_at.astimezone():%Y-%m-%d %H:%M}"
+    yield "Registered", local_time(version.created_at)
     if version.activated_at:
         after = f", after {version.replaced}" if version.replaced else ""
-        yield "Activated", f"{version.activated_at.astimezone():%Y-%m-%d %H:%M}{after}"
+        yield "Activated", f"{local_time(version.activated_at)}{after}"
     if index := version.index:
         kind = f"m {index.m}, ef_construction {index.ef_construction}, {index.bytes:,} bytes"
         yield "Index", f"{kind}, {index.rows:,} vectors" if index.valid else "none: searches scan exactly"
@@ -176,7 +176,7 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
 
 
 def _sets(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The validation sets of a card of `umbel train`; a card of others may say anything."""
+    """The validation sets of a card of `umbel train`; other cards may hold anything."""
     sets = metrics.get("validation")
     return [(name, one) for name, one in sets.items() if isinstance(one, dict)] if isinstance(sets, dict) else []
 
@@ -187,7 +187,7 @@ def _figures(one: dict[str, Any]) -> tuple[str, str]:
 
 
 def _mean_figures(metrics: dict[str, Any]) -> tuple[str, str]:
-    """Over the validation sets, every set counting alike."""
+    """The means over the validation sets, each set with the same weight."""
     sets = [one for _, one in _sets(metrics) if all(isinstance(one.get(key), float) for key in FIGURES)]
     return _figures({key: fmean(one[key] for one in sets) for key in FIGURES} if sets else {})
 

@@ -1,7 +1,8 @@
-"""What all commands share in talking to people and to machines."""
+"""Output that all commands share: tables, progress bars and JSON; and the client of the API."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from unicodedata import category
 
@@ -31,7 +32,7 @@ def api_url() -> str:
 
 
 def api_client(at: str | None = None) -> Umbel:
-    """A client of the API at that address; unset, of the one that `api_url` names."""
+    """A client of the API at this address. at: unset, `api_url()`."""
     key = settings().key
     return Umbel(at or api_url(), key=key.get_secret_value() if key else None)
 
@@ -44,7 +45,7 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
     """Print a table. right: the columns, by name and separated by spaces, that hold numbers."""
     grid = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for column in columns:
-        prose = column in ("reason", "picture")  # the rest stays in one piece: ids are there to be copied
+        prose = column in ("reason", "picture")  # other columns do not wrap: ids are there to be copied
         grid.add_column(
             column,
             justify="right" if column in right.split() else "left",
@@ -56,13 +57,17 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[obj
     Console(markup=False, emoji=False).print(grid)
 
 
+def local_time(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
+
+
 def as_it_is(text: object) -> str:
-    """The text of a file name or label; control characters, which a terminal would obey, as escapes."""
+    """The text with control characters, which a terminal would obey, as escapes."""
     return "".join(repr(c)[1:-1] if category(c) in ("Cc", "Cs") else c for c in str(text))
 
 
 def skipped_lines(skipped: Sequence[tuple[object, str]]) -> Iterator[str]:
-    """Files that could not be read, as (path, reason): the first by name, the others as a number."""
+    """Lines about files that could not be read, (path, reason): the first ones by name, then how many more."""
     for path, reason in skipped[:SKIPPED]:
         yield f"Skipped {path}: {reason}"
     if len(skipped) > SKIPPED:
@@ -70,7 +75,7 @@ def skipped_lines(skipped: Sequence[tuple[object, str]]) -> Iterator[str]:
 
 
 def progress(*, quiet: bool = False) -> Progress:
-    """Bars on stderr that vanish from a pipe and from --json."""
+    """Progress bars on stderr; none in a pipe or with --json."""
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description}", markup=False),

@@ -1,4 +1,4 @@
-"""`umbel reconcile`: ledger, blobs, embeddings and index compared, on the database and the blob store themselves."""
+"""`umbel reconcile`: compare ledger, blobs, embeddings and index, directly on the database and the blob store."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ SHOWN = 20  # examples of each kind
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Set right what can be set right.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired.")
 @click.option("--deep", is_flag=True, help="Also read every picture and compare its SHA-256.")
 @json_option
 def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     """Find where ledger, blobs, embeddings and index contradict one another.
 
-    Needs the database and the blob store alone, and is safe beside a service that runs. Exit 0 if nothing is amiss
-    or all of it was repaired, else 1.
+    Needs only the database and the blob store, and is safe beside a running service. Exit 0 if nothing is wrong or all
+    of it was repaired, else 1.
     """
     check_schema()
     with progress(quiet=as_json) as bars:
@@ -43,7 +43,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
 
 
 def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list[Mismatches]:
-    """Every check on this process's database and blob store, with its progress shown."""
+    """The result of every check on this process's database and blob store, with a progress bar."""
     watch = partial(bar, bars)
     context = Context(transaction, blobs(), waker(), settings(), watch, repair=repair, deep=deep)
     return reconciliation.reconcile(context)
@@ -51,11 +51,11 @@ def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list
 
 @contextmanager
 def bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
-    """A `umbel.operations.reconciliation.context.Watch` that draws."""
+    """A `umbel.operations.reconciliation.context.Watch` with a progress bar."""
     task = bars.add_task(doing, total=total, note="")
     yield lambda done: bars.update(task, advance=done)
     done = bars.tasks[bars.task_ids.index(task)].completed
-    bars.update(task, total=done, completed=done)  # the count before was a guess: others add and remove meanwhile
+    bars.update(task, total=done, completed=done)  # the total was an estimate: images come and go meanwhile
 
 
 def _described(kind: Mismatches) -> dict[str, object]:
@@ -73,17 +73,17 @@ def _described(kind: Mismatches) -> dict[str, object]:
 
 def _show(found: Sequence[Mismatches], *, repair: bool) -> None:
     table(None, ("check", "found", "repaired"), ((k.what, k.found, k.repaired) for k in found), right="found repaired")
-    amiss = [kind for kind in found if kind.found]
-    for kind in amiss:
+    wrong = [kind for kind in found if kind.found]
+    for kind in wrong:
         click.echo(f"\n{kind.code}: {kind.what}. {_remedy(kind)}")
         for example in islice(kind.examples, SHOWN):
             click.echo(f"  {example}")
         if kind.found > SHOWN:
             click.echo(f"  … and {kind.found - SHOWN:,} more")
-    if not amiss:
-        click.echo("\nNothing is amiss.")
-    elif not repair and any(kind.repairable for kind in amiss):
-        click.echo("\n`umbel reconcile --repair` sets right what can be.")
+    if not wrong:
+        click.echo("\nNothing is wrong.")
+    elif not repair and any(kind.repairable for kind in wrong):
+        click.echo("\n`umbel reconcile --repair` repairs what can be repaired.")
 
 
 def _remedy(kind: Mismatches) -> str:

@@ -27,7 +27,7 @@ INDEX_COLUMNS = ("index", "before", "after")
     show_default=True,
     help="Embed with MODEL; or build the active model's index anew.",
 )
-@click.option("--activate", is_flag=True, help="Switch to MODEL if it passes the gate; exit 1 if it did not.")
+@click.option("--activate", is_flag=True, help="Switch to MODEL if it passes the gate; exit 1 if it does not.")
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
@@ -39,7 +39,7 @@ INDEX_COLUMNS = ("index", "before", "after")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
 def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, **options: Any) -> None:
-    """Embed every picture with MODEL (default: the newest that is not active) beside the active one, and judge both.
+    """Embed every picture with MODEL (default: the newest that is not active) beside the active one, and evaluate both.
 
     Searches, uploads and imports go on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models
     list`. Interrupting this command does not end the job: that is `umbel jobs cancel JOB`. How to read the report:
@@ -71,11 +71,11 @@ def _check(options: dict[str, Any], *, wait: bool, report: Path | None) -> None:
     if not index and (options["m"] is not None or options["ef_construction"] is not None):
         raise click.UsageError("--m and --ef-construction go with --mode index.")
     if report and not wait:
-        raise click.UsageError("--report needs the end to be waited for.")
+        raise click.UsageError("--report needs --wait.")
 
 
 def show_outcome(job: Job) -> None:
-    """The report, and what failed."""
+    """Print the report, and the failed images."""
     show_report(report_of(job))
     if job.counts.failed:
         with api_client() as api:
@@ -83,7 +83,7 @@ def show_outcome(job: Job) -> None:
 
 
 def succeeded(job: Job, *, to_switch: bool) -> bool:
-    """Whether it came to the end that was asked for."""
+    """Whether the reindex did what was asked for."""
     assert job.reindex is not None
     return job.status not in ("failed", "cancelled") and (job.reindex.switched or not to_switch)
 

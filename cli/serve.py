@@ -1,4 +1,4 @@
-"""The processes of a running Umbel: API, worker, scheduler. `umbel up` starts them; containers call them singly."""
+"""`umbel api`, `umbel worker` and `umbel scheduler`: the processes that `umbel up` starts and containers run singly."""
 
 import socket
 import sys
@@ -15,7 +15,7 @@ def api() -> None:
     """Serve the HTTP API until told to stop."""
     config = settings()
     config.refuse_to_be_open()
-    share_metrics(config.port)  # before anything that counts is imported
+    share_metrics(config.port)  # before any module with metrics is imported
     from api.processes import serve  # noqa: PLC0415
 
     serve(config)
@@ -30,7 +30,7 @@ def api() -> None:
     help="Queues to serve, the more urgent first.",
 )
 @click.option("--name", default=None, help="Name in the ledger, unique and lasting. [default: embed@HOST]")
-@click.option("--probe", is_flag=True, help="Start nothing; exit 0 if the worker of this name was heard of just now.")
+@click.option("--probe", is_flag=True, help="Start nothing; exit 0 if the worker of this name is alive.")
 def worker(queues: str, name: str | None, probe: bool) -> None:
     """Embed pictures with the active model until told to stop.
 
@@ -38,7 +38,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     """
     name = name or f"embed@{socket.gethostname()}"
     if probe:
-        sys.exit(0 if _is_heard(name) else 1)
+        sys.exit(0 if _is_alive(name) else 1)
     from worker.malloc import share_arenas  # noqa: PLC0415
 
     share_arenas()
@@ -65,8 +65,8 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
         decoder.close()
 
 
-def _is_heard(name: str) -> bool:
-    """Whether a worker has said within three heartbeats that it lives, and the database can be asked."""
+def _is_alive(name: str) -> bool:
+    """Whether the database answers and the worker sent a heartbeat within the last three intervals."""
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.jobs import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
 
@@ -76,7 +76,7 @@ def _is_heard(name: str) -> bool:
 
 @click.command()
 def scheduler() -> None:
-    """Ring for work left behind, every few seconds, until told to stop."""
+    """Wake the workers for work left behind, every few seconds, until told to stop."""
     from celery.apps.beat import Beat  # noqa: PLC0415
 
     from worker.app import celery  # noqa: PLC0415

@@ -21,19 +21,19 @@ from umbel.operations.dump import variable_of
 @click.option(
     "-c", "--command", "commands", multiple=True, metavar="SQL", help="Run this instead of asking; repeatable."
 )
-@click.option("--owner", is_flag=True, help="As the owner, who can read and change everything.")
+@click.option("--owner", is_flag=True, help="Connect as the owner, who can read and change everything.")
 @click.argument("psql_arguments", nargs=-1, type=click.UNPROCESSED)
 @json_option
 def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...], as_json: bool) -> None:
     """Open psql on the database, as a user who can read the schema `umbel` and nothing else.
 
     \b
-    umbel sql                                     ask away: \\dv lists the views, \\d images describes one
+    umbel sql                                     \\dv lists the views, \\d images describes one
     umbel sql -c "SELECT label, count(*) FROM images GROUP BY 1"
     umbel sql -c "SELECT * FROM similar_images('0199…', 5)" --json
-    umbel sql --csv -f report.sql > report.csv    what psql takes, goes to psql
+    umbel sql --csv -f report.sql > report.csv    other options are passed to psql
 
-    Views and functions, with twelve worked queries: docs/sql.md. What runs longer than 30 seconds is ended; for once:
+    Views and functions, with twelve worked queries: docs/sql.md. A query is ended after 30 seconds; for a longer one:
     SET statement_timeout = '10min'.
     """
     if as_json:
@@ -42,11 +42,11 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
         _print_rows(commands[0], owner=owner)
         return
     program = postgres_client("psql")
-    connect(settings(), as_reader=not owner).close()  # what is wrong, psql would say in many words
+    connect(settings(), as_reader=not owner).close()  # psql would report a failure in many words
     if sys.stdin.isatty() and not commands and not psql_arguments:
         click.echo(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
                    else "You are the owner: what you change or remove is changed and removed.", err=True)  # fmt: skip
-    # Not on the command line, where everybody on the machine could read a password.
+    # Not on the command line, where any user of the machine could read a password.
     for variable, value in _environment(owner=owner).items():
         os.putenv(variable, value)
     sys.stdout.flush()

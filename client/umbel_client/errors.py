@@ -1,4 +1,4 @@
-"""What a request can come to besides an answer."""
+"""Errors of the client."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ class UmbelClientError(Exception):
 
 
 class Unreachable(UmbelClientError):
-    """No answer: nothing listens there, or the connection broke."""
+    """No answer: nothing listens at the address, or the connection broke."""
 
 
 class UnexpectedAnswer(UmbelClientError):
@@ -16,11 +16,11 @@ class UnexpectedAnswer(UmbelClientError):
 
 
 class StillRunning(UmbelClientError):
-    """Waited for as long as was asked; the work goes on. Wait again, or look later."""
+    """The timeout is over and the work goes on. Wait again, or look later."""
 
 
 class NotIndexed(UmbelClientError):
-    """An uploaded picture that cannot be found by searches: its embedding failed or was cancelled. code is stable."""
+    """An uploaded image that searches cannot find: its embedding failed or was cancelled. code is stable."""
 
     def __init__(self, detail: str, code: str) -> None:
         super().__init__(detail)
@@ -55,7 +55,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: not as things stand."""
+    """409: it contradicts the present state."""
 
 
 class TooLarge(ApiError):
@@ -71,11 +71,11 @@ class InvalidRequest(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """429: the queue is full, or this key asks too often."""
+    """429: the queue is full, or the key sends too many requests."""
 
 
 class NotReady(ApiError):
-    """503: a part of the service is away."""
+    """503: a part of the service is not available."""
 
 
 class StorageFull(ApiError):

@@ -13,7 +13,7 @@ from umbel_client.connection import Connection, content, form_of, given
 from umbel_client.errors import NotIndexed, StillRunning
 from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, find_images, send_files, sha256_of
 from umbel_client.imports import Imports
-from umbel_client.jobs import Item, Job, Jobs
+from umbel_client.jobs import Jobs
 from umbel_client.search import SearchResult
 
 POLL_SECONDS = 0.3
@@ -21,7 +21,7 @@ UNCHANGED: Any = object()  # None removes a label
 
 
 class Accepted(Answer):
-    """What became of an upload."""
+    """The answer to an upload."""
 
     image_id: UUID
     job_id: UUID | None
@@ -45,26 +45,27 @@ class Image(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture that was taken. status "duplicate": the collection had these bytes already, as `image_id`."""
+    """An accepted image. status "duplicate": the collection had these bytes already, as `image_id`."""
 
     image_id: UUID
     job_id: UUID | None
     status: Literal["queued", "duplicate"]
-    _image: Callable[[UUID], Image]
-    _look: Callable[[UUID, float | None], Job] | None  # none: the job is of many pictures and need not end soon
-    _failure: Callable[[UUID, UUID], Item | None]
+    _images: "Images"
+    _jobs: Jobs
+    _shared: bool  # the job is of many images and need not end soon
 
     def wait(self, timeout: float | None = None) -> Image:
         """The image, once searches can find it. timeout: seconds. Raises NotIndexed, StillRunning."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._look and self.job_id:
-            self._look(self.job_id, timeout)
-        while (image := self._image(self.image_id)).status == "pending":
+        if self.job_id and not self._shared:
+            self._jobs.get(self.job_id, wait=timeout)
+        while (image := self._images.get(self.image_id)).status == "pending":
             if deadline is not None and time.monotonic() >= deadline:
                 raise StillRunning(f"Image {self.image_id} is still waiting after {timeout} seconds.")
             time.sleep(POLL_SECONDS)
         if image.status != "indexed":
-            item = self._failure(self.job_id, self.image_id) if self.job_id else None
+            items = self._jobs.items(self.job_id) if self.job_id else ()
+            item = next((item for item in items if item.image_id == self.image_id), None)
             reason = (item and item.error) or f"Image {self.image_id} was not indexed: {image.status}."
             raise NotIndexed(reason, (item and item.error_code) or image.status)
         return image
@@ -87,10 +88,10 @@ class Images:
         job_id: UUID | None = None,
         idempotency_key: str | None = None,
     ) -> Upload:
-        """Upload a picture (a path, or its bytes). `.wait()` until searches can find it.
+        """Upload an image (a path, or its bytes). Call `.wait()` on the result until searches can find it.
 
-        job_id: an open import that it belongs to, see `imports.open`. idempotency_key: unset, one of this call, so that
-        a repetition after a broken connection is recognised.
+        job_id: an open import that it belongs to, see `imports.open`. idempotency_key: unset, one of this call, so
+        that a retry after a broken connection is recognized.
         """
         name = name or ("picture" if isinstance(image, bytes) else Path(image).name)
         form = form_of(collection=collection, label=label, name=name, job_id=job_id, metadata=metadata or None)
@@ -103,8 +104,8 @@ class Images:
             headers={"Idempotency-Key": idempotency_key or str(uuid4())},
         )
         accepted = Accepted.decode(answer)
-        look = None if job_id else lambda job, wait: self._jobs.get(job, wait=wait)
-        return Upload(accepted.image_id, accepted.job_id, accepted.status, self.get, look, self._failure)
+        shared = job_id is not None
+        return Upload(accepted.image_id, accepted.job_id, accepted.status, self, self._jobs, shared)
 
     def upload_files(
         self,
@@ -114,9 +115,9 @@ class Images:
         concurrency: int = CONCURRENCY,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> FolderUpload:
-        """Upload many pictures as one job; those that the collection has are not sent again. `.wait()` for the job.
+        """Upload many images as one job, without those that the collection has. Call `.wait()` on the result.
 
-        concurrency: uploads at a time; on_progress is called with how many files more are dealt with.
+        concurrency: uploads at a time; on_progress is called with the number of files done since the last call.
         """
 
         def upload(file: ImageFile, job_id: UUID) -> str:
@@ -142,7 +143,7 @@ class Images:
         concurrency: int = CONCURRENCY,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> FolderUpload:
-        """Upload all pictures of a folder and of those below it, as `upload_files` does.
+        """Upload all images in and below a folder, as `upload_files` does.
 
         label_from_folder: label each picture with the name of the folder that it lies in.
         """
@@ -182,11 +183,11 @@ class Images:
         self._connection.request("DELETE", f"/v1/images/{image_id}")
 
     def file(self, image_id: UUID) -> bytes:
-        """The picture, upright and without metadata."""
+        """The image, upright and without metadata."""
         return self._connection.request("GET", f"/v1/images/{image_id}/file").content
 
     def thumbnail(self, image_id: UUID) -> bytes:
-        """A small JPEG of the picture."""
+        """A small JPEG of the image."""
         return self._connection.request("GET", f"/v1/images/{image_id}/thumbnail").content
 
     def similar(
@@ -202,6 +203,3 @@ class Images:
         """The k images most similar to one in the gallery."""
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
         return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))
-
-    def _failure(self, job_id: UUID, image_id: UUID) -> Item | None:
-        return next((item for item in self._jobs.items(job_id) if item.image_id == image_id), None)

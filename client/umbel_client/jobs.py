@@ -1,7 +1,7 @@
 """`umbel.jobs`: follow, list, cancel, retry, pause and resume jobs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -95,17 +95,17 @@ class Work:
     """A job that was begun: `job()` is its present state, `wait()` its end."""
 
     job_id: UUID
-    _look: Callable[[UUID, float | None], Job]
+    _jobs: "Jobs"
 
     def job(self) -> Job:
-        return self._look(self.job_id, 0)
+        return self._jobs.get(self.job_id)
 
     def wait(self, timeout: float | None = None) -> Job:
         """The finished job, however it ended: see its `status`, `counts` and `error`. timeout: seconds.
 
         Raises StillRunning.
         """
-        job = self._look(self.job_id, timeout)
+        job = self._jobs.get(self.job_id, wait=timeout)
         if not job.finished:
             raise StillRunning(f"Job {job.id} is still {job.status} after {timeout} seconds.")
         return job
@@ -167,7 +167,7 @@ class Jobs:
 
     def work(self, job_id: UUID) -> Work:
         """A handle to wait with."""
-        return Work(job_id, lambda job, wait: self.get(job, wait=wait))
+        return Work(job_id, self)
 
     def begin(self, method: str, path: str, **options: Any) -> Work:
         """The job that a request begins."""

@@ -213,7 +213,7 @@ def test_a_picture_that_rotted_in_the_backup_is_named_and_the_rest_restored(orig
     (folder / "blobs" / original.key(3)).write_bytes(b"rot")
     seen = umbel("restore", folder, "--json", **target(original, empty))
     told = json.loads(seen.stdout)
-    assert (seen.returncode, told["damaged"], told["amiss"]) == (
+    assert (seen.returncode, told["damaged"], told["mismatches"]) == (
         1,
         [f"blobs/{original.key(3)}"],
         {"missing_blob": 1},
