@@ -9,7 +9,7 @@ from flask import url_for
 from pydantic import BaseModel, Field, model_validator
 
 from api.errors import problems
-from api.schemas.fields import K, Limit, Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import K, Limit, Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings

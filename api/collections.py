@@ -12,7 +12,7 @@ from werkzeug.routing import BaseConverter
 from api import audit
 from api.access import reach, within
 from api.errors import also, problems
-from api.schemas.fields import NAME, CollectionName, Limit, NextCursor, Strict, answer_of
+from api.fields import NAME, CollectionName, Limit, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.base.types import JobStatus

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.access import check_images, within
 from api.errors import also, problems
-from api.schemas.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
 from umbel.insights.duplicates import MAX_DISTANCE, MIN_PIXEL_SIMILARITY, Group, find_duplicates

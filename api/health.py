@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from pydantic import BaseModel, Field
 
 from api.errors import also, answers
-from api.schemas.fields import answer_of
+from api.fields import answer_of
 from umbel.base import metrics as counters
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.schemas.search import Base64, MatchOut, Scoped
-from api.search import decoded, match_out, queries_by_image, scope_of
+from api.search import Base64, MatchOut, Scoped, decoded, match_out, queries_by_image, scope_of
 from api.specification import either_body
 from umbel.search.identify import identify
 from umbel.search.search import Query, query_by_image

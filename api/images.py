@@ -1,48 +1,114 @@
-"""/v1/images: uploaded, listed, looked at, relabelled, removed."""
+"""/v1/images: upload, list, describe, label and remove images."""
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
+from apiflask.fields import UploadFile
 from flask import Response, request, url_for
+from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 
 from api.access import check_job, within
-from api.errors import answers, problems
+from api.errors import also, answers, problems
+from api.fields import (
+    SHA256,
+    CollectionName,
+    Label,
+    Links,
+    Metadata,
+    Name,
+    NextCursor,
+    PageQuery,
+    Strict,
+    page_of,
+)
 from api.idempotency import conflicts, idempotency_key
-from api.schemas.fields import page_of
-from api.schemas.images import AcceptedOut, CheckIn, CheckOut, ImageOut, ImagePatchIn, ImagesOut, ImagesQuery, UploadIn
-from api.schemas.search import FilterIn, SearchOptions, SearchOut, SimilarQuery
-from api.search import searched
+from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
 from umbel.base.settings import settings
-from umbel.base.types import Queue
+from umbel.base.types import ItemState, Queue
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
-from umbel.gallery.upload import Upload, Uploader, reject_image
+from umbel.gallery.upload import DEFAULT_COLLECTION, Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 from umbel.search.search import query_by_image
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
-ALREADY_THERE = {
-    "description": "These bytes are in the collection already",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AcceptedOut"}}},
-}
+ALREADY_THERE = also(200, "These bytes are in the collection already", "AcceptedOut")
 CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed")
 FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never change under its id
+
+MOST_HASHES = 1_000
+
+
+class UploadIn(Strict):
+    file: UploadFile
+    collection: CollectionName = DEFAULT_COLLECTION
+    label: Label | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    name: Name | None = Field(None, description="Overrides the file name of the part.")
+    job_id: UUID | None = Field(None, description="An open import job to which the picture belongs.")
+
+
+class ImagePatchIn(Strict):
+    label: Label | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class CheckIn(Strict):
+    sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", examples=[SHA256])]] = Field(max_length=MOST_HASHES)
+    collection: CollectionName = DEFAULT_COLLECTION
+
+
+class ImagesQuery(PageQuery):
+    collection: CollectionName | None = None
+    label: Label | None = None
+
+
+class AcceptedOut(BaseModel):
+    image_id: UUID
+    job_id: UUID | None
+    status: Literal["queued", "duplicate"]
+
+
+class ImageOut(BaseModel):
+    image_id: UUID
+    collection: str = Field(examples=["garden"])
+    name: str | None = Field(examples=["tulips/1.jpg"])
+    label: str | None = Field(examples=["tulip"])
+    metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
+    status: ItemState
+    media_type: str = Field(examples=["image/jpeg"])
+    size: int = Field(description="Bytes of the file as it arrived.")
+    sha256: str = Field(description="Of the bytes as they arrived, hex.", examples=[SHA256])
+    width: int = Field(description="Pixels, upright.", examples=[640])
+    height: int = Field(description="Pixels, upright.", examples=[480])
+    created_at: datetime
+    links: Links
+
+
+class ImagesOut(BaseModel):
+    items: list[ImageOut]
+    next_cursor: NextCursor
+
+
+class CheckOut(BaseModel):
+    known: dict[str, UUID] = Field(description="Of the hashes asked for, those in the collection, with their image.")
 
 
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={200: ALREADY_THERE, **problems(400, 404, 413, 415, 422, 429, 503, 507), **CLOSED_OR_REUSED})
+@bp.doc(responses={**ALREADY_THERE, **problems(400, 404, 413, 415, 422, 429, 503, 507), **CLOSED_OR_REUSED})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 

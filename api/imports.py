@@ -1,34 +1,66 @@
 """/v1/imports: one job for many pictures, sent one by one or read by the workers from a source."""
 
 from hashlib import file_digest
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal
+from uuid import UUID
 
 from apiflask import APIBlueprint
+from apiflask.fields import UploadFile
 from flask import request, url_for
+from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 
 from api.access import within
 from api.errors import problems, validated
+from api.fields import CollectionName, Strict
 from api.idempotency import conflicts, idempotency_key
-from api.schemas.imports import ImportFormIn, ImportIn, ImportOut, UploadSource
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobStatus, Queue
+from umbel.gallery.upload import DEFAULT_COLLECTION
 from umbel.imports import imports
+from umbel.imports.sources.source import FolderSource, S3Source, SampleSource
 from umbel.jobs.backpressure import gate
 from umbel.jobs.idempotency import keyed_request
 from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("imports", __name__, tag="Imports")
 
-EITHER_BODY = either_body(json=ImportIn, form=ImportFormIn)
+
+class UploadSource(Strict):
+    type: Literal["upload"] = Field(description="Pictures follow by POST /v1/images with this job's id.")
+
+
+class ImportOptions(Strict):
+    """How to import; shared by the JSON and the multipart form of a request."""
+
+    collection: CollectionName = DEFAULT_COLLECTION
+    label_from_folder: bool = Field(False, description="Label each picture with the name of its folder.")
+    dry_run: bool = Field(False, description="Only list: the job's `source` says what would be imported.")
+
+
+class ImportIn(ImportOptions):
+    source: Annotated[UploadSource | FolderSource | S3Source | SampleSource, Field(discriminator="type")]
+
+
+class ImportFormIn(ImportOptions):
+    file: UploadFile = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
+    base: str | None = Field(None, max_length=4096, description="What the paths of a list are relative to.")
+
+
+class ImportOut(BaseModel):
+    job_id: UUID
+    status: JobStatus
 
 
 @bp.post("/v1/imports")
 @bp.output(ImportOut, status_code=202, description="Opened")
-@bp.doc(extensions=EITHER_BODY, responses=problems(400, 413, 415, 422, 429, 503, 507) | conflicts())
+@bp.doc(
+    extensions=either_body(json=ImportIn, form=ImportFormIn),
+    responses=problems(400, 413, 415, 422, 429, 503, 507) | conflicts(),
+)
 def open_import() -> Any:
     """Import many pictures as one job.
 

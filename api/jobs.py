@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.access import reach
 from api.errors import answers, problems
-from api.schemas.fields import Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings

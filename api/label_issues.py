@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from api.access import within
 from api.duplicates import image_links
 from api.errors import problems
-from api.schemas.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of
+from api.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
 from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from api.access import within
 from api.errors import problems
-from api.schemas.fields import CollectionName, Strict
+from api.fields import CollectionName, Strict
 from umbel.base.database import transaction
 from umbel.base.types import JobStatus
 from umbel.insights.projection import begin_map, find_map

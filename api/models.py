@@ -10,7 +10,7 @@ from flask import request, url_for
 from pydantic import BaseModel, Field
 
 from api.errors import problems, validated
-from api.schemas.fields import SHA256, Links, NextCursor, Strict, answer_of
+from api.fields import SHA256, Links, NextCursor, Strict, answer_of
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction

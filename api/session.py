@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from api.access import CSRF_HEADER, check_csrf_token
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
-from api.schemas.fields import Strict
+from api.fields import Strict
 from umbel.access import sessions
 from umbel.access.keys import KeyScope, authenticate
 from umbel.base.database import transaction

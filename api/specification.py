@@ -15,8 +15,8 @@ from pydantic.json_schema import models_json_schema
 
 from api import idempotency
 from api.errors import ProblemOut, problems
+from api.fields import NAME
 from api.needs import NEEDS, STRICTEST
-from api.schemas.fields import NAME
 
 SCHEMAS = "#/components/schemas/"
 METHODS = ("get", "post", "put", "patch", "delete")

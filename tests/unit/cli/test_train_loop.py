@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from tests.unit.cli.test_reindex_report import REPORT, ended
 from umbel_client import ApiError, Image, Job, Work
 
 from cli.output import progress
@@ -16,7 +17,6 @@ from cli.train import loop as improve
 from cli.train.gallery import fetch_labelled, folder_name, name_by_gallery
 from cli.train.loop import Loop, Note, Outcome, Plan
 from ml.training.files import RunFiles
-from tests.unit.cli.test_reindex_report import REPORT, ended
 from umbel.base.errors import BadDataset
 
 
