@@ -12,9 +12,10 @@ from werkzeug.routing import BaseConverter
 from api import audit
 from api.access import reach, within
 from api.errors import also, problems
-from api.fields import NAME, CollectionName, Limit, NextCursor, Strict, answer_of
+from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
+from umbel.base.storable import COLLECTION_NAME
 from umbel.base.types import JobStatus
 from umbel.gallery import collections, quotas
 from umbel.gallery.collections import CollectionRow
@@ -67,7 +68,7 @@ class DeletionOut(BaseModel):
 class NameConverter(BaseConverter):
     """A collection's name as part of a path. Any other text is a 404 without a query."""
 
-    regex = NAME
+    regex = COLLECTION_NAME
 
 
 @bp.post("/v1/collections")

@@ -6,9 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from umbel.base.storable import StorableObject, StorableText, check_depth, parse_json
-
-NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # of a collection
+from umbel.base.storable import COLLECTION_NAME, StorableObject, StorableText, check_depth, parse_json
 
 
 class HasId(Protocol):
@@ -35,7 +33,9 @@ def json_object(value: Any) -> Any:
 
 Label = Annotated[StorableText, Field(min_length=1, max_length=200, examples=["tulip"])]
 Name = Annotated[StorableText, Field(max_length=1_000, description="File name or path, for people.")]
-CollectionName = Annotated[str, Field(pattern=f"^{NAME}$", description="Name of a collection.", examples=["garden"])]
+CollectionName = Annotated[
+    str, Field(pattern=f"^{COLLECTION_NAME}$", description="Name of a collection.", examples=["garden"])
+]
 Metadata = Annotated[
     StorableObject,
     BeforeValidator(json_object),

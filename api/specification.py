@@ -15,8 +15,8 @@ from pydantic.json_schema import models_json_schema
 
 from api import idempotency
 from api.errors import ProblemOut, problems
-from api.fields import NAME
 from api.needs import NEEDS, STRICTEST
+from umbel.base.storable import COLLECTION_NAME
 
 SCHEMAS = "#/components/schemas/"
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -38,7 +38,7 @@ TAGS = {
     "Predecessor": "The request of the service that Umbel replaces.",
 }
 IN_PATHS: dict[str, Any] = {
-    "name": {"type": "string", "pattern": f"^{NAME}$", "examples": ["garden"]},
+    "name": {"type": "string", "pattern": f"^{COLLECTION_NAME}$", "examples": ["garden"]},
     **{
         name: {"type": "string", "format": "uuid", "examples": ["019b2f6e-0000-7000-8000-000000000000"]}
         for name in ("image_id", "job_id", "version_id")

@@ -11,11 +11,11 @@ from cli.output import json_option, local_time, print_json, table
 from umbel.access import keys as services
 from umbel.access.keys import KeyScope, prefix_of
 from umbel.base.database import transaction
+from umbel.base.storable import COLLECTION_NAME
 from umbel.base.tables import ApiKey
 
 SPAN = re.compile(r"(\d{1,5})([hdw])")
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-COLLECTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")
 
 
 class Span(click.ParamType):
@@ -59,7 +59,7 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
     everything else.
     """
     for collection in collections:
-        if not COLLECTION.fullmatch(collection):
+        if not re.fullmatch(COLLECTION_NAME, collection):
             raise click.BadParameter(f"{collection!r} is no collection's name.", param_hint="--collection")
     with transaction() as session:
         text, row = services.create_key(

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 # A limit of our own, below any at which Python or Postgres gives up: the depth at which Python raises RecursionError
 # differs by version and by caller.
 DEEPEST = 32  # objects and lists, the outermost included
+COLLECTION_NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # as the table `collection` checks it
 LONGEST_OBJECT = 16_384  # characters of JSON
 NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # as JSON spells it; after a backslash it is only text
 
