@@ -17,6 +17,7 @@ from cli.train import loop as improve
 from cli.train.gallery import fetch_labelled, folder_name, name_by_gallery
 from cli.train.loop import Loop, Note, Outcome, Plan
 from ml.training.files import RunFiles
+from tests.unit.cli.test_reindex import REPORT, ended
 from umbel.base.errors import BadDataset
 
 
