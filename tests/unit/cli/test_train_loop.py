@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.unit.cli.test_reindex_report import REPORT, ended
 from umbel_client import ApiError, Image, Job, Work
 
 from cli.output import progress
