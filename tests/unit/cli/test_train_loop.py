@@ -54,7 +54,7 @@ class Service:
 
     def _end(self, job: Job) -> Work:
         self.ended[job.id] = job
-        return Work(job.id, lambda job_id, wait: self._get(job_id))
+        return Work(job.id, SimpleNamespace(get=lambda job_id, wait=None: self._get(job_id)))  # type: ignore[arg-type]
 
     def _get(self, job_id: UUID, *, wait: float = 0) -> Job:
         self._ask("job")
