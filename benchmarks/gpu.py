@@ -32,8 +32,7 @@ from ml.embedder import NetworkEmbedder
 from ml.runtimes.cuda_graphs import CudaGraphs, Network
 from ml.runtimes.forward import Batch
 from ml.runtimes.parity import probe_images
-from ml.runtimes.served import ServedNetwork
-from ml.runtimes.torch_forward import reference_vectors, torch_embedder
+from ml.runtimes.torch_forward import ServedNetwork, reference_vectors, torch_embedder
 from ml.shipped import find_checkpoint
 from ml.threads import cores
 from umbel.base.pipeline import ahead

@@ -12,7 +12,7 @@ from ml.card import ModelCard, verified_card
 from ml.embedder import NetworkEmbedder
 from ml.runtimes.conversion import converted, forget_conversion
 from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
-from ml.runtimes.parity import is_faithful
+from ml.runtimes.parity import check_parity
 from ml.shipped import find_checkpoint
 from ml.threads import cores, may_have_gpu
 from umbel.base.errors import InvalidInput, UmbelError
@@ -57,7 +57,7 @@ def may_use_openvino(settings: Settings) -> bool:
 
 
 def _has_gpu() -> bool:
-    """Whether torch would find a GPU. It is only asked, which takes seconds, where there are signs of one."""
+    """Whether torch finds a GPU. Importing torch takes seconds, so it is asked only where there are signs of one."""
     if sys.platform != "darwin" and not may_have_gpu():
         return False
     from ml.devices import pick_device  # noqa: PLC0415 - brings torch
@@ -72,14 +72,14 @@ def _on_openvino(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbe
         conversion = converted(path, card, models)
         for precision in native_precisions(settings.precision):
             forward = OpenVinoForward(conversion.model, precision, settings.model_threads or cores())
-            faithful, parity = is_faithful(forward, conversion.probe, conversion.reference)
-            if faithful:
+            passed, parity = check_parity(forward, conversion.probe, conversion.reference)
+            if passed:
                 return NetworkEmbedder(card, forward, settings, parity=parity)
     except UmbelError:
         raise
     except Exception as error:  # a conversion may raise nearly anything; torch can run all that we train
         log.warning("runtime_failed", runtime="openvino", error=str(error).strip()[-300:])
-    forget_conversion(models, card)  # should it be damaged, the next start makes a new one
+    forget_conversion(models, card)  # it may be damaged; the next start makes a new one
     return None
 
 

@@ -15,7 +15,7 @@ NICENESS = 10  # behind all other work of this machine
 
 
 def project_apart(vectors: Vectors, unwanted: Callable[[], bool]) -> Plane | None:
-    """umbel.base.types.Project: `ml.projection.project`, ended within a second when `unwanted` says so (None).
+    """umbel.insights.projection.Project: `ml.projection.project`, ended within a second when `unwanted` says so (None).
 
     Raises TransientError when the process dies.
     """

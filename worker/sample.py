@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class LazyGarden:
-    """umbel.base.types.Garden. Any thread may use it."""
+    """umbel.imports.sources.sample.Garden. Any thread may use it."""
 
     @cached_property
     def _garden(self) -> "SampleGarden":

@@ -8,13 +8,16 @@ from enum import IntEnum
 
 import structlog
 
-from ml.lost_device import device_lost
 from umbel.base.database import Transaction
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.operations.maintenance import list_waiting_queues
 
 log = structlog.get_logger()
+
+# What errors of CUDA say, and those of them after which fewer images at once may still fit.
+CUDA_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
 
 
 class Exit(IntEnum):
@@ -85,3 +88,16 @@ class Watchdog:
 def end_process(status: Exit) -> None:
     """End without waiting for threads, which may hang. Leases run out and other workers take the items over."""
     os._exit(status)
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether the device will compute nothing more for this process.
+
+    An error of CUDA stays with its context: every later call fails, until another process makes a new context. An
+    error for lack of memory does not: fewer images at once may fit.
+    """
+    text = str(error)
+    if any(sign in text for sign in OUT_OF_MEMORY):
+        return False
+    # torch.AcceleratorError, by its name: a worker on another runtime never loads torch.
+    return type(error).__name__ == "AcceleratorError" or any(sign in text for sign in CUDA_ERRORS)

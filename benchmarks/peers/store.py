@@ -11,8 +11,7 @@ import torch
 from ml.card import verified_card
 from ml.checkpoint import load_checkpoint
 from ml.runtime import load_embedder
-from ml.runtimes.served import ServedNetwork
-from ml.runtimes.torch_forward import TorchForward
+from ml.runtimes.torch_forward import ServedNetwork, TorchForward
 from ml.shipped import SHIPPED
 from ml.threads import cores
 from umbel.base.settings import Settings

@@ -101,8 +101,7 @@ def convert(checkpoint: Path, folder: Path) -> None:
     import torch  # noqa: PLC0415 - only here: see the module's docstring
 
     from ml.checkpoint import load_checkpoint  # noqa: PLC0415
-    from ml.runtimes.served import ServedNetwork  # noqa: PLC0415
-    from ml.runtimes.torch_forward import reference_vectors  # noqa: PLC0415
+    from ml.runtimes.torch_forward import ServedNetwork, reference_vectors  # noqa: PLC0415
 
     torch.set_num_threads(1)  # on cores that others use too, a team of threads waits for its slowest
     network, card = load_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""Whether another runtime, or another arithmetic, still is the same model: it must give the same vectors."""
+"""The parity check: another runtime or precision must give the same vectors as torch in float32."""
 
 import numpy as np
 import structlog
@@ -6,20 +6,20 @@ import structlog
 from ml.runtimes.forward import Forward
 from umbel.base.types import Pixels, Vectors
 
-# Below this cosine to what torch in float32 makes of the same image, it is not the same model any more.
-FAITHFUL = 0.999
+# Least cosine to the vector of torch in float32.
+REQUIRED = 0.999
 
 log = structlog.get_logger(__name__)
 
 
-def pixel_similarity(forward: Forward, probe: Pixels, reference: Vectors) -> float:
+def parity(forward: Forward, probe: Pixels, reference: Vectors) -> float:
     """Least cosine between a runtime's vectors of the probe and the reference; -1 where it fails or gives no numbers.
 
     probe: (n, size, size, 3) uint8; reference: (n, dim), by torch in float32.
     """
     try:
         vectors = forward(probe)
-        vectors[0] = forward(probe[:1], alone=True)[0]  # on all threads, which takes other ways through the network
+        vectors[0] = forward(probe[:1], alone=True)[0]  # all threads take other code paths
     except RuntimeError as error:  # a device or an operator that cannot do this
         log.warning("runtime_failed", runtime=forward.runtime, error=str(error).strip().splitlines()[-1])
         return -1.0
@@ -27,18 +27,14 @@ def pixel_similarity(forward: Forward, probe: Pixels, reference: Vectors) -> flo
     return worst if np.isfinite(worst) else -1.0
 
 
-def is_faithful(forward: Forward, probe: Pixels, reference: Vectors) -> tuple[bool, float]:
-    """Whether a runtime may stand for the model, with its agreement; says so in the log when it may not."""
-    cosine = pixel_similarity(forward, probe, reference)
-    if cosine < FAITHFUL:
-        log.warning(
-            "runtime_refused",
-            runtime=forward.runtime,
-            precision=forward.precision,
-            cosine=round(cosine, 5),
-            needed=FAITHFUL,
-        )
-    return cosine >= FAITHFUL, cosine
+def check_parity(forward: Forward, probe: Pixels, reference: Vectors) -> tuple[bool, float]:
+    """Whether a runtime passes, and its parity. A failure is logged."""
+    cosine = parity(forward, probe, reference)
+    passed = cosine >= REQUIRED
+    if not passed:
+        how = {"runtime": forward.runtime, "precision": forward.precision}
+        log.warning("runtime_rejected", **how, cosine=round(cosine, 5), needed=REQUIRED)
+    return passed, cosine
 
 
 def probe_set(size: int) -> Pixels:

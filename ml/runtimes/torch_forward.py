@@ -3,21 +3,50 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ml.card import ModelCard
 from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
 from ml.network import EmbeddingNetwork
+from ml.preprocess import Preprocessing
 from ml.runtimes.cuda_graphs import CudaGraphs
 from ml.runtimes.forward import Batch
-from ml.runtimes.parity import is_faithful, probe_set
-from ml.runtimes.served import ServedNetwork
+from ml.runtimes.parity import check_parity, probe_set
 from ml.threads import cores
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
 
 # Pictures in one forward. On a CPU more of them leave its caches: 16 gave 329 a second where 32 gave 283 (B0, bf16).
 CPU_BATCH, GPU_BATCH = 16, 128
+
+
+class ServedNetwork(nn.Module):
+    """(n, size, size, 3) uint8 RGB → (n, dim) of unit length.
+
+    Images travel as bytes, a quarter of what floats take, and are standardized where the network runs. The network is
+    put into eval mode and its batch norms are folded where that is exact.
+    """
+
+    def __init__(self, network: EmbeddingNetwork, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        network.eval().requires_grad_(False).fold_batch_norm()
+        self.network = network
+        self.flip_average = preprocessing.flip_average
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", mean / std)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        # NHWC in memory is what torch calls channels_last once it is permuted.
+        pictures = (batch.float() * self.scale - self.shift).permute(0, 3, 1, 2)
+        vectors: Tensor = self.network(pictures)
+        if self.flip_average:
+            vectors = F.normalize(vectors + self.network(pictures.flip(-1)))
+        return vectors.float()
 
 
 class TorchForward:
@@ -40,7 +69,7 @@ class TorchForward:
         return str(self._device)
 
     def begin_thread(self, *, alone: bool = False) -> None:
-        """One thread a forward, or as many as there are lanes: see ml.embedder."""
+        """One thread a forward, or with `alone` as many as there are lanes: see ml.embedder."""
         if self._device.type == "cpu":
             torch.set_num_threads(self.lanes if alone else 1)
 
@@ -63,7 +92,7 @@ class TorchForward:
 
 
 def torch_forward(network: ServedNetwork, size: int, settings: Settings) -> tuple[TorchForward, float]:
-    """The network on the settings' device, with its agreement with float32.
+    """The network on the settings' device, and its parity with float32.
 
     bf16 only where it is fast, or asked for, and gives this checkpoint's embeddings. Raises InvalidInput when there is
     no such device.
@@ -74,9 +103,9 @@ def torch_forward(network: ServedNetwork, size: int, settings: Settings) -> tupl
         probe = probe_set(size)
         reference = reference_vectors(network, probe)
         quick = TorchForward(network, device, "bf16", lanes)
-        faithful, cosine = is_faithful(quick, probe, reference)
-        if faithful:
-            return quick, cosine
+        passed, parity = check_parity(quick, probe, reference)
+        if passed:
+            return quick, parity
     return TorchForward(network, device, "fp32", lanes), 1.0
 
 
@@ -88,6 +117,6 @@ def torch_embedder(network: EmbeddingNetwork, card: ModelCard, settings: Setting
 
 @torch.inference_mode()
 def reference_vectors(network: ServedNetwork, probe: Pixels) -> Vectors:
-    """(n, size, size, 3) → (n, dim): what torch makes of the probe in float32 on the CPU, the measure of all others."""
+    """(n, size, size, 3) → (n, dim): the probe's vectors by torch in float32 on the CPU, every runtime's reference."""
     vectors: torch.Tensor = network.to("cpu")(torch.from_numpy(probe))
     return vectors.numpy()

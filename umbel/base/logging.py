@@ -4,6 +4,7 @@ import logging
 import sys
 
 import structlog
+from structlog.contextvars import get_contextvars
 
 from umbel.base.settings import Settings
 
@@ -22,8 +23,7 @@ def configure_logging(settings: Settings) -> None:
         if settings.log_json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    # By way of the standard library, whose handlers let nobody die of a line that cannot be written: the disk that
-    # holds the log may be full.
+    # Through the standard library, whose handlers survive a line that cannot be written: the log's disk may be full.
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -40,5 +40,15 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for talkative in ("httpx", "alembic", "celery"):  # a line for each request, revision or ring
+    for talkative in ("httpx", "alembic", "celery"):  # one line for each request, revision or task
         logging.getLogger(talkative).setLevel(max(level, logging.WARNING))
+
+
+def request_id() -> str | None:
+    """The id of the request that is being answered in this context; jobs keep it for the log lines of workers."""
+    return get_contextvars().get("request_id")
+
+
+def traceparent() -> str | None:
+    """The trace that the request belongs to, as W3C Trace Context spells it; None if it is not traced."""
+    return get_contextvars().get("traceparent")

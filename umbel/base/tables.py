@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, REAL, BigInteger, ColumnElement, ForeignKey, Large
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from umbel.base import origin
+from umbel.base import logging
 
 NOW = text("now()")
 UUID7 = text("uuidv7()")
@@ -180,8 +180,8 @@ class Job(Table):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    request_id: Mapped[str | None] = mapped_column(default=origin.request_id)
-    traceparent: Mapped[str | None] = mapped_column(default=origin.traceparent)
+    request_id: Mapped[str | None] = mapped_column(default=logging.request_id)
+    traceparent: Mapped[str | None] = mapped_column(default=logging.traceparent)
 
 
 class JobItem(Table):

@@ -1,6 +1,6 @@
 """The words that every room shares: queues, states, and the protocol of an embedder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -174,26 +174,6 @@ class Models(Protocol):
 
         Raises NotReady, TransientError, BadCheckpoint.
         """
-        ...
-
-
-class Garden(Protocol):
-    """Draws sample images: worker.sample.LazyGarden, which services are handed. Any thread may use it."""
-
-    def name(self, species: int) -> str:
-        """What a species is called, from 0 on; it is the label of its pictures."""
-        ...
-
-    def draw(self, species: int, specimen: int) -> bytes:
-        """A JPEG of one specimen, from 0 on; always the same."""
-        ...
-
-
-class Project(Protocol):
-    """Lays vectors out in the plane: worker.projecting.project_apart, which services are handed."""
-
-    def __call__(self, vectors: Vectors, unwanted: Callable[[], bool], /) -> Plane | None:
-        """One point a vector, in order; None when `unwanted` said so meanwhile. Raises TransientError."""
         ...
 
 

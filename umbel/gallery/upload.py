@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from umbel.base import origin
+from umbel.base import logging
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, UmbelError
@@ -70,8 +70,8 @@ class PendingUpload:
     upload: Upload
     image: ReceivedImage
     request: KeyedRequest | None
-    request_id: str | None = field(default_factory=origin.request_id)
-    traceparent: str | None = field(default_factory=origin.traceparent)
+    request_id: str | None = field(default_factory=logging.request_id)
+    traceparent: str | None = field(default_factory=logging.traceparent)
     grouped: bool = False
     answer: Accepted | UmbelError | None = None
 

@@ -19,13 +19,14 @@ from umbel.base.errors import (
     UmbelError,
 )
 from umbel.base.pipeline import ahead
-from umbel.base.types import Decoder, Garden, Queue
+from umbel.base.types import Decoder, Queue
 from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister
 from umbel.imports.sources import Source, SourceSpec, open_source
+from umbel.imports.sources.sample import Garden
 from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.outcomes import Outcomes, retry_transient

@@ -1,7 +1,9 @@
 """Maps of the gallery: begun, computed, read. Similar images lie near each other; distances on the map mean no more."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -9,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
-from umbel.base.types import Project, Queue
+from umbel.base.types import Plane, Queue, Vectors
 from umbel.gallery import collections
 from umbel.insights import projection_rows
 from umbel.insights.projection_rows import ComputedMap, MapPoint, MapWork
@@ -69,6 +71,14 @@ def find_map(session: Session, *, collection: str | None) -> Shown:
     points = projection_rows.list_points(session, computed.job_id)
     gone = computed.placed - len(points)
     return Shown(version.id, computed, points, max(0, images - (computed.images - gone)))
+
+
+class Project(Protocol):
+    """Lays vectors out in the plane: worker.projecting.project_apart, which services are handed."""
+
+    def __call__(self, vectors: Vectors, unwanted: Callable[[], bool], /) -> Plane | None:
+        """One point a vector, in order; None if `unwanted` said so meanwhile. Raises TransientError."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)

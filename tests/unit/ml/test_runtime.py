@@ -17,9 +17,8 @@ from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder, may_use_openvino
 from ml.runtimes import torch_forward as on_torch
 from ml.runtimes.cuda_graphs import bucket
-from ml.runtimes.parity import FAITHFUL, pixel_similarity, probe_images, probe_set
-from ml.runtimes.served import ServedNetwork
-from ml.runtimes.torch_forward import TorchForward, reference_vectors, torch_forward
+from ml.runtimes.parity import REQUIRED, parity, probe_images, probe_set
+from ml.runtimes.torch_forward import ServedNetwork, TorchForward, reference_vectors, torch_forward
 from umbel.base.errors import InvalidInput
 from umbel.base.settings import Settings
 
@@ -100,7 +99,7 @@ def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings
     again = load_embedder(settings)
 
     assert (rejected.runtime, again.runtime) == ("torch", "openvino")
-    assert again.parity > FAITHFUL
+    assert again.parity > REQUIRED
 
 
 @pytest.mark.slow
@@ -153,8 +152,8 @@ def test_vectors_that_are_no_numbers_agree_with_nothing(settings):
     forward = TorchForward(ServedNetwork(network, card.preprocessing), torch.device("cpu"), "fp32", lanes=1)
     probe = probe_images(64)
 
-    assert pixel_similarity(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
-    assert pixel_similarity(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
+    assert parity(forward, probe, np.full((4, card.dim), np.nan, np.float32)) == -1
+    assert parity(forward, probe, forward(probe)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_device_that_is_not_there_is_invalid_input():
@@ -181,4 +180,4 @@ def test_cuda_graphs_give_the_vectors_of_float32(settings):
     assert embedder.device == "cuda"
     for count in (1, 5, 37, 5):
         agreed = (embedder.embed(pictures[:count]) * slow.embed(pictures[:count])).sum(1)
-        assert agreed.min() > FAITHFUL
+        assert agreed.min() > REQUIRED

@@ -3,13 +3,12 @@
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
 from umbel.base.settings import Settings
-from umbel.base.types import Garden
 from umbel.imports.sources.folder import Folder
 from umbel.imports.sources.manifest import Manifest
 from umbel.imports.sources.paths import is_bucket
 from umbel.imports.sources.receive import receive_archive, receive_manifest
 from umbel.imports.sources.s3 import Bucket
-from umbel.imports.sources.sample import Sample
+from umbel.imports.sources.sample import Garden, Sample
 from umbel.imports.sources.source import (
     ArchiveSource,
     Entry,

@@ -1,10 +1,22 @@
 """The sample garden as a source: its images are drawn when they are read."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from umbel.base.errors import SourceError, Unreadable
-from umbel.base.types import Garden
 from umbel.imports.sources.source import Entry, SampleSource
+
+
+class Garden(Protocol):
+    """Draws sample images: worker.sample.LazyGarden. Any thread may use it."""
+
+    def name(self, species: int) -> str:
+        """Name of a species, counted from 0; it is the label of its images."""
+        ...
+
+    def draw(self, species: int, specimen: int) -> bytes:
+        """A JPEG of one specimen, counted from 0; always the same."""
+        ...
 
 
 class Sample:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ml.lost_device import device_lost
+from worker.watchdog import device_lost
 
 LOST = [
     torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
