@@ -6,6 +6,7 @@ training is over, what varies inside classes is turned down.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 
 class Projection(nn.Module):
@@ -28,12 +29,9 @@ class Projection(nn.Module):
     @torch.no_grad()
     def fold(self) -> None:
         """Let the linear map do the batch norm's work (eval mode)."""
-        if not isinstance(self.norm, nn.BatchNorm1d):
-            return
-        gain = self.norm.weight / torch.sqrt(_variance(self.norm) + self.norm.eps)
-        self.linear.weight.mul_(gain[:, None])
-        self.linear.bias.copy_((self.linear.bias - _mean(self.norm)) * gain + self.norm.bias)
-        self.norm = nn.Identity()
+        if isinstance(self.norm, nn.BatchNorm1d):
+            self.linear = fuse_linear_bn_eval(self.linear, self.norm.eval())
+            self.norm = nn.Identity()
 
 
 def _mean(norm: nn.BatchNorm1d) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,28 +40,22 @@ class TrainingRun:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What makes the run this run, besides its pictures."""
+        """What makes the run this run, besides its images."""
         return {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
-        from ml.training.train import train  # noqa: PLC0415 - see TYPE_CHECKING above
+        from ml.training.tensorboard import Board  # noqa: PLC0415 - see TYPE_CHECKING above
+        from ml.training.train import train  # noqa: PLC0415
 
-        with ExitStack() as stack:
-            board = stack.enter_context(_board(self.tensorboard)) if self.tensorboard else None
+        with closing(Board(self.tensorboard)) if self.tensorboard else nullcontext() as board:
             watcher = _watcher(bars, board)
             options: dict[str, Any] = {"fresh": self.fresh, "settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
 
-def _board(folder: Path) -> Board:
-    from ml.training.tensorboard import Board  # noqa: PLC0415
-
-    return Board(folder)
-
-
 def _watcher(bars: Progress, board: Board | None) -> Watcher:
-    """A bar over all pictures, then one over all steps, and a line for each epoch."""
+    """A bar over all images, then one over all steps, and a line for each epoch."""
     from ml.training.train import Watcher  # noqa: PLC0415
 
     task = bars.add_task("Reading pictures", total=None, note="")

@@ -36,7 +36,7 @@ class Dataset:
     """
 
     paths: list[Path]
-    pixels: Sequence[Pixels]
+    pixels: Sequence[Pixels] | PixelStore
     sha256: list[str]
     labels: Indices
     folders: Indices

@@ -7,7 +7,7 @@ from ml.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Triple
 
 
 def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
-    """Stages (picture side, epochs) up to a little below `size`: small ones teach most of it in half the time.
+    """Stages (image side, epochs) up to a little below `size`: small ones teach most of it in half the time.
 
     Source: Tan and Le 2021, arXiv:2104.00298 (EfficientNetV2), section 4.
     """
@@ -35,16 +35,16 @@ class Recipe:
     pooling: Literal["avg", "gem"] = "avg"
     pca_whitening: float = 0.25  # of the projection's start, see ml.neck.initialize
 
-    # Above training's last side: random crops make things look larger in training than they are in whole pictures.
+    # Above training's last side: random crops make things look larger in training than they are in whole images.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
-    size: int = 192  # side of the pictures that the finished network takes
+    size: int = 192  # side of the images that the finished network takes
     mean: Triple = IMAGENET_MEAN  # what the start was trained with
     std: Triple = IMAGENET_STD
-    flip_average: bool = False  # embeddings are the mean over picture and mirror image, for twice the time
-    stages: tuple[tuple[int, int], ...] = progressive(192, 5)  # (picture side, epochs), growing
+    flip_average: bool = False  # embeddings are the mean over image and mirror image, for twice the time
+    stages: tuple[tuple[int, int], ...] = progressive(192, 5)  # (image side, epochs), growing
     members: int = 3  # networks trained from the same start, whose weights are averaged
     batch_size: int = 64
-    balance: float = 1.0  # a class of n pictures is drawn in proportion to n**balance: 1 as it comes, 0 all alike
+    balance: float = 1.0  # a class of n images is drawn in proportion to n**balance: 1 as it comes, 0 all alike
 
     margin: float = 0.3
     margin_ramp: float = 0.3  # share of the run over which the margin grows from 0
@@ -63,7 +63,7 @@ class Recipe:
     warm_up: float = 0.05  # share of the run
     clip: float = 5.0  # of the gradient's norm
     ema: float = 0.995  # per step
-    # What is tried when the epochs are over. Without validation pictures the first of each is taken.
+    # What is tried when the epochs are over. Without validation images the first of each is taken.
     blends: tuple[float, ...] = (0.85, 0.7, 1.0)  # shares of the trained weights against the start
     within_class_whitenings: tuple[WithinClassWhitening, ...] = (
         WithinClassWhitening(0.75, 0.5, 1),
@@ -79,9 +79,9 @@ class Recipe:
     crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
     color: float = 0.25  # ± of brightness, contrast, saturation
     hue: float = 0.04  # ± of a turn: the color of a flower is part of what it is
-    distortions: int = 1  # of RandAugment, a picture
+    distortions: int = 1  # of RandAugment, an image
     magnitude: float = 0.5  # of RandAugment, the strongest that is drawn, in [0, 1]
-    blur: float = 0.35  # share of the sharp pictures that are shrunk first
+    blur: float = 0.35  # share of the sharp images that are shrunk first
     blur_sides: tuple[int, int] = (48, 128)  # to a shorter side in this range, in pixels
 
     validation: float = 0.2  # share of each class
@@ -95,7 +95,7 @@ class Recipe:
 
     @property
     def sizes(self) -> list[int]:
-        """The picture side of each epoch."""
+        """The image side of each epoch."""
         return [size for size, epochs in self.stages for _ in range(epochs)]
 
     @property
@@ -108,40 +108,24 @@ class Recipe:
         return asdict(self)
 
 
-_HALF = (0.5, 0.5, 0.5)
+def _larger(name: str, *, size: int, batch_size: int, backbone_lr: float, neck_lr: float) -> Recipe:
+    """Larger networks want larger images and, to fit in memory, smaller batches; their rates go down with the batch."""
+    half = (0.5, 0.5, 0.5)  # timm's B3, S and M were pretrained with another standardization than B0
+    return Recipe(
+        architecture=f"tf_efficientnetv2_{name}",
+        size=size,
+        stages=progressive(size, 8),
+        mean=half,
+        std=half,
+        batch_size=batch_size,
+        backbone_lr=backbone_lr,
+        neck_lr=neck_lr,
+    )
 
-# By the last part of the backbone's name. Larger ones want larger pictures and, to fit in memory, smaller batches;
-# their rates go down with the batch. timm's B3, S and M were pretrained with another standardization than B0.
-RECIPES: dict[str, Recipe] = {
+
+RECIPES: dict[str, Recipe] = {  # by the last part of the backbone's name
     "b0": Recipe(),
-    "b3": Recipe(
-        architecture="tf_efficientnetv2_b3",
-        size=240,
-        stages=progressive(240, 8),
-        mean=_HALF,
-        std=_HALF,
-        batch_size=48,
-        backbone_lr=2.5e-4,
-        neck_lr=8e-4,
-    ),
-    "s": Recipe(
-        architecture="tf_efficientnetv2_s",
-        size=288,
-        stages=progressive(288, 8),
-        mean=_HALF,
-        std=_HALF,
-        batch_size=32,
-        backbone_lr=2e-4,
-        neck_lr=7e-4,
-    ),
-    "m": Recipe(
-        architecture="tf_efficientnetv2_m",
-        size=384,
-        stages=progressive(384, 8),
-        mean=_HALF,
-        std=_HALF,
-        batch_size=24,
-        backbone_lr=1.5e-4,
-        neck_lr=6e-4,
-    ),
+    "b3": _larger("b3", size=240, batch_size=48, backbone_lr=2.5e-4, neck_lr=8e-4),
+    "s": _larger("s", size=288, batch_size=32, backbone_lr=2e-4, neck_lr=7e-4),
+    "m": _larger("m", size=384, batch_size=24, backbone_lr=1.5e-4, neck_lr=6e-4),
 }

@@ -46,24 +46,20 @@ def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> Em
 
     Raises ModelNotFound, BadCheckpoint.
     """
-    network = _read(weights, recipe).eval()
-    placed: EmbeddingNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if weights is not None and card_path(weights).is_file():
+        network = _trained_before(weights, recipe)
+    else:
+        network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=weights is None)
+        try:
+            if weights is not None:
+                network.load_backbone(load_file(weights))
+        except (SafetensorError, RuntimeError) as error:
+            raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}.") from error
+    placed: EmbeddingNetwork = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
 
-def _read(weights: Path | None, recipe: Recipe) -> EmbeddingNetwork:
-    if weights is not None and card_path(weights).is_file():
-        return _tuned_before(weights, recipe)
-    network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=weights is None)
-    try:
-        if weights is not None:
-            network.load_backbone(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}.") from error
-    return network
-
-
-def _tuned_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
+def _trained_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
     """The network of an Umbel checkpoint, without the anchors of the classes that it learnt then."""
     network, card = load_checkpoint(weights)
     if card.architecture != recipe.architecture:

@@ -1,14 +1,13 @@
 """A run in TensorBoard, for those who ask for it."""
 
 from pathlib import Path
-from types import TracebackType
 
 from ml.training.progress import Epoch
 from umbel.base.errors import InvalidInput
 
 
 class Board:
-    """Writes the loss of each step and the metrics of each epoch as TensorBoard events; a context manager."""
+    """Writes the loss of each step and the metrics of each epoch as TensorBoard events, until it is closed."""
 
     def __init__(self, folder: Path) -> None:
         """Raises InvalidInput when TensorBoard is not installed."""
@@ -34,8 +33,5 @@ class Board:
             for name, value in metrics.as_dict().items():
                 self._writer.add_scalar(f"{of_set}/{name}", value, self._steps)
 
-    def __enter__(self) -> "Board":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
         self._writer.close()
