@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ml.data.duplicates import quick_pixel_similarities
-from ml.evaluation.comparison import compare_models
+from ml.evaluation.intervals import compare_models
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import Settings

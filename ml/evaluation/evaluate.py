@@ -13,12 +13,11 @@ from ml.data.dataset import Skipped
 from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
-from ml.evaluation.intervals import Counts, Interval, Replicates, draws, interval, replicate
-from ml.evaluation.metrics import Metrics, Rankings, rank, summary
+from ml.evaluation.intervals import Interval, Replicates, interval, replicate
+from ml.evaluation.metrics import Labels, Metrics, Rankings, rank, summary
 from ml.evaluation.models import load_model, load_rival
-from ml.evaluation.pairs import pairs_of
 from ml.evaluation.sets import JudgedSet, Selection, select
-from ml.evaluation.verification import Roc, verification
+from ml.evaluation.verification import Roc, pairs_of, verification
 from umbel.base.errors import BadDataset
 from umbel.base.settings import Settings
 from umbel.base.types import Vectors
@@ -135,16 +134,18 @@ def _judge_sets(
         watch("Judging", number, len(sets))
         one.check()
         chosen = [rows[picture.path] for picture in one.pictures]
-        counts = draws(len(chosen), resamples, (seed, number))
-        results.append(SetResult(one, tuple(_judge(found[chosen], one, counts, seed) for found in vectors)))
+        results.append(
+            SetResult(one, tuple(_judge(of_model[chosen], one.labels, resamples, seed, number) for of_model in vectors))
+        )
     watch("Judging", len(sets), len(sets))
     return tuple(results)
 
 
-def _judge(vectors: Vectors, one: JudgedSet, counts: Counts, seed: int) -> Judgement:
-    rankings, roc = rank(vectors, one.labels), verification(vectors, one.labels)
-    pairs = pairs_of(vectors, one.labels, seed)
-    return Judgement(vectors, rankings, roc, summary(rankings, roc), replicate(rankings, pairs, counts), pairs.drawn)
+def _judge(vectors: Vectors, labels: Labels, resamples: int, seed: int, number: int) -> Judgement:
+    rankings, roc = rank(vectors, labels), verification(vectors, labels)
+    pairs = pairs_of(vectors, labels, seed)
+    replicates = replicate(rankings, pairs, resamples, (seed, number))
+    return Judgement(vectors, rankings, roc, summary(rankings, roc), replicates, pairs.drawn)
 
 
 def _names(models: Sequence[NetworkEmbedder]) -> tuple[str, ...]:

@@ -1,31 +1,30 @@
-"""How far chance alone may have moved a metric: bootstrap intervals over resampled pictures.
+"""How far chance alone may have moved a metric: bootstrap intervals over resampled images.
 
-The set is drawn anew, with replacement, as many pictures as it has, many times over; an interval holds the middle 95 %
-of what a metric then comes to (percentile bootstrap). What is drawn are pictures, never pairs: a picture that is hard
-to place spoils all its pairs at once, so pairs depend on one another and resampling them would promise far too much.
-A picture drawn w times makes its pairs count w times, and is no pair with its own copy, which would be a sure hit. For
-the ranking metrics a drawn picture is a query that counts w times, while the gallery it is asked against stays as it
-is. All metrics, and all models that are compared, see the same draws, so that a difference of two models has an
-interval too: far narrower than theirs, since most of what is hard is hard for both.
+The set is drawn anew, with replacement, as many images as it has, many times over; an interval holds the middle 95 %
+of what a metric then comes to (percentile bootstrap). What is drawn are images, never pairs: an image that is hard to
+place spoils all its pairs at once, so pairs depend on one another and resampling them would promise far too much. An
+image drawn w times makes its pairs count w times, and is no pair with its own copy, which would be a sure hit. For the
+ranking metrics a drawn image is a query that counts w times, while the gallery it is searched in stays as it is. All
+metrics, and all models that are compared, see the same draws, so that a difference of two models has an interval too:
+far narrower than theirs, since most of what is hard is hard for both.
 
 Sources: Efron and Tibshirani 1993, chapter 13 (percentiles); Bolle, Ratha and Pankanti 2004, "Error analysis of pattern
 recognition systems: the subsets bootstrap" (pairs that share an origin belong together).
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ml.evaluation.metrics import Metrics, Rankings, macro_f1
-from ml.evaluation.pairs import Pairs
-
-Numbers = NDArray[np.float64]
-Counts = NDArray[np.uint16]
+from ml.evaluation.metrics import Labels, Metrics, Numbers, Rankings, rank, summary
+from ml.evaluation.verification import Pairs
+from umbel.base.types import Compared, Comparison, Vectors
 
 LEVEL = 0.95
 FAR_GRID = np.geomspace(1e-4, 1, 121)  # where the ROC's band is taken
 NAMES = tuple(name for name in Metrics.__dataclass_fields__ if name not in ("pictures", "classes"))
+BATCH = 25  # resamples at once: of more, the weights of pairs would not stay in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +43,62 @@ class Replicates:
     tar: Numbers
 
 
-def draws(pictures: int, count: int, seed: int | tuple[int, ...]) -> Counts:
-    """(count, pictures): how often each picture is there in each resample. The same seed gives the same draws."""
-    rng = np.random.default_rng(seed)
-    counts = [np.bincount(rng.integers(0, pictures, pictures), minlength=pictures) for _ in range(count)]
-    return np.array(counts, np.uint16).reshape(count, pictures)
+def replicate(rankings: Rankings, pairs: Pairs, resamples: int, seed: int | tuple[int, ...]) -> Replicates:
+    """Every metric of one model in each resample. The same seed draws the same images."""
+    from scipy.stats import DegenerateDataWarning, bootstrap  # noqa: PLC0415 - takes a second to import
 
+    images = np.arange(len(rankings.labels))
 
-def replicate(rankings: Rankings, pairs: Pairs, counts: Counts) -> Replicates:
-    """Every metric of one model under each resample, counts (R, N)."""
-    rocs = list(pairs.rocs(counts)) if len(counts) else []
-    found = _ranking(rankings, counts[:, rankings.is_query]) | {
-        "auc": [roc.auc for roc in rocs],
-        "eer": [roc.eer for roc in rocs],
-        "tar_at_far_1e2": [roc.tar_at(0.01) for roc in rocs],
-        "tar_at_far_1e3": [roc.tar_at(0.001) for roc in rocs],
-    }
-    tar = np.array([roc.tar[np.searchsorted(roc.far, FAR_GRID, side="right") - 1] for roc in rocs])
-    return Replicates({name: np.asarray(found[name], np.float64) for name in NAMES}, tar.reshape(-1, len(FAR_GRID)))
+    def figures(samples: Labels, axis: int) -> Numbers:
+        counts = np.array([np.bincount(sample, minlength=len(images)) for sample in samples])
+        rocs = pairs.rocs(counts)
+        metrics = [summary(rankings, roc, row) for roc, row in zip(rocs, counts, strict=True)]
+        columns = [[getattr(one, name) for one in metrics] for name in NAMES]
+        return np.concatenate([columns, np.transpose([roc.tars_at(FAR_GRID) for roc in rocs])])
 
-
-def _ranking(rankings: Rankings, counts: Counts) -> dict[str, Numbers]:
-    """The metrics that are means over queries. counts: (R, queries)."""
-    is_query = rankings.is_query
-    each = {
-        "r_at_1": rankings.hits[is_query, :1].any(1),
-        "r_at_5": rankings.hits[is_query, :5].any(1),
-        "r_at_10": rankings.hits[is_query, :10].any(1),
-        "r_precision": rankings.r_precision[is_query],
-        "map_at_r": rankings.average_precision[is_query],
-    }
-    with np.errstate(invalid="ignore"):
-        means = counts @ np.stack(list(each.values()), 1).astype(np.float64) / counts.sum(1, keepdims=True)
-    f1 = macro_f1(rankings.labels[is_query], rankings.predicted[is_query], counts)
-    return dict(zip(each, means.T, strict=True)) | {"knn_macro_f1": f1}
+    values = np.empty((len(NAMES) + len(FAR_GRID), 0))
+    if resamples:
+        options = {"n_resamples": resamples, "batch": BATCH, "method": "percentile", "vectorized": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegenerateDataWarning)  # NaN where a resample has no query: `interval`
+            values = bootstrap((images,), figures, rng=np.random.default_rng(seed), **options).bootstrap_distribution
+    return Replicates(dict(zip(NAMES, values, strict=False)), values[len(NAMES) :].T)
 
 
 def interval(values: Numbers) -> Interval:
     """The interval of these (R,) replicates, or of their differences to another model's."""
     known = values[~np.isnan(values)]
-    if not len(known):
-        return Interval(float("nan"), float("nan"))
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(known, [tail, 100 - tail])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
     return Interval(float(low), float(high))
 
 
 def band(tar: Numbers) -> tuple[Numbers, Numbers]:
     """(121,) each: the interval of the true acceptance rate at each rate of FAR_GRID, tar (R, 121), R > 0."""
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(tar[~np.isnan(tar[:, -1])], [tail, 100 - tail], axis=0)
+    low, high = np.nanquantile(tar, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
+
+
+def compare_models(active: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
+    """umbel.base.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
+
+    Both see the same resamples of the queries, so what is hard for both does not widen the interval.
+    """
+    rankings = [rank(vectors, labels) for vectors in (active, candidate)]
+    is_query = rankings[0].is_query
+    r_at_1 = [ranking.hits[is_query, 0].astype(np.float64) for ranking in rankings]
+    map_at_r = [ranking.average_precision[is_query] for ranking in rankings]
+    return Comparison(
+        queries=int(is_query.sum()),
+        classes=len(np.unique(labels[is_query])),
+        metrics={"r_at_1": compared(*r_at_1), "map_at_r": compared(*map_at_r)},
+    )
+
+
+def compared(active: Numbers, candidate: Numbers) -> Compared:
+    """The means of what each query adds to a metric, (Q,), and the interval of their difference."""
+    from scipy.stats import bootstrap  # noqa: PLC0415 - takes a second to import
+
+    difference = bootstrap((candidate - active,), np.mean, n_resamples=1000, batch=100, method="percentile", rng=0)
+    low, high = difference.confidence_interval
+    figures = (round(float(figure), 4) for figure in (active.mean(), candidate.mean(), low, high))
+    return Compared(*figures)

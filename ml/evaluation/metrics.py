@@ -1,6 +1,6 @@
-"""How good embeddings are: retrieval, a k-NN vote, and the figures of verification. Plain NumPy, leave-one-out.
+"""How good embeddings are: retrieval, a k-NN vote, and the figures of verification, leave-one-out.
 
-Everywhere: vectors (N, D) unit length, labels (N,) integers. Each picture is a query once, against all the others. One
+Everywhere: vectors (N, D) unit length, labels (N,) integers. Each image is a query once, against all the others. One
 that is alone in its class is nobody's match: it is left out as a query and stays in the gallery to distract.
 """
 
@@ -25,7 +25,7 @@ KNN = 11
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """All in [0, 1], NaN where nothing could be asked. Higher is better, but for `eer`."""
+    """All in [0, 1], NaN where there was no query. Higher is better, but for `eer`."""
 
     r_at_1: float
     r_at_5: float
@@ -52,15 +52,15 @@ def measure(vectors: Vectors, labels: Labels, k: int = KNN) -> Metrics:
 
 @dataclass(frozen=True)
 class Rankings:
-    """What each of N pictures got as a query: what all ranking metrics are means of.
+    """What each of N images got as a query: what all ranking metrics are means of.
 
-    labels, predicted: (N,) in [0, C), predicted by the k-NN vote; others: (N,) how many more there are of its class;
+    labels, predicted: (N,) in [0, C), predicted by the k-NN vote; relevant: (N,) how many more there are of its class;
     nearest: (N, K) indices of the K = min(N − 1, max(k, 10)) most similar, nearest first, and their similarity (N, K);
-    r_precision, average_precision: (N,) in [0, 1], NaN for a picture alone in its class.
+    r_precision, average_precision: (N,) in [0, 1], NaN for an image alone in its class.
     """
 
     labels: Labels
-    others: Labels
+    relevant: Labels
     nearest: NDArray[np.intp]
     similarity: Scores
     predicted: Labels
@@ -69,8 +69,8 @@ class Rankings:
 
     @cached_property
     def is_query(self) -> NDArray[np.bool_]:
-        """(N,): which pictures have another of their class, and so count as queries."""
-        return self.others > 0
+        """(N,): which images have another of their class, and so count as queries."""
+        return self.relevant > 0
 
     @cached_property
     def hits(self) -> NDArray[np.bool_]:
@@ -79,117 +79,93 @@ class Rankings:
 
 
 def rank(vectors: Vectors, labels: Labels, k: int = KNN) -> Rankings:
-    """Let every picture be a query against all the others; the k nearest vote on its label."""
+    """Let every image be a query against all the others; the k nearest vote on its label."""
     labels = np.unique(labels, return_inverse=True)[1]
-    others = np.bincount(labels)[labels] - 1
+    relevant = np.bincount(labels)[labels] - 1
     kept = min(len(labels) - 1, max(k, 10))
-    found = []
-    for rows, order, similarity in _ranked(vectors, max(kept, int(others.max()))):
+    parts = []
+    for rows, order, similarity in _ranked(vectors, max(kept, int(relevant.max()))):
         hits = labels[order] == labels[rows, None]
-        precisions = r_precision(hits, others[rows]), average_precision_at_r(hits, others[rows])
-        found.append((order[:, :kept].copy(), similarity[:, :kept].copy(), *precisions))  # views would keep the block
-    nearest, similarity, r_precisions, average_precisions = (np.concatenate(part) for part in zip(*found, strict=True))
-    predicted = vote(labels[nearest[:, :k]], similarity[:, :k], int(labels.max()) + 1)
-    return Rankings(labels, others, nearest, similarity, predicted, r_precisions, average_precisions)
+        # Copies: a view would keep the whole block.
+        parts.append((order[:, :kept].copy(), similarity[:, :kept].copy(), *precisions_at_r(hits, relevant[rows])))
+    nearest, similarity, r_precision, average_precision = (np.concatenate(part) for part in zip(*parts, strict=True))
+    predicted = vote(labels[nearest[:, :k]], similarity[:, :k])
+    return Rankings(labels, relevant, nearest, similarity, predicted, r_precision, average_precision)
 
 
-def summary(rankings: Rankings, roc: Roc) -> Metrics:
-    """The means over the queries, and the ROC's figures."""
+def summary(rankings: Rankings, roc: Roc, counts: NDArray[np.integer] | None = None) -> Metrics:
+    """The means over the queries, and the ROC's figures. counts: (N,), how often each image counts; None: once."""
     is_query = rankings.is_query
-    everyone = np.ones((1, int(is_query.sum())))
+    weights = (np.ones(len(is_query), int) if counts is None else counts)[is_query]
+    hits = rankings.hits[is_query]
+
+    def mean(values: Numbers | NDArray[np.bool_]) -> float:
+        return float(values @ weights / weights.sum()) if weights.any() else float("nan")
+
     return Metrics(
-        r_at_1=recall_at(rankings.hits[is_query], 1),
-        r_at_5=recall_at(rankings.hits[is_query], 5),
-        r_at_10=recall_at(rankings.hits[is_query], 10),
-        r_precision=_mean(rankings.r_precision[is_query]),
-        map_at_r=_mean(rankings.average_precision[is_query]),
-        knn_macro_f1=float(macro_f1(rankings.labels[is_query], rankings.predicted[is_query], everyone)[0]),
+        r_at_1=mean(hits[:, :1].max(1, initial=False)),
+        r_at_5=mean(hits[:, :5].max(1, initial=False)),
+        r_at_10=mean(hits[:, :10].max(1, initial=False)),
+        r_precision=mean(rankings.r_precision[is_query]),
+        map_at_r=mean(rankings.average_precision[is_query]),
+        knn_macro_f1=macro_f1(rankings.labels[is_query], rankings.predicted[is_query], weights),
         auc=roc.auc,
         eer=roc.eer,
         tar_at_far_1e2=roc.tar_at(0.01),
         tar_at_far_1e3=roc.tar_at(0.001),
         pictures=len(rankings.labels),
-        classes=len(np.unique(rankings.labels)),
+        classes=int(rankings.labels.max()) + 1,
     )
 
 
-def neighbours(vectors: Vectors, depth: int) -> tuple[NDArray[np.intp], Scores]:
-    """The `depth` most similar others of each picture, nearest first: indices (N, depth), cosines (N, depth).
-
-    Ties go to the lower index.
-    """
-    blocks = ((order.copy(), similarity) for _, order, similarity in _ranked(vectors, depth))
-    orders, similarities = zip(*blocks, strict=True)
-    return np.concatenate(orders), np.concatenate(similarities)
-
-
 def _ranked(vectors: Vectors, depth: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Scores]]:
-    """Blocks of queries: their indices (B,), the `depth` most similar others of each (B, depth), and their cosines."""
+    """Blocks of queries: their indices (B,), the `depth` most similar others of each (B, depth), and their cosines.
+
+    Ties go to the lower index, but which of those that tie for the last place are in is left to NumPy.
+    """
     step = max(1, min(BLOCK, CELLS // len(vectors)))
     for start in range(0, len(vectors), step):
-        block = vectors[start : start + step] @ vectors.T
-        rows = np.arange(len(block))
-        block[rows, start + rows] = -np.inf  # a picture is not its own neighbour
-        order = np.argsort(-block, axis=1, kind="stable")[:, :depth]
-        yield start + rows, order, np.take_along_axis(block, order, 1)
+        distance = -(vectors[start : start + step] @ vectors.T)
+        rows = np.arange(len(distance))
+        distance[rows, start + rows] = np.inf  # an image is not its own neighbor
+        near = np.sort(np.argpartition(distance, depth - 1)[:, :depth])
+        order = np.take_along_axis(near, np.argsort(np.take_along_axis(distance, near, 1), kind="stable"), 1)
+        yield start + rows, order, -np.take_along_axis(distance, order, 1)
 
 
-def recall_at(hits: NDArray[np.bool_], k: int) -> float:
-    """Share of queries with one of their class among the k nearest. hits: (N, ≥k), nearest first."""
-    return _mean(hits[:, :k].max(1, initial=False))
+def precisions_at_r(hits: NDArray[np.bool_], relevant: Labels) -> tuple[Numbers, Numbers]:
+    """(N,) each: R-precision and average precision at R, R being how many other images a query's class has.
 
-
-def r_precision(hits: NDArray[np.bool_], others: Labels) -> Numbers:
-    """(N,): the share of a query's class among its R nearest, R being how many others of the class there are.
-
-    hits: (N, ≥max(others)), nearest first; others: (N,). NaN where R is 0.
-    Source: Musgrave et al. 2020, arXiv:2003.08505, section 3.2.
+    The first is the share of the class among the R nearest; the second the mean over the ranks up to R of the precision
+    at each hit, 0 at each miss: its mean is MAP@R. hits: (N, ≥max(R)), nearest first; relevant: (N,), each query's R.
+    NaN where R is 0. Source: Musgrave et al. 2020, arXiv:2003.08505, section 3.2.
     """
+    ranks = np.arange(1, hits.shape[1] + 1)
+    counted = hits & (ranks <= relevant[:, None])
     with np.errstate(invalid="ignore"):
-        return _counted(hits, others).sum(1) / others
+        return counted.sum(1) / relevant, (counted.cumsum(1) / ranks * counted).sum(1) / relevant
 
 
-def average_precision_at_r(hits: NDArray[np.bool_], others: Labels) -> Numbers:
-    """(N,): the mean over the ranks up to R of the precision at each hit, 0 at each miss; its mean is MAP@R.
+def vote(labels: Labels, similarity: Scores) -> Labels:
+    """(N,): the label that the neighbors vote for, each by its similarity; negative ones have no vote.
 
-    Arguments and source as for `r_precision`.
+    labels, similarity: (N, k), of the neighbors. Ties go to the lower label.
     """
-    counted = _counted(hits, others)
-    precision = np.cumsum(counted, 1) / np.arange(1, hits.shape[1] + 1)
-    with np.errstate(invalid="ignore"):
-        return (precision * counted).sum(1) / others
+    alike = labels[:, :, None] == labels[:, None, :]
+    votes = (similarity.clip(min=0)[:, None, :] * alike).sum(2)  # (N, k): for the label of each neighbor
+    best = votes == votes.max(1, keepdims=True, initial=0)
+    none = np.iinfo(labels.dtype).max
+    return np.where(best, labels, none).min(1, initial=none)
 
 
-def _counted(hits: NDArray[np.bool_], others: Labels) -> NDArray[np.bool_]:
-    return hits & (np.arange(1, hits.shape[1] + 1) <= others[:, None])
+def macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.number]) -> float:
+    """F1 of the predictions averaged over the classes. A class without weight is left out; NaN without any weight.
 
-
-def vote(neighbour_labels: Labels, similarity: Scores, classes: int) -> Labels:
-    """(N,): the label that the neighbours vote for, each by its similarity; negative ones have no vote.
-
-    neighbour_labels, similarity: (N, k), labels in [0, classes). Ties go to the lower label.
+    labels, predicted: (N,); weights: (N,), how much each image counts.
     """
-    votes = np.zeros((len(similarity), classes))
-    np.add.at(votes, (np.arange(len(similarity))[:, None], neighbour_labels), similarity.clip(min=0))
-    return votes.argmax(1)
+    from sklearn.metrics import f1_score  # noqa: PLC0415 - takes a second to import
 
-
-def macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.number]) -> Numbers:
-    """(R,): F1 of the predictions averaged over the classes, once for each row of weights.
-
-    labels, predicted: (N,) from 0; weights: (R, N), how often each picture counts. A class without weight is left out.
-    """
-    classes = int(max(labels.max(initial=-1), predicted.max(initial=-1))) + 1
-    hits = labels == predicted
-    scores = np.full(len(weights), np.nan)
-    for index, row in enumerate(weights):
-        there = np.bincount(labels, row, classes)
-        right = np.bincount(labels[hits], row[hits], classes)
-        said = np.bincount(predicted, row, classes)
-        known = there > 0
-        scores[index] = _mean(2 * right[known] / (there + said)[known])
-    return scores
-
-
-def _mean(values: NDArray[np.generic]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+    present = np.unique(labels[weights > 0])
+    if not len(present):
+        return float("nan")
+    return float(f1_score(labels, predicted, labels=present, average="macro", sample_weight=weights, zero_division=0))

@@ -87,7 +87,7 @@ def _set(evaluation: Evaluation, result: SetResult) -> dict[str, Any]:
 def _figures(one: Judgement) -> dict[str, Any]:
     metrics = {name: _figure(getattr(one.metrics, name), one.interval(name)) for name in NAMES}
     far = [float(f"{rate:.4g}") for rate in FAR_GRID]
-    curve = {"far": far, "tar": [_rounded(one.roc.tar_at(rate)) for rate in FAR_GRID]}
+    curve = {"far": far, "tar": [_rounded(rate) for rate in one.roc.tars_at(FAR_GRID).tolist()]}
     return {"metrics": metrics, "eer_similarity": _rounded(one.roc.eer_threshold), "roc": curve}
 
 

@@ -205,7 +205,7 @@ class Comparison:
 
 
 class Compare(Protocol):
-    """Judges two models on labelled pictures: ml.evaluation.comparison.compare_models, which services are handed."""
+    """Judges two models on labelled pictures: ml.evaluation.intervals.compare_models, which services are handed."""
 
     def __call__(self, active: Vectors, candidate: Vectors, labels: NDArray[np.intp], /) -> Comparison:
         """active: (N, D), candidate: (N, E), unit length; labels: (N,)."""

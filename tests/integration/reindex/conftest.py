@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml.evaluation.comparison import compare_models
+from ml.evaluation.intervals import compare_models
 from tests.integration.reindex.gallery import Models, make_version
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction

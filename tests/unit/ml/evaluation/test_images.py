@@ -8,11 +8,11 @@ from sklearn.metrics import confusion_matrix
 from ml.evaluation import figures
 from ml.evaluation.figures import Curve, Panel, confusion_figure, roc_figure, similarity_figure
 from ml.evaluation.gallery_map import MOST, chosen, draw_map
-from ml.evaluation.intervals import band, draws, replicate
-from ml.evaluation.metrics import rank, verification
-from ml.evaluation.pairs import pairs_of
+from ml.evaluation.intervals import band, replicate
+from ml.evaluation.metrics import rank
 from ml.evaluation.query_sheet import extremes, query_sheet
 from ml.evaluation.style import class_colors, save
+from ml.evaluation.verification import pairs_of, verification
 from ml.projection import project
 
 ODD = "a label of $x^2_many words that goes on & on for ever, 桜 🌸"
@@ -39,7 +39,7 @@ def size_of(path) -> tuple[int, int]:
 @pytest.mark.parametrize(("models", "sets"), [(1, 1), (2, 2)])
 def test_curves_of_every_model_on_every_set(tmp_path, models, sets):
     vectors, labels = clusters([9, 7, 1])
-    around = band(replicate(rank(vectors, labels), pairs_of(vectors, labels), draws(17, 10, 1)).tar)
+    around = band(replicate(rank(vectors, labels), pairs_of(vectors, labels), 10, seed=1).tar)
     curves = [Curve(f"{ODD} {number}", verification(vectors, labels), around) for number in range(models)]
     panels = [Panel(ODD, curves) for _ in range(sets)]
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ml.evaluation import pairs
-from ml.evaluation.intervals import NAMES, band, draws, interval, replicate
-from ml.evaluation.metrics import measure, rank, verification
-from ml.evaluation.pairs import pairs_of
+from ml.evaluation import verification as verifying
+from ml.evaluation.intervals import NAMES, band, compare_models, compared, interval, replicate
+from ml.evaluation.metrics import measure, rank
+from ml.evaluation.verification import pairs_of, verification
+from umbel.base.types import Vectors
 
 
 def sample(rng: np.random.Generator, pictures: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -18,24 +19,25 @@ def sample(rng: np.random.Generator, pictures: int, classes: int = 4) -> tuple[n
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), labels
 
 
-def test_a_resample_counts_as_many_pictures_as_there_are():
-    counts = draws(50, 20, 1)
+def test_the_same_seed_draws_the_same_resamples():
+    vectors, labels = sample(np.random.default_rng(0), 40)
+    rankings, some = rank(vectors, labels), pairs_of(vectors, labels)
 
-    assert counts.shape == (20, 50)
-    assert (counts.sum(1) == 50).all()
-    assert (counts == draws(50, 20, 1)).all()
-    assert (counts != draws(50, 20, 2)).any()
+    first, second, other = (replicate(rankings, some, 20, seed).metrics["map_at_r"] for seed in (1, 1, 2))
+
+    assert (first == second).all()
+    assert (first != other).any()
 
 
 def test_pairs_weigh_the_product_of_their_pictures():
     vectors, labels = sample(np.random.default_rng(0), 40)
-    counts = draws(40, 5, 4)
+    counts = np.random.default_rng(4).multinomial(40, np.full(40, 1 / 40), 5)
     rows, columns = np.triu_indices(40, 1)
     same, scores = labels[rows] == labels[columns], (vectors @ vectors.T)[rows, columns]
 
-    rocs = list(pairs_of(vectors, labels).rocs(counts))
+    rocs = pairs_of(vectors, labels).rocs(counts)
 
-    for row, roc in zip(counts.astype(float), rocs, strict=True):
+    for row, roc in zip(counts, rocs, strict=True):
         weight = row[rows] * row[columns]
         assert roc.auc == pytest.approx(roc_auc_score(same, scores, sample_weight=weight), abs=1e-6)
         accepted = weight * (scores >= 0.3)
@@ -60,8 +62,8 @@ def test_of_very_many_pairs_some_are_drawn(monkeypatch):
     vectors, labels = sample(np.random.default_rng(2), 200)
     labels = np.append(labels, 4)  # and one alone in its class
     vectors = np.concatenate([vectors, vectors[:1]])
-    monkeypatch.setattr(pairs, "ALL_UP_TO", 100)
-    monkeypatch.setattr(pairs, "DRAWN", 40_000)
+    monkeypatch.setattr(verifying, "ALL_UP_TO", 100)
+    monkeypatch.setattr(verifying, "DRAWN", 40_000)
 
     drawn = pairs_of(vectors, labels, seed=1)
     (found,) = drawn.rocs(np.ones((1, 201), int))
@@ -75,7 +77,7 @@ def test_every_metric_lies_in_its_interval_and_more_resamples_change_little():
     vectors, labels = sample(np.random.default_rng(5), 120)
     rankings, found, some = rank(vectors, labels), measure(vectors, labels), pairs_of(vectors, labels)
 
-    few, many = (replicate(rankings, some, draws(120, count, 1)) for count in (100, 400))
+    few, many = (replicate(rankings, some, count, seed=1) for count in (100, 400))
 
     for name in NAMES:
         one, other = interval(few.metrics[name]), interval(many.metrics[name])
@@ -92,7 +94,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     held = {"auc": 0, "eer": 0, "tar_at_far_1e2": 0}
     for seed in range(40):
         vectors, labels = sample(rng, 40)
-        found = replicate(rank(vectors, labels), pairs_of(vectors, labels), draws(40, 100, seed))
+        found = replicate(rank(vectors, labels), pairs_of(vectors, labels), 100, seed)
         for name in held:
             around = interval(found.metrics[name])
             held[name] += around.low <= getattr(truth, name) <= around.high
@@ -101,14 +103,12 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert all(count >= 33 for count in held.values()), held
 
 
-def test_queries_resampled_hold_a_known_share_about_as_often_as_they_say():
+def test_a_difference_holds_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(9)
-    hits = rng.random((100, 80)) < 0.8
     held = 0
-    for seed, row in enumerate(hits):
-        counts = draws(80, 100, seed)
-        around = interval(counts @ row / 80)
-        held += around.low <= 0.8 <= around.high
+    for active, candidate in rng.random((100, 2, 80)) < np.array([[0.7], [0.8]]):
+        figure = compared(active.astype(float), candidate.astype(float))
+        held += figure.low <= 0.1 <= figure.high
 
     assert 87 <= held <= 99
 
@@ -118,3 +118,36 @@ def test_what_cannot_be_known_is_not_a_number():
 
     assert np.isnan(empty.low)
     assert np.isnan(interval(np.full(5, np.nan)).high)
+
+
+def clustered(
+    noise: float, seed: int, *, classes: int = 8, each: int = 12, dim: int = 16
+) -> tuple[Vectors, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), each)
+    vectors = np.eye(classes, dim)[labels] + noise * rng.normal(size=(len(labels), dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def test_the_figures_are_those_of_an_evaluation() -> None:
+    (active, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2, dim=24)
+    found = compare_models(active, other, labels).metrics
+    for which, vectors in (("active", active), ("candidate", other)):
+        metrics = measure(vectors, labels)
+        assert getattr(found["r_at_1"], which) == pytest.approx(metrics.r_at_1, abs=1e-4)
+        assert getattr(found["map_at_r"], which) == pytest.approx(metrics.map_at_r, abs=1e-4)
+
+
+def test_the_interval_holds_the_difference_and_is_nothing_for_a_model_and_itself() -> None:
+    (active, labels), (other, _) = clustered(0.3, 1), clustered(0.5, 2)
+    for figure in compare_models(active, other, labels).metrics.values():
+        assert figure.low < figure.candidate - figure.active < figure.high
+    for figure in compare_models(active, active, labels).metrics.values():
+        assert (figure.low, figure.high) == (0, 0)
+
+
+def test_a_picture_alone_in_its_class_is_no_query() -> None:
+    vectors, labels = clustered(0.3, 1, classes=3, each=4)
+    labels[0] = 99
+    compared = compare_models(vectors, vectors, labels)
+    assert (compared.queries, compared.classes) == (11, 3)

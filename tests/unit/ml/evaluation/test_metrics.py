@@ -84,15 +84,33 @@ def test_knn_vote_is_that_of_scikit_learn(labelled):
     assert metrics.measure(vectors, labels).knn_macro_f1 == pytest.approx(expected)
 
 
+def test_the_nearest_are_those_of_a_full_sort(labelled):
+    vectors, labels = labelled
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -np.inf)
+
+    found = metrics.rank(vectors, labels)
+
+    np.testing.assert_allclose(found.similarity, -np.sort(-similarity, 1)[:, :11], rtol=1e-5)
+    np.testing.assert_array_equal(np.take_along_axis(similarity, found.nearest, 1), found.similarity)
+
+
+def test_neighbors_vote_by_their_similarity_and_negative_ones_not_at_all():
+    labels = np.array([[2, 0, 0], [1, 0, 0], [3, 1, 2]])
+    similarity = np.array([[0.9, 0.5, 0.5], [0.5, 0.5, -0.9], [-0.1, -0.2, -0.3]], np.float32)
+
+    assert metrics.vote(labels, similarity).tolist() == [0, 0, 1]
+
+
 def test_weighted_f1_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     labels, predicted, weights = rng.integers(0, 5, 80), rng.integers(0, 5, 80), rng.integers(0, 4, (6, 80))
     weights[0, labels == 2] = 0
 
-    for row, found in zip(weights, metrics.macro_f1(labels, predicted, weights), strict=True):
+    for row in weights:
         there = np.unique(labels[row > 0])
         expected = f1_score(labels, predicted, labels=there, average="macro", sample_weight=row)
-        assert found == pytest.approx(expected)
+        assert metrics.macro_f1(labels, predicted, row) == pytest.approx(expected)
 
 
 def test_verification_is_that_of_scikit_learn(labelled):
@@ -139,12 +157,13 @@ def test_without_same_or_different_pairs_there_is_no_rate():
 
 
 def test_blocks_of_queries_change_nothing(labelled, monkeypatch):
-    neighbours, roc = metrics.neighbours(labelled[0], 20), metrics.verification(*labelled)
+    rankings, roc = metrics.rank(*labelled), metrics.verification(*labelled)
     monkeypatch.setattr(metrics, "BLOCK", 17)
     monkeypatch.setattr("ml.evaluation.verification.BLOCK", 17)
 
-    for one, other in zip(neighbours, metrics.neighbours(labelled[0], 20), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+    found = metrics.rank(*labelled)
+    np.testing.assert_allclose(found.similarity, rankings.similarity, rtol=1e-5)
+    np.testing.assert_allclose(found.average_precision, rankings.average_precision, rtol=1e-5)
     assert metrics.verification(*labelled).auc == pytest.approx(roc.auc, abs=1e-6)
 
 
