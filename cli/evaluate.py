@@ -56,7 +56,7 @@ def evaluate(
 
     With --out it also writes evaluation.json, card.md and pictures: the ROC, the similarities of same and different
     pairs, the confusion matrix, the best and worst queries, and a map of the gallery. --against also takes the weights
-    of a timm backbone, which stand for a model that nobody has tuned. How to read it all: docs/how-to/evaluate.md.
+    of a timm backbone, which stand for a model without fine-tuning. How to read it all: docs/how-to/evaluate.md.
     """
     if not folders and not chosen["held_out"]:
         raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out.")

@@ -32,7 +32,7 @@ def save_checkpoint(
     metrics: dict[str, object] | None = None,
     calibration: Calibration | None = None,
 ) -> ModelCard:
-    """Write `path` (.safetensors) and its card; whoever reads meanwhile sees the old pair or a complete file."""
+    """Write `path` (.safetensors) and its card; a reader meanwhile sees the old pair or a complete file."""
     weights = to_bytes({key: _stored(tensor) for key, tensor in network.state_dict().items() if _kept(key)})
     card = ModelCard(
         name=name,

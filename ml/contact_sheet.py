@@ -59,7 +59,7 @@ LAYOUT = _Layout()
 def contact_sheet(query: Tile, matches: Sequence[Tile], *, title: str | None = None) -> Image.Image:
     """An RGB picture of a search: the query large at the left, the matches in reading order, nearest first.
 
-    A match's frame is green when it agrees with the query, amber when it differs, pale when nobody knows; where a
+    A match's frame is green when it agrees with the query, amber when it differs, pale when it has no label; where a
     match does not say, its detail is compared with the query's. The grid widens with the number of matches, so that
     1 and 50 both look right. No matches: says so.
     """

@@ -28,7 +28,7 @@ class NetworkEmbedder:
         # and 209 instead of 77 with another program on one of them (a descheduled OpenMP thread holds up its team).
         self._lanes = forward.lanes
         self._forwards = ThreadPoolExecutor(self._lanes, "forward", forward.begin_thread)
-        # One picture that somebody waits for has all cores, on a thread that keeps them: to change how many threads one
+        # The picture of a search has all cores, on a thread that keeps them: to change how many threads one
         # computes on costs torch more than the forward takes.
         self._alone = ThreadPoolExecutor(1, "alone", partial(forward.begin_thread, alone=True))
         self._background = ThreadPoolExecutor(self._lanes, "background", self._begin_background_thread)
@@ -81,7 +81,7 @@ class NetworkEmbedder:
         """Decoded pictures → (n, dim) float32, each row of unit length, in order. Thread-safe.
 
         They are shared out among forwards that run side by side. background: on threads of their own which leave the
-        cores to whoever else wants them, so that a search does not wait until a batch of a reindex is through.
+        cores to other work, so that a search does not wait until a batch of a reindex is through.
         """
         if not len(pixels):
             return np.empty((0, self.dim), np.float32)

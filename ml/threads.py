@@ -10,7 +10,7 @@ from umbel.base.settings import Settings
 
 # What a driver for NVIDIA's or AMD's GPUs, or Windows below Linux, leaves in /dev.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-NICE = 15  # of background threads: about a thirtieth of a core that somebody else wants too
+NICE = 15  # of background threads: about a thirtieth of a core that other threads want too
 
 
 def be_nice() -> None:

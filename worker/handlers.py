@@ -112,7 +112,7 @@ class Handlers:
 
 
 class OneAtATime:
-    """Runs a piece of work in at most one thread; whoever asks meanwhile makes that thread run it once more."""
+    """Runs a piece of work in at most one thread; a call meanwhile makes that thread run it once more."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -129,6 +129,6 @@ class OneAtATime:
                 self._busy.release()
 
     def wait(self) -> None:
-        """Until nobody is at it."""
+        """Until no thread runs it."""
         with self._busy:
             pass

@@ -116,7 +116,7 @@ class WorkerProcess:
                 waiting.clear()
                 try:
                     self.work(Queue.QUERY)
-                except Exception as error:  # whoever waits rings after a while
+                except Exception as error:  # a request that waits wakes a worker after a while
                     log.warning("searches wait for a wake-up", error=str(error))
 
     def _stop(self, **_: object) -> None:
@@ -140,7 +140,7 @@ _process: WorkerProcess | None = None
 
 
 def withdraw(name: str) -> None:
-    """Take back the word of a former process of this name that was killed: until a model is loaded, nobody is there."""
+    """Forget a former process of this name that was killed: until a model is loaded, this one serves nothing."""
     with transaction() as session:
         workers.delete_worker(session, name)
 

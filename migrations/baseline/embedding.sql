@@ -21,7 +21,7 @@ END $$;
 CREATE TRIGGER query_answered AFTER UPDATE OF vector, error_code ON query_image FOR EACH ROW
     WHEN (NEW.vector IS NOT NULL OR NEW.error_code IS NOT NULL) EXECUTE FUNCTION query_answered();
 
--- An image to search by tells the workers itself that it is there: its insertion notifies whoever listens.
+-- Inserting an image to search by notifies the workers that listen.
 CREATE FUNCTION query_waits() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('umbel', 'queries wait');

@@ -92,7 +92,7 @@ CREATE TRIGGER job_item_cancelled BEFORE UPDATE OF image_id ON job_item FOR EACH
     WHEN (OLD.image_id IS NOT NULL AND NEW.image_id IS NULL AND NEW.state = 'pending' AND NEW.queue <> 'delete')
     EXECUTE FUNCTION job_item_cancelled();
 
--- The counts follow the items inside the same transaction, whoever changes them and how.
+-- The counts follow the items inside the same transaction, whichever statement changes them.
 CREATE FUNCTION job_count(jobs uuid[], states text[], changes integer[], starts boolean[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -156,7 +156,7 @@ BEGIN
 END $$;
 CREATE TRIGGER job_times BEFORE INSERT OR UPDATE ON job FOR EACH ROW EXECUTE FUNCTION job_times();
 
--- Whoever waits for a job (GET /v1/jobs/{id}?wait=) listens here instead of asking again and again.
+-- A request that waits for a job (GET /v1/jobs/{id}?wait=) listens here instead of polling.
 CREATE FUNCTION job_announced() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('umbel', 'job ' || NEW.id);

@@ -227,7 +227,7 @@ BEGIN
     END IF;
 END $$;
 
--- The reader may call these, and these alone may read the tables: as their owner, with a path that nobody else can put
+-- The reader may call these, and these alone may read the tables: as their owner, with a path that no other role can put
 -- anything into (pg_temp last, or a temporary table could stand in for one of ours).
 CREATE FUNCTION umbel.nearest(query halfvec, k integer DEFAULT 10, collection text DEFAULT NULL)
 RETURNS SETOF umbel.match LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 COST 10000 SET search_path FROM CURRENT

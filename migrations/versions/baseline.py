@@ -20,7 +20,7 @@ CREATED = re.compile(r"^CREATE (?:UNLOGGED )?(TABLE|FUNCTION|VIEW|TYPE|SCHEMA) (
 
 
 def upgrade() -> None:
-    # Functions that are called as their owner get a path into which nobody else can put anything: pg_temp last, or a
+    # Functions that are called as their owner get a path into which no other role can put anything: pg_temp last, or a
     # temporary table could stand in for one of ours.
     op.execute("SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true)")
     for part in _sql():
@@ -31,7 +31,7 @@ def downgrade() -> None:
     created = CREATED.findall("".join(_sql()))
     created += [("FUNCTION", name) for name in ("search_by_index", "search_active")]  # made by create_index_search
     # Triggers go with their tables, so functions that only triggers call come after them. Without CASCADE: what
-    # somebody else has built on ours is not dropped with it.
+    # other people have built on ours is not dropped with it.
     for kind in ("VIEW", "TABLE", "FUNCTION", "TYPE", "SCHEMA"):
         names = [name for what, name in created if what == kind]
         op.execute(f"DROP {kind} {', '.join(names)}")

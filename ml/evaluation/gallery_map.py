@@ -25,7 +25,7 @@ NAMES = 60  # classes whose names are written at most
 def chosen(labels: Labels, seed: int) -> NDArray[np.intp]:
     """The pictures that go on the map, in order: all up to MOST; of more, as many drawn by seed, of every class."""
     order = np.random.default_rng(seed).permutation(len(labels))
-    first = np.unique(labels[order], return_index=True)[1]  # one of each class, then whoever comes
+    first = np.unique(labels[order], return_index=True)[1]  # one of each class, then in any order
     return np.sort(order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])[:MOST]])
 
 

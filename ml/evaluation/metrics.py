@@ -1,7 +1,7 @@
 """How good embeddings are: retrieval, a k-NN vote, and the figures of verification, leave-one-out.
 
 Everywhere: vectors (N, D) unit length, labels (N,) integers. Each image is a query once, against all the others. One
-that is alone in its class is nobody's match: it is left out as a query and stays in the gallery to distract.
+that is alone in its class matches no other: it is left out as a query and stays in the gallery to distract.
 """
 
 from collections.abc import Iterator

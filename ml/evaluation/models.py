@@ -24,7 +24,7 @@ def load_model(checkpoint: Path, settings: Settings) -> NetworkEmbedder:
 def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> NetworkEmbedder:
     """A model to compare with: a checkpoint, or the weights of a timm backbone without a card.
 
-    A backbone stands for a model that nobody has tuned: its pooled features, of pictures prepared as for the judged
+    A backbone stands for a model without fine-tuning: its pooled features, of pictures prepared as for the judged
     model. Raises as load_model does.
     """
     if card_path(weights).is_file():

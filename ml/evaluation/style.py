@@ -76,7 +76,7 @@ def class_colors(count: int) -> list[str] | list[Rgb]:
 
 
 def save(made: Figure, path: Path) -> Path:
-    """Write a PNG of few colors and few bytes; whoever reads meanwhile sees the old file or a complete one."""
+    """Write a PNG of few colors and few bytes; a reader meanwhile sees the old file or a complete one."""
     canvas = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks: boxes, not an outcry
@@ -85,7 +85,7 @@ def save(made: Figure, path: Path) -> Path:
 
 
 def save_image(image: Image.Image, path: Path) -> Path:
-    """Write a PNG; whoever reads meanwhile sees the old file or a complete one."""
+    """Write a PNG; a reader meanwhile sees the old file or a complete one."""
     with replacing(path) as partial:
         image.save(partial, "PNG", optimize=True)
     return path

@@ -60,7 +60,7 @@ def _test_rested(connection: Any, record: Any, _: object) -> None:
     if since is None or time.monotonic() - since < RESTED_SECONDS:
         return
     try:
-        connection.execute("")  # is answered by whoever listens at the other end
+        connection.execute("")  # any server at the other end answers this
         connection.rollback()
     except psycopg.Error as error:
         raise InvalidatePoolError from error

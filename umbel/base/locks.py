@@ -11,7 +11,7 @@ from umbel.base.database import autocommit
 
 @contextmanager
 def only_one(work: str) -> Iterator[bool]:
-    """Whether nobody else is at `work`; if so, nobody else will be as long as this lasts.
+    """Whether no other process is at `work`; if so, none will be while this lasts.
 
     Held by a connection of its own, outside of any transaction: should it break, another may begin, so the work must
     bear being done twice. Raises NotReady.

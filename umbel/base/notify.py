@@ -13,7 +13,7 @@ from umbel.base.database import engine
 CHANNEL = "umbel"
 QUERIES_WAIT = "queries wait"  # pictures to search by are there
 RETRY_SECONDS = 1.0
-# Should a notification be lost with its connection, whoever waits looks for itself this often.
+# Waiting threads look for themselves this often, should a notification be lost with its connection.
 LOOK_SECONDS = 1.0
 
 

@@ -1,4 +1,4 @@
-"""Writing a file so that whoever reads meanwhile, or after a kill, sees the old one or a complete new one."""
+"""Writing a file so that a reader meanwhile, or after a kill, sees the old one or a complete new one."""
 
 import os
 from collections.abc import Iterator

@@ -33,7 +33,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str) -> None:
     """Take migrations back down to `revision`, or by `-1`; `base` removes everything.
 
-    Raises Conflict, and nothing is changed, where views or functions of somebody else are built on what would go.
+    Raises Conflict, and nothing is changed, where views or functions of other users are built on what would go.
     """
     try:
         with translated_errors():

@@ -245,7 +245,7 @@ class Settings(BaseSettings):
         return roots
 
     def refuse_to_be_open(self) -> None:
-        """Raises StackError if anybody beyond this machine could call the API without a key."""
+        """Raises StackError if callers on other machines could use the API without a key."""
         if not (self.require_keys or is_loopback(self.host)):
             raise StackError(
                 f"the API would be open to everybody who reaches {self.host or 'this machine'}: set"
@@ -304,7 +304,7 @@ def share_metrics(port: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(mode=0o700)
-    except FileExistsError:  # somebody else's
+    except FileExistsError:  # another user's
         folder = Path(tempfile.mkdtemp(prefix="umbel-metrics-"))
     os.environ[SHARED_METRICS] = str(folder)
 

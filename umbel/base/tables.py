@@ -34,7 +34,7 @@ class Collection(Table):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     name: Mapped[str]  # unique among those that are not deleted
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    deleted_at: Mapped[datetime | None]  # since when nobody sees it; the row goes with the last of its images
+    deleted_at: Mapped[datetime | None]  # since when no request finds it; the row goes with the last of its images
     max_images: Mapped[int | None] = mapped_column(BigInteger)  # its quota
     max_bytes: Mapped[int | None] = mapped_column(BigInteger)
     used_images: Mapped[int] = mapped_column(BigInteger, server_default="0")  # kept by triggers while it has a quota

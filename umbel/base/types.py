@@ -122,7 +122,7 @@ class Embedder(Protocol):
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         """At most `batch_size` decoded pictures → one unit vector each, in order. Thread-safe.
 
-        background: nobody waits for them, so others who compute on this machine go first.
+        background: no request waits for them, so other work on this machine goes first.
         """
         ...
 

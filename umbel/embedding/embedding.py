@@ -130,7 +130,7 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
     def _bring(self, batch: EmbeddingBatch, item: ClaimedItem) -> dict[Decoder, Future[Pixels]]:
         """To its decoders: models that prepare pictures alike share one, and its pixels.
 
-        A picture that somebody waits for has the spans of its own decoding in its trace; an import, those of batches.
+        An upload has the spans of its own decoding in its trace; an import, those of batches.
         """
         with tracing.within(None if batch.background else item.traceparent):
             return {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models}

@@ -1,6 +1,6 @@
 """Query pictures: left by a search, answered by a worker, fetched and forgotten.
 
-Somebody is waiting meanwhile, so each step is one statement that is prepared, sent and committed in one round trip.
+A request waits meanwhile, so each step is one statement that is prepared, sent and committed in one round trip.
 """
 
 from collections.abc import Mapping, Sequence

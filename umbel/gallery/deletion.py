@@ -33,7 +33,7 @@ class Begun:
 
 
 def begin_deletion(transaction: Transaction, waker: Waker, name: str) -> Begun:
-    """Hide a collection from everybody and have it removed with all that it has.
+    """Hide a collection, and have it removed with all that it has.
 
     Asked for again meanwhile, it is the same job; unless a new collection has taken the name, which is then deleted.
     Raises NotFound.
@@ -55,8 +55,8 @@ def begin_deletion(transaction: Transaction, waker: Waker, name: str) -> Begun:
 class DeletionHandler(StepHandler):
     """Removes what deleted collections leave; any number of handlers share the work.
 
-    A batch a transaction, so that nobody waits, and a kill costs one batch: rows go in one transaction with cleanups of
-    their bytes, and an item is pending until those are gone too.
+    A batch a transaction, so that no request waits, and a kill costs one batch: rows go in one transaction with
+    cleanups of their bytes, and an item is pending until those are gone too.
     """
 
     blobs: Blobs
@@ -90,7 +90,7 @@ class DeletionHandler(StepHandler):
             if queries.delete_items(session, deletion, LEDGER_BATCH):
                 return True
             removed, archives = queries.delete_jobs(session, deletion, LEDGER_BATCH)
-            self.blobs.delete_all(archives)  # before their jobs: nobody reads them, and none is left behind
+            self.blobs.delete_all(archives)  # before their jobs: no import reads them, and none is left behind
             if not removed and queries.end_deletion(session, deletion):
                 log.info("collection deleted", job_id=str(deletion.job_id))
         return True

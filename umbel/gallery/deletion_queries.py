@@ -30,8 +30,8 @@ class Taken:
 
 
 def hide_collection(session: Session, name: str) -> UUID | None:
-    """Let nobody see the collection from this transaction's end on; its name is free again. None if there is none."""
-    # An update that whoever adds an image does not wait for, nor this for them: see `end_deletion`.
+    """Hide the collection from this transaction's end on; its name is free again. None if there is none."""
+    # An update that does not wait for transactions that add an image, nor they for it: see `end_deletion`.
     statement = update(Collection).where(Collection.name == name, PRESENT).values(deleted_at=func.now())
     return session.scalar(statement.returning(Collection.id))
 
@@ -128,7 +128,7 @@ def insert_items(session: Session, deletion: Deletion) -> int:
 
 def take_items(session: Session, limit: int) -> Taken:
     """Up to `limit` images that are to be deleted now, with their items, the oldest first."""
-    # The lock is the lease: whoever dies gives back what they had, and nothing is ever to blame for a death.
+    # The lock is the lease: a worker that dies gives back what it had, and no image is ever to blame for a death.
     rows = session.execute(
         text("""
             SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT paused AND queue = 'delete'
@@ -200,8 +200,8 @@ def delete_jobs(session: Session, deletion: Deletion, limit: int) -> tuple[int, 
 def end_deletion(session: Session, deletion: Deletion) -> bool:
     """Remove the collection's row and finish the job. False if something has come in that is to go before.
 
-    Whoever found the collection before it was hidden, and is still adding to it, holds its row: they are waited for
-    here, where nobody new can come in, and not when it was hidden, where they might have followed one another for ever.
+    Transactions that found the collection before it was hidden, and still add to it, hold its row. This waits for them
+    here, where no new one can begin, and not when it was hidden, where they might have followed one another for ever.
     """
     values = {"collection": deletion.collection_id}
     session.execute(text("SELECT FROM collection WHERE id = :collection FOR UPDATE"), values)

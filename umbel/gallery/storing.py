@@ -1,4 +1,4 @@
-"""Taking images in: the one way in which an image gets its row and its bytes, whoever sends or reads it."""
+"""Taking images in: the one way in which an image gets its row and its bytes, by upload or by import."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor

@@ -38,7 +38,7 @@ class Lister:
         """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
 
         A source that cannot be reached is tried again later, and stops no other. A source stays locked to the end of
-        the transaction, so nobody else lists it and a kill leaves no half chunk.
+        the transaction, so no other worker lists it and a kill leaves no half chunk.
         """
         source = source_rows.claim_source(session)
         if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:

@@ -60,7 +60,7 @@ def end_source(session: Session, job_id: UUID) -> None:
 
 
 def take_finished_archives(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
-    """Blob keys of uploaded archives and lists that nobody will read again; their sources forget them.
+    """Blob keys of uploaded archives and lists that no import will read again; their sources forget them.
 
     They go with a job that has no failed items left, and after some time with one whose failed items may be retried.
     """

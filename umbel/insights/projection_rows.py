@@ -46,7 +46,7 @@ class ComputedMap:
 
 
 def lock_maps(session: Session) -> None:
-    """Whoever else begins a map waits until this transaction ends."""
+    """Other transactions that begin a map wait until this one ends."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext("begin map"))))
 
 

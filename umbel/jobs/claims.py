@@ -105,7 +105,7 @@ def claim_again(
 ) -> list[Any]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
 
-    So the batch that killed a worker is bisected: at an item's last attempt a death has nobody else to blame.
+    So the batch that killed a worker is bisected: at an item's last attempt no other item can be to blame for a death.
     """
     lease, last = {"owner": owner, "lease_seconds": lease_seconds}, max_attempts - 1
     together = _claim(session, queue, lease, attempts=(1, last - 1), limit=max(1, limit // 8))
@@ -127,7 +127,7 @@ def _claim(
 def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> None:
     """Let the leases that `owner` still has on `items` end `lease_seconds` from now.
 
-    Those that are locked are being stored at this moment, or taken by somebody else, and need it no more.
+    Those that are locked are being stored at this moment, or taken by another worker, and need it no more.
     """
     session.execute(
         text("""
@@ -148,7 +148,7 @@ def release_items(
     """Give claimed items back for another try after `delay_seconds`, which double at each one up to `LONGEST_DELAY`.
 
     count_attempt: the attempt may have failed through their fault; else they are tried as long as it takes.
-    owner: whose leases these are; an item that somebody else has claimed since is left to them. None: whosever.
+    owner: whose leases these are; an item that another worker has claimed since is left to it. None: any worker's.
     """
     if not items:
         return

@@ -128,7 +128,7 @@ def close_job(session: Session, job_id: UUID) -> None:
 def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Close the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
-    Not those that a worker lists, nor those that somebody paused, nor what nobody feeds: reindexes, deletions and maps.
+    Not those that a worker lists, nor paused ones, nor those that take no uploads: reindexes, deletions and maps.
     """
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
     fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION, JobType.MAP))

@@ -54,7 +54,7 @@ def delete_worker(session: Session, name: str) -> None:
 
 
 def delete_silent_workers(session: Session, seconds: float) -> None:
-    """Forget those that nobody has heard of for `seconds`: killed, and started again under another name or nowhere."""
+    """Forget those that have not reported for `seconds`: killed, and started again under another name or nowhere."""
     session.execute(
         text("DELETE FROM worker WHERE seen_at < now() - make_interval(secs => :seconds)"), {"seconds": seconds}
     )

@@ -61,8 +61,8 @@ def index_name(version_id: UUID) -> str:
 def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
     """Make the partition of a version, with its index or to be filled first. Harmless when it is there already.
 
-    Made apart and then attached: so it waits for nobody's searches, and nobody's searches wait for it; only writers
-    do, as long as it takes. Raises TransientError when they do not let it through: try again.
+    Made apart and then attached: so searches and this do not wait for each other; writers do, as long as it takes.
+    Raises TransientError when they do not let it through: try again.
     Source: PostgreSQL documentation, "ALTER TABLE", ATTACH PARTITION.
     """
     name = partition_name(version_id)
@@ -138,8 +138,8 @@ def drop_index(session: Session, version_id: UUID) -> None:
 
 
 def build_index(session: Session, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
-    """Build the version's HNSW index, as the version has it, beside running reads and writes; False where somebody
-    else is at it.
+    """Build the version's HNSW index, as the version has it, beside running reads and writes; False where another
+    session builds it.
 
     session: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
     is there but invalid would be maintained and never used.
@@ -176,7 +176,7 @@ def drop_rebuilt_index(session: Session, version_id: UUID) -> None:
 
 
 def cancel_index_builds(session: Session, version_id: UUID) -> int:
-    """Stop whoever builds an index of the version now. Returns how many did."""
+    """Stop the sessions that build an index of the version now. Returns how many did."""
     return session.execute(
         text("""
             SELECT count(pg_cancel_backend(pid)) FROM pg_stat_progress_create_index
@@ -244,7 +244,7 @@ def _build(
             session.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
             session.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
     finally:
-        session.invalidate()  # nobody gets it after us: with it go the lock and the settings
+        session.invalidate()  # closed: with it go the lock and the settings
     return True
 
 

@@ -175,7 +175,7 @@ def _searches(
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An image that somebody has labelled. group: its label within its collection."""
+    """A labelled image. group: its label within its collection."""
 
     image_id: UUID
     group: tuple[UUID, str]

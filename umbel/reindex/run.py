@@ -162,7 +162,7 @@ class ReindexHandler(StepHandler):
             if not report["missing"] and reindexes.count_lacking(
                 session, active=active.id, version_id=version.id, most=1
             ):
-                # Somebody went back to another version meanwhile, and that one has pictures which this one lacks.
+                # Another version was activated meanwhile, and that one has images which this one lacks.
                 return reindexes.change_reindex(session, job.id, phase=ReindexPhase.LISTING, position=None)
             switched = reindex.activate and report["gate"]["passed"]
             if not self._end(session, reindex, {**report, "switched": switched}):

@@ -39,7 +39,7 @@ from umbel.search import nearest
 from umbel.search.nearest import Found, Scope
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
-BROKER_TIMEOUT = 2.0  # how long to hope for an answer when nobody can be rung for
+BROKER_TIMEOUT = 2.0  # how long to wait for an answer when no worker can be woken
 SHORTEST = 1e-6  # of a vector that still has a direction
 
 

@@ -1,4 +1,4 @@
-// For whoever runs the service: model versions, reindexes, the recall of the index, doubtful labels.
+// For the operator of the service: model versions, reindexes, the recall of the index, doubtful labels.
 
 import { collections } from "./api.js";
 import { h } from "./dom.js";

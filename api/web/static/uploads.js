@@ -105,7 +105,7 @@ const pause = (milliseconds, signal = null) =>
     signal?.addEventListener("abort", () => (clearTimeout(timer), go()));
   });
 
-/** Look again and again until look says that it has seen all, or signal that nobody wants to know. */
+/** Call `look` again and again until it has seen all, or `signal` says that the view is closed. */
 export async function repeat(look, milliseconds, signal) {
   for (;;) {
     await pause(milliseconds, signal);

@@ -89,7 +89,7 @@ def _nearest(vectors: NDArray[np.float32], turned: NDArray[np.float32]) -> Itera
         if turned.size:
             np.maximum(similarity, block @ turned.T, out=similarity)
         rows = np.arange(len(block))
-        similarity[rows, start + rows] = -np.inf  # nobody is a copy of itself
+        similarity[rows, start + rows] = -np.inf  # an image is no copy of itself
         nearest = np.argpartition(-similarity, depth - 1, axis=1)[:, :depth]
         yield np.stack([np.repeat(start + rows, depth), nearest.reshape(-1)], 1)
     yield np.empty((0, 2), np.intp)

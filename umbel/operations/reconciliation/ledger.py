@@ -43,7 +43,7 @@ def check_jobs(context: Context) -> list[Mismatches]:
         "closed jobs whose source is not listed to its end",
         "Opened again; where the job was cancelled, the source is listed no further.",
     )
-    idle = Mismatches("idle_job", "open jobs that nobody feeds", "Closed.")
+    idle = Mismatches("idle_job", "open jobs that get no more items", "Closed.")
     with context.transaction() as session:
         sources = list_unlisted_sources(session, lock=context.repair)
         for job_id, cancelled in sources.items() if context.repair else ():
