@@ -61,8 +61,7 @@ def evaluate(
     if not folders and not chosen["held_out"]:
         raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out.")
     from ml.evaluation.evaluate import evaluate as run  # noqa: PLC0415
-    from ml.evaluation.publish import make_folder, publish  # noqa: PLC0415
-    from ml.evaluation.report import report as described  # noqa: PLC0415
+    from ml.evaluation.report import make_folder, report, write_report  # noqa: PLC0415
     from ml.shipped import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
 
     config = settings()
@@ -71,9 +70,9 @@ def evaluate(
     with progress(quiet=as_json) as bars:
         watch = _watch(bars)
         done = run(folders, checkpoint or find_checkpoint(config), config, resamples=bootstrap, watch=watch, **chosen)
-        found = described(done)
+        found = report(done)
         if out:
-            publish(done, found, out, config, watch)
+            write_report(done, found, out, config, watch)
     if as_json:
         print_json(found)
     else:
@@ -93,7 +92,7 @@ def _watch(bars: Progress) -> Watch:
 
 
 def _show(report: dict[str, Any], out: Path | None) -> None:
-    from ml.evaluation.report_card import figures  # noqa: PLC0415
+    from ml.evaluation.report import figures  # noqa: PLC0415
 
     for one in report["sets"]:
         kind = "" if one["kind"] == one["name"] else f", {one['kind']}"

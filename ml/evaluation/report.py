@@ -1,26 +1,113 @@
-"""An evaluation as JSON: every figure with its interval, and all that is needed to measure it again."""
+"""An evaluation as a dictionary for JSON, with every figure and its interval, and as a page of Markdown for people.
+
+templates/card.md.j2 is the page. album.py draws the images that it shows.
+"""
 
 import hashlib
+import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ml.checkpoint import now
 from ml.embedder import NetworkEmbedder
-from ml.evaluation.evaluate import Evaluation, Judgement, SetResult
+from ml.evaluation.album import file_name, write_album
+from ml.evaluation.evaluate import Evaluation, Judgement, SetResult, Watch
 from ml.evaluation.intervals import FAR_GRID, LEVEL, NAMES, Interval
 from ml.evaluation.metrics import KNN
 from ml.revision import commit
+from umbel.base.errors import InvalidInput
+from umbel.base.settings import Settings
 
 VERSION = 1
+Report = dict[str, Any]
+Figure = dict[str, float | None]
+
+# How each metric is called, and what it says.
+METRICS = {
+    "r_at_1": ("R@1", "how often the nearest picture is of the query's class"),
+    "r_at_5": ("R@5", "how often one of the five nearest is"),
+    "r_at_10": ("R@10", "how often one of the ten nearest is"),
+    "r_precision": ("R-precision", "the share of its class among the R nearest, if the class has R others"),
+    "map_at_r": ("MAP@R", "the same, counting more what comes first"),
+    "knn_macro_f1": (
+        "11-NN F1",
+        "how well the 11 nearest, each voting by its similarity, name the class; mean over classes",
+    ),
+    "auc": ("AUC", "how often a pair of one class is more similar than a pair of two"),
+    "eer": ("EER", "the error at the threshold where both kinds of pair are equally often mistaken; lower is better"),
+    "tar_at_far_1e2": ("TAR at FAR 1 %", "pairs of one class accepted, where 1 % of the others are"),
+    "tar_at_far_1e3": ("TAR at FAR 0.1 %", "the same where 0.1 % are"),
+}
+WEAKEST = 12  # classes that the page lists at most
+MOST_SKIPPED = 20  # files that the page lists at most
 
 
-def report(evaluation: Evaluation) -> dict[str, Any]:
+def make_folder(out: Path) -> None:
+    """Create the folder, before hours of work depend on it. Raises InvalidInput where that cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".writable").touch()
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise InvalidInput(f"Nothing can be written to {out}: {error.strerror}.") from error
+
+
+def write_report(
+    evaluation: Evaluation,
+    found: Report,
+    out: Path,
+    settings: Settings,
+    watch: Watch = lambda stage, done, total: None,
+) -> None:
+    """Write evaluation.json, card.md and its images into the folder `out`. found: what `report` made of it."""
+    make_folder(out)
+    (out / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_album(evaluation, out, settings, watch)
+    (out / "card.md").write_text(card(found))
+
+
+def card(found: Report) -> str:
+    """The report as a page of Markdown, for someone who was not there; the images lie beside it."""
+    pages = Environment(
+        loader=PackageLoader("ml.evaluation"), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    pages.filters |= {"count": "{:,}".format, "number": number, "interval": interval_in_words, "cell": _cell}
+    page = pages.get_template("card.md.j2")
+    return page.render(found, metrics=METRICS, file_name=file_name, weakest=WEAKEST, most_skipped=MOST_SKIPPED)
+
+
+def _cell(value: object) -> str:
+    """On one line, and taken literally."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{letter}" if letter in "\\|*_`<[" else letter for letter in text)
+
+
+def figures(metrics: dict[str, Figure], sign: str = "") -> list[tuple[str, str, str]]:
+    """Of each metric its title, its value and its interval in words. sign "+": for differences."""
+    return [
+        (METRICS[name][0], number(figure["point"], sign), interval_in_words(figure, sign))
+        for name, figure in metrics.items()
+    ]
+
+
+def number(value: float | None, sign: str = "") -> str:
+    """With three decimals; – where there is none."""
+    return "–" if value is None else f"{value:{sign}.3f}"
+
+
+def interval_in_words(figure: Figure, sign: str = "") -> str:
+    """[low, high]; – where there is none."""
+    return "–" if figure["low"] is None else f"[{number(figure['low'], sign)}, {number(figure['high'], sign)}]"
+
+
+def report(evaluation: Evaluation) -> Report:
     """The evaluation for json.dumps; figures in full but for noise, null where there is none."""
-    described = [_model(*one) for one in zip(evaluation.models, evaluation.names, evaluation.checkpoints, strict=True)]
+    models = zip(evaluation.models, evaluation.names, evaluation.checkpoints, strict=True)
+    judged, *against = [_model(*described) for described in models]
     return {
         "version": VERSION,
         "created_at": now(),
@@ -28,29 +115,26 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
         "seed": evaluation.seed,
         "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "method": "percentile, over pictures"},
         "k": KNN,
-        "model": described[0],
-        "against": described[1:],
+        "model": judged,
+        "against": against,
         "data": _data(evaluation),
         "sets": [_set(evaluation, result) for result in evaluation.results],
     }
 
 
-def _model(model: NetworkEmbedder, name: str, path: Path) -> dict[str, Any]:
-    card = model.card
+def _model(model: NetworkEmbedder, name: str, path: Path) -> Report:
+    own = ("weights_sha256", "architecture", "dim", "preprocessing_hash", "preprocessing")
+    described = model.card.model_dump(mode="json", include=set(own))
     return {
         "name": name,
         "checkpoint": str(path),
-        "weights_sha256": card.weights_sha256,
-        "architecture": card.architecture,
-        "dim": card.dim,
-        "preprocessing_hash": card.preprocessing_hash,
-        "preprocessing": card.preprocessing.model_dump(mode="json"),
+        **{key: described[key] for key in own},
         "device": model.device,
         "precision": model.precision,
     }
 
 
-def _data(evaluation: Evaluation) -> dict[str, Any]:
+def _data(evaluation: Evaluation) -> Report:
     selection, split = evaluation.selection, evaluation.split
     return {
         "folders": [str(folder) for folder in selection.folders],
@@ -62,12 +146,13 @@ def _data(evaluation: Evaluation) -> dict[str, Any]:
             "unreadable": len(evaluation.skipped),
         },
         "unknown_to_the_split": selection.new,
-        "skipped": [{"path": str(one.path), "reason": one.reason} for one in evaluation.skipped],
+        "skipped": [{"path": str(file.path), "reason": file.reason} for file in evaluation.skipped],
     }
 
 
-def _set(evaluation: Evaluation, result: SetResult) -> dict[str, Any]:
-    judged, rankings = result.judgements[0], result.judgements[0].rankings
+def _set(evaluation: Evaluation, result: SetResult) -> Report:
+    judged, *others = result.judgements
+    rankings = judged.rankings
     return {
         "name": result.judged.name,
         "kind": result.judged.kind,
@@ -76,29 +161,30 @@ def _set(evaluation: Evaluation, result: SetResult) -> dict[str, Any]:
         "classes": len(result.judged.classes),
         "pairs": {"same": judged.roc.same, "different": judged.roc.different, "intervals_by_draw": judged.drawn_pairs},
         **_figures(judged),
-        "per_class": per_class(result),
+        "per_class": _per_class(result),
         "against": [
             {"name": name, **_figures(other), "difference": _differences(judged, other)}
-            for name, other in zip(evaluation.names[1:], result.judgements[1:], strict=True)
+            for name, other in zip(evaluation.names[1:], others, strict=True)
         ],
     }
 
 
-def _figures(one: Judgement) -> dict[str, Any]:
-    metrics = {name: _figure(getattr(one.metrics, name), one.interval(name)) for name in NAMES}
+def _figures(judgement: Judgement) -> Report:
+    metrics = {name: _figure(getattr(judgement.metrics, name), judgement.interval(name)) for name in NAMES}
+    roc = judgement.roc
     far = [float(f"{rate:.4g}") for rate in FAR_GRID]
-    curve = {"far": far, "tar": [_rounded(rate) for rate in one.roc.tars_at(FAR_GRID).tolist()]}
-    return {"metrics": metrics, "eer_similarity": _rounded(one.roc.eer_threshold), "roc": curve}
+    curve = {"far": far, "tar": [_rounded(rate) for rate in roc.tars_at(FAR_GRID).tolist()]}
+    return {"metrics": metrics, "eer_similarity": _rounded(roc.eer_threshold), "roc": curve}
 
 
-def _differences(judged: Judgement, other: Judgement) -> dict[str, Any]:
+def _differences(judged: Judgement, other: Judgement) -> Report:
     return {
         name: _figure(getattr(judged.metrics, name) - getattr(other.metrics, name), judged.difference(name, other))
         for name in NAMES
     }
 
 
-def _figure(point: float, around: Interval) -> dict[str, float | None]:
+def _figure(point: float, around: Interval) -> Figure:
     return {"point": _rounded(point), "low": _rounded(around.low), "high": _rounded(around.high)}
 
 
@@ -106,15 +192,16 @@ def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 5)
 
 
-def per_class(result: SetResult) -> list[dict[str, Any]]:
-    """Each class as the judged model fares with it, in the order of their names; None for a class of one picture.
+def _per_class(result: SetResult) -> list[Report]:
+    """Each class as the judged model fares with it, in the order of their names; None for a class of one image.
 
-    right: share of its pictures that the k-NN vote knows; taken_for: what most of the others are taken for.
+    right: share of its images that the k-NN vote knows; taken_for: what most of the others are taken for.
     """
     rankings, classes = result.judgements[0].rankings, result.judged.classes
     rows = []
     for label, name in enumerate(classes):
         own = (rankings.labels == label) & rankings.is_query
+        mistaken = rankings.predicted[own & (rankings.predicted != label)]
         rows.append(
             {
                 "label": name,
@@ -122,7 +209,7 @@ def per_class(result: SetResult) -> list[dict[str, Any]]:
                 "r_at_1": _mean(rankings.hits[own, 0]),
                 "map_at_r": _mean(rankings.average_precision[own]),
                 "right": _mean(rankings.predicted[own] == label),
-                "taken_for": _most(rankings.predicted[own & (rankings.predicted != label)], classes),
+                "taken_for": classes[int(np.bincount(mistaken).argmax())] if len(mistaken) else None,
             }
         )
     return rows
@@ -130,7 +217,3 @@ def per_class(result: SetResult) -> list[dict[str, Any]]:
 
 def _mean(values: np.ndarray) -> float | None:
     return round(float(values.mean()), 5) if len(values) else None
-
-
-def _most(predicted: np.ndarray, classes: Sequence[str]) -> str | None:
-    return classes[int(np.bincount(predicted).argmax())] if len(predicted) else None
