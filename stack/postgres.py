@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ import psycopg
 from stack.binaries import POSTGRES_MAJOR, let_run_postgres, postgres_programs
 from stack.process import Program, end_processes, last_line, processes_in
 from stack.server import Server
-from stack.server_user import BARE, Account, let_through, private_folder, run_as, server_account, writing_below
+from stack.server_user import Account, let_through, private_folder, run_as
 from umbel.base.errors import StackError
 
 SUPERUSER = "postgres"
@@ -57,14 +58,8 @@ class Postgres(Server):
 
     def program(self) -> Program:
         """The server in the foreground. Raises StackError if its binaries are missing."""
-        return Program(
-            name=self.name,
-            command=self.command(),
-            ready=self.is_ready,
-            prepare=self.prepare,
-            account=server_account(),
-            env=BARE,
-            cwd=Path("/"),
+        return replace(
+            super().program(),
             stop_signal=signal.SIGINT,  # "fast": end the sessions, write a checkpoint, leave
             hurry_signal=signal.SIGQUIT,  # "immediate": the next start recovers from the log
             # "smart": leave after the last client. The worker can store its batch instead of waiting for a database
@@ -87,22 +82,14 @@ class Postgres(Server):
         flags = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
         return (str(postgres_programs() / "postgres"), "-D", str(self.data), *flags)
 
-    def prepare(self) -> None:
-        """Make folders, permissions and the database, and stop a server left over. Safe to repeat.
-
-        Raises StackError if the folder holds anything but a complete database of this version.
-        """
-        account = server_account()
-        with writing_below(self.home):
-            self.home.mkdir(parents=True, exist_ok=True)
-            private_folder(self.socket_dir, account)
-            let_through(self.data, account)
-            let_run_postgres(account)
-            self._remove_unfinished()
-            if not self.data.is_dir() or not any(self.data.iterdir()):
-                self._initialise(account)
-            self._check_data(account)
-            self.clear_leftovers()
+    def prepare_data(self, account: Account | None) -> None:
+        """Make the database. Raises StackError if its folder holds anything but a complete one of this version."""
+        let_through(self.data, account)
+        let_run_postgres(account)
+        self._remove_unfinished()
+        if not self.data.is_dir() or not any(self.data.iterdir()):
+            self._initialise(account)
+        self._check_data(account)
 
     def is_ready(self) -> bool:
         """Whether it takes connections now: not while it starts, recovers or stops."""
@@ -191,7 +178,8 @@ class Postgres(Server):
         """
         mine = processes_in(self.data, "postgres")
         numbers = {process.pid for process in mine}
-        end_processes([process for process in mine if _parent(process) not in numbers], signal.SIGINT, WARM_SECONDS)
+        heads = [process for process in mine if process.info["ppid"] not in numbers]
+        end_processes(heads, signal.SIGINT, WARM_SECONDS)
         end_processes(processes_in(self.data, "postgres"), signal.SIGQUIT, 10)
         for lock in (self.data / "postmaster.pid", self.socket_dir / f".s.PGSQL.{PORT}.lock"):
             _remove_misleading(lock, self.data)
@@ -205,12 +193,6 @@ def _shared_memory_type() -> str:
         if found.f_bavail * found.f_frsize < AMPLE_SHM:
             return "mmap"
     return "posix"
-
-
-def _parent(process: psutil.Process) -> int | None:
-    with suppress(psutil.Error):
-        return int(process.ppid())
-    return None
 
 
 def _remove_misleading(lock: Path, data: Path) -> None:

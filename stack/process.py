@@ -164,7 +164,7 @@ def last_line(output: str) -> str:
 def processes_in(folder: Path, name: str) -> list[psutil.Process]:
     """Running processes called `name` that work in `folder`, as a Postgres or Redis does in its data folder."""
     found = []
-    for process in psutil.process_iter(["name"]):
+    for process in psutil.process_iter(["name", "ppid"]):
         with suppress(psutil.Error, OSError):
             if process.info["name"] == name and Path(process.cwd()) == folder.resolve():
                 found.append(process)

@@ -5,13 +5,14 @@ Redis only carries wake-ups; the truth is in Postgres. So losing its data costs 
 
 import signal
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stack.binaries import let_run_redis, redis_server
 from stack.process import Program, end_processes, processes_in
 from stack.server import Server
-from stack.server_user import BARE, private_folder, server_account, writing_below
+from stack.server_user import Account, private_folder
 
 # What Redis says when it cannot read its own append-only file; a missing permission is worded "append-only file".
 UNREADABLE = ("append only file", "rdb")
@@ -28,16 +29,7 @@ class Redis(Server):
 
     def program(self) -> Program:
         """The server in the foreground. Raises StackError if there is no binary."""
-        return Program(
-            name=self.name,
-            command=self.command(),
-            ready=self.is_ready,
-            prepare=self.prepare,
-            remedy=self.start_empty,
-            account=server_account(),
-            env=BARE,
-            cwd=Path("/"),
-        )
+        return replace(super().program(), remedy=self.start_empty)
 
     def command(self) -> tuple[str, ...]:
         """The command line of a server in the foreground."""
@@ -54,15 +46,9 @@ class Redis(Server):
         }
         return (str(redis_server()), *(word for name, value in options.items() for word in (f"--{name}", value)))
 
-    def prepare(self) -> None:
-        """Make folders and permissions, and stop a server left over. Safe to repeat."""
-        account = server_account()
-        with writing_below(self.home):
-            self.home.mkdir(parents=True, exist_ok=True)
-            private_folder(self.socket_dir, account)
-            private_folder(self.data, account)
-            let_run_redis(account)
-        self.clear_leftovers()
+    def prepare_data(self, account: Account | None) -> None:
+        private_folder(self.data, account)
+        let_run_redis(account)
 
     def clear_leftovers(self) -> bool:
         """Stop a server whose supervisor was killed. Returns whether there was one."""

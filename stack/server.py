@@ -1,11 +1,11 @@
 """What the embedded Postgres and Redis have in common: data below the home, a Unix socket, and a start by hand."""
 
 import signal
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 from stack.process import Child, Program
+from stack.server_user import BARE, Account, private_folder, server_account, writing_below
 from umbel.base.errors import StackError
 
 
@@ -26,12 +26,41 @@ class Server(ABC):
         self._child: Child | None = None
 
     @abstractmethod
-    def program(self) -> Program:
-        """The server as something to supervise in the foreground. Raises StackError if its binaries are missing."""
+    def command(self) -> tuple[str, ...]:
+        """The command line of the server in the foreground. Raises StackError if its binaries are missing."""
+
+    @abstractmethod
+    def prepare_data(self, account: Account | None) -> None:
+        """Make the data folder for the account that the server runs as. Safe to repeat."""
+
+    @abstractmethod
+    def clear_leftovers(self) -> bool:
+        """Stop a server whose supervisor was killed. Returns whether there was one."""
 
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether it takes connections now: not while it starts, recovers or stops."""
+
+    def program(self) -> Program:
+        """The server as something to supervise in the foreground."""
+        return Program(
+            name=self.name,
+            command=self.command(),
+            ready=self.is_ready,
+            prepare=self.prepare,
+            account=server_account(),
+            env=BARE,
+            cwd=Path("/"),
+        )
+
+    def prepare(self) -> None:
+        """Make folders and permissions, and stop a server left over. Safe to repeat."""
+        account = server_account()
+        with writing_below(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+            private_folder(self.socket_dir, account)
+            self.prepare_data(account)
+            self.clear_leftovers()
 
     def start(self, timeout: float = 120) -> None:
         """Start the server as our child and wait until it is ready. The caller stops it."""
@@ -55,11 +84,3 @@ class Server(ABC):
         if self._child:
             self._child.stop(mode)
             self._child = None
-
-    def wait_ready(self, timeout: float = 120) -> None:
-        """Wait for a server that another process has started. Raises StackError after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while not self.is_ready():
-            if time.monotonic() > deadline:
-                raise StackError(f"{self.name} is not ready after {timeout:g} s (see {self.log})")
-            time.sleep(0.05)

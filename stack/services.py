@@ -1,15 +1,16 @@
 """The services of a stack: Umbel's own programs, and each one kept running, restarted ever more slowly if it dies."""
 
 import errno
-import http.client
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 from stack.process import Child, Program, last_line
 from stack.state import ServiceState, ServiceStatus, created, url
@@ -141,15 +142,11 @@ def app_programs(settings: Settings) -> tuple[Program, ...]:
 
 def answers(settings: Settings, path: str) -> bool:
     """Whether the API answers 200 to this path within a second. Proxies of the environment are not used."""
-    where = urlsplit(url(settings))
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=1)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
+        with build_opener(ProxyHandler({})).open(url(settings) + path, timeout=1) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except (OSError, HTTPException):
         return False
-    finally:
-        connection.close()
 
 
 def check_port(settings: Settings) -> None:

@@ -1,16 +1,16 @@
 """The state of a stack that other processes can read: the supervisor's lock and the file `stack.json`."""
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import psutil  # type: ignore[import-untyped]
+from pydantic import TypeAdapter
 
 from stack.server_user import writing_below
 from umbel.base.errors import StackError
@@ -51,6 +51,9 @@ class StackStatus:
     error: str | None = None
 
 
+STATUS = TypeAdapter(StackStatus)
+
+
 def status(settings: Settings) -> StackStatus:
     """The status of this home's stack, from its two files; no process is asked."""
     last = read_state(settings)
@@ -67,15 +70,10 @@ def has_run(settings: Settings) -> bool:
 
 def read_state(settings: Settings) -> StackStatus:
     """What the last supervisor wrote, whether it still runs or not."""
-    fresh = StackStatus(home=str(settings.home), url=url(settings), port=settings.port)
     try:
-        written = json.loads(_state_file(settings.home).read_text())
-        services = tuple(
-            ServiceStatus(**{**service, "command": tuple(service["command"])}) for service in written.pop("services")
-        )
-        return StackStatus(**{**asdict(fresh), **written, "services": services})
-    except (OSError, ValueError, TypeError, KeyError):  # absent, or another version's
-        return fresh
+        return STATUS.validate_json(_state_file(settings.home).read_bytes())
+    except (OSError, ValueError):  # absent, or another version's
+        return StackStatus(home=str(settings.home), url=url(settings), port=settings.port)
 
 
 def write_state(settings: Settings, state: StackStatus) -> None:
@@ -83,7 +81,7 @@ def write_state(settings: Settings, state: StackStatus) -> None:
     path = _state_file(settings.home)
     unfinished = path.with_suffix(".tmp")
     with suppress(OSError):  # a full disk must not stop the supervision
-        unfinished.write_text(json.dumps(asdict(state), indent=1))
+        unfinished.write_bytes(STATUS.dump_json(state, indent=1))
         unfinished.replace(path)
 
 
