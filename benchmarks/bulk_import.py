@@ -1,6 +1,6 @@
 """How fast is a bulk import beside the raw forward, and does the worker's memory stay flat?
 
-Run `python -m benchmarks.bulk_import [--pictures 20000]`: the real stack as processes, a folder on the server imported
+Run `python -m benchmarks.bulk_import [--images 20000]`: the real stack as processes, a folder on the server imported
 through POST /v1/imports, then imported a second time. The raw forward of the same model is measured in this process
 before and after, while the worker is idle. Memory: RSS of one worker process and of its decoders, each second.
 cpu_ms_a_image: user and system time of each part of the stack during the import, beside that of the raw forward.
