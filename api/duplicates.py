@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.access import check_images, within
 from api.errors import also, problems
-from api.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, image_links, page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
 from umbel.insights.duplicates import MAX_DISTANCE, MIN_PIXEL_SIMILARITY, Group, find_duplicates
@@ -122,11 +122,6 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
         compared=found.progress.compared,
         waiting=found.progress.waiting,
     )
-
-
-def image_links(image_id: UUID) -> dict[str, str]:
-    link = f"/v1/images/{image_id}"
-    return {"self": link} | {part: f"{link}/{part}" for part in ("file", "thumbnail")}
 
 
 def _group_out(group: Group) -> GroupOut:

@@ -77,6 +77,12 @@ def answer_of(kind: type[Answer], row: object, **others: Any) -> Answer:
     return kind.model_validate(fields | others)
 
 
+def image_links(image_id: UUID, *more: str) -> dict[str, str]:
+    """The links of an image, and those to `more` parts of it."""
+    link = f"/v1/images/{image_id}"
+    return {"self": link} | {part: f"{link}/{part}" for part in ("file", "thumbnail", *more)}
+
+
 def page_of(rows: list[T], limit: int) -> tuple[list[T], str | None]:
     """The page's rows, and the cursor of the next page if there is one. `rows` were queried with limit + 1."""
     page = rows[:limit]

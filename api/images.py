@@ -25,6 +25,8 @@ from api.fields import (
     NextCursor,
     PageQuery,
     Strict,
+    answer_of,
+    image_links,
     page_of,
 )
 from api.idempotency import conflicts, idempotency_key
@@ -217,7 +219,9 @@ def get_file(image_id: UUID) -> Response:
 @bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
-    return _served(image_id, _read_thumbnail)
+    return _served(
+        image_id, lambda image: (images.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg")
+    )
 
 
 @bp.get("/v1/images/<uuid:image_id>/similar")
@@ -233,32 +237,14 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
 
 
 def image_out(row: ImageRow) -> ImageOut:
-    return ImageOut(
-        image_id=row.id,
-        collection=row.collection,
-        name=row.name,
-        label=row.label,
-        metadata=row.meta,
-        status=row.status,
-        media_type=row.media_type,
-        size=row.size,
-        sha256=row.sha256.hex(),
-        width=row.width,
-        height=row.height,
-        created_at=row.created_at,
-        links={"self": f"/v1/images/{row.id}"}
-        | {part: f"/v1/images/{row.id}/{part}" for part in ("file", "thumbnail", "similar")},
-    )
+    links = image_links(row.id, "similar")
+    return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), links=links)
 
 
 @cache
 def uploader() -> Uploader:
     """The one of this process."""
     return Uploader(transaction, blobs(), settings())
-
-
-def _read_thumbnail(image: ImageRow) -> tuple[bytes, str]:
-    return images.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg"
 
 
 def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:

@@ -8,9 +8,8 @@ from apiflask import APIBlueprint
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.access import within
-from api.duplicates import image_links
 from api.errors import problems
-from api.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of
+from api.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of, image_links
 from umbel.base.database import transaction
 from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 

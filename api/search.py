@@ -12,7 +12,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.fields import CollectionName, K, Label, Links, MaxDistance, Metadata, Strict, json_object
+from api.fields import (
+    CollectionName,
+    K,
+    Label,
+    Links,
+    MaxDistance,
+    Metadata,
+    Strict,
+    answer_of,
+    image_links,
+    json_object,
+)
 from api.specification import either_body
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
@@ -33,8 +44,6 @@ from umbel.search.search import (
 bp = APIBlueprint("search", __name__, tag="Search")
 
 LEGACY_K = 5
-
-
 MOST_LABELS = 1_000
 MOST_EXAMPLES = 100  # of each kind
 
@@ -216,18 +225,10 @@ def legacy_search(body: LegacySearchIn) -> Any:
 def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
     """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound, NotReady."""
     found = find_matches(query, k=options.k, scope=scope_of(options, options.max_distance), exact=options.exact)
-    return SearchOut(
-        matches=[match_out(match) for match in found.matches],
-        model_version=found.version_id,
-        search=SearchInfo(
-            mode=found.mode,
-            requested=options.k,
-            returned=len(found.matches),
-            ef_search=found.ef_search,
-            exhausted=found.exhausted,
-            took_ms=round((time.perf_counter() - began) * 1000, 2),
-        ),
-    )
+    matches = [match_out(match) for match in found.matches]
+    took_ms = round((time.perf_counter() - began) * 1000, 2)
+    info = answer_of(SearchInfo, found, requested=options.k, returned=len(matches), took_ms=took_ms)
+    return SearchOut(matches=matches, model_version=found.version_id, search=info)
 
 
 def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
@@ -242,16 +243,8 @@ def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
 
 
 def match_out(match: Match) -> MatchOut:
-    link = f"/v1/images/{match.image_id}"
-    return MatchOut(
-        image_id=match.image_id,
-        distance=match.distance,
-        similarity=1 - match.distance,
-        collection=match.collection,
-        label=match.label,
-        metadata=match.meta,
-        links={"self": link, "file": f"{link}/file", "thumbnail": f"{link}/thumbnail"},
-    )
+    similarity, links = 1 - match.distance, image_links(match.image_id)
+    return answer_of(MatchOut, match, similarity=similarity, metadata=match.meta, links=links)
 
 
 def queries_by_image(images: list[bytes]) -> list[Query]:

@@ -12,11 +12,10 @@ from umbel_client import SearchResult, Umbel
 from cli.imports import find_images, import_images
 from cli.output import api_client, progress
 from cli.sample import draw
-from cli.search import show_matches, write_sheet
+from cli.search import opened, show_matches, write_sheet
 from cli.stack import up_detached
 from garden import Plan, draw_specimen
 from umbel.base.errors import InvalidInput
-from umbel.base.image_rules import upright_rgb
 from umbel.base.settings import settings
 
 MATCHES = 10
@@ -94,4 +93,4 @@ def _first_of(photos: Path) -> Query:
     if not sources:
         raise InvalidInput(f"There is no picture in {photos}.")
     data = sources[0].path.read_bytes()
-    return Query(upright_rgb(Image.open(io.BytesIO(data))), data, None)
+    return Query(opened(data), data, None)

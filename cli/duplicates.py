@@ -1,20 +1,18 @@
 """`umbel duplicates` and `umbel label-issues`: a comparison of all images, and what it finds."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
 import click
-from PIL import Image
 from umbel_client import Conflict, Duplicates, Job, LabelIssues, Umbel, UmbelClientError
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, json_option, print_json, progress, table
+from cli.search import opened
 from ml.contact_sheet import Tile
 from ml.row_sheet import MOST_TILES, Row, row_sheet
-from umbel.base.image_rules import upright_rgb
 
 MOST_ROWS = 40  # of a contact sheet
 
@@ -160,8 +158,7 @@ def _issue_rows(api: Umbel, found: LabelIssues) -> list[Row]:
 def _tile(api: Umbel, image_id: Any, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
     """The tile of an image, if its thumbnail can be fetched."""
     with suppress(UmbelClientError):
-        image = upright_rgb(Image.open(io.BytesIO(api.images.thumbnail(image_id))))
-        yield Tile(image, caption, detail, agrees=agrees, fit="contain")
+        yield Tile(opened(api.images.thumbnail(image_id)), caption, detail, agrees=agrees, fit="contain")
 
 
 def _write_rows(rows: Sequence[Row], path: Path, *, title: str) -> None:

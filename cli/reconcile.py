@@ -59,16 +59,8 @@ def bar(bars: Progress, doing: str, total: int | None) -> Iterator[Advance]:
 
 
 def _described(kind: Mismatches) -> dict[str, object]:
-    return {
-        "code": kind.code,
-        "what": kind.what,
-        "found": kind.found,
-        "repaired": kind.repaired,
-        "repairable": kind.repairable,
-        "remedy": kind.remedy,
-        "examples": kind.examples,
-        "left_out": kind.found - len(kind.examples),
-    }
+    fields = ("code", "what", "found", "repaired", "repairable", "remedy", "examples")
+    return {field: getattr(kind, field) for field in fields} | {"left_out": kind.found - len(kind.examples)}
 
 
 def _show(found: Sequence[Mismatches], *, repair: bool) -> None:

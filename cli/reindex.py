@@ -156,25 +156,22 @@ def _metric_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def _found(report: dict[str, Any]) -> Iterator[str]:
     if judged := report["judged"]:
-        yield f"Judged on {judged['queries']:,} labelled pictures of {judged['classes']:,} labels. {_left_out(report)}"
-        yield from _flattered(report)
+        learnt_from = report["learnt_from"]
+        left_out = (
+            "It was registered without a split, so it may have learnt from some of them."
+            if learnt_from is None
+            else f"{learnt_from:,} that it has learnt from are left out."
+        )
+        yield f"Judged on {judged['queries']:,} labelled pictures of {judged['classes']:,} labels. {left_out}"
+        if report.get("flattered"):
+            flatters = "which flatters it: too few are left that neither knows."
+            yield f"{report['active']} was trained on some of them, {flatters}"
     if report["recall_at_10"] is not None:
         yield f"Its index finds {report['recall_at_10']:.1%} of the ten nearest that an exact search finds."
     if report["overlap_at_10"] is not None:
         yield f"Of the ten nearest to a picture, {report['overlap_at_10']:.0%} are the same with both."
     missing = report["missing"]
     yield f"{missing:,} pictures are missing: they could not be embedded." if missing else "No picture is missing."
-
-
-def _left_out(report: dict[str, Any]) -> str:
-    if report["learnt_from"] is None:
-        return "It was registered without a split, so it may have learnt from some of them."
-    return f"{report['learnt_from']:,} that it has learnt from are left out."
-
-
-def _flattered(report: dict[str, Any]) -> Iterator[str]:
-    if report.get("flattered"):
-        yield f"{report['active']} was trained on some of them, which flatters it: too few are left that neither knows."
 
 
 def _verdict(report: dict[str, Any]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """`umbel sample`: a folder of labelled pictures to begin with."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -45,14 +44,8 @@ def draw(directory: Path, plan: Plan, *, processes: int | None = None, quiet: bo
     """Draw the garden with a progress bar, unless it is there already. Returns how many pictures were drawn."""
     if is_drawn(directory, plan):
         return 0
-    images = draw_garden(directory, **asdict(plan), processes=processes)
-    return sum(1 for _ in _watched(images, len(plan), quiet=quiet))
-
-
-def _watched(images: Iterator[Path], total: int, *, quiet: bool) -> Iterator[Path]:
-    """The pictures, with a progress bar for people."""
     with progress(quiet=quiet) as bar:
-        task = bar.add_task("Drawing flowers", total=total, note="")
-        for path in images:
+        task = bar.add_task("Drawing flowers", total=len(plan), note="")
+        for path in draw_garden(directory, **asdict(plan), processes=processes):
             bar.update(task, advance=1, note=path.parent.name)
-            yield path
+    return len(plan)

@@ -76,7 +76,7 @@ def show_matches(found: SearchResult) -> None:
 def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path, *, label: str | None = None) -> None:
     """Write the query and its matches as one picture."""
     tiles = [
-        Tile(_opened(api.images.thumbnail(match.image_id)), f"{match.similarity:.3f}", match.label)
+        Tile(opened(api.images.thumbnail(match.image_id)), f"{match.similarity:.3f}", match.label)
         for match in found.matches
     ]
     sheet = contact_sheet(Tile(query, "query", label), tiles)
@@ -89,15 +89,16 @@ def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tupl
     file = Path(file_or_id).expanduser()
     if file.is_file():
         found = api.search(file, k=k, **options)
-        return _opened(file.read_bytes()), found
+        return opened(file.read_bytes()), found
     try:
         image_id = UUID(file_or_id)
     except ValueError as error:
         raise click.BadParameter(f"{file_or_id!r} is neither a file nor an image id.") from error
-    return _opened(api.images.file(image_id)), api.images.similar(image_id, k=k, **options)
+    return opened(api.images.file(image_id)), api.images.similar(image_id, k=k, **options)
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """The picture in a user's own file or an answer of the API."""
     return upright_rgb(Image.open(io.BytesIO(data)))
 
 

@@ -47,16 +47,10 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
         click.echo(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
                    else "You are the owner: what you change or remove is changed and removed.", err=True)  # fmt: skip
     # Not on the command line, where any user of the machine could read a password.
-    for variable, value in _environment(owner=owner).items():
-        os.putenv(variable, value)
+    for name, value in connection_parameters(settings(), as_reader=not owner).items():
+        os.putenv(variable_of(name), value)
     sys.stdout.flush()
     os.execv(program, [str(program), *(word for each in commands for word in ("-c", each)), *psql_arguments])
-
-
-def _environment(*, owner: bool) -> dict[str, str]:
-    """The connection as libpq's variables."""
-    parameters = connection_parameters(settings(), as_reader=not owner)
-    return {variable_of(name): value for name, value in parameters.items()}
 
 
 def _print_rows(command: str, *, owner: bool) -> None:
