@@ -116,7 +116,7 @@ class ReindexAccepted(BaseModel):
 @bp.post("/v1/admin/recall")
 @bp.input(RecallIn, arg_name="asked")
 @bp.output(RecallOut)
-@bp.doc(responses=problems(400, 409, 422, 503))
+@bp.doc(responses=problems(409))
 def measure(asked: RecallIn) -> Any:
     """Measure the recall and the speed of the index against exact searches.
 
@@ -129,7 +129,6 @@ def measure(asked: RecallIn) -> Any:
 @bp.get("/v1/admin/recall")
 @bp.input(PageQuery, location="query", arg_name="query")
 @bp.output(RecallsOut)
-@bp.doc(responses=problems(422, 503))
 def list_measured(query: PageQuery) -> Any:
     """List the measurements, newest first."""
     with transaction() as session:
@@ -141,7 +140,7 @@ def list_measured(query: PageQuery) -> Any:
 @bp.post("/v1/admin/reindex")
 @bp.input(ReindexIn, arg_name="asked")
 @bp.output(ReindexAccepted, status_code=202, description="Begun")
-@bp.doc(responses=problems(400, 404, 409, 422, 503))
+@bp.doc(responses=problems(404, 409))
 def reindex(asked: ReindexIn) -> Any:
     """Embed every image with another model version, or rebuild the active index, while the service goes on.
 
@@ -164,7 +163,6 @@ def reindex(asked: ReindexIn) -> Any:
 @bp.get("/v1/admin/audit")
 @bp.input(AuditQuery, location="query", arg_name="query")
 @bp.output(AuditOut)
-@bp.doc(responses=problems(422, 503))
 def list_audit(query: AuditQuery) -> Any:
     """List the actions of administrators, newest first: changes that need the scope admin, keys created and revoked."""
     with transaction() as session:

@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from api import audit
 from api.access import reach, within
-from api.errors import also, problems
+from api.errors import also
 from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
@@ -74,7 +74,7 @@ class NameConverter(BaseConverter):
 @bp.post("/v1/collections")
 @bp.input(CollectionIn, arg_name="body")
 @bp.output(CollectionOut, status_code=201, description="Created")
-@bp.doc(responses=also(200, "There is one of that name already", "CollectionOut") | problems(400, 422))
+@bp.doc(responses=also(200, "There is one of that name already", "CollectionOut"))
 def create_collection(body: CollectionIn) -> Any:
     """Create an empty collection; 200 with the existing one when the name is taken.
 
@@ -90,7 +90,6 @@ def create_collection(body: CollectionIn) -> Any:
 @bp.get("/v1/collections")
 @bp.input(CollectionsQuery, location="query", arg_name="query")
 @bp.output(CollectionsOut)
-@bp.doc(responses=problems(422))
 def list_collections(query: CollectionsQuery) -> Any:
     """List the collections with their number of images, by name."""
     with transaction() as session:
@@ -102,7 +101,6 @@ def list_collections(query: CollectionsQuery) -> Any:
 
 @bp.get("/v1/collections/<collection:name>")
 @bp.output(CollectionOut)
-@bp.doc(responses=problems(404))
 def get_collection(name: str) -> Any:
     """Describe a collection."""
     with transaction() as session:
@@ -112,7 +110,6 @@ def get_collection(name: str) -> Any:
 @bp.patch("/v1/collections/<collection:name>")
 @bp.input(CollectionPatchIn, arg_name="patch")
 @bp.output(CollectionOut)
-@bp.doc(responses=problems(400, 404, 422))
 def change_collection(name: str, patch: CollectionPatchIn) -> Any:
     """Set a collection's quota. Uploads beyond it are rejected with 507; existing images stay."""
     changes = {field: getattr(patch, field) for field in patch.model_fields_set}
@@ -126,7 +123,6 @@ def change_collection(name: str, patch: CollectionPatchIn) -> Any:
 
 @bp.delete("/v1/collections/<collection:name>")
 @bp.output(DeletionOut, status_code=202, description="No longer found; a job removes its data")
-@bp.doc(responses=problems(404, 503))
 def delete_collection(name: str) -> Any:
     """Delete a collection: its images, their bytes and embeddings, and its jobs.
 

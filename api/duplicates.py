@@ -76,7 +76,7 @@ class DuplicatesOut(BaseModel):
 @bp.input(ComparisonIn, arg_name="body")
 @bp.output(ComparisonOut, status_code=202, description="Queued")
 @bp.doc(
-    responses=also(200, "All images were compared before", "ComparisonOut") | problems(400, 404, 409, 422, 503),
+    responses=also(200, "All images were compared before", "ComparisonOut") | problems(404, 409),
 )
 def compare(body: ComparisonIn) -> Any:
     """Compare the images of a collection that are new since the last comparison, or all of them.
@@ -94,7 +94,7 @@ def compare(body: ComparisonIn) -> Any:
 @bp.get("/v1/duplicates")
 @bp.input(DuplicatesQuery, location="query", arg_name="query")
 @bp.output(DuplicatesOut)
-@bp.doc(responses=problems(404, 422, 503))
+@bp.doc(responses=problems(404))
 def list_duplicates(query: DuplicatesQuery) -> Any:
     """List groups of near-duplicates, the one with the newest image first, each with the image to keep.
 

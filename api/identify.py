@@ -65,9 +65,7 @@ class IdentifyOut(BaseModel):
 
 @bp.post("/v1/identify")
 @bp.output(IdentifyOut)
-@bp.doc(
-    extensions=either_body(json=IdentifyIn, form=IdentifyFormIn), responses=problems(400, 404, 409, 413, 415, 422, 503)
-)
+@bp.doc(extensions=either_body(json=IdentifyIn, form=IdentifyFormIn), responses=problems(404, 409, 415))
 def identify_images() -> Any:
     """Name what one to five images of one subject show, with probabilities and the images that are the evidence.
 

@@ -110,7 +110,7 @@ class CheckOut(BaseModel):
 @bp.post("/v1/images")
 @bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={**ALREADY_THERE, **problems(400, 404, 413, 415, 422, 429, 503, 507), **CLOSED_OR_REUSED})
+@bp.doc(responses={**ALREADY_THERE, **problems(404, 415, 507), **CLOSED_OR_REUSED})
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
@@ -149,7 +149,6 @@ def upload_image(form: UploadIn) -> Any:
 @bp.post("/v1/images:check")
 @bp.input(CheckIn, arg_name="body")
 @bp.output(CheckOut)
-@bp.doc(responses=problems(400, 422))
 def check_images(body: CheckIn) -> Any:
     """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
     with transaction() as session:
@@ -162,7 +161,7 @@ def check_images(body: CheckIn) -> Any:
 @bp.get("/v1/images")
 @bp.input(ImagesQuery, location="query", arg_name="query")
 @bp.output(ImagesOut)
-@bp.doc(responses=problems(404, 422))
+@bp.doc(responses=problems(404))
 def list_images(query: ImagesQuery) -> Any:
     """List images, newest first."""
     collection = within(query.collection)
@@ -178,7 +177,6 @@ def list_images(query: ImagesQuery) -> Any:
 
 @bp.get("/v1/images/<uuid:image_id>")
 @bp.output(ImageOut)
-@bp.doc(responses=problems(404))
 def get_image(image_id: UUID) -> Any:
     """Describe an image."""
     with transaction() as session:
@@ -188,7 +186,6 @@ def get_image(image_id: UUID) -> Any:
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
 @bp.output(ImageOut)
-@bp.doc(responses=problems(400, 404, 422))
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
     """Change an image's label or metadata; `label: null` removes the label."""
     changes = {"meta" if field == "metadata" else field: getattr(patch, field) for field in patch.model_fields_set}
@@ -201,7 +198,6 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 
 @bp.delete("/v1/images/<uuid:image_id>")
 @bp.output({}, status_code=204)
-@bp.doc(responses=problems(404))
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
     images.remove_image(transaction, blobs(), image_id)
@@ -209,14 +205,14 @@ def remove_image(image_id: UUID) -> Any:
 
 
 @bp.get("/v1/images/<uuid:image_id>/file")
-@bp.doc(responses=answers("The picture", "image/*", 404, 415))
+@bp.doc(responses=answers("The picture", "image/*", 415))
 def get_file(image_id: UUID) -> Response:
     """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
     return _served(image_id, lambda image: images.read_image(blobs(), settings(), image))
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
-@bp.doc(responses=answers("A small JPEG", "image/jpeg", 404, 415))
+@bp.doc(responses=answers("A small JPEG", "image/jpeg", 415))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
     return _served(
@@ -227,7 +223,7 @@ def get_thumbnail(image_id: UUID) -> Response:
 @bp.get("/v1/images/<uuid:image_id>/similar")
 @bp.input(SimilarQuery, location="query", arg_name="query")
 @bp.output(SearchOut)
-@bp.doc(responses=problems(404, 409, 422, 503))
+@bp.doc(responses=problems(409))
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()

@@ -59,7 +59,7 @@ class ImportOut(BaseModel):
 @bp.output(ImportOut, status_code=202, description="Opened")
 @bp.doc(
     extensions=either_body(json=ImportIn, form=ImportFormIn),
-    responses=problems(400, 413, 415, 422, 429, 503, 507) | conflicts(),
+    responses=problems(415, 507) | conflicts(),
 )
 def open_import() -> Any:
     """Import many pictures as one job.

@@ -135,7 +135,6 @@ class ItemsOut(BaseModel):
 @bp.get("/v1/jobs/<uuid:job_id>")
 @bp.input(JobQuery, location="query", arg_name="query")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 422))
 def get_job(job_id: UUID, query: JobQuery) -> Any:
     """Describe a job; with `wait`, once it has finished or the seconds are over.
 
@@ -152,7 +151,6 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
 @bp.get("/v1/jobs")
 @bp.input(JobsQuery, location="query", arg_name="query")
 @bp.output(JobsOut)
-@bp.doc(responses=problems(422))
 def list_jobs(query: JobsQuery) -> Any:
     """List jobs, newest first."""
     with transaction() as session:
@@ -171,7 +169,6 @@ def list_jobs(query: JobsQuery) -> Any:
 @bp.get("/v1/jobs/<uuid:job_id>/items")
 @bp.input(ItemsQuery, location="query", arg_name="query")
 @bp.output(ItemsOut)
-@bp.doc(responses=problems(404, 422))
 def list_items(job_id: UUID, query: ItemsQuery) -> Any:
     """List a job's images with the outcome of each, in the order they came."""
     with transaction() as session:
@@ -184,7 +181,7 @@ def list_items(job_id: UUID, query: ItemsQuery) -> Any:
 
 @bp.get("/v1/jobs/<uuid:job_id>/items.csv")
 @bp.input(ItemsFileQuery, location="query", arg_name="query")
-@bp.doc(responses=answers("One line a picture", "text/csv", 404, 422))
+@bp.doc(responses=answers("One line a picture", "text/csv"))
 def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
     """Download a job's images with the outcome of each, as CSV: all of them, or those of one status."""
     name = f"{job_id}-{query.status or 'items'}.csv"
@@ -195,7 +192,7 @@ def download_items(job_id: UUID, query: ItemsFileQuery) -> Response:
 
 @bp.post("/v1/jobs/<uuid:job_id>/close")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 409))
+@bp.doc(responses=problems(409))
 def close_job(job_id: UUID) -> Any:
     """Declare that an import has all its images. Twice is harmless."""
     job_actions.close_job(transaction, job_id)
@@ -204,7 +201,7 @@ def close_job(job_id: UUID) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/cancel")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def cancel_job(job_id: UUID) -> Any:
     """End a job where it stands: what is indexed stays so, the rest is cancelled. Twice is harmless."""
     job_actions.cancel_job(transaction, job_id)
@@ -213,7 +210,7 @@ def cancel_job(job_id: UUID) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/retry")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def retry_job(job_id: UUID) -> Any:
     """Try the failed images of a job once more, and no others. Twice is harmless."""
     job_actions.retry_job(transaction, waker(), job_id)
@@ -222,7 +219,7 @@ def retry_job(job_id: UUID) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/pause")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def pause_job(job_id: UUID) -> Any:
     """Stop working on a job until it is resumed; the present batch is finished. Twice is harmless."""
     job_actions.pause_job(transaction, job_id)
@@ -231,7 +228,7 @@ def pause_job(job_id: UUID) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/resume")
 @bp.output(JobOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def resume_job(job_id: UUID) -> Any:
     """Continue a paused job. Twice is harmless."""
     job_actions.resume_job(transaction, waker(), job_id)

@@ -82,7 +82,7 @@ class LabelIssuesOut(BaseModel):
 @bp.get("/v1/label-issues")
 @bp.input(LabelIssuesQuery, location="query", arg_name="query")
 @bp.output(LabelIssuesOut)
-@bp.doc(responses=problems(404, 422, 503))
+@bp.doc(responses=problems(404))
 def list_label_issues(query: LabelIssuesQuery) -> Any:
     """List the images whose neighbors say that their label is wrong, the most probable error first.
 

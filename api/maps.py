@@ -56,7 +56,7 @@ class MapOut(BaseModel):
 @bp.get("/v1/map")
 @bp.input(MapQuery, location="query", arg_name="query")
 @bp.output(MapOut)
-@bp.doc(responses=problems(404, 422, 503))
+@bp.doc(responses=problems(404))
 def get_map(query: MapQuery) -> Any:
     """Return the newest map of the collection, or of all, with the active model version: every image is a point.
 
@@ -84,7 +84,7 @@ def get_map(query: MapQuery) -> Any:
 @bp.post("/v1/map")
 @bp.input(MapIn, arg_name="body")
 @bp.output(MapAccepted, status_code=202, description="Queued")
-@bp.doc(responses=problems(400, 404, 409, 422, 503))
+@bp.doc(responses=problems(404, 409))
 def compute_map(body: MapIn) -> Any:
     """Compute the map with the active model version. 409 while one is being computed, or without an image."""
     collection = within(body.collection)

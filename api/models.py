@@ -82,7 +82,7 @@ def list_models() -> Any:
 
 @bp.post("/v1/models")
 @bp.output(ModelOut, status_code=201, description="Registered, or known already")
-@bp.doc(extensions=either_body(form=ModelFormIn), responses=problems(400, 409, 413, 422, 503, 507))
+@bp.doc(extensions=either_body(form=ModelFormIn), responses=problems(409, 507))
 def register_model() -> Any:
     """Register a checkpoint of `umbel train`: its weights, its card, and the list of images that it was trained on.
 
@@ -103,7 +103,6 @@ def register_model() -> Any:
 
 @bp.get("/v1/models/<uuid:version_id>")
 @bp.output(ModelDetailOut)
-@bp.doc(responses=problems(404))
 def get_model(version_id: UUID) -> Any:
     """Describe a model version: its whole card, and how its index is."""
     with transaction() as session:
@@ -114,7 +113,7 @@ def get_model(version_id: UUID) -> Any:
 
 @bp.post("/v1/models/<uuid:version_id>/activate")
 @bp.output(ModelOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def activate_model(version_id: UUID) -> Any:
     """Let searches use this version from now on. It must have a vector of every image. Twice is harmless."""
     return _out(lifecycle.activate(transaction, version_id))
@@ -122,7 +121,7 @@ def activate_model(version_id: UUID) -> Any:
 
 @bp.post("/v1/models/<uuid:version_id>/rollback")
 @bp.output(ModelOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def rollback_model(version_id: UUID) -> Any:
     """Return from this version, the active one, to the one it replaced, which is the answer."""
     return _out(lifecycle.rollback(transaction, version_id))
@@ -130,7 +129,7 @@ def rollback_model(version_id: UUID) -> Any:
 
 @bp.post("/v1/models/<uuid:version_id>/retire")
 @bp.output(ModelOut)
-@bp.doc(responses=problems(404, 409, 503))
+@bp.doc(responses=problems(409))
 def retire_model(version_id: UUID) -> Any:
     """Delete a version's vectors, within a minute. Its files stay. Twice is harmless."""
     return _out(lifecycle.retire(transaction, version_id))

@@ -178,7 +178,7 @@ class LegacyOut(BaseModel):
 
 @bp.post("/v1/search")
 @bp.output(SearchOut)
-@bp.doc(extensions=either_body(json=SearchIn, form=SearchFormIn), responses=problems(400, 404, 409, 413, 415, 422, 503))
+@bp.doc(extensions=either_body(json=SearchIn, form=SearchFormIn), responses=problems(404, 409, 415))
 def search() -> Any:
     """Find the most similar images: to a picture, an image id, examples or a vector.
 
@@ -208,7 +208,7 @@ def search() -> Any:
 @bp.post("/search")
 @bp.input(LegacySearchIn, arg_name="body")
 @bp.output(LegacyOut)
-@bp.doc(tags=["Predecessor"], responses=problems(400, 413, 415, 422, 503))
+@bp.doc(tags=["Predecessor"], responses=problems(415))
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     within(None)

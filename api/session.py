@@ -36,7 +36,7 @@ class SessionOut(BaseModel):
 
 @bp.get("/v1/session")
 @bp.output(SessionOut)
-@bp.doc(operation_id="describe_session", responses=problems(503))
+@bp.doc(operation_id="describe_session")
 def describe() -> Any:
     """Describe the caller, its permissions, and the token that a browser sends along with changes."""
     return _described(_signed_in())
@@ -45,7 +45,7 @@ def describe() -> Any:
 @bp.post("/v1/session")
 @bp.input(SessionIn, arg_name="body")
 @bp.output(SessionOut, status_code=201, description="Signed in: the cookie stands for the key")
-@bp.doc(responses=problems(400, 401, 403, 422, 503))
+@bp.doc(responses=problems(401, 403))
 def sign_in(body: SessionIn) -> Any:
     """Sign a browser in with a key. Scripts and other sites cannot read its cookie."""
     who = _open_session(body.key)
@@ -55,7 +55,7 @@ def sign_in(body: SessionIn) -> Any:
 
 @bp.delete("/v1/session")
 @bp.output({}, status_code=204)
-@bp.doc(responses=problems(403, 503))
+@bp.doc(responses=problems(403))
 def sign_out() -> Any:
     """Sign the browser out."""
     return _signed_out(current_app.make_response(("", 204)), request.headers.get(CSRF_HEADER, ""))
