@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from umbel.base.database import engine, run_prepared
 from umbel.base.errors import NotReady
+from umbel.base.locks import only_one
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -48,3 +49,11 @@ def test_a_connection_that_was_cut_is_replaced() -> None:
         with pytest.raises(NotReady):
             run_prepared("SELECT 1", [])
     assert run_prepared("SELECT 1", []) == [(1,)]
+
+
+def test_what_only_one_may_do_the_next_may_begin_as_soon_as_the_first_is_done() -> None:
+    begun = []
+    for _ in range(50):
+        with only_one("this test") as ours:
+            begun.append(ours)
+    assert all(begun)
