@@ -1,16 +1,12 @@
 """What zips and tars share: an archive in the blob store, and which of its entries are taken."""
 
+from umbel_files.names import may_be_image, printable
+from umbel_files.skipping import skipped_path
+
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, FileTooLarge, ImageError, NestedArchive, SourceError, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import (
-    hidden,
-    is_archive,
-    may_be_image,
-    printable,
-    starts_as_archive,
-    unsafe_in_archive,
-)
+from umbel.imports.sources.paths import is_archive, starts_as_archive, unsafe_in_archive
 from umbel.imports.sources.source import Entry, Skipped
 
 
@@ -37,7 +33,7 @@ class Archive:
             rejected = UnsafePath(f"The path {reason}.")
         elif not is_file:
             rejected = UnsafePath("It is a link or a device, and those are not taken from archives.")
-        elif hidden(path) or not (is_archive(path) or may_be_image(path)):
+        elif skipped_path(path) or not (is_archive(path) or may_be_image(path)):
             return Skipped(position, printable(path))
         elif is_archive(path):
             rejected = NestedArchive("Archives inside an archive are not unpacked.")

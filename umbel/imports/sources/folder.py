@@ -7,10 +7,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from umbel_files.names import has_image_suffix, printable
+
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.image_rules import looks_like_image
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import folder_below_root, has_image_suffix, printable, quoted, unquoted, unsafe
+from umbel.imports.sources.paths import folder_below_root, quoted, unquoted, unsafe
 from umbel.imports.sources.source import Entry, Skipped
 
 WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
+from umbel_files.names import printable
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
@@ -18,7 +19,7 @@ from umbel.base.errors import (
 )
 from umbel.base.settings import Settings
 from umbel.imports.sources.manifest_records import BadRow, Place, Record, Row, csv_records, json_records
-from umbel.imports.sources.paths import printable, quoted, unsafe
+from umbel.imports.sources.paths import quoted, unsafe
 from umbel.imports.sources.source import Entry, ManifestSource, Source
 from umbel.imports.sources.web import Web, url_fault
 

@@ -8,11 +8,11 @@ from json import JSONDecodeError
 from typing import Annotated, Any, BinaryIO, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from umbel_files.names import printable
 
 from umbel.base.blobs import CHUNK
 from umbel.base.errors import SourceError
 from umbel.base.storable import StorableObject, StorableText, parse_json
-from umbel.imports.sources.paths import printable
 
 NAMED = ("path", "url", "label", "metadata")
 LONGEST_LINE = 2**18

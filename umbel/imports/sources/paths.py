@@ -1,4 +1,4 @@
-"""Paths of a source: where imports may read, which paths are safe, and which may be those of images."""
+"""Paths of a source: where imports may read, which paths are safe, and which are those of archives."""
 
 import os
 import re
@@ -7,9 +7,6 @@ from urllib.parse import quote, unquote
 
 from umbel.base.errors import SourceError
 
-LONGEST = 1000  # characters of a name that are stored
-
-IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 ARCHIVES = (
     *(".zip", ".7z", ".rar", ".cab", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"),
     *(".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma"),
@@ -26,8 +23,6 @@ ARCHIVE_MAGIC = (
 )
 
 _DRIVE = re.compile(r"^.:")  # Windows accepts any character as a drive
-# Anything longer, or a number, is part of the name and no suffix: "portrait.by Anna", "holiday.2024".
-_SUFFIX = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}$")
 
 
 def unsafe(name: str) -> str | None:
@@ -50,32 +45,12 @@ def unsafe_in_archive(name: str) -> str | None:
     return unsafe(name.removeprefix("./"))  # as `tar -cf x.tar .` writes them
 
 
-def hidden(name: str) -> bool:
-    """Whether a part of the path is hidden, or is the folder of metadata that macOS adds to archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.removeprefix("./").split("/"))
-
-
-def has_image_suffix(name: str) -> bool:
-    return name.lower().endswith(IMAGES)
-
-
-def may_be_image(name: str) -> bool:
-    """Whether the name has an image's suffix, or none at all."""
-    return has_image_suffix(name) or not _SUFFIX.search(name)
-
-
 def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
 def starts_as_archive(data: bytes) -> bool:
     return data.startswith(ARCHIVE_MAGIC) or data[257:262] == b"ustar"
-
-
-def printable(name: str) -> str:
-    """The name as valid Unicode without NUL; of one longer than LONGEST characters, the end."""
-    clean = name.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-    return clean if len(clean) <= LONGEST else "…" + clean[-(LONGEST - 1) :]
 
 
 def quoted(path: str) -> str:

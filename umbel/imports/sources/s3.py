@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
+from umbel_files.names import has_image_suffix, may_be_image, printable
+from umbel_files.skipping import skipped_path
 
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import (
-    bucket_below_root,
-    has_image_suffix,
-    hidden,
-    may_be_image,
-    printable,
-    quoted,
-    unquoted,
-    unsafe,
-)
+from umbel.imports.sources.paths import bucket_below_root, quoted, unquoted, unsafe
 from umbel.imports.sources.source import Entry, Skipped
 
 if TYPE_CHECKING:
@@ -91,7 +84,7 @@ class Bucket:
     def _listed(self, key: str, size: int) -> Entry | Skipped:
         position, name = quoted(key), printable(key)
         marks_folder = size == 0 and not has_image_suffix(key)  # as S3 consoles create
-        if hidden(key) or marks_folder or not may_be_image(key):
+        if skipped_path(key) or marks_folder or not may_be_image(key):
             return Skipped(position, name)
         try:
             self._check_size(size)

@@ -61,7 +61,7 @@ class Entry:
     """A file that may be an image.
 
     position: opaque; `entries(after=position)` continues behind it, also in a later process.
-    name: its path in the source, for people: valid Unicode without NUL, at most `paths.LONGEST` characters.
+    name: its path in the source, for people, as `printable` shows it.
     locator: all that `read` needs to find it in a source opened from the same spec; ASCII text.
     rejected: why it cannot or must not be read, where listing already shows it.
     """
