@@ -1,44 +1,41 @@
-"""What lies beside pictures and is never meant to be one: trash, snapshots, thumbnails that programs keep."""
+"""What lies beside pictures and is never meant to be one: trash, snapshots, thumbnails that programs keep.
+
+Each entry is a part of a path, as a regular expression in the syntax that Python and JavaScript share: the page of the
+server asks for PATTERN. Sources: what Immich, PhotoPrism and Syncthing exclude, and what the systems themselves write.
+"""
 
 import re
 
-FOLDERS = (
-    "__MACOSX",  # in zips made by macOS
-    "@eaDir",  # Synology: thumbnails
-    "#recycle",  # Synology and QNAP: trash
-    "#snapshot",
-    "@Recycle",
-    "@Recently-Snapshot",
-    ".@__thumb",  # QNAP: thumbnails
-    "$RECYCLE.BIN",  # Windows: trash
-    "RECYCLER",
-    "System Volume Information",
-    "lost+found",
-    "~snapshot",  # NetApp
-    ".snapshot",
-    ".stversions",  # Syncthing: earlier versions
-    ".stfolder",
-    ".Trash",
-    ".thumbnails",
+_FOLDERS = (
+    r"\.[^/]+",  # hidden, and so are .Trash-1000, .stversions, .@__thumb, .dropbox.cache; hidden files, too: ._a.jpg
+    r"__MACOSX",  # in zips made by macOS
+    r"Network Trash Folder|Temporary Items|TheVolumeSettingsFolder",  # macOS, on network shares
+    r"@eaDir|#recycle|#snapshot|@tmp|@sharebin",  # Synology: thumbnails, trash, snapshots
+    r"@Recycle|@Recently-Snapshot|@__thumb|@Transcode",  # QNAP
+    r"~snapshot",  # NetApp
+    r"\$RECYCLE\.BIN|RECYCLER|System Volume Information",  # Windows
+    r"appdata_oc[a-z0-9]+|files_trashbin|files_versions",  # Nextcloud's data folder: previews, trash, versions
+    r"[^/]+\.lrdata",  # Lightroom: previews
+    r"THMBNL",  # cameras: thumbnails of films
 )
-FILES = ("Thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", ".DS_Store", "Icon\r")
+_FILES = (
+    r"Thumbs\.db|ehthumbs(?:_vista)?\.db|desktop\.ini|Icon\r",  # Windows, macOS
+    r"[^/]+@Syno(?:EAStream|Resource)",
+    r"~syncthing~[^/]*\.tmp",
+    r"[^/]+\.(?:crdownload|part|partial|filepart|!sync|!ut|!qb)",  # on their way, not whole yet
+)
+# Of a library of Apple's Photos, iPhoto or Aperture only the pictures that people put there, not what it makes of them.
+_IN_LIBRARIES = r"\.(?:photos|photo|migratedphoto|ap)library/(?!(?:originals|masters|modified)(?![^/]))"
 
-_FOLDERS = frozenset(name.casefold() for name in FOLDERS)
-_FILES = frozenset(name.casefold() for name in FILES)
-_NUMBERED_TRASH = re.compile(r"\.trash(es|-\d+)$", re.IGNORECASE)
+PATTERN = rf"/(?:{'|'.join(_FOLDERS)})(?![^/])|/(?:{'|'.join(_FILES)})(?![\s\S])|{_IN_LIBRARIES}"
+"""To be searched for, whatever the case of its letters, in "name of what is imported/path in it"."""
 
-
-def skipped_folder(name: str) -> bool:
-    """Whether what lies in a folder of this name is passed over. Hidden folders are: people hide what is not theirs."""
-    return name.startswith(".") or name.casefold() in _FOLDERS or bool(_NUMBERED_TRASH.match(name))
-
-
-def skipped_file(name: str) -> bool:
-    """Whether a file of this name is passed over, whatever it holds; `._x.jpg` is what macOS keeps beside `x.jpg`."""
-    return name.startswith(".") or name.casefold() in _FILES
+_SKIPPED = re.compile(PATTERN, re.IGNORECASE)
 
 
-def skipped_path(path: str) -> bool:
-    """As the two above, of a path with slashes, relative to what is imported."""
-    *folders, name = path.removeprefix("./").split("/")
-    return skipped_file(name) or any(map(skipped_folder, folders))
+def skipped_path(path: str, top: str = "") -> bool:
+    """Whether a file or folder is passed over, by its own name and those of the folders that it lies in.
+
+    path: with slashes, relative to what is imported. top: the name of that, which is itself never a reason.
+    """
+    return bool(_SKIPPED.search(f"{top}/{path}"))

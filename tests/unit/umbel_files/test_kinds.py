@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from umbel_files.kinds import START, Kind, kind_of
-from umbel_files.skipping import skipped_path
 
 
 @pytest.mark.parametrize(
@@ -40,21 +39,3 @@ def test_a_kind_is_told_by_the_first_bytes(start: bytes, kind: Kind | None) -> N
 def test_any_bytes_are_of_a_kind_or_of_none(rest: bytes, begin: bytes) -> None:
     found = kind_of((begin + rest)[:START])
     assert found is None or found in Kind
-
-
-@pytest.mark.parametrize(
-    ("path", "skipped"),
-    [
-        ("share/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", True),
-        ("share/$Recycle.Bin/a.jpg", True),
-        ("share/.Trash-1000/files/a.jpg", True),
-        ("share/._a.jpg", True),
-        ("share/thumbs.DB", True),
-        ("./__MACOSX/a.jpg", True),
-        ("./share/recycle/a.jpg", False),
-        ("#recycle.jpg", False),
-        ("Thumbs.db/a.jpg", False),
-    ],
-)
-def test_what_programs_keep_beside_pictures_is_skipped(path: str, skipped: bool) -> None:
-    assert skipped_path(path) is skipped
