@@ -2,10 +2,12 @@
 
 import time
 import uuid
+from json import JSONDecodeError
 from typing import Any
 
 import structlog
 from apiflask import APIFlask
+from apiflask.exceptions import HTTPError
 from flask import Request, Response, g, request
 from flask_cors import CORS
 from limits import parse
@@ -39,6 +41,7 @@ from umbel.base import tracing
 from umbel.base.logging import configure_logging
 from umbel.base.metrics import REQUESTS
 from umbel.base.settings import settings
+from umbel.base.storable import parse_json
 
 log = structlog.get_logger()
 
@@ -62,14 +65,22 @@ RESOURCES = (
 QUIET = ("/healthz", "/readyz", "/metrics")  # requested by machines every few seconds
 
 
-class ObjectRequest(Request):
-    """A request whose JSON, where it has any, is an object: APIFlask takes `null` for {}."""
+class JsonRequest(Request):
+    """A request whose JSON, where it has any, is an object that can be stored and served."""
 
-    def get_json(self, *args: Any, **options: Any) -> Any:
-        body = super().get_json(*args, **options)
-        if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.")
-        return body
+    def get_json(self, *_: Any, **__: Any) -> Any:
+        """The body, whatever its media type. Raises HTTPError: 400 for what is not JSON, 422 for what is not taken."""
+        try:
+            body = parse_json(self.get_data().decode("utf-8-sig"))
+            if not isinstance(body, dict):
+                raise ValueError("must be a JSON object")
+            return body
+        except UnicodeDecodeError as error:
+            raise BadRequest("The body is not JSON: it is not UTF-8.") from error
+        except JSONDecodeError as error:
+            raise BadRequest(f"The body is not JSON: {error}.") from error
+        except ValueError as error:
+            raise HTTPError(422, errors.INVALID_FIELDS, {"body": {"body": [str(error)]}}) from error
 
 
 def create_app() -> APIFlask:
@@ -86,7 +97,7 @@ def create_app() -> APIFlask:
         static_folder=str(page.STATIC),
         template_folder=str(page.TEMPLATES),
     )
-    app.request_class = ObjectRequest
+    app.request_class = JsonRequest
     app.config.update(
         MAX_CONTENT_LENGTH=upload_limits.largest_request(limits),
         MAX_FORM_MEMORY_SIZE=upload_limits.FORM_OVERHEAD,

@@ -136,14 +136,12 @@ def answers(description: str, media_type: str, *statuses: int) -> Any:
 
 
 def validated(validate: Callable[[Any], T], body: Any) -> T:
-    """The validated body, for routes that take more than one kind. Raises HTTPError: 400 or 422."""
+    """The validated body, for routes that take more than one kind. Raises HTTPError: 422."""
     try:
         return validate(body)
     except ValidationError as error:
         fields: dict[str, list[str]] = {}
         for each in error.errors(include_url=False, include_context=False, include_input=False):
-            if each["type"] == "json_invalid":
-                raise HTTPError(400, "The body is not JSON.") from error
             fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
         raise HTTPError(422, INVALID_FIELDS, {"body": fields}) from error
 
@@ -171,10 +169,6 @@ def install(app: APIFlask) -> None:
         status = error.code or 500
         headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
         return problem(status, _code(status), error.description or "", headers=headers)
-
-    @app.errorhandler(RecursionError)
-    def too_deep(error: RecursionError) -> Response:
-        return problem(400, "bad_request", "The JSON is nested too deeply.")
 
     @app.errorhandler(OSError)
     def no_room(error: OSError) -> Response:

@@ -1,12 +1,15 @@
 """Fields that several resources share: names, limits and pages."""
 
+import re
+from base64 import b64decode
 from json import JSONDecodeError
 from typing import Annotated, Any, Protocol, TypeVar
+from urllib.parse import unquote
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from umbel.base.storable import COLLECTION_NAME, StorableObject, StorableText, check_depth, parse_json
+from umbel.base.storable import COLLECTION_NAME, StorableObject, StorableText, parse_json
 
 
 class HasId(Protocol):
@@ -21,9 +24,8 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def json_object(value: Any) -> Any:
-    """Metadata may come as JSON text (in a form) or as an object (in a JSON body); neither nested too deeply."""
+    """Metadata may come as JSON text (in a form) or as an object (in a JSON body, which was parsed so already)."""
     if not isinstance(value, str):
-        check_depth(value)
         return value
     try:
         return parse_json(value)
@@ -31,6 +33,27 @@ def json_object(value: Any) -> Any:
         raise ValueError("must be a JSON object") from error
 
 
+def _decoded(text: Any) -> bytes:
+    """The bytes of base64 in any of its forms: in lines, URL-safe, unpadded, as a data: URL. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError("must be text, base64")
+    text = text.strip()
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().rstrip().endswith(";base64"):
+            raise ValueError("is a data: URL without ;base64 before its comma")
+        text = unquote(text)
+    text = "".join(text.split()).translate(URL_SAFE).rstrip("=")
+    if strange := NOT_BASE64.search(text):
+        raise ValueError(f"is not base64: {strange[0]!r} is none of its characters")
+    if len(text) % 4 == 1 or not text:
+        raise ValueError("is not base64: it is empty or cut short")
+    return b64decode(text + "=" * (-len(text) % 4))
+
+
+URL_SAFE = str.maketrans("-_", "+/")
+NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]
 Label = Annotated[StorableText, Field(min_length=1, max_length=200, examples=["tulip"])]
 Name = Annotated[StorableText, Field(max_length=1_000, description="File name or path, for people.")]
 CollectionName = Annotated[

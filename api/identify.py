@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.search import Base64, MatchOut, Scoped, decoded, match_out, queries_by_image, scope_of
+from api.fields import Base64
+from api.search import MatchOut, Scoped, match_out, queries_by_image, scope_of
 from api.specification import either_body
 from umbel.search.identify import identify
 from umbel.search.search import Query, query_by_image
@@ -80,10 +81,10 @@ def identify_images() -> Any:
         )
         within(form.collection)  # before a worker embeds the images
         return _voted(queries_by_image([file.read() for file in form.file]), form, began)
-    body = validated(IdentifyIn.model_validate, request.get_json(force=True))
+    body = validated(IdentifyIn.model_validate, request.get_json())
     within(body.collection)
     if body.images is not None:
-        return _voted(queries_by_image([decoded(image) for image in body.images]), body, began)
+        return _voted(queries_by_image(body.images), body, began)
     check_images(body.image_ids or ())
     return _voted([query_by_image(image_id) for image_id in body.image_ids or ()], body, began)
 

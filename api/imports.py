@@ -79,7 +79,7 @@ def open_import() -> Any:
         file, options["name"] = form.file.stream, form.file.filename or ""
         keyed = keyed_request(key, file=_digest(file) if key else None, **options)
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, request=keyed, **options))
-    body = validated(ImportIn.model_validate, request.get_json(force=True))
+    body = validated(ImportIn.model_validate, request.get_json())
     within(body.collection)
     keyed = keyed_request(key, **body.model_dump())
     if isinstance(body.source, UploadSource):

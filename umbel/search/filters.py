@@ -72,7 +72,9 @@ def _conditions(key: str, asked: Any) -> Iterator[Condition]:
         return
     for name, value in asked.items():
         if name not in set(Operator):
-            raise ValueError(f"{name} of {key} is none of {', '.join(Operator)}")
+            raise ValueError(
+                f"{name} of {key} is none of {', '.join(Operator)}; for an object with such a key write {{'$eq': …}}"
+            )
         condition = Condition(key, Operator(name), value)
         _check(condition)
         yield condition
