@@ -40,6 +40,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.ModelNotFound: 503,
     errors.BadCheckpoint: 422,
     errors.BadDataset: 422,
+    errors.InvalidSetting: 500,
     errors.StackError: 503,
     errors.DumpFailed: 503,
     errors.BackupError: 422,

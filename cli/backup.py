@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import json_option, print_json, progress, table
+from cli.output import json_option, print_json, progress, say, table
 from cli.reconcile import bar, compare
 from stack.binaries import postgres_client
 from stack.embedded import embedded_database
@@ -46,8 +46,8 @@ def backup(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
-        click.echo(f"Backed up {made.images:,} images: {made.blobs:,} files ({made.blob_bytes / 1e6:,.1f} MB) and the")
-        click.echo(f"database ({made.dump_bytes / 1e6:,.1f} MB) in {folder}.")
+        say(f"Backed up {made.images:,} images: {made.blobs:,} files ({made.blob_bytes / 1e6:,.1f} MB) and the")
+        say(f"database ({made.dump_bytes / 1e6:,.1f} MB) in {folder}.")
     _name_missing(made.missing, "missing or damaged in the blob store, and not in the backup")
     sys.exit(1 if made.missing else 0)
 
@@ -92,15 +92,15 @@ def _report(made: backups.Backup, found: list[Mismatches], damaged: list[str], *
             {"backup": made.model_dump(mode="json"), "damaged": damaged, "mismatches": mismatches, "ok": not found}
         )
     else:
-        click.echo(f"Restored {made.images:,} images as they were at {made.created_at:%Y-%m-%d %H:%M} UTC.")
+        say(f"Restored {made.images:,} images as they were at {made.created_at:%Y-%m-%d %H:%M} UTC.")
         if found:
             table(None, ("check", "found"), ((kind.what, kind.found) for kind in found), right="found")
         else:
-            click.echo("Ledger, blobs, embeddings and index fit together.")
+            say("Ledger, blobs, embeddings and index fit together.")
     _name_missing(damaged, "missing or damaged in the backup, and left out")
 
 
 def _name_missing(keys: list[str], what: str) -> None:
     if keys:
         more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
-        click.echo(f"{len(keys):,} files are {what}: {', '.join(keys[:3])}{more}", err=True)
+        say(f"{len(keys):,} files are {what}: {', '.join(keys[:3])}{more}", err=True)

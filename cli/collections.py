@@ -7,7 +7,7 @@ import click
 from umbel_client import Collection, Job, Umbel
 
 from cli.follow import follow
-from cli.output import api_client, json_option, local_time, print_json, progress, table
+from cli.output import api_client, confirm, json_option, local_time, print_json, progress, say, table
 
 NO_LIMIT = -1
 
@@ -94,7 +94,7 @@ def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
 def _confirm(api: Umbel, name: str) -> None:
     images = api.collections.get(name).images
     pictures = "1 picture" if images == 1 else f"{images:,} pictures"
-    click.confirm(f"Delete the collection {name} with its {pictures} for ever?", abort=True)
+    confirm(f"Delete the collection {name} with its {pictures} for ever?")
 
 
 def _show(found: list[Collection]) -> None:
@@ -113,6 +113,6 @@ def _show(found: list[Collection]) -> None:
 
 def _report(name: str, job: Job) -> None:
     if job.finished:
-        click.echo(f"Deleted {name}: {job.counts.indexed:,} pictures.")
+        say(f"Deleted {name}: {job.counts.indexed:,} pictures.")
     else:
-        click.echo(f"{name} is gone; its data is being removed: umbel jobs show {job.id} --wait 60")
+        say(f"{name} is gone; its data is being removed: umbel jobs show {job.id} --wait 60")

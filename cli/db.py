@@ -2,7 +2,7 @@
 
 import click
 
-from cli.output import json_option, print_json
+from cli.output import confirm, json_option, print_json, say
 from umbel.base import schema
 from umbel.base.errors import StackError
 from umbel.base.settings import settings
@@ -28,7 +28,7 @@ def upgrade(as_json: bool) -> None:
 def downgrade(revision: str, yes: bool, as_json: bool) -> None:
     """Take migrations back to REVISION (`base`: all of them, with all data)."""
     if not yes:
-        click.confirm(f"Take the schema back to {revision}? What the migrations since then hold is lost.", abort=True)
+        confirm(f"Take the schema back to {revision}? What the migrations since then hold is lost.")
     schema.downgrade(settings().database, revision)
     _report(as_json)
 
@@ -53,4 +53,4 @@ def _report(as_json: bool) -> None:
     if as_json:
         print_json({"revision": current, "head": schema.head()})
     else:
-        click.echo(f"The schema is at {current or 'nothing'}.")
+        say(f"The schema is at {current or 'nothing'}.")

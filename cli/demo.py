@@ -10,7 +10,7 @@ from PIL import Image
 from umbel_client import SearchResult, Umbel
 
 from cli.imports import find_images, import_images
-from cli.output import api_client, progress
+from cli.output import api_client, progress, say
 from cli.sample import draw
 from cli.search import opened, show_matches, write_sheet
 from cli.stack import up_detached
@@ -53,8 +53,8 @@ def demo(photos: Path | None) -> None:
         sheet = home / "demo.png"
         write_sheet(api, query.image, found, sheet, label=query.label)
     show_matches(found)
-    click.echo(f"The matches as a picture: {sheet}")
-    click.echo(f"The page: {where}")
+    say(f"The matches as a picture: {sheet}")
+    say(f"The page: {where}")
 
 
 def _import(api: Umbel, folder: Path, collection: str) -> None:
@@ -64,7 +64,7 @@ def _import(api: Umbel, folder: Path, collection: str) -> None:
     with progress() as bars:
         outcome = import_images(api, sources, collection=collection, wait=True, bars=bars)
     for name, reason in outcome.rejected.items():
-        click.echo(f"Not taken: {name}: {reason}", err=True)
+        say(f"Not taken: {name}: {reason}", err=True)
 
 
 def _search(api: Umbel, query: Query, collection: str) -> SearchResult:

@@ -9,7 +9,7 @@ import click
 from umbel_client import Conflict, Duplicates, Job, LabelIssues, Umbel, UmbelClientError
 
 from cli.follow import follow, show_failures
-from cli.output import api_client, json_option, print_json, progress, table
+from cli.output import api_client, json_option, print_json, progress, say, table
 from cli.search import opened
 from ml.contact_sheet import Tile
 from ml.row_sheet import MOST_TILES, Row, row_sheet
@@ -84,7 +84,7 @@ def _list(
             return
         show(found)
         waiting = f"{found.waiting:,} have not been compared yet" if found.waiting else ""
-        click.echo(f"Of {found.compared:,} pictures compared{waiting and '; '}{waiting}.")
+        say(f"Of {found.compared:,} pictures compared{waiting and '; '}{waiting}.")
         if job:
             show_failures(api, job)
 
@@ -118,7 +118,7 @@ def _show_groups(found: Duplicates) -> None:
         table(None, ("#", "image", "pixels", "", "picture"), rows, right="# pixels")
     groups = "1 group" if len(found.items) == 1 else f"{len(found.items)} groups"
     more = "; there are more, see --limit" if found.next_cursor else ""
-    click.echo(f"{groups} of near-duplicates{more}." if found.items else "No near-duplicates.")
+    say(f"{groups} of near-duplicates{more}." if found.items else "No near-duplicates.")
 
 
 def _show_issues(found: LabelIssues) -> None:
@@ -127,9 +127,9 @@ def _show_issues(found: LabelIssues) -> None:
         table(None, ("wrong", "label", "rather", "image"), rows, right="wrong")
     labels = "1 label is" if len(found.items) == 1 else f"{len(found.items)} labels are"
     more = "; there are more, see --limit" if found.next_cursor else ""
-    click.echo(f"{labels} probably wrong{more}." if found.items else "No label is probably wrong.")
+    say(f"{labels} probably wrong{more}." if found.items else "No label is probably wrong.")
     if not found.calibrated:
-        click.echo("The active model has no calibration: these are shares of the neighbors' votes, no probabilities.")
+        say("The active model has no calibration: these are shares of the neighbors' votes, no probabilities.")
 
 
 def _group_rows(api: Umbel, found: Duplicates) -> list[Row]:
@@ -166,4 +166,4 @@ def _write_rows(rows: Sequence[Row], path: Path, *, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
     row_sheet(rows, title=title).save(path, kind)
-    click.echo(f"Contact sheet: {path}", err=True)
+    say(f"Contact sheet: {path}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import Progress, TaskID
 
-from cli.output import json_option, print_json, progress, skipped_lines, table
+from cli.output import json_option, print_json, progress, say, skipped_lines, table
 from umbel.base.settings import settings
 
 if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
@@ -97,18 +97,19 @@ def _show(report: dict[str, Any], out: Path | None) -> None:
     for one in report["sets"]:
         kind = "" if one["kind"] == one["name"] else f", {one['kind']}"
         size = f"{one['pictures']:,} pictures, {one['classes']:,} classes"
-        click.echo(click.style(f"{report['model']['name']} on {one['name']}{kind}: {size}", bold=True))
+        say(f"{report['model']['name']} on {one['name']}{kind}: {size}", bold=True)
         table(None, ("metric", "value", "95 %"), figures(one["metrics"]), right="value")
         for other in one["against"]:
-            click.echo(click.style(f"\n… against {other['name']}", bold=True))
+            say()
+            say(f"… against {other['name']}", bold=True)
             differences = figures(other["difference"], sign="+")
             rows = (one[:2] + two[1:] for one, two in zip(figures(other["metrics"]), differences, strict=True))
             table(None, ("metric", "its value", "difference", "95 %"), rows, right="difference")
-        click.echo()
+        say()
     for line in _remarks(report["data"], Path(report["model"]["checkpoint"])):
-        click.echo(line)
+        say(line)
     if out:
-        click.echo(f"The report: {out / 'card.md'}")
+        say(f"The report: {out / 'card.md'}")
 
 
 def _remarks(data: dict[str, Any], checkpoint: Path) -> Iterator[str]:

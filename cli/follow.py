@@ -2,11 +2,10 @@
 
 from itertools import islice
 
-import click
 from rich.progress import Progress
 from umbel_client import Job, Umbel
 
-from cli.output import SKIPPED, table
+from cli.output import SKIPPED, say, table
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
@@ -53,8 +52,7 @@ def show_failures(api: Umbel, job: Job, *, most: int = SKIPPED) -> None:
     if not job.counts.failed:
         return
     failed = islice(api.jobs.items(job.id, status="failed"), most)
-    table("\nFailed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
+    say()
+    table("Failed", ("picture", "code", "reason"), ((item.name, item.error_code, item.error) for item in failed))
     if job.counts.failed > most:
-        click.echo(
-            f"… and {job.counts.failed - most:,} more; all of them: umbel jobs show {job.id} --failures failed.csv"
-        )
+        say(f"… and {job.counts.failed - most:,} more; all of them: umbel jobs show {job.id} --failures failed.csv")

@@ -13,7 +13,7 @@ from umbel_client import ImageFile, Job, Umbel
 from umbel_client.folder import CHUNK, is_image, walk
 
 from cli.follow import follow, show_failures
-from cli.output import api_client, as_it_is, json_option, print_json, progress, table
+from cli.output import api_client, json_option, print_json, progress, say, table
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 LISTS = (".csv", ".jsonl", ".ndjson")
@@ -100,11 +100,11 @@ def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> No
         "failed": outcome.job.counts.failed if outcome.job else len(outcome.rejected),
         "not pictures": others,
     }
-    click.echo(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
+    say(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
     if outcome.rejected:
         table("Rejected", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
-        click.echo(f"What failed and why: umbel jobs show {outcome.job.id}")
+        say(f"What failed and why: umbel jobs show {outcome.job.id}")
 
 
 def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], int]:
@@ -160,7 +160,7 @@ def import_sources(
         elif on_server:
             work = api.imports.folder(path, **options)
         else:
-            sending = bars.add_task(f"Uploading {as_it_is(Path(path).name)}", total=None, note="")
+            sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
             work = api.imports.file(path, base=base, **options)
             bars.update(sending, total=1, completed=1)
         found.append(work.job())
@@ -171,17 +171,17 @@ def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
     """Print the outcome of each job."""
     for job in jobs:
         if not waited:
-            click.echo(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
+            say(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
         elif job.source and job.source.dry_run:
-            click.echo(
+            say(
                 f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them rejected;"
                 f" {job.source.skipped:,} other files skipped."
             )
         else:
             counts = {**job.counts.as_dict(), "skipped": job.source and job.source.skipped}
             del counts["total"]
-            click.echo(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
+            say(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
         if job.error:
-            click.echo(job.error)
+            say(job.error)
         if waited:
             show_failures(api, job)

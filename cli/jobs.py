@@ -8,7 +8,7 @@ import click
 from umbel_client import Job, Umbel
 
 from cli.follow import show_failures
-from cli.output import api_client, json_option, print_json, table
+from cli.output import api_client, json_option, print_json, say, table, write_data
 from cli.reindex import report_of, show_report
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
@@ -19,6 +19,7 @@ VERBS = {
     "resume": "Continue JOB_ID, which was paused.",
 }
 
+CSV = click.File("w", encoding="utf-8")
 LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
 
 
@@ -42,13 +43,17 @@ def list_(status: str | None, limit: int, as_json: bool) -> None:
 @click.argument("job_id", type=click.UUID)
 @LIMIT
 @click.option("--wait", type=click.FloatRange(0), default=0, help="Seconds to wait for JOB_ID to finish.")
-@click.option("--failures", type=click.File("w"), help="Write what failed in JOB_ID to this CSV file; - for stdout.")
+@click.option(
+    "--failures",
+    type=click.File("w", encoding="utf-8"),
+    help="Write what failed in JOB_ID to this CSV file; - for stdout.",
+)
 @json_option
 def show(job_id: UUID, limit: int, wait: float, failures: TextIO | None, as_json: bool) -> None:
     """Show JOB_ID with what failed in it."""
     with api_client() as api:
         if failures is not None:
-            failures.write(api.jobs.items_csv(job_id, status="failed"))
+            write_data(failures, api.jobs.items_csv(job_id, status="failed"))
         else:
             _show_one(api, api.jobs.get(job_id, wait=wait), limit, as_json=as_json)
 
@@ -59,11 +64,11 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
         print_json({**job.as_dict(), "failed": failed})
         return
     _show([job])
-    click.echo(", ".join(f"{count:,} {state}" for state, count in job.counts.as_dict().items() if count))
+    say(", ".join(f"{count:,} {state}" for state, count in job.counts.as_dict().items() if count))
     if job.reindex and job.finished:
         show_report(report_of(job))
     elif job.error:
-        click.echo(job.error)
+        say(job.error)
     show_failures(api, job, most=limit)
 
 

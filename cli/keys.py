@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.output import json_option, local_time, print_json, table
+from cli.output import json_option, local_time, print_json, say, table
 from umbel.access import keys as services
 from umbel.access.keys import KeyScope, prefix_of
 from umbel.base.database import transaction
@@ -73,8 +73,8 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
     if as_json:
         print_json({"key": text, **_facts(row)})
         return
-    click.echo(text)
-    click.echo("Keep it now: it is not shown again.", err=True)
+    say(text)
+    say("Keep it now: it is not shown again.", err=True)
 
 
 @keys.command("list")
@@ -107,7 +107,7 @@ def revoke(key: str, as_json: bool) -> None:
     """Revoke KEY, given by its public part or whole. It cannot be restored."""
     with transaction() as session:
         row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
-    print_json(_facts(row)) if as_json else click.echo(f"Revoked {row.name} ({row.prefix}).")
+    print_json(_facts(row)) if as_json else say(f"Revoked {row.name} ({row.prefix}).")
 
 
 def _actor() -> str:

@@ -1,15 +1,18 @@
-"""The command `umbel`. Errors end in one line on stderr and exit code 1, wrong usage in 2, Ctrl-C in 130."""
+"""The command `umbel`. Errors end in one line on stderr and exit code 1, wrong usage in 2, Ctrl-C in 130.
+
+Only what is raised on purpose and what the system refuses (OSError) is told so; a bug still shows a traceback.
+"""
 
 import sys
 from importlib import import_module
 
 import click
-from pydantic import ValidationError
 from umbel_client.errors import UmbelClientError
 
+from cli.output import complain, let_go_of_stdout, replace_unencodable, say
 from umbel.base.errors import UmbelError
 from umbel.base.logging import configure_logging
-from umbel.base.settings import settings
+from umbel.base.settings import settings, unknown_settings
 
 CTRL_C = 130  # the exit code that shells expect
 
@@ -89,32 +92,59 @@ def umbel(context: click.Context, url: str | None) -> None:
 
 
 def main() -> None:
-    """Run a command; print the errors it raises on purpose in one line."""
+    """Run a command; print the errors it raises on purpose, and those of files, in one line."""
+    replace_unencodable()
     try:
+        status = _status()
+        if sys.stdout:
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        status = CTRL_C
+    except BrokenPipeError:  # `umbel jobs list | head`
+        status = 1
+    except OSError as error:
+        complain(reason_of(error))
+        status = 1
+    let_go_of_stdout()
+    sys.exit(status)
+
+
+def _status() -> int:
+    try:
+        for warning in unknown_settings():
+            complain(warning)
         configure_logging(settings())
         umbel(standalone_mode=False)
     except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        return exit_.exit_code
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
     except click.Abort as abort:
-        _say("Interrupted.")
-        sys.exit(CTRL_C if isinstance(abort.__context__, KeyboardInterrupt) else 1)
+        complain("Interrupted.")
+        return CTRL_C if isinstance(abort.__context__, KeyboardInterrupt) else 1
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _explain(error)
+        return error.exit_code
     except (UmbelError, UmbelClientError) as error:
-        sys.exit(_say(str(error)))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = "UMBEL_" + "_".join(map(str, problem["loc"])).upper()
-        sys.exit(_say(f"The setting {name} cannot be used: {problem['msg']} (it is {problem['input']!r})."))
-    except BrokenPipeError:  # `umbel jobs list | head`
-        sys.stderr.close()
-        sys.exit(1)
+        complain(str(error))
+        return 1
+    return 0
 
 
-def _say(line: str) -> int:
-    click.echo(f"umbel: {' '.join(line.split())}", err=True)
-    return 1
+def reason_of(error: OSError) -> str:
+    """What a file or folder, or the disk, did not let happen."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename is not None else reason
+
+
+def _explain(error: click.ClickException) -> None:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        for line in error.ctx.get_usage().splitlines():
+            say(line, err=True)
+        say(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+        say(err=True)
+    say(f"Error: {error.format_message()}", err=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from umbel_client import Job, Model, ModelDetail, Umbel
 from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
-from cli.output import api_client, json_option, local_time, print_json, table
+from cli.output import api_client, json_option, local_time, print_json, say, table
 from cli.reindex import report_of, show_report
 from umbel.base.errors import Conflict
 
@@ -70,16 +70,17 @@ def show(model: str, as_json: bool) -> None:
         print_json(version.as_dict() | {"reindex": latest and latest.as_dict()})
         return
     for name, value in _facts(version):
-        click.echo(f"{name:14}{value}")
+        say(f"{name:14}{value}")
     rows = [(name, *_figures(one), one.get("pictures")) for name, one in _sets(version.metrics)]
     if rows:
-        click.echo()
+        say()
         table(None, ("judged in training on", "R@1", "MAP@R", "pictures"), rows, right="R@1 MAP@R pictures")
     if latest is not None and latest.finished:
-        click.echo()
+        say()
         show_report(report_of(latest))
     elif latest is not None:
-        click.echo(f"\nA reindex is at work: umbel jobs show {latest.id}")
+        say()
+        say(f"A reindex is at work: umbel jobs show {latest.id}")
 
 
 @models.command()
@@ -98,10 +99,10 @@ def register(checkpoint: Path, as_json: bool) -> None:
     with api_client() as api:
         version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
     if not split.is_file() and not as_json:
-        click.echo(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
+        say(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
     _show(version, "Registered", as_json=as_json)
     if version.state == "registered" and not as_json:
-        click.echo(f"To embed every picture with it: umbel reindex {version.id}")
+        say(f"To embed every picture with it: umbel reindex {version.id}")
 
 
 @models.command()
@@ -146,7 +147,7 @@ def _show(version: Model, done: str, *, as_json: bool) -> None:
     if as_json:
         print_json(version.as_dict())
     else:
-        click.echo(f"{done}: {version.name} ({version.id})")
+        say(f"{done}: {version.name} ({version.id})")
 
 
 def latest_reindex(api: Umbel, model: UUID) -> Job | None:

@@ -10,7 +10,7 @@ import click
 from rich.progress import Progress
 
 from cli.db import check_schema
-from cli.output import json_option, print_json, progress, table
+from cli.output import json_option, print_json, progress, say, table
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -67,15 +67,18 @@ def _show(found: Sequence[Mismatches], *, repair: bool) -> None:
     table(None, ("check", "found", "repaired"), ((k.what, k.found, k.repaired) for k in found), right="found repaired")
     wrong = [kind for kind in found if kind.found]
     for kind in wrong:
-        click.echo(f"\n{kind.code}: {kind.what}. {_remedy(kind)}")
+        say()
+        say(f"{kind.code}: {kind.what}. {_remedy(kind)}")
         for example in islice(kind.examples, SHOWN):
-            click.echo(f"  {example}")
+            say(f"  {example}")
         if kind.found > SHOWN:
-            click.echo(f"  … and {kind.found - SHOWN:,} more")
+            say(f"  … and {kind.found - SHOWN:,} more")
     if not wrong:
-        click.echo("\nNothing is wrong.")
+        say()
+        say("Nothing is wrong.")
     elif not repair and any(kind.repairable for kind in wrong):
-        click.echo("\n`umbel reconcile --repair` repairs what can be repaired.")
+        say()
+        say("`umbel reconcile --repair` repairs what can be repaired.")
 
 
 def _remedy(kind: Mismatches) -> str:

@@ -11,7 +11,7 @@ from umbel_client import Job
 
 from cli.follow import follow, show_failures
 from cli.model_names import find_model
-from cli.output import api_client, json_option, print_json, progress, table
+from cli.output import api_client, json_option, print_json, progress, say, table
 
 METRICS = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
 MODEL_COLUMNS = ("metric", "active", "candidate", "difference", "95 %")
@@ -57,9 +57,9 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     elif wait:
         show_outcome(job)
     else:
-        click.echo(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
+        say(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
     if report:
-        report.write_text(as_markdown(report_of(job)))
+        report.write_text(as_markdown(report_of(job)), encoding="utf-8")
     if wait and not succeeded(job, to_switch=bool(options["activate"])):
         sys.exit(1)
 
@@ -100,13 +100,13 @@ class Report:
 
 def show_report(report: Report) -> None:
     """Print the report."""
-    click.echo(click.style(report.title, bold=True))
+    say(report.title, bold=True)
     if report.rows:
-        click.echo()
+        say()
         table(None, report.columns, report.rows, right=" ".join(report.columns[1:]))
-        click.echo()
+        say()
     for line in report.lines:
-        click.echo(f"  {line}" if line.startswith("- ") else line)
+        say(f"  {line}" if line.startswith("- ") else line)
 
 
 def as_markdown(report: Report) -> str:

@@ -6,7 +6,7 @@ from time import monotonic
 
 import click
 
-from cli.output import json_option, print_json, progress
+from cli.output import json_option, print_json, progress, say
 from garden import Plan, draw_garden, is_drawn
 
 COUNT = click.IntRange(1, 1_000_000)
@@ -35,9 +35,9 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
         found = {"pictures": len(plan), "drawn": drawn, "seconds": seconds, "names": plan.names()}
         print_json({"directory": str(directory), **numbers, **found})
     elif drawn:
-        click.echo(f"{drawn} pictures of {plan.species} species in {directory} ({seconds:.1f} s).")
+        say(f"{drawn} pictures of {plan.species} species in {directory} ({seconds:.1f} s).")
     else:
-        click.echo(f"{directory} already holds these {len(plan)} pictures of {plan.species} species.")
+        say(f"{directory} already holds these {len(plan)} pictures of {plan.species} species.")
 
 
 def draw(directory: Path, plan: Plan, *, processes: int | None = None, quiet: bool = False) -> int:

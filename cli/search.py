@@ -9,7 +9,7 @@ import click
 from PIL import Image
 from umbel_client import Identified, SearchResult, Umbel
 
-from cli.output import api_client, json_option, print_json, table
+from cli.output import api_client, json_option, print_json, say, table
 from ml.contact_sheet import Tile, contact_sheet
 from umbel.base.image_rules import upright_rgb
 from umbel.search.vote import MOST_IMAGES
@@ -36,7 +36,7 @@ def similar(file_or_id: str, k: int, collection: str | None, image: Path | None,
         return
     show_matches(found)
     if image:
-        click.echo(f"Contact sheet: {image}")
+        say(f"Contact sheet: {image}")
 
 
 @click.command()
@@ -70,7 +70,7 @@ def show_matches(found: SearchResult) -> None:
     )
     table(None, ("#", "similarity", "label", "image", "collection"), rows, right="# similarity")
     info = found.search
-    click.echo(f"{info.returned} of {info.requested} asked for, {info.mode} search, {info.took_ms:.0f} ms.")
+    say(f"{info.returned} of {info.requested} asked for, {info.mode} search, {info.took_ms:.0f} ms.")
 
 
 def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path, *, label: str | None = None) -> None:
@@ -106,8 +106,8 @@ def _show_labels(found: Identified) -> None:
     rows = ((one.label, f"{one.score:.1%}", len(one.evidence), one.evidence[0]) for one in found.results[:SHOWN])
     table(None, ("label", "probability", "neighbors", "nearest"), rows, right="probability neighbors")
     if found.best is not None:
-        click.echo(f"It is: {found.best}.")
+        say(f"It is: {found.best}.")
     elif not found.results:
-        click.echo("Unknown: no image in the gallery has a label.")
+        say("Unknown: no image in the gallery has a label.")
     else:
-        click.echo(f"Unknown: no label reaches {found.threshold:.0%}, where this model can be trusted.")
+        say(f"Unknown: no label reaches {found.threshold:.0%}, where this model can be trusted.")

@@ -9,7 +9,7 @@ import click
 import psycopg
 from psycopg.rows import dict_row
 
-from cli.output import json_option, print_json
+from cli.output import json_option, print_json, say
 from stack.binaries import postgres_client
 from umbel.access.reader import READER, connect, connection_parameters
 from umbel.base.errors import StackError
@@ -44,7 +44,7 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
     program = postgres_client("psql")
     connect(settings(), as_reader=not owner).close()  # psql would report a failure in many words
     if sys.stdin.isatty() and not commands and not psql_arguments:
-        click.echo(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
+        say(f"You are {READER} and may read: images, embeddings, jobs (docs/sql.md)." if not owner
                    else "You are the owner: what you change or remove is changed and removed.", err=True)  # fmt: skip
     # Not on the command line, where any user of the machine could read a password.
     for name, value in connection_parameters(settings(), as_reader=not owner).items():

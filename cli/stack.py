@@ -1,18 +1,14 @@
 """`umbel up`, `umbel down` and `umbel status`: the whole stack on this machine."""
 
-import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
 from umbel_client import Ready, UmbelClientError
 
-from cli.output import api_client, api_url, json_option, print_json, table
+from cli.output import Spinner, api_client, api_url, json_option, print_event, print_json, say, table
 from stack import state
 from stack.control import start_detached, stop_running
 from stack.state import AlreadyRunning, StackStatus
@@ -41,9 +37,9 @@ def up(detach: bool, as_json: bool) -> None:
 @json_option
 def down(as_json: bool) -> None:
     """Stop what `umbel up` left running."""
-    with _spinner("Stopping", as_json) as spinner:
+    with Spinner(_sentence("Stopping", []), quiet=as_json) as spinner:
         stopped = stop_running(settings(), on_wait=lambda now: spinner.update(_sentence("Stopping", _still_there(now))))
-    print_json({"stopped": stopped}) if as_json else click.echo("Stopped." if stopped else "Nothing was running.")
+    print_json({"stopped": stopped}) if as_json else say("Stopped." if stopped else "Nothing was running.")
 
 
 @click.command()
@@ -61,17 +57,17 @@ def status(as_json: bool) -> None:
             rows = ((service.name, service.state, service.pid, service.restarts) for service in stack.services)
             table(f"Stack in {stack.home}", ("service", "state", "pid", "restarts"), rows, right="pid restarts")
         else:
-            click.echo(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
+            say(f"No stack runs in {stack.home}: `umbel up --detach` starts one.")
         if ready:
             missing = [name for name, there in ready.checks.items() if not there]
-            click.echo(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
+            say(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
     sys.exit(0 if ready and ready.ready else 1)
 
 
 def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
     """Start a stack in the background unless one runs; show what is being waited for, and the address."""
     was_running = state.status(config).running
-    with _spinner("Starting", as_json) as spinner:
+    with Spinner(_sentence("Starting", []), quiet=as_json) as spinner:
         now = start_detached(config, on_wait=lambda now: spinner.update(_sentence("Waiting for", _missing(now))))
     _show(now, "Already running" if was_running else "Umbel is ready", as_json=as_json)
     return now
@@ -80,18 +76,18 @@ def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
 def run_foreground(config: Settings, *, as_json: bool = False) -> None:
     """Run the stack until a signal; print a line for each event, with its time where stdout is no terminal."""
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         if as_json:
-            click.echo(json.dumps({"at": now, "event": text}))
+            print_event(text, now)
         else:
-            click.echo(text if sys.stdout.isatty() else f"{now} {text}")
+            say(text if sys.stdout.isatty() else f"{now} {text}")
 
-    Supervisor(config, report=say).run()
+    Supervisor(config, report=report).run()
 
 
 def _show(now: StackStatus, greeting: str, *, as_json: bool) -> None:
-    print_json(asdict(now)) if as_json else click.echo(f"{greeting}: {now.url}")
+    print_json(asdict(now)) if as_json else say(f"{greeting}: {now.url}")
 
 
 def _missing(now: StackStatus) -> list[str]:
@@ -105,9 +101,4 @@ def _still_there(now: StackStatus) -> list[str]:
 
 
 def _sentence(verb: str, names: list[str]) -> str:
-    return escape(f"{verb} {', '.join(names)}…" if names else f"{verb} the stack…")
-
-
-def _spinner(verb: str, as_json: bool) -> Status:
-    """A spinner on stderr, so that stdout holds the result alone; none for machines."""
-    return Console(stderr=True, quiet=as_json).status(f"{verb} the stack…")
+    return f"{verb} {', '.join(names)}…" if names else f"{verb} the stack…"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.output import api_client, api_url, json_option, print_json, progress
+from cli.output import api_client, api_url, json_option, print_json, progress, say
 from cli.reindex import show_outcome
 from cli.train.loop import Loop, Note, Outcome, Plan
 from cli.train.run import TrainingRun, show_training
@@ -124,13 +124,14 @@ def _outcome(plan: Plan, run: TrainingRun, *, quiet: bool) -> Outcome:
 def _show_rest(outcome: Outcome) -> None:
     if outcome.model is None:
         return
-    click.echo(f"Registered as {outcome.model.name} ({outcome.model.id}), {outcome.model.state}.\n")
+    say(f"Registered as {outcome.model.name} ({outcome.model.id}), {outcome.model.state}.")
+    say()
     if outcome.job is not None:
         show_outcome(outcome.job)
     elif outcome.model.state == "active":
-        click.echo("It is the very model that is active already.")
+        say("It is the very model that is active already.")
     else:
-        click.echo(f"To embed every picture with it: umbel reindex {outcome.model.id}")
+        say(f"To embed every picture with it: umbel reindex {outcome.model.id}")
 
 
 def _recipe(preset: str, *, epochs: int | None, size: int | None, flip_average: bool, **knobs: Any) -> Recipe:

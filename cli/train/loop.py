@@ -16,6 +16,7 @@ from umbel_client import ApiError, Job, Model, Umbel
 
 from cli.follow import follow
 from cli.models import latest_reindex
+from cli.output import say_above
 from cli.train.gallery import fetch_labelled, name_by_gallery, remarks
 from cli.train.run import TrainingRun
 from ml.card import card_path, read_card
@@ -130,7 +131,7 @@ class Loop:
             return folder
         fetched = fetch_labelled(self.api, collection, folder, self.bars)
         for line in remarks(fetched):
-            self.bars.console.print(line, highlight=False)
+            say_above(self.bars, line)
         self.note.write("fetched", fetched.images)
         return folder
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from cli.output import skipped_lines
+from cli.output import say, say_above, skipped_lines, table
 from ml.training.files import RunFiles
 from ml.training.recipe import Recipe
 from umbel.base.settings import settings
@@ -67,9 +65,9 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
         bars.update(task, description="Looking at pictures", completed=done, total=total)
 
     def begin(dataset: Dataset, leakage: Leakage, done: int, steps: int) -> None:
-        bars.console.print(leakage.text(dataset), highlight=False)
+        say_above(bars, leakage.text(dataset))
         if done:
-            bars.console.print(f"Going on after step {done:,} of {steps:,}.", highlight=False)
+            say_above(bars, f"Going on after step {done:,} of {steps:,}.")
         bars.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
         if board:
             board.begin(done)
@@ -82,7 +80,7 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
     def epoch(done: Epoch) -> None:
         parts = (f"{name}: R@1 {one.r_at_1:.3f}, MAP@R {one.map_at_r:.3f}" for name, one in done.metrics.items())
         which = f"Member {done.member + 1}, epoch {done.number} at {done.size} px, loss {done.loss:.3f}. "
-        bars.console.print(which + "; ".join(parts), highlight=False)
+        say_above(bars, which + "; ".join(parts))
         if board:
             board.epoch(done)
 
@@ -91,15 +89,15 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
 
 def show_training(report: Report) -> None:
     """What the model came to, beside the plain features that it started from."""
-    console, card = Console(markup=False, emoji=False), report["card"]
-    table = Table("Judged on", "Pictures", "R@1", "R@5", "MAP@R", "11-NN F1", "EER", title=card["name"])
+    card, rows = report["card"], []
     for name, metrics in card["metrics"]["validation"].items():
-        table.add_row(f"{name}: before", *_row(card["metrics"]["start_features"][name]), style="dim")
-        table.add_row(name, *_row(metrics))
-    console.print(table)
+        rows.append((f"{name}: before", *_row(card["metrics"]["start_features"][name])))
+        rows.append((name, *_row(metrics)))
+    figures = ("Pictures", "R@1", "R@5", "MAP@R", "F1", "EER")
+    table(card["name"], ("Judged on", *figures), rows, right=" ".join(figures))
     for line in skipped_lines([(one["path"], one["reason"]) for one in report["skipped"]]):
-        console.print(line, style="yellow", highlight=False)
-    console.print(f"Written to {report['checkpoint']}; curves: {report['curves']}", highlight=False)
+        say(line)
+    say(f"Written to {report['checkpoint']}; curves: {report['curves']}")
 
 
 def _row(one: dict[str, float | None]) -> list[str]:

@@ -5,7 +5,10 @@ from umbel.base.settings import Settings
 HEAD = """# Settings
 
 Every setting is an environment variable. Unset, the default suits one machine: `umbel up` then runs its own Postgres
-and Redis below `UMBEL_HOME`. This page is written from `umbel/base/settings.py`; a test fails when it is stale.
+and Redis below `UMBEL_HOME`. Set but empty counts as unset; spaces, line ends and quotes around a value are left out;
+numbers of bytes may have a unit (`20MB`, `20MiB`). A value that cannot be used is told in one line before anything
+starts, and a variable that is nearly the name of a setting is warned of. This page is written from
+`umbel/base/settings.py`; a test fails when it is stale.
 
 | variable | default | meaning |
 |---|---|---|

@@ -147,6 +147,12 @@ class BadDataset(UmbelError):
     code = "bad_dataset"
 
 
+class InvalidSetting(UmbelError):
+    """A setting whose value cannot be used."""
+
+    code = "invalid_setting"
+
+
 class StackError(UmbelError):
     """The stack on this machine cannot start, stop or be reached."""
 

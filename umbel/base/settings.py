@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from umbel.base.errors import StackError
+from umbel.base import environment
+from umbel.base.errors import InvalidSetting, StackError
 
 # sockaddr_un holds 108 bytes; Postgres appends "/.s.PGSQL.5432" (14) and a lock suffix.
 LONGEST_SOCKET_DIR = 88
@@ -36,31 +37,40 @@ def _separated(text: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]  # separated by commas
+Hosts = Annotated[Names, AfterValidator(lambda names: tuple(map(environment.host_name, names)))]
+Origins = Annotated[Names, AfterValidator(lambda names: tuple(map(environment.origin, names)))]
+Bytes = Annotated[int, BeforeValidator(environment.size)]
+Absolute = Annotated[Path, AfterValidator(environment.absolute)]
+WebUrl = Annotated[str, AfterValidator(environment.web_url)]
 
 
 class Settings(BaseSettings):
     """Umbel's settings, from environment variables `UMBEL_…`; defaults suit one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="UMBEL_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="UMBEL_", frozen=True, allow_inf_nan=False)
 
-    home: Path = Field(Path("var"), description="Folder that holds all state of a stack on one machine.")
+    home: Absolute = Field(Path("var"), description="Folder that holds all state of a stack on one machine.")
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
-    database_url: str | None = Field(
-        None, repr=False, description="Postgres, as postgresql+psycopg://…; unset: the embedded one in UMBEL_HOME."
+    database_url: Annotated[str, AfterValidator(environment.database_url)] | None = Field(
+        None,
+        repr=False,
+        description="Postgres, as postgresql://… or postgres://…; unset: the embedded one in UMBEL_HOME.",
     )
-    redis_url: str | None = Field(
+    redis_url: Annotated[str, AfterValidator(environment.redis_url)] | None = Field(
         None, repr=False, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME."
     )
-    blob_url: str | None = Field(
-        None, description="Where the bytes of images live, as file:///… or s3://…; unset: UMBEL_HOME/blobs."
+    blob_url: Annotated[str, AfterValidator(environment.blob_url)] | None = Field(
+        None,
+        repr=False,
+        description="Where the bytes of images live: an absolute path, file:///… or s3://…; unset: UMBEL_HOME/blobs.",
     )
 
-    max_bytes: int = Field(20 * 2**20, gt=0, description="Refuse files larger than this, in bytes.")
+    max_bytes: Bytes = Field(20 * 2**20, gt=0, description="Refuse files larger than this, in bytes.")
     max_pixels: int = Field(40_000_000, gt=0, description="Refuse pictures larger than this before decoding them.")
     min_side: int = Field(16, gt=0, description="Refuse pictures whose shorter side is below this, in pixels.")
 
-    checkpoint: Path | None = Field(
+    checkpoint: Absolute | None = Field(
         None,
         description="Model checkpoint (.safetensors with its card beside it); unset: the one shipped in ml/weights.",
     )
@@ -69,7 +79,11 @@ class Settings(BaseSettings):
         description="What runs the model; auto: OpenVINO on a CPU, torch on a GPU. OpenVINO must agree with torch, else"
         " torch runs it.",
     )
-    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description="Where the model runs: auto, cpu, cuda, cuda:1, mps.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Arithmetic of the model; auto: bf16 where the hardware has it natively, else fp32."
     )
@@ -91,7 +105,7 @@ class Settings(BaseSettings):
     decode_seconds: float = Field(
         30, gt=0, description="A picture that takes longer to decode fails, and its decoder is replaced."
     )
-    decode_memory: int = Field(
+    decode_memory: Bytes = Field(
         2 * 2**30,
         ge=2**28,
         description="Bytes of address space that one picture's decoding may take; more, and the picture fails.",
@@ -118,10 +132,10 @@ class Settings(BaseSettings):
         description="A reindex does not switch to a model version whose R@1 or MAP@R on the gallery's labelled pictures"
         " is lower than the active one's by more than this.",
     )
-    max_checkpoint_bytes: int = Field(
+    max_checkpoint_bytes: Bytes = Field(
         2**30, gt=0, description="Refuse to register checkpoints larger than this, in bytes."
     )
-    min_free_bytes: int = Field(
+    min_free_bytes: Bytes = Field(
         2**29, ge=0, description="A blob store in a folder takes no more bytes when its disk has less than this free."
     )
     sweep_seconds: float = Field(
@@ -156,13 +170,13 @@ class Settings(BaseSettings):
         "429, before its item fails as `unreachable`; 2 seconds after the first, then twice as long each time, up to "
         "a minute: 12 make seven minutes. What the server refuses otherwise, such as 404, fails at once.",
     )
-    s3_endpoint: str | None = Field(
+    s3_endpoint: WebUrl | None = Field(
         None,
         description="Endpoint of the S3 that imports read; unset: AWS_ENDPOINT_URL, else Amazon's. Credentials are"
         " AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION, else those of the role of the pod"
         " or machine; AWS_SKIP_SIGNATURE=true for public buckets; profiles in ~/.aws are not read.",
     )
-    archive_bytes: int = Field(
+    archive_bytes: Bytes = Field(
         20 * 2**30, gt=0, description="Refuse archives and manifests that are larger than this, packed or unpacked."
     )
     archive_entries: int = Field(
@@ -185,7 +199,7 @@ class Settings(BaseSettings):
     )
     session_hours: float = Field(12, gt=0, description="How long a browser stays signed in, in hours.")
     audit_days: int = Field(400, ge=1, description="How long the audit log keeps entries, in days.")
-    allowed_hosts: Names = Field(
+    allowed_hosts: Hosts = Field(
         (),
         description="Host names of the API, separated by commas, besides those of the loopback and UMBEL_HOST;"
         " .example.org stands for its subdomains, * for any. Requests for other names get 400.",
@@ -199,7 +213,7 @@ class Settings(BaseSettings):
         None,
         description="How often one key (or one address without a key) may call, such as 600/minute; unset: no limit.",
     )
-    cors_origins: Names = Field(
+    cors_origins: Origins = Field(
         (),
         description="Origins whose pages may call the API with a key, separated by commas, such as"
         " https://pictures.example.org; unset: only its own page.",
@@ -211,9 +225,11 @@ class Settings(BaseSettings):
         description="A request gets 408 when it has not arrived after this many seconds, plus one second for each"
         " UMBEL_SLOW_BYTES that have arrived.",
     )
-    slow_bytes: int = Field(1000, ge=1, description="Bytes a second below which a client is too slow.")
+    slow_bytes: Bytes = Field(1000, ge=1, description="Bytes a second below which a client is too slow.")
 
-    log_level: str = Field("INFO", description="Least severe level that is logged.")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)] = Field(
+        "INFO", description="Least severe level that is logged: debug, info, warning, error, critical."
+    )
     metrics_host: str = Field("127.0.0.1", description="Address a worker serves its metrics on.")
     metrics_port: int = Field(
         0,
@@ -221,7 +237,7 @@ class Settings(BaseSettings):
         le=65535,
         description="Port a worker serves its metrics on, for Prometheus; 0: none. The API has /metrics.",
     )
-    trace_endpoint: str | None = Field(
+    trace_endpoint: WebUrl | None = Field(
         None,
         description="OpenTelemetry collector for traces, as http://host:4318 (OTLP over HTTP); unset: none. Needs"
         " umbel[tracing].",
@@ -231,10 +247,24 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(False, description="Log as JSON lines instead of readable text.")
 
-    @field_validator("home", "checkpoint")
     @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        return path and path.expanduser().absolute()
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """From arguments, then from the environment; no files."""
+        return init_settings, environment.Environment(settings_cls)
+
+    @field_validator("key")
+    @classmethod
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch("[!-~]+", key.get_secret_value()):
+            raise ValueError("a key has letters, digits and _ only")
+        return key
 
     @field_validator("import_roots")
     @classmethod
@@ -271,12 +301,12 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database, embedded or not."""
-        return self.database_url or f"postgresql+psycopg://umbel@/umbel?host={quote(str(self.socket_dir))}"
+        return self.database_url or f"postgresql+psycopg://umbel@/umbel?host={quote(os.fsencode(self.socket_dir))}"
 
     @property
     def redis(self) -> str:
         """URL of Redis as redis-py spells it."""
-        return self.redis_url or f"unix://{quote(str(self.socket_dir))}/redis.sock"
+        return self.redis_url or f"unix://{quote(os.fsencode(self.socket_dir))}/redis.sock"
 
     @property
     def broker(self) -> str:
@@ -314,7 +344,18 @@ def shared_metrics() -> str | None:
     return os.environ.get(SHARED_METRICS)
 
 
+SECRETS = frozenset(name for name, field in Settings.model_fields.items() if not field.repr) | {"key"}
+
+
 @cache
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process. Raises InvalidSetting, which names the first that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidSetting(environment.problem_of(error, SECRETS)) from None
+
+
+def unknown_settings() -> list[str]:
+    """A sentence for each variable of the environment that is nearly the name of a setting."""
+    return [*environment.unknown_names(Settings.model_fields, os.environ)]

@@ -12,7 +12,6 @@ import pytest
 from cli.imports import find_images
 from cli.main import COMMANDS, main
 from cli.main import umbel as commands
-from cli.output import table
 from tests.images import image_bytes
 
 
@@ -100,17 +99,6 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with pytest.raises(SystemExit) as exit_:
         main()
     assert (exit_.value.code, capsys.readouterr().err.strip()) == (130, "umbel: Interrupted.")
-
-
-@pytest.mark.parametrize("name", ["roll [/b].jpg", "[old] 1.jpg", ":rose:", "[bold]x[/bold]", "züri 花.jpg"])
-def test_names_and_labels_are_shown_as_they_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    table(None, ("picture", "label"), [(name, name)])
-    assert capsys.readouterr().out.count(name) == 2
-
-
-def test_control_characters_of_a_name_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
-    table(None, ("picture",), [("esc \x1b[2J.jpg",)])
-    assert "esc \\x1b[2J.jpg" in capsys.readouterr().out
 
 
 def test_status_without_a_stack_says_so(tmp_path: Path) -> None:
