@@ -1,67 +1,90 @@
-"""A folder on the server. Each step down is an openat that follows no link, so no link can be swapped in meanwhile."""
+"""A folder on the server."""
 
 import errno
-import heapq
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from umbel_files.names import has_image_suffix, printable
+from umbel_files.kinds import START, kind_of
+from umbel_files.names import has_image_suffix, may_be_image, printable
+from umbel_files.skipping import skipped_path
 
-from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
-from umbel.base.image_rules import looks_like_image
+from umbel.base.errors import FileTooLarge, ImageError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import folder_below_root, quoted, unquoted, unsafe
+from umbel.imports.sources.descent import (
+    FILE,
+    FOLDER,
+    LINKS,
+    closing,
+    descended,
+    fault,
+    reason,
+    sorted_names,
+    unlistable,
+)
+from umbel.imports.sources.paths import below_root, folder_below_root, quoted, unquoted, unsafe
 from umbel.imports.sources.source import Entry, Skipped
 
-WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times
 DEEPEST = 100
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO must not wait for its writer
-LINKS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)  # what O_NOFOLLOW answers to a link, and O_DIRECTORY to a file
-TRANSIENT = (errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+LEADS_OUT = (
+    "The link leads out of the import roots of this server: copy what it leads to, or add that to UMBEL_IMPORT_ROOTS."
+)
+LEADS_NOWHERE = "The link leads nowhere: repair it, or delete it."
+LEADS_BACK = "The link leads back to itself or to a folder that it lies in: delete it."
+LINKED_TWICE = "Links to folders are not followed inside a linked folder: import what it leads to by itself."
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a listing is. path: from the imported folder on; after: what is left of the position to go on behind.
+
+    linked: whether a link led here.
+    """
+
+    path: str
+    after: Sequence[str] = ()
+    linked: bool = False
 
 
 class Folder:
     """The images below a folder, in the order of their paths, part by part.
 
-    Names are compared by their bytes, so the order is the same everywhere. Links, to files or folders, are listed as
-    rejected; hidden files and folders, FIFOs, sockets and devices are skipped.
+    Names are compared by their bytes, so the order is the same everywhere. What is not meant to be a picture
+    (`skipped_path`), FIFOs, sockets and devices are skipped. Links are followed within the import roots, see `_linked`.
     """
 
-    def __init__(self, path: str, settings: Settings) -> None:
+    def __init__(self, path: str, settings: Settings, *, include_hidden: bool = False) -> None:
         """Raises SourceError when there is no such folder below an import root."""
         root, parts = folder_below_root(path, settings.import_roots)
-        self._max_bytes = settings.max_bytes
+        self._max_bytes, self._roots = settings.max_bytes, settings.import_roots
+        self._path, self._include_hidden = os.path.join(root, *parts), include_hidden
         try:
-            with _descended(os.open(root, FOLDER), parts) as folder:
-                self._folder = os.dup(folder)
+            self._folder = descended(os.open(root, FOLDER), parts)
         except OSError as error:
-            raise _unlistable(error, f"The folder {path!r}") from error
+            raise unlistable(error, f"The folder {path!r}") from error
 
     def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         try:
             # Opened again, not duplicated: duplicates share their position in the folder with other listings.
             folder = os.open(".", FOLDER, dir_fd=self._folder)
-            yield from self._walk(folder, "", unquoted(after).split("/") if after else [])
+            yield from self._walk(folder, _Place("", unquoted(after).split("/") if after else []))
         except OSError as error:
-            raise _unlistable(error, "The folder") from error
+            raise unlistable(error, "The folder") from error
 
     def read(self, locator: str) -> bytes:
         path = unquoted(locator)
-        if reason := unsafe(path):
-            raise UnsafePath(f"The path {reason}.")
-        *folders, name = path.split("/")
+        if why := unsafe(path):
+            raise UnsafePath(f"The path {why}.")
         try:
-            with _descended(os.dup(self._folder), folders) as folder, _opened(name, folder) as file:
+            with closing(self._opened(path)) as file:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise Unreadable("It is no regular file.")
                 return self._bytes_of(file)
         except OSError as error:
             if error.errno == errno.EIO:  # may pass; listing does not wait for it: one bad file would stop all others
-                raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
-            raise _fault(error) from error
+                raise TransientError(f"The file cannot be read now: {reason(error)}.") from error
+            raise fault(error) from error
 
     def close(self) -> None:
         os.close(self._folder)
@@ -73,100 +96,111 @@ class Folder:
             raise FileTooLarge(f"The file has more than the {self._max_bytes:,} bytes that are taken.")
         return data
 
-    def _walk(self, folder: int, path: str, after: Sequence[str]) -> Iterator[Entry | Skipped]:
-        """The files below an open folder, which is closed in the end. after: the rest of the position's path."""
+    def _opened(self, path: str) -> int:
+        """The open file at a path, which may lead over links. Raises OSError, UnsafePath."""
+        *folders, name = path.split("/")
         try:
-            for name in _sorted_names(folder, after[0] if after else None):
-                behind = after[1:] if after and name == after[0] else []
-                if after and name == after[0] and not behind:
-                    continue
-                yield from self._visited(folder, name, f"{path}{name}", behind)
-        finally:
-            os.close(folder)
+            with closing(descended(os.dup(self._folder), folders)) as folder:
+                return os.open(name, FILE, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in LINKS:
+                raise
+        root, parts = self._behind(path)
+        with closing(descended(os.open(root, FOLDER), parts[:-1])) as folder:
+            return os.open(parts[-1] if parts else ".", FILE, dir_fd=folder)
 
-    def _visited(self, folder: int, name: str, path: str, after: Sequence[str]) -> Iterator[Entry | Skipped]:
-        position, shown = quoted(path), printable(path)
+    def _behind(self, path: str) -> tuple[str, list[str]]:
+        """Where a path over links leads to, as the import root and the parts below it. Raises UnsafePath.
+
+        From there no link is followed any more: one that is swapped in meanwhile leads nowhere.
+        """
+        if (found := below_root(os.path.realpath(os.path.join(self._path, path)), self._roots)) is None:
+            raise UnsafePath(LEADS_OUT)
+        return found
+
+    def _walk(self, folder: int, place: _Place) -> Iterator[Entry | Skipped]:
+        """The files below an open folder, which is closed in the end."""
+        with closing(folder):
+            first = place.after[0] if place.after else None
+            for name in sorted_names(folder, first):
+                after = place.after[1:] if name == first else ()
+                if after or name != first:
+                    yield from self._visited(folder, name, replace(place, path=f"{place.path}{name}", after=after))
+
+    def _visited(self, folder: int, name: str, place: _Place) -> Iterator[Entry | Skipped]:
+        position, shown = quoted(place.path), printable(place.path)
         try:
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if name.startswith("."):
+            if not self._include_hidden and skipped_path(place.path, os.path.basename(self._path)):
                 yield Skipped(position, shown)
-            elif stat.S_ISLNK(found.st_mode):
-                raise UnsafePath("It is a link, and links are not followed.")
-            elif stat.S_ISDIR(found.st_mode):
-                if path.count("/") >= DEEPEST:
-                    raise Unreadable(f"The folder lies more than {DEEPEST} folders deep.")
-                yield from self._walk(os.open(name, FOLDER, dir_fd=folder), f"{path}/", after)
-            elif not stat.S_ISREG(found.st_mode) or not self._may_be_image(folder, name):
-                yield Skipped(position, shown)
-            elif found.st_size > self._max_bytes:
-                raise FileTooLarge(f"The file has {found.st_size:,} bytes; at most {self._max_bytes:,} are taken.")
+            elif stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                yield from self._linked(place)
             else:
-                yield Entry(position, shown, position)
+                yield from self._found(folder, name, place)
         except FileNotFoundError:
             return  # deleted while the folder was being listed
         except ImageError as error:
             yield Entry(position, shown, position, rejected=error)
         except OSError as error:
-            yield Entry(position, shown, position, rejected=_fault(error))
+            yield Entry(position, shown, position, rejected=fault(error))
 
-    def _may_be_image(self, folder: int, name: str) -> bool:
-        """By its suffix, without reading it; else by its first bytes. Raises OSError if it is unreadable."""
-        if has_image_suffix(name):
+    def _linked(self, place: _Place) -> Iterator[Entry | Skipped]:
+        """What a link leads to. Raises UnsafePath, OSError.
+
+        A linked folder that is listed where it lies is skipped here. Links to folders are followed once, not inside a
+        linked folder: so none leads round in a circle, and a listing has an end.
+        """
+        root, parts = self._behind(place.path)
+        try:
+            folder = descended(os.open(root, FOLDER), parts[:-1])
+        except FileNotFoundError:
+            raise UnsafePath(LEADS_NOWHERE) from None
+        name = parts[-1] if parts else "."
+        with closing(folder):
+            try:
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            except FileNotFoundError:
+                raise UnsafePath(LEADS_NOWHERE) from None
+            if stat.S_ISDIR(mode) and self._is_listed(os.path.join(root, *parts), place):
+                yield Skipped(quoted(place.path), printable(place.path))
+            else:
+                yield from self._found(folder, name, replace(place, linked=True))
+
+    def _is_listed(self, real: str, place: _Place) -> bool:
+        """Whether the folder that a link leads to is listed without it. Raises UnsafePath: do not follow it."""
+        if f"{self._path}/{place.path}".startswith(f"{real.rstrip('/')}/"):
+            raise UnsafePath(LEADS_BACK)
+        if place.linked:
+            raise UnsafePath(LINKED_TWICE)
+        if not real.startswith(f"{self._path.rstrip('/')}/"):
+            return False
+        inside = os.path.relpath(real, self._path)
+        return self._include_hidden or not skipped_path(inside, os.path.basename(self._path))
+
+    def _found(self, folder: int, name: str, place: _Place) -> Iterator[Entry | Skipped]:
+        """A file or folder that is no link. Raises OSError, ImageError."""
+        position, shown = quoted(place.path), printable(place.path)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(found.st_mode):
+            raise UnsafePath(LEADS_BACK)
+        if stat.S_ISDIR(found.st_mode):
+            if place.path.count("/") >= DEEPEST:
+                raise Unreadable(f"The folder lies more than {DEEPEST} folders deep.")
+            below = os.open(name, FOLDER, dir_fd=folder)
+            yield from self._walk(below, replace(place, path=f"{place.path}/"))
+        elif not stat.S_ISREG(found.st_mode) or not self._is_image(folder, name, place.path):
+            yield Skipped(position, shown)
+        elif found.st_size > self._max_bytes:
+            raise FileTooLarge(f"The file has {found.st_size:,} bytes; at most {self._max_bytes:,} are taken.")
+        else:
+            yield Entry(position, shown, position)
+
+    def _is_image(self, folder: int, name: str, called: str) -> bool:
+        """By the suffix that it is `called` by, without reading it; else by its first bytes. Raises OSError."""
+        if has_image_suffix(called):
             if not os.access(name, os.R_OK, dir_fd=folder, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return True
-        with _opened(name, folder) as file:
-            return looks_like_image(os.read(file, 12))
-
-
-def _sorted_names(folder: int, start: str | None) -> Iterator[str]:
-    """The names in an open folder in the order of their bytes, from `start` on (included), a window at a time."""
-    low, inclusive = os.fsencode(start or ""), True
-    while True:
-        with os.scandir(folder) as found:
-            names = (os.fsencode(each.name) for each in found)
-            window = heapq.nsmallest(WINDOW, (n for n in names if n > low or (inclusive and n == low)))
-        yield from map(os.fsdecode, window)
-        if len(window) < WINDOW:
-            return
-        low, inclusive = window[-1], False
-
-
-@contextmanager
-def _descended(folder: int, parts: Sequence[str]) -> Iterator[int]:
-    """The folder that `parts` lead to from an open one; both are closed in the end."""
-    try:
-        for part in parts:
-            below = os.open(part, FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        yield folder
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _opened(name: str, folder: int) -> Iterator[int]:
-    file = os.open(name, FILE, dir_fd=folder)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _fault(error: OSError) -> ImageError:
-    """Why an entry cannot be read. Raises TransientError when the machine is at fault and that may pass."""
-    if error.errno in TRANSIENT:
-        raise TransientError(f"The file cannot be read now: {_reason(error)}.") from error
-    if error.errno in LINKS:
-        return UnsafePath("A link has taken the place of the file or of a folder above it.")
-    return Unreadable(f"The file cannot be read: {_reason(error)}.")
-
-
-def _unlistable(error: OSError, what: str) -> SourceError | TransientError:
-    kind = TransientError if error.errno in TRANSIENT else SourceError
-    return kind(f"{what} cannot be opened: {_reason(error)}.")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+        if not may_be_image(called):
+            return False
+        with closing(os.open(name, FILE, dir_fd=folder)) as file:
+            return kind_of(os.read(file, START)) is not None

@@ -74,12 +74,18 @@ def folder_below_root(path: str, roots: Sequence[str]) -> tuple[str, list[str]]:
     """
     if not os.path.isabs(path) or "\0" in path or ".." in path.split("/"):
         raise SourceError("The folder must be an absolute path without .. parts.")
-    real = os.path.realpath(path)
+    if found := below_root(os.path.realpath(path), roots):
+        return found
+    raise SourceError(f"The folder is not below an import root of this server (UMBEL_IMPORT_ROOTS): {path!r}.")
+
+
+def below_root(real: str, roots: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The import root above a real path, and the parts of the path below it; None outside of all roots."""
     for root in roots:
         real_root = os.path.realpath(root)
         if not is_bucket(root) and os.path.commonpath([real, real_root]) == real_root:
             return real_root, [part for part in os.path.relpath(real, real_root).split("/") if part != "."]
-    raise SourceError(f"The folder is not below an import root of this server (UMBEL_IMPORT_ROOTS): {path!r}.")
+    return None
 
 
 def bucket_below_root(url: str, roots: Sequence[str]) -> tuple[str, str]:

@@ -13,33 +13,12 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from tests.images import image_bytes
+from tests.unit.umbel.imports.sources.folders import IMAGE, write
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources import folder as folder_module
+from umbel.imports.sources import descent
 from umbel.imports.sources.folder import Folder
-
-IMAGE = image_bytes(1)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "root"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def opened(root: Path) -> Iterator[Callable[..., Folder]]:
-    sources: list[Folder] = []
-
-    def open_folder(path: Path = root, **settings: object) -> Folder:
-        sources.append(Folder(str(path), Settings(import_roots=(str(root),), **settings)))  # type: ignore[arg-type]
-        return sources[-1]
-
-    yield open_folder
-    for source in sources:
-        source.close()
 
 
 @pytest.fixture
@@ -53,13 +32,6 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
-
-
-def write(root: Path, *names: str, data: bytes = IMAGE) -> None:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
 
 
 def test_pictures_come_in_the_order_of_their_paths(root: Path, opened: Callable[..., Folder]) -> None:
@@ -120,55 +92,6 @@ def test_a_pipe_in_place_of_a_listed_file_does_not_hang(root: Path, opened: Call
         opened().read("a.jpg")
 
 
-def test_links_are_refused_and_not_followed(tmp_path: Path, root: Path, opened: Callable[..., Folder]) -> None:
-    write(tmp_path, "outside/secret.jpg")
-    write(root, "a.jpg")
-    (root / "file.jpg").symlink_to(tmp_path / "outside" / "secret.jpg")
-    (root / "folder").symlink_to(tmp_path / "outside")
-    (root / "loop").symlink_to(root)
-    (root / "dangling").symlink_to("nowhere")
-    assert taken(opened()) == ["a.jpg"]
-    assert rejected(opened()) == dict.fromkeys(["dangling", "file.jpg", "folder", "loop"], "unsafe_path")
-
-
-def test_a_file_swapped_for_a_link_after_listing_is_refused(
-    tmp_path: Path, root: Path, opened: Callable[..., Folder]
-) -> None:
-    write(tmp_path, "secret.jpg")
-    write(root, "a.jpg")
-    source = opened()
-    (entry,) = source.entries()
-    (root / "a.jpg").unlink()
-    (root / "a.jpg").symlink_to(tmp_path / "secret.jpg")
-    with pytest.raises(UnsafePath):
-        source.read(entry.position)
-
-
-def test_a_folder_swapped_for_a_link_after_listing_is_refused(
-    tmp_path: Path, root: Path, opened: Callable[..., Folder]
-) -> None:
-    write(tmp_path, "outside/a.jpg", data=b"secret")
-    write(root, "d/a.jpg")
-    source = opened()
-    (entry,) = source.entries()
-    (root / "d").rename(root / "e")
-    (root / "d").symlink_to(tmp_path / "outside")
-    with pytest.raises(UnsafePath):
-        source.read(entry.position)
-
-
-def test_a_folder_swapped_for_a_link_while_being_listed_is_refused(
-    tmp_path: Path, root: Path, opened: Callable[..., Folder]
-) -> None:
-    write(tmp_path, "outside/secret.jpg")
-    write(root, "a.jpg", "d/b.jpg")
-    listing = opened().entries()
-    next(listing)
-    (root / "d").rename(tmp_path / "away")
-    (root / "d").symlink_to(tmp_path / "outside")
-    assert [each.rejected.code for each in listing if each.rejected] == ["unsafe_path"]  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("locator", ["../secret.jpg", "a/../../secret.jpg", "/etc/passwd", "a/%2E%2E/b", ""])
 def test_a_locator_cannot_lead_out(locator: str, opened: Callable[..., Folder]) -> None:
     with pytest.raises(UnsafePath):
@@ -218,7 +141,7 @@ def test_a_folder_larger_than_the_window_keeps_its_order(
 ) -> None:
     names = [f"{number:03}.jpg" for number in range(50)]
     write(root, *reversed(names))
-    monkeypatch.setattr(folder_module, "WINDOW", 7)
+    monkeypatch.setattr(descent, "WINDOW", 7)
     assert taken(opened()) == names
     assert_resumes(opened())
 
