@@ -7,9 +7,10 @@ from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from umbel_files.names import LONGEST_LABEL, printable
 
-from umbel.base.storable import COLLECTION_NAME, StorableObject, StorableText, parse_json
+from umbel.base.storable import COLLECTION_NAME, NormalizedText, StorableObject, StorableText, parse_json
 
 
 class HasId(Protocol):
@@ -54,8 +55,12 @@ def _decoded(text: Any) -> bytes:
 URL_SAFE = str.maketrans("-_", "+/")
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]
-Label = Annotated[StorableText, Field(min_length=1, max_length=200, examples=["tulip"])]
-Name = Annotated[StorableText, Field(max_length=1_000, description="File name or path, for people.")]
+Label = Annotated[NormalizedText, Field(min_length=1, max_length=LONGEST_LABEL, examples=["tulip"])]
+Name = Annotated[
+    StorableText,
+    AfterValidator(printable),
+    Field(description="File name or path, for people; of one longer than 1,000 characters the end is kept."),
+]
 CollectionName = Annotated[
     str, Field(pattern=f"^{COLLECTION_NAME}$", description="Name of a collection.", examples=["garden"])
 ]

@@ -12,6 +12,7 @@ from apiflask.fields import UploadFile
 from flask import Response, request, url_for
 from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
+from umbel_files.names import printable
 
 from api.access import check_job, within
 from api.errors import also, answers, problems
@@ -122,7 +123,7 @@ def upload_image(form: UploadIn) -> Any:
     upload = Upload(
         data=form.file.read(),
         collection=within(form.collection),
-        name=form.name or (form.file.filename or "")[:1000].replace("\x00", "") or None,
+        name=form.name or printable(form.file.filename or "") or None,
         label=form.label,
         metadata=form.metadata,
         job_id=form.job_id,

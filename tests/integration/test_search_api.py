@@ -50,6 +50,13 @@ def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
     assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
 
 
+@pytest.mark.parametrize("asked", ["caf\u00e9", "cafe\u0301"])
+def test_a_label_is_found_in_either_of_its_forms(api: FlaskClient, asked: str) -> None:
+    committed(lambda make: make.image(vector=unit(1), version=make.version(), label="caf\u00e9"))
+    found = api.post("/v1/search", json={"vector": unit(1).tolist(), "filter": {"label": [asked]}}).get_json()
+    assert [match["label"] for match in found["matches"]] == ["caf\u00e9"]
+
+
 def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: FlaskClient) -> None:
     def waiting(make: Factory) -> UUID:
         make.version()

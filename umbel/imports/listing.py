@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy.orm import Session
+from umbel_files.names import folder_label
 
 from umbel.base.errors import SourceError, TransientError
 from umbel.base.progress import progress
@@ -103,7 +104,6 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
 
 
 def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:
-    folder = PurePosixPath(entry.name).parent.name
     rejected = (entry.rejected.code, entry.rejected.detail) if entry.rejected else None
-    label = entry.label or (folder[:200] if label_from_folder and folder else None)
+    label = entry.label or (folder_label(PurePosixPath(entry.name).parent.name) if label_from_folder else None)
     return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected)

@@ -8,11 +8,11 @@ from json import JSONDecodeError
 from typing import Annotated, Any, BinaryIO, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from umbel_files.names import printable
+from umbel_files.names import LONGEST_LABEL, printable
 
 from umbel.base.blobs import CHUNK
 from umbel.base.errors import SourceError
-from umbel.base.storable import StorableObject, StorableText, parse_json
+from umbel.base.storable import NormalizedText, StorableObject, StorableText, parse_json
 
 NAMED = ("path", "url", "label", "metadata")
 LONGEST_LINE = 2**18
@@ -27,7 +27,7 @@ class Row(BaseModel):
 
     path: Annotated[StorableText, Field(min_length=1, max_length=4096)] | None = None
     url: Annotated[StorableText, Field(min_length=1, max_length=8192)] | None = None
-    label: Annotated[StorableText, Field(min_length=1, max_length=200)] | None = None
+    label: Annotated[NormalizedText, Field(min_length=1, max_length=LONGEST_LABEL)] | None = None
     metadata: StorableObject = {}
 
     @model_validator(mode="after")
