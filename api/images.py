@@ -15,6 +15,7 @@ from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
 from api.access import check_job, within
+from api.decoding import decoders, looked_at
 from api.errors import also, answers, problems
 from api.fields import (
     SHA256,
@@ -34,8 +35,7 @@ from api.idempotency import conflicts, idempotency_key
 from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.errors import ImageError, InvalidInput, QuotaExceeded
-from umbel.base.settings import settings
+from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceeded
 from umbel.base.types import ItemState, Queue
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
@@ -95,6 +95,7 @@ class ImageOut(BaseModel):
     sha256: str = Field(description="Of the bytes as they arrived, hex.", examples=[SHA256])
     width: int = Field(description="Pixels, upright.", examples=[640])
     height: int = Field(description="Pixels, upright.", examples=[480])
+    note: str | None = Field(description="What is to be said of a damaged file.", examples=[None])
     created_at: datetime
     links: Links
 
@@ -132,7 +133,7 @@ def upload_image(form: UploadIn) -> Any:
     gate().enter()
     try:
         accepted = uploader().add_image(upload)
-    except (ImageError, QuotaExceeded) as error:
+    except (ImageError, DecoderDied, QuotaExceeded) as error:
         with transaction() as session:
             reject_image(session, upload, error)
         raise
@@ -208,8 +209,8 @@ def remove_image(image_id: UUID) -> Any:
 @bp.get("/v1/images/<uuid:image_id>/file")
 @bp.doc(responses=answers("The picture", "image/*", 415))
 def get_file(image_id: UUID) -> Response:
-    """The picture, upright, re-encoded without EXIF, GPS or other metadata."""
-    return _served(image_id, lambda image: images.read_image(blobs(), settings(), image))
+    """The picture as JPEG, PNG or WebP: upright, in sRGB, without EXIF, GPS or other metadata."""
+    return _served(image_id, lambda image: decoders().published(image.blob_key).result())
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
@@ -217,7 +218,7 @@ def get_file(image_id: UUID) -> Response:
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
     return _served(
-        image_id, lambda image: (images.read_thumbnail(transaction, blobs(), settings(), image), "image/jpeg")
+        image_id, lambda image: (images.read_thumbnail(transaction, blobs(), decoders(), image), "image/jpeg")
     )
 
 
@@ -241,7 +242,7 @@ def image_out(row: ImageRow) -> ImageOut:
 @cache
 def uploader() -> Uploader:
     """The one of this process."""
-    return Uploader(transaction, blobs(), settings())
+    return Uploader(transaction, blobs(), looked_at)
 
 
 def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:

@@ -124,6 +124,7 @@ class ItemOut(BaseModel):
     attempts: int = Field(examples=[1])
     error_code: str | None = Field(description="Stable; for programs.", examples=[None])
     error: str | None = Field(description="Why, if it failed.", examples=[None])
+    note: str | None = Field(description="What is to be said of a damaged picture that was taken.", examples=[None])
     finished_at: datetime | None
 
 

@@ -39,11 +39,11 @@ def main() -> None:
         from ml.preprocess import Preprocessing  # noqa: PLC0415
         from ml.threads import decoding_processes  # noqa: PLC0415
         from umbel.base.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
-        from worker.decoders import DecoderPool  # noqa: PLC0415
+        from worker.decoders import WorkerDecoders  # noqa: PLC0415
 
         files = [path.read_bytes() for path in draw_garden(home / "garden", species=16, per_species=IMAGES // 16)]
         began = time.perf_counter()
-        ours = pools.enter_context(DecoderPool(Preprocessing(), settings()))
+        ours = pools.enter_context(WorkerDecoders(Preprocessing(), settings()))
         ours.inspect(files[0]).result()
         start_seconds = time.perf_counter() - began
         others = _others(pools, decoding_processes(settings()))
@@ -51,7 +51,7 @@ def main() -> None:
         decoding = {name: partial(submit, decode) for name, submit in others.items()} | {"ours": ours.decode}
         answer = _images(decoding, files)
         children = [psutil.Process(pid).memory_full_info() for pid in ours.pids()]
-        ours_small = pools.enter_context(DecoderPool(Preprocessing(), settings(), decode=small))
+        ours_small = pools.enter_context(WorkerDecoders(Preprocessing(), settings(), decode=small))
         answer |= _small_tasks(
             {name: partial(submit, small) for name, submit in others.items()} | {"ours": ours_small.decode}
         )

@@ -25,9 +25,9 @@ from benchmarks.common import BLOCKS, spread, write
 from garden import draw_garden
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
-from umbel.base.image_rules import opened
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
+from umbel.decoding.images import quick_look
 
 SIZES = {"500x375": (500, 375), "12_megapixels": (4000, 3000)}
 TIMED = 8  # pictures of each size
@@ -78,8 +78,8 @@ def decoders(preprocessing: Preprocessing, limits: Settings) -> dict[str, Decode
             side = preprocessing.size * draft
 
             def decode(data: bytes) -> Pixels:
-                with opened(data, limits):  # the same checks; EXIF's orientation is left aside here
-                    pixels = library.decode_jpeg(data, "RGB", min_height=side, min_width=side)
+                quick_look(data, limits)  # the same checks; EXIF's orientation is left aside here
+                pixels = library.decode_jpeg(data, "RGB", min_height=side, min_width=side)
                 return preprocessing.fit(Image.fromarray(pixels))
 
             return decode

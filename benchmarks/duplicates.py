@@ -53,7 +53,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from umbel.insights.comparison import ComparisonHandler  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
     from umbel.models.calibration import calibration_of  # noqa: PLC0415
-    from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415
 
     from umbel.base.database import transaction  # noqa: PLC0415  isort: skip
@@ -68,7 +68,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     everything = perturbed(vectors, count + FRESH)
     taken: dict[str, float] = {"load": seconds(lambda: _load(version_id, folder, everything[:count], labels))}
     taken["index"] = seconds(_build_index)
-    with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
+    with WorkerDecoders(embedder.card.preprocessing, settings()) as decoder:
         leases = Leases(transaction, "bench", 60)
         line = ComparisonHandler(
             transaction=transaction,

@@ -46,12 +46,12 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.imports.imports import import_source  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
-    from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.decoders import WorkerDecoders  # noqa: PLC0415
 
     files = sorted((home / "pictures").rglob("*.jpg"))
     numbers = count()
     spent = {"worker": 0.0, "decoders": 0.0, "postgres": 0.0}
-    with DecoderPool(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
+    with WorkerDecoders(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
         leases = Leases(transaction, "bench", 60)
         line = FetchingHandler(
             transaction=transaction,

@@ -21,6 +21,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import text
 
+from api.decoding import looked_at
 from benchmarks.common import RESULTS, embed_all, interleaved, own_home, spread, write
 from ml.embedder import NetworkEmbedder
 
@@ -75,13 +76,13 @@ def measure(images: int, files: list[bytes]) -> None:
     from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
     from umbel.embedding.embedding import EmbeddingHandler  # noqa: PLC0415
     from umbel.jobs.claims import Leases  # noqa: PLC0415
-    from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
 
     embedder, version_id, keys = prepared(files)
     pixels = [embedder.decode(data) for data in files[:images]]
     spans: list[Span] = []
-    with DecoderPool(embedder.card.preprocessing, settings()) as decoder:
+    with WorkerDecoders(embedder.card.preprocessing, settings()) as decoder:
 
         def load(model: Any, count: int) -> list[Span]:
             spans.clear()
@@ -131,7 +132,7 @@ def prepared(files: list[bytes]) -> tuple[NetworkEmbedder, UUID, list[str]]:
     embedder, version_id = load_active_model(settings())
     with transaction() as session:
         job_id = open_import(session, DEFAULT_COLLECTION)
-    uploader = Uploader(transaction, blobs(), settings())
+    uploader = Uploader(transaction, blobs(), looked_at)
     for data in files:
         uploader.add_image(Upload(data, job_id=job_id))
     with transaction() as session:

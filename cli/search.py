@@ -1,6 +1,5 @@
 """`umbel similar` and `umbel identify`: search with a picture, and name what it shows."""
 
-import io
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,8 @@ from umbel_client import Identified, SearchResult, Umbel
 
 from cli.output import api_client, json_option, print_json, say, table
 from ml.contact_sheet import Tile, contact_sheet
-from umbel.base.image_rules import upright_rgb
+from umbel.base.settings import settings
+from umbel.decoding.images import decode
 from umbel.search.vote import MOST_IMAGES
 
 SHOWN = 5  # labels
@@ -99,7 +99,7 @@ def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tupl
 
 def opened(data: bytes) -> Image.Image:
     """The picture in a user's own file or an answer of the API."""
-    return upright_rgb(Image.open(io.BytesIO(data)))
+    return decode(data, settings())
 
 
 def _show_labels(found: Identified) -> None:

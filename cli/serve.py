@@ -39,11 +39,11 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     name = name or f"embed@{socket.gethostname()}"
     if probe:
         sys.exit(0 if _is_alive(name) else 1)
-    from worker.malloc import share_arenas  # noqa: PLC0415
+    from umbel.base.malloc import share_arenas  # noqa: PLC0415
 
     share_arenas()
     from ml.preprocess import Preprocessing  # noqa: PLC0415
-    from worker.decoders import DecoderPool  # noqa: PLC0415
+    from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.exporter import serve_metrics  # noqa: PLC0415
     from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415
     from worker.process import serve, withdraw  # noqa: PLC0415
@@ -55,7 +55,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     configure_tracing(settings(), "worker")
     withdraw(name)
     version = ensure_active_version(settings())
-    decoder = DecoderPool(Preprocessing.model_validate(version.card["preprocessing"]), settings())
+    decoder = WorkerDecoders(Preprocessing.of_card(version.card["preprocessing"]), settings())
     try:
         models = HeldModels(settings(), decoder.fitted)
         [active] = models.load([version.id])

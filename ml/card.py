@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ml.preprocess import Preprocessing
 from umbel.base.errors import BadCheckpoint, ModelNotFound
@@ -44,6 +44,11 @@ class ModelCard(BaseModel):
     calibration: Calibration | None = Field(
         default=None, description="What distances and votes mean, learnt on validation pictures; None: not known."
     )
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _as_stated(cls, stated: Any) -> Any:
+        return Preprocessing.of_card(stated) if isinstance(stated, dict) else stated
 
 
 def card_path(checkpoint: Path) -> Path:

@@ -6,17 +6,17 @@ hash. No torch at import: a card can be read, and a picture decoded, without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from umbel.base.fingerprint import fingerprint
-from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
+from umbel.decoding.images import Color, decode
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,9 @@ class Preprocessing(BaseModel):
         ge=0,
         description="JPEGs may be decoded at 1/2, 1/4, 1/8 while both sides keep this × size; 0: never.",
     )
+    color: Color = Field(
+        default="srgb", description="srgb: converted by the embedded profile; as_stored: profiles are left aside."
+    )
     flip_average: bool = Field(default=False, description="Embed the mean over the picture and its mirror image.")
 
     @property
@@ -52,12 +55,21 @@ class Preprocessing(BaseModel):
         """SHA-256 over the canonical JSON of every field, hex: equal exactly when the preprocessing is."""
         return fingerprint(self.model_dump(mode="json"))
 
+    @classmethod
+    def of_card(cls, stated: dict[str, Any]) -> Preprocessing:
+        """What a card states; those made before colors were converted say nothing of them. Raises ValidationError."""
+        return cls.model_validate({"color": "as_stored"} | stated)
+
+    @model_serializer(mode="wrap")
+    def _as_cards_state_it(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        stated: dict[str, Any] = dump(self)
+        if self.color == "as_stored":
+            del stated["color"]
+        return stated
+
     def decode(self, data: bytes, limits: Settings) -> Pixels:
         """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises ImageError."""
-        with opened(data, limits) as picture:
-            if self.draft:
-                picture.draft("RGB", (self.size * self.draft, self.size * self.draft))
-            return self.fit(upright_rgb(picture))
+        return self.fit(decode(data, limits, side=self.size * self.draft, color=self.color))
 
     def fit(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture → (size, size, 3) uint8."""

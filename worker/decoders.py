@@ -1,370 +1,60 @@
-"""Decode images in child processes: an image that crashes, hangs or bloats its decoder fails alone.
+"""The decoders of a worker: pixels for its models, and signatures for comparing images."""
 
-Each child is a new interpreter, not a fork: forking a process that has torch and threads is not safe.
-"""
-
-import asyncio
-import json
-import pickle
-import signal
-import socket
-import sys
-import threading
-import time
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import IntEnum
-from itertools import count
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import numpy as np
-import structlog
-from prometheus_client import Histogram
 
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
-from umbel.base import errors, tracing
-from umbel.base.errors import DecoderDied, TransientError
-from umbel.base.image_rules import ImageInfo
-from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
 from umbel.base.types import ImageSignature, Pixels
-from worker.decoding_child import LENGTHS, START, Decode, frame
-
-log = structlog.get_logger()
-
-ATTEMPTS = 3  # to hand over one image, when children die before they begin with it
-FAILED_STARTS = 3  # in a row, before waiting tasks fail
-PAUSE_SECONDS = 1.0  # before the next start after a failed one
-START_SECONDS = 60.0  # for a child to start: imports from a cold disk
-EXIT_SECONDS = 1.0  # for a child that has closed its socket to exit
-CLOSED = "The decoders were closed."
+from umbel.decoding.pool import DecoderPool, Priority
+from worker.decoding_jobs import Decode, pixels_by, pixels_for, signature
 
 
-class Priority(IntEnum):
-    """Which task a free child takes first."""
-
-    RETRY = 0  # it has waited already
-    URGENT = 1  # a search waits for it
-    QUICK = 2  # a header to read
-    BATCH = 3
-
-
-_numbers = count()
-
-
-@dataclass(order=True)
-class Task:
-    """One request to a child, ordered by priority and then by age. begun: a child has its bytes and decodes."""
-
-    priority: Priority
-    message: bytes = field(compare=False)
-    number: int = field(default_factory=lambda: next(_numbers))
-    future: Future[Any] = field(default_factory=Future, compare=False)
-    attempts: int = field(default=0, compare=False)
-    begun: bool = field(default=False, compare=False)
-    traceparent: str | None = field(default_factory=tracing.inside, compare=False)
-    since: float = field(default=0.0, compare=False)  # perf_counter when the current step began
-
-    def observe(self, times: Histogram, step: str) -> None:
-        """Record the time of the step that has just ended; the next one begins."""
-        began, self.since = self.since, time.perf_counter()
-        times.observe(self.since - began)
-        tracing.record(step, self.traceparent, self.since - began)
-
-
-class DecoderPool:
-    """umbel.base.types.Decoder on `decoding_processes` children, each replaced when it dies. Any thread may use it."""
+class WorkerDecoders(DecoderPool):
+    """umbel.base.types.Decoder on `decoding_processes` children."""
 
     def __init__(self, preprocessing: Preprocessing, settings: Settings, *, decode: Decode | None = None) -> None:
-        """Returns before the children are up; tasks are accepted at once.
+        """preprocessing: how pixels are made of an image; `fitted` gives a decoder with another.
 
-        preprocessing: how pixels are made of an image; `fitted` gives a decoder with another.
         decode: file bytes → pixels, instead of any preprocessing's; the children import it by its name.
         """
         self._preprocessing = "" if decode else preprocessing.model_dump_json()
-        self._settings = settings
-        self._greeting = frame([], pickle.dumps((decode, settings)))
-        self._waiting: asyncio.PriorityQueue[Task] = asyncio.PriorityQueue()
-        self._children: list[_Child] = []
-        self._failed_starts = 0
-        self._closing = asyncio.Event()
-        self._open = True
-        self._lock = threading.Lock()  # no task may reach the loop after it was told to end
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="decoders", daemon=True)
-        self._thread.start()
+        pixels = partial(pixels_by, decode) if decode else pixels_for
+        super().__init__(decoding_processes(settings), settings, {"pixels": pixels, "signature": signature})
 
     def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
-        """Pixels of file bytes, or of the blob with this key, which the child reads. Never blocks.
+        """Pixels of file bytes, or of the blob with this key. urgent: before all that are not."""
+        return self.decode_for(self._preprocessing, image, urgent=urgent)
 
-        urgent: before all tasks that are not.
-        The future raises ImageError, TransientError (blob store), DecoderDied.
-        """
-        return self._decode(image, self._preprocessing, urgent)
+    def decode_for(self, preprocessing: str, image: bytes | str, *, urgent: bool) -> Future[Pixels]:
+        """As `decode`, with another preprocessing."""
+        priority = Priority.URGENT if urgent else Priority.BATCH
+        return self.submit("pixels", image, _pixels, preprocessing, priority=priority)
 
     def fitted(self, preprocessing: Preprocessing) -> "FittedDecoder":
         """A decoder on these children that makes pixels for another model."""
         return FittedDecoder(self, preprocessing)
 
-    def inspect(self, data: bytes) -> Future[ImageInfo]:
-        """Type and size of the image in these file bytes, from its header; otherwise as `decode`.
-
-        It goes before images to decode that are not urgent, since it takes a fraction of their time.
-        """
-        return self._submit(Task(Priority.QUICK, frame(["inspect"], data)))
-
     def signature(self, blob_key: str) -> Future[ImageSignature]:
-        """The signature of the image in this blob. Otherwise as `decode`."""
-        return self._submit(Task(Priority.BATCH, frame(["signature of blob", blob_key])))
-
-    def pids(self) -> list[int]:
-        """The process numbers of the children that run now."""
-        return [child.process.pid for child in list(self._children)]
-
-    def close(self) -> None:
-        """End the children, and return when they have ended. Unfinished tasks raise TransientError."""
-        with self._lock:
-            if self._open:
-                self._open = False
-                self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _decode(self, image: bytes | str, preprocessing: str, urgent: bool) -> Future[Pixels]:
-        if isinstance(image, str):
-            message = frame(["decode blob", preprocessing, image])
-        else:
-            message = frame(["decode", preprocessing], image)
-        return self._submit(Task(Priority.URGENT if urgent else Priority.BATCH, message))
-
-    def _submit(self, task: Task) -> Future[Any]:
-        with self._lock:
-            if self._open:
-                self._loop.call_soon_threadsafe(self._waiting.put_nowait, task)
-            else:
-                task.future.set_exception(TransientError(CLOSED))
-        return task.future
-
-    # From here on everything runs on the thread of the event loop.
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        slots = [self._loop.create_task(self._keep_child()) for _ in range(decoding_processes(self._settings))]
-        await self._closing.wait()
-        for child in self._children:
-            child.kill()  # it holds nothing that could be lost
-        await asyncio.gather(*slots)
-        self._fail_waiting(CLOSED)
-
-    async def _keep_child(self) -> None:
-        """Run one child after the other until the pool closes."""
-        while not self._closing.is_set():
-            child = None
-            try:
-                child = await _Child.start(self._greeting)
-                await self._use(child)
-            except OSError as error:
-                await self._start_failed(f"cannot be started: {error}")
-            except _Ended as end:
-                if self._closing.is_set():
-                    return
-                if child and child.ready:
-                    log.warning("decoder replaced", pid=child.process.pid, how=end.how)
-                else:
-                    await self._start_failed(end.how)
-
-    async def _use(self, child: "_Child") -> None:
-        """Hand tasks to a child until it ends. Raises _Ended."""
-        self._children.append(child)
-        try:
-            if self._closing.is_set():
-                child.kill()
-            await child.receive(START_SECONDS)
-            child.ready = True
-            self._failed_starts = 0
-            while True:
-                task = await self._next_task(child)
-                try:
-                    await self._perform(task, child)
-                except _Ended as end:
-                    self._take_back(task, end)
-                    raise
-        finally:
-            self._children.remove(child)
-
-    async def _next_task(self, child: "_Child") -> Task:
-        """The next task that its caller has not cancelled. Raises _Ended if the child ends before there is one."""
-        while True:
-            if self._waiting.empty():
-                arriving = self._loop.create_task(self._waiting.get())
-                await asyncio.wait({arriving, child.ended}, return_when=asyncio.FIRST_COMPLETED)
-                if not arriving.done():
-                    arriving.cancel()
-                    raise await child.end()
-                task = arriving.result()
-            else:
-                task = self._waiting.get_nowait()
-            if _wanted(task):
-                return task
-
-    async def _perform(self, task: Task, child: "_Child") -> None:
-        """Have the child do a task, and resolve its future. Raises _Ended if the child ends first."""
-        task.attempts += 1
-        task.since = time.perf_counter()
-        child.send(task.message)
-        answer, body = await child.receive(self._settings.decode_seconds)
-        if answer == ["begun"]:
-            task.begun = True
-            task.observe(READS, "read")
-            answer, body = await child.receive(self._settings.decode_seconds)
-        match answer:
-            case ["pixels", *shape]:
-                task.observe(DECODES, "decode")
-                task.future.set_result(np.frombuffer(body, np.uint8).reshape(shape))
-            case ["info", media_type, width, height]:
-                task.future.set_result(ImageInfo(media_type, width, height))
-            case ["signature", sharpness, *shape]:
-                task.future.set_result(ImageSignature(sharpness, np.frombuffer(body, np.uint8).reshape(shape)))
-            case ["error", name, detail]:
-                task.future.set_exception(getattr(errors, name)(detail))
-            case ["out of memory"]:
-                mebibytes = self._settings.decode_memory >> 20
-                task.future.set_exception(DecoderDied(f"The decoder of this image needed more than {mebibytes:,} MiB."))
-            case ["failure", text]:
-                task.future.set_exception(RuntimeError(text))
-
-    def _take_back(self, task: Task, end: "_Ended") -> None:
-        """Decide on the task of a child that ended: the image is the cause only if the child had begun with it."""
-        if self._closing.is_set():
-            task.future.set_exception(TransientError(CLOSED))
-        elif task.begun:
-            task.future.set_exception(DecoderDied(f"The decoder of this image {end.how}."))
-        elif end.late or task.attempts >= ATTEMPTS:
-            task.future.set_exception(TransientError(f"The decoder {end.how} before it had the image's bytes."))
-        else:
-            task.priority = Priority.RETRY
-            self._waiting.put_nowait(task)
-
-    async def _start_failed(self, how: str) -> None:
-        """Pause before the next start. After several failures in a row, fail the waiting tasks."""
-        self._failed_starts += 1
-        log.error("decoder does not start", how=how)
-        if self._failed_starts >= FAILED_STARTS and not any(child.ready for child in self._children):
-            self._fail_waiting(f"No decoder starts; the last one {how}.")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), PAUSE_SECONDS)
-
-    def _fail_waiting(self, reason: str) -> None:
-        while not self._waiting.empty():
-            if _wanted(task := self._waiting.get_nowait()):
-                task.future.set_exception(TransientError(reason))
-
-
-def _wanted(task: Task) -> bool:
-    """Whether the caller has not cancelled the task; it no longer can afterwards."""
-    return task.attempts > 0 or task.future.set_running_or_notify_cancel()
+        """The signature of the image in this blob."""
+        return self.submit("signature", blob_key, lambda head, body: ImageSignature(head[0], _pixels(head[1:], body)))
 
 
 class FittedDecoder:
-    """umbel.base.types.Decoder on a pool's children, with a preprocessing of its own."""
+    """umbel.base.types.Decoder on the decoders of a worker, with a preprocessing of its own."""
 
-    def __init__(self, pool: DecoderPool, preprocessing: Preprocessing) -> None:
-        self.inspect, self.signature = pool.inspect, pool.signature
-        self._pool, self._preprocessing = pool, preprocessing.model_dump_json()
+    def __init__(self, decoders: WorkerDecoders, preprocessing: Preprocessing) -> None:
+        self.inspect, self.signature = decoders.inspect, decoders.signature
+        self._decoders, self._preprocessing = decoders, preprocessing.model_dump_json()
 
     def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
-        """As `DecoderPool.decode`."""
-        return self._pool._decode(image, self._preprocessing, urgent)
+        """As `WorkerDecoders.decode`."""
+        return self._decoders.decode_for(self._preprocessing, image, urgent=urgent)
 
 
-class _Ended(Exception):
-    """A child has ended. how: in words. late: because it took too long."""
-
-    def __init__(self, how: str, *, late: bool = False) -> None:
-        super().__init__(how)
-        self.how, self.late = how, late
-
-
-class _Child:
-    """A decoding process and the socket to it."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.process = process
-        self.ended = asyncio.ensure_future(process.wait())
-        self.ready = False
-        self._late = False  # it has been killed for taking too long
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def start(cls, greeting: bytes) -> Self:
-        """Start a child with the import path of this process, and send it its first frame. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path),
-                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-                )  # fmt: skip
-            except OSError:
-                ours.close()
-                raise
-        child = cls(process, *await asyncio.open_unix_connection(sock=ours, limit=2**20))
-        child.send(greeting)
-        return child
-
-    def send(self, message: bytes) -> None:
-        self._writer.write(message)
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def receive(self, seconds: float) -> tuple[list[Any], bytearray]:
-        """The child's next message. Raises _Ended if it ends first or takes longer than `seconds`."""
-        timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-        try:
-            head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
-            message = bytearray(await self._reader.readexactly(head + body))  # writable, as torch wants pixels
-            return json.loads(message[:head]), message[head:]
-        except (EOFError, OSError):
-            end = await self.end()
-            raise _Ended(f"took more than {seconds:g} s", late=True) if end.late else end from None
-        finally:
-            timer.cancel()
-
-    def _expire(self) -> None:
-        self._late = True
-        self.kill()
-
-    async def end(self) -> _Ended:
-        """How the child ended; a child that has closed its socket and does not exit is killed."""
-        done, _ = await asyncio.wait({self.ended}, timeout=EXIT_SECONDS)
-        if not done:
-            self.kill()
-        code = await self.ended
-        self._writer.close()
-        return _Ended(_describe(code), late=self._late or code == -signal.SIGALRM)
-
-
-def _describe(code: int) -> str:
-    """A process's end in words, from its exit code as subprocess gives it."""
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"was killed by signal {-code}"
+def _pixels(shape: list[Any], body: bytearray) -> Pixels:
+    return np.frombuffer(body, np.uint8).reshape(shape)

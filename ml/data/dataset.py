@@ -12,9 +12,9 @@ from PIL import Image
 
 from ml.data.pixel_store import PixelStore
 from umbel.base.errors import BadDataset, ImageError
-from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
+from umbel.decoding.images import decode
 
 Indices = NDArray[np.intp]
 
@@ -111,15 +111,13 @@ def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: in
     """Keep the picture in the store, and return the SHA-256 of its file."""
     try:
         data = path.read_bytes()
-        with opened(data, limits) as picture:
-            picture.draft("RGB", (2 * side, 2 * side))
-            upright = upright_rgb(picture)
-            shrink = side / min(upright.size)
-            if shrink < 1:
-                small = (round(upright.width * shrink), round(upright.height * shrink))
-                upright = upright.resize(small, Image.Resampling.BICUBIC)
-            store.keep(number, np.array(upright))
-            return hashlib.sha256(data).hexdigest()
+        picture = decode(data, limits, side=2 * side)
+        shrink = side / min(picture.size)
+        if shrink < 1:
+            small = (round(picture.width * shrink), round(picture.height * shrink))
+            picture = picture.resize(small, Image.Resampling.BICUBIC)
+        store.keep(number, np.array(picture))
+        return hashlib.sha256(data).hexdigest()
     except (ImageError, OSError) as error:
         return Skipped(path, str(error))
 

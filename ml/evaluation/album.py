@@ -12,8 +12,8 @@ from ml.evaluation.intervals import band
 from ml.evaluation.query_sheet import query_sheet
 from ml.evaluation.style import save, save_image
 from ml.projection import project
-from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
+from umbel.decoding.images import decode
 
 SIDE = 192  # shorter side of pictures as they are opened for sheets and maps, in pixels
 
@@ -81,9 +81,7 @@ def _opener(result: SetResult, settings: Settings) -> Callable[[int], Image.Imag
     """Opens the picture at a position of the set, small and upright."""
 
     def picture(index: int) -> Image.Image:
-        with opened(result.judged.pictures[index].path.read_bytes(), settings) as found:
-            found.draft("RGB", (2 * SIDE, 2 * SIDE))
-            small = upright_rgb(found)
+        small = decode(result.judged.pictures[index].path.read_bytes(), settings, side=2 * SIDE)
         small.thumbnail((2 * SIDE, 2 * SIDE))
         return small
 

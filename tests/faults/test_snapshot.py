@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from api.decoding import looked_at
 from tests.faults.images import image_bytes
 from tests.faults.oracle import violations
 from tests.faults.sampler import miscounts
@@ -41,7 +42,7 @@ def taken(blobs: Blobs) -> dict[str, UUID]:
     with transaction() as session:
         version = Factory(session).version()
         job = open_import(session, COLLECTION)
-    uploader = Uploader(transaction, blobs, settings())
+    uploader = Uploader(transaction, blobs, looked_at)
     sent = [image_bytes(1, number) for number in range(3)]
     made = {data: uploader.add_image(Upload(data, COLLECTION, job_id=job)).image_id for data in sent}
     with transaction() as session:

@@ -15,7 +15,7 @@ from stack.redis import Redis
 from tests.integration.factory import Factory
 from umbel.base.blobs import Blobs
 from umbel.base.settings import settings
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[DecoderPool]:
+def decoder() -> Iterator[WorkerDecoders]:
     """Children that decode as the shipped model wants it."""
-    with DecoderPool(Preprocessing(), settings()) as pool:
+    with WorkerDecoders(Preprocessing(), settings()) as pool:
         yield pool
 
 

@@ -21,7 +21,7 @@ from umbel.base.types import PixelSimilarities, Vector
 from umbel.insights.comparison import ComparisonHandler, begin_comparison
 from umbel.jobs import jobs
 from umbel.jobs.claims import Leases
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 
 
 class Silent:
@@ -34,7 +34,7 @@ class Silent:
 @contextmanager
 def comparison_line(pixel_similarities: PixelSimilarities = quick_pixel_similarities) -> Iterator[ComparisonHandler]:
     """A line with decoders of its own."""
-    with DecoderPool(Preprocessing(), settings()) as decoder:
+    with WorkerDecoders(Preprocessing(), settings()) as decoder:
         yield ComparisonHandler(
             transaction=transaction,
             settings=settings(),

@@ -18,6 +18,7 @@ from tests.integration.uploads import post_image as upload
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.base.types import Queue
+from umbel.decoding.images import CUT_SHORT
 from umbel.jobs.wakeup import waker
 
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
@@ -91,7 +92,8 @@ def test_a_repeated_import_is_the_first_one_and_another_under_its_key_a_conflict
         (b"", 422, "empty_file"),
         (b"no picture at all", 415, "unsupported_image"),
         (b"\xff\xd8\xff\xe0 but then nothing", 415, "corrupt_image"),
-        (image_bytes(1, kind="GIF"), 415, "unsupported_image"),
+        (b"\xff\x0a and the rest of a JPEG XL", 415, "unsupported_image"),
+        (image_bytes(1, size=(400, 300), kind="WEBP")[:3000], 415, "corrupt_image"),
         (image_bytes(1, size=(15, 40)), 422, "image_too_small"),
         (b"\xff\xd8\xff" + bytes(20 * 2**20), 413, "file_too_large"),
     ],
@@ -204,10 +206,13 @@ def test_a_thumbnail_is_small_and_cached_by_its_etag(api: FlaskClient) -> None:
     assert api.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
 
 
-def test_a_picture_damaged_inside_is_taken_and_its_file_refused(api: FlaskClient) -> None:
+def test_of_a_picture_cut_short_the_rest_is_gray_and_image_and_item_say_so(api: FlaskClient) -> None:
     whole = image_bytes(1, size=(400, 300), kind="PNG")
-    image_id = upload(api, whole[: len(whole) // 2]).get_json()["image_id"]
-    assert_problem(api.get(f"/v1/images/{image_id}/thumbnail"), 415, "corrupt_image")
+    taken = upload(api, whole[: len(whole) // 2]).get_json()
+    assert opened(api.get(f"/v1/images/{taken['image_id']}/file").data).getpixel((399, 299)) == (128, 128, 128)
+    image = api.get(f"/v1/images/{taken['image_id']}").get_json()
+    [item] = api.get(f"/v1/jobs/{taken['job_id']}/items").get_json()["items"]
+    assert (image["note"], item["note"]) == (CUT_SHORT, CUT_SHORT)
 
 
 def test_images_are_listed_newest_first_page_by_page(api: FlaskClient) -> None:

@@ -24,10 +24,9 @@ from tests.images import image_bytes
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, DecoderDied, ImageError, TooManyPixels, TransientError
-from umbel.base.image_rules import ImageInfo
 from umbel.base.settings import Settings
-from umbel.base.types import Pixels
-from worker.decoders import DecoderPool
+from umbel.base.types import ImageInfo, Pixels
+from worker.decoders import WorkerDecoders
 
 SECONDS = 20  # for what takes a fraction of one
 
@@ -62,22 +61,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def obeying(settings: Settings) -> Iterator[DecoderPool]:
-    with DecoderPool(Preprocessing(), settings, decode=obey) as pool:
+def obeying(settings: Settings) -> Iterator[WorkerDecoders]:
+    with WorkerDecoders(Preprocessing(), settings, decode=obey) as pool:
         yield pool
 
 
 @pytest.fixture
-def single(settings: Settings) -> Iterator[DecoderPool]:
+def single(settings: Settings) -> Iterator[WorkerDecoders]:
     """One child, ready."""
-    with DecoderPool(Preprocessing(), settings.model_copy(update={"decode_processes": 1}), decode=obey) as pool:
+    with WorkerDecoders(Preprocessing(), settings.model_copy(update={"decode_processes": 1}), decode=obey) as pool:
         text(pool.decode(b"hello"))
         yield pool
 
 
 @pytest.fixture(scope="module")
-def decoding(settings: Settings) -> Iterator[DecoderPool]:
-    with DecoderPool(Preprocessing(), settings) as pool:
+def decoding(settings: Settings) -> Iterator[WorkerDecoders]:
+    with WorkerDecoders(Preprocessing(), settings) as pool:
         yield pool
 
 
@@ -105,7 +104,7 @@ def waiting_at(gate: Path) -> bytes:
         (b"bloat", "needed more than 256 MiB"),
     ],
 )
-def test_a_picture_that_kills_its_decoder_fails_alone(obeying: DecoderPool, order: bytes, reason: str) -> None:
+def test_a_picture_that_kills_its_decoder_fails_alone(obeying: WorkerDecoders, order: bytes, reason: str) -> None:
     before = [obeying.decode(b"b%02d" % n) for n in range(20)]
     bad = obeying.decode(order)
     after = [obeying.decode(b"a%02d" % n) for n in range(20)]
@@ -115,31 +114,31 @@ def test_a_picture_that_kills_its_decoder_fails_alone(obeying: DecoderPool, orde
         bad.result(SECONDS)
 
 
-def test_a_dead_child_is_replaced(single: DecoderPool) -> None:
+def test_a_dead_child_is_replaced(single: WorkerDecoders) -> None:
     (former,) = single.pids()
     single.decode(b"crash").exception(SECONDS)
     assert text(single.decode(b"new")) == "new"
     assert single.pids() != [former]
 
 
-def test_a_child_that_ran_out_of_memory_is_replaced(single: DecoderPool) -> None:
+def test_a_child_that_ran_out_of_memory_is_replaced(single: WorkerDecoders) -> None:
     (former,) = single.pids()
     single.decode(b"bloat").exception(SECONDS)
     eventually(lambda: former not in single.pids())
 
 
-def test_an_unknown_error_arrives_as_text(obeying: DecoderPool) -> None:
+def test_an_unknown_error_arrives_as_text(obeying: WorkerDecoders) -> None:
     with pytest.raises(RuntimeError, match=r"in obey[\s\S]*KeyError: 'no such shade'"):
         obeying.decode(b"raise").result(SECONDS)
 
 
-def test_a_child_killed_while_idle_costs_nobody_anything(single: DecoderPool) -> None:
+def test_a_child_killed_while_idle_costs_nobody_anything(single: WorkerDecoders) -> None:
     (former,) = single.pids()
     os.kill(former, signal.SIGKILL)
     assert text(single.decode(b"abc")) == "abc"
 
 
-def test_a_picture_whose_child_was_dead_before_it_began_is_tried_on_another(single: DecoderPool) -> None:
+def test_a_picture_whose_child_was_dead_before_it_began_is_tried_on_another(single: WorkerDecoders) -> None:
     (former,) = single.pids()
     os.kill(former, signal.SIGSTOP)
     answer = single.decode(b"abc")
@@ -148,7 +147,7 @@ def test_a_picture_whose_child_was_dead_before_it_began_is_tried_on_another(sing
     assert text(answer) == "abc"
 
 
-def test_a_child_killed_while_it_decodes_fails_the_picture(single: DecoderPool, gate: Path) -> None:
+def test_a_child_killed_while_it_decodes_fails_the_picture(single: WorkerDecoders, gate: Path) -> None:
     answer = single.decode(waiting_at(gate))
     with gate.open("wb"):
         os.kill(single.pids()[0], signal.SIGKILL)
@@ -156,7 +155,7 @@ def test_a_child_killed_while_it_decodes_fails_the_picture(single: DecoderPool, 
             answer.result(SECONDS)
 
 
-def test_children_outlive_the_signals_that_stop_a_worker(single: DecoderPool, gate: Path) -> None:
+def test_children_outlive_the_signals_that_stop_a_worker(single: WorkerDecoders, gate: Path) -> None:
     answer = single.decode(waiting_at(gate))
     (child,) = single.pids()
     with gate.open("wb"):
@@ -166,7 +165,7 @@ def test_children_outlive_the_signals_that_stop_a_worker(single: DecoderPool, ga
     assert single.pids() == [child]
 
 
-def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: DecoderPool, gate: Path) -> None:
+def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: WorkerDecoders, gate: Path) -> None:
     finished: list[str] = []
 
     def bring(order: bytes, **how: bool) -> Future[Pixels]:
@@ -185,7 +184,7 @@ def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: 
     assert finished[1:] == ["u00", "u01", "header", "b00", "b01", "b02", "b03", "b04"]
 
 
-def test_a_cancelled_picture_is_not_decoded(single: DecoderPool, gate: Path) -> None:
+def test_a_cancelled_picture_is_not_decoded(single: WorkerDecoders, gate: Path) -> None:
     first = single.decode(waiting_at(gate))
     with gate.open("wb"):
         cancelled = single.decode(b"crash")
@@ -196,12 +195,12 @@ def test_a_cancelled_picture_is_not_decoded(single: DecoderPool, gate: Path) -> 
     assert (text(last), single.pids()) == ("abc", [child])
 
 
-def test_no_torch_in_a_child(obeying: DecoderPool) -> None:
+def test_no_torch_in_a_child(obeying: WorkerDecoders) -> None:
     assert obeying.decode(b"modules").result(SECONDS).tolist() == [[[0, 0, 0]]]
 
 
 def test_closing_ends_the_children_and_fails_what_is_unfinished(settings: Settings) -> None:
-    pool = DecoderPool(Preprocessing(), settings, decode=obey)
+    pool = WorkerDecoders(Preprocessing(), settings, decode=obey)
     text(pool.decode(b"abc"))
     children = [psutil.Process(pid) for pid in pool.pids()]
     unfinished = [pool.decode(b"hang") for _ in range(4)]
@@ -213,7 +212,7 @@ def test_closing_ends_the_children_and_fails_what_is_unfinished(settings: Settin
 
 
 def test_closing_twice_is_harmless(settings: Settings) -> None:
-    pool = DecoderPool(Preprocessing(), settings, decode=obey)
+    pool = WorkerDecoders(Preprocessing(), settings, decode=obey)
     pool.close()
     pool.close()
 
@@ -223,7 +222,7 @@ def test_children_that_do_not_start_fail_what_waits(settings: Settings, monkeypa
     exec("def decode(data): ...", module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     with (
-        DecoderPool(Preprocessing(), settings, decode=module.decode) as pool,
+        WorkerDecoders(Preprocessing(), settings, decode=module.decode) as pool,
         pytest.raises(TransientError, match="No decoder starts; the last one exited with status 1"),
     ):
         pool.decode(b"abc").result(SECONDS)
@@ -236,9 +235,9 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 from umbel.base.settings import Settings
 from ml.preprocess import Preprocessing
 from tests.integration.test_decoders import obey
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 
-pool = DecoderPool(Preprocessing(), Settings(home=".", decode_seconds=2), decode=obey)
+pool = WorkerDecoders(Preprocessing(), Settings(home=".", decode_seconds=2), decode=obey)
 pool.decode(b"abc").result()
 pool.decode(b"hang")
 pool.decode(b"abc").result()  # by the other child
@@ -257,25 +256,25 @@ input()
     assert psutil.wait_procs(children, timeout=SECONDS)[1] == []
 
 
-def test_pixels_are_those_of_decoding_here(decoding: DecoderPool, settings: Settings) -> None:
+def test_pixels_are_those_of_decoding_here(decoding: WorkerDecoders, settings: Settings) -> None:
     pixels = decoding.decode(image_bytes(1)).result(SECONDS)
     assert np.array_equal(pixels, Preprocessing().decode(image_bytes(1), settings))
     assert pixels.flags.writeable
 
 
-def test_a_blob_is_read_by_the_child(decoding: DecoderPool, settings: Settings) -> None:
+def test_a_blob_is_read_by_the_child(decoding: WorkerDecoders, settings: Settings) -> None:
     Blobs(settings.blobs).put("ab/picture", image_bytes(2))
     assert np.array_equal(
         decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(image_bytes(2), settings)
     )
 
 
-def test_a_missing_blob_is_called_so(decoding: DecoderPool) -> None:
+def test_a_missing_blob_is_called_so(decoding: WorkerDecoders) -> None:
     with pytest.raises(BlobMissing, match="ab/nothing"):
         decoding.decode("ab/nothing").result(SECONDS)
 
 
-def test_inspecting_tells_type_and_size(decoding: DecoderPool) -> None:
+def test_inspecting_tells_type_and_size(decoding: WorkerDecoders) -> None:
     found = decoding.inspect(image_bytes(size=(64, 48), kind="PNG")).result(SECONDS)
     assert found == ImageInfo("image/png", 64, 48)
 
@@ -287,8 +286,9 @@ def huge_png() -> bytes:
 
 
 HOSTILE = {
-    "truncated": image_bytes(size=(400, 300))[:-2000],
-    "truncated PNG": image_bytes(size=(400, 300), kind="PNG")[:2000],
+    "no pixels": image_bytes(size=(400, 300))[:200],
+    "truncated WebP": image_bytes(size=(400, 300), kind="WEBP")[:2000],
+    "JPEG XL": b"\xff\x0a and more",
     "300 megapixels": huge_png(),
     "text": b"not a picture at all",
     "empty": b"",
@@ -297,14 +297,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_refusal_is_the_same_as_in_this_process(decoding: DecoderPool, settings: Settings, data: bytes) -> None:
+def test_a_refusal_is_the_same_as_in_this_process(decoding: WorkerDecoders, settings: Settings, data: bytes) -> None:
     with pytest.raises(ImageError) as here:
         Preprocessing().decode(data, settings)
     there: Any = decoding.decode(data).exception(SECONDS)
     assert (type(there), there.detail) == (here.type, here.value.detail)
 
 
-def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_is_not(decoding: DecoderPool) -> None:
+def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_is_not(decoding: WorkerDecoders) -> None:
     out = io.BytesIO()
     Image.new("RGBA", (6000, 6000)).save(out, "PNG", compress_level=1)
     with pytest.raises(TooManyPixels, match="more memory"):
@@ -312,7 +312,7 @@ def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_is_not(dec
     assert decoding.decode(image_bytes(3)).result(SECONDS).shape == (192, 192, 3)
 
 
-def test_hostile_files_end_as_refusals(decoding: DecoderPool, hostile: Path) -> None:
+def test_hostile_files_end_as_refusals(decoding: WorkerDecoders, hostile: Path) -> None:
     answers = {path.name: decoding.decode(path.read_bytes()) for path in hostile.iterdir() if path.is_file()}
     odd = {name: error for name, answer in answers.items() if not _refused_or_taken(error := answer.exception(SECONDS))}
     assert odd == {}

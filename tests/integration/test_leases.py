@@ -25,7 +25,7 @@ from umbel.imports.imports import open_import
 from umbel.jobs import claims, workers
 from umbel.jobs.claims import Leases
 from umbel.jobs.wakeup import waker
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 from worker.models import OneModel
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -129,7 +129,7 @@ class Model:
         return np.stack([unit(seed) for seed in range(len(pixels))])
 
 
-def line(ours: Leases, model: Model, decoder: DecoderPool) -> EmbeddingHandler:
+def line(ours: Leases, model: Model, decoder: WorkerDecoders) -> EmbeddingHandler:
     with transaction() as session:
         version = Factory(session).version().id
     return EmbeddingHandler(
@@ -140,7 +140,7 @@ def line(ours: Leases, model: Model, decoder: DecoderPool) -> EmbeddingHandler:
     )
 
 
-def test_a_batch_is_held_until_it_is_stored(decoder: DecoderPool) -> None:
+def test_a_batch_is_held_until_it_is_stored(decoder: WorkerDecoders) -> None:
     uploaded(4)
     ours = leases()
     kept: list[set[UUID]] = []
@@ -154,7 +154,7 @@ def test_a_batch_is_held_until_it_is_stored(decoder: DecoderPool) -> None:
     assert ([len(each) for each in kept], running()) == ([4], set())
 
 
-def test_what_an_error_stops_is_kept_no_longer(decoder: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_error_stops_is_kept_no_longer(decoder: WorkerDecoders, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded(4)
     ours = leases()
 

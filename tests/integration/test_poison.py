@@ -21,7 +21,7 @@ from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import items, jobs
 from umbel.jobs.claims import Leases
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 from worker.models import OneModel
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -62,8 +62,8 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def decoder() -> Iterator[DecoderPool]:
-    with DecoderPool(None, LIMITS, decode=obey) as pool:  # type: ignore[arg-type]
+def decoder() -> Iterator[WorkerDecoders]:
+    with WorkerDecoders(None, LIMITS, decode=obey) as pool:  # type: ignore[arg-type]
         yield pool
 
 
@@ -73,7 +73,7 @@ def model() -> Model:
 
 
 @pytest.fixture
-def embed(decoder: DecoderPool, model: Model) -> Callable[[], int]:
+def embed(decoder: WorkerDecoders, model: Model) -> Callable[[], int]:
     with transaction() as session:
         version = Factory(session).version().id
     models = OneModel(LoadedModel(version, model, decoder))  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ from umbel.base.errors import (
 )
 from umbel.base.settings import settings
 from umbel.base.types import LATER_QUEUES, ItemState, JobType, Queue
+from umbel.decoding.pool import DecoderPool
 from umbel.gallery import blob_cleanups, collections, images
 from umbel.gallery.upload import Accepted, Upload, reject_image
 from umbel.jobs import items, jobs
@@ -255,11 +256,13 @@ def test_an_upload_that_the_sweep_overtook_is_not_stored(blobs: Blobs) -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs) -> None:
+def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs, tmp_path: Path) -> None:
     accepted = add_image(transaction, blobs, settings(), Upload(image_bytes(1)))
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
-    images.read_thumbnail(transaction, blobs, settings(), image)
+    store = settings().model_copy(update={"blob_url": (tmp_path / "blobs").as_uri()})
+    with DecoderPool(1, store) as decoders:
+        images.read_thumbnail(transaction, blobs, decoders, image)
     images.remove_image(transaction, blobs, image.id)
     with transaction() as session:
         job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]

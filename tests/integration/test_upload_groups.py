@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from structlog.contextvars import bound_contextvars
 
+from api.decoding import looked_at
 from tests.images import image_bytes
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull
-from umbel.base.settings import settings
 from umbel.gallery import blob_cleanups, quotas, upload
 from umbel.gallery.collections import upsert_collection
 from umbel.gallery.upload import Accepted, Upload, Uploader
@@ -34,7 +34,7 @@ def together(blobs: Blobs) -> Together:
     """Send uploads so that all of them have come before the first is taken in; their answers, in order."""
 
     def send(*sent: Upload, store: Blobs = blobs) -> list[Accepted | Exception]:
-        ours = Uploader(transaction, store, settings())
+        ours = Uploader(transaction, store, looked_at)
 
         def one(number: int) -> Accepted | Exception:
             with bound_contextvars(request_id=f"request {number}"):
@@ -111,7 +111,7 @@ def test_the_same_bytes_for_two_collections_are_two_images(together: Together, b
 
 def test_a_large_picture_waits_for_no_group(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "LARGE", len(image_bytes(1)) - 1)
-    ours = Uploader(transaction, blobs, settings())
+    ours = Uploader(transaction, blobs, looked_at)
     with ThreadPoolExecutor(1) as pool, ours._lock:
         assert not pool.submit(ours.add_image, Upload(image_bytes(1))).result(30).duplicate
 

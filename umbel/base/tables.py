@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ARRAY, REAL, BigInteger, ColumnElement, ForeignKey, LargeBinary, Text, Uuid, func, text
+from sqlalchemy import ARRAY, REAL, BigInteger, ColumnElement, ForeignKey, LargeBinary, Text, Uuid, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from umbel.base import logging
 
@@ -57,6 +57,7 @@ class Image(Table):
     name: Mapped[str | None]  # file name or path it arrived under
     label: Mapped[str | None]
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    note: Mapped[str | None]  # what is to be said of a damaged file
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -207,6 +208,9 @@ class JobItem(Table):
     paused: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
+    note: Mapped[str | None] = column_property(
+        select(Image.note).where(Image.id == image_id).scalar_subquery(), deferred=True
+    )
 
 
 class IdempotencyKey(Table):

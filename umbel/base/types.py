@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from umbel.base.image_rules import ImageInfo
 
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
@@ -128,6 +125,16 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What an image is. Width and height in pixels, as seen. note: what is to be said of a damaged one."""
+
+    media_type: str
+    width: int
+    height: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSignature:
     """What comparing pixels needs of an image. pixels: (64, 64), grey, the whole image squashed to a square.
 
@@ -148,8 +155,8 @@ class Decoder(Protocol):
         """Pixels ready for an embedder, of file bytes or of the blob with this key. urgent: before all that are not."""
         ...
 
-    def inspect(self, data: bytes) -> "Future[ImageInfo]":
-        """Type and size of the picture in these file bytes, from its header alone."""
+    def inspect(self, data: bytes) -> Future[ImageInfo]:
+        """Type and size of the picture in these file bytes, and that it decodes."""
         ...
 
     def signature(self, blob_key: str) -> Future[ImageSignature]:

@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
-from umbel.base.image_rules import published, thumbnail
-from umbel.base.settings import Settings
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
+from umbel.decoding.pool import DecoderPool
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
 from umbel.gallery.collections import PRESENT
@@ -37,6 +36,7 @@ class ImageRow:
     name: str | None
     label: str | None
     meta: dict[str, Any]
+    note: str | None
     created_at: datetime
     status: str
 
@@ -133,22 +133,18 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.name,
         Image.label,
         Image.meta,
+        Image.note,
         Image.created_at,
         _status().label("status"),
     ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
 
 
-def read_image(blobs: Blobs, limits: Settings, image: ImageRow) -> tuple[bytes, str]:
-    """The picture upright and without metadata, and its media type. Raises ImageError."""
-    return published(blobs.get(image.blob_key), limits)
-
-
-def read_thumbnail(transaction: Transaction, blobs: Blobs, limits: Settings, image: ImageRow) -> bytes:
-    """A small JPEG, made at the first call and kept beside the picture. Raises ImageError."""
+def read_thumbnail(transaction: Transaction, blobs: Blobs, decoders: DecoderPool, image: ImageRow) -> bytes:
+    """A small JPEG, made at the first call and kept beside the picture. Raises ImageError, DecoderDied."""
     key = thumbnail_key(image.blob_key)
     if blobs.exists(key):
         return blobs.get(key)
-    small = thumbnail(blobs.get(image.blob_key), limits)
+    small = decoders.thumbnail(image.blob_key).result()
     with transaction() as session:
         lock_blobs(session, [image.blob_key])
         if list_used_blobs(session, [image.blob_key]):  # or it would outlive an image that is removed meanwhile

@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import QuotaExceeded, TransientError
-from umbel.base.image_rules import ImageInfo
-from umbel.base.types import LATER_QUEUES
+from umbel.base.types import LATER_QUEUES, ImageInfo
 from umbel.gallery import quotas
 from umbel.gallery.blob_cleanups import blob_key, lock_blobs
 from umbel.gallery.collections import Place
@@ -132,7 +131,7 @@ def _rejected(
 
 COLUMNS = {
     "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
-    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb",
+    "width": "int4", "height": "int4", "name": "text", "label": "text", "metadata": "jsonb", "note": "text",
 }  # fmt: skip
 # As text: to build it anew for each upload would take longer than to send it.
 INSERT = text(f"""
@@ -148,7 +147,7 @@ def _insert_images(session: Session, images: Sequence[ReceivedImage], places: Ma
         return {}
     rows = [
         (places[each.collection].id, each.sha256, each.blob_key, each.info.media_type, len(each.data),
-         each.info.width, each.info.height, each.name, each.label, Jsonb(each.meta))
+         each.info.width, each.info.height, each.name, each.label, Jsonb(each.meta), each.info.note)
         for each in images
     ]  # fmt: skip
     values = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))

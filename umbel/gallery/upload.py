@@ -6,7 +6,7 @@ of it is taken in by itself, by the same function.
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -21,10 +21,8 @@ from umbel.base import logging
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, UmbelError
-from umbel.base.image_rules import inspect
-from umbel.base.settings import Settings
 from umbel.base.tables import Job
-from umbel.base.types import ItemState, JobType, Queue
+from umbel.base.types import ImageInfo, ItemState, JobType, Queue
 from umbel.gallery import collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.collections import Place
@@ -76,14 +74,15 @@ class PendingUpload:
     answer: Accepted | UmbelError | None = None
 
 
+Look = Callable[[bytes], ImageInfo]  # what an image is, and that it decodes; raises ImageError, DecoderDied
 Answers = dict[PendingUpload, Accepted | UmbelError]
 
 
 class Uploader:
     """Takes uploads in; one a process. Any thread may bring one."""
 
-    def __init__(self, transaction: Transaction, blobs: Blobs, limits: Settings) -> None:
-        self._transaction, self._blobs, self._limits = transaction, blobs, limits
+    def __init__(self, transaction: Transaction, blobs: Blobs, look: Look) -> None:
+        self._transaction, self._blobs, self._look = transaction, blobs, look
         self._waiting: deque[PendingUpload] = deque()
         self._lock = threading.Lock()
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
@@ -91,10 +90,11 @@ class Uploader:
     def add_image(self, upload: Upload) -> Accepted:
         """Store an image and queue its embedding; or recognize bytes that the collection has already.
 
-        Raises ImageError, StorageFull, QuotaExceeded, NotFound, Conflict (closed job), IdempotencyKeyReused, and
-        InvalidInput for a job that takes no uploads of the collection, or text that Postgres does not take.
+        Raises ImageError, DecoderDied, StorageFull, QuotaExceeded, NotFound, Conflict (closed job),
+        IdempotencyKeyReused, and InvalidInput for a job that takes no uploads of the collection, or text that
+        Postgres does not take.
         """
-        info = inspect(upload.data, self._limits)
+        info = self._look(upload.data)
         described = {"name": upload.name, "label": upload.label, "meta": upload.metadata}
         image = ReceivedImage.of(upload.data, info, upload.collection, **described)
         pending = PendingUpload(upload, image, _keyed(upload, image.sha256))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from umbel.base.image_rules import opened, upright_rgb
 from umbel.base.settings import Settings
 from umbel.base.types import ImageSignature
+from umbel.decoding.images import decode
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale
@@ -21,11 +21,9 @@ QUALITY = 85  # of the grey copy as it is stored: about 1.5 kB instead of 4
 
 def signature_of(data: bytes, limits: Settings) -> ImageSignature:
     """Grey copy and sharpness of a picture file. Raises ImageError."""
-    with opened(data, limits) as image:
-        image.draft("RGB", (SCALE, SCALE))  # a JPEG is decoded at the next larger of its cheap sizes
-        small = upright_rgb(image)
-        small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
-        grey = small.convert("L")
+    small = decode(data, limits, side=SCALE)
+    small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
+    grey = small.convert("L")
     pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     return ImageSignature(sharpness(grey), pixels)
 

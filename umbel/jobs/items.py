@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
@@ -88,7 +88,8 @@ def lock_items_of_image(session: Session, image_id: UUID) -> None:
 
 def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
     """Up to `limit` items of a job in the order they came, after the item `after`."""
-    statement = select(JobItem).where(JobItem.job_id == job_id).order_by(JobItem.id).limit(limit)
+    statement = select(JobItem).options(undefer(JobItem.note)).where(JobItem.job_id == job_id)
+    statement = statement.order_by(JobItem.id).limit(limit)
     if state is not None:
         statement = statement.where(JobItem.state == state)
     if after is not None:

@@ -24,11 +24,11 @@ from umbel.base.errors import (
     QueueUnavailable,
     UmbelError,
 )
-from umbel.base.image_rules import inspect
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, Queue, Vector
+from umbel.decoding.images import quick_look
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Answer
 from umbel.gallery import images
@@ -94,7 +94,7 @@ def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pict
     Raises ImageError, QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
     """
     for image in pictures:
-        inspect(image, settings)
+        quick_look(image, settings)  # what is wrong for certain; a worker finds the rest
     until = time.monotonic() + settings.query_seconds
     waiting = {uuid4(): image for image in pictures}
     with QUERY_VECTORS.time(), ExitStack() as stack:

@@ -31,9 +31,9 @@ from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound, TransientError
-from umbel.base.image_rules import inspect
 from umbel.base.settings import settings
 from umbel.base.types import JobType, Queue
+from umbel.decoding.images import inspect
 from umbel.gallery import blob_cleanups, collections, deletion, images
 from umbel.gallery.deletion import DeletionHandler
 from umbel.gallery.storing import ReceivedImage
@@ -44,7 +44,7 @@ from umbel.imports.fetching import FetchingHandler
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.claims import Leases
 from umbel.operations import job_actions, maintenance
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -78,7 +78,7 @@ def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> N
     assert entry.job_id == job_id
 
 
-def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: DecoderPool) -> None:
+def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: WorkerDecoders) -> None:
     job_id = archived_import()
     with ThreadPoolExecutor(1) as readers:
         leases = Leases(transaction, "me", 60)

@@ -8,12 +8,12 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from api.decoding import looked_at
 from tests.images import image_bytes
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.settings import settings
 from umbel.gallery import collections
 from umbel.gallery.upload import Upload, Uploader
 from umbel.imports.imports import open_import
@@ -44,7 +44,7 @@ def fill(collection: str, seeds: range) -> None:
     """Pictures that an import has sent and that wait to be embedded."""
     with transaction() as session:
         job_id = open_import(session, collection)
-    uploader = Uploader(transaction, blobs(), settings())
+    uploader = Uploader(transaction, blobs(), looked_at)
     for seed in seeds:
         uploader.add_image(Upload(image_bytes(seed), collection, "mine.jpg", job_id=job_id))
     with transaction() as session:

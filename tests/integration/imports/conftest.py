@@ -12,7 +12,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import Settings, settings
 from umbel.imports.fetching import FetchingHandler
 from umbel.jobs.claims import Leases
-from worker.decoders import DecoderPool
+from worker.decoders import WorkerDecoders
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def api(api: FlaskClient) -> FlaskClient:
 
 
 @pytest.fixture
-def fetch(decoder: DecoderPool) -> Iterator[Callable[..., None]]:
+def fetch(decoder: WorkerDecoders) -> Iterator[Callable[..., None]]:
     """List and read all that there is to read, as a worker does."""
     with ThreadPoolExecutor(4) as readers:
 

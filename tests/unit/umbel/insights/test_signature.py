@@ -76,4 +76,4 @@ def test_a_stored_thumb_is_nearly_the_same() -> None:
 
 def test_a_damaged_picture_is_refused() -> None:
     with pytest.raises(CorruptImage):
-        signature_of(image_bytes(3, size=(400, 300))[:800], Settings())
+        signature_of(image_bytes(3, size=(400, 300), kind="WEBP")[:800], Settings())

@@ -13,25 +13,20 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import obstore
 from obstore.store import MemoryStore
 
-from ml.preprocess import Preprocessing
 from umbel.base import errors
 from umbel.base.blobs import Blobs
 from umbel.base.errors import UmbelError
-from umbel.base.image_rules import inspect
+from umbel.base.malloc import keep_blocks
 from umbel.base.settings import Settings
-from umbel.base.types import Pixels
-from umbel.insights.signature import signature_of
-from worker.malloc import keep_blocks
+from umbel.decoding.images import inspect, published, thumbnail
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: JSON, and bytes
 # For the child's command line. A signal to all processes of a worker lets it finish its batch, so the children ignore
@@ -41,12 +36,30 @@ import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sys.path[:] = json.loads(sys.argv[2])
-from worker.decoding_child import main
+from umbel.decoding.child import main
 main(int(sys.argv[1]))
 """
 GRACE_SECONDS = 1  # after its time, until a child that its parent has not killed ends itself
 
-Decode = Callable[[bytes], Pixels]
+Answer = tuple[list[Any], bytes]  # what goes into JSON, and bytes
+Job = Callable[..., Answer]  # of a file's bytes, the settings, and the task's arguments
+
+
+def _inspect(data: bytes, settings: Settings) -> Answer:
+    info = inspect(data, settings)
+    return [info.media_type, info.width, info.height, info.note], b""
+
+
+def _thumbnail(data: bytes, settings: Settings) -> Answer:
+    return [], thumbnail(data, settings)
+
+
+def _published(data: bytes, settings: Settings) -> Answer:
+    shown, media_type = published(data, settings)
+    return [media_type], shown
+
+
+JOBS: dict[str, Job] = {"inspect": _inspect, "thumbnail": _thumbnail, "published": _published}
 
 
 def frame(header: list[Any], body: bytes = b"") -> bytes:
@@ -58,14 +71,14 @@ def frame(header: list[Any], body: bytes = b"") -> bytes:
 def main(descriptor: int) -> None:
     """Serve the socket until its other end is closed.
 
-    The first frame holds the settings and, optionally, a decode function to use instead of each task's preprocessing.
+    The first frame holds the settings, and jobs that it can be given besides JOBS.
     """
     connection = socket.socket(fileno=descriptor)
     with connection, connection.makefile("rb") as stream:
         try:
             _, body = _receive(stream)
-            decode, settings = pickle.loads(body)
-            Child(connection, decode, settings).serve(stream)
+            jobs, settings = pickle.loads(body)
+            Child(connection, JOBS | jobs, settings).serve(stream)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # the parent is gone, or has closed the pool
 
@@ -73,9 +86,9 @@ def main(descriptor: int) -> None:
 class Child:
     """The process between two tasks."""
 
-    def __init__(self, connection: socket.socket, decode: Decode | None, settings: Settings) -> None:
+    def __init__(self, connection: socket.socket, jobs: Mapping[str, Job], settings: Settings) -> None:
         self._connection = connection
-        self._decode = decode
+        self._jobs = jobs
         self._settings = settings
         self._blobs = Blobs(settings.blobs)
         keep_blocks()
@@ -86,9 +99,9 @@ class Child:
         self._send(["ready"])
         fit = True
         while fit:
-            (task, *arguments), data = _receive(stream)
+            (job, blob_key, *arguments), data = _receive(stream)
             try:
-                self._connection.sendall(self._answer(task, arguments, data))
+                self._connection.sendall(self._answer(self._jobs[job], blob_key, arguments, data))
             except UmbelError as error:
                 fit = not _ran_out_of_memory(error)
                 self._send(_error_message(error))
@@ -99,21 +112,15 @@ class Child:
                 self._send(_error_message(error))
             signal.alarm(0)
 
-    def _answer(self, task: str, arguments: list[Any], data: bytes) -> bytes:
+    def _answer(self, job: Job, blob_key: str | None, arguments: list[Any], data: bytes) -> bytes:
+        """blob_key: where the file is, if its bytes have not been sent."""
         self._set_alarm()
-        if task in ("decode blob", "signature of blob"):
-            data = self._blobs.get(arguments[-1])
+        if blob_key is not None:
+            data = self._blobs.get(blob_key)
         self._set_alarm()
         self._send(["begun"])  # if this process ends from here on, the image is the cause
-        if task == "inspect":
-            info = inspect(data, self._settings)
-            return frame(["info", info.media_type, info.width, info.height])
-        if task == "signature of blob":
-            seen = signature_of(data, self._settings)
-            return frame(["signature", seen.sharpness, *seen.pixels.shape], seen.pixels.tobytes())
-        decode = self._decode or partial(_preprocessing(arguments[0]).decode, limits=self._settings)
-        pixels = np.asarray(decode(data), np.uint8)
-        return frame(["pixels", *pixels.shape], pixels.tobytes())
+        header, body = job(data, self._settings, *arguments)
+        return frame(["done", *header], body)
 
     def _send(self, header: list[Any]) -> None:
         self._connection.sendall(frame(header))
@@ -121,11 +128,6 @@ class Child:
     def _set_alarm(self) -> None:
         """End this process if it takes too long: a hanging one does not see that its parent is gone."""
         signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
-
-
-@cache
-def _preprocessing(as_json: str) -> Preprocessing:
-    return Preprocessing.model_validate_json(as_json)
 
 
 def limit_memory(more: int) -> None:

@@ -1,0 +1,112 @@
+"""The segments of a JPEG: whether it will decode to its end. No pixel is decoded.
+
+Source: ITU-T T.81, annex B (syntax) and C (Huffman tables).
+"""
+
+import re
+
+SOI, EOI, SOS, DQT, DHT = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4
+PROGRESSIVE = 0xC2
+FRAMES = (0xC0, 0xC1, PROGRESSIVE)  # with Huffman codes; of the others decoders know few
+OTHER_FRAMES = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical"),
+    **dict.fromkeys((0xC9, 0xCA), "arithmetic-coded"),
+}
+
+HEADERS = 2**16  # bytes in which the frame is looked for, when a file could not be decoded
+
+# In the coded pixels 0xFF is followed by 0 or belongs to RSTn; anything else is the next segment.
+_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # begins with one byte, for which re searches fastest
+_HERE = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+
+
+def will_decode(data: bytes) -> bool:
+    """Whether frame, tables, scans and the end are there and such that no decoder refuses them."""
+    at, scans = 2, 0
+    frame: tuple[int, bytes] | None = None
+    tables: set[int] = set()  # Huffman's: class × 16 + number
+    factors: set[int] = set()  # quantization's
+    while found := _NEXT.search(data, at) if scans else _HERE.match(data, at):
+        marker, at = data[found.end() - 1], found.end()
+        if marker == EOI:
+            return scans > 0
+        length = int.from_bytes(data[at : at + 2], "big")
+        body = data[at + 2 : at + length]
+        if length < 2 or at + length > len(data) or marker in (SOI, *OTHER_FRAMES):
+            return False
+        if marker in FRAMES:
+            if frame or not _is_frame(body):
+                return False
+            frame = (marker, body)
+        elif marker == DHT:
+            if not _add_tables(body, tables):
+                return False
+        elif marker == DQT:
+            _add_factors(body, factors)
+        elif marker == SOS:
+            if not (frame and _is_scan(body, *frame, tables, factors)):
+                return False
+            scans += 1
+        at += length
+    return False
+
+
+def unusual_coding(data: bytes) -> str | None:
+    """How the pixels are coded, in words, if few decoders know it; None for what is usual."""
+    for found in re.finditer(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])..(.)", data[:HEADERS], re.DOTALL):
+        marker, bits = found[1][0], found[2][0]
+        if marker in OTHER_FRAMES:
+            return OTHER_FRAMES[marker]
+        if bits != 8:
+            return f"{bits}-bit"
+    return None
+
+
+def _is_frame(body: bytes) -> bool:
+    """Eight bits, one, three or four components, each of a plausible sampling."""
+    if len(body) < 6 or body[0] != 8 or body[5] not in (1, 3, 4) or len(body) != 6 + 3 * body[5]:
+        return False
+    factors = body[7::3]
+    return all(1 <= each >> 4 <= 4 and 1 <= each & 15 <= 4 for each in factors)
+
+
+def _add_tables(body: bytes, tables: set[int]) -> bool:
+    """Whether Huffman tables, whose numbers are added, have no more codes of a length than there are bits for."""
+    at = 0
+    while at + 17 <= len(body):
+        counts = body[at + 1 : at + 17]
+        room = 1
+        for count in counts:
+            room = 2 * room - count
+            if room < 0:
+                return False
+        if sum(counts) > 256:
+            return False
+        tables.add(body[at])
+        at += 17 + sum(counts)
+    return at == len(body)
+
+
+def _add_factors(body: bytes, factors: set[int]) -> None:
+    at = 0
+    while at < len(body):
+        factors.add(body[at] & 15)
+        at += 1 + 64 * (1 + (body[at] >> 4))
+
+
+def _is_scan(body: bytes, kind: int, frame: bytes, tables: set[int], factors: set[int]) -> bool:
+    """Whether a scan is of components of the frame, and all tables are there that it needs."""
+    count = body[0] if body else 0
+    if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
+        return False
+    known = dict(zip(frame[6::3], frame[8::3], strict=True))  # number of its quantization, by component
+    first, approximation = body[-3], body[-1] >> 4
+    for component, numbers in zip(body[1:-3:2], body[2:-3:2], strict=True):
+        direct, alternating = numbers >> 4, 16 + (numbers & 15)
+        needed = {direct, alternating}
+        if kind == PROGRESSIVE:
+            needed = {alternating} if first else set() if approximation else {direct}
+        if known.get(component) not in factors or not needed <= tables:
+            return False
+    return True

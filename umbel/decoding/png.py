@@ -1,0 +1,72 @@
+"""The chunks of a PNG: whether it will decode, and the same picture without what only describes it.
+
+Source: W3C, Portable Network Graphics (PNG) Specification (Third Edition), sections 5 and 11.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SHAPING = (b"tRNS",)  # the ancillary chunk without which the pixels would be others
+LONGEST = 2**20  # bytes of a chunk besides pixels; of longer ones Pillow may think that they are an attack
+PROBED = 2**16  # bytes of compressed pixels that are tried
+BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by type of color
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and end (of the whole chunk) of each that is there completely."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            return
+        yield kind, at, end
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def _is_whole(data: bytes, start: int, end: int) -> bool:
+    return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+
+
+def will_decode(data: bytes) -> bool:
+    """Whether the file is whole by its checksums, and its pixels begin as they should. No pixel is decoded."""
+    pixels, last = b"", b""
+    for kind, start, end in _chunks(data):
+        if not _is_whole(data, start, end) or (kind != b"IDAT" and end - start > LONGEST):
+            return False
+        if kind == b"IHDR" and not _is_header(data[start + 8 : end - 4]):
+            return False
+        if kind == b"IDAT" and len(pixels) < PROBED:
+            pixels += data[start + 8 : min(end - 4, start + 8 + PROBED)]
+        last = kind
+    try:
+        return last == b"IEND" and bool(zlib.decompressobj().decompress(pixels, 1))
+    except zlib.error:
+        return False
+
+
+def _is_header(header: bytes) -> bool:
+    if len(header) != 13:
+        return False
+    bits, color, compression, filters, interlace = header[8:]
+    return bits in BITS.get(color, ()) and (compression, filters) == (0, 0) and interlace in (0, 1)
+
+
+def without_extras(data: bytes) -> bytes:
+    """The picture without texts, profiles, EXIF and whatever else is damaged or too long without being the picture."""
+    kept = [SIGNATURE]
+    end = len(SIGNATURE)
+    for kind, start, end in _chunks(data):
+        critical = kind[:1].isupper()
+        if critical or (kind in SHAPING and _is_whole(data, start, end)) or _is_profile(data, kind, start, end):
+            kept.append(data[start:end])
+    return b"".join((*kept, data[end:]))  # a chunk that is cut short
+
+
+def _is_profile(data: bytes, kind: bytes, start: int, end: int) -> bool:
+    """Whether the chunk is a whole color profile or EXIF of a usual length."""
+    return kind in (b"iCCP", b"eXIf") and end - start < LONGEST and _is_whole(data, start, end)

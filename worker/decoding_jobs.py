@@ -1,0 +1,40 @@
+"""What the decoders of a worker do besides the jobs that all decoders know. Their processes import this: no torch."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ml.preprocess import Preprocessing
+from umbel.base.settings import Settings
+from umbel.base.types import Pixels
+from umbel.insights.signature import signature_of
+
+Decode = Callable[[bytes], Pixels]
+
+
+def pixels_for(data: bytes, settings: Settings, preprocessing: str) -> tuple[list[Any], bytes]:
+    """What a model sees of a picture; preprocessing: as JSON."""
+    return _framed(_preprocessing(preprocessing).decode(data, settings))
+
+
+def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:
+    """What another function makes of a picture."""
+    return _framed(np.asarray(decode(data), np.uint8))
+
+
+def signature(data: bytes, settings: Settings) -> tuple[list[Any], bytes]:
+    """Sharpness and gray copy of a picture."""
+    seen = signature_of(data, settings)
+    return [seen.sharpness, *seen.pixels.shape], seen.pixels.tobytes()
+
+
+def _framed(pixels: Pixels) -> tuple[list[Any], bytes]:
+    return list(pixels.shape), pixels.tobytes()
+
+
+@cache
+def _preprocessing(as_json: str) -> Preprocessing:
+    return Preprocessing.of_card(json.loads(as_json))
