@@ -1,4 +1,4 @@
-"""How large a request may be; a larger one is answered 413. How large an image may be: umbel/base/image_rules.py."""
+"""How large a request may be; a larger one is answered 413. How large an image may be: umbel/decoding/opening.py."""
 
 from flask import request
 

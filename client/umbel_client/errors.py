@@ -63,7 +63,7 @@ class TooLarge(ApiError):
 
 
 class UnsupportedImage(ApiError):
-    """415: not a JPEG, PNG or WebP, or damaged."""
+    """415: no picture of a kind that is taken, or damaged."""
 
 
 class InvalidRequest(ApiError):

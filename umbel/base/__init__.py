@@ -2,5 +2,5 @@
 
 It knows no capability and imports nothing of `umbel` above it. settings.py reads the environment, errors.py names what
 can go wrong, database.py opens transactions, schema.py applies migrations, tables.py maps the tables, blobs.py stores
-bytes, image_rules.py judges files; logging.py, metrics.py, tracing.py and origin.py let one request be followed.
+bytes; logging.py, metrics.py, tracing.py and origin.py let one request be followed.
 """

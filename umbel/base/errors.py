@@ -178,7 +178,7 @@ class FileTooLarge(ImageError):
 
 
 class UnsupportedImage(ImageError):
-    """Not a JPEG, PNG or WebP, whatever its name says."""
+    """No picture of a kind that is taken, whatever its name says."""
 
     code = "unsupported_image"
 

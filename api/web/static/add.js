@@ -8,6 +8,7 @@ import { counted, number } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
+import { TAKEN } from "./search.js";
 import { ENDS, repeat, uploads } from "./uploads.js";
 
 export const title = "Add pictures";
@@ -60,11 +61,11 @@ function dropzone() {
     h(
       "div",
       { class: "actions" },
-      chooser("Choose pictures", add, { multiple: true, accept: "image/jpeg,image/png,image/webp", quiet: false }),
+      chooser("Choose pictures", add, { multiple: true, accept: TAKEN, quiet: false }),
       chooser("A folder", add, { webkitdirectory: true, multiple: true }),
       chooser("A zip or tar", add, { multiple: true, accept: ".zip,.tar,.tgz,.gz,.bz2,.xz,.csv,.jsonl" }),
     ),
-    h("p", { class: "faint" }, "JPEG, PNG or WebP, up to 20 MB each."),
+    h("p", { class: "faint" }, "JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF or BMP, up to 20 MB each."),
   );
 }
 

@@ -9,7 +9,7 @@ import { go, note, to } from "./router.js";
 import { thumb, tile } from "./tiles.js";
 
 export const title = "Search";
-export const TAKEN = "image/jpeg,image/png,image/webp";
+export const TAKEN = "image/*,.heic,.heif,.avif"; // whatever it is, the API tells what it does not take
 const STEPS = [48, 200, 1000];
 let picture = null; // the file that was dropped, pasted or chosen
 
