@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 from rich.progress import Progress
-from umbel_client import ImageFile, Job, Umbel
-from umbel_client.folder import CHUNK, is_image, walk
+from umbel_client import ApiError, ImageFile, Job, Umbel
+from umbel_client.folder import CHUNK, NOT_TAKEN, walk
+from umbel_files.kinds import MEDIA_TYPES, START, kind_of
+from umbel_files.tally import Tally
 
 from cli.follow import follow, show_failures
-from cli.output import api_client, json_option, print_json, progress, say, table
+from cli.output import api_client, complain, json_option, print_json, progress, say, table
+from cli.pictures import is_pipe, read_pipe
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 LISTS = (".csv", ".jsonl", ".ndjson")
@@ -69,52 +73,76 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
     options["wait"] = options["wait"] or options["dry_run"]  # a dry run is only useful with its result
     with api_client() as api:
         with progress(quiet=as_json) as bars:
-            jobs = import_sources(api, paths, bars=bars, **options)
+            jobs, rejected = import_sources(api, paths, bars=bars, **options)
         if as_json:
-            print_json({"jobs": [job.as_dict() for job in jobs]})
+            print_json({"jobs": [job.as_dict() for job in jobs], "rejected": rejected})
         else:
             _report_jobs(api, jobs, waited=options["wait"])
-    sys.exit(1 if any(job.counts.failed or job.error for job in jobs) else 0)
+    for path, reason in rejected.items():
+        complain(f"{path}: {reason}")
+    sys.exit(1 if rejected or any(job.counts.failed or job.error for job in jobs) else 0)
 
 
 def _from_here(
     paths: list[Path], *, collection: str, label_from_folder: bool, wait: bool, dry_run: bool, as_json: bool, **_: Any
 ) -> None:
-    sources, others = find_images(paths, label_from_folder=label_from_folder)
-    with api_client() as api, progress(quiet=as_json) as bars:
-        outcome = import_images(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
+    with TemporaryDirectory(prefix="umbel-") as spool:
+        readable = [_spooled(path, Path(spool)) for path in paths]
+        sources, others = find_images(readable, label_from_folder=label_from_folder)
+        with api_client() as api, progress(quiet=as_json or not sources) as bars:
+            outcome = import_images(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     if as_json:
         job = outcome.job and outcome.job.as_dict()
-        print_json({**asdict(outcome), "job": job, "not_images": others})
-    else:
+        kinds = {"not_images": others.total, "not_images_by_kind": others.counts()}
+        print_json({**asdict(outcome), "job": job, **kinds})
+    elif sources:
         _report(outcome, others, waited=wait, dry_run=dry_run)
-    sys.exit(1 if outcome.rejected or (outcome.job and outcome.job.counts.failed) else 0)
+    if not sources:
+        complain(f"Nothing was imported: {others if others.total else 'there is no file in it'}.")
+    sys.exit(1 if not sources or outcome.rejected or (outcome.job and outcome.job.counts.failed) else 0)
 
 
-def _report(outcome: Outcome, others: int, *, waited: bool, dry_run: bool) -> None:
+def _spooled(path: Path, folder: Path) -> Path:
+    """The path itself; for a pipe a file in `folder` with what it gave. Raises OSError, Unreadable."""
+    if not is_pipe(path):
+        return path
+    copy = folder / str(len(list(folder.iterdir()))) / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(read_pipe(path))
+    return copy
+
+
+def _report(outcome: Outcome, others: Tally, *, waited: bool, dry_run: bool) -> None:
     queued = "would be imported" if dry_run else "queued"
     waited = waited and not dry_run
     parts = {
         "indexed" if waited else queued: outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
         "known already": outcome.known + outcome.duplicate,
         "failed": outcome.job.counts.failed if outcome.job else len(outcome.rejected),
-        "not pictures": others,
     }
-    say(", ".join(f"{count} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
+    say(", ".join(f"{count:,} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
+    if others.total:
+        say(f"Not taken: {others}.")
     if outcome.rejected:
         table("Rejected", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
         say(f"What failed and why: umbel jobs show {outcome.job.id}")
 
 
-def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], int]:
-    """All images at and below `paths`, in a stable order, and the number of other files."""
-    found, others = [], 0
+def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], Tally]:
+    """All images at and below `paths`, in a stable order, and what else there is."""
+    found, others = [], Tally()
     for path in paths:
         for file in walk(path):
-            if not is_image(file):
-                others += 1
-                continue
+            try:
+                with file.open("rb") as handle:
+                    kind = kind_of(handle.read(START))
+            except OSError:
+                pass  # sending it reports why
+            else:
+                if kind not in MEDIA_TYPES:
+                    others.add(file.name, kind)
+                    continue
             name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
             found.append(ImageFile(file, name, file.absolute().parent.name if label_from_folder else None))
     return found, others
@@ -151,20 +179,31 @@ def is_source(path: str) -> bool:
 
 def import_sources(
     api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, base: str | None, **options: Any
-) -> list[Job]:
-    """One job for each of `paths`, followed to their ends if `wait`. options: as `client.imports` takes them."""
-    found = []
+) -> tuple[list[Job], dict[str, str]]:
+    """One job for each of `paths`, followed to their ends if `wait`; and those not taken, {path: reason}.
+
+    options: as `client.imports` takes them.
+    """
+    found, rejected = [], {}
     for path in paths:
-        if path.startswith("s3://"):
-            work = api.imports.s3(path, **options)
-        elif on_server:
-            work = api.imports.folder(path, **options)
+        try:
+            if path.startswith("s3://"):
+                work = api.imports.s3(path, **options)
+            elif on_server:
+                work = api.imports.folder(path, **options)
+            else:
+                sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
+                work = api.imports.file(path, base=base, **options)
+                bars.update(sending, total=1, completed=1)
+        except OSError as error:
+            rejected[path] = error.strerror or str(error)
+        except ApiError as error:
+            if error.status not in NOT_TAKEN:
+                raise
+            rejected[path] = error.detail
         else:
-            sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
-            work = api.imports.file(path, base=base, **options)
-            bars.update(sending, total=1, completed=1)
-        found.append(work.job())
-    return [follow(api, job, bars) for job in found] if wait else found
+            found.append(work.job())
+    return [follow(api, job, bars) for job in found] if wait else found, rejected
 
 
 def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:

@@ -1,5 +1,6 @@
 """`umbel similar` and `umbel identify`: search with a picture, and name what it shows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,12 +10,15 @@ from PIL import Image
 from umbel_client import Identified, SearchResult, Umbel
 
 from cli.output import api_client, json_option, print_json, say, table
+from cli.pictures import content_of
 from ml.contact_sheet import Tile, contact_sheet
 from umbel.base.settings import settings
 from umbel.decoding.images import decode
 from umbel.search.vote import MOST_IMAGES
 
 SHOWN = 5  # labels
+
+Query = Callable[[], bytes]  # the picture that was searched with
 
 
 @click.command()
@@ -29,14 +33,10 @@ def similar(file_or_id: str, k: int, collection: str | None, image: Path | None,
     """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery."""
     with api_client() as api:
         query, found = _search(api, file_or_id, k, collection)
+        print_json(found.as_dict()) if as_json else show_matches(found)
         if image:
-            write_sheet(api, query, found, image)
-    if as_json:
-        print_json(found.as_dict())
-        return
-    show_matches(found)
-    if image:
-        say(f"Contact sheet: {image}")
+            write_sheet(api, opened(query()), found, image)
+            say(f"Contact sheet: {image}", err=as_json)
 
 
 @click.command()
@@ -58,7 +58,7 @@ def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) ->
     if len(images) > MOST_IMAGES:
         raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
     with api_client() as api:
-        found = api.identify(images, collection=collection)
+        found = api.identify([content_of(path) for path in images], collection=collection)
     print_json(found.as_dict()) if as_json else _show_labels(found)
 
 
@@ -84,17 +84,17 @@ def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path,
     sheet.save(path, "PNG")
 
 
-def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tuple[Image.Image, SearchResult]:
+def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tuple[Query, SearchResult]:
     options: dict[str, Any] = {"collection": collection} if collection else {}
-    file = Path(file_or_id).expanduser()
-    if file.is_file():
-        found = api.search(file, k=k, **options)
-        return opened(file.read_bytes()), found
+    file = Path(file_or_id)
+    if file.exists() and not file.is_dir():
+        data = content_of(file)
+        return lambda: data, api.search(data, k=k, **options)
     try:
         image_id = UUID(file_or_id)
     except ValueError as error:
         raise click.BadParameter(f"{file_or_id!r} is neither a file nor an image id.") from error
-    return opened(api.images.file(image_id)), api.images.similar(image_id, k=k, **options)
+    return lambda: api.images.file(image_id), api.images.similar(image_id, k=k, **options)
 
 
 def opened(data: bytes) -> Image.Image:

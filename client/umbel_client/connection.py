@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from umbel_client.answer import Answer
-from umbel_client.errors import Conflict, Unreachable, error_of
+from umbel_client.errors import Conflict, UmbelClientError, UnexpectedAnswer, Unreachable, error_of
 
 A = TypeVar("A", bound=Answer)
 
@@ -21,21 +22,34 @@ GATEWAY = (502, 504)  # from a proxy: the request may have been carried out
 REPEATABLE = ("GET", "PUT", "DELETE")
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
+HEADER_VALUE = re.compile("[!-~]+")
+
+
+class Fields(dict[str, Any]):
+    """A JSON object of an answer; a field that it lacks raises UnexpectedAnswer."""
+
+    def __missing__(self, field: str) -> Any:
+        raise UnexpectedAnswer(f"The answer has no field {field}. Is it the API of a version that fits this client?")
 
 
 class Connection:
-    """A connection pool to one Umbel API. Thread-safe. Its methods raise ApiError or Unreachable.
+    """A connection pool to one Umbel API. Thread-safe. Its methods raise ApiError, Unreachable or UnexpectedAnswer.
 
-    url, key: unset, those of UMBEL_URL and UMBEL_KEY; timeout: seconds for one answer; retries: further tries.
+    Raises Unreachable for what is no URL. url, key: unset, those of UMBEL_URL and UMBEL_KEY; timeout: seconds for one
+    answer; retries: further tries.
     """
 
     def __init__(self, url: str | None, *, key: str | None, timeout: float, retries: int) -> None:
-        url = url or os.environ.get("UMBEL_URL") or HERE
-        key = key or os.environ.get("UMBEL_KEY")
+        url = (url or os.environ.get("UMBEL_URL") or HERE).strip()
+        key = (key or os.environ.get("UMBEL_KEY") or "").strip()
+        if key and not HEADER_VALUE.fullmatch(key):
+            raise UmbelClientError("The key has characters that no key has: look for spaces and line ends in it.")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        base = _parsed(url)
+        self.place = str(base.copy_with(userinfo=b""))  # without a password
         # trust_env=False: a service on this machine or network is not reached through the environment's proxy.
         transport = RetryTransport(httpx.HTTPTransport(trust_env=False), Retry(total=0))
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport, trust_env=False)
+        self.http = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport, trust_env=False)
         self._retries = retries
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, **options: Any) -> httpx.Response:
@@ -57,9 +71,21 @@ class Connection:
         )
         return _checked(self.once(method, path, extensions={"retry": retry}, **options))
 
-    def json(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of the answer."""
-        return self.request(method, path, **options).json()
+    def json(self, method: str, path: str, **options: Any) -> Fields:
+        """The JSON object of the answer."""
+        return self.object_of(self.request(method, path, **options))
+
+    def object_of(self, answer: httpx.Response) -> Fields:
+        """The JSON object of an answer. Raises UnexpectedAnswer."""
+        if answer.has_redirect_location:
+            raise UnexpectedAnswer(f"{self.place} leads to {answer.headers['Location']}: use the address of the API.")
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise UnexpectedAnswer(f"{self.place} answers, but not as the API of Umbel does. Is the address right?")
+        return Fields(found)
 
     def pages(self, kind: type[A], path: str, **filters: Any) -> Iterator[A]:
         """The items of all pages, each page fetched when it is reached."""
@@ -74,7 +100,18 @@ class Connection:
         try:
             return self.http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Unreachable(f"No answer from {self.http.base_url}: {error}. Is it running? `umbel up`") from error
+            raise Unreachable(f"No answer from {self.place}: {error}. Is it running? `umbel up`") from error
+
+
+def _parsed(url: str) -> httpx.URL:
+    """Raises Unreachable for what is no URL of a server."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Unreachable("The address of the API is no URL: write it as http://host:port or https://host.")
+    return parsed
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Umbel:
 
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""
-        return Ready.decode(self.connection.once("GET", "/readyz").json())
+        return Ready.decode(self.connection.object_of(self.connection.once("GET", "/readyz")))
 
     def _ask(self, path: str, **body: Any) -> Any:
         return self.connection.json("POST", path, repeatable=True, **body)  # a search changes nothing

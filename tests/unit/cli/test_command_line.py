@@ -127,11 +127,11 @@ def test_folders_are_walked_in_order_and_what_is_no_picture_is_counted(tmp_path:
     (tmp_path / "a" / "round").symlink_to(tmp_path)
     found, others = find_images([tmp_path], label_from_folder=True)
     assert [(source.path.name, source.label) for source in found] == [("1.bin", "a"), ("2.jpg", "b")]
-    assert others == 2
+    assert str(others) == "2 files (1 .jpg, 1 .txt)"
 
 
 def test_a_single_file_is_taken_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "one.jpg"
     path.write_bytes(image_bytes(1))
     ((source,), others) = find_images([path])
-    assert (source.name, source.label, others) == ("one.jpg", None, 0)
+    assert (source.name, source.label, others.total) == ("one.jpg", None, 0)
