@@ -72,7 +72,10 @@ def _is_frame(body: bytes) -> bool:
 
 
 def _add_tables(body: bytes, tables: set[int]) -> bool:
-    """Whether Huffman tables, whose numbers are added, have no more codes of a length than there are bits for."""
+    """Whether Huffman tables, whose numbers are added, have no more codes of a length than there are bits for.
+
+    Those of direct currents (class 0) are for numbers of bits, of which there are at most 15.
+    """
     at = 0
     while at + 17 <= len(body):
         counts = body[at + 1 : at + 17]
@@ -81,10 +84,11 @@ def _add_tables(body: bytes, tables: set[int]) -> bool:
             room = 2 * room - count
             if room < 0:
                 return False
-        if sum(counts) > 256:
+        end = at + 17 + sum(counts)
+        if sum(counts) > 256 or (body[at] < 16 and max(body[at + 17 : end], default=0) > 15):
             return False
         tables.add(body[at])
-        at += 17 + sum(counts)
+        at = end
     return at == len(body)
 
 
@@ -101,12 +105,16 @@ def _is_scan(body: bytes, kind: int, frame: bytes, tables: set[int], factors: se
     if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         return False
     known = dict(zip(frame[6::3], frame[8::3], strict=True))  # number of its quantization, by component
-    first, approximation = body[-3], body[-1] >> 4
+    first, last, before, shift = body[-3], body[-2], body[-1] >> 4, body[-1] & 15
+    if kind == PROGRESSIVE:
+        band = last == 0 if first == 0 else first <= last <= 63 and count == 1
+        if not band or shift > 13 or (before and before != shift + 1):
+            return False
     for component, numbers in zip(body[1:-3:2], body[2:-3:2], strict=True):
         direct, alternating = numbers >> 4, 16 + (numbers & 15)
         needed = {direct, alternating}
         if kind == PROGRESSIVE:
-            needed = {alternating} if first else set() if approximation else {direct}
+            needed = {alternating} if first else set() if before else {direct}
         if known.get(component) not in factors or not needed <= tables:
             return False
     return True
