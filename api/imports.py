@@ -48,6 +48,7 @@ class ImportIn(ImportOptions):
 class ImportFormIn(ImportOptions):
     file: UploadFile = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
     base: str | None = Field(None, max_length=4096, description="What the paths of a list are relative to.")
+    include_hidden: bool = Field(False, description="Of an archive, as of a folder's `source`.")
 
 
 class ImportOut(BaseModel):
@@ -74,7 +75,7 @@ def open_import() -> Any:
     key = idempotency_key()
     if request.mimetype == "multipart/form-data":
         form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
-        options: dict[str, Any] = form.model_dump(include={"collection", "label_from_folder", "dry_run", "base"})
+        options: dict[str, Any] = form.model_dump(exclude={"file"})
         within(form.collection)
         file, options["name"] = form.file.stream, form.file.filename or ""
         keyed = keyed_request(key, file=_digest(file) if key else None, **options)

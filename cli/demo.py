@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from PIL import Image
 from umbel_client import SearchResult, Umbel
+from umbel_client.folder import list_images
 
-from cli.imports import find_images, import_images
+from cli.imports import import_images
 from cli.output import api_client, progress, say
 from cli.sample import draw
 from cli.search import opened, show_matches, write_sheet
@@ -58,7 +59,7 @@ def demo(photos: Path | None) -> None:
 
 
 def _import(api: Umbel, folder: Path, collection: str) -> None:
-    sources, _ = find_images([folder], label_from_folder=True)
+    sources = list_images([folder], label_from_folder=True).images
     if len({source.path.parent for source in sources}) == 1:  # a single folder gives all images the same label
         sources = [replace(source, label=None) for source in sources]
     with progress() as bars:
@@ -89,7 +90,7 @@ def _unseen_specimen() -> Query:
 
 
 def _first_of(photos: Path) -> Query:
-    sources, _ = find_images([photos])
+    sources = list_images([photos]).images
     if not sources:
         raise InvalidInput(f"There is no picture in {photos}.")
     data = sources[0].path.read_bytes()

@@ -11,9 +11,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 from umbel_client import ApiError, ImageFile, Job, Umbel
-from umbel_client.folder import CHUNK, NOT_TAKEN, walk
-from umbel_files.kinds import MEDIA_TYPES, START, kind_of
-from umbel_files.tally import Tally
+from umbel_client.folder import CHUNK, NOT_TAKEN, Listing, list_images
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, complain, json_option, print_json, progress, say, table
@@ -41,6 +39,7 @@ class Outcome:
 @click.option("--wait", is_flag=True, help="Return when everything is embedded, not when it is uploaded.")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
 @click.option("--on-server", is_flag=True, help="PATHS are folders of the server, below its UMBEL_IMPORT_ROOTS.")
+@click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
 @click.option("--base", help="Folder of the server or s3:// prefix that the paths of a list are relative to.")
 @json_option
 def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: Any) -> None:
@@ -84,22 +83,24 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
 
 
 def _from_here(
-    paths: list[Path], *, collection: str, label_from_folder: bool, wait: bool, dry_run: bool, as_json: bool, **_: Any
+    paths: list[Path], *, collection: str, wait: bool, dry_run: bool, base: str | None, as_json: bool, **options: Any
 ) -> None:
     with TemporaryDirectory(prefix="umbel-") as spool:
-        readable = [_spooled(path, Path(spool)) for path in paths]
-        sources, others = find_images(readable, label_from_folder=label_from_folder)
-        with api_client() as api, progress(quiet=as_json or not sources) as bars:
-            outcome = import_images(api, sources, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
+        found = list_images((_spooled(path, Path(spool)) for path in paths), **options)
+        with api_client() as api, progress(quiet=as_json or not found.images) as bars:
+            outcome = import_images(api, found.images, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
+    outcome.rejected = found.rejected | outcome.rejected
     if as_json:
         job = outcome.job and outcome.job.as_dict()
-        kinds = {"not_images": others.total, "not_images_by_kind": others.counts()}
+        kinds = {"not_images": len(found.skipped), "not_images_by_kind": found.not_taken.counts()}
         print_json({**asdict(outcome), "job": job, **kinds})
-    elif sources:
-        _report(outcome, others, waited=wait, dry_run=dry_run)
-    if not sources:
+    elif found.images or found.rejected:
+        _report(outcome, found, waited=wait, dry_run=dry_run)
+    if not found.images:
+        others = found.not_taken
         complain(f"Nothing was imported: {others if others.total else 'there is no file in it'}.")
-    sys.exit(1 if not sources or outcome.rejected or (outcome.job and outcome.job.counts.failed) else 0)
+    failed = outcome.rejected or (outcome.job and outcome.job.counts.failed)
+    sys.exit(1 if failed or not found.images else 0)
 
 
 def _spooled(path: Path, folder: Path) -> Path:
@@ -112,40 +113,21 @@ def _spooled(path: Path, folder: Path) -> Path:
     return copy
 
 
-def _report(outcome: Outcome, others: Tally, *, waited: bool, dry_run: bool) -> None:
+def _report(outcome: Outcome, found: Listing, *, waited: bool, dry_run: bool) -> None:
     queued = "would be imported" if dry_run else "queued"
     waited = waited and not dry_run
     parts = {
         "indexed" if waited else queued: outcome.job.counts.indexed if waited and outcome.job else outcome.queued,
         "known already": outcome.known + outcome.duplicate,
-        "failed": outcome.job.counts.failed if outcome.job else len(outcome.rejected),
+        "failed": outcome.job.counts.failed + len(found.rejected) if outcome.job else len(outcome.rejected),
     }
     say(", ".join(f"{count:,} {what}" for what, count in parts.items() if count or what == "indexed") + ".")
-    if others.total:
-        say(f"Not taken: {others}.")
+    if found.images and found.not_taken.total:
+        say(f"Not taken: {found.not_taken}.")
     if outcome.rejected:
         table("Rejected", ("picture", "reason"), list(outcome.rejected.items())[:20])
     if outcome.job and outcome.job.counts.failed:
         say(f"What failed and why: umbel jobs show {outcome.job.id}")
-
-
-def find_images(paths: Sequence[Path], *, label_from_folder: bool = False) -> tuple[list[ImageFile], Tally]:
-    """All images at and below `paths`, in a stable order, and what else there is."""
-    found, others = [], Tally()
-    for path in paths:
-        for file in walk(path):
-            try:
-                with file.open("rb") as handle:
-                    kind = kind_of(handle.read(START))
-            except OSError:
-                pass  # sending it reports why
-            else:
-                if kind not in MEDIA_TYPES:
-                    others.add(file.name, kind)
-                    continue
-            name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
-            found.append(ImageFile(file, name, file.absolute().parent.name if label_from_folder else None))
-    return found, others
 
 
 def import_images(

@@ -97,6 +97,7 @@ class Connection:
 
     def once(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The answer to one try, whatever its status. Raises Unreachable."""
+        options |= {part: _sendable(options[part]) for part in ("data", "json", "params") if part in options}
         try:
             return self.http.request(method, path, **options)
         except httpx.HTTPError as error:
@@ -130,6 +131,15 @@ def form_of(**options: Any) -> dict[str, str]:
 def content(image: Path | str | bytes) -> bytes:
     """The bytes of an image, given by its path or itself."""
     return image if isinstance(image, bytes) else Path(image).read_bytes()
+
+
+def _sendable(value: Any) -> Any:
+    """The value with a question mark for whatever is not Unicode in its texts, as in names of files and arguments."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(inner) for key, inner in value.items()}
+    return [_sendable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _wait_for_vector(answer: httpx.Response) -> None:

@@ -1,13 +1,17 @@
 """Many files as one import: found, hashed, and only the new ones uploaded, a bounded number at a time."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from threading import Lock
 from uuid import UUID
+
+from umbel_files.names import folder_label, printable
+from umbel_files.tally import Tally
+from umbel_files.walking import HIDDEN, Outcome, walk
 
 from umbel_client.errors import ApiError
 from umbel_client.jobs import Job, Jobs
@@ -28,12 +32,16 @@ class ImageFile:
 
 @dataclass(slots=True)
 class FolderUpload:
-    """The outcome for many files. known: in the collection before; rejected: {name: reason}; job_id: None, none new."""
+    """The outcome for many files. known: in the collection before; skipped: no pictures; rejected: {name: reason}.
+
+    job_id: None, none was new.
+    """
 
     job_id: UUID | None = None
     known: int = 0
     queued: int = 0
     duplicate: int = 0
+    skipped: int = 0
     rejected: dict[str, str] = field(default_factory=dict)
     _jobs: Jobs | None = None
 
@@ -42,37 +50,40 @@ class FolderUpload:
         return self._jobs.work(self.job_id).wait(timeout) if self._jobs and self.job_id else None
 
 
-def find_images(folder: Path, *, label_from_folder: bool = False) -> Iterator[ImageFile]:
-    """All images in and below a folder, by name. Raises NotADirectoryError."""
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder.")
-    for file in walk(folder):
-        if is_image(file):
-            label = file.absolute().parent.name if label_from_folder else None
-            yield ImageFile(file, str(file.relative_to(folder.parent)), label)
+@dataclass(slots=True)
+class Listing:
+    """The files at and below some paths: those to send, the names of those that are no pictures, {name: reason}.
+
+    not_taken: those that are no pictures, and pictures of kinds that are not supported.
+    """
+
+    images: list[ImageFile] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    rejected: dict[str, str] = field(default_factory=dict)
+    not_taken: Tally = field(default_factory=Tally)
 
 
-def walk(path: Path) -> Iterator[Path]:
-    """The files at and below `path`, by name."""
-    if path.is_file():
-        yield path
-        return
-    for child in sorted(path.iterdir()):
-        if child.name.startswith(".") or (child.is_symlink() and child.is_dir()):
-            continue  # a linked folder may lead round in a circle
-        if child.is_dir() or child.is_file():
-            yield from walk(child)
+def list_images(paths: Iterable[Path], *, label_from_folder: bool = False, include_hidden: bool = False) -> Listing:
+    """All images at and below the paths, in a stable order, and what is not one. Nothing that is there ends it.
 
-
-def is_image(file: Path) -> bool:
-    """Whether the first bytes are an image's, whatever the name. The API reports damage further on."""
-    try:
-        with file.open("rb") as handle:
-            start = handle.read(12)
-    except OSError:
-        return True  # sending it reports why
-    jpeg_or_png = start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
-    return jpeg_or_png or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    include_hidden: also what is hidden, or kept beside pictures by systems and programs.
+    """
+    listing = Listing()
+    for top in paths:
+        above = f"{top.name}/" if top.is_dir() and top.name not in ("", "..") else ""
+        for found in walk(top, include_hidden=include_hidden):
+            name = printable(f"{above}{found.name}")
+            if found.outcome is Outcome.TAKEN:
+                label = folder_label(found.path.absolute().parent.name) if label_from_folder else None
+                listing.images.append(ImageFile(found.path, name, label))
+                continue
+            if found.outcome is Outcome.SKIPPED:
+                listing.skipped.append(name)
+            else:
+                listing.rejected[name] = found.reason
+            if found.kind or found.outcome is Outcome.SKIPPED:
+                listing.not_taken.add(name, found.kind, hidden=found.reason == HIDDEN)
+    return listing
 
 
 def sha256_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from umbel_client.answer import Answer
 from umbel_client.connection import Connection, content, form_of, given
 from umbel_client.errors import NotIndexed, StillRunning
-from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, find_images, send_files, sha256_of
+from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, list_images, send_files, sha256_of
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.search import SearchResult
@@ -140,15 +140,22 @@ class Images:
         *,
         collection: str = "default",
         label_from_folder: bool = False,
+        include_hidden: bool = False,
         concurrency: int = CONCURRENCY,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> FolderUpload:
-        """Upload all images in and below a folder, as `upload_files` does.
+        """Upload all images in and below a folder, as `upload_files` does. Raises NotADirectoryError.
 
-        label_from_folder: label each picture with the name of the folder that it lies in.
+        label_from_folder: label each picture with the name of the folder that it lies in. include_hidden: also what is
+        hidden, or kept beside pictures by systems and programs.
         """
-        found = find_images(Path(folder), label_from_folder=label_from_folder)
-        return self.upload_files(found, collection=collection, concurrency=concurrency, on_progress=on_progress)
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is no folder.")
+        found = list_images([folder], label_from_folder=label_from_folder, include_hidden=include_hidden)
+        done = self.upload_files(found.images, collection=collection, concurrency=concurrency, on_progress=on_progress)
+        done.skipped, done.rejected = len(found.skipped), found.rejected | done.rejected
+        return done
 
     def check(self, sha256: Sequence[str], *, collection: str = "default") -> dict[str, UUID]:
         """Of these hashes (at most 1,000), the ones that the collection has, with their image."""

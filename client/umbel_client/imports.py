@@ -1,13 +1,27 @@
 """`umbel.imports`: one job for many images, uploaded one by one or read by the workers from a source."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
+
+from umbel_files.names import printable
 
 from umbel_client.connection import Connection, form_of
 from umbel_client.jobs import Jobs, Work
 
 LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
+
+
+class ImportOptions(TypedDict, total=False):
+    """label_from_folder: label each picture with the name of its folder; dry_run: only list.
+
+    include_hidden: also take what is hidden, or kept beside pictures by systems and programs.
+    """
+
+    collection: str
+    label_from_folder: bool
+    dry_run: bool
+    include_hidden: bool
 
 
 class Imports:
@@ -22,36 +36,26 @@ class Imports:
         # A job opened by a repeated request stays empty, and the server closes it.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
 
-    def folder(
-        self, path: str, *, collection: str = "default", label_from_folder: bool = False, dry_run: bool = False
-    ) -> Work:
-        """Let the workers read a folder of the server, below its UMBEL_IMPORT_ROOTS. dry_run: only list it."""
-        return self._source({"type": "folder", "path": path}, collection, label_from_folder, dry_run)
+    def folder(self, path: str, **options: Unpack[ImportOptions]) -> Work:
+        """Let the workers read a folder of the server, below its UMBEL_IMPORT_ROOTS."""
+        return self._source(options, type="folder", path=path)
 
-    def s3(
-        self, url: str, *, collection: str = "default", label_from_folder: bool = False, dry_run: bool = False
-    ) -> Work:
-        """Let the workers read a bucket, s3://bucket/prefix, below UMBEL_IMPORT_ROOTS. dry_run: only list it."""
-        return self._source({"type": "s3", "url": url}, collection, label_from_folder, dry_run)
+    def s3(self, url: str, **options: Unpack[ImportOptions]) -> Work:
+        """Let the workers read a bucket, s3://bucket/prefix, below UMBEL_IMPORT_ROOTS."""
+        return self._source(options, type="s3", url=url)
 
-    def file(
-        self,
-        path: Path | str,
-        *,
-        collection: str = "default",
-        label_from_folder: bool = False,
-        dry_run: bool = False,
-        base: str | None = None,
-    ) -> Work:
+    def file(self, path: Path | str, *, base: str | None = None, **options: Unpack[ImportOptions]) -> Work:
         """Upload an archive of pictures (zip, tar), or a list of them (.csv, .jsonl), in one piece.
 
         base: what the paths of a list are relative to. Not tried again once the connection broke in the middle.
         """
-        form = form_of(collection=collection, label_from_folder=label_from_folder, dry_run=dry_run, base=base)
         with Path(path).open("rb") as file:
-            files = {"file": (Path(path).name, file)}
+            files = {"file": (printable(Path(path).name), file)}
+            form = form_of(base=base, **options)
             return self._jobs.begin("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
 
-    def _source(self, source: dict[str, Any], collection: str, label_from_folder: bool, dry_run: bool) -> Work:
-        options = {"collection": collection, "label_from_folder": label_from_folder, "dry_run": dry_run}
-        return self._jobs.begin("POST", "/v1/imports", json={"source": source, **options})
+    def _source(self, options: ImportOptions, **source: str) -> Work:
+        others: dict[str, Any] = {**options}
+        include_hidden = others.pop("include_hidden", False)
+        body = {"source": {**source, "include_hidden": include_hidden}, **others}
+        return self._jobs.begin("POST", "/v1/imports", json=body)

@@ -15,9 +15,11 @@ class Tally:
         self._pictures: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
 
-    def add(self, name: str, kind: Kind | None) -> None:
-        """Count the file of this name. kind: None, it is no picture."""
-        if kind is None:
+    def add(self, name: str, kind: Kind | None, *, hidden: bool = False) -> None:
+        """Count the file of this name. kind: None, it is no picture; hidden: it is not meant to be one."""
+        if hidden:
+            self._others["hidden"] += 1
+        elif kind is None:
             self._others[f".{suffix(name)}" if suffix(name) else "without suffix"] += 1
         else:
             self._pictures[kind] += 1

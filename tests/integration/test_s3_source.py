@@ -51,10 +51,16 @@ def client(endpoint: str) -> Iterator[Any]:
     urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
 
 
-def opened(endpoint: str, url: str = "s3://photos/2024", root: str = "s3://photos/2024", **settings: Any) -> Source:
-    return open_source(
-        S3Source(url=url), Blobs("memory:///"), Settings(import_roots=(root,), s3_endpoint=endpoint, **settings)
-    )
+def opened(
+    endpoint: str,
+    url: str = "s3://photos/2024",
+    root: str = "s3://photos/2024",
+    *,
+    include_hidden: bool = False,
+    **settings: Any,
+) -> Source:
+    spec = S3Source(url=url, include_hidden=include_hidden)
+    return open_source(spec, Blobs("memory:///"), Settings(import_roots=(root,), s3_endpoint=endpoint, **settings))
 
 
 def put(client: Any, *keys: str, data: bytes = image_bytes(1)) -> None:
@@ -113,6 +119,20 @@ def test_what_is_no_picture_is_passed_over(client: Any, endpoint: str) -> None:
     put(client, "2024/folder/", data=b"")
     assert skipped(opened(endpoint)) == [".hidden.jpg", "a.txt", "folder"]
     assert taken(opened(endpoint)) == ["nameless"]
+
+
+def test_objects_without_a_pictures_suffix_are_known_by_their_first_bytes(client: Any, endpoint: str) -> None:
+    put(client, "2024/a.dat", "2024/photo.jpg_large", "2024/nameless")
+    put(client, "2024/b.dat", "2024/c.mp", data=b"something else")
+    put(client, "2024/d.jxl", "2024/e", data=b"\xff\x0a" + bytes(20))  # a picture, which reading will refuse
+    assert taken(opened(endpoint)) == ["a.dat", "d.jxl", "e", "nameless", "photo.jpg_large"]
+    assert skipped(opened(endpoint)) == ["b.dat", "c.mp"]
+
+
+def test_what_programs_keep_beside_pictures_is_taken_if_asked_for(client: Any, endpoint: str) -> None:
+    put(client, "2024/@eaDir/a.jpg/THUMB.jpg", "2024/.b.jpg", "2024/c.jpg")
+    assert taken(opened(endpoint)) == ["c.jpg"]
+    assert taken(opened(endpoint, include_hidden=True)) == [".b.jpg", "@eaDir/a.jpg/THUMB.jpg", "c.jpg"]
 
 
 def test_too_large_an_object_is_refused_unread(client: Any, endpoint: str) -> None:

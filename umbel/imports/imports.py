@@ -76,12 +76,14 @@ def import_upload(
     *,
     name: str,
     base: str | None = None,
+    include_hidden: bool = False,
     request: KeyedRequest | None = None,
     **options: Any,
 ) -> UUID:
     """A job for an archive or a list (.csv, .jsonl) of images, told apart by their file's name.
 
-    base: what the paths of a list are relative to. options: of `import_source`. Raises as that does, and StorageFull.
+    base: what the paths of a list are relative to; include_hidden: see ArchiveSource. options: of `import_source`.
+    Raises as that does, and StorageFull.
     """
     key = f"imports/{uuid4().hex}"
     with transaction() as session:
@@ -89,7 +91,12 @@ def import_upload(
             return first.job_id
         cleanups = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
     try:
-        spec = _received(blobs, settings, key, stream, name=name, base=base)
+        spec: ArchiveSource | ManifestSource
+        if PurePath(name).suffix.lower() in MANIFESTS:
+            spec = ManifestSource(blob_key=key, format=receive_manifest(stream, blobs, key, settings), base=base)
+        else:
+            kind = receive_archive(stream, blobs, key, settings)
+            spec = ArchiveSource(type=kind, blob_key=key, include_hidden=include_hidden)
         return import_source(transaction, blobs, settings, spec, request=request, cleanups=cleanups, **options)
     except BaseException:
         with transaction() as session:  # now, rather than when the patience with it is over
@@ -103,11 +110,3 @@ def _insert_import(session: Session, collection: str, request: KeyedRequest | No
     if request:
         insert_answers(session, {request: FirstAnswer(job_id)})
     return job_id
-
-
-def _received(
-    blobs: Blobs, settings: Settings, key: str, stream: IO[bytes], *, name: str, base: str | None
-) -> ArchiveSource | ManifestSource:
-    if PurePath(name).suffix.lower() in MANIFESTS:
-        return ManifestSource(blob_key=key, format=receive_manifest(stream, blobs, key, settings), base=base)
-    return ArchiveSource(type=receive_archive(stream, blobs, key, settings), blob_key=key)

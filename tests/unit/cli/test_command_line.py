@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.imports import find_images
 from cli.main import COMMANDS, main
 from cli.main import umbel as commands
-from tests.images import image_bytes
 
 
 def umbel(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -110,28 +108,3 @@ def test_a_setting_that_cannot_be_is_one_line() -> None:
     seen = umbel("status", UMBEL_PORT="many")
     assert (seen.returncode, seen.stderr.count("\n")) == (1, 1)
     assert "UMBEL_PORT" in seen.stderr
-
-
-def test_folders_are_walked_in_order_and_what_is_no_picture_is_counted(tmp_path: Path) -> None:
-    for name, data in {
-        "b/2.jpg": image_bytes(2),
-        "a/1.bin": image_bytes(1, kind="PNG"),
-        "a/notes.txt": b"no picture",
-        "a/empty.jpg": b"",
-        ".hidden/3.jpg": image_bytes(3),
-        "a/.4.jpg": image_bytes(4),
-    }.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    (tmp_path / "a" / "round").symlink_to(tmp_path)
-    found, others = find_images([tmp_path], label_from_folder=True)
-    assert [(source.path.name, source.label) for source in found] == [("1.bin", "a"), ("2.jpg", "b")]
-    assert str(others) == "2 files (1 .jpg, 1 .txt)"
-
-
-def test_a_single_file_is_taken_by_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "one.jpg"
-    path.write_bytes(image_bytes(1))
-    ((source,), others) = find_images([path])
-    assert (source.name, source.label, others.total) == ("one.jpg", None, 0)

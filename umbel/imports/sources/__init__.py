@@ -49,11 +49,12 @@ def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings, garden: Gard
     """
     match spec:
         case FolderSource():
-            return Folder(spec.path, settings)
+            return Folder(spec.path, settings, include_hidden=spec.include_hidden)
         case S3Source():
-            return Bucket(spec.url, settings)
+            return Bucket(spec.url, settings, include_hidden=spec.include_hidden)
         case ArchiveSource():
-            return (Zip if spec.type == "zip" else Tar)(spec.blob_key, blobs, settings)
+            kind = Zip if spec.type == "zip" else Tar
+            return kind(spec.blob_key, blobs, settings, include_hidden=spec.include_hidden)
         case ManifestSource():
             if not blobs.exists(spec.blob_key):
                 raise SourceError("The uploaded manifest is no longer there.")

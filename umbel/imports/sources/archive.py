@@ -13,9 +13,10 @@ from umbel.imports.sources.source import Entry, Skipped
 class Archive:
     """An uploaded archive, read where it lies in the blob store."""
 
-    def __init__(self, key: str, blobs: Blobs, settings: Settings) -> None:
+    def __init__(self, key: str, blobs: Blobs, settings: Settings, *, include_hidden: bool = False) -> None:
         """Raises SourceError when the archive is not in the blob store."""
         self._key, self._blobs, self._settings = key, blobs, settings
+        self._include_hidden = include_hidden
         try:
             self._size = blobs.size(key)
         except BlobMissing as error:
@@ -33,7 +34,7 @@ class Archive:
             rejected = UnsafePath(f"The path {reason}.")
         elif not is_file:
             rejected = UnsafePath("It is a link or a device, and those are not taken from archives.")
-        elif skipped_path(path) or not (is_archive(path) or may_be_image(path)):
+        elif (not self._include_hidden and skipped_path(path)) or not (is_archive(path) or may_be_image(path)):
             return Skipped(position, printable(path))
         elif is_archive(path):
             rejected = NestedArchive("Archives inside an archive are not unpacked.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from umbel_files.kinds import START, kind_of
 from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
+from umbel_files.walking import DEEPEST, LEADS_BACK, LEADS_NOWHERE, LINKED_TWICE, TOO_DEEP
 
 from umbel.base.errors import FileTooLarge, ImageError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
@@ -26,13 +27,9 @@ from umbel.imports.sources.descent import (
 from umbel.imports.sources.paths import below_root, folder_below_root, quoted, unquoted, unsafe
 from umbel.imports.sources.source import Entry, Skipped
 
-DEEPEST = 100
 LEADS_OUT = (
     "The link leads out of the import roots of this server: copy what it leads to, or add that to UMBEL_IMPORT_ROOTS."
 )
-LEADS_NOWHERE = "The link leads nowhere: repair it, or delete it."
-LEADS_BACK = "The link leads back to itself or to a folder that it lies in: delete it."
-LINKED_TWICE = "Links to folders are not followed inside a linked folder: import what it leads to by itself."
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +181,7 @@ class Folder:
             raise UnsafePath(LEADS_BACK)
         if stat.S_ISDIR(found.st_mode):
             if place.path.count("/") >= DEEPEST:
-                raise Unreadable(f"The folder lies more than {DEEPEST} folders deep.")
+                raise Unreadable(TOO_DEEP)
             below = os.open(name, FOLDER, dir_fd=folder)
             yield from self._walk(below, replace(place, path=f"{place.path}/"))
         elif not stat.S_ISREG(found.st_mode) or not self._is_image(folder, name, place.path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
+from umbel_files.kinds import START, kind_of
 from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 
@@ -38,10 +39,11 @@ class Bucket:
     that is no path (an empty, . or .. part), which obstore rejects; choose a prefix that excludes the key.
     """
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    def __init__(self, url: str, settings: Settings, *, include_hidden: bool = False) -> None:
         """Raises SourceError when the URL is not below an import root. Sends no request yet."""
         bucket, prefix = bucket_below_root(url, settings.import_roots)
-        self._max_bytes = settings.max_bytes
+        self._max_bytes, self._include_hidden = settings.max_bytes, include_hidden
+        self._top = prefix.rpartition("/")[2]
         config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
         try:
             self._store = S3Store(
@@ -84,13 +86,23 @@ class Bucket:
     def _listed(self, key: str, size: int) -> Entry | Skipped:
         position, name = quoted(key), printable(key)
         marks_folder = size == 0 and not has_image_suffix(key)  # as S3 consoles create
-        if skipped_path(key) or marks_folder or not may_be_image(key):
-            return Skipped(position, name)
+        hidden = not self._include_hidden and skipped_path(key, self._top)
         try:
+            if hidden or marks_folder or not self._is_image(key):
+                return Skipped(position, name)
             self._check_size(size)
-        except FileTooLarge as error:
+        except ImageError as error:
             return Entry(position, name, position, rejected=error)
         return Entry(position, name, position)
+
+    def _is_image(self, key: str) -> bool:
+        """By its suffix, without asking for the object; else by its first bytes. Raises ImageError, TransientError."""
+        if has_image_suffix(key) or not may_be_image(key):
+            return has_image_suffix(key)
+        try:
+            return kind_of(bytes(obstore.get_range(self._store, key, start=0, end=START))) is not None
+        except (BaseError, OSError) as error:
+            raise _reading_failure(error) from error
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:

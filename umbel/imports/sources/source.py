@@ -13,21 +13,27 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FolderSource(_Spec):
+class _Walked(_Spec):
+    include_hidden: bool = Field(
+        False, description="Also take what is hidden, or kept beside pictures by systems and programs."
+    )
+
+
+class FolderSource(_Walked):
     """A folder on the server, below one of the import roots."""
 
     type: Literal["folder"] = "folder"
     path: str = Field(min_length=1, max_length=4096)
 
 
-class ArchiveSource(_Spec):
+class ArchiveSource(_Walked):
     """An uploaded archive in the blob store, as `receive_archive` stored it."""
 
     type: Literal["zip", "tar"]
     blob_key: str = Field(min_length=1)
 
 
-class S3Source(_Spec):
+class S3Source(_Walked):
     """Part of a bucket, below one of the import roots: s3://bucket/prefix."""
 
     type: Literal["s3"] = "s3"

@@ -230,3 +230,13 @@ def test_a_machine_out_of_file_handles_is_worth_another_try(root: Path, opened: 
             list(source.entries())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_programs_keep_beside_pictures_is_skipped_or_taken_if_asked_for(
+    root: Path, opened: Callable[..., Folder]
+) -> None:
+    write(root, "a.jpg", "._a.jpg", "@eaDir/a.jpg/THUMB.jpg", "$RECYCLE.BIN/$R1.jpg", "Thumbs.db")
+    assert taken(opened()) == ["a.jpg"]
+    assert skipped(opened()) == ["$RECYCLE.BIN", "._a.jpg", "@eaDir", "Thumbs.db"]
+    everything = ["$RECYCLE.BIN/$R1.jpg", "._a.jpg", "@eaDir/a.jpg/THUMB.jpg", "a.jpg"]
+    assert taken(opened(include_hidden=True)) == everything

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from umbel_files.walking import LEADS_BACK, LEADS_NOWHERE
 
 from tests.unit.umbel.imports.sources.folders import IMAGE, write
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.errors import UnsafePath
 from umbel.imports.sources import Entry
-from umbel.imports.sources.folder import LEADS_BACK, LEADS_NOWHERE, LEADS_OUT, Folder
+from umbel.imports.sources.folder import LEADS_OUT, Folder
 
 
 def link(path: Path, target: str | Path) -> None:
