@@ -133,7 +133,11 @@ class Postgres(Server):
         done = run_as(account, [str(postgres_programs() / "initdb"), *self._initdb_options(), "-D", str(unfinished)])
         if done.returncode != 0:
             causes = [line for line in done.stderr.splitlines() if "FATAL" in line or "error: " in line]
-            raise StackError(f"cannot make a database in {unfinished}: {(causes or [last_line(done.stderr)])[0]}")
+            cause = (causes or [last_line(done.stderr)])[0]
+            if "could not look up effective user ID" in cause:
+                line = f"umbel:x:{os.geteuid()}:{os.getegid()}::/:/sbin/nologin"
+                cause += f": give it a name, such as by adding the line {line} to /etc/passwd"
+            raise StackError(f"cannot make a database in {unfinished}: {cause}")
         unfinished.rename(self.data)
 
     def _initdb_options(self) -> list[str]:

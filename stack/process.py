@@ -69,7 +69,8 @@ class Child:
     def start(self) -> None:
         """Start the program, its output appended to the log. Raises StackError if it cannot be executed."""
         program = self.program
-        become: dict[str, Any] = program.account.options() if program.account else {}
+        before = _die_with_parent(program.orphan_signal or program.stop_signal)
+        become: dict[str, Any] = program.account.options(before) if program.account else {"preexec_fn": before}
         try:
             with open_log(self.log) as log:
                 self._output_start = log.tell()
@@ -81,7 +82,6 @@ class Child:
                     env=program.env,
                     cwd=program.cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(program.orphan_signal or program.stop_signal),  # noqa: PLW1509 – takes no lock
                     **become,
                 )
         except (OSError, subprocess.SubprocessError) as error:

@@ -3,18 +3,22 @@
 Postgres refuses to run as root. So when root starts the stack, the servers run as the system user `umbel`. A POSIX ACL
 lets exactly that user through folders that only root may enter (a checkout below /root, a `mktemp -d`); the permissions
 of all other users stay as they are.
+
+Where root is alone (`unshare -r`), and for a user id without a name, which initdb refuses, the servers run in a user
+namespace of their own, where this very user is called `nobody`.
 """
 
+import ctypes
 import os
 import pwd
 import stat
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ from typing import Any
 from umbel.base.errors import StackError
 
 SERVER_USER = "umbel"
+NOBODY = 65534  # `nobody` in every Linux
+CLONE_NEWUSER = 0x10000000  # unshare(2)
 READ, SEARCH = 4, 1
 
 # The servers' environment: no PG… variable and no locale of the caller may change how they behave.
@@ -35,21 +41,31 @@ NO_ID = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Account:
-    """A system user that servers run as."""
+    """A system user that servers run as. masked: our own user, under another number in a namespace."""
 
     name: str
     uid: int
     gid: int
+    masked: bool = False
 
-    def options(self) -> dict[str, Any]:
-        """What subprocess.Popen needs to become this user."""
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+    def options(self, before_exec: Callable[[], None] | None = None) -> dict[str, Any]:
+        """What subprocess.Popen needs to become this user. before_exec: what else to do in the child."""
+        if self.masked:
+            return {"preexec_fn": partial(_mask, before_exec)}
+        return {"user": self.uid, "group": self.gid, "extra_groups": [], "preexec_fn": before_exec}
 
 
 def server_account() -> Account | None:
     """The account that servers run as; None: our own. For root it is the system user `umbel`, created if absent."""
     if os.geteuid() != 0:
-        return None
+        return None if _has_name(os.geteuid()) else _masked()
+    if _is_alone():
+        if (masked := _masked()) is None:
+            raise StackError(
+                "Postgres refuses to run as root, and in this namespace there is no other user to run it as: "
+                "start Umbel as that user itself, or let UMBEL_DATABASE_URL name a Postgres"
+            )
+        return masked
     try:
         entry = pwd.getpwnam(SERVER_USER)
     except KeyError:
@@ -57,6 +73,46 @@ def server_account() -> Account | None:
     if entry.pw_uid == 0:
         raise StackError(f"user {SERVER_USER!r} is root under another name; Postgres refuses to run as root")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _is_alone() -> bool:
+    """Whether no other user exists in our namespace, as after `unshare -r`."""
+    try:
+        lengths = [int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    except OSError:  # not Linux
+        return False
+    return lengths == [1]
+
+
+@cache
+def _masked() -> Account | None:
+    """Ourselves as `nobody`; None where the system lets us make no namespace."""
+    account = Account("nobody", os.geteuid(), os.getegid(), masked=True)
+    try:
+        subprocess.run(["/bin/sh", "-c", "exit 0"], check=True, **account.options())
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return account
+
+
+def _mask(before_exec: Callable[[], None] | None) -> None:
+    """Enter a new user namespace, in the child, where we are `nobody`. Raises OSError."""
+    uid, gid = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "no user namespace")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
+        Path("/proc/self", name).write_text(text)
+    if before_exec:
+        before_exec()
 
 
 def _create_user() -> pwd.struct_passwd:
