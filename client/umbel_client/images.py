@@ -40,6 +40,7 @@ class Image(Answer):
     sha256: str  # of these bytes, hex
     width: int
     height: int
+    note: str | None  # what is to be said of a damaged file
     created_at: datetime
 
 

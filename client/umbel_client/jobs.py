@@ -88,6 +88,7 @@ class Item(Answer):
     status: str
     error_code: str | None
     error: str | None
+    note: str | None  # what is to be said of a damaged image that was taken
 
 
 @dataclass(frozen=True, slots=True)

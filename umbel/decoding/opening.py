@@ -155,8 +155,8 @@ def _loaded(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded:
     except (UmbelError, MemoryError):
         raise
     except Exception:  # as above: nearly anything
-        if kind is Kind.PNG:
-            data = without_extras(data)
+        if (mended := _mended(kind, data)) is not data:
+            data = mended
             with suppress(Exception):
                 return _decoded(kind, data, limits, side)
         if rest := _decoded_rest(kind, data, limits, side):
@@ -182,6 +182,15 @@ def _decoded(kind: Kind, data: bytes, limits: Settings, side: int, *, partly: bo
     else:
         image.load()
     return Loaded(kind, image, size if kind is Kind.JPEG else image.size, exif, partly)
+
+
+def _mended(kind: Kind, data: bytes) -> bytes:
+    """The same picture without what decoders trip over and viewers do not; as it is where there is nothing to mend."""
+    if kind is Kind.PNG:
+        return without_extras(data)
+    if kind is Kind.WEBP and len(data) == 7 + int.from_bytes(data[4:8], "little"):
+        return data + b"\0"  # that makes the length even: some encoders count it and do not write it
+    return data
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from umbel.models.partitions import IndexProgress
 
 PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
 
-COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at")
+COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at", "note")
 PAGE = 1_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
 
@@ -116,7 +116,7 @@ def _csv_row(item: JobItem) -> tuple[object, ...]:
     # Source: OWASP, "CSV Injection": names are whatever a stranger's file was called.
     safe = f"'{name}" if name.startswith(FORMULA) else name
     finished = item.finished_at and item.finished_at.isoformat()
-    return (safe, item.state, item.error_code, item.error_detail or item.note, item.attempts, item.image_id, finished)
+    return (safe, item.state, item.error_code, item.error_detail, item.attempts, item.image_id, finished, item.note)
 
 
 def _csv_lines(rows: list[tuple[object, ...]]) -> str:

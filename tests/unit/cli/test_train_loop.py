@@ -107,7 +107,7 @@ def go(service: Service, training: Training, *, collection: str | None = None, a
 def image(number: int, label: str | None) -> Image:
     values = {"image_id": UUID(int=number), "collection": "c", "name": None, "label": label, "metadata": {}}
     values |= {"status": "indexed", "media_type": "image/jpeg", "size": 1, "sha256": f"{number:064x}"}
-    return Image.decode(values | {"width": 1, "height": 1, "created_at": "2026-01-01T00:00:00Z"})
+    return Image.decode(values | {"width": 1, "height": 1, "note": None, "created_at": "2026-01-01T00:00:00Z"})
 
 
 def test_from_pictures_to_the_active_model(service: Service, training: Training) -> None:

@@ -69,6 +69,11 @@ def test_what_cannot_be_taken_has_its_own_error(data: bytes, error: type[ImageEr
         inspect(data, LIMITS)
 
 
+def test_a_webp_may_lack_the_byte_that_makes_its_length_even() -> None:
+    whole = image_bytes(1, kind="WEBP", xmp=b"odd")
+    assert inspect(whole[:-1], LIMITS) == inspect(whole, LIMITS)
+
+
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
 def test_what_no_viewer_shows_in_part_is_corrupt(kind: str) -> None:
     whole = image_bytes(1, size=(400, 300), kind=kind)
