@@ -2,16 +2,13 @@
 
 import time
 import uuid
-from json import JSONDecodeError
 from typing import Any
 
 import structlog
 from apiflask import APIFlask
-from apiflask.exceptions import HTTPError
-from flask import Request, Response, g, request
+from flask import Response, g, request
 from flask_cors import CORS
 from limits import parse
-from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
@@ -37,11 +34,11 @@ from api import (
     specification,
     upload_limits,
 )
+from api.request import UmbelRequest, refuse_encodings
 from umbel.base import tracing
 from umbel.base.logging import configure_logging
 from umbel.base.metrics import REQUESTS
 from umbel.base.settings import settings
-from umbel.base.storable import parse_json
 
 log = structlog.get_logger()
 
@@ -65,24 +62,6 @@ RESOURCES = (
 QUIET = ("/healthz", "/readyz", "/metrics")  # requested by machines every few seconds
 
 
-class JsonRequest(Request):
-    """A request whose JSON, where it has any, is an object that can be stored and served."""
-
-    def get_json(self, *_: Any, **__: Any) -> Any:
-        """The body, whatever its media type. Raises HTTPError: 400 for what is not JSON, 422 for what is not taken."""
-        try:
-            body = parse_json(self.get_data().decode("utf-8-sig"))
-            if not isinstance(body, dict):
-                raise ValueError("must be a JSON object")
-            return body
-        except UnicodeDecodeError as error:
-            raise BadRequest("The body is not JSON: it is not UTF-8.") from error
-        except JSONDecodeError as error:
-            raise BadRequest(f"The body is not JSON: {error}.") from error
-        except ValueError as error:
-            raise HTTPError(422, errors.INVALID_FIELDS, {"body": {"body": [str(error)]}}) from error
-
-
 def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
@@ -97,7 +76,7 @@ def create_app() -> APIFlask:
         static_folder=str(page.STATIC),
         template_folder=str(page.TEMPLATES),
     )
-    app.request_class = JsonRequest
+    app.request_class = UmbelRequest
     app.config.update(
         MAX_CONTENT_LENGTH=upload_limits.largest_request(limits),
         MAX_FORM_MEMORY_SIZE=upload_limits.FORM_OVERHEAD,
@@ -120,6 +99,7 @@ def create_app() -> APIFlask:
     specification.install(app)
     app.before_request(_begin)
     app.before_request(upload_limits.limit_form)
+    app.before_request(refuse_encodings)
     app.before_request(access.check)
     app.before_request(rates.check)
     app.after_request(_end)

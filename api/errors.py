@@ -1,6 +1,5 @@
 """Errors as RFC 9457 problem+json. One table says which error has which status; nothing else does."""
 
-import errno
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from flask import Response, g, json, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
+from api.spool import is_no_room
 from umbel.base import errors
 
 log = structlog.get_logger()
@@ -66,6 +66,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.DecoderDied: 422,
 }
 INVALID_FIELDS = "The request has fields that cannot be taken."
+NO_ROOM = "The server has no room for the request."
 PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 RETRY_AFTER_SECONDS = {503: "2", 429: "5"}
 
@@ -173,8 +174,8 @@ def install(app: APIFlask) -> None:
 
     @app.errorhandler(OSError)
     def no_room(error: OSError) -> Response:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # large uploads are spooled to a temporary file
-            return problem(507, errors.StorageFull.code, "The server has no room for the upload.")
+        if is_no_room(error):
+            return problem(507, errors.StorageFull.code, NO_ROOM)
         return unexpected(error)
 
     @app.errorhandler(Exception)
@@ -184,6 +185,5 @@ def install(app: APIFlask) -> None:
 
 
 def _code(status: int) -> str:
-    if status == 413:  # its phrase changed between versions of Python
-        return "content_too_large"
-    return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+    known = {413: "content_too_large", 507: errors.StorageFull.code}  # the phrase of 413 depends on Python's version
+    return known.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")

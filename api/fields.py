@@ -7,8 +7,10 @@ from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
+from apiflask.fields import UploadFile
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from umbel_files.names import LONGEST_LABEL, printable
+from werkzeug.datastructures import FileStorage
 
 from umbel.base.storable import COLLECTION_NAME, NormalizedText, StorableObject, StorableText, parse_json
 
@@ -34,6 +36,12 @@ def json_object(value: Any) -> Any:
         raise ValueError("must be a JSON object") from error
 
 
+def _file(value: Any) -> Any:
+    if not isinstance(value, FileStorage):
+        raise ValueError("must be a file: a part of a multipart/form-data body, with a filename")
+    return value
+
+
 def _decoded(text: Any) -> bytes:
     """The bytes of base64 in any of its forms: in lines, URL-safe, unpadded, as a data: URL. Raises ValueError."""
     if not isinstance(text, str):
@@ -52,6 +60,7 @@ def _decoded(text: Any) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4))
 
 
+File = Annotated[UploadFile, BeforeValidator(_file)]
 URL_SAFE = str.maketrans("-_", "+/")
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]

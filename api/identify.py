@@ -5,13 +5,12 @@ from typing import Any, Self
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from apiflask.fields import UploadFile
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.fields import Base64
+from api.fields import Base64, File
 from api.search import MatchOut, Scoped, match_out, queries_by_image, scope_of
 from api.specification import either_body
 from umbel.search.identify import identify
@@ -43,7 +42,7 @@ class IdentifyIn(Scoped):
 
 
 class IdentifyFormIn(Scoped):
-    file: list[UploadFile] = Field(
+    file: list[File] = Field(
         min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject; the field may be repeated."
     )
 

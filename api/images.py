@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from apiflask.fields import UploadFile
 from flask import Response, request, url_for
 from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
@@ -20,6 +19,7 @@ from api.errors import also, answers, problems
 from api.fields import (
     SHA256,
     CollectionName,
+    File,
     Label,
     Links,
     Metadata,
@@ -54,7 +54,7 @@ MOST_HASHES = 1_000
 
 
 class UploadIn(Strict):
-    file: UploadFile
+    file: File
     collection: CollectionName = DEFAULT_COLLECTION
     label: Label | None = None
     metadata: Metadata = Field(default_factory=dict)

@@ -5,14 +5,13 @@ from typing import IO, Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from apiflask.fields import UploadFile
 from flask import request, url_for
 from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 
 from api.access import within
 from api.errors import problems, validated
-from api.fields import CollectionName, Strict
+from api.fields import CollectionName, File, Strict
 from api.idempotency import conflicts, idempotency_key
 from api.specification import either_body
 from umbel.base.blobs import blobs
@@ -46,7 +45,7 @@ class ImportIn(ImportOptions):
 
 
 class ImportFormIn(ImportOptions):
-    file: UploadFile = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
+    file: File = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
     base: str | None = Field(None, max_length=4096, description="What the paths of a list are relative to.")
     include_hidden: bool = Field(False, description="Of an archive, as of a folder's `source`.")
 

@@ -5,12 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from apiflask.fields import UploadFile
 from flask import request, url_for
 from pydantic import BaseModel, Field
 
 from api.errors import problems, validated
-from api.fields import SHA256, Links, NextCursor, Strict, answer_of
+from api.fields import SHA256, File, Links, NextCursor, Strict, answer_of
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -26,9 +25,9 @@ DEAD_SHARE = 0.1  # of an index, beyond which rebuilding it pays
 
 
 class ModelFormIn(Strict):
-    weights: UploadFile = Field(description="The checkpoint: a .safetensors file.")
-    card: UploadFile = Field(description="The card that lies beside it: .json.")
-    split: UploadFile | None = Field(
+    weights: File = Field(description="The checkpoint: a .safetensors file.")
+    card: File = Field(description="The card that lies beside it: .json.")
+    split: File | None = Field(
         None, description="The images it was trained on: .split.json. It is not evaluated on those."
     )
 

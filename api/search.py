@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from apiflask.fields import UploadFile
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -14,6 +13,7 @@ from api.errors import problems, validated
 from api.fields import (
     Base64,
     CollectionName,
+    File,
     K,
     Label,
     Links,
@@ -131,7 +131,7 @@ class SearchIn(SearchOptions):
 
 
 class SearchFormIn(SearchOptions):
-    file: UploadFile
+    file: File
 
 
 class LegacySearchIn(BaseModel):

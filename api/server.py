@@ -19,12 +19,13 @@ import structlog
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
-from api.errors import problem_body
+from api.errors import NO_ROOM, problem_body
+from api.spool import Spool, is_no_room
 from api.upload_limits import largest_request
 from umbel.base.settings import Settings
 
@@ -87,13 +88,28 @@ class Incoming(HTTPRequestParser):
         self._began = time.time()
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # such as a Content-Length of 5,000 digits
+            raise ParsingError("The header cannot be read.") from error
         self.adj = self.adj.of_path(self.path)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = Spool(self.adj.inbuf_overflow)
+
+    def fail(self, error: Error) -> None:
+        """End the request, with an error for its answer and without what has arrived of it."""
+        with suppress(OSError):  # closing writes what is left
+            self.close()
+        self.body_rcv, self.error, self.completed = None, error, True
 
     def is_late(self, now: float) -> bool:
         """Whether fewer than `slow_bytes` a second have arrived, after `slow_seconds`."""
         received: int = self.header_bytes_received + self.body_bytes_received
         return now > self._began + self.adj.slow_seconds + received / self.adj.slow_bytes
+
+
+class NoRoom(Error):
+    code = 507
 
 
 class ProblemTask(ErrorTask):
@@ -143,6 +159,16 @@ class Channel(HTTPChannel):
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
 
+    def received(self, data: bytes) -> bool:
+        try:
+            return bool(super().received(data))
+        except OSError as error:
+            if self.request is None or not is_no_room(error):
+                raise
+            with self.requests_lock:
+                self._fail(self.request, NoRoom(NO_ROOM))
+        return True
+
     def keep_time(self, now: float) -> None:
         """End a request or answer that takes too long."""
         if self.lingering_since:
@@ -153,11 +179,15 @@ class Channel(HTTPChannel):
             late = self.request
             if late is None or self.requests or self.close_when_flushed or not late.is_late(now):
                 return
-            late.error = TooSlow("The request took too long to arrive.")
-            late.completed = True
-            self.requests.append(late)
-            self.request = None
-        self.server.add_task(self)
+            self._fail(late, TooSlow("The request took too long to arrive."))
+
+    def _fail(self, request: Incoming, error: Error) -> None:
+        """Answer the request that is arriving with an error, after those before it."""
+        request.fail(error)
+        self.requests.append(request)
+        self.request = None
+        if len(self.requests) == 1:
+            self.server.add_task(self)
 
     def is_busy(self) -> bool:
         return bool(self.requests or self.request or self.total_outbufs_len)

@@ -48,13 +48,13 @@ def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
 
 
 class Process:
-    """One `umbel …` process with its output in a file."""
+    """One `umbel …` process with its output in a file. inside: a command that runs the one that follows it."""
 
-    def __init__(self, *arguments: str, log: Path, **environment: str) -> None:
+    def __init__(self, *arguments: str, log: Path, inside: Sequence[str] = (), **environment: str) -> None:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*UMBEL, *arguments],
+                [*inside, *UMBEL, *arguments],
                 env={**os.environ, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ HEAD = b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 class Api(Process):
     """An API of two processes. patience: seconds."""
 
-    def __init__(self, log: Path, *, patience: float = 1, **environment: str) -> None:
+    def __init__(self, log: Path, *, patience: float = 1, inside: Sequence[str] = (), **environment: str) -> None:
         self.port = free_port()
         environment |= {"UMBEL_PORT": str(self.port), "UMBEL_SLOW_SECONDS": str(patience), "UMBEL_API_PROCESSES": "2"}
-        super().__init__("api", log=log, **environment)
+        super().__init__("api", log=log, inside=inside, **environment)
         eventually(self.answers)
 
     def answers(self) -> bool:
@@ -90,9 +90,10 @@ def test_what_is_too_large_is_refused_before_it_has_come(api: Api) -> None:
     assert (status, problem["code"]) == (413, "content_too_large")
 
 
-def test_nonsense_is_a_problem_too(api: Api) -> None:
+@pytest.mark.parametrize("head", [b"no such thing", HEAD + b"Content-Length: " + b"9" * 5_000])
+def test_nonsense_is_a_problem_too(api: Api, head: bytes) -> None:
     with api.connect() as client:
-        client.sendall(b"no such thing\r\n\r\n")
+        client.sendall(head + b"\r\n\r\n")
         assert answer_to(client)[0] == 400
 
 

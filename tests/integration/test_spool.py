@@ -1,0 +1,103 @@
+"""`umbel api` on a disk that is full: large requests are told so, and everything else goes on."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.images import image_bytes
+from tests.integration.test_server import Api
+from tests.integration.uploads import add_image
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.gallery.upload import Upload
+
+pytestmark = pytest.mark.usefixtures("database")
+
+# Python is told of a file that grows beyond a limit as it is of a full disk.
+LIMITED = ("sh", "-c", 'ulimit -f 4096; exec "$@"', "sh")  # 2 or 4 MiB, by the shell
+SMALL_DISK = (
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    'mkdir -p "$UMBEL_HOME/spool" && mount -t tmpfs -o size=4m none "$UMBEL_HOME/spool" && exec "$@"',
+    "sh",
+)
+
+
+def can_mount() -> bool:
+    return os.getuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(LIMITED, id="limited"),
+        pytest.param(SMALL_DISK, id="small", marks=pytest.mark.skipif(not can_mount(), reason="needs mount(2)")),
+    ],
+)
+def api(
+    postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Api]:
+    process = Api(tmp_path_factory.mktemp("api") / "log", patience=20, inside=request.param)
+    yield process
+    assert process.stop() == 0
+    assert "unexpected error" not in process.log.read_text()
+    assert "Traceback" not in process.log.read_text()
+
+
+@contextmanager
+def unharmed(api: Api) -> Iterator[httpx.Client]:
+    """A client, for whom the processes of the API stay the same and take what is small."""
+    before = {child.pid for child in psutil.Process(api.pid).children()}
+    with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", trust_env=False, timeout=30) as client:
+        yield client
+        files = {"file": ("a.jpg", image_bytes(7), "image/jpeg")}
+        assert client.post("/v1/images", files=files).status_code in (200, 202)
+        assert api.answers()
+    assert {child.pid for child in psutil.Process(api.pid).children()} == before
+
+
+@pytest.mark.parametrize(("path", "megabytes"), [("/v1/images", 15), ("/v1/imports", 60), ("/v1/search", 15)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_finds_no_room_is_told_so(api: Api, path: str, megabytes: int, chunked: bool) -> None:
+    with unharmed(api) as client:
+        large = image_bytes(1) + os.urandom(2**20) * megabytes
+        request = client.build_request("POST", path, files={"file": ("large.jpg", large)})
+        if chunked:
+            body = request.read()
+            headers = {"Content-Type": request.headers["Content-Type"]}
+            parts = (body[at : at + 2**18] for at in range(0, len(body), 2**18))
+            request = client.build_request("POST", path, content=parts, headers=headers)
+        answer = client.send(request)
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"] == "The server has no room for the request."
+
+
+def test_many_at_once_are_all_answered(api: Api) -> None:
+    with unharmed(api) as client, ThreadPoolExecutor(8) as pool:
+        large = {"file": ("large.jpg", image_bytes(1) + os.urandom(2**20) * 15)}
+        answers = [pool.submit(client.post, "/v1/images", files=large) for _ in range(16)]
+        assert {answer.result().status_code for answer in answers} == {507}
+
+
+def test_large_images_are_served(api: Api) -> None:
+    noise = BytesIO()
+    Image.frombytes("RGB", (1600, 1600), os.urandom(1600 * 1600 * 3)).save(noise, "PNG")
+    image = add_image(transaction, blobs(), settings(), Upload(noise.getvalue())).image_id
+    with unharmed(api) as client:
+        answer = client.get(f"/v1/images/{image}/file")
+    assert answer.status_code == 200
+    assert Image.open(BytesIO(answer.content)).tobytes() == Image.open(noise).tobytes()
