@@ -113,7 +113,7 @@ def _load(version_id: UUID, folder: Path, vectors: Any, labels: list[str]) -> No
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.models import partitions  # noqa: PLC0415
 
-    files = [path for path, _ in class_files(folder)]
+    files = [path for path, _ in class_files(folder).files]
     store = settings().home / "blobs" / "none"
     first = not store.exists()
     collection = "default" if first else "new"

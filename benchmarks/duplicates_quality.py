@@ -56,7 +56,7 @@ CHANGES: dict[str, tuple[Change, int]] = {  # with the quality of the JPEG they 
 
 def measure_copies(embedder: Embedder, folder: Path, vectors: Vectors) -> dict[str, object]:
     """Of each change: how many copies a comparison with all pictures would link to their original."""
-    files = [path for path, _ in class_files(folder)]
+    files = [path for path, _ in class_files(folder).files]
     thumbs = np.stack([signature_of(path.read_bytes(), Settings()).pixels for path in files])
     chosen = np.array(sorted(random.Random(1).sample(range(len(files)), min(SAMPLE, len(files)))))
     changes = {}

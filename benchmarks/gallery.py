@@ -39,7 +39,7 @@ def embed_folder(embedder: Embedder, folder: Path | None) -> tuple[Vectors, list
     with tempfile.TemporaryDirectory() as drawn:
         if folder is None:
             list(draw_garden(Path(drawn), species=40, per_species=12))
-        files = list(class_files(folder or Path(drawn)))
+        files = class_files(folder or Path(drawn)).files
         portions = [files[at : at + embedder.batch_size] for at in range(0, len(files), embedder.batch_size)]
         vectors = [embedder.embed([embedder.decode(path.read_bytes()) for path, _ in some]) for some in portions]
     return np.concatenate(vectors), [label for _, label in files]

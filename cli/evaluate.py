@@ -28,6 +28,7 @@ FILE = click.Path(path_type=Path)  # whether it is there is told in one line, as
 @click.option(
     "--held-out", multiple=True, metavar="FOLDER", type=FOLDER, help="Classes the model never saw; may be repeated."
 )
+@click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the report and the pictures go.")
 @click.option(
     "--bootstrap", default=1000, show_default=True, type=click.IntRange(0), help="Resamples for the intervals; 0: none."

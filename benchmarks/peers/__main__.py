@@ -151,7 +151,7 @@ def gather(source: Path | None, images: int, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as drawn:
         if source is None:
             list(draw_garden(Path(drawn), species=16, per_species=-(-images // 16)))
-        files = sorted((path for path, _ in class_files(source or Path(drawn))), key=lambda path: path.name)
+        files = sorted((path for path, _ in class_files(source or Path(drawn)).files), key=lambda path: path.name)
         step = max(1, len(files) // images)
         for number, path in enumerate(files[::step][:images]):
             shutil.copy(path, folder / f"{number:05}{path.suffix}")

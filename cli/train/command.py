@@ -57,6 +57,7 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
+@click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
 @click.option("--register", is_flag=True, help="Then make it known to the service that runs.")
 @click.option("--reindex", is_flag=True, help="Then embed every picture with it, and judge it. Registers it.")
 @click.option(
@@ -71,6 +72,7 @@ def train(  # noqa: PLR0917 - click passes by name
     recipe: str,
     tensorboard: Path | None,
     fresh: bool,
+    include_hidden: bool,
     register: bool,
     reindex: bool,
     activate_if_better: bool,
@@ -98,7 +100,7 @@ def train(  # noqa: PLR0917 - click passes by name
         raise click.UsageError("Name FOLDERs to train on, or a collection with --from-collection.")
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
-    run = TrainingRun(RunFiles(out, knobs["name"]), start, _recipe(recipe, **knobs), tensorboard, fresh=fresh)
+    run = TrainingRun(RunFiles(out, knobs["name"]), start, _recipe(recipe, **knobs), tensorboard, fresh, include_hidden)
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())

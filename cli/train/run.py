@@ -28,13 +28,17 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events."""
+    """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
+
+    include_hidden: also on what is hidden, or kept beside pictures by systems and programs.
+    """
 
     files: RunFiles
     start: Path | None
     recipe: Recipe
     tensorboard: Path | None
     fresh: bool
+    include_hidden: bool
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -48,7 +52,8 @@ class TrainingRun:
 
         with closing(Board(self.tensorboard)) if self.tensorboard else nullcontext() as board:
             watcher = _watcher(bars, board)
-            options: dict[str, Any] = {"fresh": self.fresh, "settings": settings(), "watcher": watcher}
+            options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
+            options |= {"settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
 

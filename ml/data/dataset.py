@@ -1,14 +1,18 @@
 """Labelled pictures for training: folders of class folders, read once, and kept decoded."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from umbel_files.names import printable
+from umbel_files.walking import NO_PICTURE, Outcome, walk
 
 from ml.data.pixel_store import PixelStore
 from umbel.base.errors import BadDataset, ImageError
@@ -25,6 +29,13 @@ class Skipped:
 
     path: Path
     reason: str
+
+
+class ClassFiles(NamedTuple):
+    """The pictures of class folders, each with the name of its class, in order; and what else lies there."""
+
+    files: list[tuple[Path, str]]
+    skipped: list[Skipped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +76,18 @@ def load_dataset(
     limits: Settings,
     side: int = 256,
     reading: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    include_hidden: bool = False,
 ) -> Dataset:
     """Read every class folder of every folder. Files that are no readable picture are skipped and listed.
 
     side: pictures whose shorter side is longer are stored shrunk to it; enough for crops of `side` and below.
-    reading: told how many files are done, of how many.
+    reading: told how many files are done, of how many. include_hidden: see `umbel_files.walking.walk`.
     The only picture of a class teaches nothing and is skipped too.
     Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
-    files = [(path, name, index) for index, folder in enumerate(folders) for path, name in class_files(folder)]
+    listed = [class_files(folder, include_hidden=include_hidden) for folder in folders]
+    files = [(path, name, index) for index, one in enumerate(listed) for path, name in one.files]
     store, read = PixelStore(len(files)), list[str | Skipped]()
     with ThreadPoolExecutor() as pool:
         for found in pool.map(lambda number: _read(files[number][0], limits, side, store, number), range(len(files))):
@@ -81,7 +95,7 @@ def load_dataset(
             reading(len(read), len(files))
     _skip_lone_images(files, read)
     good = [number for number, found in enumerate(read) if not isinstance(found, Skipped)]
-    skipped = [found for found in read if isinstance(found, Skipped)]
+    skipped = [found for found in (*chain(*(one.skipped for one in listed)), *read) if isinstance(found, Skipped)]
     keys = sorted({(files[number][2], files[number][1]) for number in good})
     label_of = {key: label for label, key in enumerate(keys)}
     labels = np.array([label_of[files[number][2], files[number][1]] for number in good], dtype=np.intp)
@@ -99,12 +113,18 @@ def load_dataset(
     )
 
 
-def class_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Each file of each class folder with the class's name, in order; hidden ones left out. Raises BadDataset."""
+def class_files(folder: Path, *, include_hidden: bool = False) -> ClassFiles:
+    """The pictures of each class folder, by the rules by which a folder is imported. Raises BadDataset."""
     if not folder.is_dir():
         raise BadDataset(f"{folder} is not a folder.")
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        yield from ((path, kind.name) for path in sorted(kind.rglob("*")) if path.is_file() and path.name[0] != ".")
+    files, skipped = list[tuple[Path, str]](), list[Skipped]()
+    for found in walk(folder, include_hidden=include_hidden):
+        kind, inside, _ = found.name.partition("/")
+        if found.outcome is not Outcome.TAKEN and (inside or found.reason != NO_PICTURE):
+            skipped.append(Skipped(found.path, found.reason))
+        elif inside:
+            files.append((found.path, printable(kind)))
+    return ClassFiles(files, skipped)
 
 
 def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: int) -> str | Skipped:

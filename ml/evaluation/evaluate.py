@@ -76,6 +76,7 @@ def evaluate(
     held_out: Sequence[Path] = (),
     split: Path | None = None,
     against: Sequence[Path] = (),
+    include_hidden: bool = False,
     resamples: int = 1000,
     seed: int = 1,
     watch: Watch = lambda stage, done, total: None,
@@ -83,9 +84,10 @@ def evaluate(
     """Judge the checkpoint on folders of class folders, and compare it with others on the same pictures.
 
     held_out: folders of classes that the model never saw; split: what training wrote about its pictures; against:
-    checkpoints, or bare timm backbones. Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput.
+    checkpoints, or bare timm backbones; include_hidden: see `umbel_files.walking.walk`.
+    Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput.
     """
-    selection = select(folders, held_out, read_split(split) if split else None)
+    selection = select(folders, held_out, read_split(split) if split else None, include_hidden=include_hidden)
     judged = load_model(checkpoint, settings)
     models = (judged, *(load_rival(path, judged.card, settings) for path in against))
     paths = list(dict.fromkeys(picture.path for one in selection.sets for picture in one.pictures))
@@ -95,7 +97,8 @@ def evaluate(
     readable = [path for path in paths if path not in unreadable]
     results = _judge_sets(sets, readable, vectors, resamples=resamples, seed=seed, watch=watch)
     checkpoints = (checkpoint, *against)
-    return Evaluation(models, _names(models), checkpoints, selection, split, results, tuple(skipped), resamples, seed)
+    left_out = (*selection.skipped, *skipped)
+    return Evaluation(models, _names(models), checkpoints, selection, split, results, left_out, resamples, seed)
 
 
 def _embed(

@@ -4,13 +4,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.data.dataset import class_files
+from ml.data.dataset import ClassFiles, Skipped, class_files
 from ml.data.split import Role
 from umbel.base.errors import BadDataset
 
@@ -81,10 +82,15 @@ class Selection:
     duplicates: int = 0
     new: int = 0
     folders: tuple[Path, ...] = field(default=())
+    skipped: tuple[Skipped, ...] = ()
 
 
 def select(
-    folders: Sequence[Path], held_out: Sequence[Path] = (), roles: Mapping[str, Role] | None = None
+    folders: Sequence[Path],
+    held_out: Sequence[Path] = (),
+    roles: Mapping[str, Role] | None = None,
+    *,
+    include_hidden: bool = False,
 ) -> Selection:
     """One closed set for each of `folders`, one set of unseen classes for each of `held_out`, one of the split's own.
 
@@ -94,7 +100,8 @@ def select(
     roles = roles or {}
     every = (*folders, *held_out)
     names = _names(every)
-    found = [picture for index, folder in enumerate(every) for picture in _pictures(folder, index)]
+    listed = [class_files(folder, include_hidden=include_hidden) for folder in every]
+    found = [picture for index, one in enumerate(listed) for picture in _pictures(every[index], index, one)]
     parts: dict[tuple[str, Kind], list[Picture]] = {}
     for picture in found:
         role = roles.get(picture.sha256)
@@ -108,7 +115,8 @@ def select(
         one.check()
     kept = sum(len(one.pictures) for one in sets)
     new = sum(picture.sha256 not in roles for one in sets for picture in one.pictures) if roles else 0
-    return Selection(sets, trained, len(found) - trained - kept, new, every)
+    skipped = tuple(chain(*(one.skipped for one in listed)))
+    return Selection(sets, trained, len(found) - trained - kept, new, every, skipped)
 
 
 def _part(picture: Picture, role: Role | None, names: Sequence[str], closed: int) -> tuple[str, Kind]:
@@ -130,9 +138,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [folder.resolve().name if shared[folder.resolve().name] == 1 else str(folder) for folder in folders]
 
 
-def _pictures(folder: Path, index: int) -> list[Picture]:
-    """Every file of every class folder, in order. Raises BadDataset for a folder without any."""
-    found = [Picture(path, index, kind, _sha256(path)) for path, kind in class_files(folder)]
+def _pictures(folder: Path, index: int, listed: ClassFiles) -> list[Picture]:
+    """Every picture of every class folder, in order. Raises BadDataset for a folder without any."""
+    found = [Picture(path, index, kind, _sha256(path)) for path, kind in listed.files]
     if not found:
         raise BadDataset(f"{folder} has no pictures; it must hold a folder of pictures for each class.")
     return found

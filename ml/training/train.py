@@ -75,6 +75,7 @@ def train(
     recipe: Recipe,
     *,
     fresh: bool = False,
+    include_hidden: bool = False,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> Result:
@@ -82,7 +83,7 @@ def train(
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
     shipped model. A run that was killed goes on where it was when it is started again with the same arguments, unless
-    `fresh`.
+    `fresh`. include_hidden: see `umbel_files.walking.walk`.
     Raises BadDataset, ModelNotFound, BadCheckpoint; Conflict when `out` holds the state of another unfinished run.
     The same seed gives the same weights on the same machine, in one go or in several.
     """
@@ -92,7 +93,8 @@ def train(
 
     # Read the images, and see what the start makes of them.
     start = find_start(start_weights, recipe)
-    dataset = load_dataset(folders, settings, side=max(256, recipe.size), reading=watcher.reading)
+    side = max(256, recipe.size)
+    dataset = load_dataset(folders, settings, side, watcher.reading, include_hidden=include_hidden)
     state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
     if fresh:
         state.remove()

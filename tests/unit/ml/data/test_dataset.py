@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ml.data.dataset import draw_epoch, load_dataset
+from ml.data.dataset import class_files, draw_epoch, load_dataset
 from ml.data.split import hold_out, split_off
 from umbel.base.errors import BadDataset
 
@@ -29,6 +29,24 @@ def test_unreadable_files_are_listed_and_skipped(make_folder, limits):
     assert {skipped.path.name for skipped in dataset.skipped} == {"notes.txt", "empty.jpg"}
     assert all(skipped.reason for skipped in dataset.skipped)
     assert len(dataset.pixels) == len(dataset.labels) == 18
+
+
+def test_folders_are_read_by_the_rules_of_an_import(make_folder, limits):
+    folder = make_folder()
+    picture = next((folder / "kind1").iterdir())
+    for name in ("@eaDir/a.jpg/THUMB.jpg", "kind1/._a.jpg", "cafe\u0301/1", "cafe\u0301/2.bin", "caf\u00e9/3.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, folder / name)
+    (folder / "kind1" / "dangling.jpg").symlink_to("nowhere")
+    (folder / "kind1" / "up").symlink_to("..")
+    (folder / "kind2" / "link.jpg").symlink_to(picture)
+
+    dataset = load_dataset([folder], limits)
+
+    assert dataset.classes == ["caf\u00e9", "kind0", "kind1", "kind2"]
+    assert np.bincount(dataset.labels).tolist() == [3, 6, 6, 7]
+    assert {skipped.path.name for skipped in dataset.skipped} == {"@eaDir", "._a.jpg", "dangling.jpg", "up"}
+    assert "@eaDir" in {path.parent.parent.name for path, _ in class_files(folder, include_hidden=True).files}
 
 
 def test_one_class_is_refused(make_folder, limits):
