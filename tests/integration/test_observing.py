@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stack.redis import Redis
 from tests.collector import Collector, Span, collector
+from tests.field.archives import zipped
 from tests.images import image_bytes
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually, free_port
-from tests.unit.umbel.imports.sources.archives import zipped
 
 # Their headers are whole, the rest is not.
 CUT, CUT_TOO = (image_bytes(seed, size=(400, 300), kind="PNG")[:9000] for seed in (2, 3))

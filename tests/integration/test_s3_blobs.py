@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.unit.umbel.imports.sources.archives import tarred, zipped
+from tests.field.archives import tarred, zipped
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents
 from umbel.base.blobs import PART, Blobs
 from umbel.base.errors import BlobMissing

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from tests.field.archives import tarred
 from tests.images import image_bytes
 from tests.integration.imports.archives import counts, embed_all, imported, job, send, use, zipped
 from umbel.base.blobs import blobs
@@ -131,16 +132,17 @@ def test_a_source_without_pictures_fails_and_says_so(api: FlaskClient, fetch: An
 
 
 def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"a.jpg": image_bytes(1)})[:-30])
+    job_id = imported(api, tarred(("a.jpg", image_bytes(1)))[:1024], "pictures.tar")
     fetch()
     seen = job(api, job_id)
-    assert (seen["status"], seen["counts"]["total"], bool(seen["error"])) == ("failed", 0, True)
+    assert (seen["status"], seen["counts"]["total"], "cut short" in seen["error"]) == ("failed", 0, True)
 
 
 @pytest.mark.parametrize(
     ("data", "name", "status", "code"),
     [
         (b"not an archive, whatever its name", "a.zip", 415, "unsupported_archive"),
+        (zipped(**{"a.jpg": b"cut short"})[:-30], "a.zip", 422, "source_error"),
         (b"\x00\x01\x02", "list.csv", 415, "unsupported_manifest"),
     ],
 )

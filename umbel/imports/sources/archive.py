@@ -1,6 +1,9 @@
 """What zips and tars share: an archive in the blob store, and which of its entries are taken."""
 
-from umbel_files.names import may_be_image, printable
+from collections.abc import Callable
+
+from umbel_files.kinds import START, kind_of
+from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 
 from umbel.base.blobs import Blobs
@@ -8,6 +11,8 @@ from umbel.base.errors import BlobMissing, FileTooLarge, ImageError, NestedArchi
 from umbel.base.settings import Settings
 from umbel.imports.sources.paths import is_archive, starts_as_archive, unsafe_in_archive
 from umbel.imports.sources.source import Entry, Skipped
+
+__all__ = ["START", "Archive", "check_content"]
 
 
 class Archive:
@@ -26,21 +31,28 @@ class Archive:
         pass  # each reader opens the blob for itself
 
     def _entry(
-        self, position: str, path: str, locator: str, *, is_file: bool, fault: ImageError | None
+        self, position: str, path: str, locator: str, *, fault: ImageError | None, start: Callable[[], bytes] | None
     ) -> Entry | Skipped:
-        """The entry at `path`. is_file: neither a link nor a device; fault: why a possible image is rejected."""
-        rejected: ImageError | None
+        """The entry at `path`, by its suffix or else by its bytes.
+
+        fault: why it is rejected if it is an image; start: reads its first START bytes, None where they cannot be read.
+        """
+        name = printable(path)
+        if not (is_archive(path) or may_be_image(path)):
+            return Skipped(position, name)
         if reason := unsafe_in_archive(path):
-            rejected = UnsafePath(f"The path {reason}.")
-        elif not is_file:
-            rejected = UnsafePath("It is a link or a device, and those are not taken from archives.")
-        elif (not self._include_hidden and skipped_path(path)) or not (is_archive(path) or may_be_image(path)):
-            return Skipped(position, printable(path))
+            fault = UnsafePath(f"The path {reason}.")
+        elif not self._include_hidden and skipped_path(path):
+            return Skipped(position, name)
         elif is_archive(path):
-            rejected = NestedArchive("Archives inside an archive are not unpacked.")
-        else:
-            rejected = fault
-        return Entry(position, printable(path), locator, rejected=rejected)
+            fault = NestedArchive("Archives inside an archive are not unpacked.")
+        elif not has_image_suffix(path):
+            try:
+                if start is None or kind_of(start()) is None:
+                    return Skipped(position, name)
+            except ImageError as error:
+                fault = error
+        return Entry(position, name, locator, rejected=fault)
 
     def _too_large(self, size: int) -> FileTooLarge | None:
         most = self._settings.max_bytes

@@ -22,11 +22,11 @@ ARCHIVE_MAGIC = (
     b"(\xb5/\xfd",
 )
 
-_DRIVE = re.compile(r"^.:")  # Windows accepts any character as a drive
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def unsafe(name: str) -> str | None:
-    """Why the path must not be followed inside a folder, bucket or archive; None: it is safe."""
+    """Why the path must not be followed inside a folder or bucket; None: it is safe."""
     if not name or "\0" in name:
         return "is empty or contains a NUL character"
     if name.startswith("/"):
@@ -37,12 +37,18 @@ def unsafe(name: str) -> str | None:
 
 
 def unsafe_in_archive(name: str) -> str | None:
-    """As `unsafe`, and also for paths that lead elsewhere on Windows."""
-    if "\\" in name:
-        return "contains a backslash"
-    if _DRIVE.match(name):
+    """Why the path leads out of the archive, on Unix or on Windows; None: it stays inside.
+
+    Nothing is ever written to such a path, so a backslash in a name of Unix or a part that is empty is as good as any.
+    """
+    path = name.replace("\\", "/")
+    if not path.strip("./") or "\0" in path:
+        return "is empty or contains a NUL character"
+    if path.startswith("/"):
+        return "is absolute"
+    if _DRIVE.match(path):
         return "begins with a drive"
-    return unsafe(name.removeprefix("./"))  # as `tar -cf x.tar .` writes them
+    return "has .. parts" if ".." in path.split("/") else None
 
 
 def is_archive(name: str) -> bool:

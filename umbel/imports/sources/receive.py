@@ -15,31 +15,64 @@ from typing import Literal, Protocol
 from umbel.base.blobs import CHUNK, Blobs, Readable
 from umbel.base.errors import ArchiveBomb, SourceError, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
 from umbel.base.settings import Settings
+from umbel.imports.sources.zip_directory import find_directory
 
-ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00")  # the last two: of one that may be split
 UTF8_BOM = b"\xef\xbb\xbf"
 UNJUDGED = 2**20  # bytes that may come out before the ratio is checked: the first ones always come from few
 MOST_MEMORY = 256 * 2**20  # for xz, whose header chooses; `xz -9` needs 65 MiB
+UNSUPPORTED = {
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!\x1a\x07": "RAR",
+    b"(\xb5/\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"LZIP": "lzip",
+    b"\x1f\x9d": "compress (.Z)",
+    b"MSCF": "cabinet",
+    b"0707": "cpio",
+}
+NO_ARCHIVE = "The file is neither a zip nor a tar (plain, or packed by gzip, bzip2, xz or lzma)."
 
 
 def receive_archive(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> Literal["zip", "tar"]:
-    """Store an uploaded zip as it is, a tar (plain, gzip, bzip2, xz: by its bytes, not its name) as a plain tar.
+    """Store an uploaded zip as it is, a tar (plain, gzip, bzip2, xz, lzma: by its bytes, not its name) as a plain tar.
 
     Nothing stays in the blob store if it fails. Raises UnsupportedArchive, SourceTooLarge, ArchiveBomb, SourceError (a
-    compressed tar that is damaged or cut short), StorageFull, TransientError; and what reading the stream raises.
+    zip without its directory, a compressed tar that is damaged or cut short), StorageFull, TransientError; and what
+    reading the stream raises.
     """
     upload = _Upload(stream, settings.archive_bytes)
     start = _at_least(upload, tarfile.BLOCKSIZE)
-    if start.startswith(ZIP_MAGIC):
-        blobs.put_stream(key, _Joined(chain([start], _chunks(upload))))
-        return "zip"
-    unpacked: Iterator[bytes] = chain([start], _chunks(upload))
-    for magic, compression in COMPRESSIONS.items():
+    whole: Iterator[bytes] = chain([start], _chunks(upload))
+    for magic, kind in UNSUPPORTED.items():
         if start.startswith(magic):
-            unpacked = _bounded(decompressed(unpacked, compression), upload, settings)
-            break
-    blobs.put_stream(key, _Joined(_as_tar(unpacked)))
-    return "tar"
+            raise UnsupportedArchive(f"Archives of the kind {kind} are not supported: pack the pictures as zip or tar.")
+    for magic in COMPRESSIONS:
+        if start.startswith(magic):
+            unpacked = _bounded(decompressed(whole, magic), upload, settings)
+            blobs.put_stream(key, _Joined(_as_tar(unpacked)))
+            return "tar"
+    if _is_tar(start):
+        blobs.put_stream(key, _Joined(whole))
+        return "tar"
+    _receive_zip(whole, blobs, key, is_zip=start.startswith(ZIP_MAGIC))
+    return "zip"
+
+
+def _receive_zip(whole: Iterator[bytes], blobs: Blobs, key: str, *, is_zip: bool) -> None:
+    """Store what may be a zip: only its end tells, since anything may precede one, such as a program that unpacks it.
+
+    is_zip: it begins like one. Raises UnsupportedArchive; SourceError where it begins like one.
+    """
+    blobs.put_stream(key, _Joined(whole))
+    try:
+        with blobs.open(key) as file:
+            find_directory(file, blobs.size(key))
+    except SourceError as error:
+        blobs.delete(key)
+        if is_zip:
+            raise
+        raise UnsupportedArchive(NO_ARCHIVE) from error
 
 
 def receive_manifest(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> Literal["csv", "jsonl"]:
@@ -61,12 +94,18 @@ def _as_tar(unpacked: Iterator[bytes]) -> Iterator[bytes]:
     start = b""
     while len(start) < tarfile.BLOCKSIZE and (chunk := next(unpacked, b"")):
         start += chunk
-    try:
-        tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
-    except (tarfile.TarError, ValueError) as error:
-        raise UnsupportedArchive("The file is neither a zip nor a tar (plain, gzip, bzip2 or xz).") from error
+    if not _is_tar(start):
+        raise UnsupportedArchive(NO_ARCHIVE)
     yield start
     yield from unpacked
+
+
+def _is_tar(start: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(start[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except (tarfile.TarError, ValueError):
+        return False
+    return True
 
 
 def _bounded(unpacked: Iterator[bytes], upload: "_Upload", settings: Settings) -> Iterator[bytes]:
@@ -132,24 +171,35 @@ COMPRESSIONS: dict[bytes, Callable[[], Decompressor]] = {
     b"\x1f\x8b": GzipDecompressor,
     b"BZh": BZ2Decompressor,
     b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY),
+    b"\x5d\x00\x00": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=MOST_MEMORY),
 }
+"""By the bytes that a compressed stream begins with."""
 
 
-def decompressed(packed: Iterator[bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+def decompressed(packed: Iterator[bytes], magic: bytes) -> Iterator[bytes]:
     """The unpacked bytes, at most a chunk at a time; concatenated streams (`pigz`, `pbzip2`, `cat`) count as one.
 
-    Raises SourceError where the data is damaged or cut short, and what `packed` raises.
+    Zeros and whatever else follows the last stream are ignored, as `gzip` and `tar` do. Raises SourceError where the
+    data is damaged or cut short, and what `packed` raises.
     """
-    rest = b""
-    while rest or (rest := _next_stream(packed)):
-        unpacker = new()
+    rest = _next_stream(b"", packed, len(magic))
+    while rest.startswith(magic):
+        unpacker = COMPRESSIONS[magic]()
         while not unpacker.eof:
             if unpacker.needs_input and not rest and not (rest := next(packed, b"")):
                 raise SourceError("The compressed archive is cut short.")
             data, rest = rest, b""
             if out := _unpacked(unpacker, data):
                 yield out
-        rest = unpacker.unused_data.lstrip(b"\0")  # padding is allowed between streams and behind the last
+        rest = _next_stream(unpacker.unused_data, packed, len(magic))
+
+
+def _next_stream(rest: bytes, packed: Iterator[bytes], size: int) -> bytes:
+    """The rest, without zeros in front, with at least `size` bytes, if there are as many to come."""
+    rest = rest.lstrip(b"\0")
+    while len(rest) < size and (chunk := next(packed, b"")):
+        rest = (rest + chunk).lstrip(b"\0")
+    return rest
 
 
 def _unpacked(unpacker: Decompressor, data: bytes) -> bytes:
@@ -157,10 +207,6 @@ def _unpacked(unpacker: Decompressor, data: bytes) -> bytes:
         return unpacker.decompress(data, CHUNK)
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
         raise SourceError("The compressed archive is damaged.") from error
-
-
-def _next_stream(packed: Iterator[bytes]) -> bytes:
-    return next((data for chunk in packed if (data := chunk.lstrip(b"\0"))), b"")
 
 
 class _Upload:

@@ -1,20 +1,34 @@
 """An uploaded zip, read where it lies in the blob store."""
 
 import json
+import lzma
 import stat
 import zlib
 from bz2 import BZ2Decompressor
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from umbel.base.errors import ArchiveBomb, CorruptEntry, FileTooLarge, ImageError, SourceTooLarge, Unreadable
-from umbel.imports.sources.archive import Archive, check_content
+from umbel.base.errors import (
+    ArchiveBomb,
+    CorruptEntry,
+    FileTooLarge,
+    ImageError,
+    SourceTooLarge,
+    Unreadable,
+    UnsafePath,
+)
+from umbel.imports.sources.archive import START, Archive, check_content
 from umbel.imports.sources.source import Entry, Skipped
 from umbel.imports.sources.zip_directory import Directory, Record, find_directory, records
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
-STORED, DEFLATED, BZIP2 = 0, 8, 12
+STORED, DEFLATED, BZIP2, LZMA, XZ = 0, 8, 12, 14, 95
+UNSUPPORTED = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 96: "JPEG", 98: "PPMd"}
+XZ_MEMORY = 80 * 2**20  # bytes; `xz -9` needs 65 MiB
+BZIP2_BLOCK = 2**20  # packed bytes of one block, about, before whose end nothing comes out
+DEVICES = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)  # a FIFO is what `zip` makes of its standard input: a file
 LOCAL_HEADER = 30
 USUAL_EXTRA = 256  # bytes of a local header's extra fields that are fetched along with the data
 MOST_GROWTH = 1024  # bytes by which packing can make an image longer, besides a thousandth
@@ -33,14 +47,16 @@ class Zip(Archive):
             # Read twice: the limits on the whole archive are checked before the first entry is listed.
             overlapping = _overlapping(self._spans(records(file, directory), directory))
             for number, record in enumerate(records(file, directory)):
-                if number >= first and not record.name.endswith("/"):
+                if number >= first and not record.is_folder and stat.S_IFMT(record.mode) not in DEVICES:
                     yield self._listed(str(number), record, bool(overlapping[number]))
 
     def read(self, locator: str) -> bytes:
         start, name_bytes, packed, size, crc, method = json.loads(locator)
         if size > self._settings.max_bytes or packed > _longest_packed(size):
             raise FileTooLarge("The entry is larger than what is taken.")
-        data = _unpacked(self._raw(start, name_bytes, packed), method, size)
+        data = _unpacked(self._raw(start, name_bytes, packed), method, size + 1)  # one more tells that there is more
+        if len(data) != size:
+            raise CorruptEntry("The entry does not unpack to the size that the zip's directory says.")
         if zlib.crc32(data) != crc:
             raise CorruptEntry("The entry's checksum does not fit its bytes.")
         check_content(data)
@@ -59,26 +75,22 @@ class Zip(Archive):
             yield record.start, record.end
 
     def _listed(self, position: str, record: Record, overlaps: bool) -> Entry | Skipped:
-        fields = (record.start, record.name_bytes, record.packed, record.size, record.crc, record.method)
-        is_file = stat.S_IFMT(record.mode) in (0, stat.S_IFREG)
-        return self._entry(
-            position, record.name, json.dumps(fields), is_file=is_file, fault=self._fault(record, overlaps)
-        )
+        locator = json.dumps((record.start, record.name_bytes, record.packed, record.size, record.crc, record.method))
+        if unreadable := _unreadable(record, overlaps):
+            return self._entry(position, record.name, locator, fault=unreadable, start=None)
+        fault = self._too_large(record.size) or self._disproportion(record)
+        return self._entry(position, record.name, locator, fault=fault, start=partial(self._start, record))
 
-    def _fault(self, record: Record, overlaps: bool) -> ImageError | None:
-        if record.flags & ENCRYPTED:
-            return Unreadable("The entry is encrypted.")
-        if record.method not in (STORED, DEFLATED, BZIP2):
-            return Unreadable(f"The entry is packed by method {record.method}, which is not supported.")
-        if overlaps:
-            return ArchiveBomb("The entry shares bytes with another one.")
+    def _disproportion(self, record: Record) -> ImageError | None:
         if record.packed > _longest_packed(record.size):
             return CorruptEntry("The entry has far more bytes packed than unpacked.")
-        if too_large := self._too_large(record.size):
-            return too_large
         ratio = self._settings.archive_ratio
         bomb = record.size > ratio * record.packed
         return ArchiveBomb(f"The entry unpacks to more than {ratio} times its packed size.") if bomb else None
+
+    def _start(self, record: Record) -> bytes:
+        packed = min(record.packed, BZIP2_BLOCK if record.method == BZIP2 else 2 * START)
+        return _unpacked(self._raw(record.start, record.name_bytes, packed), record.method, START)
 
     def _raw(self, start: int, name_bytes: int, packed: int) -> bytes:
         """The packed bytes, nearly always with one request. Raises CorruptEntry."""
@@ -98,21 +110,47 @@ def _longest_packed(size: int) -> int:
     return size + size // 1000 + MOST_GROWTH
 
 
-def _unpacked(raw: bytes, method: int, size: int) -> bytes:
-    """Exactly `size` bytes; at most one more is ever unpacked. Raises CorruptEntry."""
+def _unreadable(record: Record, overlaps: bool) -> ImageError | None:
+    """Why the entry's bytes are never read."""
+    if stat.S_ISLNK(record.mode):
+        return UnsafePath("It is a link, and links are not followed in zips: pack the files that they lead to.")
+    if record.flags & ENCRYPTED:
+        return Unreadable("The entry is encrypted.")
+    if overlaps:
+        return ArchiveBomb("The entry shares bytes with another one.")
+    if record.method not in (STORED, DEFLATED, BZIP2, LZMA, XZ):
+        method = UNSUPPORTED.get(record.method, f"method {record.method}")
+        return Unreadable(f"The entry is packed by {method}, which is not supported: pack it by Deflate.")
+    return None
+
+
+def _unpacked(raw: bytes, method: int, most: int) -> bytes:
+    """The first `most` bytes; no more are ever unpacked. Raises CorruptEntry."""
     try:
         match method:
             case 0:
-                data = raw
+                return raw[:most]
             case 8:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, size + 1)
+                return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, most)
+            case 12:
+                return BZ2Decompressor().decompress(raw, most)
+            case 14:
+                return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(_lzma_alone(raw, most), most)
             case _:
-                data = BZ2Decompressor().decompress(raw, size + 1)
-    except (zlib.error, OSError, EOFError) as error:
+                return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY).decompress(raw, most)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
         raise CorruptEntry("The entry cannot be unpacked.") from error
-    if len(data) != size:
-        raise CorruptEntry("The entry does not unpack to the size that the zip's directory says.")
-    return data
+
+
+def _lzma_alone(raw: bytes, most: int) -> bytes:
+    """The same stream with the header of an .lzma file in place of a zip's (APPNOTE.TXT 5.8.8).
+
+    Its dictionary, which is memory, need not be larger than what is unpacked.
+    """
+    if len(raw) < 9 or raw[2:4] != b"\x05\x00":
+        raise CorruptEntry("The entry cannot be unpacked.")
+    dictionary = min(int.from_bytes(raw[5:9], "little"), max(most, 4096))
+    return raw[4:5] + dictionary.to_bytes(4, "little") + b"\xff" * 8 + raw[9:]  # of unknown size
 
 
 def _overlapping(spans: Iterator[tuple[int, int]]) -> np.ndarray:

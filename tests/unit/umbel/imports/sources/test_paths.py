@@ -21,20 +21,24 @@ def test_a_path_that_passes_stays_inside(name: str) -> None:
         assert posixpath.join("/root", name) == f"/root/{name}"
 
 
-@given(TRICKY | st.text())
+@given((TRICKY | st.text()).filter(lambda name: name[1:2] != ":" or (name[0].isascii() and name[0].isalpha())))
 def test_a_path_from_an_archive_that_passes_stays_inside_on_windows_too(name: str) -> None:
     if unsafe_in_archive(name) is None:
         assert posixpath.normpath(f"/root/{name}").startswith("/root/")
         assert ntpath.normpath(ntpath.join("C:\\root", name)).startswith("C:\\root\\")
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a/b c.jpg", "./a.jpg", "...jpg", "a..b/ä.jpg", "~/x.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    ["a.jpg", "a/b c.jpg", "./a.jpg", "...jpg", "1: a.jpg", "a//b", "a/./b.jpg", "a\\b.jpg", "a..b/ä.jpg", "~/x.jpg"],
+)
 def test_ordinary_names_pass(name: str) -> None:
     assert unsafe_in_archive(name) is None
 
 
 @pytest.mark.parametrize(
-    "name", ["", "/etc/passwd", "../a.jpg", "a/../b.jpg", "a/..", "..\\a.jpg", "C:a.jpg", "c:/a.jpg", "a\0.jpg", "a//b"]
+    "name",
+    ["", "/etc/passwd", "../a.jpg", "a/../b.jpg", "a/..", "..\\a.jpg", "C:a.jpg", "c:/a.jpg", "a\0.jpg", "\\\\host\\a"],
 )
 def test_names_that_lead_elsewhere_do_not(name: str) -> None:
     assert unsafe_in_archive(name)

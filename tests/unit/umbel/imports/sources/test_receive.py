@@ -7,6 +7,7 @@ import lzma
 import random
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.unit.umbel.imports.sources.archives import tarred, zipped
+from tests.field.archives import tarred, zipped
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     ArchiveBomb,
@@ -30,7 +31,13 @@ from umbel.imports.sources.receive import COMPRESSIONS, decompressed
 
 NOISE = random.Random(1).randbytes(50_000)
 TAR = tarred(("a.jpg", NOISE), ("b.jpg", NOISE))
-PACK = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+PACK = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": partial(lzma.compress, format=lzma.FORMAT_ALONE),
+}
+JOINED = {kind: PACK[kind] for kind in ("gzip", "bzip2", "xz")}
 
 
 class Dripping(io.BytesIO):
@@ -73,9 +80,20 @@ def test_a_packed_tar_is_kept_unpacked(pack: Callable[[bytes], bytes], blobs: Bl
     assert blobs.get("uploads/a") == TAR
 
 
-@pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
+@pytest.mark.parametrize("pack", JOINED.values(), ids=JOINED)
 def test_packed_pieces_behind_one_another_are_one(pack: Callable[[bytes], bytes], blobs: Blobs) -> None:
     received(blobs, pack(TAR[:700]) + pack(b"") + pack(TAR[700:]) + bytes(1024))
+    assert blobs.get("uploads/a") == TAR
+
+
+@pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
+@pytest.mark.parametrize(
+    "behind", [b"\r\n", bytes(10_240), b"--boundary--", NOISE], ids=["lf", "zeros", "form", "noise"]
+)
+def test_what_follows_the_end_of_a_packed_tar_is_ignored(
+    pack: Callable[[bytes], bytes], behind: bytes, blobs: Blobs
+) -> None:
+    received(blobs, pack(TAR) + behind)
     assert blobs.get("uploads/a") == TAR
 
 
@@ -100,11 +118,37 @@ def test_a_packed_tar_that_is_damaged_is_refused(pack: Callable[[bytes], bytes],
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"PK", b"%PDF-1.7", NOISE, bytes(10_240), gzip.compress(NOISE), gzip.compress(b""), b"7z\xbc\xaf\x27\x1c"],
-    ids=["empty", "short", "pdf", "noise", "zeros", "gzip of noise", "gzip of nothing", "7z"],
+    [b"", b"PK", b"%PDF-1.7", NOISE, bytes(10_240), gzip.compress(NOISE), gzip.compress(b"")],
+    ids=["empty", "short", "pdf", "noise", "zeros", "gzip of noise", "gzip of nothing"],
 )
 def test_anything_else_is_refused(data: bytes, blobs: Blobs) -> None:
     assert_rejected(UnsupportedArchive, blobs, data)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+        (b"Rar!\x1a\x07\x01\x00", "RAR"),
+        (b"(\xb5/\xfd", "Zstandard"),
+        (b"LZIP\1", "lzip"),
+    ],
+)
+def test_an_archive_of_another_kind_is_refused_by_its_name(start: bytes, kind: str, blobs: Blobs) -> None:
+    assert_rejected(UnsupportedArchive, blobs, start + NOISE)
+    with pytest.raises(UnsupportedArchive, match=kind):
+        received(blobs, start + NOISE)
+
+
+@pytest.mark.parametrize("stub", [b"MZ" + bytes(510), b"#!/bin/sh\nexec unzip\n", b"PK00", b"PK\x07\x08", NOISE])
+def test_a_zip_behind_something_else_is_a_zip(stub: bytes, blobs: Blobs) -> None:
+    archive = stub + zipped(("a.jpg", NOISE))
+    assert received(blobs, archive) == "zip"
+    assert blobs.get("uploads/a") == archive
+
+
+def test_a_zip_without_its_directory_is_refused_at_once(blobs: Blobs) -> None:
+    assert_rejected(SourceError, blobs, zipped(("a.jpg", NOISE))[:-30])
 
 
 @pytest.mark.parametrize("pack", PACK.values(), ids=PACK)
@@ -153,13 +197,20 @@ def test_an_upload_is_never_whole_in_memory(blobs: Blobs, tmp_path: Path) -> Non
     assert peak < size / 4
 
 
-@given(pieces=st.lists(st.binary(max_size=5000)), cuts=st.integers(1, 999), kind=st.sampled_from(sorted(COMPRESSIONS)))
+@given(
+    pieces=st.lists(st.binary(max_size=5000)),
+    cuts=st.integers(1, 999),
+    kind=st.sampled_from(sorted(JOINED)),
+    behind=st.binary(max_size=50).filter(lambda data: not data.lstrip(b"\0").startswith(tuple(COMPRESSIONS))),
+)
 @tuned(max_examples=100, deadline=None)
-def test_unpacking_does_not_depend_on_how_the_bytes_arrive(pieces: list[bytes], cuts: int, kind: bytes) -> None:
-    pack = {b"\x1f\x8b": gzip.compress, b"BZh": bz2.compress, b"\xfd7zXZ\x00": lzma.compress}[kind]
-    packed = b"".join(map(pack, pieces))
+def test_unpacking_does_not_depend_on_how_the_bytes_arrive(
+    pieces: list[bytes], cuts: int, kind: str, behind: bytes
+) -> None:
+    packed = b"".join(map(JOINED[kind], pieces)) + behind * bool(pieces)
     arriving = (packed[at : at + cuts] for at in range(0, len(packed), cuts))
-    assert b"".join(decompressed(arriving, COMPRESSIONS[kind])) == b"".join(pieces)
+    (magic,) = (magic for magic in COMPRESSIONS if JOINED[kind](b"").startswith(magic))
+    assert b"".join(decompressed(arriving, magic)) == b"".join(pieces)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.unit.umbel.imports.sources.archives import info, tarred
+from tests.field.archives import info, tarred
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
@@ -62,7 +62,6 @@ def test_whatever_the_names_nothing_listed_leads_out(names: list[str], blobs: Bl
     for name in taken(source):
         assert not name.startswith("/")
         assert not {"..", ""} & set(name.split("/"))
-        assert "\\" not in name
     assert_resumes(source)
 
 
@@ -71,19 +70,9 @@ def test_every_kind_of_tar_is_read(kind: int, blobs: Blobs) -> None:
     assert contents(kept(blobs, tarred(("d/a.jpg", NOISE), kind=kind))) == {"d/a.jpg": NOISE}
 
 
-@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "a\\b.jpg", "C:/a.jpg"])
+@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "..\\a.jpg", "C:/a.jpg"])
 def test_names_that_lead_out_are_refused(name: str, blobs: Blobs) -> None:
     assert rejected(kept(blobs, tarred((name, NOISE)))) == {name: "unsafe_path"}
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_are_refused(kind: bytes, blobs: Blobs) -> None:
-    assert rejected(kept(blobs, special("a.jpg", type=kind, linkname="/etc/passwd"))) == {"a.jpg": "unsafe_path"}
-
-
-def test_sparse_files_are_refused(blobs: Blobs) -> None:
-    archive = header("a.jpg", 0, tarfile.GNUTYPE_SPARSE) + bytes(1024)
-    assert rejected(kept(blobs, archive)) == {"a.jpg": "unreadable"}
 
 
 def test_archives_inside_are_refused(blobs: Blobs) -> None:
@@ -105,8 +94,8 @@ def test_an_entry_that_is_too_large_is_refused(blobs: Blobs) -> None:
 def test_what_is_no_picture_is_passed_over(blobs: Blobs) -> None:
     names = ("a.txt", "__MACOSX/._b.jpg", "./.c.jpg", "g", "./h.jpg")
     source = kept(blobs, tarred(*((name, NOISE) for name in names)))
-    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", "./.c.jpg"]
-    assert taken(source) == ["g", "./h.jpg"]
+    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", "./.c.jpg", "g"]
+    assert taken(source) == ["./h.jpg"]
 
 
 def test_folders_are_not_listed(blobs: Blobs) -> None:

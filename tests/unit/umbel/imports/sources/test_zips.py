@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
+from tests.field.archives import zipped
 from tests.images import image_bytes
-from tests.unit.umbel.imports.sources.archives import zipped
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
@@ -101,11 +101,11 @@ def test_whatever_the_names_nothing_listed_leads_out(names: list[str], blobs: Bl
     for name in taken(source):
         assert not name.startswith("/")
         assert not {"..", ""} & set(name.split("/"))
-        assert not set(name) & {"\\", "\0"}
+        assert "\0" not in name
     assert_resumes(source)
 
 
-@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "C:\\evil.jpg", "a/../../evil.jpg", "a\\b.jpg"])
+@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/evil.jpg", "C:\\evil.jpg", "a/../../evil.jpg"])
 def test_names_that_lead_out_are_refused(name: str, blobs: Blobs) -> None:
     assert code_of(zipped((name, NOISE)), blobs) == "unsafe_path"
 
@@ -132,10 +132,6 @@ def test_an_encrypted_entry_is_refused(blobs: Blobs) -> None:
     archive = bytearray(zipped(("a.jpg", NOISE)))
     archive[archive.rindex(b"PK\x01\x02") + 8] |= 1
     assert code_of(bytes(archive), blobs) == "unreadable"
-
-
-def test_an_entry_packed_in_an_unknown_way_is_refused(blobs: Blobs) -> None:
-    assert code_of(zipped(("a.jpg", NOISE), method=zipfile.ZIP_LZMA), blobs) == "unreadable"
 
 
 def test_an_entry_that_is_too_large_is_refused(blobs: Blobs) -> None:
@@ -202,8 +198,8 @@ def test_what_is_no_picture_is_passed_over(blobs: Blobs) -> None:
     source = kept(
         blobs, zipped(*((name, NOISE) for name in ("a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg", "g", "h.jpg")))
     )
-    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg"]
-    assert taken(source) == ["g", "h.jpg"]
+    assert skipped(source) == ["a.txt", "__MACOSX/._b.jpg", ".c.jpg", "d/.e/f.jpg", "g"]
+    assert taken(source) == ["h.jpg"]
 
 
 def test_folders_are_not_listed(blobs: Blobs) -> None:
