@@ -32,6 +32,7 @@ NEEDS: dict[str, Need | None] = {
     # Without a key: the page without its data, signing in, health checks, the documentation.
     "static": None,
     "page.page": None,
+    "page.files": None,
     "session.page": None,
     "session.sign_in_by_form": None,
     "session.sign_out_by_form": None,

@@ -1,9 +1,13 @@
 """The page at /, and the reference of the API at /docs."""
 
 from pathlib import Path
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, current_app
+from umbel_files.kinds import SIGNATURES
+from umbel_files.names import OTHERS, PICTURES
+from umbel_files.skipping import PATTERN
 
 from api.headers import REFERENCE
 
@@ -17,6 +21,12 @@ TEMPLATES = STATIC.parent / "templates"
 def page() -> Response:
     """The page."""
     return current_app.send_static_file("index.html")
+
+
+@bp.get("/files.json")
+def files() -> dict[str, Any]:
+    """By what the page tells files that it sends from those that lie beside them; as every other way in does."""
+    return {"skipped": PATTERN, "pictures": PICTURES, "others": OTHERS, "signatures": SIGNATURES}
 
 
 @bp.get("/docs")

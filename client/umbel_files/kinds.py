@@ -69,6 +69,18 @@ _AVIF_BRANDS = (b"avif", b"avis")
 _SVG_STARTS = (b"<svg", b"<?xml", b"<!doctype svg", b"<!--")
 
 
+def _hex(*starts: bytes) -> str:
+    return "|".join("".join(f"\\x{byte:02x}" for byte in start) for start in starts)
+
+
+_BRANDS = _hex(*_HEIC_BRANDS, *_AVIF_BRANDS, b"mif1", b"msf1", b"mif2", b"crx ")
+SIGNATURES = (
+    rf"^(?:{_hex(*(magic for magic, _ in _MAGIC), *_TIFF)}|RIFF[\s\S]{{4}}WEBP"
+    rf"|[\s\S]{{4}}ftyp(?:{_BRANDS})|BM[\s\S]{{12}}[\s\S]\0\0\0)"
+)
+"""How files begin that are of some kind (but SVG), for the page: as JavaScript reads it, a byte a character."""
+
+
 def kind_of(start: bytes) -> Kind | None:
     """The kind of picture that a file with this start means to be, damaged or not. None: it is no picture.
 

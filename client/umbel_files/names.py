@@ -41,9 +41,12 @@ def may_be_image(name: str) -> bool:
     return suffix(name) not in _OTHERS
 
 
-def nfc(text: str) -> str:
-    """The text in the normal form in which names and labels are kept and compared: "é" is one character, not two."""
-    return unicodedata.normalize("NFC", text)
+def normalized(text: str) -> str:
+    """The form in which names and labels are kept and compared: "é" is one character, not two (NFC).
+
+    A line ends as Unix has it: in a form, browsers send each end as two characters.
+    """
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
 
 
 def printable(name: str) -> str:
@@ -51,7 +54,7 @@ def printable(name: str) -> str:
 
     What is not UTF-8 (surrogates, in Python) is shown as a question mark.
     """
-    clean = nfc(name.encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
+    clean = normalized(name.encode("utf-8", "replace").decode().replace("\0", "\ufffd"))
     return clean if len(clean) <= LONGEST_NAME else "…" + clean[-(LONGEST_NAME - 1) :]
 
 

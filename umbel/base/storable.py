@@ -7,7 +7,7 @@ from json import JSONDecodeError
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
-from umbel_files.names import nfc
+from umbel_files.names import normalized
 
 # How deep a JSON document may be nested, the outermost object included: below any depth at which a version of Python,
 # pydantic or Postgres gives up, and checked before any of them reads it.
@@ -99,6 +99,6 @@ def _check_object(value: dict[str, Any]) -> dict[str, Any]:
 
 
 StorableText = Annotated[str, AfterValidator(_check_text)]
-# Of people's words the one form that is stored and compared (NFC). Not for paths, which must stay what they are.
-NormalizedText = Annotated[StorableText, AfterValidator(nfc)]
+# The one form of people's words that is stored and compared. Not for paths, which must stay what they are.
+NormalizedText = Annotated[StorableText, AfterValidator(normalized)]
 StorableObject = Annotated[dict[str, Any], AfterValidator(_check_object)]

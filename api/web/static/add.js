@@ -25,17 +25,22 @@ const SAID = {
   failed: "failed",
   cancelled: "cancelled",
 };
-const options = { collection: "default", label: "", byFolder: true };
+const options = { collection: "default", label: "", byFolder: true, includeHidden: false };
+let rules = null; // what the server says of files
 
 /** Bring in files from wherever, and show their way. */
 export async function bring(entries) {
-  const { pictures, archives, others } = sorted(entries);
+  rules ??= await tried(api.files);
+  if (!rules) return;
+  const { pictures, archives, others, unread } = await sorted(entries, rules, options);
   if (others) say(`${counted(others, "other file")} passed over.`);
+  if (unread) say(`${counted(unread, "file or folder")} could not be read.`);
   if (pictures.length) uploads.add(pictures, { ...options });
   let job = null;
   for (const file of archives) {
-    const { collection, byFolder } = options;
-    const begun = await tried(() => api.importFile({ file, collection, label_from_folder: byFolder }));
+    const { collection, byFolder, includeHidden } = options;
+    const fields = { file, collection, label_from_folder: byFolder, include_hidden: includeHidden };
+    const begun = await tried(() => api.importFile(fields));
     job = begun?.job_id ?? job;
   }
   if (pictures.length || job) go("add", { job: job ?? "" });
@@ -86,6 +91,10 @@ function settings() {
     check("Label by folder name", {
       checked: options.byFolder,
       onchange: ({ target }) => (options.byFolder = target.checked),
+    }),
+    check("Hidden files too", {
+      checked: options.includeHidden,
+      onchange: ({ target }) => (options.includeHidden = target.checked),
     }),
   );
 }

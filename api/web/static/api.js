@@ -15,6 +15,7 @@ export const remove = (id) => request(`/v1/images/${id}`, { method: "DELETE" });
 export const thumbnail = (id) => `/v1/images/${id}/thumbnail`;
 
 export const openImport = (options) => post("/v1/imports", options);
+export const files = () => request("/files.json");
 export const importFile = (fields) => post("/v1/imports", form(fields));
 export const close = (job) => post(`/v1/jobs/${job}/close`);
 

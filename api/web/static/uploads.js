@@ -9,6 +9,10 @@ const PAGE = 1000;
 const TRIES = 6;
 export const ENDS = ["done", "known", "failed", "cancelled"];
 
+const LONGEST_LABEL = 200; // characters
+
+const folderLabel = (folder) => [...folder.normalize("NFC")].slice(0, LONGEST_LABEL).join("");
+
 /** One picture. state: waiting, sending, queued, embedding, or one of ENDS. */
 class Upload {
   constructor(file, name, folder) {
@@ -20,7 +24,7 @@ class Uploads extends EventTarget {
   all = [];
 
   add(files, options) {
-    const uploads = files.map(({ file, path }) => new Upload(file, path, path.split("/").at(-2) ?? ""));
+    const uploads = files.map(({ file, path }) => new Upload(file, path, folderLabel(path.split("/").at(-2) ?? "")));
     this.all.unshift(...uploads);
     this.dispatchEvent(new CustomEvent("add", { detail: uploads }));
     return this.#send(uploads, options).catch((error) => {

@@ -12,7 +12,7 @@ from umbel_files.names import (
     folder_label,
     has_image_suffix,
     may_be_image,
-    nfc,
+    normalized,
     printable,
 )
 
@@ -45,7 +45,7 @@ def test_a_label_from_a_folder_is_one_that_the_api_takes(name: str) -> None:
     if label:
         label.encode()
         assert len(label) <= LONGEST_LABEL
-        assert nfc(label) == label
+        assert normalized(label) == label
         assert "\0" not in label
 
 
