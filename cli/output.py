@@ -104,8 +104,9 @@ def write_data(file: IO[str], text: str) -> None:
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]], *, right: str = "") -> None:
     """Print a table. right: the columns, by name and separated by spaces, that hold numbers."""
-    head = Text(escaped(title), style="table.title") if title else None
-    grid = Table(title=head, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 1))
+    if title:
+        say(title, bold=True)
+    grid = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for column in columns:
         prose = column in ("reason", "picture")  # other columns do not wrap: ids are there to be copied
         grid.add_column(

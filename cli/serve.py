@@ -15,7 +15,7 @@ def api() -> None:
     """Serve the HTTP API until told to stop."""
     config = settings()
     config.refuse_to_be_open()
-    share_metrics(config.port)  # before any module with metrics is imported
+    share_metrics(config)  # before any module with metrics is imported
     from api.processes import serve  # noqa: PLC0415
 
     serve(config)

@@ -47,6 +47,10 @@ class Postgres(Server):
 
     name = "postgres"
 
+    @property
+    def socket(self) -> Path:
+        return self.socket_dir / f".s.PGSQL.{PORT}"
+
     def start(self, timeout: float = 120) -> None:
         """Start the server as our child and make its database. The caller stops it."""
         super().start(timeout)
@@ -146,6 +150,7 @@ class Postgres(Server):
         options += ["--auth-local=trust", "--auth-host=reject"]
         # Sorted the same on every machine, whatever libc it has; page checksums are on by default.
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        options += [f"--set=dynamic_shared_memory_type={_shared_memory_type()}"]  # initdb itself uses some
         options += [] if self.durable else ["--no-sync"]
         return options + [f"--set={name}={value}" for name, value in FIRST_CONFIGURATION.items()]
 

@@ -30,7 +30,8 @@ class Program:
     ready: cheap probe (at most about a second) of whether it works. steady_seconds: age from which the probe counts,
     for a program that cannot be probed. prepare: called before every start. remedy: given the output of a failed
     start, repairs the cause and says how, or returns None. hurry_signal: sent when stop_signal takes too long.
-    orphan_signal: what the kernel sends when the supervisor is killed; None: stop_signal.
+    orphan_signal: what the kernel sends when the supervisor is killed; None: stop_signal. lost: whether nothing can
+    reach it any more, though it runs.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Program:
     orphan_signal: signal.Signals | None = None
     stop_seconds: float = 20
     steady_seconds: float = 0
+    lost: Callable[[], bool] = lambda: False
 
 
 class Child:

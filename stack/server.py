@@ -25,6 +25,11 @@ class Server(ABC):
         self.log = home / "logs" / f"{self.name}.log"
         self._child: Child | None = None
 
+    @property
+    @abstractmethod
+    def socket(self) -> Path:
+        """Where it listens."""
+
     @abstractmethod
     def command(self) -> tuple[str, ...]:
         """The command line of the server in the foreground. Raises StackError if its binaries are missing."""
@@ -47,6 +52,7 @@ class Server(ABC):
             name=self.name,
             command=self.command(),
             ready=self.is_ready,
+            lost=lambda: not self.socket.exists(),  # cleaners of /tmp
             prepare=self.prepare,
             account=server_account(),
             env=BARE,

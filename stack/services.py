@@ -6,11 +6,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
+
+import psutil  # type: ignore[import-untyped]
 
 from stack.process import Child, Program, last_line
 from stack.state import ServiceState, ServiceStatus, created, url
@@ -54,6 +57,10 @@ class Service:
             self._report(f"{self.program.name} is ready after {age:.1f} s")
             self._enter("ready")
             self._was_ready = True
+        elif self.state == "ready" and self.program.lost():
+            self._report(f"{self.program.name}: its socket was removed; starting it again")
+            self.child.send(self.program.stop_signal)
+            self._enter("starting")  # until it has ended
 
     def status(self) -> ServiceStatus:
         alive = self.state in ("starting", "ready")
@@ -159,5 +166,17 @@ def check_port(settings: Settings) -> None:
     except OSError as error:
         place = f"port {settings.port} on {settings.host}"
         if error.errno == errno.EADDRINUSE:
-            raise StackError(f"{place} is in use by another program: set UMBEL_PORT to a free one") from error
+            raise StackError(f"{place} is in use by {_user_of(settings.port)}: set UMBEL_PORT to a free one") from error
         raise StackError(f"cannot use {place} ({error.strerror}): set UMBEL_PORT or UMBEL_HOST") from error
+
+
+def _user_of(port: int) -> str:
+    """Who listens on the port, as far as this user may see it."""
+    with suppress(psutil.Error, OSError):
+        for one in psutil.net_connections(kind="tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                words = psutil.Process(one.pid).cmdline()
+                if words[: len(UMBEL)][-2:] == list(UMBEL[-2:]):
+                    return f"another Umbel (process {one.pid})"
+                return f"process {one.pid} ({' '.join(words)[:60]})"
+    return "another program"

@@ -3,11 +3,17 @@
 Not the ledger's own figures (queue depth, jobs, recall): umbel/operations/statistics.py reads them at each scrape.
 """
 
+import os
+from pathlib import Path
+
+import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from umbel.base.settings import shared_metrics
+from umbel.base.settings import share_no_metrics, shared_metrics
+
+log = structlog.get_logger()
 
 MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -52,13 +58,30 @@ BY_WORKERS: tuple[MetricWrapperBase, ...] = (
 )  # fmt: skip
 
 
+# prometheus_client maps its files into memory: on a disk that fills up, writing to a part that is not there yet ends
+# the process with SIGBUS. So all the room that is needed, and more, is taken at the beginning.
+RESERVED = {"counter": 2**18, "gauge_all": 2**16, "histogram": 2**20}  # bytes, by kind of metric
+
+
 def begin_counting() -> None:
     """Take up files of this process's own, for one that was forked. Raises OSError where there can be none.
 
     Otherwise the first to count takes them up, in the middle of a request; and should it fail, prometheus_client leaves
     the other metrics with the closed files of the parent.
     """
+    if (folder := shared_metrics()) and hasattr(os, "posix_fallocate"):  # macOS has none
+        try:
+            _reserve(folder)
+        except OSError as error:
+            log.warning("no room for shared metrics: those of this process are missing in them", error=str(error))
+            _reserve(share_no_metrics())
     FAILED_WAKEUPS.inc(0)
+
+
+def _reserve(folder: str) -> None:
+    for kind, size in RESERVED.items():
+        with Path(folder, f"{kind}_{os.getpid()}.db").open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def counted() -> bytes:

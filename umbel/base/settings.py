@@ -19,6 +19,7 @@ from umbel.base.errors import InvalidSetting, StackError
 
 # sockaddr_un holds 108 bytes; Postgres appends "/.s.PGSQL.5432" (14) and a lock suffix.
 LONGEST_SOCKET_DIR = 88
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
@@ -30,6 +31,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _digest(*words: object) -> str:
+    return hashlib.sha256("\0".join(map(str, words)).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def _separated(text: object) -> object:
@@ -291,12 +296,15 @@ class Settings(BaseSettings):
 
     @property
     def socket_dir(self) -> Path:
-        """Folder of the embedded servers' Unix sockets: in `home` unless its path is too long for a socket."""
+        """Folder of the embedded servers' Unix sockets: in `home` unless its path is too long for a socket.
+
+        Then it depends on the home alone, since TMPDIR is another one in each login, cluster job and service.
+        """
         inside = self.home / "run"
-        if len(str(inside).encode()) <= LONGEST_SOCKET_DIR:
+        if len(os.fsencode(inside)) <= LONGEST_SOCKET_DIR:
             return inside
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"umbel-{digest}"
+        parent = next((path for path in SHORT_FOLDERS if os.access(path, os.W_OK)), SHORT_FOLDERS[0])
+        return Path(parent, f"umbel-{_digest(os.path.realpath(self.home))}")
 
     @property
     def database(self) -> str:
@@ -322,21 +330,37 @@ class Settings(BaseSettings):
 
 # prometheus_client knows no other way of being told than the environment.
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_ROOM = 16 * 2**20  # bytes
 
 
-def share_metrics(port: int) -> None:
+def share_metrics(settings: Settings) -> None:
     """Let all processes that descend from this one add up their figures. For the API, before its server starts.
 
-    In memory where there is a folder for that, and begun anew at each start.
+    In memory where there is a folder with room for that, and begun anew at each start.
     """
-    parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-    folder = parent / f"umbel-metrics-{os.getuid()}-{port}"
+    parent = "/dev/shm" if _has_room("/dev/shm", METRICS_ROOM) else tempfile.gettempdir()
+    name = f"umbel-metrics-{os.getuid()}-{_digest(settings.home, settings.host, settings.port)}"
+    folder = Path(parent, name)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:  # another user's
         folder = Path(tempfile.mkdtemp(prefix="umbel-metrics-"))
     os.environ[SHARED_METRICS] = str(folder)
+
+
+def share_no_metrics() -> str:
+    """Count in a new folder for this process alone, and return it. Raises OSError."""
+    os.environ[SHARED_METRICS] = tempfile.mkdtemp(prefix="umbel-metrics-")
+    return os.environ[SHARED_METRICS]
+
+
+def _has_room(folder: str, size: int) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize >= size
 
 
 def shared_metrics() -> str | None:
