@@ -17,7 +17,7 @@ from cli.follow import follow, show_failures
 from cli.output import api_client, complain, json_option, print_json, progress, say, table
 from cli.pictures import is_pipe, read_pipe
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tlz")
 LISTS = (".csv", ".jsonl", ".ndjson")
 
 

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from umbel.base.blobs import CHUNK, Blobs, Readable
 from umbel.base.errors import ArchiveBomb, SourceError, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
 from umbel.base.settings import Settings
-from umbel.imports.sources.zip_directory import find_directory
+from umbel.imports.sources.zip_directory import NO_DIRECTORY, find_directory
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00")  # the last two: of one that may be split
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -55,24 +55,25 @@ def receive_archive(stream: Readable, blobs: Blobs, key: str, settings: Settings
     if _is_tar(start):
         blobs.put_stream(key, _Joined(whole))
         return "tar"
-    _receive_zip(whole, blobs, key, is_zip=start.startswith(ZIP_MAGIC))
+    _receive_zip(whole, blobs, key)
     return "zip"
 
 
-def _receive_zip(whole: Iterator[bytes], blobs: Blobs, key: str, *, is_zip: bool) -> None:
+def _receive_zip(whole: Iterator[bytes], blobs: Blobs, key: str) -> None:
     """Store what may be a zip: only its end tells, since anything may precede one, such as a program that unpacks it.
 
-    is_zip: it begins like one. Raises UnsupportedArchive; SourceError where it begins like one.
+    Raises SourceError.
     """
     blobs.put_stream(key, _Joined(whole))
     try:
         with blobs.open(key) as file:
             find_directory(file, blobs.size(key))
     except SourceError as error:
+        start = blobs.get_range(key, 0, 4)
         blobs.delete(key)
-        if is_zip:
-            raise
-        raise UnsupportedArchive(NO_ARCHIVE) from error
+        if error.detail == NO_DIRECTORY and not start.startswith(ZIP_MAGIC):
+            raise UnsupportedArchive(NO_ARCHIVE) from error
+        raise
 
 
 def receive_manifest(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> Literal["csv", "jsonl"]:

@@ -21,7 +21,7 @@ from umbel.imports.sources.source import Entry, Skipped
 LONGEST_HEADER = 2**20  # bytes of one entry's headers, long names and attributes included
 NOT_FILES = (b"V", b"D", b"A")  # the label of a volume, the names in a folder (both of GNU), access rights (Solaris)
 CONTINUED = b"M"
-CUT_SHORT = "The tar ends in the middle of an entry: it is cut short."
+CUT_SHORT = "The tar ends in the middle of an entry: it is cut short, or goes on in another volume."
 
 
 class Tar(Archive):

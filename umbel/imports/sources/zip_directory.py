@@ -32,7 +32,7 @@ UNIX = (3, 19)  # the second is macOS
 WINDOWS = (0, 6, 10, 14)  # FAT, HPFS, NTFS, VFAT
 ZIP64, UNICODE_PATH = 1, 0x7075  # extra fields; the second is Info-ZIP's
 DAMAGED = "The zip's directory is damaged."
-NONE = "The zip has no directory at its end: it is cut short or damaged, or one of several volumes."
+NO_DIRECTORY = "The zip has no directory at its end: it is cut short or damaged, or one of several volumes."
 VOLUMES = (
     "The zip is one of several volumes: join them into one file, for example by `zip -s 0 LAST.zip --out ALL.zip`."
 )
@@ -82,7 +82,7 @@ def find_directory(file: BinaryIO, file_size: int) -> Directory:
     tail_at = max(0, file_size - TAIL)
     file.seek(tail_at)
     tail = file.read(file_size - tail_at)
-    reason = NONE
+    reason = NO_DIRECTORY
     for at in islice(_ends(tail), MOST_ENDS):
         try:
             return _directory_before(file, tail, at, tail_at)

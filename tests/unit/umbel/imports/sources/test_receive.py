@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from tests.field.archives import tarred, zipped
+from tests.field.archives import plain, tarred, zip_of, zipped
 from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     ArchiveBomb,
@@ -145,6 +145,11 @@ def test_a_zip_behind_something_else_is_a_zip(stub: bytes, blobs: Blobs) -> None
     archive = stub + zipped(("a.jpg", NOISE))
     assert received(blobs, archive) == "zip"
     assert blobs.get("uploads/a") == archive
+
+
+def test_the_last_volume_of_a_zip_is_refused_as_one_of_several(blobs: Blobs) -> None:
+    with pytest.raises(SourceError, match="several volumes"):
+        received(blobs, zip_of(plain({"a.jpg": NOISE}), disk=3)[2000:])
 
 
 def test_a_zip_without_its_directory_is_refused_at_once(blobs: Blobs) -> None:
