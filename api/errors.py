@@ -63,6 +63,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.SourceTooLarge: 413,
     errors.UnsupportedArchive: 415,
     errors.UnsupportedManifest: 415,
+    errors.BadManifest: 422,
     errors.DecoderDied: 422,
 }
 INVALID_FIELDS = "The request has fields that cannot be taken."

@@ -99,6 +99,25 @@ def test_a_list_names_files_below_a_root_with_labels_and_metadata(
     assert counts(api, job_id) == {"pending": 1, "failed": 1}
 
 
+def test_a_list_made_on_windows_is_imported_and_a_bad_row_fails_alone(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jpg").write_bytes(image_bytes(1))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    rows = "path\tlabel\r\nsub\\a.jpg\trosé\r\n..\\b.jpg\trose\r\nc.jpg\trose\tred\r\n".encode("utf-16")
+    job_id = imported(api, rows, "Unicode Text.txt", base=str(tmp_path))
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    (image,) = api.get("/v1/images").get_json()["items"]
+    assert (image["name"], image["label"]) == ("sub/a.jpg", "rosé")
+    failed = {
+        each["error_code"]: each["error"]
+        for each in api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    }
+    assert failed.keys() == {"unsafe_path", "bad_manifest_line"}
+    assert failed["bad_manifest_line"].startswith("Line 4: has 3 values")
+
+
 def test_a_folder_on_the_server_is_imported_only_below_a_root(
     api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +163,10 @@ def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch
         (b"not an archive, whatever its name", "a.zip", 415, "unsupported_archive"),
         (zipped(**{"a.jpg": b"cut short"})[:-30], "a.zip", 422, "source_error"),
         (b"\x00\x01\x02", "list.csv", 415, "unsupported_manifest"),
+        (b"file,label\na.jpg,rose\n", "list.csv", 422, "bad_manifest"),
+        (b"path,label\na.jpg,ros\xe9\n", "list.tsv", 422, "bad_manifest"),
+        (b'path\n"a.jpg\n' + b"b.jpg\n" * 999, "LIST.TXT", 422, "bad_manifest"),
+        (b'{"path": "a.jpg"},\n', "list.json", 422, "bad_manifest"),
     ],
 )
 def test_a_broken_upload_is_refused_and_leaves_nothing(
