@@ -63,7 +63,8 @@ class SourceOut(BaseModel):
     type: str
     listed: int = Field(description="Entries found so far.")
     rejected: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
-    skipped: int = Field(description="Other files, which are no pictures.")
+    skipped: int = Field(description="Other files, which are no pictures; a hidden folder counts as one.")
+    skipped_by_kind: dict[str, int] = Field(description="Of these, how many of each suffix.", examples=[{".json": 3}])
     done: bool = Field(description="Listed to the end.")
     dry_run: bool
 

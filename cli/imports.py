@@ -13,6 +13,7 @@ from rich.progress import Progress
 from umbel_client import ApiError, ImageFile, Job, Umbel
 from umbel_client.folder import CHUNK, NOT_TAKEN, Listing, list_images
 from umbel_files.names import is_list
+from umbel_files.tally import Tally
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, complain, json_option, print_json, progress, say, table
@@ -206,6 +207,8 @@ def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
             counts = {**job.counts.as_dict(), "skipped": job.source and job.source.skipped}
             del counts["total"]
             say(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
+        if job.source and job.source.listed and job.source.skipped:
+            say(f"Not taken: {Tally(job.source.skipped_by_kind)}.")
         if job.error:
             say(job.error)
         if waited:

@@ -69,8 +69,9 @@ function steps(job) {
   );
 }
 
-function source({ type, listed, rejected, skipped, done }) {
-  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over`]
+function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done }) {
+  const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
+  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`]
     .filter(Boolean)
     .join(", ");
 }

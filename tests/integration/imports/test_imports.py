@@ -144,10 +144,33 @@ def test_a_dry_run_counts_and_imports_nothing(api: FlaskClient, fetch: Any) -> N
 
 
 def test_a_source_without_pictures_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"notes.txt": b"none"}))
+    files = ("notes.txt", "a.json", "b.json", "._c.jpg", "@eaDir/d.jpg", "nameless")
+    job_id = imported(api, zipped(**dict.fromkeys(files, b"none")))
     fetch()
     seen = job(api, job_id)
-    assert (seen["status"], "no picture" in seen["error"]) == ("failed", True)
+    told = "There is no picture in it: 6 files (2 .json, 2 hidden, 1 .txt, 1 without suffix)."
+    assert (seen["status"], seen["error"]) == ("failed", told)
+    kinds = {".json": 2, "hidden": 2, ".txt": 1, "without suffix": 1}
+    assert (seen["source"]["skipped"], seen["source"]["skipped_by_kind"]) == (6, kinds)
+
+
+def test_what_is_hidden_in_an_archive_is_taken_if_asked_for(api: FlaskClient, fetch: Any) -> None:
+    data = zipped(**{"a.jpg": image_bytes(1), "@eaDir/a.jpg/T.jpg": image_bytes(2), "._a.jpg": image_bytes(3)})
+    as_ever, everything = imported(api, data), imported(api, data, collection="all", include_hidden="true")
+    fetch()
+    assert (counts(api, as_ever), counts(api, everything)) == ({"pending": 1}, {"pending": 3})
+
+
+def test_what_is_hidden_in_a_folder_is_taken_if_asked_for(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "#recycle").mkdir()
+    (tmp_path / "#recycle" / "a.jpg").write_bytes(image_bytes(1))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    source = {"type": "folder", "path": str(tmp_path), "include_hidden": True}
+    job_id = api.post("/v1/imports", json={"source": source}).get_json()["job_id"]
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    assert counts(api, job_id) == {"pending": 1}
 
 
 def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:

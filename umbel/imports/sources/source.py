@@ -84,10 +84,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that does not look like an image: counted, not imported."""
+    """A file that does not look like an image: counted, not imported. hidden: it is not even meant to be one."""
 
     position: str
     name: str
+    hidden: bool = False
 
 
 class Source(Protocol):
