@@ -268,15 +268,9 @@ class UnsupportedArchive(SourceError):
 
 
 class UnsupportedManifest(SourceError):
-    """No text, so neither CSV nor JSON Lines."""
+    """Not UTF-8 text, so neither CSV nor JSON Lines."""
 
     code = "unsupported_manifest"
-
-
-class BadManifest(SourceError):
-    """A manifest with a fault that concerns more than one row; the detail says where, and what to do."""
-
-    code = "bad_manifest"
 
 
 class DecoderDied(UmbelError):
