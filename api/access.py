@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import overload
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,6 +12,7 @@ from flask import current_app, request
 from api import audit
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
+from api.proxies import is_own
 from umbel.access.keys import KeyScope
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, UnknownHost
@@ -50,18 +52,29 @@ def refuse_other_hosts() -> None:
     allowed: Sequence[str] = current_app.config["HOSTS"]
     if request.endpoint not in ("health.alive", "health.ready") and not _is_one_of(request.host, allowed):
         raise UnknownHost(
-            "The API is not called by this name; UMBEL_ALLOWED_HOSTS lists the names that it is called by."
+            f"The API is not called {request.headers.get('Host', '')[:100]!r}. If it should be, add the name, or the"
+            " network of the address, to UMBEL_ALLOWED_HOSTS."
         )
 
 
 def _is_one_of(host: str, allowed: Sequence[str]) -> bool:
-    """Whether a Host header names the loopback or one of `allowed`; .example.org stands for all below it, * for any."""
+    """Whether a Host header names the loopback or one of `allowed`, see the setting."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
         return False
     below = (each for each in allowed if each.startswith("."))
-    return is_loopback(name) or name in allowed or "*" in allowed or any(f".{name}".endswith(each) for each in below)
+    if is_loopback(name) or name in allowed or "*" in allowed or any(f".{name}".endswith(each) for each in below):
+        return True
+    networks = (ip_network(each) for each in allowed if "/" in each)
+    return _is_address(name) and any(ip_address(name) in network for network in networks)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def refuse_other_sites() -> None:
@@ -73,18 +86,14 @@ def refuse_other_sites() -> None:
         return
     origin = request.headers.get("Origin")
     if origin is not None:
-        ours = _network_location(origin) == request.host or origin in current_app.config["CORS_ORIGINS"]
+        ours = is_own(origin) or origin in current_app.config["CORS_ORIGINS"]
     else:
         ours = request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
     if not ours:
-        raise CrossSite("A page of another site may not do this.")
-
-
-def _network_location(url: str) -> str | None:
-    try:
-        return urlsplit(url).netloc
-    except ValueError:  # such as `http://[`
-        return None
+        raise CrossSite(
+            f"A page of another site may not do this. Its origin is {(origin or 'unknown')[:100]!r}, and the API was"
+            f" called as {request.host[:100]!r}; a proxy between them must pass on Host with its port."
+        )
 
 
 def check_csrf_token(given: str) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import structlog
 from apiflask import APIFlask
-from flask import Response, g, request
+from flask import Response, g, has_request_context, request
 from flask_cors import CORS
 from limits import parse
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import (
     access,
@@ -28,6 +27,7 @@ from api import (
     maps,
     models,
     page,
+    proxies,
     rates,
     search,
     session,
@@ -62,12 +62,21 @@ RESOURCES = (
 QUIET = ("/healthz", "/readyz", "/metrics")  # requested by machines every few seconds
 
 
+class Application(APIFlask):
+    """Its specification names no host: it is made once, and asked for under several."""
+
+    def _get_spec(self, *args: Any, **options: Any) -> Any:
+        spec = super()._get_spec(*args, **options)
+        root = request.script_root if has_request_context() else ""
+        return {**spec, "servers": [{"url": root or "/"}]} if isinstance(spec, dict) else spec
+
+
 def create_app() -> APIFlask:
     """The WSGI application of this process's settings."""
     limits = settings()
     configure_logging(limits)
     tracing.configure_tracing(limits, "api")
-    app = APIFlask(
+    app = Application(
         "umbel",
         title="Umbel",
         version=VERSION,
@@ -88,6 +97,7 @@ def create_app() -> APIFlask:
         REQUIRE_KEYS=limits.require_keys,
         OPEN_METRICS=limits.open_metrics,
         CORS_ORIGINS=limits.cors_origins,
+        PROXIES=limits.proxies,
         HOSTS=(limits.host, *limits.allowed_hosts),
         RATE_LIMIT=parse(limits.rate_limit) if limits.rate_limit else None,
     )
@@ -108,8 +118,7 @@ def create_app() -> APIFlask:
     if limits.cors_origins:
         CORS(app, **headers.cors_options(limits))
     if limits.proxies:
-        count = limits.proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+        app.wsgi_app = proxies.behind(app.wsgi_app, limits.proxies)  # type: ignore[method-assign]
     return app
 
 

@@ -12,7 +12,7 @@ from werkzeug.routing import BaseConverter
 from api import audit
 from api.access import reach, within
 from api.errors import also
-from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of
+from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of, link_to
 from umbel.base.database import transaction
 from umbel.base.errors import InvalidInput
 from umbel.base.storable import COLLECTION_NAME
@@ -24,6 +24,7 @@ from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
+LINKS = {"self": "/v1/collections/{}", "images": "/v1/images?collection={}"}
 Most = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -136,5 +137,5 @@ def delete_collection(name: str) -> Any:
 
 
 def _out(row: CollectionRow) -> CollectionOut:
-    links = {"self": f"/v1/collections/{row.name}", "images": f"/v1/images?collection={row.name}"}
+    links = {part: link_to(path.format(row.name)) for part, path in LINKS.items()}
     return answer_of(CollectionOut, row, links=links)

@@ -63,6 +63,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.SourceTooLarge: 413,
     errors.UnsupportedArchive: 415,
     errors.UnsupportedManifest: 415,
+    errors.BadManifest: 422,
     errors.DecoderDied: 422,
 }
 INVALID_FIELDS = "The request has fields that cannot be taken."
@@ -112,7 +113,8 @@ def problem(
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
     structlog.contextvars.bind_contextvars(code=code)  # for the log line of the request
-    body = problem_body(status, detail, code=code, errors=errors, instance=request.path, request_id=g.get("request_id"))
+    path, request_id = f"{request.script_root}{request.path}", g.get("request_id")
+    body = problem_body(status, detail, code=code, errors=errors, instance=path, request_id=request_id)
     answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
     if status in RETRY_AFTER_SECONDS:
         answer.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS[status])

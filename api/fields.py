@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from apiflask.fields import UploadFile
+from flask import request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from umbel_files.names import LONGEST_LABEL, printable
 from werkzeug.datastructures import FileStorage
@@ -114,9 +115,14 @@ def answer_of(kind: type[Answer], row: object, **others: Any) -> Answer:
     return kind.model_validate(fields | others)
 
 
+def link_to(path: str) -> str:
+    """A path of the API as clients reach it: behind a proxy, below the path that the proxy serves it under."""
+    return f"{request.script_root}{path}"
+
+
 def image_links(image_id: UUID, *more: str) -> dict[str, str]:
     """The links of an image, and those to `more` parts of it."""
-    link = f"/v1/images/{image_id}"
+    link = link_to(f"/v1/images/{image_id}")
     return {"self": link} | {part: f"{link}/{part}" for part in ("file", "thumbnail", *more)}
 
 

@@ -45,7 +45,7 @@ class ImportIn(ImportOptions):
 
 
 class ImportFormIn(ImportOptions):
-    file: File = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv or .jsonl.")
+    file: File = Field(description="A zip, a tar (also .gz, .bz2, .xz), or a list: .csv, .tsv, .txt, .jsonl or .json.")
     base: str | None = Field(None, max_length=4096, description="What the paths of a list are relative to.")
     include_hidden: bool = Field(False, description="Of an archive, as of a folder's `source`.")
 
@@ -67,7 +67,8 @@ def open_import() -> Any:
     As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; the `sample` garden, drawn by the
     workers; or of the type `upload`, whose pictures follow by
     POST /v1/images with this `job_id` until POST /v1/jobs/{id}/close (or ten idle minutes).
-    As multipart: `file` is a zip, a tar, or a list (.csv, .jsonl) of paths or URLs. With `dry_run` it is only listed.
+    As multipart: `file` is a zip, a tar, or a list (CSV, JSON Lines) of paths or URLs, which is
+    checked before a job is opened. With `dry_run` it is only listed.
     With the header `Idempotency-Key`, a repeated request is answered as the first one was.
     """
     gate().enter()

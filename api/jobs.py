@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.access import reach
 from api.errors import answers, problems
-from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, link_to, page_of
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
@@ -63,7 +63,8 @@ class SourceOut(BaseModel):
     type: str
     listed: int = Field(description="Entries found so far.")
     rejected: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
-    skipped: int = Field(description="Other files, which are no pictures.")
+    skipped: int = Field(description="Other files, which are no pictures; a hidden folder counts as one.")
+    skipped_by_kind: dict[str, int] = Field(description="Of these, how many of each suffix.", examples=[{".json": 3}])
     done: bool = Field(description="Listed to the end.")
     dry_run: bool
 
@@ -243,7 +244,7 @@ def _described(job_id: UUID) -> JobOut:
 
 def _out(overview: JobOverview) -> JobOut:
     job, source, reindex = overview.job, overview.source, overview.reindex
-    link = f"/v1/jobs/{job.id}"
+    link = link_to(f"/v1/jobs/{job.id}")
     return answer_of(
         JobOut,
         job,

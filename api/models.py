@@ -9,7 +9,7 @@ from flask import request, url_for
 from pydantic import BaseModel, Field
 
 from api.errors import problems, validated
-from api.fields import SHA256, File, Links, NextCursor, Strict, answer_of
+from api.fields import SHA256, File, Links, NextCursor, Strict, answer_of, link_to
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -140,7 +140,7 @@ def _out(row: ModelVersion) -> ModelOut:
 
 def _beside(row: ModelVersion) -> dict[str, Any]:
     """The fields that have another name or place in the row."""
-    link = f"/v1/models/{row.id}"
+    link = link_to(f"/v1/models/{row.id}")
     links = {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")}
     return {"metrics": row.card.get("metrics", {}), "replaced": row.replaced_id, "links": links}
 

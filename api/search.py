@@ -212,7 +212,7 @@ def legacy_search(body: LegacySearchIn) -> Any:
     found = find_matches(query, k=LEGACY_K, scope=scope_of(Scoped()))
     return LegacyOut(
         results=[
-            LegacyMatch(path=f"/v1/images/{match.image_id}/file", simularity=1 - match.distance)
+            LegacyMatch(path=image_links(match.image_id)["file"], simularity=1 - match.distance)
             for match in found.matches
         ]
     )

@@ -76,14 +76,14 @@ def sign_in_by_form() -> Any:
         who = _open_session(request.form.get("key", "").strip())
     except Unauthenticated as error:
         return _form(error.detail), 401
-    return _with_cookie(redirect("/", 303), who)  # type: ignore[arg-type]
+    return _with_cookie(redirect("./", 303), who)  # type: ignore[arg-type]
 
 
 @bp.post("/signout")
 @bp.doc(hide=True)
 def sign_out_by_form() -> Any:
     """Sign out without scripts."""
-    return _signed_out(redirect("/signin", 303), request.form.get("csrf_token", ""))  # type: ignore[arg-type]
+    return _signed_out(redirect("signin", 303), request.form.get("csrf_token", ""))  # type: ignore[arg-type]
 
 
 def _signed_in() -> Caller | None:
@@ -122,6 +122,7 @@ def _with_cookie(response: Response, who: Caller) -> Response:
     response.set_cookie(
         COOKIE,
         who.token or "",
+        path=request.script_root or "/",
         max_age=_lasts(),
         httponly=True,
         samesite="Strict",
@@ -137,7 +138,8 @@ def _signed_out(response: Response, csrf_token: str) -> Response:
         check_csrf_token(csrf_token)
         with transaction() as session:
             sessions.close_session(session, who.token)
-    response.delete_cookie(COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
+    path = request.script_root or "/"
+    response.delete_cookie(COOKIE, path=path, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
 
 

@@ -12,13 +12,14 @@ import click
 from rich.progress import Progress
 from umbel_client import ApiError, ImageFile, Job, Umbel
 from umbel_client.folder import CHUNK, NOT_TAKEN, Listing, list_images
+from umbel_files.names import is_list
+from umbel_files.tally import Tally
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, complain, json_option, print_json, progress, say, table
 from cli.pictures import is_pipe, read_pipe
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tlz")
-LISTS = (".csv", ".jsonl", ".ndjson")
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
     Other files are skipped and counted. Pictures that are in the collection already are not imported again, so after an
     interruption run the same command again. Exit 1 if any picture failed.
     """
-    kinds = {on_server or is_source(path) for path in paths}
+    kinds = {on_server or is_source(path, alone=len(paths) == 1) for path in paths}
     if len(kinds) > 1:
         raise click.UsageError("Import archives, lists and buckets apart from files and folders.")
     if not on_server:
@@ -154,9 +155,13 @@ def import_images(
     return outcome
 
 
-def is_source(path: str) -> bool:
-    """Whether the path is a bucket, an archive or a list, rather than pictures and folders of pictures."""
-    return path.startswith("s3://") or (path.lower().endswith((*ARCHIVES, *LISTS)) and not Path(path).is_dir())
+def is_source(path: str, *, alone: bool) -> bool:
+    """Whether the path is a bucket, an archive or a list, rather than pictures and folders of pictures.
+
+    alone: it is the only one.
+    """
+    is_file = path.lower().endswith(ARCHIVES) or is_list(path, alone=alone)
+    return path.startswith("s3://") or (is_file and not Path(path).is_dir())
 
 
 def import_sources(
@@ -202,6 +207,8 @@ def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
             counts = {**job.counts.as_dict(), "skipped": job.source and job.source.skipped}
             del counts["total"]
             say(", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "indexed") + ".")
+        if job.source and job.source.listed and job.source.skipped:
+            say(f"Not taken: {Tally(job.source.skipped_by_kind)}.")
         if job.error:
             say(job.error)
         if waited:

@@ -33,6 +33,7 @@ class Source(Answer):
     listed: int
     rejected: int
     skipped: int
+    skipped_by_kind: dict[str, int]
     done: bool
     dry_run: bool
 

@@ -22,6 +22,10 @@ OTHERS = (
 )
 """Suffixes of other files, which lie beside pictures by the thousand and are not opened in search of one."""
 
+LISTS = ("csv", "tsv", "jsonl", "ndjson")
+LISTS_ALONE = ("txt", "json")
+"""Suffixes of lists of pictures; of those that may lie beside pictures as well, and are lists only by themselves."""
+
 _SUFFIX = re.compile(r"\.([a-z0-9]+)$", re.IGNORECASE)
 
 
@@ -39,6 +43,12 @@ def has_image_suffix(name: str) -> bool:
 def may_be_image(name: str) -> bool:
     """Whether a file of this name may be a picture. Without a picture's suffix, its first bytes tell (`kind_of`)."""
     return suffix(name) not in _OTHERS
+
+
+def is_list(name: str, *, alone: bool = True) -> bool:
+    """Whether a file of this name, packed or not, is a list of pictures. alone: nothing else is imported with it."""
+    packed = suffix(name) in ("gz", "bz2", "xz")
+    return suffix(name.rpartition(".")[0] if packed else name) in (*LISTS, *(LISTS_ALONE if alone else ()))
 
 
 def normalized(text: str) -> str:

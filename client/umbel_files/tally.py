@@ -1,28 +1,30 @@
 """What was not taken, in words that tell people whether their pictures are among it."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from umbel_files.kinds import Kind
 from umbel_files.names import suffix
 
 MOST_SUFFIXES = 5
+MOST_KINDS = 50  # that are told apart
 
 
 class Tally:
     """Counts files that were not taken: pictures by their kind, all others by their suffix."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Mapping[str, int] | None = None) -> None:
+        """others: files counted before, as `counts` told of them, none of them a picture."""
         self._pictures: Counter[str] = Counter()
-        self._others: Counter[str] = Counter()
+        self._others: Counter[str] = Counter(others)
 
     def add(self, name: str, kind: Kind | None, *, hidden: bool = False) -> None:
         """Count the file of this name. kind: None, it is no picture; hidden: it is not meant to be one."""
-        if hidden:
-            self._others["hidden"] += 1
-        elif kind is None:
-            self._others[f".{suffix(name)}" if suffix(name) else "without suffix"] += 1
-        else:
+        if kind is not None:
             self._pictures[kind] += 1
+            return
+        what = "hidden" if hidden else f".{suffix(name)}" if suffix(name) else "without suffix"
+        self._others[what if what in self._others or len(self._others) < MOST_KINDS else "of more kinds"] += 1
 
     @property
     def total(self) -> int:

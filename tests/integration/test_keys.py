@@ -308,7 +308,7 @@ def test_the_form_needs_no_scripts(api: FlaskClient, keys: dict[str, str]) -> No
     assert "This is not a key of this service." in wrong.text
     assert "<script" not in wrong.text
     right = api.post("/signin", data={"key": f" {keys['read']}\n"})
-    assert (right.status_code, right.headers["Location"]) == (303, "/")
+    assert (right.status_code, right.headers["Location"]) == (303, "./")
     found = re.search(r'name="csrf_token" value="(\w+)"', api.get("/signin").text)
     assert found
     assert api.post("/signout", data={"csrf_token": "x"}).status_code == 403

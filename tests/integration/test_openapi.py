@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from api.specification import FOLLOWED, METHODS, TAGS, operations
 
-NOT_OF_THE_API = {"/", "/docs", "/openapi.json", "/static/<path:filename>", "/signin", "/signout"}
+NOT_OF_THE_API = {"/", "/docs", "/files.json", "/openapi.json", "/static/<path:filename>", "/signin", "/signout"}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A bucket as a source of imports, against a real S3 server (moto's), and against one that only knows trouble."""
 
+import io
 import logging
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, r
 from umbel.base.blobs import Blobs
 from umbel.base.errors import FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources import ManifestSource, S3Source, Source, open_source
+from umbel.imports.sources import ManifestSource, S3Source, Source, open_source, receive_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -193,8 +194,9 @@ def test_whatever_lies_below_a_root_is_opened(url: str, root: str, client: Any, 
 def test_a_manifest_may_have_a_prefix_as_its_base(client: Any, endpoint: str, tmp_path: Path) -> None:
     put(client, "2024/d/a.jpg")
     blobs = Blobs(tmp_path.as_uri())
-    blobs.put("m", b"path\nd/a.jpg\ns3://photos/2024/d/a.jpg\n../b.jpg\n")
-    spec = ManifestSource(blob_key="m", format="csv", base="s3://photos/2024")
+    rows = b"path\nd/a.jpg\ns3://photos/2024/d/a.jpg\n../b.jpg\nd\\a.jpg\n"
+    receive_manifest(io.BytesIO(rows), blobs, "m", Settings())
+    spec = ManifestSource(blob_key="m", base="s3://photos/2024")
     source = open_source(spec, blobs, Settings(import_roots=("s3://photos/2024",), s3_endpoint=endpoint))
     assert contents(source) == {"d/a.jpg": image_bytes(1)}
     assert rejected(source) == {"../b.jpg": "unsafe_path"}

@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -159,7 +161,10 @@ def origin(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """The name of a host, without scheme, port and path; .example.org and * stand for several."""
+    """The name of a host, without scheme, port and path; .example.org, 10.0.0.0/8 and * stand for several."""
+    with suppress(ValueError):
+        if "/" in text:
+            return str(ip_network(text, strict=False))
     if not re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:]+\]?", text):
         raise ValueError(f"{text!r} is no name of a host: write it without http://, port and path")
     return text.strip("[]").removesuffix(".").lower() or text

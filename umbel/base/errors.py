@@ -268,9 +268,15 @@ class UnsupportedArchive(SourceError):
 
 
 class UnsupportedManifest(SourceError):
-    """Not UTF-8 text, so neither CSV nor JSON Lines."""
+    """No text, so neither CSV nor JSON Lines."""
 
     code = "unsupported_manifest"
+
+
+class BadManifest(SourceError):
+    """A manifest with a fault that concerns more than one row; the detail says where, and what to do."""
+
+    code = "bad_manifest"
 
 
 class DecoderDied(UmbelError):

@@ -207,12 +207,14 @@ class Settings(BaseSettings):
     allowed_hosts: Hosts = Field(
         (),
         description="Host names of the API, separated by commas, besides those of the loopback and UMBEL_HOST;"
-        " .example.org stands for its subdomains, * for any. Requests for other names get 400.",
+        " .example.org stands for its subdomains, 10.0.0.0/8 for the addresses of a network, * for any. Requests for"
+        " other names get 400.",
     )
     proxies: int = Field(
         0,
         ge=0,
-        description="Number of reverse proxies before the API whose X-Forwarded-For, -Proto and -Host are trusted.",
+        description="Number of reverse proxies before the API whose X-Forwarded-For, -Proto, -Host, -Port and -Prefix"
+        " are trusted.",
     )
     rate_limit: str | None = Field(
         None,

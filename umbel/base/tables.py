@@ -238,6 +238,7 @@ class ImportSource(Table):
     listed: Mapped[int] = mapped_column(server_default="0")
     rejected: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")
+    skipped_by_kind: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     done: Mapped[bool] = mapped_column(server_default=text("false"))
     retries: Mapped[int] = mapped_column(server_default="0")  # times in a row that it could not be reached
     next_try: Mapped[datetime] = mapped_column(server_default=NOW)

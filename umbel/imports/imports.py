@@ -1,11 +1,11 @@
 """Opening imports: of pictures that are sent one by one, or of a source that workers read themselves."""
 
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import IO, Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
+from umbel_files.names import is_list
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
@@ -24,7 +24,6 @@ from umbel.imports.sources import (
 from umbel.jobs import jobs
 from umbel.jobs.idempotency import FirstAnswer, KeyedRequest, find_first_answer, insert_answers
 
-MANIFESTS = (".csv", ".jsonl", ".ndjson")
 LONGEST_UPLOAD_SECONDS = 6 * 3600.0
 
 
@@ -80,7 +79,7 @@ def import_upload(
     request: KeyedRequest | None = None,
     **options: Any,
 ) -> UUID:
-    """A job for an archive or a list (.csv, .jsonl) of images, told apart by their file's name.
+    """A job for an archive or a list of images, told apart by their file's name (`is_list`).
 
     base: what the paths of a list are relative to; include_hidden: see ArchiveSource. options: of `import_source`.
     Raises as that does, and StorageFull.
@@ -92,8 +91,9 @@ def import_upload(
         cleanups = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
     try:
         spec: ArchiveSource | ManifestSource
-        if PurePath(name).suffix.lower() in MANIFESTS:
-            spec = ManifestSource(blob_key=key, format=receive_manifest(stream, blobs, key, settings), base=base)
+        if is_list(name):
+            receive_manifest(stream, blobs, key, settings)
+            spec = ManifestSource(blob_key=key, base=base)
         else:
             kind = receive_archive(stream, blobs, key, settings)
             spec = ArchiveSource(type=kind, blob_key=key, include_hidden=include_hidden)

@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 from umbel_files.names import folder_label
+from umbel_files.tally import Tally
 
 from umbel.base.errors import SourceError, TransientError
 from umbel.base.progress import progress
@@ -85,7 +86,11 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
         progress.note()
     source.listed += len(listed)
     source.rejected += sum(entry.rejected is not None for entry in listed)
-    source.skipped += len(found) - len(listed)
+    skipped = Tally(source.skipped_by_kind)
+    for entry in found:
+        if isinstance(entry, Skipped):
+            skipped.add(entry.name, None, hidden=entry.hidden)
+    source.skipped, source.skipped_by_kind = skipped.total, skipped.counts()
     if found:
         source.position, source.retries = found[-1].position, 0
     session.flush()
@@ -97,7 +102,8 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
     named = {"request_id": jobs.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
     log.info("source listed", **named, listed=source.listed, error=error and error.detail)
     if error is None and source.listed == 0:
-        error = SourceError(f"There is no picture in it; {source.skipped:,} other files were passed over.")
+        skipped = f": {Tally(source.skipped_by_kind)}" if source.skipped else ""
+        error = SourceError(f"There is no picture in it{skipped}.")
     jobs.close_job(session, source.job_id)
     if error is not None:
         jobs.change_job(session, source.job_id, error=error.detail)

@@ -68,7 +68,7 @@ function dropzone() {
       { class: "actions" },
       chooser("Choose pictures", add, { multiple: true, accept: TAKEN, quiet: false }),
       chooser("A folder", add, { webkitdirectory: true, multiple: true }),
-      chooser("A zip or tar", add, { multiple: true, accept: ".zip,.tar,.tgz,.tbz,.tbz2,.txz,.tlz,.gz,.bz2,.xz,.lzma,.csv,.jsonl,.ndjson" }),
+      chooser("A zip or tar", add, { multiple: true, accept: ".zip,.tar,.tgz,.tbz,.tbz2,.txz,.tlz,.gz,.bz2,.xz,.lzma,.csv,.tsv,.jsonl,.ndjson" }),
     ),
     h("p", { class: "faint" }, "JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF or BMP, up to 20 MB each."),
   );

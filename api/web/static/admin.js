@@ -14,7 +14,7 @@ export const title = "Admin";
 export async function show({ main, heading, signal }) {
   const { items } = await collections(signal);
   const pictures = items.reduce((sum, { images }) => sum + images, 0);
-  heading.after(h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "/docs" }, "The API")));
+  heading.after(h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "docs" }, "The API")));
   const redraw = () => location.hash === to("admin") && dispatchEvent(new HashChangeEvent("hashchange"));
   // A key that may not see one of them sees the others.
   const parts = [versions(signal, redraw), reindexing(signal), recall(signal), doubts(signal)];

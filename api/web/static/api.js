@@ -4,46 +4,48 @@ import { form, request, url } from "./http.js";
 
 const post = (path, body = {}, signal = null) => request(path, { method: "POST", body, signal });
 
-export const ready = async () => (await fetch("/readyz")).json();
-export const collections = (signal) => request("/v1/collections?limit=500", { signal });
+export const ready = async () => (await fetch("readyz")).json();
+export const collections = (signal) => request("v1/collections?limit=500", { signal });
 
-export const images = (parameters, signal) => request(url("/v1/images", parameters), { signal });
-export const image = (id, signal) => request(`/v1/images/${id}`, { signal });
-export const upload = (fields) => post("/v1/images", form(fields));
-export const change = (id, changes) => request(`/v1/images/${id}`, { method: "PATCH", body: changes });
-export const remove = (id) => request(`/v1/images/${id}`, { method: "DELETE" });
-export const thumbnail = (id) => `/v1/images/${id}/thumbnail`;
+export const images = (parameters, signal) => request(url("v1/images", parameters), { signal });
+export const image = (id, signal) => request(`v1/images/${id}`, { signal });
+export const upload = (fields) => post("v1/images", form(fields));
+export const change = (id, changes) => request(`v1/images/${id}`, { method: "PATCH", body: changes });
+export const remove = (id) => request(`v1/images/${id}`, { method: "DELETE" });
+// Relative, as all addresses of the page: it may be served below the path of another site.
+export const file = (id) => `v1/images/${id}/file`;
+export const thumbnail = (id) => `v1/images/${id}/thumbnail`;
 
-export const openImport = (options) => post("/v1/imports", options);
-export const files = () => request("/files.json");
-export const importFile = (fields) => post("/v1/imports", form(fields));
-export const close = (job) => post(`/v1/jobs/${job}/close`);
+export const openImport = (options) => post("v1/imports", options);
+export const files = () => request("files.json");
+export const importFile = (fields) => post("v1/imports", form(fields));
+export const close = (job) => post(`v1/jobs/${job}/close`);
 
-export const search = (query, signal) => post("/v1/search", query, signal);
-export const searchFile = (fields, signal) => post("/v1/search", form(fields), signal);
-export const similar = (id, parameters, signal) => request(url(`/v1/images/${id}/similar`, parameters), { signal });
-export const identify = (query, signal) => post("/v1/identify", query, signal);
+export const search = (query, signal) => post("v1/search", query, signal);
+export const searchFile = (fields, signal) => post("v1/search", form(fields), signal);
+export const similar = (id, parameters, signal) => request(url(`v1/images/${id}/similar`, parameters), { signal });
+export const identify = (query, signal) => post("v1/identify", query, signal);
 export function identifyFiles(files, collection, signal) {
   const data = form({ collection });
   for (const file of files) data.append("file", file, file.name || "pasted");
-  return post("/v1/identify", data, signal);
+  return post("v1/identify", data, signal);
 }
 
-export const jobs = (parameters, signal) => request(url("/v1/jobs", parameters), { signal });
-export const job = (id, signal, wait = 0) => request(url(`/v1/jobs/${id}`, { wait: wait || null }), { signal });
-export const items = (id, parameters, signal) => request(url(`/v1/jobs/${id}/items`, parameters), { signal });
-export const steer = (id, verb) => post(`/v1/jobs/${id}/${verb}`);
+export const jobs = (parameters, signal) => request(url("v1/jobs", parameters), { signal });
+export const job = (id, signal, wait = 0) => request(url(`v1/jobs/${id}`, { wait: wait || null }), { signal });
+export const items = (id, parameters, signal) => request(url(`v1/jobs/${id}/items`, parameters), { signal });
+export const steer = (id, verb) => post(`v1/jobs/${id}/${verb}`);
 
 
-export const map = (collection, signal) => request(url("/v1/map", { collection }), { signal });
-export const computeMap = (collection) => post("/v1/map", collection ? { collection } : {});
+export const map = (collection, signal) => request(url("v1/map", { collection }), { signal });
+export const computeMap = (collection) => post("v1/map", collection ? { collection } : {});
 
-export const duplicates = (parameters, signal) => request(url("/v1/duplicates", parameters), { signal });
-export const compare = (collection) => post("/v1/duplicates", collection ? { collection } : {});
-export const labelIssues = (parameters, signal) => request(url("/v1/label-issues", parameters), { signal });
+export const duplicates = (parameters, signal) => request(url("v1/duplicates", parameters), { signal });
+export const compare = (collection) => post("v1/duplicates", collection ? { collection } : {});
+export const labelIssues = (parameters, signal) => request(url("v1/label-issues", parameters), { signal });
 
-export const models = (signal) => request("/v1/models", { signal });
-export const steerModel = (id, verb) => post(`/v1/models/${id}/${verb}`);
-export const reindex = (options) => post("/v1/admin/reindex", options);
-export const recalls = (signal) => request("/v1/admin/recall?limit=5", { signal });
-export const measureRecall = (options) => post("/v1/admin/recall", options);
+export const models = (signal) => request("v1/models", { signal });
+export const steerModel = (id, verb) => post(`v1/models/${id}/${verb}`);
+export const reindex = (options) => post("v1/admin/reindex", options);
+export const recalls = (signal) => request("v1/admin/recall?limit=5", { signal });
+export const measureRecall = (options) => post("v1/admin/recall", options);

@@ -1,5 +1,6 @@
 // Pictures collected to search with: more like these, less like those. Its tray is on every view.
 
+import { thumbnail } from "./api.js";
 import { h, icon } from "./dom.js";
 import { go } from "./router.js";
 
@@ -91,7 +92,7 @@ function entry({ image, less }) {
         "aria-label": `${less ? "Less" : "More"} like this ${name}; press for ${less ? "more" : "less"}`,
         onclick: () => basket.turn(image.image_id),
       },
-      h("img", { alt: "", src: `/v1/images/${image.image_id}/thumbnail` }),
+      h("img", { alt: "", src: thumbnail(image.image_id) }),
       h("span", { class: "sign" }, icon(less ? "minus" : "plus")),
     ),
     h(

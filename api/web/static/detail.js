@@ -22,7 +22,7 @@ export async function show({ main, heading, id, signal }) {
     h(
       "div",
       { class: "detail" },
-      h("figure", {}, h("img", { src: image.links.file, alt: heading.textContent, width: image.width, height: image.height })),
+      h("figure", {}, h("img", { src: api.file(image.image_id), alt: heading.textContent, width: image.width, height: image.height })),
       h("aside", { class: "panel", "aria-label": "About this picture" }, acts(image), editor(image, heading), facts(image)),
     ),
   );

@@ -82,12 +82,12 @@ function group({ keep, images, size: many, largest_distance: largest }) {
   return section;
 }
 
-function card({ image_id: id, name, label, width, height, size: bytes, sharpness, distance_to_keep: distance, links }, group, best) {
+function card({ image_id: id, name, label, width, height, size: bytes, sharpness, distance_to_keep: distance }, group, best) {
   const facts = [`${width} × ${height}`, size(bytes), sharpness !== null && `sharpness ${sharpness.toPrecision(2)}`, !best && `distance ${distance.toFixed(4)}`];
   return h(
     "li",
     {},
-    h("a", { href: to(`image/${id}`) }, h("img", { src: links.thumbnail, alt: label ?? name ?? "picture without a label", loading: "lazy" })),
+    h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: label ?? name ?? "picture without a label", loading: "lazy" })),
     h("label", { class: "check" }, h("input", { type: "radio", name: group, value: id, checked: best }), h("span", {}, best ? "Keep (suggested)" : "Keep")),
     h("span", { class: "name" }, name ?? ""),
     h("span", { class: "faint" }, facts.filter(Boolean).join(" · ")),

@@ -1,6 +1,6 @@
 // Files out of what was dropped, pasted or chosen, folders included.
 
-const ARCHIVE = /\.(zip|tar|tgz|tbz2?|txz|tlz|tar\.(gz|bz2|xz|lzma)|csv|jsonl|ndjson)$/i;
+const ARCHIVE = /\.(zip|tar|tgz|tbz2?|txz|tlz|tar\.(gz|bz2|xz|lzma)|csv|tsv|jsonl|ndjson)$/i;
 const LOOKED_AT = 64; // bytes that tell
 
 const isArchive = (file) => ARCHIVE.test(file.name);

@@ -12,7 +12,7 @@ let session = null; // {signed_in, keys_required, scope, collections, csrf_token
 
 /** Who we are: asked once, before anything else. */
 export async function openSession() {
-  const response = await fetch("/v1/session", { headers: { Accept: "application/json" } });
+  const response = await fetch("v1/session", { headers: { Accept: "application/json" } });
   session = response.ok ? await response.json() : null;
 }
 
@@ -22,8 +22,8 @@ export const signedIn = () => Boolean(session?.signed_in && session.csrf_token);
 export const ownCollection = () => session?.collections?.[0] ?? null;
 
 export async function signOut() {
-  await request("/v1/session", { method: "DELETE" });
-  location.assign("/signin");
+  await request("v1/session", { method: "DELETE" });
+  location.assign("signin");
 }
 
 /** The JSON that a request is answered with, null for none. body: an object, or a FormData. */
@@ -42,7 +42,7 @@ export async function request(path, { method = "GET", body = null, signal = null
     throw new Refusal("No answer from the server.");
   }
   if (response.status === 401) {
-    location.assign("/signin");
+    location.assign("signin");
     throw new Refusal("Sign in first.", { status: 401 });
   }
   if (!response.ok) throw await refusal(response);

@@ -43,7 +43,7 @@ export async function show({ main, parameters, signal }) {
       h(
         "aside",
         { class: "panel", "aria-label": "What is identified" },
-        image ? asked(`/v1/images/${image}/file`) : pictures.map((file) => asked(local(file, signal))),
+        image ? asked(api.file(image)) : pictures.map((file) => asked(local(file, signal))),
         collectionFilter(collection, (value) => go("identify", { ...parameters, collection: value }), await sizes(signal)),
         h("div", { class: "actions" }, pick("Other pictures", true)),
       ),

@@ -64,13 +64,14 @@ function steps(job) {
     under && (job.paused ? steer("Resume", "resume", "It goes on.") : steer("Pause", "pause", "It waits.")),
     under && job.type !== "deletion" && steer("Cancel", "cancel", "Cancelled: what is done stays done.", { symbol: "close" }),
     job.counts.failed > 0 && steer("Try the failed ones again", "retry", "They are tried again."),
-    job.counts.total > 0 && h("a", { class: "button quiet", href: `/v1/jobs/${job.id}/items.csv`, download: "" }, "Pictures as CSV"),
-    job.counts.failed > 0 && h("a", { class: "button quiet", href: `/v1/jobs/${job.id}/items.csv?status=failed`, download: "" }, "Failures as CSV"),
+    job.counts.total > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv`, download: "" }, "Pictures as CSV"),
+    job.counts.failed > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv?status=failed`, download: "" }, "Failures as CSV"),
   );
 }
 
-function source({ type, listed, rejected, skipped, done }) {
-  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over`]
+function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done }) {
+  const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
+  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`]
     .filter(Boolean)
     .join(", ");
 }

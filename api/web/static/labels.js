@@ -30,7 +30,7 @@ export async function doubts(signal) {
   return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, "Doubtful labels"), told, list, more);
 }
 
-function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence, links }) {
+function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence }) {
   const item = h("li", {});
   const accept = async () => {
     if (!(await tried(() => api.change(id, { label: suggested }), `Labelled ${suggested}.`))) return;
@@ -38,7 +38,7 @@ function issue({ image_id: id, label, suggested_label: suggested, label_error_pr
     item.remove();
   };
   item.append(
-    h("a", { href: to(`image/${id}`) }, h("img", { src: links.thumbnail, alt: label, loading: "lazy" })),
+    h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: label, loading: "lazy" })),
     h(
       "div",
       {},

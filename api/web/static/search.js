@@ -106,7 +106,7 @@ async function queried({ image, more, less, file }, signal) {
     return h(
       "figure",
       { class: "asked" },
-      h("a", { href: to(`image/${image}`) }, h("img", { src: known.links.file, alt: known.label ?? "picture without a label" })),
+      h("a", { href: to(`image/${image}`) }, h("img", { src: api.file(image), alt: known.label ?? "picture without a label" })),
       h("figcaption", {}, known.label ?? known.name ?? "no label"),
     );
   }

@@ -1,13 +1,14 @@
 // A picture as a tile: a link to all that is known of it, its label, and a way into the search basket.
 
+import { thumbnail } from "./api.js";
 import { basket } from "./basket.js";
 import { h, icon } from "./dom.js";
 import { to } from "./router.js";
 
-/** image: {image_id, label, links}. note: a short text at the right. */
+/** image: {image_id, label}. note: a short text at the right. */
 export function tile(image, { note = "", href = to(`image/${image.image_id}`), least = false } = {}) {
   const name = image.label ?? "no label";
-  const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: image.links.thumbnail });
+  const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: thumbnail(image.image_id) });
   const caption = h(
     "span",
     { class: "caption" },
@@ -43,5 +44,5 @@ export const thumb = (id, text) =>
   h(
     "a",
     { class: "thumb", href: to(`image/${id}`), title: text },
-    h("img", { alt: text, loading: "lazy", decoding: "async", src: `/v1/images/${id}/thumbnail` }),
+    h("img", { alt: text, loading: "lazy", decoding: "async", src: thumbnail(id) }),
   );

@@ -99,6 +99,25 @@ def test_a_list_names_files_below_a_root_with_labels_and_metadata(
     assert counts(api, job_id) == {"pending": 1, "failed": 1}
 
 
+def test_a_list_made_on_windows_is_imported_and_a_bad_row_fails_alone(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jpg").write_bytes(image_bytes(1))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    rows = "path\tlabel\r\nsub\\a.jpg\trosé\r\n..\\b.jpg\trose\r\nc.jpg\trose\tred\r\n".encode("utf-16")
+    job_id = imported(api, rows, "Unicode Text.txt", base=str(tmp_path))
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    (image,) = api.get("/v1/images").get_json()["items"]
+    assert (image["name"], image["label"]) == ("sub/a.jpg", "rosé")
+    failed = {
+        each["error_code"]: each["error"]
+        for each in api.get(f"/v1/jobs/{job_id}/items?status=failed").get_json()["items"]
+    }
+    assert failed.keys() == {"unsafe_path", "bad_manifest_line"}
+    assert failed["bad_manifest_line"].startswith("Line 4: has 3 values")
+
+
 def test_a_folder_on_the_server_is_imported_only_below_a_root(
     api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,10 +144,33 @@ def test_a_dry_run_counts_and_imports_nothing(api: FlaskClient, fetch: Any) -> N
 
 
 def test_a_source_without_pictures_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
-    job_id = imported(api, zipped(**{"notes.txt": b"none"}))
+    files = ("notes.txt", "a.json", "b.json", "._c.jpg", "@eaDir/d.jpg", "nameless")
+    job_id = imported(api, zipped(**dict.fromkeys(files, b"none")))
     fetch()
     seen = job(api, job_id)
-    assert (seen["status"], "no picture" in seen["error"]) == ("failed", True)
+    told = "There is no picture in it: 6 files (2 .json, 2 hidden, 1 .txt, 1 without suffix)."
+    assert (seen["status"], seen["error"]) == ("failed", told)
+    kinds = {".json": 2, "hidden": 2, ".txt": 1, "without suffix": 1}
+    assert (seen["source"]["skipped"], seen["source"]["skipped_by_kind"]) == (6, kinds)
+
+
+def test_what_is_hidden_in_an_archive_is_taken_if_asked_for(api: FlaskClient, fetch: Any) -> None:
+    data = zipped(**{"a.jpg": image_bytes(1), "@eaDir/a.jpg/T.jpg": image_bytes(2), "._a.jpg": image_bytes(3)})
+    as_ever, everything = imported(api, data), imported(api, data, collection="all", include_hidden="true")
+    fetch()
+    assert (counts(api, as_ever), counts(api, everything)) == ({"pending": 1}, {"pending": 3})
+
+
+def test_what_is_hidden_in_a_folder_is_taken_if_asked_for(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "#recycle").mkdir()
+    (tmp_path / "#recycle" / "a.jpg").write_bytes(image_bytes(1))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    source = {"type": "folder", "path": str(tmp_path), "include_hidden": True}
+    job_id = api.post("/v1/imports", json={"source": source}).get_json()["job_id"]
+    fetch(config=settings().model_copy(update={"import_roots": (str(tmp_path),)}))
+    assert counts(api, job_id) == {"pending": 1}
 
 
 def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch: Any) -> None:
@@ -144,6 +186,10 @@ def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch
         (b"not an archive, whatever its name", "a.zip", 415, "unsupported_archive"),
         (zipped(**{"a.jpg": b"cut short"})[:-30], "a.zip", 422, "source_error"),
         (b"\x00\x01\x02", "list.csv", 415, "unsupported_manifest"),
+        (b"file,label\na.jpg,rose\n", "list.csv", 422, "bad_manifest"),
+        (b"path,label\na.jpg,ros\xe9\n", "list.tsv", 422, "bad_manifest"),
+        (b'path\n"a.jpg\n' + b"b.jpg\n" * 999, "LIST.TXT", 422, "bad_manifest"),
+        (b'{"path": "a.jpg"},\n', "list.json", 422, "bad_manifest"),
     ],
 )
 def test_a_broken_upload_is_refused_and_leaves_nothing(

@@ -2,7 +2,7 @@
 
 import pytest
 from umbel_files.kinds import Kind
-from umbel_files.tally import Tally
+from umbel_files.tally import MOST_KINDS, Tally
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,14 @@ def test_pictures_are_told_by_their_kind_and_others_by_their_suffix(
     for name, kind in files:
         tally.add(name, kind)
     assert (str(tally), tally.total, sum(tally.counts().values())) == (told, len(files), len(files))
+
+
+def test_a_count_goes_on_and_tells_only_so_many_kinds_apart() -> None:
+    tally = Tally({".json": 2, "hidden": 1})
+    for number in range(100):
+        tally.add(f"{number}.x{number}", None)
+    tally.add("a.json", None)
+    counts = tally.counts()
+    assert (tally.total, counts[".json"], counts["hidden"]) == (104, 3, 1)
+    assert len(counts) == MOST_KINDS + 1
+    assert Tally(counts).counts() == counts

@@ -39,11 +39,11 @@ class Archive:
         """
         name = printable(path)
         if not (is_archive(path) or may_be_image(path)):
-            return Skipped(position, name)
+            return Skipped(position, name, hidden=skipped_path(path))
         if reason := unsafe_in_archive(path):
             fault = UnsafePath(f"The path {reason}.")
         elif not self._include_hidden and skipped_path(path):
-            return Skipped(position, name)
+            return Skipped(position, name, hidden=True)
         elif is_archive(path):
             fault = NestedArchive("Archives inside an archive are not unpacked.")
         elif not has_image_suffix(path):

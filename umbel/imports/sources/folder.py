@@ -128,7 +128,7 @@ class Folder:
         position, shown = quoted(place.path), printable(place.path)
         try:
             if not self._include_hidden and skipped_path(place.path, os.path.basename(self._path)):
-                yield Skipped(position, shown)
+                yield Skipped(position, shown, hidden=True)
             elif stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 yield from self._linked(place)
             else:

@@ -1,6 +1,8 @@
 """An uploaded list of images: paths below a folder or a prefix, or URLs."""
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,22 +16,23 @@ from umbel.base.errors import (
     BlobMissing,
     ImageError,
     SourceError,
-    SourceTooLarge,
+    Unreadable,
     UnsafePath,
 )
 from umbel.base.settings import Settings
-from umbel.imports.sources.manifest_records import BadRow, Place, Record, Row, csv_records, json_records
+from umbel.imports.sources.manifest_rows import BadRow, Row, row_of
 from umbel.imports.sources.paths import quoted, unsafe
 from umbel.imports.sources.source import Entry, ManifestSource, Source
 from umbel.imports.sources.web import Web, url_fault
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
-NO_BASE = "The manifest came without a base that its paths are relative to."
+NO_BASE = "The list came without a base that its paths are relative to."
+ELSEWHERE = re.compile(r"[a-z]:[\\/]|[\\/]{2}|[a-z][a-z0-9+.-]+://|file:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The lines of a manifest. A position is the number and the offset of the next line.
+    """The rows of a manifest, as `receive_manifest` stored it. A position is the offset of the next one.
 
     base: what paths are read from; None if the manifest came without. Listing does not check that the images exist:
     reading does.
@@ -42,13 +45,14 @@ class Manifest:
     web: Web
 
     def entries(self, after: str | None = None) -> Iterator[Entry]:
-        at = Place(*map(int, after.split(":"))) if after else None
         try:
             with self.blobs.open(self.spec.blob_key) as file:
-                for record in (csv_records if self.spec.format == "csv" else json_records)(file, at):
-                    if record.place.line > self.settings.archive_entries:
-                        raise SourceTooLarge(f"The manifest has more than {self.settings.archive_entries:,} lines.")
-                    yield self._entry(record)
+                columns = json.loads(file.readline())
+                position = file.seek(int(after)) if after else file.tell()
+                for record in file:
+                    position += len(record)
+                    line, _, text = record.decode().partition(" ")
+                    yield self._entry(str(position), f"line {line}", columns, text)
         except BlobMissing as error:
             raise SourceError("The uploaded manifest is no longer there.") from error
 
@@ -60,23 +64,29 @@ class Manifest:
             return self.web.fetch(place["url"])
         if self.base is None:
             raise UnsafePath(NO_BASE)
-        return self.base.read(quoted(place["path"]))
+        faults = []
+        for path in _spellings(place["path"]):
+            try:
+                return self.base.read(quoted(path))
+            except Unreadable as error:
+                faults.append(error)
+        raise faults[0]
 
     def close(self) -> None:
         if self.base is not None:
             self.base.close()
 
-    def _entry(self, record: Record) -> Entry:
-        position = f"{record.behind.line}:{record.behind.offset}"
-        name = f"line {record.place.line}"
-        row = record.content
-        if isinstance(row, BadRow):
-            return Entry(position, name, "{}", rejected=BadManifestLine(f"Line {record.place.line}: {row}."))
+    def _entry(self, position: str, name: str, columns: list[str] | None, text: str) -> Entry:
+        where = name.capitalize()
+        try:
+            row = row_of(columns, text)
+        except BadRow as error:
+            return Entry(position, name, "{}", rejected=BadManifestLine(f"{where}: {error}."))
         if row.url is not None:
-            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._url_fault(row.url, record.place.line)
+            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._url_fault(row.url, where)
         else:
             path = self._relative(row)
-            shown, locator, rejected = path, {"path": path}, self._path_fault(path)
+            shown, locator, rejected = _turned(path), {"path": path}, self._path_fault(path)
         return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, rejected)
 
     def _relative(self, row: Row) -> str:
@@ -85,17 +95,28 @@ class Manifest:
         path = row.path or ""
         return path.removeprefix(f"{base}/" if base else "").removeprefix("./")
 
-    def _url_fault(self, url: str, line: int) -> ImageError | None:
+    def _url_fault(self, url: str, where: str) -> ImageError | None:
         if not self.settings.import_urls:
             return AddressRefused(URLS_ARE_OFF)
         reason = url_fault(url)
-        return BadManifestLine(f"Line {line}: the URL {reason}.") if reason else None
+        return BadManifestLine(f"{where}: the URL {reason}.") if reason else None
 
     def _path_fault(self, path: str) -> ImageError | None:
         if self.base is None:
             return UnsafePath(NO_BASE)
-        reason = unsafe(path)
-        return UnsafePath(f"The path {reason}.") if reason else None
+        reason = "begins with a drive or an address" if ELSEWHERE.match(path) else unsafe(_turned(path))
+        return UnsafePath(f"The path {reason}; name files relative to the base of the list.") if reason else None
+
+
+def _turned(path: str) -> str:
+    """The path with slashes, where it was written on Windows."""
+    return path.replace("\\", "/").removeprefix("./")
+
+
+def _spellings(path: str) -> list[str]:
+    """The names that the file may have: a backslash is part of a name here, and a folder's end on Windows."""
+    turned = _turned(path)
+    return list(dict.fromkeys([path, turned, *(unicodedata.normalize(form, turned) for form in ("NFC", "NFD"))]))
 
 
 def _shown(url: str) -> str:

@@ -15,10 +15,11 @@ from typing import Literal, Protocol
 from umbel.base.blobs import CHUNK, Blobs, Readable
 from umbel.base.errors import ArchiveBomb, SourceError, SourceTooLarge, UnsupportedArchive, UnsupportedManifest
 from umbel.base.settings import Settings
+from umbel.imports.sources.manifest_records import stored_records
 from umbel.imports.sources.zip_directory import NO_DIRECTORY, find_directory
 
+HEAD = 4096  # bytes of a list that tell how it is written
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00")  # the last two: of one that may be split
-UTF8_BOM = b"\xef\xbb\xbf"
 UNJUDGED = 2**20  # bytes that may come out before the ratio is checked: the first ones always come from few
 MOST_MEMORY = 256 * 2**20  # for xz, whose header chooses; `xz -9` needs 65 MiB
 UNSUPPORTED = {
@@ -76,18 +77,25 @@ def _receive_zip(whole: Iterator[bytes], blobs: Blobs, key: str) -> None:
         raise
 
 
-def receive_manifest(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> Literal["csv", "jsonl"]:
-    """Store an uploaded manifest as it is, and say which kind it is: JSON Lines begin with a brace.
+def receive_manifest(stream: Readable, blobs: Blobs, key: str, settings: Settings) -> None:
+    """Check an uploaded manifest, which may be packed, and store its records.
 
-    Raises UnsupportedManifest, SourceTooLarge, StorageFull, TransientError; and what reading the stream raises.
+    Nothing stays in the blob store if it fails. Raises BadManifest, UnsupportedManifest, SourceTooLarge, ArchiveBomb,
+    SourceError, StorageFull, TransientError; and what reading the stream raises.
     """
     upload = _Upload(stream, settings.archive_bytes)
-    start = _at_least(upload, CHUNK)
-    text = start.removeprefix(UTF8_BOM).lstrip()
-    if not text or b"\0" in start:
-        raise UnsupportedManifest("The manifest is empty or not UTF-8 text.")
-    blobs.put_stream(key, _Joined(chain([start], _chunks(upload))))
-    return "jsonl" if text.startswith(b"{") else "csv"
+    start = _at_least(upload, HEAD)
+    if start.startswith(ZIP_MAGIC):
+        raise UnsupportedManifest("The file is a zip or an Excel workbook, not a list: save it as CSV (UTF-8).")
+    text: Iterator[bytes] = chain([start], _chunks(upload))
+    for magic in COMPRESSIONS:
+        if start.startswith(magic):
+            text, start = _bounded(decompressed(text, magic), upload, settings), b""
+            while len(start) < HEAD and (chunk := next(text, b"")):
+                start += chunk
+            text = chain([start], text)
+            break
+    blobs.put_stream(key, _Joined(stored_records(text, start[:HEAD], settings.archive_entries)))
 
 
 def _as_tar(unpacked: Iterator[bytes]) -> Iterator[bytes]:

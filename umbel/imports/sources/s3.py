@@ -89,7 +89,7 @@ class Bucket:
         hidden = not self._include_hidden and skipped_path(key, self._top)
         try:
             if hidden or marks_folder or not self._is_image(key):
-                return Skipped(position, name)
+                return Skipped(position, name, hidden)
             self._check_size(size)
         except ImageError as error:
             return Entry(position, name, position, rejected=error)

@@ -49,11 +49,13 @@ class SampleSource(_Spec):
 
 
 class ManifestSource(_Spec):
-    """An uploaded list of paths and URLs. base: the folder or s3://bucket/prefix that its paths are relative to."""
+    """An uploaded list of paths and URLs in the blob store, as `receive_manifest` stored it.
+
+    base: the folder or s3://bucket/prefix that its paths are relative to.
+    """
 
     type: Literal["manifest"] = "manifest"
     blob_key: str = Field(min_length=1)
-    format: Literal["csv", "jsonl"]
     base: str | None = Field(None, max_length=4096)
 
 
@@ -82,10 +84,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that does not look like an image: counted, not imported."""
+    """A file that does not look like an image: counted, not imported. hidden: it is not even meant to be one."""
 
     position: str
     name: str
+    hidden: bool = False
 
 
 class Source(Protocol):

@@ -23,7 +23,6 @@ from umbel.base.errors import (
     SourceTooLarge,
     UmbelError,
     UnsupportedArchive,
-    UnsupportedManifest,
 )
 from umbel.base.settings import Settings
 from umbel.imports.sources import receive_archive, receive_manifest
@@ -216,27 +215,6 @@ def test_unpacking_does_not_depend_on_how_the_bytes_arrive(
     arriving = (packed[at : at + cuts] for at in range(0, len(packed), cuts))
     (magic,) = (magic for magic in COMPRESSIONS if JOINED[kind](b"").startswith(magic))
     assert b"".join(decompressed(arriving, magic)) == b"".join(pieces)
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (b"path,label\na.jpg,rose\n", "csv"),
-        (b'\xef\xbb\xbf"path"\na.jpg\n', "csv"),
-        (b'{"path": "a.jpg"}\n', "jsonl"),
-        (b'\xef\xbb\xbf\r\n {"path": "a.jpg"}', "jsonl"),
-    ],
-)
-def test_a_manifest_is_kept_and_its_kind_recognised(data: bytes, kind: str, blobs: Blobs) -> None:
-    assert receive_manifest(io.BytesIO(data), blobs, "uploads/m", Settings()) == kind
-    assert blobs.get("uploads/m") == data
-
-
-@pytest.mark.parametrize("data", [b"", b" \n", "path\na.jpg".encode("utf-16"), zipped(("a.jpg", NOISE))])
-def test_what_is_no_text_is_no_manifest(data: bytes, blobs: Blobs) -> None:
-    with pytest.raises(UnsupportedManifest):
-        receive_manifest(io.BytesIO(data), blobs, "uploads/m", Settings())
-    assert not blobs.exists("uploads/m")
 
 
 def test_a_manifest_that_is_too_large_is_refused(blobs: Blobs) -> None:
