@@ -26,7 +26,7 @@ from umbel.imports.sources.source import Entry, ManifestSource, Source
 from umbel.imports.sources.web import Web, url_fault
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
-NO_BASE = "The list came without a base that its paths are relative to."
+NO_BASE = "The list came without a base that its paths are relative to: give one (--base)."
 ELSEWHERE = re.compile(r"[a-z]:[\\/]|[\\/]{2}|[a-z][a-z0-9+.-]+://|file:", re.IGNORECASE)
 
 
@@ -104,6 +104,8 @@ class Manifest:
     def _path_fault(self, path: str) -> ImageError | None:
         if self.base is None:
             return UnsafePath(NO_BASE)
+        if path.lower().startswith(("http://", "https://")):
+            return UnsafePath("The path is a URL: give it as url, not as path.")
         reason = "begins with a drive or an address" if ELSEWHERE.match(path) else unsafe(_turned(path))
         return UnsafePath(f"The path {reason}; name files relative to the base of the list.") if reason else None
 
@@ -114,8 +116,11 @@ def _turned(path: str) -> str:
 
 
 def _spellings(path: str) -> list[str]:
-    """The names that the file may have: a backslash is part of a name here, and a folder's end on Windows."""
-    turned = _turned(path)
+    """The names that the file may have, the likeliest first.
+
+    A backslash is part of a name here, and a folder's end on Windows; databases fill values up with spaces.
+    """
+    turned = _turned(path).rstrip(" ")
     return list(dict.fromkeys([path, turned, *(unicodedata.normalize(form, turned) for form in ("NFC", "NFD"))]))
 
 

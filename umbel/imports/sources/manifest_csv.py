@@ -84,7 +84,7 @@ def _separator(line: str) -> str:
 
 def _name(cell: str) -> str:
     """The name of a column, without what surrounds it; one of NAMED in whatever case is that."""
-    name = cell.strip("\ufeff\t\r\n ")
+    name = cell.replace("\ufeff", "").strip()
     return name.lower() if name.lower() in NAMED else name
 
 

@@ -81,13 +81,23 @@ def test_a_name_is_found_in_either_normal_form(kept_as: str, written_as: str, bl
     [
         *("../secret.jpg", "/etc/passwd", "a/../../b.jpg", "a//b.jpg", "..\\secret.jpg", "a\\..\\..\\b.jpg"),
         *("C:\\photos\\x.jpg", "c:/photos/x.jpg", "\\\\host\\share\\x.jpg", "//host/share/x.jpg", "\\x.jpg"),
-        *("file:///photos/x.jpg", "file:x.jpg", "https://x.example/x.jpg", "s3://bucket/x.jpg"),
+        *("file:///photos/x.jpg", "file:x.jpg", "s3://bucket/x.jpg"),
     ],
 )
 def test_paths_that_lead_elsewhere_are_refused(path: str, blobs: Blobs, root: Path) -> None:
     (entry,) = kept(blobs, f"path\n{path}\n", root).entries()
     assert isinstance(entry.rejected, UnsafePath)
     assert "relative to the base of the list" in entry.rejected.detail
+
+
+def test_a_url_among_paths_is_told_as_one(blobs: Blobs, root: Path) -> None:
+    (entry,) = kept(blobs, "path\nhttps://x.example/x.jpg\n", root).entries()
+    assert "give it as url" in str(entry.rejected)
+
+
+def test_spaces_that_a_database_fills_values_up_with_are_no_part_of_a_name(blobs: Blobs, root: Path) -> None:
+    (root / "a.jpg").write_bytes(image_bytes(4))
+    assert list(contents(kept(blobs, "path,label\na.jpg   ,rose\n", root)).values()) == [image_bytes(4)]
 
 
 def test_a_link_below_the_base_is_refused_when_read(blobs: Blobs, root: Path, tmp_path: Path) -> None:
