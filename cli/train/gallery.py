@@ -13,11 +13,12 @@ from uuid import UUID
 
 from rich.progress import Progress
 from umbel_client import ApiError, Image, Umbel
+from umbel_files.skipping import skipped_path
 
 from umbel.base.errors import BadDataset
 from umbel.base.replacing import replacing
 
-SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+SUFFIXES = {"image/png": ".png", "image/webp": ".webp"}  # all others are served as JPEG
 FETCHERS = 4  # pictures fetched at once
 PAGE = 500  # images listed at once
 
@@ -63,7 +64,7 @@ def _listed(api: Umbel, collection: str, folder: Path, bars: Progress) -> tuple[
     if not by_label:
         raise BadDataset(f"The collection {collection!r} has no labelled pictures.")
     wanted = {
-        folder / folder_name(label) / f"{image.sha256}{SUFFIXES[image.media_type]}": image.image_id
+        folder / folder_name(label) / (image.sha256 + SUFFIXES.get(image.media_type, ".jpg")): image.image_id
         for label, images in by_label.items()
         if len(images) > 1
         for image in images
@@ -97,7 +98,7 @@ def _fetch(api: Umbel, one: tuple[Path, UUID]) -> tuple[UUID, str] | None:
 def folder_name(label: str) -> str:
     """The label itself where it can be a folder's name; else what can be of it, and a hash that tells it apart."""
     plain = re.sub(r"[^\w .,+-]", "_", label).strip(" .")[:60]
-    if plain == label:
+    if plain == label and not skipped_path(f"{label}/1.jpg"):
         return label
     return f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:8]}".lstrip("-")
 

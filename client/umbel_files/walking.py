@@ -82,20 +82,20 @@ class _Walk:
         try:
             if not stat.S_ISDIR(path.stat().st_mode):
                 yield self._found(name, *_outcome(path, name))
-            elif refused := path.is_symlink() and self._refused(name, linked):
+            elif refused := _is_link(path) and self._refused(name, linked):
                 yield refused
             elif name.count("/") >= DEEPEST:
                 yield self._found(name, Outcome.REJECTED, TOO_DEEP)
             else:
-                yield from self.below(f"{name}/", linked=linked or path.is_symlink())
+                yield from self.below(f"{name}/", linked=linked or _is_link(path))
         except OSError as error:
-            if path.is_symlink() or not isinstance(error, FileNotFoundError):  # else it was deleted meanwhile
+            if _is_link(path) or not isinstance(error, FileNotFoundError):  # else it was deleted meanwhile
                 yield self._found(name, Outcome.REJECTED, _why(error))
 
     def _refused(self, name: str, linked: bool) -> Found | None:
         """Why a link to a folder is not followed; None: it is."""
         real = os.path.realpath(self._top / name)
-        if f"{self._real}/{name}".startswith(f"{real.rstrip('/')}/"):
+        if f"{self._real.rstrip('/')}/{name}".startswith(f"{real.rstrip('/')}/"):
             return self._found(name, Outcome.REJECTED, LEADS_BACK)
         if linked:
             return self._found(name, Outcome.REJECTED, LINKED_TWICE)
@@ -121,6 +121,11 @@ def _outcome(path: Path, name: str) -> tuple[Outcome, str, Kind | None]:
     if kind is None or kind in MEDIA_TYPES:
         return Outcome.TAKEN, "", None  # whether it is whole is told when it is read
     return Outcome.REJECTED, f"{kind} is not supported yet.", kind
+
+
+def _is_link(path: Path) -> bool:
+    """Junctions are how Windows links folders; Python knows them from 3.12 on."""
+    return path.is_symlink() or getattr(os.path, "isjunction", lambda _: False)(path)
 
 
 def _why(error: OSError) -> str:

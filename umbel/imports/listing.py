@@ -76,7 +76,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
         job = jobs.get_job(session, source.job_id)
-        rows = [_row(entry, label_from_folder=source.label_from_folder) for entry in listed]
+        rows = [_row(entry, source) for entry in listed]
         # What slips through while the job is being paused is paused at the next sweep.
         entries.insert_entries(session, source.job_id, rows, paused=job.paused)
         for row in rows:
@@ -109,7 +109,10 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
         jobs.change_job(session, source.job_id, error=error.detail)
 
 
-def _row(entry: Entry, *, label_from_folder: bool) -> NewEntry:
+def _row(entry: Entry, source: ImportSource) -> NewEntry:
     rejected = (entry.rejected.code, entry.rejected.detail) if entry.rejected else None
-    label = entry.label or (folder_label(PurePosixPath(entry.name).parent.name) if label_from_folder else None)
+    label = entry.label
+    if source.label_from_folder and not label:
+        top = PurePosixPath(source.spec.get("path") or source.spec.get("url") or "")
+        label = folder_label((top / entry.name).parent.name)
     return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected)

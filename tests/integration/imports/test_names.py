@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from umbel_client.folder import list_images
 from umbel_files.names import printable
 
 from tests.images import image_bytes
@@ -91,3 +92,15 @@ def test_a_long_name_is_cut_in_one_way(api: FlaskClient) -> None:
     post_image(api, image_bytes(1), name="a/" * 600 + "rose.jpg")
     name = images(api)[0]["name"]
     assert (len(name), name.startswith("…"), name.endswith("a/rose.jpg")) == (1000, True, True)
+
+
+def test_what_lies_right_in_the_imported_folder_is_labelled_with_its_name(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("roses/1.jpg", "roses/tea/2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(image_bytes(len(name)))
+    import_folder(api, fetch, monkeypatch, tmp_path / "roses", label_from_folder=True)
+    here = list_images([tmp_path / "roses"], label_from_folder=True).images
+    labels = {Path(str(image["name"])).name: image["label"] for image in images(api)}
+    assert labels == {"1.jpg": "roses", "2.jpg": "tea"} == {image.path.name: image.label for image in here}

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from umbel_client import ApiError, Image, Job, Work
+from umbel_files.skipping import skipped_path
 
 from cli.output import progress
 from cli.train import loop as improve
@@ -206,9 +207,24 @@ def test_a_label_that_can_be_a_folder_is_one(label: str) -> None:
 
 
 def test_other_labels_stay_apart() -> None:
-    labels = ["a/b", "a\\b", "..", ".", ".hidden", "x" * 200, "x" * 199, " a", "a ", "?", "a\nb"]
+    labels = [
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        ".hidden",
+        "x" * 200,
+        "x" * 199,
+        " a",
+        "a ",
+        "?",
+        "a\nb",
+        "RECYCLER",
+        "a.photoslibrary",
+    ]
     names = [folder_name(label) for label in labels]
     assert len(set(names)) == len(labels)
+    assert not any(skipped_path(f"{name}/1.jpg") for name in names)
     assert all(name[0] != "." and "/" not in name and "\\" not in name and len(name) < 80 for name in names)
 
 

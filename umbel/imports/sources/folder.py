@@ -164,7 +164,7 @@ class Folder:
 
     def _is_listed(self, real: str, place: _Place) -> bool:
         """Whether the folder that a link leads to is listed without it. Raises UnsafePath: do not follow it."""
-        if f"{self._path}/{place.path}".startswith(f"{real.rstrip('/')}/"):
+        if f"{self._path.rstrip('/')}/{place.path}".startswith(f"{real.rstrip('/')}/"):
             raise UnsafePath(LEADS_BACK)
         if place.linked:
             raise UnsafePath(LINKED_TWICE)
