@@ -1,8 +1,6 @@
 """The directory at the end of a zip, read record by record, with memory that does not grow with its claims.
 
-The standard library's `zipfile` cannot promise that. It reads the whole directory into objects before the first entry:
-about 600 MiB for a million entries, more for a directory that understates their number, and all of it again to resume a
-listing. It also rejects the whole archive for one name that is not UTF-8 or one entry of a later format version.
+Why no library does this: ADR 18.
 Layout: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16, 4.4, 4.5.3 and 4.6.9.
 """
 
@@ -30,7 +28,7 @@ UTF8 = 0x800
 FOLDER = 0x10  # of MS-DOS attributes, which most tools write on other systems, too
 UNIX = (3, 19)  # the second is macOS
 WINDOWS = (0, 6, 10, 14)  # FAT, HPFS, NTFS, VFAT
-ZIP64, UNICODE_PATH = 1, 0x7075  # extra fields; the second is Info-ZIP's
+ZIP64, UNICODE_PATH = b"\x01\x00", b"up"  # extra fields; the second is Info-ZIP's
 DAMAGED = "The zip's directory is damaged."
 NO_DIRECTORY = "The zip has no directory at its end: it is cut short or damaged, or one of several volumes."
 VOLUMES = (
@@ -174,22 +172,22 @@ def _record(fields: tuple[int, ...], raw_name: bytes, extra: bytes, shift: int) 
         except StopIteration as error:
             raise SourceError(DAMAGED) from error
     mode = attributes >> 16 if host in UNIX else 0
-    name = _unicode_path(raw_name, extra) or _decoded(raw_name, flags)
+    unicode_path = _unicode_path(raw_name, extra) if UNICODE_PATH in extra else None
+    name = unicode_path or _decoded(raw_name, flags)
     if host in WINDOWS:
         name = name.replace("\\", "/")  # PowerShell 5 and others write it; no name there can contain one
     is_folder = name.endswith("/") or (size == 0 and bool(attributes & FOLDER or stat.S_ISDIR(mode)))
     return Record(name, flags, method, crc, packed, size, start + shift, mode, len(raw_name), is_folder)
 
 
-def _extra_field(extra: bytes, wanted: int) -> bytes:
+def _extra_field(extra: bytes, wanted: bytes) -> bytes:
     """The data of one kind of extra field; empty if there is none."""
     at = 0
     while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
-        at += 4
-        if kind == wanted:
-            return extra[at : at + length]
-        at += length
+        end = at + 4 + int.from_bytes(extra[at + 2 : at + 4], "little")
+        if extra.startswith(wanted, at):
+            return extra[at + 4 : end]
+        at = end
     return b""
 
 
