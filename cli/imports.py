@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -86,8 +87,8 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
 def _from_here(
     paths: list[Path], *, collection: str, wait: bool, dry_run: bool, base: str | None, as_json: bool, **options: Any
 ) -> None:
-    with TemporaryDirectory(prefix="umbel-") as spool:
-        found = list_images((_spooled(path, Path(spool)) for path in paths), **options)
+    with ExitStack() as spools:
+        found = list_images([_spooled(path, spools) for path in paths], **options)
         with api_client() as api, progress(quiet=as_json or not found.images) as bars:
             outcome = import_images(api, found.images, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     outcome.rejected = found.rejected | outcome.rejected
@@ -104,12 +105,11 @@ def _from_here(
     sys.exit(1 if failed or not found.images else 0)
 
 
-def _spooled(path: Path, folder: Path) -> Path:
-    """The path itself; for a pipe a file in `folder` with what it gave. Raises OSError, Unreadable."""
+def _spooled(path: Path, spools: ExitStack) -> Path:
+    """The path itself; for a pipe a file with what it gave. Raises OSError, Unreadable."""
     if not is_pipe(path):
         return path
-    copy = folder / str(len(list(folder.iterdir()))) / path.name
-    copy.parent.mkdir()
+    copy = Path(spools.enter_context(TemporaryDirectory(prefix="umbel-")), path.name)
     copy.write_bytes(read_pipe(path))
     return copy
 

@@ -17,7 +17,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from umbel.base.errors import BlobMissing, StorageFull, TransientError
+from umbel.base.errors import BlobMissing, InvalidSetting, StorageFull, TransientError
 from umbel.base.settings import settings
 
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
@@ -48,11 +48,16 @@ class Blobs:
         """url: file:///folder (made if absent) or anything obstore takes, such as s3://bucket/prefix.
 
         min_free: a folder takes no more when fewer bytes than this are left on its disk; Postgres may live there too.
+        Raises InvalidSetting for a folder that cannot be made, or a URL that obstore does not take.
         """
         self._min_free = min_free
         parts = urlsplit(url)
         self.folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
-        self._store = LocalStore(self.folder, mkdir=True) if self.folder else from_url(url)
+        try:
+            self._store = LocalStore(self.folder, mkdir=True) if self.folder else from_url(url)
+        except (BaseError, OSError, ValueError) as error:
+            place = self.folder or f"{parts.scheme}://{parts.hostname}{parts.path}"  # without a password
+            raise InvalidSetting(f"The blob store {place} (UMBEL_BLOB_URL) cannot be used: {error}.") from error
 
     def put(self, key: str, data: bytes) -> None:
         """Write a blob, whole or not at all, and on a folder down to the disk: what is accepted survives a power cut.

@@ -5,7 +5,9 @@ import sys
 
 import structlog
 from structlog.contextvars import get_contextvars
+from structlog.typing import EventDict
 
+from umbel.base.escaping import escaped
 from umbel.base.settings import Settings
 
 
@@ -18,10 +20,10 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     # Through the standard library, whose handlers survive a line that cannot be written: the log's disk may be full.
     structlog.configure(
@@ -34,7 +36,7 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -42,6 +44,16 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(level)
     for talkative in ("httpx", "alembic", "celery"):  # one line for each request, revision or task
         logging.getLogger(talkative).setLevel(max(level, logging.WARNING))
+
+
+def _escape(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Names and paths that callers chose can neither forge a line of the log nor steer the terminal that shows it."""
+    for key, value in line.items():
+        if key in ("exception", "stack"):  # of several lines
+            line[key] = "\n".join(map(escaped, str(value).split("\n")))
+        elif not isinstance(value, int | float | None):
+            line[key] = escaped(value)
+    return line
 
 
 def request_id() -> str | None:

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="UMBEL_", frozen=True, allow_inf_nan=False)
 
     home: Absolute = Field(Path("var"), description="Folder that holds all state of a stack on one machine.")
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    host: Annotated[str, AfterValidator(lambda host: host.strip("[]"))] = Field(
+        "127.0.0.1", description="Address the API listens on."
+    )
     port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
     database_url: Annotated[str, AfterValidator(environment.database_url)] | None = Field(
         None,

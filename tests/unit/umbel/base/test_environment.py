@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from umbel.base.blobs import Blobs
 from umbel.base.errors import InvalidSetting
 from umbel.base.settings import Settings, settings, unknown_settings
 
@@ -142,6 +143,12 @@ def test_a_home_relative_to_a_directory_that_is_gone_is_told(tmp_path: Path, mon
     gone.rmdir()
     with pytest.raises(InvalidSetting, match=r"UMBEL_HOME.*current directory is gone"):
         given(monkeypatch, home="var")
+
+
+@pytest.mark.parametrize("folder", ["/proc/umbel", "/etc/passwd", "/etc/passwd/below"])
+def test_a_blob_store_that_cannot_be_made_is_named(folder: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{folder} .UMBEL_BLOB_URL. cannot be used"):
+        Blobs(f"file://{folder}")
 
 
 def test_hosts_and_origins_are_taken_as_browsers_send_them(monkeypatch: pytest.MonkeyPatch) -> None:

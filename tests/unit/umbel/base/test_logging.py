@@ -15,8 +15,11 @@ configure_logging(Settings())
 structlog.contextvars.bind_contextvars(request_id="r1")
 structlog.get_logger().info("ours", picture=7)
 logging.getLogger("library").warning("theirs")
+if "NAME" in os.environ:
+    structlog.get_logger().info(os.environ["NAME"], name=os.environ["NAME"])
+    logging.getLogger("library").warning(os.environ["NAME"])
 try:
-    1 / 0
+    raise ZeroDivisionError(os.environ.get("NAME", "zero"))
 except ZeroDivisionError:
     structlog.get_logger().exception("broken")
 if os.environ.get("FULL"):
@@ -51,6 +54,23 @@ def test_lines_for_machines(tmp_path: Path) -> None:
     assert (theirs["event"], theirs["level"]) == ("theirs", "warning")
     assert "ZeroDivisionError" in broken["exception"]
     assert {line["request_id"] for line in (ours, theirs, broken)} == {"r1"}
+
+
+def test_names_neither_forge_lines_nor_steer_the_terminal(tmp_path: Path) -> None:
+    said(tmp_path / "log", NAME="x\n2026-01-01 [info     ] forged\x1b[2J\u202e.jpg")
+    log = (tmp_path / "log").read_text()
+    assert log.count(r"x\n2026-01-01 [info     ] forged\x1b[2J\u202e.jpg") == 2  # the event of ours and theirs
+    assert log.count(r"\x1b[2J\u202e.jpg") == 4
+    # Of an exception each line is escaped for itself.
+    assert log.count("\n2026-01-01") == 1
+    assert re.search("[\x1b\u202e]", log) is None
+
+
+def test_names_are_exact_for_machines(tmp_path: Path) -> None:
+    name = "x\n\x1b[2J\u202e.jpg"
+    said(tmp_path / "log", UMBEL_LOG_JSON="1", NAME=name)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines].count(name) == 2
 
 
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
