@@ -60,7 +60,7 @@ def test_names_neither_forge_lines_nor_steer_the_terminal(tmp_path: Path) -> Non
     said(tmp_path / "log", NAME="x\n2026-01-01 [info     ] forged\x1b[2J\u202e.jpg")
     log = (tmp_path / "log").read_text()
     assert log.count(r"x\n2026-01-01 [info     ] forged\x1b[2J\u202e.jpg") == 2  # the event of ours and theirs
-    assert log.count(r"\x1b[2J\u202e.jpg") == 4
+    assert log.count(r"\x1b[2J") == 4
     # Of an exception each line is escaped for itself.
     assert log.count("\n2026-01-01") == 1
     assert re.search("[\x1b\u202e]", log) is None
