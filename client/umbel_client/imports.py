@@ -45,7 +45,7 @@ class Imports:
         return self._source(options, type="s3", url=url)
 
     def file(self, path: Path | str, *, base: str | None = None, **options: Unpack[ImportOptions]) -> Work:
-        """Upload an archive of pictures (zip, tar), or a list of them (.csv, .jsonl), in one piece.
+        """Upload an archive of pictures (zip, tar), or a list of them (CSV, JSON Lines), in one piece.
 
         base: what the paths of a list are relative to. Not tried again once the connection broke in the middle.
         """

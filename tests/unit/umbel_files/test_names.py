@@ -11,6 +11,7 @@ from umbel_files.names import (
     LONGEST_NAME,
     folder_label,
     has_image_suffix,
+    is_list,
     may_be_image,
     normalized,
     printable,
@@ -81,3 +82,21 @@ def test_a_name_without_a_known_suffix_may_be_a_pictures(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.txt", "a.mp4", "Thumbs.db", "a.jpg.json"])
 def test_another_suffix_speaks_against_it(name: str) -> None:
     assert not may_be_image(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside_others", "alone"),
+    [
+        ("list.csv", True, True),
+        ("LIST.TSV", True, True),
+        ("list.ndjson.gz", True, True),
+        ("Unicode Text.txt", False, True),
+        ("list.json.xz", False, True),
+        ("photos.tar.gz", False, False),
+        ("photos.gz", False, False),
+        ("csv", False, False),
+        ("a.csv.jpg", False, False),
+    ],
+)
+def test_lists_are_known_by_their_suffix(name: str, beside_others: bool, alone: bool) -> None:
+    assert (is_list(name, alone=False), is_list(name)) == (beside_others, alone)

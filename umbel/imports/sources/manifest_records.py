@@ -6,30 +6,33 @@ wrong with it.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 
+from umbel.base.blobs import CHUNK
 from umbel.base.errors import BadManifest, SourceTooLarge
 from umbel.imports.sources.manifest_csv import csv_records
 from umbel.imports.sources.manifest_json import json_array_records, json_line_records
 from umbel.imports.sources.manifest_text import decoded
 
-ROWS_AT_ONCE = 10_000
 KINDS = {"[": json_array_records, "{": json_line_records}
 
 
 def stored_records(chunks: Iterator[bytes], start: bytes, most: int) -> Iterator[bytes]:
-    """What is stored of an uploaded list, thousands of rows at a time.
+    """What is stored of an uploaded list, about CHUNK bytes at a time.
 
     chunks: all of it; start: its first bytes; most: rows. Raises what is wrong with the list as a whole: BadManifest,
     UnsupportedManifest, SourceTooLarge; and what `chunks` raises.
     """
     text, head = decoded(chunks, start)
     records = KINDS.get(head[0], csv_records)(text)
-    rows = -1  # the columns come first
-    while some := list(islice(records, ROWS_AT_ONCE)):
-        rows += len(some)
+    some, size, rows = [next(records)], 0, 0
+    for rows, record in enumerate(records, 1):
         if rows > most:
             raise SourceTooLarge(f"The list has more than the {most:,} rows that are taken.")
-        yield "".join(some).encode()
-    if rows < 1:
+        some.append(record)
+        size += len(record)
+        if size >= CHUNK:
+            yield "".join(some).encode()
+            some, size = [], 0
+    if not rows:
         raise BadManifest("The list has no rows.")
+    yield "".join(some).encode()

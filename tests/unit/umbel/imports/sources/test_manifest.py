@@ -1,6 +1,7 @@
 """Lists as sources: which files and addresses their rows lead to."""
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from unicodedata import normalize
@@ -16,7 +17,7 @@ from tests.unit.umbel.imports.sources.manifests import kept, wrong
 from umbel.base.blobs import Blobs
 from umbel.base.errors import AddressRefused, ImageError, SourceError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources import Entry, ManifestSource, open_source
+from umbel.imports.sources import Entry, ManifestSource, open_source, receive_manifest
 
 
 @pytest.fixture
@@ -44,6 +45,28 @@ def test_whatever_a_list_holds_it_is_refused_or_can_be_listed_and_resumed(
     for each in source.entries():
         json.dumps(each.metadata, allow_nan=False).encode()
         assert "\0" not in each.name + (each.label or "")
+
+
+@pytest.mark.parametrize(
+    ("start", "row", "end"),
+    [
+        (b"path,note\n", b'a.jpg,"' + b"x" * 100_000 + b'"\n', b""),
+        (b"", b'{"path": "a.jpg", "label": "' + b"x" * 100_000 + b'"}\n', b""),
+        (b'[{"path": "a.jpg"}', b',\n{"path": "a.jpg", "label": "' + b"x" * 100_000 + b'"}', b"]"),
+    ],
+)
+def test_a_list_is_never_whole_in_memory(start: bytes, row: bytes, end: bytes, blobs: Blobs, tmp_path: Path) -> None:
+    with (tmp_path / "list").open("wb") as file:
+        file.write(start + b"".join(row for _ in range(1_000)) + end)
+    with (tmp_path / "list").open("rb") as file:
+        tracemalloc.start()
+        try:
+            receive_manifest(file, blobs, "uploads/m", Settings())
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert blobs.size("uploads/m") > 100_000_000
+    assert peak < 80_000_000
 
 
 def test_pictures_are_read_from_below_the_base(blobs: Blobs, root: Path) -> None:
