@@ -2,10 +2,13 @@
 
 import json
 import lzma
+import posixpath
 import stat
 import zlib
 from bz2 import BZ2Decompressor
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,11 +27,12 @@ from umbel.imports.sources.source import Entry, Skipped
 from umbel.imports.sources.zip_directory import Directory, Record, find_directory, records
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
-STORED, DEFLATED, BZIP2, LZMA, XZ = 0, 8, 12, 14, 95
+STORED, DEFLATED, BZIP2, LZMA, XZ = METHODS = (0, 8, 12, 14, 95)
 UNSUPPORTED = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 96: "JPEG", 98: "PPMd"}
 XZ_MEMORY = 80 * 2**20  # bytes; `xz -9` needs 65 MiB
 BZIP2_BLOCK = 2**20  # packed bytes of one block, about, before whose end nothing comes out
 DEVICES = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)  # a FIFO is what `zip` makes of its standard input: a file
+MOST_LINKS = 100_000  # which are held in memory
 LOCAL_HEADER = 30
 USUAL_EXTRA = 256  # bytes of a local header's extra fields that are fetched along with the data
 MOST_GROWTH = 1024  # bytes by which packing can make an image longer, besides a thousandth
@@ -45,10 +49,13 @@ class Zip(Archive):
         with self._blobs.open(self._key) as file:
             directory = find_directory(file, self._size)
             # Read twice: the limits on the whole archive are checked before the first entry is listed.
-            overlapping = _overlapping(self._spans(records(file, directory), directory))
+            links: dict[int, Record] = {}
+            overlapping = _overlapping(self._spans(records(file, directory), directory, links))
+            targets = self._targets(links, partial(records, file, directory), overlapping) if links else {}
             for number, record in enumerate(records(file, directory)):
                 if number >= first and not record.is_folder and stat.S_IFMT(record.mode) not in DEVICES:
-                    yield self._listed(str(number), record, bool(overlapping[number]))
+                    found = replace(targets[number], name=record.name) if number in targets else record
+                    yield self._listed(str(number), found, bool(overlapping[number]))
 
     def read(self, locator: str) -> bytes:
         start, name_bytes, packed, size, crc, method = json.loads(locator)
@@ -62,8 +69,10 @@ class Zip(Archive):
         check_content(data)
         return data
 
-    def _spans(self, found: Iterator[Record], directory: Directory) -> Iterator[tuple[int, int]]:
-        """First and last byte of every entry. Raises SourceTooLarge."""
+    def _spans(
+        self, found: Iterator[Record], directory: Directory, links: dict[int, Record]
+    ) -> Iterator[tuple[int, int]]:
+        """First and last byte of every entry. links: is given those that are, by number. Raises SourceTooLarge."""
         most_entries, most_bytes = self._settings.archive_entries, self._settings.archive_bytes
         total = 0
         for number, record in enumerate(found):
@@ -72,7 +81,29 @@ class Zip(Archive):
                 raise SourceTooLarge(f"The zip has more than the {most_entries:,} entries that are taken.")
             if total > most_bytes:
                 raise SourceTooLarge(f"The zip unpacks to more than the {most_bytes:,} bytes that are taken.")
+            if stat.S_ISLNK(record.mode) and len(links) < MOST_LINKS:
+                links[number] = record
             yield record.start, record.end
+
+    def _targets(
+        self, links: dict[int, Record], read: Callable[[], Iterator[Record]], overlapping: np.ndarray
+    ) -> dict[int, Record]:
+        """The files of the zip that links lead to, by the links' numbers. Raises SourceTooLarge."""
+        wanted: dict[str, list[int]] = {}
+        for number, link in links.items():
+            with suppress(ImageError):
+                if link.method in METHODS and not link.flags & ENCRYPTED and not overlapping[number]:
+                    target = posixpath.join(posixpath.dirname(link.name), self._start(link).decode(errors="replace"))
+                    wanted.setdefault(posixpath.normpath(target), []).append(number)
+        found = {}
+        for number, record in enumerate(read()):
+            if (leading := wanted.get(posixpath.normpath(record.name))) and not _unreadable(
+                record, overlapping[number]
+            ):
+                found.update(dict.fromkeys(leading, record))
+        if sum(record.size for record in found.values()) > self._settings.archive_bytes:
+            raise SourceTooLarge("The links of the zip lead to more bytes, taken together, than are taken.")
+        return found
 
     def _listed(self, position: str, record: Record, overlaps: bool) -> Entry | Skipped:
         locator = json.dumps((record.start, record.name_bytes, record.packed, record.size, record.crc, record.method))
@@ -113,12 +144,12 @@ def _longest_packed(size: int) -> int:
 def _unreadable(record: Record, overlaps: bool) -> ImageError | None:
     """Why the entry's bytes are never read."""
     if stat.S_ISLNK(record.mode):
-        return UnsafePath("It is a link, and links are not followed in zips: pack the files that they lead to.")
+        return UnsafePath("It is a link that leads to no file of this zip, or one of too many: pack the file itself.")
     if record.flags & ENCRYPTED:
         return Unreadable("The entry is encrypted.")
     if overlaps:
         return ArchiveBomb("The entry shares bytes with another one.")
-    if record.method not in (STORED, DEFLATED, BZIP2, LZMA, XZ):
+    if record.method not in METHODS:
         method = UNSUPPORTED.get(record.method, f"method {record.method}")
         return Unreadable(f"The entry is packed by {method}, which is not supported: pack it by Deflate.")
     return None

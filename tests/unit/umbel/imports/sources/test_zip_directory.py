@@ -15,7 +15,7 @@ from tests.field.archives import FAT, LINK, NTFS, STREAMED, UNIX, UTF8, Zipped, 
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
-from umbel.base.errors import CorruptEntry, SourceError
+from umbel.base.errors import CorruptEntry, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry
 from umbel.imports.sources.paths import starts_as_archive
@@ -243,16 +243,33 @@ def test_another_method_is_refused_by_its_name(method: int, name: str, blobs: Bl
     assert name in entry.rejected.detail
 
 
-def test_links_say_what_to_do_and_devices_are_passed_over(blobs: Blobs) -> None:
+def test_a_link_to_a_file_of_the_zip_is_that_file_under_another_name(blobs: Blobs) -> None:
+    links = {"link.jpg": "a.jpg", "d/e/up.jpg": "../../a.jpg", "d/no suffix": "./b.jpg"}
+    source = kept(blobs, zip_of([*(Zipped(n.encode(), t.encode(), attributes=LINK) for n, t in links.items()), *PLAIN]))
+    a, b = FILES.values()
+    assert contents(source) == {"link.jpg": a, "d/e/up.jpg": a, "d/no suffix": b, **FILES}
+    assert_resumes(source)
+
+
+@pytest.mark.parametrize("target", [b"/a.jpg", b"../a.jpg", b"gone.jpg", b"link.jpg", b"d", b"", b"\xff"])
+def test_a_link_to_anything_else_is_refused(target: bytes, blobs: Blobs) -> None:
+    source = kept(blobs, zip_of([*PLAIN, Zipped(b"link.jpg", target, attributes=LINK)]))
+    assert rejected(source) == {"link.jpg": "unsafe_path"}
+    assert contents(source) == FILES
+
+
+def test_links_to_far_too_much_are_refused_as_a_whole(blobs: Blobs) -> None:
+    links = [Zipped(b"%d.jpg" % number, b"a.jpg", attributes=LINK) for number in range(40)]
+    with pytest.raises(SourceTooLarge):
+        next(kept(blobs, zip_of([*PLAIN, *links]), archive_bytes=30 * len(PICTURE)).entries())
+
+
+def test_devices_are_passed_over_and_what_was_piped_is_a_file(blobs: Blobs) -> None:
     entries = [
-        Zipped(b"link.jpg", b"a.jpg", attributes=LINK),
         Zipped(b"device.jpg", b"", attributes=stat.S_IFCHR << 16),
         Zipped(b"piped.jpg", PICTURE, attributes=stat.S_IFIFO << 16),  # as `zip` writes its standard input
-        *PLAIN,
     ]
-    source = kept(blobs, zip_of(entries))
-    assert rejected(source) == {"link.jpg": "unsafe_path"}
-    assert contents(source) == {"piped.jpg": PICTURE, **FILES}
+    assert contents(kept(blobs, zip_of([*entries, *PLAIN]))) == {"piped.jpg": PICTURE, **FILES}
 
 
 def test_pictures_are_known_by_their_bytes(blobs: Blobs) -> None:
