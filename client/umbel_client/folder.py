@@ -1,6 +1,7 @@
 """Many files as one import: found, hashed, and only the new ones uploaded, a bounded number at a time."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ def list_images(paths: Iterable[Path], *, label_from_folder: bool = False, inclu
     """
     listing = Listing()
     for top in paths:
-        above = f"{top.name}/" if top.is_dir() and top.name not in ("", "..") else ""
+        above = f"{top.name}/" if os.path.isdir(top) and top.name not in ("", "..") else ""
         for found in walk(top, include_hidden=include_hidden):
             name = printable(f"{above}{found.name}")
             if found.outcome is Outcome.TAKEN:

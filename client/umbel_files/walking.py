@@ -50,7 +50,7 @@ def walk(top: Path, *, include_hidden: bool = False) -> Iterator[Found]:
     Links to files are followed, and once those to folders that are not walked anyway: so none leads round in a circle.
     What cannot be read is rejected, and the rest goes on. include_hidden: also what `skipped_path` tells of.
     """
-    if top.is_dir():
+    if os.path.isdir(top):  # false where Path.is_dir raises: behind a closed folder
         yield from _Walk(top, include_hidden).below("", linked=False)
         return
     try:
@@ -125,7 +125,7 @@ def _outcome(path: Path, name: str) -> tuple[Outcome, str, Kind | None]:
 
 def _is_link(path: Path) -> bool:
     """Junctions are how Windows links folders; Python knows them from 3.12 on."""
-    return path.is_symlink() or getattr(os.path, "isjunction", lambda _: False)(path)
+    return os.path.islink(path) or getattr(os.path, "isjunction", lambda _: False)(path)
 
 
 def _why(error: OSError) -> str:

@@ -121,15 +121,18 @@ def test_links_are_followed_and_named_where_they_are_not(photos: Path) -> None:
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(photos: Path, request: pytest.FixtureRequest) -> None:
     write(photos, "0.jpg", "lost+found/x.jpg", "secret", "secret.jpg", "zoo/last.jpg")
+    write(photos, "listed only/x.jpg", "listed only/y")
     for name in ("lost+found", "secret", "secret.jpg"):
         (photos / name).chmod(0)
+    (photos / "listed only").chmod(0o444)
     for folder in (photos.parent, *photos.parent.parents[:2]):  # pytest's own, closed to other users
         folder.chmod(folder.stat().st_mode | 0o055)
     request.getfixturevalue("unprivileged")
-    found = list_images([photos, photos / "secret.jpg"])
+    found = list_images([photos, photos / "secret.jpg", photos / "lost+found" / "x.jpg"])
     assert names(found) == ["photos/0.jpg", "photos/zoo/last.jpg"]
     reason = "It cannot be read: permission denied."
-    rejected = ("photos/lost+found", "photos/secret", "photos/secret.jpg", "secret.jpg")
+    rejected = ("lost+found", "listed only/x.jpg", "listed only/y", "secret", "secret.jpg")
+    rejected = ("secret.jpg", "x.jpg", *(f"photos/{name}" for name in rejected))
     assert found.rejected == dict.fromkeys(rejected, reason)
 
 
