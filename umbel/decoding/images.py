@@ -4,6 +4,7 @@ Nothing that its owner did not mean to publish travels along: EXIF, GPS, comment
 """
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 from umbel_files.kinds import MEDIA_TYPES, Kind
 
+from umbel.base.errors import CorruptImage
 from umbel.base.settings import Settings
 from umbel.base.types import ImageInfo
 from umbel.decoding import jpeg, png
@@ -118,7 +120,7 @@ def quick_look(data: bytes, limits: Settings) -> ImageInfo | None:
     """
     kind = checked_kind(data, limits)
     if (kind is Kind.JPEG and jpeg.will_decode(data)) or (kind is Kind.PNG and png.will_decode(data)):
-        with picture_errors(), open_image(kind, data, limits) as image:
+        with suppress(CorruptImage), picture_errors(), open_image(kind, data, limits) as image:
             orientation = _orientation(kind, image.info.get("exif") or b"")
             return ImageInfo(MEDIA_TYPES[kind], *_turned(image.size, orientation))
     return None

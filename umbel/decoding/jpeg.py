@@ -52,6 +52,47 @@ def will_decode(data: bytes) -> bool:
     return False
 
 
+def mended(data: bytes) -> tuple[bytes, bool]:
+    """The picture without junk between segments, and without segments that only describe it, badly; with an end.
+
+    Returns it with whether the end was missing. Raises ValueError if it has no pixels at all.
+    """
+    parts, pixels, at, coded, whole = [data[:2]], 0, 2, False, False
+    while found := _NEXT.search(data, at):
+        if coded:
+            parts.append(data[at : found.start()])
+            pixels += found.start() - at
+            coded = False
+        marker, at = data[found.end() - 1], found.end()
+        if marker == EOI and pixels:
+            whole = True
+            break
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker in (SOI, EOI) or length < 2:
+            continue
+        if at + length > len(data):
+            break
+        if _is_needed(marker, data[at + 2 : at + length]):
+            parts.append(data[found.start() : at + length])
+        coded = marker == SOS
+        at += length
+    if coded:
+        parts.append(data[at:])
+        pixels += len(data) - at
+    if not pixels:
+        raise ValueError("it ends before its pixels begin")
+    return b"".join((*parts, b"\xff\xd9")), not whole
+
+
+def _is_needed(marker: int, body: bytes) -> bool:
+    """Whether a segment is part of the picture, or says something of it that is read: EXIF, profile, kind of color."""
+    if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+        return True
+    known = {0xE0: (b"JFIF\0", 14), 0xE1: (b"Exif\0", 6), 0xE2: (b"ICC_PROFILE\0", 14), 0xEE: (b"Adobe", 12)}
+    start, least = known.get(marker, (b"", 2**16))
+    return body.startswith(start) and len(body) >= least
+
+
 def unusual_coding(data: bytes) -> str | None:
     """How the pixels are coded, in words, if few decoders know it; None for what is usual."""
     for found in re.finditer(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])..(.)", data[:HEADERS], re.DOTALL):

@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -34,7 +34,7 @@ from umbel.base.errors import (
 )
 from umbel.base.settings import Settings
 from umbel.decoding import jpeg
-from umbel.decoding.png import without_extras
+from umbel.decoding.png import LONGEST, without_extras
 
 GRAY = 128  # of what is missing
 # Camera raws that call themselves TIFF: their pixels are those of the sensor, or a thumbnail comes first.
@@ -43,6 +43,7 @@ SENSOR = (32803, 34892)
 
 # Pillow's own limit is a global that warns first; ours is a setting, checked on the header before any decoding.
 Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = LONGEST
 
 
 @contextmanager
@@ -128,7 +129,7 @@ class Loaded:
     """
 
     kind: Kind
-    image: ImageFile.ImageFile
+    image: Image.Image
     size: tuple[int, int]
     exif: bytes
     partial: bool
@@ -144,9 +145,7 @@ def loaded(data: bytes, limits: Settings, side: int = 0) -> Iterator[Loaded]:
     """
     kind = checked_kind(data, limits)
     with picture_errors():
-        picture = _loaded(kind, data, limits, side)
-        with picture.image:
-            yield picture
+        yield _loaded(kind, data, limits, side)
 
 
 def _loaded(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded:
@@ -155,10 +154,9 @@ def _loaded(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded:
     except (UmbelError, MemoryError):
         raise
     except Exception:  # as above: nearly anything
-        if (mended := _mended(kind, data)) is not data:
-            data = mended
-            with suppress(Exception):
-                return _decoded(kind, data, limits, side)
+        data, partial = _mended(kind, data)
+        with suppress(Exception):
+            return replace(_decoded(kind, data, limits, side), partial=partial)
         if rest := _decoded_rest(kind, data, limits, side):
             return rest
         if kind is Kind.JPEG and (coding := jpeg.unusual_coding(data)):
@@ -181,16 +179,19 @@ def _decoded(kind: Kind, data: bytes, limits: Settings, side: int, *, partly: bo
             raise OSError("nothing of it can be decoded")
     else:
         image.load()
-    return Loaded(kind, image, size if kind is Kind.JPEG else image.size, exif, partly)
+    pixels = image._new(image.im)  # of Pillow's own class: others decode anew at each step
+    return Loaded(kind, pixels, size if kind is Kind.JPEG else image.size, exif, partly)
 
 
-def _mended(kind: Kind, data: bytes) -> bytes:
-    """The same picture without what decoders trip over and viewers do not; as it is where there is nothing to mend."""
+def _mended(kind: Kind, data: bytes) -> tuple[bytes, bool]:
+    """The same picture without what decoders trip over and viewers do not; and whether a part of it is missing."""
+    if kind is Kind.JPEG:
+        return jpeg.mended(data)
     if kind is Kind.PNG:
-        return without_extras(data)
+        return without_extras(data), False
     if kind is Kind.WEBP and len(data) == 7 + int.from_bytes(data[4:8], "little"):
-        return data + b"\0"  # that makes the length even: some encoders count it and do not write it
-    return data
+        return data + b"\0", False  # that makes the length even: some encoders count it and do not write it
+    return data, False
 
 
 def _plain(image: Image.Image) -> Image.Image:

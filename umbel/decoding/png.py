@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SHAPING = (b"tRNS",)  # the ancillary chunk without which the pixels would be others
-LONGEST = 2**20  # bytes of a chunk besides pixels; of longer ones Pillow may think that they are an attack
+LONGEST = 4 * 2**20  # bytes of a text or profile that are unpacked; pictures do without longer ones
 PROBED = 2**16  # bytes of compressed pixels that are tried
 BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by type of color
 
@@ -68,5 +68,13 @@ def without_extras(data: bytes) -> bytes:
 
 
 def _is_profile(data: bytes, kind: bytes, start: int, end: int) -> bool:
-    """Whether the chunk is a whole color profile or EXIF of a usual length."""
-    return kind in (b"iCCP", b"eXIf") and end - start < LONGEST and _is_whole(data, start, end)
+    """Whether the chunk is EXIF or a whole color profile of a length that is read."""
+    if kind not in (b"iCCP", b"eXIf") or not _is_whole(data, start, end):
+        return False
+    if kind == b"eXIf":
+        return end - start < LONGEST
+    name_ends = data.find(b"\0", start + 8, end)
+    try:
+        return len(zlib.decompressobj().decompress(data[name_ends + 2 : end - 4], LONGEST + 1)) <= LONGEST
+    except zlib.error:
+        return False
