@@ -80,14 +80,15 @@ BESIDE = (
 """What storage devices, systems and programs keep beside a picture `name`: skipped, though some are pictures."""
 
 
-def share(folder: Path, *, pictures: int = 3) -> set[str]:
-    """A share of a storage device below `folder`, with its litter. Returns the names of the pictures meant."""
-    meant = {f"IMG_{n}.JPG" for n in range(pictures)} | {"album/IMG_9.JPG"}
-    for number, name in enumerate(sorted(meant)):
+MEANT = ("IMG_0.JPG", "IMG_1.JPG", "IMG_2.JPG", "album/IMG_9.JPG")
+
+
+def share(folder: Path) -> None:
+    """A share of a storage device below `folder`: the pictures MEANT, and litter."""
+    for number, name in enumerate(MEANT):
         write(folder / name, jpeg(4000 + number))
     for number, pattern in enumerate(BESIDE):
         write(folder / pattern.format(name="IMG_0.JPG"), jpeg(4100 + number))
-    return meant
 
 
 def named(folder: Path, *names: str | bytes, seed: int = 4200) -> None:
