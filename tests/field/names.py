@@ -50,9 +50,6 @@ DECOMPOSED = tuple(unicodedata.normalize("NFD", name) for name in ("Zürich.jpg"
 NO_UNICODE = (b"h\xf6he.jpg", b"caf\xe9/1.jpg", b"\x83\x5c.jpg", b"half of a pair \xed\xa0\x80.jpg")
 """Latin-1, Shift-JIS (its second byte is a backslash), an encoded surrogate: shown with what is no UTF-8 replaced."""
 
-BACKSLASHES = ("back\\slash.jpg",)
-"""A name on Linux, two on Windows: as it is in a folder, turned in an archive made there."""
-
 BESIDE = (
     "@eaDir/{name}/SYNOPHOTO_THUMB_XL.jpg",
     "@eaDir/{name}@SynoEAStream",
