@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -97,6 +98,19 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with pytest.raises(SystemExit) as exit_:
         main()
     assert (exit_.value.code, capsys.readouterr().err.strip()) == (130, "umbel: Interrupted.")
+
+
+def test_ctrl_c_is_no_traceback_even_while_modules_are_imported() -> None:
+    code = "import cli, os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (seen.returncode, seen.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "invoke", lambda context: 1 // 0)
+    monkeypatch.setattr(sys, "argv", ["umbel", "status"])
+    with pytest.raises(ZeroDivisionError):
+        main()
 
 
 def test_status_without_a_stack_says_so(tmp_path: Path) -> None:
