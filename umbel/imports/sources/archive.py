@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from umbel_files.kinds import START, kind_of
+from umbel_files.kinds import kind_of
 from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 
@@ -11,8 +11,6 @@ from umbel.base.errors import BlobMissing, FileTooLarge, ImageError, NestedArchi
 from umbel.base.settings import Settings
 from umbel.imports.sources.paths import is_archive, starts_as_archive, unsafe_in_archive
 from umbel.imports.sources.source import Entry, Skipped
-
-__all__ = ["START", "Archive", "check_content"]
 
 
 class Archive:

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from umbel_files.kinds import START
 from umbel_files.names import printable
 
 from umbel.base.blobs import Readable
 from umbel.base.errors import CorruptEntry, ImageError, SourceError, SourceTooLarge, UmbelError, Unreadable, UnsafePath
-from umbel.imports.sources.archive import START, Archive, check_content
+from umbel.imports.sources.archive import Archive, check_content
 from umbel.imports.sources.source import Entry, Skipped
 
 LONGEST_HEADER = 2**20  # bytes of one entry's headers, long names and attributes included

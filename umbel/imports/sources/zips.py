@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from umbel_files.kinds import START
 
 from umbel.base.errors import (
     ArchiveBomb,
@@ -22,7 +23,7 @@ from umbel.base.errors import (
     Unreadable,
     UnsafePath,
 )
-from umbel.imports.sources.archive import START, Archive, check_content
+from umbel.imports.sources.archive import Archive, check_content
 from umbel.imports.sources.source import Entry, Skipped
 from umbel.imports.sources.zip_directory import Directory, Record, find_directory, records
 
