@@ -29,31 +29,9 @@ _MAKERS: dict[str, Callable[[], list[Input]]] = {
 KINDS = tuple(_MAKERS)
 
 
-OPEN = {
-    "progressive half.jpg": "nothing of a progressive JPEG that is cut is shown",
-    "short JFIF.jpg": "Pillow raises on a short segment",
-    "short Adobe.jpg": "Pillow raises on a short segment",
-    "long compressed text.png": "inspect refuses what decodes",
-    "long international text.png": "inspect refuses what decodes",
-    "long profile.png": "inspect refuses what decodes",
-    "many long texts.png": "inspect refuses what decodes",
-    "short density.png": "inspect refuses what decodes",
-    "short gamma.png": "inspect refuses what decodes",
-    "short chromaticities.png": "inspect refuses what decodes",
-    "in tiles.heic": "no thumbnail of a HEIC with several pictures that is larger",
-    "two large.heif": "no thumbnail of a HEIC with several pictures that is larger",
-    "header only.jpg": "inspect refuses what decodes",
-}
-"""What does not come out right yet."""
-
-
 @cache
 def files(kind: str) -> list[Input]:
-    return [each for each in _MAKERS[kind]() if each.name not in OPEN]
-
-
-def open_file(name: str) -> Input:
-    return next(each for make in _MAKERS.values() for each in make() if each.name == name)
+    return _MAKERS[kind]()
 
 
 def every_file() -> dict[str, Input]:

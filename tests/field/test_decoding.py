@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.field.catalog import KINDS, OPEN, colored, files, open_file
+from tests.field.catalog import KINDS, colored, files
 from tests.field.inputs import Input, listed
 from tests.field.profiles import SIDE, Colored
 from umbel.base.errors import ImageError
@@ -25,13 +25,6 @@ def limits() -> Settings:
 def test_what_inspect_says_of_a_file_is_right_and_holds(kind: str, limits: Settings) -> None:
     wrong = {each.name: what for each in files(kind) if (what := _wrong(each, limits))}
     assert not wrong, listed(wrong)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xfail(reason=why, strict=True)) for name, why in OPEN.items()]
-)
-def test_open(name: str, limits: Settings) -> None:
-    assert _wrong(open_file(name), limits) == ""
 
 
 def _wrong(wanted: Input, limits: Settings) -> str:

@@ -31,19 +31,7 @@ SLOW = (
 )
 
 
-OPEN = (
-    "PNG with 100 MB of compressed text",
-    "PNG with 100 MB of international text",
-    "PNG with a profile of 100 MB",
-)
-
-
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    later = pytest.mark.xfail(strict=True, reason="inspect refuses what decodes")
-    return [pytest.mark.slow] * (name in SLOW) + [later] * (name in OPEN)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in HOSTILE])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in HOSTILE])
 def test_a_hostile_file_is_taken_or_refused_and_its_decoder_lives(pool: WorkerDecoders, name: str) -> None:
     data = HOSTILE[name]()
     began = time.monotonic()
