@@ -30,7 +30,7 @@ def page(chromium: Browser, site: Stack) -> Iterator[Page]:
 def test_a_picture_is_added_and_found(page: Page) -> None:
     page.goto("")
     page.get_by_role("link", name="Add pictures").click()
-    expect(page.get_by_role("heading", name="Add pictures")).to_be_focused()
+    expect(page.get_by_role("heading", name="Add pictures")).to_be_focused(timeout=PATIENCE)
     page.get_by_label("Label", exact=True).fill("below a path")
     page.locator("input[type=file]").first.set_input_files([file("mine.jpg", specimen(2))])
     arrived = page.locator(".arriving .tile")
