@@ -1,6 +1,7 @@
 """The client against a real server that answers by a script: what it repeats, what it does not, what it says."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -178,3 +180,20 @@ def test_nobody_there_is_said_in_one_line() -> None:
         pass
     with pytest.raises(Unreachable, match="umbel up"):
         Umbel(server.url, retries=1).images.check([])
+
+
+def test_text_that_is_no_unicode_is_sent_with_question_marks(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    (tmp_path / f"{odd}.zip").write_bytes(b"PK")
+    with answering(ACCEPTED) as server, Umbel(server.url) as umbel:
+        umbel.images.upload(b"bytes", label=odd, name=odd, metadata={odd: [odd]})
+        umbel.imports.file(tmp_path / f"{odd}.zip", base=odd)
+        umbel.imports.folder(odd, label_from_folder=True)
+        with pytest.raises(UmbelClientError):  # this answer is none to a list
+            list(umbel.images.list(label=odd))
+    assert [path for _, path, _ in server.asked] == [
+        "/v1/images",
+        "/v1/imports",
+        "/v1/imports",
+        "/v1/images?label=caf%3F",
+    ]
