@@ -36,10 +36,18 @@ class ApiError(UmbelClientError):
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status = status
         self.code = str(problem.get("code", "error"))
-        self.detail = str(problem.get("detail") or problem.get("title") or "no detail given")
         self.errors: dict[str, Any] = problem.get("errors") or {}
+        detail = str(problem.get("detail") or problem.get("title") or "no detail given")
+        self.detail = f"{detail.rstrip('.')}: {fields}." if (fields := _fields_of(self.errors)) else detail
         self.request_id: str | None = problem.get("request_id")
         super().__init__(f"{self.detail} ({status} {self.code})")
+
+
+def _fields_of(errors: Any) -> str:
+    """Each field with what is wrong with it; of anything but {place: {field: [messages]}}, nothing."""
+    places = errors.values() if isinstance(errors, dict) else ()
+    fields = [field for place in places if isinstance(place, dict) for field in place.items()]
+    return "; ".join(f"{name}: {', '.join(map(str, told))}" for name, told in fields if isinstance(told, list))
 
 
 class Unauthorized(ApiError):

@@ -120,8 +120,11 @@ def database_url(url: str) -> str:
 def redis_url(url: str) -> str:
     """The URL of a Redis as redis-py takes it."""
     parts = _split(url)
-    if parts is None or parts.scheme not in REDIS_SCHEMES:
-        raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path/redis.sock")
+    if parts is None or parts.scheme not in REDIS_SCHEMES or (parts.scheme != "unix" and not parts.hostname):
+        raise ValueError(
+            "write redis://:password@host:6379/0 with #, /, ? and @ of the password as %23, %2F, %3F and %40,"
+            " rediss:// for TLS, or unix:///path/redis.sock"
+        )
     if parts.scheme == "unix":
         if not parts.path or parts.netloc.rpartition("@")[2]:
             raise ValueError("write unix:///path/redis.sock")

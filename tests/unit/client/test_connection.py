@@ -170,6 +170,19 @@ def test_every_refusal_is_an_error_of_its_own() -> None:
     assert all(issubclass(kind, UmbelClientError) for kind in BY_STATUS.values())
 
 
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ({"json": {"name": ["too long", "odd"], "k": ["no number"]}}, "Not taken: name: too long, odd; k: no number."),
+        (None, "Not taken."),
+        ({"json": "text"}, "Not taken."),
+        (["x"], "Not taken."),
+    ],
+)
+def test_an_error_says_which_fields_are_wrong(errors: Any, told: str) -> None:
+    assert error_of(422, {"detail": "Not taken.", "code": "invalid_input", "errors": errors}).detail == told
+
+
 def test_an_answer_that_is_no_problem_is_still_an_error() -> None:
     with answering((502, {}, ["from a proxy"])) as server, pytest.raises(ApiError, match="from a proxy"):
         Umbel(server.url, retries=0).images.check([])

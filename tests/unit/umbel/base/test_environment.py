@@ -92,6 +92,8 @@ def test_every_spelling_of_redis_is_taken(url: str, monkeypatch: pytest.MonkeyPa
         ("redis_url", f"http://:{PASSWORD}@h", "redis://"),
         ("redis_url", f"redis://:{PASSWORD}@h:port", "redis://"),
         ("redis_url", f"redis://:{PASSWORD}@h/first", "number of a database"),
+        ("redis_url", f"redis://:{PASSWORD}#x@h", "%23"),
+        ("redis_url", "redis://", "host:6379"),
         ("redis_url", "unix://run/redis.sock", "unix:///"),
         ("blob_url", "data/blobs", "file:///"),
         ("blob_url", "file://data/blobs", "file:///"),
