@@ -52,7 +52,7 @@ def _content(name: str) -> bytes:
         "nested.zip": _zip_of_one,
         "nested-under-another-name.jpg": _zip_of_one,
         "huge.png": lambda: _png(20_000, 15_000),
-        "cut.jpg": lambda: image_bytes(2, size=(400, 300))[:2_000],
+        "cut.jpg": lambda: image_bytes(2, size=(400, 300), kind="WEBP")[:2_000],
         "empty.jpg": bytes,
         "text.jpg": lambda: b"not a picture, whatever its name",
         "crash.jpg": lambda: image_bytes(4, comment=b"crash"),

@@ -17,8 +17,8 @@ from tests.images import image_bytes
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually, free_port
 
-# Their headers are whole, the rest is not.
-CUT, CUT_TOO = (image_bytes(seed, size=(400, 300), kind="PNG")[:9000] for seed in (2, 3))
+# The API takes them, and the worker, whose limit is another, does not.
+SMALL, SMALL_TOO = (image_bytes(seed, size=(20, 20)) for seed in (2, 3))
 
 
 class Processes(NamedTuple):
@@ -72,7 +72,7 @@ def _running(logs: Path, port: int, metrics: int, traces: Collector) -> Iterator
         "UMBEL_TRACE_ENDPOINT": traces.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    worker = start_worker("embed@observed", logs / "worker.log", **environment)
+    worker = start_worker("embed@observed", logs / "worker.log", UMBEL_MIN_SIDE="30", **environment)
     api = Process("api", log=logs / "api.log", UMBEL_LOG_LEVEL="INFO", **environment)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         try:
@@ -101,10 +101,10 @@ def test_one_request_id_leads_from_the_upload_to_the_stored_vector(processes: Pr
 
 
 def test_an_item_that_fails_leaves_a_line_with_its_code(processes: Processes) -> None:
-    accepted = processes.upload(CUT, "upload-2")
+    accepted = processes.upload(SMALL, "upload-2")
     processes.finished(accepted["job_id"])
     [failed] = lines(processes.worker_log, request_id="upload-2", image_id=accepted["image_id"])
-    assert (failed["event"], failed["level"], failed["code"]) == ("item failed", "warning", "corrupt_image")
+    assert (failed["event"], failed["level"], failed["code"]) == ("item failed", "warning", "image_too_small")
 
 
 def test_of_an_import_there_is_a_line_a_batch(processes: Processes) -> None:
@@ -142,9 +142,9 @@ def test_the_worker_counts_and_times_every_stage(processes: Processes) -> None:
         """As soon as the last of what is counted is there."""
         after = scraped(httpx.get(processes.worker_metrics).text)
         gained = {name: value - before.get(name, 0) for name, value in after.items()}
-        return gained if gained.get(("umbel_item_failures_total", "corrupt_image", "single")) else {}
+        return gained if gained.get(("umbel_item_failures_total", "image_too_small", "single")) else {}
 
-    for data in (image_bytes(20), CUT_TOO):
+    for data in (image_bytes(20), SMALL_TOO):
         processes.finished(processes.upload(data, "counted")["job_id"])
     gained = eventually(gain)
     assert gained["umbel_items_finished_total", "embedded", "single"] == 1

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from tests.integration.uploads import post_image
 from tests.integration.workers import start_worker
 from tests.processes import Process, eventually
 from tests.traps import CRASHING, TRAPS, archive_of_traps
+from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
+from umbel.gallery.blob_cleanups import blob_key
 from umbel.jobs.wakeup import TASK, waker
 from umbel.operations import maintenance
 
@@ -82,12 +85,15 @@ def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> 
     assert api.get(results[0]["path"]).content_type == "image/jpeg"
 
 
-def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbors_do_not(api: FlaskClient) -> None:
+def test_a_picture_damaged_meanwhile_fails_with_its_reason_and_its_neighbors_do_not(
+    api: FlaskClient, worker: Process
+) -> None:
     job_id = api.post("/v1/imports", json={"source": {"type": "upload"}}).get_json()["job_id"]
-    whole = image_bytes(120, size=(400, 300), kind="PNG")
-    upload(api, whole[: len(whole) // 2], job_id=job_id, name="cut.png")
-    for n in range(121, 125):
-        upload(api, image_bytes(n), job_id=job_id)
+    with worker.frozen():
+        upload(api, image_bytes(120), job_id=job_id, name="cut.png")
+        blobs().put(blob_key("default", sha256(image_bytes(120)).digest()), image_bytes(120)[:200])
+        for n in range(121, 125):
+            upload(api, image_bytes(n), job_id=job_id)
     api.post(f"/v1/jobs/{job_id}/close")
     job = finished(api, job_id)
     assert (job["status"], job["counts"]["indexed"], job["counts"]["failed"]) == ("partial", 4, 1)
@@ -96,8 +102,8 @@ def test_a_picture_damaged_inside_fails_with_its_reason_and_its_neighbors_do_not
 
 
 def test_a_damaged_query_is_refused_with_its_reason(api: FlaskClient) -> None:
-    whole = image_bytes(130, size=(400, 300), kind="PNG")
-    answer = api.post("/v1/search", data={"file": (io.BytesIO(whole[: len(whole) // 2]), "q.png")})
+    whole = image_bytes(130, size=(400, 300), kind="WEBP")
+    answer = api.post("/v1/search", data={"file": (io.BytesIO(whole[: len(whole) // 2]), "q.webp")})
     assert (answer.status_code, answer.get_json()["code"]) == (415, "corrupt_image")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SHAPING = (b"tRNS",)  # the ancillary chunk without which the pixels would be others
 LONGEST = 4 * 2**20  # bytes of a text or profile that are unpacked; pictures do without longer ones
-PROBED = 2**16  # bytes of compressed pixels that are tried
+PROBED = 2**16  # bytes of compressed pixels in which the first row is looked for
 BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by type of color
 
 
@@ -33,18 +33,20 @@ def _is_whole(data: bytes, start: int, end: int) -> bool:
 
 
 def will_decode(data: bytes) -> bool:
-    """Whether the file is whole by its checksums, and its pixels begin as they should. No pixel is decoded."""
-    pixels, last = b"", b""
+    """Whether the file is whole by its checksums, and its first row can be unpacked."""
+    pixels, last, row = b"", b"", 0
     for kind, start, end in _chunks(data):
         if not _is_whole(data, start, end) or (kind != b"IDAT" and end - start > LONGEST):
             return False
-        if kind == b"IHDR" and not _is_header(data[start + 8 : end - 4]):
-            return False
+        if kind == b"IHDR":
+            if not _is_header(data[start + 8 : end - 4]):
+                return False
+            row = _row(data[start + 8 : end - 4])
         if kind == b"IDAT" and len(pixels) < PROBED:
             pixels += data[start + 8 : min(end - 4, start + 8 + PROBED)]
         last = kind
     try:
-        return last == b"IEND" and bool(zlib.decompressobj().decompress(pixels, 1))
+        return last == b"IEND" and 0 < row == len(zlib.decompressobj().decompress(pixels, row))
     except zlib.error:
         return False
 
@@ -54,6 +56,13 @@ def _is_header(header: bytes) -> bool:
         return False
     bits, color, compression, filters, interlace = header[8:]
     return bits in BITS.get(color, ()) and (compression, filters) == (0, 0) and interlace in (0, 1)
+
+
+def _row(header: bytes) -> int:
+    """Bytes of the picture's first row, its filter included; of an interlaced one, at most of an eighth of it."""
+    width, _, bits, color, *_, interlaced = struct.unpack(">IIBBBBB", header)
+    channels = {2: 3, 4: 2, 6: 4}.get(color, 1)
+    return 1 + (-(-width // (8 if interlaced else 1)) * channels * bits + 7) // 8
 
 
 def without_extras(data: bytes) -> bytes:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event, text
 
+from api.decoding import decoders
 from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.deletion.garden import (
@@ -45,7 +46,7 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
     with transaction() as session:
         signatures.insert_signatures(session, {accepted[0].image_id: None})
         image = images.get_image(session, accepted[0].image_id)
-    images.read_thumbnail(transaction, blobs(), settings(), image)
+    images.read_thumbnail(transaction, blobs(), decoders(), image)
     archived_import()
     job_id = delete()
     run()
@@ -107,7 +108,7 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     assert not again.duplicate
     with transaction() as session:
         image = images.get_image(session, again.image_id)
-    images.read_thumbnail(transaction, blobs(), settings(), image)
+    images.read_thumbnail(transaction, blobs(), decoders(), image)
     run()
     assert stored() == sorted([image.blob_key, blob_cleanups.thumbnail_key(image.blob_key)])
     assert (blobs().get(image.blob_key), amiss()) == (image_bytes(1), {})
