@@ -85,11 +85,10 @@ def refuse_other_sites() -> None:
     if request.method in SAFE_METHODS or called_by_key():
         return
     origin = request.headers.get("Origin")
-    if origin is not None:
-        ours = is_own(origin) or origin in current_app.config["CORS_ORIGINS"]
-    else:
-        ours = request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
-    if not ours:
+    # What the browser itself says counts, whatever a proxy did to Host; it says nothing to plain http:// addresses.
+    said = request.headers.get("Sec-Fetch-Site")
+    ours = said in ("same-origin", "none") if said is not None else origin is None or is_own(origin)
+    if not ours and origin not in current_app.config["CORS_ORIGINS"]:
         raise CrossSite(
             f"A page of another site may not do this. Its origin is {(origin or 'unknown')[:100]!r}, and the API was"
             f" called as {request.host[:100]!r}; a proxy between them must pass on Host with its port."

@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def page(chromium: Browser, site: Stack) -> Iterator[Page]:
-    with reverse_proxy(site.port, prefix="/some/umbel") as url:
+    # A proxy that loses the port of Host, as many do: the browser says itself that the page is of the same site.
+    with reverse_proxy(site.port, prefix="/some/umbel", tells={"Host": "{name}"}) as url:
         context = chromium.new_context(base_url=f"{url}/", viewport={"width": 1280, "height": 800})
         context.set_default_timeout(15_000)
         page = context.new_page()

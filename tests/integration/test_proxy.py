@@ -184,6 +184,10 @@ ORIGINS: list[tuple[dict[str, str], str, bool]] = [
     ({"Host": "LOCALHOST:80"}, "http://localhost", True),
     ({"Host": "[::1]:9000"}, "http://[::1]:9000", True),
     ({"Host": "[::1]", "X-Forwarded-Port": "9000"}, "http://[::1]:9000", True),
+    ({"Host": "localhost", "Sec-Fetch-Site": "same-origin"}, "http://localhost:9000", True),  # as the browser says
+    ({"Host": "localhost", "Sec-Fetch-Site": "same-site"}, "http://localhost:9000", False),
+    ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, "http://evil.example", False),
+    ({"Host": "localhost", "Sec-Fetch-Site": "nonsense"}, "http://evil.example", False),
     ({"Host": "localhost"}, "http://evil.example", False),
     ({"Host": "localhost:8080"}, "http://localhost:9000", False),
     ({"Host": "localhost", "X-Forwarded-Port": "9000"}, "http://localhost:9001", False),
