@@ -28,7 +28,6 @@ CREATE TABLE image (
     name           text,
     label          text,
     metadata       jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
-    note           text,  -- what is to be said of a damaged file
     created_at     timestamptz NOT NULL DEFAULT now(),
     UNIQUE (collection_id, sha256)
 );

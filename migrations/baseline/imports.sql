@@ -10,7 +10,6 @@ CREATE TABLE import_source (
     listed            integer NOT NULL DEFAULT 0,
     rejected          integer NOT NULL DEFAULT 0,
     skipped           integer NOT NULL DEFAULT 0,
-    skipped_by_kind   jsonb NOT NULL DEFAULT '{}',  -- counts by suffix
     done              boolean NOT NULL DEFAULT false,
     retries           integer NOT NULL DEFAULT 0,  -- times in a row that it could not be reached
     next_try          timestamptz NOT NULL DEFAULT now()

@@ -53,6 +53,21 @@ def test_upgrading_twice_changes_nothing(empty_database: str) -> None:
     assert schema.current(empty_database) == schema.head()
 
 
+def test_names_and_labels_from_before_are_normalized(empty_database: str, postgres: Postgres) -> None:
+    schema.upgrade(empty_database, "baseline")
+    with postgres.connect("migrated") as connection:
+        connection.execute("INSERT INTO collection (name) VALUES ('garden')")
+        connection.execute("""
+            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label)
+            SELECT id, decode(repeat(n::text, 64), 'hex'), n::text, 'image/jpeg', 1, 1, 1, word, word
+            FROM collection, (VALUES (1, 'caf' || chr(233)), (2, 'cafe' || chr(769)), (3, NULL)) AS sent(n, word)
+        """)
+    schema.upgrade(empty_database)
+    with postgres.connect("migrated") as connection:
+        rows = connection.execute("SELECT name, label FROM image ORDER BY blob_key").fetchall()
+    assert rows == [("caf\u00e9", "caf\u00e9"), ("caf\u00e9", "caf\u00e9"), (None, None)]
+
+
 def test_a_database_of_another_version_is_left_untouched(empty_database: str, postgres: Postgres) -> None:
     with postgres.connect("migrated") as connection:
         connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
