@@ -32,8 +32,3 @@ KINDS = tuple(_MAKERS)
 @cache
 def files(kind: str) -> list[Input]:
     return _MAKERS[kind]()
-
-
-def every_file() -> dict[str, Input]:
-    """By name."""
-    return {each.name: each for kind in KINDS for each in files(kind)}

@@ -24,7 +24,7 @@ from umbel.decoding.images import decode, inspect, published
 
 T = TypeVar("T")
 
-quick = tuned(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = tuned(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 LIMITS = Settings(home=".")
 
 values = st.binary(max_size=12)
