@@ -125,7 +125,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "PNG with 15 MB of text": lambda: with_chunk(6023, b"tEXt", b"a\0" + b"x" * 15 * MEGABYTE),
     "PNG whose pixels inflate to 300 MB": lambda: png_of_more(300),
     "PNG that claims 2 billion columns": lambda: huge_png(2**31 - 1, 16),
-    "PNG of 100,000 chunks": lambda: with_chunk(6024, b"teXt", b"", times=10**5),
+    "PNG of 50,000 chunks": lambda: with_chunk(6024, b"teXt", b"", times=50_000),
     "WebP that claims 16 million columns": lambda: riff([(b"VP8X", b"\x10\0\0\0" + b"\xff" * 6), (b"ALPH", bytes(9))]),
     "JPEG that claims 65,500 × 65,500": lambda: claiming_jpeg(6025, 65_500),
     "JPEG of 400 scans": lambda: many_scans(3000, 400),
