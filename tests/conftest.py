@@ -23,6 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside us: a team of threa
 
 from collections.abc import Iterator  # noqa: E402
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
@@ -33,6 +34,10 @@ from umbel.base import schema  # noqa: E402
 from umbel.base.database import engine  # noqa: E402
 from umbel.base.settings import settings  # noqa: E402
 from umbel.base.tables import Table  # noqa: E402
+
+# The same cases in each run, so that a change fails by what it changes; HYPOTHESIS_SEARCH=1 looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=not os.environ.get("HYPOTHESIS_SEARCH"))
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -130,11 +130,11 @@ def plain(files: Mapping[str, bytes]) -> list[Zipped]:
 
 
 def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """As Python's zipfile writes it."""
+    """As Python's zipfile writes it; the same bytes each time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in files:
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return out.getvalue()
 
 

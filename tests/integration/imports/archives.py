@@ -9,16 +9,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from tests.field import archives as field_archives
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 
 
 def zipped(**images: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in images.items():
-            archive.writestr(name, data)
-    return out.getvalue()
+    return field_archives.zipped(*images.items(), method=zipfile.ZIP_STORED)
 
 
 def send(api: FlaskClient, data: bytes, name: str = "pictures.zip", **form: object) -> TestResponse:

@@ -191,6 +191,7 @@ def test_an_archive_that_was_cut_short_fails_and_says_so(api: FlaskClient, fetch
         (b'path\n"a.jpg\n' + b"b.jpg\n" * 999, "LIST.TXT", 422, "bad_manifest"),
         (b'{"path": "a.jpg"},\n', "list.json", 422, "bad_manifest"),
     ],
+    ids=["no archive", "no directory", "no text", "no path", "not UTF-8", "open quote", "cut JSON"],
 )
 def test_a_broken_upload_is_refused_and_leaves_nothing(
     api: FlaskClient, data: bytes, name: str, status: int, code: str
