@@ -17,7 +17,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import ImageInfo
 from umbel.decoding import jpeg, png
 from umbel.decoding.color import to_srgb
-from umbel.decoding.opening import checked_kind, loaded, open_image, picture_errors
+from umbel.decoding.opening import NEGATIVE, UNSIGNED, checked_kind, loaded, open_image, picture_errors
 
 Color = Literal["srgb", "as_stored"]
 
@@ -104,9 +104,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
     Numbers above the usual range (65,535; 1 for floating point) are scaled so that the largest is white.
     """
-    values = np.asarray(image, np.float32)
+    values = np.asarray(image)
+    if image.mode == "I" and image.info.get(UNSIGNED):
+        values = values.view(np.uint32)
+    values = values.astype(np.float32)
     white = max(1 if image.mode == "F" else 65535, float(values.max()))
-    gray = Image.fromarray((values * (255.99 / white)).clip(0, 255).astype(np.uint8))
+    shown = white - values if image.info.get(NEGATIVE) else values
+    gray = Image.fromarray((shown * (255.99 / white)).clip(0, 255).astype(np.uint8))
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))

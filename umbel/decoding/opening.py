@@ -40,6 +40,8 @@ GRAY = 128  # of what is missing
 # Camera raws that call themselves TIFF: their pixels are those of the sensor, or a thumbnail comes first.
 DNG_VERSION, TIFF_EP, PHOTOMETRIC, SUBFILE, SUBIFDS = 50706, 37398, 262, 254, 330
 SENSOR = (32803, 34892)
+BITS, PLANAR, SAMPLE_FORMAT = 258, 284, 339
+NEGATIVE, UNSIGNED = "negative", "unsigned"  # of gray TIFFs with more than 8 bits: white is 0; numbers have no sign
 
 # Pillow's own limit is a global that warns first; ours is a setting, checked on the header before any decoding.
 Image.MAX_IMAGE_PIXELS = None
@@ -110,15 +112,22 @@ def open_image(kind: Kind, data: bytes, limits: Settings) -> ImageFile.ImageFile
         raise TooManyPixels(f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken.")
     if min(width, height) < limits.min_side:
         raise ImageTooSmall(f"The picture is {width} × {height} pixels; each side must have {limits.min_side}.")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_camera_raw(image):
-        raise unsupported(Kind.CAMERA_RAW)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _look_at_tags(image)
     return image
 
 
-def _is_camera_raw(image: TiffImagePlugin.TiffImageFile) -> bool:
+def _look_at_tags(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what Pillow gets wrong, and note in `info` what it does not apply. Raises UnsupportedImage."""
     tags = image.tag_v2
     thumbnail_first = SUBIFDS in tags and tags.get(SUBFILE) == 1
-    return DNG_VERSION in tags or TIFF_EP in tags or tags.get(PHOTOMETRIC) in SENSOR or thumbnail_first
+    if DNG_VERSION in tags or TIFF_EP in tags or tags.get(PHOTOMETRIC) in SENSOR or thumbnail_first:
+        raise unsupported(Kind.CAMERA_RAW)
+    bits = tags.get(BITS, (1,))
+    if len(bits) > 1 and max(bits) > 8 and tags.get(PLANAR) == 2:
+        raise UnsupportedImage("TIFF of more than 8 bits a color, color by color, is not supported.")
+    image.info[NEGATIVE] = tags.get(PHOTOMETRIC) == 0
+    image.info[UNSIGNED] = tags.get(SAMPLE_FORMAT, (1,))[0] == 1
 
 
 @dataclass(frozen=True, slots=True)

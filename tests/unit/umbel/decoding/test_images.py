@@ -39,6 +39,16 @@ def encoded(source: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return out.getvalue()
 
 
+def plain_tiff(gray: np.ndarray, photometric: int) -> bytes:
+    """A TIFF of unpacked gray. photometric: 1, zero is black; 0, zero is white."""
+    height, width = gray.shape
+    values = {256: width, 257: height, 258: 8 * gray.itemsize, 259: 1, 262: photometric, 273: 134, 277: 1, 278: height}
+    values[279] = gray.nbytes
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    directory = struct.pack("<H", len(values)) + entries + bytes(4)
+    return (b"II*\0" + struct.pack("<I", 8) + directory).ljust(134, b"\0") + gray.tobytes()
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and ends there."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -119,6 +129,14 @@ def test_a_palette_with_transparency_is_laid_over_white() -> None:
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
     grey = np.full((20, 20), 0x8000, np.uint16)
     assert abs(int(pixels(encoded(Image.fromarray(grey)))[0, 0, 0]) - 128) <= 1
+
+
+@pytest.mark.parametrize(("bits", "photometric", "brightest"), [(16, 1, 255), (16, 0, 0), (32, 1, 255)])
+def test_a_gray_tiff_of_many_bits_is_shown_as_it_is_meant(bits: int, photometric: int, brightest: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 20 * 20).reshape(20, 20).astype(f"<u{bits // 8}")
+    shown = pixels(plain_tiff(ramp, photometric))
+    assert abs(int(shown[-1, -1, 0]) - brightest) <= 1
+    assert abs(int(shown[10, 0, 0]) - 128) <= 2
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "YCbCr"])
