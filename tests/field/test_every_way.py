@@ -16,7 +16,7 @@ from tests.field.inputs import Input, listed, saved
 from tests.field.profiles import patches
 from tests.field.ways import REFUSED, TAKEN, WAYS, Outcome, Outcomes, Service
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 MANY = 20  # of kinds with as many files, a third is sent by HTTP, and each other way sends half of that
 

@@ -62,6 +62,7 @@ def test_a_lost_gpu_ends_the_worker_and_costs_no_picture_an_attempt(api: FlaskCl
     embedded_by_another(api, job_id, tmp_path / "next.log")
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_on_everything_spends_no_attempt(api: FlaskClient, tmp_path: Path) -> None:
     worker = start_worker(WORKER, tmp_path / "fails.log", PYTHONPATH=BROKEN, BROKEN_FORWARD="weights are gone")
     job_id = upload(api, 2)

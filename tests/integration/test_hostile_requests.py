@@ -168,7 +168,7 @@ def process(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathF
     assert "Traceback" not in process.log.read_text()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     request=st.sampled_from(REQUESTS),
     headers=st.dictionaries(st.sampled_from(HEADERS.split()).map(str.encode), VALUES, min_size=1, max_size=3),

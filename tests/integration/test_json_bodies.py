@@ -170,5 +170,6 @@ def test_what_is_not_base64_is_told_why(api: FlaskClient, path: str, text: str) 
 
 
 def test_no_form_of_base64_is_refused(api: FlaskClient) -> None:
-    plain = b64encode(image_bytes(1)).decode()
-    assert_problem(api.post("/v1/search", json={"image": f"data:image/jpeg;base64,{plain}"}), 503, "not_ready")
+    plain = b64encode(b"no picture, but read all the same").decode()
+    sent = {"image": f"data:image/jpeg;base64,{plain}"}
+    assert_problem(api.post("/v1/search", json=sent), 415, "unsupported_image")

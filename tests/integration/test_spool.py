@@ -22,7 +22,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.gallery.upload import Upload
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 # Python is told of a file that grows beyond a limit as it is of a full disk.
 LIMITED = ("sh", "-c", 'ulimit -f 4096; exec "$@"', "sh")  # 2 or 4 MiB, by the shell

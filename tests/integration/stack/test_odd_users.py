@@ -33,6 +33,8 @@ for kind in (Postgres, Redis):
 print("both", os.geteuid())
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:

@@ -88,6 +88,7 @@ def test_every_metric_lies_in_its_interval_and_more_resamples_change_little():
     assert (np.diff(low) >= 0).all()
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(8)
     truth = measure(*sample(rng, 2500))
