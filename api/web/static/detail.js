@@ -85,6 +85,7 @@ function facts(image) {
     ["Collection", h("a", { href: to("gallery", { collection: image.collection }) }, image.collection)],
     ["Size", `${image.width} × ${image.height}, ${size(image.size)}`],
     ["Type", image.media_type],
+    ...(image.note ? [["Note", image.note]] : []),
     ["Added", h("time", { dateTime: image.created_at, title: when(image.created_at) }, ago(image.created_at))],
     ["State", image.status],
     ["SHA-256", h("code", { title: image.sha256 }, `${image.sha256.slice(0, 16)}…`)],
