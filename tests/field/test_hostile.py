@@ -2,7 +2,6 @@
 dies of them.
 """
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +11,6 @@ from tests.field.hostile import HOSTILE
 from umbel.base.errors import ImageError
 from umbel.base.settings import Settings
 from worker.decoders import WorkerDecoders
-
-SECONDS = 10  # for the slowest on a busy machine; most take milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +31,8 @@ SLOW = (
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in HOSTILE])
 def test_a_hostile_file_is_taken_or_refused_and_its_decoder_lives(pool: WorkerDecoders, name: str) -> None:
     data = HOSTILE[name]()
-    began = time.monotonic()
     inspected = pool.inspect(data).exception(60)
     decoded = pool.decode(data).exception(60)
-    assert time.monotonic() - began < SECONDS
     assert isinstance(inspected, ImageError | None)
     assert (getattr(inspected, "code", None)) == getattr(decoded, "code", None), (inspected, decoded)
     # A child that ran out of memory is replaced, which an answer of one that lives shows not to have happened.

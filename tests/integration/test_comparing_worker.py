@@ -21,7 +21,7 @@ WORKER = "compare@test"
 COPIES = 600  # pictures that are looked at, so that a comparison takes a while
 
 
-pytestmark = pytest.mark.usefixtures("shared_gallery")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_gallery")]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,6 @@ def claimed() -> int:
         return session.scalar(text("SELECT count(*) FROM job_item WHERE lease_owner IS NOT NULL")) or 0
 
 
-@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_comparison_loses_nothing(api: FlaskClient, worker: Process, tmp_path: Path) -> None:
     job_id = begun(api)
     worker.kill()

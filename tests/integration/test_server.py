@@ -123,6 +123,7 @@ def test_what_is_under_way_is_finished_before_it_stops(postgres: Postgres, redis
     api.stop()
 
 
+@pytest.mark.slow
 def test_nobody_stays_when_the_keeper_is_killed(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:
     api = Api(tmp_path / "log")
     children = psutil.Process(api.pid).children()
@@ -136,7 +137,7 @@ AWAY = {
 }
 
 
-@pytest.mark.parametrize("servers", [{}, AWAY], ids=["there", "away"])
+@pytest.mark.parametrize("servers", [{}, pytest.param(AWAY, marks=pytest.mark.slow)], ids=["there", "away"])
 def test_no_secret_is_logged(postgres: Postgres, redis: Redis, tmp_path: Path, servers: dict[str, str]) -> None:
     with transaction() as session:
         known, _ = create_key(session, name="known", scope=KeyScope.READ, actor="test")

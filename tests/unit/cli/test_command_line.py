@@ -71,10 +71,10 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> 
     "arguments",
     [
         ("jobs", "list"),
-        ("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"),
+        pytest.param(("similar", "01a209d2-1f04-7442-a1e3-d1864404c09e"), marks=pytest.mark.slow),
         ("db", "check"),
-        ("models", "list"),
-        ("reindex",),
+        pytest.param(("models", "list"), marks=pytest.mark.slow),
+        pytest.param(("reindex",), marks=pytest.mark.slow),
         ("train", "--from-collection", "garden", "--out", "models"),
     ],
 )

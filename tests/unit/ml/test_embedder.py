@@ -86,7 +86,7 @@ def test_pictures_of_one_kind_are_nearer_than_others(embedder, pixels):
     assert (similarity.argmax(1) // 2 == np.arange(6) // 2).all()
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_flip_averaged_embeddings_are_those_of_the_mirror_image(runtime, network, tmp_path):
     path = tmp_path / "flip.safetensors"
     provenance = Provenance(data=[], start="random", created_at="2026-01-01T00:00:00Z")

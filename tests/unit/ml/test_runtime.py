@@ -50,6 +50,7 @@ def answer(settings: Settings, program: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_model_that_was_converted_before_needs_no_torch(settings):
     program = """
 import json, sys
