@@ -108,7 +108,7 @@ def test_an_archive_that_cannot_be_read_does_not_keep_the_others_out() -> None:
         paths = [f"{folder}/{name}" for name in ("forbidden.zip", "missing.zip", "folder.zip")]
         Path(paths[0]).touch(0)
         Path(paths[2]).mkdir()
-        with without_rights(), progress(quiet=True) as bars, Umbel("http://127.0.0.1:1") as api:
+        with progress(quiet=True) as bars, Umbel("http://127.0.0.1:1") as api, without_rights():
             jobs, rejected = import_sources(api, paths, on_server=False, wait=False, bars=bars, base=None)
     assert jobs == []
     assert [*rejected.values()] == ["Permission denied", "No such file or directory", "Is a directory"]
