@@ -12,7 +12,7 @@ from cli.output import Spinner, api_client, api_url, json_option, print_event, p
 from stack import state
 from stack.control import start_detached, stop_running
 from stack.state import AlreadyRunning, StackStatus
-from stack.supervisor import Supervisor
+from stack.supervisor import Supervisor, changes_ahead
 from umbel.base.settings import Settings, settings
 
 
@@ -67,6 +67,8 @@ def status(as_json: bool) -> None:
 def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
     """Start a stack in the background unless one runs; show what is being waited for, and the address."""
     was_running = state.status(config).running
+    for change in [] if was_running or as_json else changes_ahead(config):
+        say(f"{change[0].upper()}{change[1:]}.")
     with Spinner(_sentence("Starting", []), quiet=as_json) as spinner:
         now = start_detached(config, on_wait=lambda now: spinner.update(_sentence("Waiting for", _missing(now))))
     _show(now, "Already running" if was_running else "Umbel is ready", as_json=as_json)

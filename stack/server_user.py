@@ -15,7 +15,7 @@ import stat
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial, reduce
@@ -73,6 +73,29 @@ def server_account() -> Account | None:
     if entry.pw_uid == 0:
         raise StackError(f"user {SERVER_USER!r} is root under another name; Postgres refuses to run as root")
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def list_changes(reached: Iterable[Path]) -> list[str]:
+    """What root's servers are about to change on this machine, in sentences. reached: the files that they use."""
+    if os.geteuid() != 0 or _is_alone():
+        return []
+    told = []
+    try:
+        entry = pwd.getpwnam(SERVER_USER)
+        account = Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    except KeyError:
+        told.append(
+            f"Postgres refuses to run as root: the system user {SERVER_USER!r} is created to run it"
+            f" (`userdel {SERVER_USER}` removes it)"
+        )
+        account = Account(SERVER_USER, NOBODY, NOBODY)  # a stranger to all folders, as the new user will be
+    above = dict.fromkeys(folder for path in reached for folder in reversed(path.resolve().parents) if folder.exists())
+    if closed := [str(folder) for folder in above if not _may(account, "-x", folder)]:
+        told.append(
+            f"user {SERVER_USER!r} is let through {', '.join(closed)} by an ACL for it alone"
+            f" (`setfacl --remove user:{SERVER_USER} {closed[0]}` takes that back)"
+        )
+    return told
 
 
 def _has_name(uid: int) -> bool:

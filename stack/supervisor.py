@@ -12,9 +12,11 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from stack.binaries import postgres_programs, redis_server
 from stack.postgres import Postgres
 from stack.process import Program, end_processes
 from stack.redis import Redis
+from stack.server_user import list_changes
 from stack.services import Service, app_programs, check_port, take_down
 from stack.state import ServiceStatus, StackStatus, created, find_process, only_supervisor, read_state, url, write_state
 from umbel.base.errors import StackError, UmbelError
@@ -139,6 +141,8 @@ class Supervisor:
 
     def _start(self) -> None:
         self.settings.refuse_to_be_open()
+        for change in changes_ahead(self.settings):
+            self._report(change)
         clear_leftovers(self.settings)
         check_port(self.settings)
         postgres = Postgres(self.settings.home, self.settings.socket_dir, durable=self._durable)
@@ -196,6 +200,13 @@ class Supervisor:
         for services in order:
             take_down(services, lambda: self._signals.hurry)
         write_state(self.settings, replace(self.status(), running=False, ready=False, services=(), error=error))
+
+
+def changes_ahead(settings: Settings) -> list[str]:
+    """What a stack that root starts is about to change outside of its home, in sentences."""
+    postgres = [] if settings.database_url else [settings.home / "postgres", settings.socket_dir, postgres_programs()]
+    redis = [] if settings.redis_url else [settings.home / "redis", settings.socket_dir, redis_server()]
+    return list_changes([*postgres, *redis])
 
 
 def clear_leftovers(settings: Settings) -> bool:

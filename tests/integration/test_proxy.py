@@ -267,8 +267,9 @@ def test_behind_nginx_as_the_documentation_prints_it(api: Api, configuration: st
         assert upload(client, 5, Origin="http://localhost:1").status_code == 403
         if real:
             assert client.get("/metrics").status_code == 403
-            archive = client.post("/v1/imports", files={"file": ("a.zip", os.urandom(2**20) * 40)})
-            assert archive.status_code == 415  # 413 would be nginx's
+            for path, status in (("/v1/imports", 415), ("/v1/models", 422)):  # 413 would be nginx's
+                large = client.post(path, files={"file": ("a.zip", os.urandom(2**20) * 40)})
+                assert (large.status_code, large.headers["Content-Type"]) == (status, "application/problem+json")
 
 
 HOSTS = {

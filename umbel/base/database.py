@@ -30,6 +30,17 @@ psycopg.adapters.register_dumper(StrEnum, StrDumper)
 psycopg.adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)
 
 RESTED_SECONDS = 0.5
+# A server that vanished, or a firewall that forgot the connection, is noticed within half a minute: while waiting by
+# keepalives, while sending by `tcp_user_timeout` (milliseconds).
+CONNECTION = {
+    "connect_timeout": 5,
+    "application_name": "umbel",
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 
@@ -45,7 +56,7 @@ def engine_of(url: str, pool_size: int = 8) -> Engine:
         pool_timeout=10,
         json_deserializer=parse_stored,
         pool_use_lifo=True,  # the one used last: it has not rested, and knows the statements that it prepared
-        connect_args={"connect_timeout": 5, "application_name": "umbel"},
+        connect_args=CONNECTION,
     )
     event.listen(made, "checkin", _note_rest)
     event.listen(made, "checkout", _test_rested)

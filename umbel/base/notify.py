@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from umbel.base.database import engine
+from umbel.base.database import CONNECTION, engine
 
 CHANNEL = "umbel"
 QUERIES_WAIT = "queries wait"  # pictures to search by are there
@@ -51,7 +51,7 @@ class Listener:
     def _receive(self) -> None:
         """Listen to Postgres until the connection ends, and set the events that wait for what is heard."""
         arguments, keywords = engine().dialect.create_connect_args(engine().url)
-        with psycopg.connect(*arguments, **keywords, autocommit=True) as connection:
+        with psycopg.connect(*arguments, **{**CONNECTION, **keywords}, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             for notification in connection.notifies():
                 with self._lock:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stack import server_user
-from stack.server_user import Account, grant, let_through, private_folder
+from stack.server_user import Account, grant, let_through, list_changes, private_folder
 from umbel.base.errors import StackError
 
 STRANGER = Account("nobody", 65534, 65534)
@@ -64,6 +64,21 @@ def test_the_user_gets_through_and_only_through() -> None:
         as_stranger = STRANGER.options()
         assert subprocess.run(["cat", inside], check=False, capture_output=True, **as_stranger).returncode == 0
         assert subprocess.run(["ls", inside.parent], check=False, capture_output=True, **as_stranger).returncode != 0
+
+
+@linux
+@root
+def test_root_is_told_beforehand_what_is_changed_for_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_user, "SERVER_USER", "umbel-is-not-there")
+    with tempfile.TemporaryDirectory() as locked:
+        home = Path(locked, "home")
+        created, let_in = list_changes([home / "postgres", home / "run"])
+        assert "the system user 'umbel-is-not-there' is created" in created
+        assert f"is let through {Path(locked).resolve()} by an ACL" in let_in
+        Path(locked).chmod(0o755)
+        assert list_changes([home / "postgres"]) == [created]
+        monkeypatch.setattr(server_user, "SERVER_USER", "nobody")
+        assert list_changes([home / "postgres"]) == []
 
 
 def test_a_file_system_without_acls_is_answered_with_the_command_that_helps(tmp_path: Path, monkeypatch) -> None:
