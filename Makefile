@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults screenshots deploy-check fuzz docs clean
+.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -57,6 +57,9 @@ bench: install ## the benchmarks, written to benchmarks/results/
 
 faults: install ## storms of faults over the real stack, SEEDS=5 of them; figures to benchmarks/results/
 	@$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),5) --write $(ARGS)
+
+soak: install ## half of the load that a stack bears for MINUTES=60, and whether all that it uses stays flat
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) --write $(ARGS)
 
 docs: install ## the documentation as a site, in var/site; fails on a broken link
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
