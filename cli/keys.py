@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from cli.db import check_schema
 from cli.output import json_option, local_time, print_json, say, table
 from umbel.access import keys as services
 from umbel.access.keys import KeyScope, prefix_of
+from umbel.base import schema
 from umbel.base.database import transaction
+from umbel.base.settings import settings
 from umbel.base.storable import COLLECTION_NAME
 from umbel.base.tables import ApiKey
 
@@ -62,7 +63,7 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
     for collection in collections:
         if not re.fullmatch(COLLECTION_NAME, collection):
             raise click.BadParameter(f"{collection!r} is no collection's name.", param_hint="--collection")
-    check_schema()
+    schema.check(settings().database)
     with transaction() as session:
         text, row = services.create_key(
             session,
@@ -83,7 +84,7 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
 @json_option
 def list_(as_json: bool) -> None:
     """List the keys, newest first."""
-    check_schema()
+    schema.check(settings().database)
     with transaction() as session:
         found = services.list_keys(session)
     if as_json:
@@ -108,7 +109,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def revoke(key: str, as_json: bool) -> None:
     """Revoke KEY, given by its public part or whole. It cannot be restored."""
-    check_schema()
+    schema.check(settings().database)
     with transaction() as session:
         row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
     print_json(_facts(row)) if as_json else say(f"Revoked {row.name} ({row.prefix}).")

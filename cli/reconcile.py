@@ -9,8 +9,8 @@ from itertools import islice
 import click
 from rich.progress import Progress
 
-from cli.db import check_schema
 from cli.output import json_option, print_json, progress, say, table
+from umbel.base import schema
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -31,7 +31,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     Needs only the database and the blob store, and is safe beside a running service. Exit 0 if nothing is wrong or all
     of it was repaired, else 1.
     """
-    check_schema()
+    schema.check(settings().database)
     with progress(quiet=as_json) as bars:
         found = compare(bars, repair=repair, deep=deep)
     ok = all(kind.repaired == kind.found for kind in found)

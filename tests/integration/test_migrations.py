@@ -14,7 +14,7 @@ from stack.binaries import postgres_client, postgres_programs
 from stack.postgres import Postgres
 from tests.processes import UMBEL
 from umbel.base import schema
-from umbel.base.errors import Conflict
+from umbel.base.errors import Conflict, StackError
 from umbel.base.tables import Table
 
 
@@ -76,6 +76,22 @@ def test_a_database_of_another_version_is_left_untouched(empty_database: str, po
     with pytest.raises(Conflict, match=r"another version of Umbel \(schema 0014\).* Nothing was changed"):
         schema.upgrade(empty_database)
     assert (tables(empty_database), schema.current(empty_database)) == ({"alembic_version"}, "0014")
+
+
+def test_code_restarts_on_a_newer_schema_that_works_with_it(empty_database: str, postgres: Postgres) -> None:
+    """As a process of the former version does in the middle of a rollout."""
+    schema.upgrade(empty_database, "baseline")
+    with pytest.raises(StackError, match=r"is at baseline, this version needs .*run `umbel db upgrade`"):
+        schema.check(empty_database)
+    schema.upgrade(empty_database)
+    schema.check(empty_database)
+    with postgres.connect("migrated") as connection:  # what a later version leaves
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("COMMENT ON TABLE alembic_version IS '9998'")
+        with pytest.raises(StackError, match="newer than this version"):
+            schema.check(empty_database)
+        connection.execute(f"COMMENT ON TABLE alembic_version IS '{schema.head()}'")
+    schema.check(empty_database)
 
 
 def test_the_tables_have_the_columns_that_the_code_names(postgres: Postgres) -> None:

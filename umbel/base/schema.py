@@ -7,10 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from umbel.base.database import engine_of, translated_errors
-from umbel.base.errors import Conflict
+from umbel.base.errors import Conflict, StackError
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
@@ -49,6 +50,35 @@ def current(url: str) -> str | None:
     """Revision of the database, None when it is empty."""
     with translated_errors(), engine_of(url).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def check(url: str) -> None:
+    """Raises StackError unless this code can work with the schema: its own, or a newer one that says so.
+
+    The second lets processes of the former version restart while the new one is being rolled out.
+    """
+    found = current(url)
+    if found == head():
+        return
+    if found is None or knows(found):
+        raise StackError(f"The schema is at {found or 'nothing'}, this version needs {head()}: run `umbel db upgrade`.")
+    with translated_errors(), engine_of(url).connect() as connection:
+        oldest = connection.scalar(text("SELECT obj_description('alembic_version'::regclass)"))
+    if oldest is None or not knows(oldest):
+        raise StackError(
+            f"The schema is at {found}, which is newer than this version (schema {head()}) and does not work with it: "
+            "go on with the version that upgraded it."
+        )
+
+
+def note_oldest_code(connection: Connection, revision: str | None) -> None:
+    """Keep in the database which code can work with the schema at `revision`: that whose newest revision is at least
+    the `oldest_code` of its migration, by default only code that has the migration."""
+    if revision is None:
+        return
+    migration = ScriptDirectory(str(MIGRATIONS)).get_revision(revision)
+    oldest = getattr(migration.module, "oldest_code", revision) if migration else revision
+    connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{oldest}'"))
 
 
 def head() -> str | None:
