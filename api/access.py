@@ -14,11 +14,14 @@ from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
 from api.proxies import is_own
 from umbel.access.keys import KeyScope
+from umbel.base.caller import set_api_key_id
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, UnknownHost
 from umbel.base.settings import is_loopback
 from umbel.gallery import images
-from umbel.operations import job_overviews
+from umbel.gallery.upload import DEFAULT_COLLECTION
+from umbel.jobs import jobs
+from umbel.operations import job_overviews, job_rules
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"
@@ -26,6 +29,7 @@ CSRF_HEADER = "X-CSRF-Token"
 
 def check() -> None:
     """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key may not see."""
+    set_api_key_id(None)
     if request.endpoint is None or request.method == "OPTIONS":
         return  # no route, or only a list of methods
     refuse_other_hosts()
@@ -34,14 +38,23 @@ def check() -> None:
     if need is None or (request.endpoint == "health.metrics" and current_app.config["OPEN_METRICS"]):
         return
     who = caller()
+    set_api_key_id(who.key_id)
     if who.token is not None and request.method not in SAFE_METHODS:
         check_csrf_token(request.headers.get(CSRF_HEADER, ""))
-    if not who.scope.includes(need.scope):
-        raise Forbidden(f"This needs a key of the scope {need.scope}; {who.name} has {who.scope}.")
-    if who.collections is not None:
-        _check_place(need.where)
-    if need.scope is KeyScope.ADMIN and request.method not in SAFE_METHODS:
+    if not (need.uploaders and who.scope is KeyScope.UPLOAD):
+        check_scope(need.scope)
+    _check_place(need.where)
+    if need.controls:
+        _check_control((request.view_args or {})["job_id"])
+    if (need.audited or need.scope is KeyScope.ADMIN) and request.method not in SAFE_METHODS:
         audit.begin()
+
+
+def check_scope(needed: KeyScope) -> None:
+    """Raises Forbidden unless the caller's key has this scope."""
+    who = caller()
+    if not who.scope.includes(needed):
+        raise Forbidden(f"This needs a key of the scope {needed}; {who.name} has {who.scope}.")
 
 
 def refuse_other_hosts() -> None:
@@ -105,12 +118,14 @@ def check_csrf_token(given: str) -> None:
 def _check_place(where: Where) -> None:
     arguments = request.view_args or {}
     match where:
+        case Where.JOB:
+            check_job(arguments["job_id"])
+        case _ if reach() is None:
+            return
         case Where.PATH:
             within(arguments["name"])
         case Where.IMAGE:
             check_images([arguments["image_id"]])
-        case Where.JOB:
-            check_job(arguments["job_id"])
         case Where.ALL:
             raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed()}.")
 
@@ -139,6 +154,11 @@ def within(name: str | None) -> str | None:
     return next(iter(allowed))
 
 
+def into(name: str | None) -> str:
+    """The collection that a request adds to: the named one, the key's own, or the default one. Raises Forbidden."""
+    return within(name) or DEFAULT_COLLECTION
+
+
 def check_images(image_ids: Sequence[UUID]) -> None:
     """Raises NotFound for an image that the caller may not see, as if it were not there."""
     if (allowed := reach()) is not None:
@@ -148,9 +168,21 @@ def check_images(image_ids: Sequence[UUID]) -> None:
 
 def check_job(job_id: UUID) -> None:
     """Raises NotFound for a job that the caller may not see, as if it were not there."""
-    if (allowed := reach()) is not None:
+    who = caller()
+    if who.collections is not None or who.scope is KeyScope.UPLOAD:
+        begun_by = who.key_id if who.scope is KeyScope.UPLOAD else None
         with transaction() as session:
-            job_overviews.check_job_in(session, job_id, allowed)
+            job_overviews.check_job_in(session, job_id, who.collections, begun_by=begun_by)
+
+
+def _check_control(job_id: UUID) -> None:
+    """Raises Forbidden for a job that takes a higher scope than its action alone, NotFound."""
+    with transaction() as session:
+        job = jobs.get_job(session, job_id)
+        collection = jobs.find_collection_name(session, job_id)
+        needed = job_rules.scope_for(session, job)
+    audit.note(type=job.type, collection=collection)
+    check_scope(needed)
 
 
 def _listed() -> str:

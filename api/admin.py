@@ -164,7 +164,7 @@ def reindex(asked: ReindexIn) -> Any:
 @bp.input(AuditQuery, location="query", arg_name="query")
 @bp.output(AuditOut)
 def list_audit(query: AuditQuery) -> Any:
-    """List the actions of administrators, newest first: changes that need the scope admin, keys created and revoked."""
+    """List what was done, newest first: changes that need the scope admin, images deleted, jobs acted on, keys."""
     with transaction() as session:
         rows = audit.list_events(session, before=query.cursor, limit=query.limit + 1)
     page, next_cursor = page_of(rows, query.limit)

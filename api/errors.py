@@ -27,6 +27,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.CrossSite: 403,
     errors.UnknownHost: 400,
     errors.Conflict: 409,
+    errors.ActionRefused: 409,
     errors.IdempotencyKeyReused: 409,
     errors.NotReady: 503,
     errors.NotEmbedded: 409,

@@ -74,6 +74,10 @@ Name = Annotated[
 CollectionName = Annotated[
     str, Field(pattern=f"^{COLLECTION_NAME}$", description="Name of a collection.", examples=["garden"])
 ]
+# As `collection` of what adds images.
+IntoCollection = Annotated[
+    CollectionName | None, Field(description="Left out: that of the key, if it is for one; else `default`.")
+]
 Metadata = Annotated[
     StorableObject,
     BeforeValidator(json_object),

@@ -13,13 +13,15 @@ from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
-from api.access import check_job, within
+from api import audit
+from api.access import check_job, into, within
 from api.decoding import decoders, looked_at
 from api.errors import also, answers, problems
 from api.fields import (
     SHA256,
     CollectionName,
     File,
+    IntoCollection,
     Label,
     Links,
     Metadata,
@@ -39,7 +41,7 @@ from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceed
 from umbel.base.types import ItemState, Queue
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
-from umbel.gallery.upload import DEFAULT_COLLECTION, Upload, Uploader, reject_image
+from umbel.gallery.upload import Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 from umbel.search.search import query_by_image
@@ -55,7 +57,7 @@ MOST_HASHES = 1_000
 
 class UploadIn(Strict):
     file: File
-    collection: CollectionName = DEFAULT_COLLECTION
+    collection: IntoCollection = None
     label: Label | None = None
     metadata: Metadata = Field(default_factory=dict)
     name: Name | None = Field(None, description="Overrides the file name of the part.")
@@ -69,7 +71,7 @@ class ImagePatchIn(Strict):
 
 class CheckIn(Strict):
     sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", examples=[SHA256])]] = Field(max_length=MOST_HASHES)
-    collection: CollectionName = DEFAULT_COLLECTION
+    collection: IntoCollection = None
 
 
 class ImagesQuery(PageQuery):
@@ -123,7 +125,7 @@ def upload_image(form: UploadIn) -> Any:
         check_job(form.job_id)
     upload = Upload(
         data=form.file.read(),
-        collection=within(form.collection),
+        collection=into(form.collection),
         name=form.name or printable(form.file.filename or "") or None,
         label=form.label,
         metadata=form.metadata,
@@ -154,7 +156,7 @@ def upload_image(form: UploadIn) -> Any:
 def check_images(body: CheckIn) -> Any:
     """Tell which pictures a collection has already, by the SHA-256 of their bytes."""
     with transaction() as session:
-        collection_id = collections.find_collection(session, within(body.collection))
+        collection_id = collections.find_collection(session, into(body.collection))
         hashes = [bytes.fromhex(digest) for digest in body.sha256]
         known = images.list_known_sha256(session, collection_id, hashes) if collection_id else {}
     return CheckOut(known={digest.hex(): image_id for digest, image_id in known.items()})
@@ -202,7 +204,8 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 @bp.output({}, status_code=204)
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
-    images.remove_image(transaction, blobs(), image_id)
+    removed = images.remove_image(transaction, blobs(), image_id)
+    audit.note(collection=removed.collection, name=removed.name, sha256=removed.sha256.hex())
     return ""
 
 

@@ -9,16 +9,15 @@ from flask import request, url_for
 from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 
-from api.access import within
+from api.access import into
 from api.errors import problems, validated
-from api.fields import CollectionName, File, Strict
+from api.fields import File, IntoCollection, Strict
 from api.idempotency import conflicts, idempotency_key
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import JobStatus, Queue
-from umbel.gallery.upload import DEFAULT_COLLECTION
 from umbel.imports import imports
 from umbel.imports.sources.source import FolderSource, S3Source, SampleSource
 from umbel.jobs.backpressure import gate
@@ -35,7 +34,7 @@ class UploadSource(Strict):
 class ImportOptions(Strict):
     """How to import; shared by the JSON and the multipart form of a request."""
 
-    collection: CollectionName = DEFAULT_COLLECTION
+    collection: IntoCollection = None
     label_from_folder: bool = Field(False, description="Label each picture with the name of its folder.")
     dry_run: bool = Field(False, description="Only list: the job's `source` says what would be imported.")
 
@@ -76,17 +75,16 @@ def open_import() -> Any:
     if request.mimetype == "multipart/form-data":
         form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(exclude={"file"})
-        within(form.collection)
+        options["collection"] = into(form.collection)
         file, options["name"] = form.file.stream, form.file.filename or ""
         keyed = keyed_request(key, file=_digest(file) if key else None, **options)
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, request=keyed, **options))
     body = validated(ImportIn.model_validate, request.get_json())
-    within(body.collection)
-    keyed = keyed_request(key, **body.model_dump())
+    options = body.model_dump(exclude={"source"}) | {"collection": into(body.collection)}
+    keyed = keyed_request(key, source=body.source.model_dump(), **options)
     if isinstance(body.source, UploadSource):
         with transaction() as session:
-            return _opened(imports.open_import(session, body.collection, request=keyed))
-    options = body.model_dump(include={"collection", "label_from_folder", "dry_run"})
+            return _opened(imports.open_import(session, options["collection"], request=keyed))
     return _opened(imports.import_source(transaction, blobs(), settings(), body.source, request=keyed, **options))
 
 

@@ -20,13 +20,22 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A key of this scope, for the collections found by `where`."""
+    """A key of this scope, for the collections found by `where`.
+
+    uploaders: keys of the scope `upload` may too, for jobs that they began. controls: `job_id` in the path is acted on,
+    which may take more (umbel/operations/job_rules.py). audited: the audit log tells of it, as of all that takes
+    `admin`.
+    """
 
     scope: KeyScope
     where: Where
+    uploaders: bool = False
+    controls: bool = False
+    audited: bool = False
 
 
-READ, WRITE, ADMIN = KeyScope
+READ, UPLOAD, WRITE, ADMIN = KeyScope
+CONTROL = Need(WRITE, Where.JOB, controls=True, audited=True)
 
 NEEDS: dict[str, Need | None] = {
     # Without a key: the page without its data, signing in, health checks, the documentation.
@@ -44,26 +53,26 @@ NEEDS: dict[str, Need | None] = {
     "openapi.spec": None,
     "page.reference": None,
     # Pictures
-    "images.upload_image": Need(WRITE, Where.REQUEST),
-    "images.check_images": Need(READ, Where.REQUEST),
+    "images.upload_image": Need(UPLOAD, Where.REQUEST),
+    "images.check_images": Need(READ, Where.REQUEST, uploaders=True),
     "images.list_images": Need(READ, Where.REQUEST),
     "images.get_image": Need(READ, Where.IMAGE),
     "images.change_image": Need(WRITE, Where.IMAGE),
-    "images.remove_image": Need(WRITE, Where.IMAGE),
+    "images.remove_image": Need(WRITE, Where.IMAGE, audited=True),
     "images.get_file": Need(READ, Where.IMAGE),
     "images.get_thumbnail": Need(READ, Where.IMAGE),
     "images.similar_images": Need(READ, Where.IMAGE),
     "imports.open_import": Need(WRITE, Where.REQUEST),
     # Jobs
     "jobs.list_jobs": Need(READ, Where.LIST),
-    "jobs.get_job": Need(READ, Where.JOB),
-    "jobs.list_items": Need(READ, Where.JOB),
+    "jobs.get_job": Need(READ, Where.JOB, uploaders=True),
+    "jobs.list_items": Need(READ, Where.JOB, uploaders=True),
     "jobs.download_items": Need(READ, Where.JOB),
-    "jobs.close_job": Need(WRITE, Where.JOB),
-    "jobs.cancel_job": Need(WRITE, Where.JOB),
-    "jobs.retry_job": Need(WRITE, Where.JOB),
-    "jobs.pause_job": Need(WRITE, Where.JOB),
-    "jobs.resume_job": Need(WRITE, Where.JOB),
+    "jobs.close_job": CONTROL,
+    "jobs.cancel_job": CONTROL,
+    "jobs.retry_job": CONTROL,
+    "jobs.pause_job": CONTROL,
+    "jobs.resume_job": CONTROL,
     # Questions
     "search.search": Need(READ, Where.REQUEST),
     "search.legacy_search": Need(READ, Where.REQUEST),

@@ -15,7 +15,7 @@ from api.fields import Strict
 from umbel.access import sessions
 from umbel.access.keys import KeyScope, authenticate
 from umbel.base.database import transaction
-from umbel.base.errors import Unauthenticated
+from umbel.base.errors import Forbidden, Unauthenticated
 from umbel.base.settings import settings
 
 bp = APIBlueprint("session", __name__, tag="Session")
@@ -74,8 +74,8 @@ def sign_in_by_form() -> Any:
     """Sign in without scripts."""
     try:
         who = _open_session(request.form.get("key", "").strip())
-    except Unauthenticated as error:
-        return _form(error.detail), 401
+    except (Unauthenticated, Forbidden) as error:
+        return _form(error.detail), 401 if isinstance(error, Unauthenticated) else 403
     return _with_cookie(redirect("./", 303), who)  # type: ignore[arg-type]
 
 
@@ -109,10 +109,14 @@ def _form(error: str | None = None) -> str:
 
 
 def _open_session(key: str) -> Caller:
-    """Raises Unauthenticated."""
+    """Raises Unauthenticated, Forbidden."""
     token = secrets.token_urlsafe(32)
     with transaction() as session:
         row = authenticate(session, key)
+        if row.scope == KeyScope.UPLOAD:
+            raise Forbidden(
+                "This key is for programs that upload: it may look at nothing, so the page is of no use to it."
+            )
         sessions.open_session(session, token, row.id, lasts=_lasts())
     g.caller = caller_of(row, token)
     return caller()

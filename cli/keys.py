@@ -38,7 +38,7 @@ def keys() -> None:
     """Make, list and revoke the keys that the API asks for.
 
     \b
-    umbel keys create --name camera --scope write --collection garden --expires 90d
+    umbel keys create --name camera --scope upload --collection garden --expires 90d
     umbel keys revoke 3f9a61c0d2b4
 
     These commands work on the database of the settings. Callers send a key as `Authorization: Bearer …`; this
@@ -57,8 +57,8 @@ def keys() -> None:
 def create(name: str, scope: str, collections: tuple[str, ...], expires: timedelta | None, as_json: bool) -> None:
     """Make a key and show it once: only its SHA-256 is stored.
 
-    Each scope includes the one before: read looks and searches, write adds, changes and removes pictures, admin does
-    everything else.
+    read looks and searches; upload only adds pictures and follows them, for cameras; write does both, and changes and
+    removes pictures; admin does everything.
     """
     for collection in collections:
         if not re.fullmatch(COLLECTION_NAME, collection):

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
-from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from api.caller import COOKIE
@@ -20,18 +19,21 @@ from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
 from tests.images import image_bytes
+from tests.integration.callers import NOBODY, OURS, assert_rejected, call, make_key
 from tests.integration.factory import Factory
 from tests.integration.uploads import post_image
-from umbel.access.keys import KeyScope, create_key, revoke_key
+from umbel.access.keys import KeyScope, revoke_key
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
 from umbel.operations import maintenance
 
-READ, WRITE, ADMIN = KeyScope
+READ, UPLOAD, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}
-OURS, THEIRS = "ours", "theirs"
-NOBODY = "019a0000-0000-7000-8000-000000000000"
+THEIRS = "theirs"
+# All that a camera's key may do.
+UPLOADERS = {"images.upload_image", "images.check_images", "jobs.get_job", "jobs.list_items"}
+ENOUGH = {READ: {READ, WRITE, ADMIN}, UPLOAD: {UPLOAD, WRITE, ADMIN}, WRITE: {WRITE, ADMIN}, ADMIN: {ADMIN}}
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +59,6 @@ def places(app: Flask) -> dict[str, dict[str, str]]:
     return made
 
 
-def make_key(scope: KeyScope, *collections: str, name: str = "test", lasts: timedelta | None = None) -> str:
-    with transaction() as session:
-        return create_key(session, name=name, scope=scope, collections=collections, lasts=lasts, actor="test")[0]
-
-
 @pytest.fixture(scope="module")
 def keys(app: Flask) -> dict[str, str]:
     made = {scope: make_key(scope) for scope in KeyScope}
@@ -71,28 +68,6 @@ def keys(app: Flask) -> dict[str, str]:
         revoke_key(session, made["revoked"].split("_")[1], actor="test")
         session.execute(text("UPDATE api_key SET expires_at = now() WHERE expires_at IS NOT NULL"))
     return made
-
-
-def rule_of(app: Flask, endpoint: str) -> tuple[str, Rule]:
-    rule = next(rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint)
-    assert rule.methods is not None
-    [method] = rule.methods - {"HEAD", "OPTIONS"}
-    return method, rule
-
-
-def call(
-    app: Flask, endpoint: str, key: str | None = None, *, at: dict[str, str] | None = None, **options: Any
-) -> TestResponse:
-    method, rule = rule_of(app, endpoint)
-    arguments = at or {"name": OURS, "image_id": NOBODY, "job_id": NOBODY, "version_id": NOBODY}
-    path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments[match[1]], rule.rule)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return app.test_client().open(path, method=method, headers=headers, **options)
-
-
-def assert_rejected(answer: TestResponse, status: int, code: str) -> None:
-    assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), answer.text
-    assert answer.get_json()["code"] == code
 
 
 def test_every_route_says_what_it_needs(app: Flask) -> None:
@@ -108,11 +83,28 @@ def test_who_has_no_valid_key_is_turned_away(app: Flask, keys: dict[str, str], e
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("endpoint", [name for name, need in GUARDED.items() if need.scope is not READ])
-def test_the_next_lower_scope_is_not_enough(app: Flask, keys: dict[str, str], endpoint: str) -> None:
-    scopes = list(KeyScope)
-    lower = scopes[scopes.index(GUARDED[endpoint].scope) - 1]
-    assert_rejected(call(app, endpoint, keys[lower]), 403, "forbidden")
+@pytest.mark.parametrize("endpoint", GUARDED)
+def test_another_scope_is_not_enough(app: Flask, keys: dict[str, str], endpoint: str) -> None:
+    enough = ENOUGH[GUARDED[endpoint].scope] | ({UPLOAD} if endpoint in UPLOADERS else set())
+    for scope in set(KeyScope) - enough:
+        assert_rejected(call(app, endpoint, keys[scope]), 403, "forbidden")
+
+
+def test_an_uploaders_key_reaches_what_it_began_and_nothing_else(
+    app: Flask, api: FlaskClient, keys: dict[str, str], places: dict[str, dict[str, str]]
+) -> None:
+    camera = keys["upload ours"]
+    for other in (keys["upload"], keys["write ours"], camera):
+        headers = {"Authorization": f"Bearer {other}"}
+        begun = post_image(api, image_bytes(77 + list(keys.values()).index(other)), headers=headers, collection=OURS)
+        assert begun.status_code == 202, begun.text
+        at = {"job_id": begun.get_json()["job_id"]}
+        answers = [call(app, endpoint, camera, at=at) for endpoint in ("jobs.get_job", "jobs.list_items")]
+        assert {answer.status_code for answer in answers} == ({200} if other == camera else {404})
+    into = {"file": (io.BytesIO(PICTURE), "a.jpg"), "collection": OURS, "job_id": places[OURS]["job_id"]}
+    assert_rejected(call(app, "images.upload_image", camera, data=into), 404, "not_found")
+    assert_rejected(api.post("/v1/session", json={"key": camera}), 403, "forbidden")
+    assert api.post("/signin", data={"key": camera}).status_code == 403
 
 
 PICTURE = image_bytes(1)
@@ -220,6 +212,19 @@ def test_an_idempotency_key_is_its_callers_own(app: Flask, api: FlaskClient, key
     assert one.get_json()["job_id"] != other.get_json()["job_id"]
 
 
+def test_without_a_collection_a_key_for_one_adds_to_its_own(app: Flask, keys: dict[str, str]) -> None:
+    image = call(app, "images.upload_image", keys["write ours"], data={"file": (io.BytesIO(image_bytes(5)), "a.jpg")})
+    at = {"image_id": image.get_json()["image_id"]}
+    found = call(app, "images.get_image", keys["read ours"], at=at).get_json()
+    assert found["collection"] == OURS
+    known = call(app, "images.check_images", keys["upload ours"], json={"sha256": [found["sha256"]]})
+    assert list(known.get_json()["known"].values()) == [found["image_id"]]
+    opened = call(app, "imports.open_import", keys["write ours"], json={"source": {"type": "upload"}})
+    assert call(app, "jobs.get_job", keys["read ours"], at=opened.get_json()).status_code == 200
+    two = make_key(WRITE, OURS, "meadow")
+    assert_rejected(call(app, "imports.open_import", two, json={"source": {"type": "upload"}}), 403, "forbidden")
+
+
 def test_last_use_is_written_once_a_minute(app: Flask, keys: dict[str, str]) -> None:
     key = make_key(READ)
 
@@ -247,11 +252,11 @@ def test_the_command_line_makes_lists_and_revokes_keys(app: Flask) -> None:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    made = umbel("create", "--name", "camera", "--scope", "write", "--collection", OURS, "--expires", "90d")
-    assert call(app, "images.list_images", made["key"]).status_code == 200
+    made = umbel("create", "--name", "camera", "--scope", "upload", "--collection", OURS, "--expires", "90d")
+    assert call(app, "images.check_images", made["key"], json={"sha256": []}).status_code == 200
     [listed] = [row for row in umbel("list") if row["name"] == "camera"]
     assert listed.keys() == made.keys() - {"key"}
-    assert (listed["scope"], listed["collections"], listed["revoked_at"]) == ("write", [OURS], None)
+    assert (listed["scope"], listed["collections"], listed["revoked_at"]) == ("upload", [OURS], None)
     assert umbel("revoke", made["prefix"])["revoked_at"] is not None
     assert_rejected(call(app, "images.list_images", made["key"]), 401, "unauthenticated")
 

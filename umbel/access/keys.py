@@ -21,15 +21,23 @@ TOUCHED_EVERY = timedelta(minutes=1)  # so that not every request writes
 
 
 class KeyScope(StrEnum):
-    """What a key allows; each scope includes the ones before it."""
+    """What a key allows."""
 
     READ = "read"  # list, search
-    WRITE = "write"  # add, change and remove images
-    ADMIN = "admin"  # models, quotas, removing collections, the audit log
+    UPLOAD = "upload"  # add images and follow them; look at nothing
+    WRITE = "write"  # both, and change and remove images
+    ADMIN = "admin"  # all: also models, quotas, removing collections, the audit log
 
     def includes(self, other: "KeyScope") -> bool:
-        order = list(KeyScope)
-        return order.index(self) >= order.index(other)
+        return other in INCLUDED[self]
+
+
+INCLUDED = {
+    KeyScope.READ: {KeyScope.READ},
+    KeyScope.UPLOAD: {KeyScope.UPLOAD},
+    KeyScope.WRITE: {KeyScope.READ, KeyScope.UPLOAD, KeyScope.WRITE},
+    KeyScope.ADMIN: set(KeyScope),
+}
 
 
 def create_key(

@@ -53,6 +53,12 @@ class Conflict(UmbelError):
     code = "conflict"
 
 
+class ActionRefused(Conflict):
+    """Jobs of this type cannot be closed, or not be cancelled."""
+
+    code = "action_refused"
+
+
 class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key was used for another request."""
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from umbel.base import logging
+from umbel.base.caller import api_key_id
 
 NOW = text("now()")
 UUID7 = text("uuidv7()")
@@ -183,6 +184,7 @@ class Job(Table):
     changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
     request_id: Mapped[str | None] = mapped_column(default=logging.request_id)
     traceparent: Mapped[str | None] = mapped_column(default=logging.traceparent)
+    api_key_id: Mapped[UUID | None] = mapped_column(default=api_key_id)  # of the request that began it
 
 
 class JobItem(Table):
@@ -242,6 +244,7 @@ class ImportSource(Table):
     done: Mapped[bool] = mapped_column(server_default=text("false"))
     retries: Mapped[int] = mapped_column(server_default="0")  # times in a row that it could not be reached
     next_try: Mapped[datetime] = mapped_column(server_default=NOW)
+    roots: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # that it may read; NULL: all of the server
 
 
 class Reindex(Table):
@@ -311,6 +314,7 @@ class ApiKey(Table):
     sha256: Mapped[bytes] = mapped_column(LargeBinary)
     scope: Mapped[str]
     collections: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # by name; NULL: all
+    import_roots: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # NULL: all of the server; empty: none
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -152,13 +152,15 @@ def read_thumbnail(transaction: Transaction, blobs: Blobs, decoders: DecoderPool
     return small
 
 
-def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> None:
-    """Remove an image from ledger, embeddings and blob store. Raises NotFound.
+def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> ImageRow:
+    """Remove an image from ledger, embeddings and blob store; what it was. Raises NotFound.
 
     The row goes first, and leaves a cleanup of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
+        image = get_image(session, image_id)
         items.lock_items_of_image(session, image_id)
         cleanups = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
     with transaction() as session:
         clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))
+    return image

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from umbel.base import logging
+from umbel.base import caller, logging
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, UmbelError
@@ -70,6 +70,7 @@ class PendingUpload:
     request: KeyedRequest | None
     request_id: str | None = field(default_factory=logging.request_id)
     traceparent: str | None = field(default_factory=logging.traceparent)
+    api_key_id: UUID | None = field(default_factory=caller.api_key_id)
     grouped: bool = False
     answer: Accepted | UmbelError | None = None
 
@@ -247,6 +248,7 @@ def _queued(
                     duplicate=image.job_id is not None,
                     request_id=pending.request_id,
                     traceparent=pending.traceparent,
+                    api_key_id=pending.api_key_id,
                 )
             )
     job_of = jobs.insert_uploads(session, new)

@@ -39,6 +39,7 @@ class NewUpload:
     duplicate: bool
     request_id: str | None
     traceparent: str | None
+    api_key_id: UUID | None
 
 
 # As text: to build it anew for each upload would take longer than to send it.
@@ -47,12 +48,12 @@ WITH given AS MATERIALIZED (
     SELECT *, coalesce(job_id, uuidv7()) AS job
     FROM unnest(CAST(:collection_id AS uuid[]), CAST(:image_id AS uuid[]), CAST(:name AS text[]),
                 CAST(:job_id AS uuid[]), CAST(:paused AS bool[]), CAST(:duplicate AS bool[]),
-                CAST(:request_id AS text[]), CAST(:traceparent AS text[]))
-         AS given(collection_id, image_id, name, job_id, paused, duplicate, request_id, traceparent)
+                CAST(:request_id AS text[]), CAST(:traceparent AS text[]), CAST(:api_key_id AS uuid[]))
+         AS given(collection_id, image_id, name, job_id, paused, duplicate, request_id, traceparent, api_key_id)
 ), opened AS (
-    INSERT INTO job (id, type, collection_id, model_version_id, closed, request_id, traceparent)
+    INSERT INTO job (id, type, collection_id, model_version_id, closed, request_id, traceparent, api_key_id)
     SELECT job, 'upload', collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, request_id,
-           traceparent
+           traceparent, api_key_id
     FROM given WHERE job_id IS NULL
 )
 INSERT INTO job_item (job_id, image_id, queue, state, name, paused)

@@ -15,6 +15,7 @@ from umbel.jobs import items, jobs
 from umbel.jobs.outcomes import retry_transient
 from umbel.jobs.wakeup import Waker
 from umbel.models.reindexes import end_reindex
+from umbel.operations.job_rules import JobAction, check_action
 
 ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
 
@@ -35,13 +36,10 @@ def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, sec
 def close_job(transaction: Transaction, job_id: UUID) -> None:
     """Say that an import has all its pictures. Twice is harmless.
 
-    Raises NotFound, and Conflict for one that workers list or delete by: it is closed when they are done.
+    Raises NotFound, Conflict for one whose source workers still list, and ActionRefused for what is no import.
     """
     with transaction() as session:
-        if jobs.get_job(session, job_id).type == JobType.DELETION:
-            raise Conflict(f"Job {job_id} deletes a collection: it is closed when that is gone.")
-        if jobs.get_job(session, job_id).type == JobType.MAP:
-            raise Conflict(f"Job {job_id} computes a map: it is closed when that is done.")
+        check_action(session, job_id, JobAction.CLOSE)
         source = source_rows.list_sources(session, [job_id]).get(job_id)
         if source is not None and not source.done:
             raise Conflict(f"Job {job_id} is still being listed; to end it before, cancel it.")
@@ -51,16 +49,14 @@ def close_job(transaction: Transaction, job_id: UUID) -> None:
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     """End a job where it stands: what is done stays done. A batch in hand is worked on to its end, and not stored.
 
-    Twice is harmless. Raises NotFound, and Conflict for a job that has ended otherwise, and for a deletion.
+    Twice is harmless. Raises NotFound, Conflict for a job that has ended otherwise, and ActionRefused for a deletion.
     """
     with transaction() as session:  # first of all nothing more may come
-        job = jobs.get_job(session, job_id)
+        job = check_action(session, job_id, JobAction.CANCEL)
         if job.type == JobType.REINDEX:
             end_reindex(session, job)
         if job.type == JobType.MAP:
             projection_rows.end_map(session, job_id)
-        if job.type == JobType.DELETION:
-            raise Conflict(f"Job {job_id} deletes a collection: what is gone does not come back. It can be paused.")
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         source_rows.end_source(session, job_id)
@@ -76,7 +72,7 @@ def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
     the collection is being deleted.
     """
     with transaction() as session:
-        job = jobs.get_job(session, job_id)
+        job = check_action(session, job_id, JobAction.RETRY)
         if job.failed and is_deleted(session, job.collection_id):
             raise Conflict(f"The collection of job {job_id} is being deleted.")
         retried = items.retry_items(session, job_id)
@@ -112,7 +108,7 @@ def cancel_items(transaction: Transaction, job_id: UUID) -> None:
 
 def _pause(transaction: Transaction, job_id: UUID, *, paused: bool) -> None:
     with transaction() as session:  # apart from the items: those who add some lock the job after them
-        job = jobs.get_job(session, job_id)
+        job = check_action(session, job_id, JobAction.PAUSE if paused else JobAction.RESUME)
         if job.finished_at is not None:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         jobs.change_job(session, job_id, paused=paused)

@@ -80,9 +80,15 @@ def list_overviews(
     return _overviews(session, found)
 
 
-def check_job_in(session: Session, job_id: UUID, names: Collection[str]) -> None:
-    """Raises NotFound for a job that is about no collection of these names."""
-    if jobs.find_collection_name(session, job_id) not in names:
+def check_job_in(
+    session: Session, job_id: UUID, names: Collection[str] | None, *, begun_by: UUID | None = None
+) -> None:
+    """Raises NotFound for a job that is about no collection of these names, or that another key began.
+
+    names: None: any, or all of them. begun_by: None: any.
+    """
+    elsewhere = names is not None and jobs.find_collection_name(session, job_id) not in names
+    if elsewhere or (begun_by is not None and jobs.get_job(session, job_id).api_key_id != begun_by):
         raise NotFound(f"There is no job {job_id}.")
 
 
