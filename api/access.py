@@ -28,6 +28,14 @@ CSRF_HEADER = "X-CSRF-Token"
 
 
 def check() -> None:
+    """As `admit`; what is to be audited is recorded."""
+    admit()
+    need = NEEDS.get(request.endpoint or "static", STRICTEST)
+    if need is not None and (need.audited or need.scope is KeyScope.ADMIN) and request.method not in SAFE_METHODS:
+        audit.begin()
+
+
+def admit() -> None:
     """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key may not see."""
     set_api_key_id(None)
     if request.endpoint is None or request.method == "OPTIONS":
@@ -46,8 +54,6 @@ def check() -> None:
     _check_place(need.where)
     if need.controls:
         _check_control((request.view_args or {})["job_id"])
-    if (need.audited or need.scope is KeyScope.ADMIN) and request.method not in SAFE_METHODS:
-        audit.begin()
 
 
 def check_scope(needed: KeyScope) -> None:

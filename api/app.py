@@ -15,6 +15,7 @@ from api import (
     admin,
     audit,
     collections,
+    door,
     duplicates,
     errors,
     headers,
@@ -100,6 +101,7 @@ def create_app() -> APIFlask:
         PROXIES=limits.proxies,
         HOSTS=(limits.host, *limits.allowed_hosts),
         RATE_LIMIT=parse(limits.rate_limit) if limits.rate_limit else None,
+        AUTH_FAILURE_LIMIT=parse(limits.auth_failure_limit),
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     errors.install(app)
@@ -108,6 +110,7 @@ def create_app() -> APIFlask:
         app.register_blueprint(resource.bp)
     specification.install(app)
     app.before_request(_begin)
+    app.before_request(door.refuse)
     app.before_request(upload_limits.limit_form)
     app.before_request(refuse_encodings)
     app.before_request(access.check)

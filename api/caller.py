@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask import current_app, g, request
+from werkzeug.sansio.http import parse_cookie
 
+from api.attempts import presenting, trust
 from umbel.access.keys import KeyScope, authenticate
 from umbel.access.sessions import authenticate_session
 from umbel.base.database import transaction
@@ -45,31 +47,45 @@ def caller() -> Caller:
 
 def called_by_key() -> bool:
     """Whether the request carries a key, which no browser sends by itself."""
-    return "Authorization" in request.headers
+    return _bearer(request.headers.get("Authorization", "")) is not None
+
+
+def credential_of(authorization: str, cookie: str) -> str | None:
+    """The key or the session's token in these headers: what decides who the caller is."""
+    key = _bearer(authorization)
+    return parse_cookie(cookie).get(COOKIE) if key is None else key
+
+
+def _bearer(authorization: str) -> str | None:
+    """The key in an Authorization header. Another scheme is none of ours: a proxy asks browsers for a password."""
+    scheme, _, text = authorization.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def _find_caller() -> Caller:
-    if called_by_key():
-        return _by_key(request.headers["Authorization"])
+    authorization = request.headers.get("Authorization", "")
+    if (key := _bearer(authorization)) is not None:
+        return _by_key(key)
     if (token := request.cookies.get(COOKIE)) and (found := _by_session(token)):
         return found
     if current_app.config["REQUIRE_KEYS"]:
-        raise Unauthenticated("A key is needed: send it as `Authorization: Bearer umbel_…`, or sign in at /signin.")
+        need = "A key is needed: send it as `Authorization: Bearer umbel_…`, or sign in at /signin."
+        raise Unauthenticated(f"{need} The header Authorization has another scheme." if authorization else need)
     return ANONYMOUS
 
 
-def _by_key(header: str) -> Caller:
-    scheme, _, text = header.partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthenticated("The header must be `Authorization: Bearer umbel_…`.")
-    with transaction() as session:
-        return caller_of(authenticate(session, text.strip()))
+def _by_key(key: str) -> Caller:
+    with presenting(key), transaction() as session:
+        return caller_of(authenticate(session, key))
 
 
 def _by_session(token: str) -> Caller | None:
     with transaction() as session:
         key = authenticate_session(session, token)
-        return caller_of(key, token) if key else None
+    if key is None:
+        return None
+    trust(token)
+    return caller_of(key, token)
 
 
 def caller_of(key: ApiKey, token: str | None = None) -> Caller:

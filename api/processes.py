@@ -11,6 +11,7 @@ from types import FrameType
 
 import structlog
 
+from api.open_files import raise_limit
 from umbel.base.errors import StackError
 from umbel.base.metrics import begin_counting
 from umbel.base.settings import Settings
@@ -22,7 +23,8 @@ PAUSE_SECONDS = 1.0  # before a dead process is replaced
 
 
 def serve(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT. Raises StackError if the port is taken."""
+    """Serve the API until SIGTERM or SIGINT. Raises StackError if the port is taken, or few files may be open."""
+    raise_limit(settings.api_threads)
     listener = _listening(settings)
     supervisor = _Supervisor(listener, lambda: _serve_one(listener, settings))
     supervisor.run(settings.api_processes)

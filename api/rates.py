@@ -1,73 +1,23 @@
-"""Rate limits: requests are counted in Redis by key, or by address without one.
-
-Without Redis no request is rejected, and a metric counts the requests that were not limited. Flask-Limiter would then
-count in each process by itself, or wait for Redis in each request, and report neither.
-"""
+"""Rate limits: requests are counted by key, or by address without one."""
 
 import math
-import time
-from functools import cache
 
-import structlog
 from flask import current_app, g, request
 from limits import RateLimitItem
-from limits.storage import RedisStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
-from redis.exceptions import RedisError
 
 from api.caller import Caller
+from api.limiter import limiter
 from api.needs import NEEDS, STRICTEST
 from umbel.base.errors import RateLimited
-from umbel.base.metrics import UNLIMITED
-from umbel.base.settings import settings
 
-log = structlog.get_logger()
-
-TIMEOUT_SECONDS = 0.25
-PAUSE_SECONDS = 5.0  # after Redis did not answer, before it is asked again
-
-
-class Limiter:
-    """Counts calls over a sliding window."""
-
-    def __init__(self, redis_url: str) -> None:
-        options = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
-        url = redis_url.replace("unix://", "redis+unix://", 1)  # as `limits` spells it
-        self._storage = RedisStorage(url, key_prefix="umbel-rate", **options)  # type: ignore[arg-type]
-        self._counter = SlidingWindowCounterRateLimiter(self._storage)
-        self._silent_until = 0.0
-
-    def wait_of(self, limit: RateLimitItem, who: str) -> float | None:
-        """None when `who` may go on; else the seconds to wait."""
-        if time.monotonic() < self._silent_until:
-            UNLIMITED.inc()
-            return None
-        try:
-            if self._counter.hit(limit, who):
-                return None
-            return max(0.0, self._counter.get_window_stats(limit, who).reset_time - time.time())
-        except (RedisError, OSError) as error:
-            self._silent_until = time.monotonic() + PAUSE_SECONDS
-            UNLIMITED.inc()
-            log.warning("calls are not counted: Redis does not answer", error=str(error))
-            return None
-
-    def forget(self) -> None:
-        """Forget all calls so far."""
-        self._storage.reset()
-
-
-@cache
-def limiter() -> Limiter:
-    """The limiter of this process's settings."""
-    return Limiter(settings().redis)
+COUNTED = "umbel.counted"  # in the environment of a request that was counted at the door
 
 
 def check() -> None:
     """Raises RateLimited when the caller has sent too many requests."""
     limit: RateLimitItem | None = current_app.config["RATE_LIMIT"]
     guarded = NEEDS.get(request.endpoint or "static", STRICTEST) is not None
-    if limit is None or not (guarded or request.method == "POST"):
+    if limit is None or request.environ.get(COUNTED) or not (guarded or request.method == "POST"):
         return
     known: Caller | None = g.get("caller")  # access.check finds the caller where the route needs one
     who = str(known.key_id) if known and known.key_id else request.remote_addr or ""

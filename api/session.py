@@ -9,13 +9,14 @@ from flask import Response, current_app, g, redirect, render_template, request
 from pydantic import BaseModel, Field
 
 from api.access import CSRF_HEADER, check_csrf_token
+from api.attempts import presenting
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
 from api.fields import Strict
 from umbel.access import sessions
 from umbel.access.keys import KeyScope, authenticate
 from umbel.base.database import transaction
-from umbel.base.errors import Forbidden, Unauthenticated
+from umbel.base.errors import Forbidden, RateLimited, Unauthenticated
 from umbel.base.settings import settings
 
 bp = APIBlueprint("session", __name__, tag="Session")
@@ -45,7 +46,7 @@ def describe() -> Any:
 @bp.post("/v1/session")
 @bp.input(SessionIn, arg_name="body")
 @bp.output(SessionOut, status_code=201, description="Signed in: the cookie stands for the key")
-@bp.doc(responses=problems(401, 403))
+@bp.doc(responses=problems(401, 403, 429))
 def sign_in(body: SessionIn) -> Any:
     """Sign a browser in with a key. Scripts and other sites cannot read its cookie."""
     who = _open_session(body.key)
@@ -76,6 +77,8 @@ def sign_in_by_form() -> Any:
         who = _open_session(request.form.get("key", "").strip())
     except (Unauthenticated, Forbidden) as error:
         return _form(error.detail), 401 if isinstance(error, Unauthenticated) else 403
+    except RateLimited as error:
+        return _form(error.detail), 429, {"Retry-After": str(error.retry_after)}
     return _with_cookie(redirect("./", 303), who)  # type: ignore[arg-type]
 
 
@@ -109,9 +112,9 @@ def _form(error: str | None = None) -> str:
 
 
 def _open_session(key: str) -> Caller:
-    """Raises Unauthenticated, Forbidden."""
+    """Raises Unauthenticated, Forbidden, RateLimited."""
     token = secrets.token_urlsafe(32)
-    with transaction() as session:
+    with presenting(key), transaction() as session:
         row = authenticate(session, key)
         if row.scope == KeyScope.UPLOAD:
             raise Forbidden(

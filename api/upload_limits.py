@@ -5,10 +5,14 @@ from flask import request
 from umbel.base.settings import Settings, settings
 
 FORM_OVERHEAD = 2**20  # of a request with a file: multipart boundaries, other fields
+KEY_FORM = 2**14  # of a request with a key alone, and of one without a use for its body
+FOR_STRANGERS = ("/v1/session", "/signin", "/signout")
 
 
-def largest_request(limits: Settings, path: str = "/v1/images") -> int:
+def largest_request(limits: Settings, path: str = "/v1/images", method: str = "POST") -> int:
     """Bytes of a request to `path`. Base64 in JSON takes a third more than the image that it carries."""
+    if path in FOR_STRANGERS or method not in ("POST", "PUT", "PATCH"):
+        return KEY_FORM
     files = {"/v1/imports": limits.archive_bytes, "/v1/models": limits.max_checkpoint_bytes}
     return files.get(path, limits.max_bytes * 4 // 3) + FORM_OVERHEAD
 

@@ -8,7 +8,7 @@ from flask import Flask
 from limits import parse
 
 from api import create_app, rates
-from api.rates import Limiter
+from api.limiter import Limiter
 from stack.postgres import Postgres
 from stack.redis import Redis
 from umbel.base.metrics import UNLIMITED

@@ -40,6 +40,7 @@ ENOUGH = {READ: {READ, WRITE, ADMIN}, UPLOAD: {UPLOAD, WRITE, ADMIN}, WRITE: {WR
 def app(app: Flask, shared_gallery: None) -> Flask:
     """An API that asks for keys, with an image and a job in each of two collections."""
     app.config["REQUIRE_KEYS"] = True
+    app.config["AUTH_FAILURE_LIMIT"] = None  # these tests present hundreds of wrong keys
     return app
 
 
@@ -343,6 +344,27 @@ def test_without_keys_required_a_wrong_one_is_refused_all_the_same(app: Flask, a
     try:
         assert api.get("/v1/images").status_code == 200
         assert_rejected(call(app, "images.list_images", "umbel_wrong"), 401, "unauthenticated")
+    finally:
+        app.config["REQUIRE_KEYS"] = True
+
+
+BASIC = {"Authorization": "Basic dXNlcjpwYXNz"}
+
+
+def test_a_password_for_a_proxy_is_no_key_of_ours(app: Flask, api: FlaskClient, keys: dict[str, str]) -> None:
+    told = api.get("/v1/images", headers=BASIC)
+    assert_rejected(told, 401, "unauthenticated")
+    assert "another scheme" in told.get_json()["detail"]
+    sign_in(api, keys["write ours"])
+    assert api.get("/v1/images", headers=BASIC).status_code == 200
+    # Browsers send the password by themselves, so it stands for no token of theirs.
+    assert_rejected(api.post("/v1/collections", json={"name": OURS}, headers=BASIC), 403, "cross_site")
+    app.config["REQUIRE_KEYS"] = False
+    try:
+        other = app.test_client()
+        assert other.get("/v1/images", headers=BASIC).status_code == 200
+        evil = {**BASIC, "Origin": "https://evil.example"}
+        assert_rejected(other.post("/v1/collections", json={"name": OURS}, headers=evil), 403, "cross_site")
     finally:
         app.config["REQUIRE_KEYS"] = True
 

@@ -222,6 +222,10 @@ class Settings(BaseSettings):
         None,
         description="How often one key (or one address without a key) may call, such as 600/minute; unset: no limit.",
     )
+    auth_failure_limit: str = Field(
+        "30/minute",
+        description="How many wrong keys one address (of IPv6: one /64 network) may present; more get 429 unchecked.",
+    )
     cors_origins: Origins = Field(
         (),
         description="Origins whose pages may call the API with a key, separated by commas, such as"
@@ -291,7 +295,7 @@ class Settings(BaseSettings):
                 " UMBEL_REQUIRE_KEYS=true and make keys with `umbel keys create`, or leave UMBEL_HOST at 127.0.0.1"
             )
 
-    @field_validator("rate_limit")
+    @field_validator("rate_limit", "auth_failure_limit")
     @classmethod
     def _understood(cls, limit: str | None) -> str | None:
         if limit is not None and not RATE.fullmatch(limit):
