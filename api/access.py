@@ -1,7 +1,7 @@
 """Authorization: each request is checked against what its route needs (api/needs.py)."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import overload
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from umbel.base.errors import CrossSite, Forbidden, UnknownHost
 from umbel.base.settings import is_loopback
 from umbel.gallery import images
 from umbel.gallery.upload import DEFAULT_COLLECTION
+from umbel.imports.sources import is_below
 from umbel.jobs import jobs
 from umbel.operations import job_overviews, job_rules
 
@@ -133,7 +134,7 @@ def _check_place(where: Where) -> None:
         case Where.IMAGE:
             check_images([arguments["image_id"]])
         case Where.ALL:
-            raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed()}.")
+            raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed(reach() or ())}.")
 
 
 def reach() -> frozenset[str] | None:
@@ -154,15 +155,22 @@ def within(name: str | None) -> str | None:
     if allowed is None or name in allowed:
         return name
     if name is not None:
-        raise Forbidden(f"{caller().name} is for {_listed()}, not for {name}.")
+        raise Forbidden(f"{caller().name} is for {_listed(allowed)}, not for {name}.")
     if len(allowed) > 1:
-        raise Forbidden(f"{caller().name} is for {_listed()}: name one of them as `collection`.")
+        raise Forbidden(f"{caller().name} is for {_listed(allowed)}: name one of them as `collection`.")
     return next(iter(allowed))
 
 
 def into(name: str | None) -> str:
     """The collection that a request adds to: the named one, the key's own, or the default one. Raises Forbidden."""
     return within(name) or DEFAULT_COLLECTION
+
+
+def check_import_from(place: str | None) -> None:
+    """Raises Forbidden for a folder or bucket of the server that the caller's key may not import from."""
+    who = caller()
+    if place is not None and who.import_roots is not None and not is_below(place, who.import_roots):
+        raise Forbidden(f"Of the server's folders and buckets, {who.name} may read {_listed(who.import_roots)}.")
 
 
 def check_images(image_ids: Sequence[UUID]) -> None:
@@ -191,5 +199,5 @@ def _check_control(job_id: UUID) -> None:
     check_scope(needed)
 
 
-def _listed() -> str:
-    return ", ".join(sorted(reach() or ()))
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -19,13 +19,17 @@ COOKIE = "umbel_session"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """name: of the key; collections: those it is for, None: all; token: of the browser's session."""
+    """name: of the key; collections: those it is for, None: all; token: of the browser's session.
+
+    import_roots: what of the server it may import from, None: all.
+    """
 
     name: str
     scope: KeyScope
     collections: frozenset[str] | None = None
     key_id: UUID | None = None
     token: str | None = None
+    import_roots: tuple[str, ...] | None = None
 
     @property
     def csrf_token(self) -> str | None:
@@ -91,4 +95,5 @@ def _by_session(token: str) -> Caller | None:
 def caller_of(key: ApiKey, token: str | None = None) -> Caller:
     """The caller that a key stands for. token: of the browser's session that it signed in."""
     reach = None if key.collections is None else frozenset(key.collections)
-    return Caller(f"{key.name} ({key.prefix})", KeyScope(key.scope), reach, key.id, token)
+    roots = None if key.import_roots is None else tuple(key.import_roots)
+    return Caller(f"{key.name} ({key.prefix})", KeyScope(key.scope), reach, key.id, token, roots)

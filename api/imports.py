@@ -9,7 +9,8 @@ from flask import request, url_for
 from pydantic import BaseModel, Field
 from structlog.contextvars import bind_contextvars
 
-from api.access import into
+from api.access import check_import_from, into
+from api.caller import caller
 from api.errors import problems, validated
 from api.fields import File, IntoCollection, Strict
 from api.idempotency import conflicts, idempotency_key
@@ -63,8 +64,8 @@ class ImportOut(BaseModel):
 def open_import() -> Any:
     """Import many pictures as one job.
 
-    As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS; the `sample` garden, drawn by the
-    workers; or of the type `upload`, whose pictures follow by
+    As JSON: from a folder on the server or a bucket, both below UMBEL_IMPORT_ROOTS and the import roots of the key; the
+    `sample` garden, drawn by the workers; or of the type `upload`, whose pictures follow by
     POST /v1/images with this `job_id` until POST /v1/jobs/{id}/close (or ten idle minutes).
     As multipart: `file` is a zip, a tar, or a list (CSV, JSON Lines) of paths or URLs, which is
     checked before a job is opened. With `dry_run` it is only listed.
@@ -76,8 +77,10 @@ def open_import() -> Any:
         form = validated(ImportFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
         options: dict[str, Any] = form.model_dump(exclude={"file"})
         options["collection"] = into(form.collection)
+        check_import_from(form.base)
         file, options["name"] = form.file.stream, form.file.filename or ""
         keyed = keyed_request(key, file=_digest(file) if key else None, **options)
+        options["roots"] = caller().import_roots
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, request=keyed, **options))
     body = validated(ImportIn.model_validate, request.get_json())
     options = body.model_dump(exclude={"source"}) | {"collection": into(body.collection)}
@@ -85,6 +88,9 @@ def open_import() -> Any:
     if isinstance(body.source, UploadSource):
         with transaction() as session:
             return _opened(imports.open_import(session, options["collection"], request=keyed))
+    if isinstance(body.source, FolderSource | S3Source):
+        check_import_from(body.source.path if isinstance(body.source, FolderSource) else body.source.url)
+    options["roots"] = caller().import_roots
     return _opened(imports.import_source(transaction, blobs(), settings(), body.source, request=keyed, **options))
 
 

@@ -32,6 +32,9 @@ class SessionOut(BaseModel):
     name: str | None = Field(description="Of the key.")
     scope: KeyScope | None = Field(description="What the caller may do; null: nothing before signing in.")
     collections: list[str] | None = Field(description="Those that the key is for; null: all.")
+    import_roots: list[str] | None = Field(
+        description="What of the server the key may import from; null: all its roots."
+    )
     csrf_token: str | None = Field(description="A browser that is signed in sends it with changes, as X-CSRF-Token.")
 
 
@@ -103,6 +106,7 @@ def _described(who: Caller | None) -> SessionOut:
         name=who and who.name,
         scope=who and who.scope,
         collections=sorted(who.collections) if who and who.collections is not None else None,
+        import_roots=list(who.import_roots) if who and who.import_roots is not None else None,
         csrf_token=who and who.csrf_token,
     )
 

@@ -52,9 +52,25 @@ def keys() -> None:
 @click.option(
     "--collection", "collections", multiple=True, help="Collection it is for; may be repeated. [default: all]"
 )
+@click.option(
+    "--import-root",
+    "import_roots",
+    multiple=True,
+    metavar="FOLDER|s3://…|all|none",
+    help="What of the server it may import from, below UMBEL_IMPORT_ROOTS; may be repeated. [default: all; none with"
+    " --collection]",
+)
 @click.option("--expires", type=Span(), metavar="12h|90d|4w", help="How long it is valid. [default: until revoked]")
 @json_option
-def create(name: str, scope: str, collections: tuple[str, ...], expires: timedelta | None, as_json: bool) -> None:
+def create(
+    *,
+    name: str,
+    scope: str,
+    collections: tuple[str, ...],
+    import_roots: tuple[str, ...],
+    expires: timedelta | None,
+    as_json: bool,
+) -> None:
     """Make a key and show it once: only its SHA-256 is stored.
 
     read looks and searches; upload only adds pictures and follows them, for cameras; write does both, and changes and
@@ -70,6 +86,7 @@ def create(name: str, scope: str, collections: tuple[str, ...], expires: timedel
             name=name,
             scope=KeyScope(scope),
             collections=collections,
+            import_roots=() if import_roots == ("none",) else import_roots or None,
             lasts=expires,
             actor=_actor(),
         )
@@ -96,12 +113,13 @@ def list_(as_json: bool) -> None:
             row.prefix,
             row.scope,
             ", ".join(row.collections) if row.collections else "all",
+            "all" if row.import_roots is None else ", ".join(row.import_roots) or "none",
             _state(row),
             _time(row.last_used_at),
         )
         for row in found
     )
-    table(None, ("name", "key", "scope", "collections", "state", "last used"), lines)
+    table(None, ("name", "key", "scope", "collections", "imports from", "state", "last used"), lines)
 
 
 @keys.command()
@@ -123,8 +141,8 @@ def _actor() -> str:
 
 
 def _facts(row: ApiKey) -> dict[str, Any]:
-    names = ("name", "prefix", "scope", "collections", "created_at", "expires_at", "revoked_at", "last_used_at")
-    return {name: getattr(row, name) for name in names}
+    shown = ("name", "prefix", "scope", "collections", "import_roots")
+    return {name: getattr(row, name) for name in (*shown, "created_at", "expires_at", "revoked_at", "last_used_at")}
 
 
 def _state(row: ApiKey) -> str:

@@ -11,6 +11,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+oldest_code = "0002"  # it knows neither limit, so make such keys once all processes are new
 
 
 def upgrade() -> None:

@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from umbel.access import audit
 from umbel.access.audit import NewEvent
 from umbel.base.errors import InvalidInput, NotFound, Unauthenticated
+from umbel.base.settings import is_import_root
 from umbel.base.tables import ApiKey, WebSession
 
 KEY = re.compile(r"umbel_([0-9a-f]{12})_[0-9a-f]{64}")  # one fixed shape, so that secret scanners recognize it
+ALL_ROOTS = ("all",)
 TOUCHED_EVERY = timedelta(minutes=1)  # so that not every request writes
 
 
@@ -46,23 +48,45 @@ def create_key(
     name: str,
     scope: KeyScope,
     collections: Sequence[str] = (),
+    import_roots: Sequence[str] | None = None,
     lasts: timedelta | None = None,
     actor: str,
 ) -> tuple[str, ApiKey]:
     """A new key: its text, which is not stored, and its row. Raises InvalidInput.
 
     collections: the names the key is for, whether they exist yet or not; all if empty.
+    import_roots: folders and s3:// prefixes of the server that it may import from, below the server's import roots;
+    `ALL_ROOTS`: all of them; None: none for a key that is for some collections, else all.
     """
+    if import_roots is None:
+        import_roots = () if collections else ALL_ROOTS
+    for root in import_roots:
+        if import_roots != ALL_ROOTS and not is_import_root(root):
+            raise InvalidInput(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL.")
     if lasts is not None and lasts <= timedelta():
         raise InvalidInput("A key must last longer than no time at all.")
     text = new_key()
     prefix = text.split("_")[1]
     until = None if lasts is None else datetime.now(UTC) + lasts
     allowed = sorted(set(collections)) or None
-    row = ApiKey(name=name, prefix=prefix, sha256=digest(text), scope=scope, collections=allowed, expires_at=until)
+    roots = None if import_roots == ALL_ROOTS else sorted(set(import_roots))
+    row = ApiKey(
+        name=name,
+        prefix=prefix,
+        sha256=digest(text),
+        scope=scope,
+        collections=allowed,
+        import_roots=roots,
+        expires_at=until,
+    )
     session.add(row)
     session.flush()
-    details = {"scope": str(scope), "collections": allowed, "expires_at": until and until.isoformat()}
+    details = {
+        "scope": str(scope),
+        "collections": allowed,
+        "import_roots": roots,
+        "expires_at": until and until.isoformat(),
+    }
     audit.insert_event(session, NewEvent(actor, "keys.create", f"{name} ({prefix})", details=details))
     return text, row
 

@@ -33,6 +33,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_import_root(text: str) -> bool:
+    """Whether it is an absolute folder or an s3://bucket/prefix URL."""
+    return Path(text).is_absolute() or bool(text.startswith("s3://") and text.removeprefix("s3://").strip("/"))
+
+
 def _digest(*words: object) -> str:
     return hashlib.sha256("\0".join(map(str, words)).encode(errors="surrogateescape")).hexdigest()[:12]
 
@@ -283,7 +288,7 @@ class Settings(BaseSettings):
     @classmethod
     def _folders_or_buckets(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
         for root in roots:
-            if not (Path(root).is_absolute() or (root.startswith("s3://") and root.removeprefix("s3://").strip("/"))):
+            if not is_import_root(root):
                 raise ValueError(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL")
         return roots
 

@@ -199,8 +199,9 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     def _source(self, session: Session, job_id: UUID) -> Source:
         """The job's source, kept open while it is in use. Raises SourceError, TransientError."""
         if job_id not in self._sources:
-            spec = source_rows.get_spec(session, job_id)
-            if spec.get("gone"):
+            source = source_rows.get_source(session, job_id)
+            if source.spec.get("gone"):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
-            self._sources[job_id] = open_source(SPEC.validate_python(spec), self.blobs, self.settings, self.garden)
+            spec = SPEC.validate_python(source.spec)
+            self._sources[job_id] = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
         return self._sources[job_id]

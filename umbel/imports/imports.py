@@ -45,25 +45,29 @@ def import_source(
     collection: str,
     label_from_folder: bool,
     dry_run: bool,
+    roots: Sequence[str] | None = None,
     request: KeyedRequest | None = None,
     cleanups: Sequence[UUID] = (),
 ) -> UUID:
     """A job for everything that a source has; the first one if `request` is repeated.
 
-    dry_run: only to tell what that would be. cleanups: of the source's own bytes, if it was uploaded.
+    dry_run: only to tell what that would be. roots: see `open_source`. cleanups: of the source's own bytes, if it was
+    uploaded.
     Raises SourceError where it cannot be opened, IdempotencyKeyReused.
     """
     with transaction() as session:
         if first := find_first_answer(session, request):
             return first.job_id
-    open_source(spec, blobs, settings).close()  # what is wrong with it is better said now than in the job
+    open_source(spec, blobs, settings, roots=roots).close()  # what is wrong with it is better said now than in the job
     with transaction() as session:
         if first := find_first_answer(session, request):  # it came twice at once
             return first.job_id
         blob_cleanups.take_cleanups(session, cleanups)
         job_id = _insert_import(session, collection, request)
         described: dict[str, Any] = spec.model_dump(mode="json")
-        source_rows.insert_source(session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run)
+        source_rows.insert_source(
+            session, job_id, described, label_from_folder=label_from_folder, dry_run=dry_run, roots=roots
+        )
     return job_id
 
 

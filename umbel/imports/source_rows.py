@@ -13,12 +13,17 @@ from umbel.jobs.claims import LONGEST_DELAY, RETRY_SECONDS
 
 
 def insert_source(
-    session: Session, job_id: UUID, spec: dict[str, Any], *, label_from_folder: bool, dry_run: bool
+    session: Session,
+    job_id: UUID,
+    spec: dict[str, Any],
+    *,
+    label_from_folder: bool,
+    dry_run: bool,
+    roots: Sequence[str] | None = None,
 ) -> None:
-    """Say what the job's pictures are to be read from."""
-    session.execute(
-        insert(ImportSource).values(job_id=job_id, spec=spec, label_from_folder=label_from_folder, dry_run=dry_run)
-    )
+    """Say what the job's pictures are to be read from. roots: below which they must be; None: any import root."""
+    values = {"label_from_folder": label_from_folder, "dry_run": dry_run, "roots": roots}
+    session.execute(insert(ImportSource).values(job_id=job_id, spec=spec, **values))
 
 
 def claim_source(session: Session) -> ImportSource | None:
@@ -41,12 +46,12 @@ def postpone_source(session: Session, job_id: UUID) -> None:
     session.execute(statement.values(retries=ImportSource.retries + 1, next_try=next_try))
 
 
-def get_spec(session: Session, job_id: UUID) -> dict[str, Any]:
+def get_source(session: Session, job_id: UUID) -> ImportSource:
     """Raises NotFound for a job that has no source."""
-    spec = session.scalar(select(ImportSource.spec).where(ImportSource.job_id == job_id))
-    if spec is None:
+    source = session.get(ImportSource, job_id)
+    if source is None:
         raise NotFound(f"Job {job_id} has no source.")
-    return spec
+    return source
 
 
 def list_sources(session: Session, jobs: Sequence[UUID]) -> dict[UUID, ImportSource]:

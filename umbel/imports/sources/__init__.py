@@ -1,11 +1,13 @@
 """Sources of a bulk import: folders, archives, buckets and manifests, all listed and read in the same way."""
 
+from collections.abc import Sequence
+
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
 from umbel.base.settings import Settings
 from umbel.imports.sources.folder import Folder
 from umbel.imports.sources.manifest import Manifest
-from umbel.imports.sources.paths import is_bucket
+from umbel.imports.sources.paths import is_below, is_bucket, narrowed
 from umbel.imports.sources.receive import receive_archive, receive_manifest
 from umbel.imports.sources.s3 import Bucket
 from umbel.imports.sources.sample import Garden, Sample
@@ -34,19 +36,29 @@ __all__ = [
     "Skipped",
     "Source",
     "SourceSpec",
+    "is_below",
     "open_source",
     "receive_archive",
     "receive_manifest",
 ]
 
 
-def open_source(spec: SourceSpec, blobs: Blobs, settings: Settings, garden: Garden | None = None) -> Source:
+def open_source(
+    spec: SourceSpec,
+    blobs: Blobs,
+    settings: Settings,
+    garden: Garden | None = None,
+    *,
+    roots: Sequence[str] | None = None,
+) -> Source:
     """The source that a spec describes, ready to be listed and read. The caller closes it.
 
-    garden: draws the sample; only needed to list or read one.
+    garden: draws the sample; only needed to list or read one. roots: of the import roots of the settings, only what is
+    below these may be read; None: all.
 
     Raises SourceError when the source is outside the import roots or does not exist; TransientError.
     """
+    settings = settings.model_copy(update={"import_roots": narrowed(settings.import_roots, roots)})
     match spec:
         case FolderSource():
             return Folder(spec.path, settings, include_hidden=spec.include_hidden)

@@ -94,16 +94,36 @@ def below_root(real: str, roots: Sequence[str]) -> tuple[str, list[str]] | None:
     return None
 
 
+def is_below(path: str, roots: Sequence[str]) -> bool:
+    """Whether a folder or an s3:// URL lies below one of `roots`, or is one, with all links resolved."""
+    if is_bucket(path):
+        return _bucket_is_below(*_bucket_and_prefix(path), roots)
+    return os.path.isabs(path) and "\0" not in path and below_root(os.path.realpath(path), roots) is not None
+
+
+def narrowed(roots: Sequence[str], granted: Sequence[str] | None) -> tuple[str, ...]:
+    """What is left of import roots for one who may read below `granted` only; None: all."""
+    if granted is None:
+        return tuple(roots)
+    below = [each for each in granted if is_below(each, roots)]
+    return tuple(dict.fromkeys([*below, *(root for root in roots if is_below(root, granted))]))
+
+
 def bucket_below_root(url: str, roots: Sequence[str]) -> tuple[str, str]:
     """Bucket and prefix (no slash at either end) of an s3:// URL. Raises SourceError."""
     bucket, prefix = _bucket_and_prefix(url)
     if not is_bucket(url) or not bucket or (prefix and unsafe(prefix)):
         raise SourceError("The source must be a URL such as s3://bucket/prefix, without empty, . or .. parts.")
-    for root in filter(is_bucket, roots):
-        root_bucket, root_prefix = _bucket_and_prefix(root)
-        if bucket == root_bucket and f"{prefix}/".startswith(f"{root_prefix}/" if root_prefix else ""):
-            return bucket, prefix
+    if _bucket_is_below(bucket, prefix, roots):
+        return bucket, prefix
     raise SourceError(f"The URL is not below an import root of this server (UMBEL_IMPORT_ROOTS): {url!r}.")
+
+
+def _bucket_is_below(bucket: str, prefix: str, roots: Sequence[str]) -> bool:
+    for root_bucket, root_prefix in map(_bucket_and_prefix, filter(is_bucket, roots)):
+        if bucket == root_bucket and f"{prefix}/".startswith(f"{root_prefix}/" if root_prefix else ""):
+            return True
+    return False
 
 
 def _bucket_and_prefix(url: str) -> tuple[str, str]:
