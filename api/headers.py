@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Response, request
 
+from api.needs import needs_key
 from umbel.base.settings import Settings
 
 # For answers that are no pages, such as images: nothing in them runs, should a browser show them as a page.
@@ -31,6 +32,9 @@ def harden(response: Response) -> Response:
         response.headers.setdefault(name, value)
     ours = response.mimetype == "text/html" or request.endpoint == "static"
     response.headers.setdefault("Content-Security-Policy", PAGE if ours else NOTHING)
+    if needs_key(request.endpoint):
+        # No cache between may keep what takes a key, and a browser asks again: it may have been signed out since.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
     if request.is_secure:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     return response
@@ -40,8 +44,15 @@ def cors_options(settings: Settings) -> dict[str, Any]:
     """For flask-cors: pages of the listed origins may call with a key, never with a browser's session."""
     return {
         "origins": list(settings.cors_origins),
-        "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        "expose_headers": ["Location", "Retry-After", "X-Request-ID"],
+        "allow_headers": [
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+            "X-Request-ID",
+        ],
+        "expose_headers": ["ETag", "Location", "Retry-After", "X-Request-ID"],
         "supports_credentials": False,
         "max_age": 600,
     }

@@ -103,3 +103,8 @@ NEEDS: dict[str, Need | None] = {
 }
 # A route that the table lacks needs an admin key for all collections.
 STRICTEST = Need(ADMIN, Where.ALL)
+
+
+def needs_key(endpoint: str | None) -> bool:
+    """Whether there is such a route and it is not open to all."""
+    return endpoint is not None and NEEDS.get(endpoint, STRICTEST) is not None

@@ -92,6 +92,13 @@ def sign_out_by_form() -> Any:
     return _signed_out(redirect("signin", 303), request.form.get("csrf_token", ""))  # type: ignore[arg-type]
 
 
+@bp.after_request
+def _keep_nothing(response: Response) -> Response:
+    """Of who is signed in, and with which token, no cache keeps anything."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def _signed_in() -> Caller | None:
     try:
         return caller()
@@ -139,7 +146,6 @@ def _with_cookie(response: Response, who: Caller) -> Response:
         samesite="Strict",
         secure=request.is_secure,
     )
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 
@@ -151,6 +157,7 @@ def _signed_out(response: Response, csrf_token: str) -> Response:
             sessions.close_session(session, who.token)
     path = request.script_root or "/"
     response.delete_cookie(COOKIE, path=path, httponly=True, samesite="Strict", secure=request.is_secure)
+    response.headers["Clear-Site-Data"] = '"cache"'  # the pictures that were shown, which are kept for long
     return response
 
 
