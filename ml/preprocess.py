@@ -14,9 +14,9 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from umbel.base.fingerprint import fingerprint
-from umbel.base.settings import Settings
 from umbel.base.types import Pixels
 from umbel.decoding.images import Color, decode
+from umbel.decoding.limits import Limits
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Preprocessing(BaseModel):
             del stated["color"]
         return stated
 
-    def decode(self, data: bytes, limits: Settings) -> Pixels:
+    def decode(self, data: bytes, limits: Limits) -> Pixels:
         """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises ImageError."""
         return self.fit(decode(data, limits, side=self.size * self.draft, color=self.color))
 

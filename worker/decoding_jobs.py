@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from ml.preprocess import Preprocessing
-from umbel.base.settings import Settings
 from umbel.base.types import Pixels
+from umbel.decoding.limits import Limits
 from umbel.insights.signature import signature_of
 
 Decode = Callable[[bytes], Pixels]
 
 
-def pixels_for(data: bytes, settings: Settings, preprocessing: str) -> tuple[list[Any], bytes]:
+def pixels_for(data: bytes, limits: Limits, preprocessing: str) -> tuple[list[Any], bytes]:
     """What a model sees of a picture; preprocessing: as JSON."""
-    return _framed(_preprocessing(preprocessing).decode(data, settings))
+    return _framed(_preprocessing(preprocessing).decode(data, limits))
 
 
 def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:
@@ -25,9 +25,9 @@ def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:
     return _framed(np.asarray(decode(data), np.uint8))
 
 
-def signature(data: bytes, settings: Settings) -> tuple[list[Any], bytes]:
+def signature(data: bytes, limits: Limits) -> tuple[list[Any], bytes]:
     """Sharpness and gray copy of a picture."""
-    seen = signature_of(data, settings)
+    seen = signature_of(data, limits)
     return [seen.sharpness, *seen.pixels.shape], seen.pixels.tobytes()
 
 

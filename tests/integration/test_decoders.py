@@ -11,6 +11,7 @@ import types
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,36 @@ from umbel.base.types import ImageInfo, Pixels
 from worker.decoders import WorkerDecoders
 
 SECONDS = 20  # for what takes a fraction of one
+LIMITS = Settings()
 
 
-def obey(order: bytes) -> Pixels:
+class Gate:
+    """Where a child waits. Its pipes are opened when it is unpickled: later the child can open nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in ("arrived", "open"):
+            if not (folder / name).exists():
+                os.mkfifo(folder / name)
+        self._arrived, self._open = (os.open(folder / name, os.O_RDWR) for name in ("arrived", "open"))
+
+    def __reduce__(self) -> tuple[type["Gate"], tuple[Path]]:
+        return Gate, (self._folder,)
+
+    def wait(self) -> None:
+        """In the child, until the test leaves its `with`."""
+        os.write(self._arrived, b"!")
+        os.read(self._open, 1)
+
+    def __enter__(self) -> None:
+        """In the test, as soon as the child waits."""
+        os.read(self._arrived, 1)
+
+    def __exit__(self, *_: object) -> None:
+        os.write(self._open, b"!")
+
+
+def obey(order: bytes, gate: Gate | None = None) -> Pixels:
     """What the children of these tests do instead of decoding."""
     match order.split():
         case [b"crash"]:
@@ -48,10 +76,11 @@ def obey(order: bytes) -> Pixels:
         case [b"raise"]:
             raise KeyError("no such shade")
         case [b"modules"]:
-            Preprocessing().decode(image_bytes(), Settings())
+            Preprocessing().decode(image_bytes(), LIMITS)
             return np.full((1, 1, 3), len({"torch", "timm", "celery"} & set(sys.modules)), np.uint8)
-        case [b"wait", pipe]:
-            Path(os.fsdecode(pipe)).read_bytes()
+        case [b"wait"]:
+            assert gate
+            gate.wait()
     return np.frombuffer(order[-3:], np.uint8).reshape(1, 1, 3)
 
 
@@ -67,9 +96,10 @@ def obeying(settings: Settings) -> Iterator[WorkerDecoders]:
 
 
 @pytest.fixture
-def single(settings: Settings) -> Iterator[WorkerDecoders]:
+def single(settings: Settings, gate: Gate) -> Iterator[WorkerDecoders]:
     """One child, ready."""
-    with WorkerDecoders(Preprocessing(), settings.model_copy(update={"decode_processes": 1}), decode=obey) as pool:
+    one = settings.model_copy(update={"decode_processes": 1})
+    with WorkerDecoders(Preprocessing(), one, decode=partial(obey, gate=gate)) as pool:
         text(pool.decode(b"hello"))
         yield pool
 
@@ -81,18 +111,12 @@ def decoding(settings: Settings) -> Iterator[WorkerDecoders]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A pipe: a child that reads it waits until it is opened for writing here, and that waits for the child."""
-    os.mkfifo(tmp_path / "gate")
-    return tmp_path / "gate"
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
 
 
 def text(answer: Future[Pixels]) -> str:
     return answer.result(SECONDS).tobytes().decode()
-
-
-def waiting_at(gate: Path) -> bytes:
-    return b"wait %s" % os.fsencode(gate)
 
 
 @pytest.mark.parametrize(
@@ -147,25 +171,25 @@ def test_a_picture_whose_child_was_dead_before_it_began_is_tried_on_another(sing
     assert text(answer) == "abc"
 
 
-def test_a_child_killed_while_it_decodes_fails_the_picture(single: WorkerDecoders, gate: Path) -> None:
-    answer = single.decode(waiting_at(gate))
-    with gate.open("wb"):
+def test_a_child_killed_while_it_decodes_fails_the_picture(single: WorkerDecoders, gate: Gate) -> None:
+    answer = single.decode(b"wait")
+    with gate:
         os.kill(single.pids()[0], signal.SIGKILL)
         with pytest.raises(DecoderDied, match="was killed by SIGKILL"):
             answer.result(SECONDS)
 
 
-def test_children_outlive_the_signals_that_stop_a_worker(single: WorkerDecoders, gate: Path) -> None:
-    answer = single.decode(waiting_at(gate))
+def test_children_outlive_the_signals_that_stop_a_worker(single: WorkerDecoders, gate: Gate) -> None:
+    answer = single.decode(b"wait")
     (child,) = single.pids()
-    with gate.open("wb"):
+    with gate:
         os.kill(child, signal.SIGINT)
         os.kill(child, signal.SIGTERM)
-    assert text(answer) == "ate"
+    assert text(answer) == "ait"
     assert single.pids() == [child]
 
 
-def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: WorkerDecoders, gate: Path) -> None:
+def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: WorkerDecoders, gate: Gate) -> None:
     finished: list[str] = []
 
     def bring(order: bytes, **how: bool) -> Future[Pixels]:
@@ -173,8 +197,8 @@ def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: 
         answer.add_done_callback(lambda done: finished.append(text(done)))
         return answer
 
-    first = bring(waiting_at(gate))
-    with gate.open("wb"):  # the child has begun with it
+    first = bring(b"wait")
+    with gate:  # the child has begun with it
         bulk = [bring(b"b%02d" % n) for n in range(5)]
         header = single.inspect(image_bytes())
         header.add_done_callback(lambda _: finished.append("header"))
@@ -184,9 +208,9 @@ def test_an_urgent_picture_goes_first_and_headers_before_whole_pictures(single: 
     assert finished[1:] == ["u00", "u01", "header", "b00", "b01", "b02", "b03", "b04"]
 
 
-def test_a_cancelled_picture_is_not_decoded(single: WorkerDecoders, gate: Path) -> None:
-    first = single.decode(waiting_at(gate))
-    with gate.open("wb"):
+def test_a_cancelled_picture_is_not_decoded(single: WorkerDecoders, gate: Gate) -> None:
+    first = single.decode(b"wait")
+    with gate:
         cancelled = single.decode(b"crash")
         assert cancelled.cancel()
         last = single.decode(b"abc")
@@ -232,11 +256,14 @@ def test_children_that_do_not_start_fail_what_waits(settings: Settings, monkeypa
 def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     """One idle, one that hangs and so does not see the end of its socket."""
     code = """
+import sys
+import structlog
 from umbel.base.settings import Settings
 from ml.preprocess import Preprocessing
 from tests.integration.test_decoders import obey
 from worker.decoders import WorkerDecoders
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 pool = WorkerDecoders(Preprocessing(), Settings(home=".", decode_seconds=2), decode=obey)
 pool.decode(b"abc").result()
 pool.decode(b"hang")
@@ -262,7 +289,7 @@ def test_pixels_are_those_of_decoding_here(decoding: WorkerDecoders, settings: S
     assert pixels.flags.writeable
 
 
-def test_a_blob_is_read_by_the_child(decoding: WorkerDecoders, settings: Settings) -> None:
+def test_a_blob_is_given_to_the_child(decoding: WorkerDecoders, settings: Settings) -> None:
     Blobs(settings.blobs).put("ab/picture", image_bytes(2))
     assert np.array_equal(
         decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(image_bytes(2), settings)

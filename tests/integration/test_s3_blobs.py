@@ -3,7 +3,7 @@
 import io
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import boto3
@@ -11,10 +11,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.field.archives import tarred, zipped
+from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents
 from umbel.base.blobs import PART, Blobs
-from umbel.base.errors import BlobMissing
+from umbel.base.errors import BlobMissing, TransientError
 from umbel.base.settings import Settings
+from umbel.decoding.images import thumbnail
+from umbel.decoding.pool import DecoderPool
 from umbel.imports.sources import ArchiveSource, open_source, receive_archive
 
 BYTES = random.Random(1).randbytes(PART + 1000)  # more than one part of an upload
@@ -96,3 +99,39 @@ def test_an_archive_is_listed_and_read_where_it_lies(kind: Any, archive: bytes, 
     source = open_source(ArchiveSource(type=kind, blob_key="archive"), blobs, Settings())
     assert contents(source) == dict(FILES)
     assert_resumes(source)
+
+
+def test_a_decoder_without_network_gets_the_bytes_from_its_parent(blobs: Blobs) -> None:
+    data = image_bytes(1, size=(1200, 900), kind="BMP")  # several parts
+    blobs.put("pictures/a", data)
+    with DecoderPool(1, Settings(blob_url="s3://blobs/umbel")) as decoders:
+        small = decoders.thumbnail("pictures/a").result(20)
+        with pytest.raises(BlobMissing):
+            decoders.thumbnail("pictures/b").result(20)
+        [child] = decoders.pids()
+        assert decoders.thumbnail("pictures/a").result(20) == small
+        assert decoders.pids() == [child]
+    assert small == thumbnail(data, Settings())
+
+
+def test_bytes_that_break_off_cost_the_decoder_and_no_other_image(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs.put("pictures/a", image_bytes(1))
+    with DecoderPool(1, Settings(blob_url="s3://blobs/umbel")) as decoders:
+        stream = decoders._blobs.stream
+
+        async def breaking(key: str) -> Any:
+            size, parts = await stream(key)
+
+            async def some() -> AsyncIterator[bytes]:
+                yield (await anext(parts))[:100]
+                raise TransientError("The connection broke.")
+
+            return size, some()
+
+        monkeypatch.setattr(decoders._blobs, "stream", breaking)
+        with pytest.raises(TransientError, match="broke"):
+            decoders.thumbnail("pictures/a").result(20)
+        monkeypatch.undo()
+        assert decoders.inspect(image_bytes(2)).result(20)

@@ -4,13 +4,13 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -19,6 +19,9 @@ from obstore.store import LocalStore, from_url
 
 from umbel.base.errors import BlobMissing, InvalidSetting, StorageFull, TransientError
 from umbel.base.settings import settings
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
 PART = 16 * 2**20  # a multipart upload has at most 10 000 parts, so this bounds a blob at 156 GiB
@@ -114,7 +117,29 @@ class Blobs:
 
         Raises BlobMissing, TransientError, here and while reading.
         """
-        return io.BufferedReader(_BlobFile(self, key), CHUNK)
+        return io.BufferedReader(self.open_file(key) or _BlobFile(self, key), CHUNK)
+
+    def open_file(self, key: str) -> io.FileIO | None:
+        """The file that the blob is in a store that is a folder; None in others. Raises BlobMissing, TransientError."""
+        try:
+            return (self.folder / key).open("rb", buffering=0) if self.folder else None
+        except OSError as error:
+            raise _translated(error, key) from error
+
+    async def stream(self, key: str) -> tuple[int, AsyncIterator[bytes]]:
+        """The blob's size, and its bytes in parts of a MiB and more. Raises BlobMissing, TransientError, also later."""
+        try:
+            found = await obstore.get_async(self._store, key)
+        except (BaseError, OSError) as error:
+            raise _translated(error, key) from error
+        return found.meta["size"], self._parts(found, key)
+
+    async def _parts(self, found: "GetResult", key: str) -> AsyncIterator[bytes]:
+        try:
+            async for part in found.stream(min_chunk_size=CHUNK):
+                yield bytes(part)
+        except (BaseError, OSError) as error:
+            raise _translated(error, key) from error
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing, TransientError."""

@@ -1,34 +1,34 @@
 """A child process that decodes images: tasks come through a socket, one at a time, until the parent closes it.
 
-An image that crashes, hangs or bloats its decoder ends this process and nothing else. No torch is imported here, so
-that a child starts quickly and is small. Answers are JSON and raw pixels, never pickles: they come from a process that
-reads hostile files.
+An image that crashes, hangs or bloats its decoder ends this process and nothing else, and one that takes it over finds
+nothing in it: see sandbox.py. No torch is imported here, so that a child starts quickly and is small. Answers are JSON
+and raw pixels, never pickles: they come from a process that reads hostile files.
 """
 
 import json
 import math
+import os
 import pickle
 import resource
 import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import obstore
-from obstore.store import MemoryStore
+from typing import Any
 
 from umbel.base import errors
-from umbel.base.blobs import Blobs
 from umbel.base.errors import UmbelError
 from umbel.base.malloc import keep_blocks
-from umbel.base.settings import Settings
 from umbel.decoding.images import inspect, published, thumbnail
+from umbel.decoding.limits import DecoderLimits, Limits
+from umbel.decoding.opening import import_decoders
+from umbel.decoding.sandbox import confine
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: JSON, and bytes
+FILES = 2  # that may come with a frame: the image to read, and where to write
 # For the child's command line. A signal to all processes of a worker lets it finish its batch, so the children ignore
 # the signal (before the slow imports) and wait for the end of the socket.
 START = """
@@ -42,43 +42,42 @@ main(int(sys.argv[1]))
 GRACE_SECONDS = 1  # after its time, until a child that its parent has not killed ends itself
 
 Answer = tuple[list[Any], bytes]  # what goes into JSON, and bytes
-Job = Callable[..., Answer]  # of a file's bytes, the settings, and the task's arguments
+Job = Callable[..., Answer]  # of a file's bytes, the limits, and the task's arguments
 
 
-def _inspect(data: bytes, settings: Settings) -> Answer:
-    info = inspect(data, settings)
+def _inspect(data: bytes, limits: Limits) -> Answer:
+    info = inspect(data, limits)
     return [info.media_type, info.width, info.height, info.note], b""
 
 
-def _thumbnail(data: bytes, settings: Settings) -> Answer:
-    return [], thumbnail(data, settings)
+def _thumbnail(data: bytes, limits: Limits) -> Answer:
+    return [], thumbnail(data, limits)
 
 
-def _published(data: bytes, settings: Settings) -> Answer:
-    shown, media_type = published(data, settings)
+def _published(data: bytes, limits: Limits) -> Answer:
+    shown, media_type = published(data, limits)
     return [media_type], shown
 
 
 JOBS: dict[str, Job] = {"inspect": _inspect, "thumbnail": _thumbnail, "published": _published}
 
 
-def frame(header: list[Any], body: bytes = b"") -> bytes:
-    """One message."""
+def frame(header: list[Any], body: bytes = b"", *, length: int | None = None) -> bytes:
+    """One message. length: of a body of which `body` is only the beginning."""
     head = json.dumps(header).encode()
-    return b"".join((LENGTHS.pack(len(head), len(body)), head, body))
+    return b"".join((LENGTHS.pack(len(head), len(body) if length is None else length), head, body))
 
 
 def main(descriptor: int) -> None:
     """Serve the socket until its other end is closed.
 
-    The first frame holds the settings, and jobs that it can be given besides JOBS.
+    The first frame holds the limits, and jobs that it can be given besides JOBS.
     """
-    connection = socket.socket(fileno=descriptor)
-    with connection, connection.makefile("rb") as stream:
+    with socket.socket(fileno=descriptor) as connection:
         try:
-            _, body = _receive(stream)
-            jobs, settings = pickle.loads(body)
-            Child(connection, JOBS | jobs, settings).serve(stream)
+            _, body, _ = _receive(connection)
+            jobs, limits = pickle.loads(body)
+            Child(connection, JOBS | jobs, limits).serve()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # the parent is gone, or has closed the pool
 
@@ -86,22 +85,26 @@ def main(descriptor: int) -> None:
 class Child:
     """The process between two tasks."""
 
-    def __init__(self, connection: socket.socket, jobs: Mapping[str, Job], settings: Settings) -> None:
+    def __init__(self, connection: socket.socket, jobs: Mapping[str, Job], limits: DecoderLimits) -> None:
         self._connection = connection
         self._jobs = jobs
-        self._settings = settings
-        self._blobs = Blobs(settings.blobs)
+        self._limits = limits
+        import_decoders()
         keep_blocks()
-        limit_memory(settings.decode_memory)
+        limit_memory(limits.decode_memory)
+        self._protection = confine(files=FILES)
 
-    def serve(self, stream: BinaryIO) -> None:
+    def serve(self) -> None:
         """Answer task after task. Returns when this process should be replaced; raises EOFError at the end."""
-        self._send(["ready"])
+        self._send(["ready", self._protection])
         fit = True
         while fit:
-            (job, blob_key, *arguments), data = _receive(stream)
+            (job, *arguments), data, files = _receive(self._connection)
             try:
-                self._connection.sendall(self._answer(self._jobs[job], blob_key, arguments, data))
+                with ExitStack() as opened:
+                    for file in files:
+                        opened.callback(os.close, file)
+                    self._connection.sendall(self._answer(self._jobs[job], arguments, data, files))
             except UmbelError as error:
                 fit = not _ran_out_of_memory(error)
                 self._send(_error_message(error))
@@ -112,14 +115,14 @@ class Child:
                 self._send(_error_message(error))
             signal.alarm(0)
 
-    def _answer(self, job: Job, blob_key: str | None, arguments: list[Any], data: bytes) -> bytes:
-        """blob_key: where the file is, if its bytes have not been sent."""
+    def _answer(self, job: Job, arguments: list[Any], data: bytes, files: Sequence[int]) -> bytes:
+        """files: where the image is, if its bytes have not been sent."""
         self._set_alarm()
-        if blob_key is not None:
-            data = self._blobs.get(blob_key)
+        for file in files:
+            data = _contents(file)
         self._set_alarm()
         self._send(["begun"])  # if this process ends from here on, the image is the cause
-        header, body = job(data, self._settings, *arguments)
+        header, body = job(data, self._limits, *arguments)
         return frame(["done", *header], body)
 
     def _send(self, header: list[Any]) -> None:
@@ -127,18 +130,15 @@ class Child:
 
     def _set_alarm(self) -> None:
         """End this process if it takes too long: a hanging one does not see that its parent is gone."""
-        signal.alarm(math.ceil(self._settings.decode_seconds) + GRACE_SECONDS)
+        signal.alarm(math.ceil(self._limits.decode_seconds) + GRACE_SECONDS)
 
 
 def limit_memory(more: int) -> None:
     """Let this process grow by at most `more` bytes; does nothing where the system cannot.
 
     The limit is on address space, since Linux ignores the one on resident memory (RLIMIT_RSS). Libraries reserve much
-    more of it than they use, so what is reserved already does not count; obstore's threads, one a core with 64 MB
-    each, are therefore started first. Images of 40 megapixels needed up to 1.5 GiB.
+    more of it than they use, so what is reserved already does not count. Images of 40 megapixels needed up to 1.5 GiB.
     """
-    with suppress(FileNotFoundError):
-        obstore.head(MemoryStore(), "nothing")
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
@@ -148,16 +148,28 @@ def limit_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _receive(stream: BinaryIO) -> tuple[list[Any], bytes]:
-    head, body = LENGTHS.unpack(_exactly(stream, LENGTHS.size))
-    return json.loads(_exactly(stream, head)), _exactly(stream, body)
+def _receive(connection: socket.socket) -> tuple[list[Any], bytes, list[int]]:
+    """The next frame, and the files that came with it."""
+    start, files, _, _ = socket.recv_fds(connection, LENGTHS.size, FILES)
+    head, body = LENGTHS.unpack(start + _exactly(connection, LENGTHS.size - len(start) if start else LENGTHS.size))
+    return json.loads(_exactly(connection, head)), _exactly(connection, body), files
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    """Raises EOFError."""
+    parts = []
+    while size:
+        part = connection.recv(size, socket.MSG_WAITALL)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _contents(file: int) -> bytes:
+    with os.fdopen(file, "rb", buffering=0, closefd=False) as stream:
+        return stream.read()
 
 
 def _error_message(error: Exception) -> list[Any]:

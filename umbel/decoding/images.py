@@ -13,10 +13,10 @@ from PIL import Image
 from umbel_files.kinds import MEDIA_TYPES, Kind
 
 from umbel.base.errors import CorruptImage
-from umbel.base.settings import Settings
 from umbel.base.types import ImageInfo
 from umbel.decoding import jpeg, png
 from umbel.decoding.color import to_srgb
+from umbel.decoding.limits import Limits
 from umbel.decoding.opening import NEGATIVE, UNSIGNED, checked_kind, loaded, open_image, picture_errors
 
 Color = Literal["srgb", "as_stored"]
@@ -48,7 +48,7 @@ class _Seen:
     partial: bool
 
 
-def decode(data: bytes, limits: Settings, *, side: int = 0, color: Color = "srgb") -> Image.Image:
+def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb") -> Image.Image:
     """The first frame (of HEIC: the main picture) as RGB, upright, in sRGB; transparency over white.
 
     side: see `loaded`. color: `as_stored` leaves profiles aside. Raises ImageError.
@@ -56,7 +56,7 @@ def decode(data: bytes, limits: Settings, *, side: int = 0, color: Color = "srgb
     return _seen(data, limits, side, color).image
 
 
-def _seen(data: bytes, limits: Settings, side: int = 0, color: Color = "srgb") -> _Seen:
+def _seen(data: bytes, limits: Limits, side: int = 0, color: Color = "srgb") -> _Seen:
     with loaded(data, limits, side) as picture:
         profile = picture.image.info.get("icc_profile") if color == "srgb" else None
         shown = _over_white(picture.image, profile)
@@ -117,7 +117,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return gray
 
 
-def quick_look(data: bytes, limits: Settings) -> ImageInfo | None:
+def quick_look(data: bytes, limits: Limits) -> ImageInfo | None:
     """Type and size of a JPEG or PNG whose structure promises that it will decode; None: only decoding can tell.
 
     Raises ImageError for what is certain: an empty or too large file, too many pixels, a kind that is not taken.
@@ -130,7 +130,7 @@ def quick_look(data: bytes, limits: Settings) -> ImageInfo | None:
     return None
 
 
-def inspect(data: bytes, limits: Settings) -> ImageInfo:
+def inspect(data: bytes, limits: Limits) -> ImageInfo:
     """Type and size of the picture in `data`, of which it is certain that it decodes. Raises ImageError."""
     if info := quick_look(data, limits):
         return info
@@ -138,14 +138,14 @@ def inspect(data: bytes, limits: Settings) -> ImageInfo:
     return ImageInfo(MEDIA_TYPES[seen.kind], *seen.size, CUT_SHORT if seen.partial else None)
 
 
-def thumbnail(data: bytes, limits: Settings, side: int = 320) -> bytes:
+def thumbnail(data: bytes, limits: Limits, side: int = 320) -> bytes:
     """A JPEG of at most `side` pixels on its longer side, upright, without metadata."""
     small = decode(data, limits, side=side)
     small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return _encoded(small, "JPEG", quality=85, optimize=True)
 
 
-def published(data: bytes, limits: Settings) -> tuple[bytes, str]:
+def published(data: bytes, limits: Limits) -> tuple[bytes, str]:
     """The picture re-encoded upright and without any metadata, as JPEG, PNG or WebP, which browsers show; its type."""
     seen = _seen(data, limits)
     served = SERVED.get(seen.kind, Kind.JPEG)

@@ -32,8 +32,8 @@ from umbel.base.errors import (
     UmbelError,
     UnsupportedImage,
 )
-from umbel.base.settings import Settings
 from umbel.decoding import jpeg
+from umbel.decoding.limits import Limits
 from umbel.decoding.png import LONGEST, without_extras
 
 GRAY = 128  # of what is missing
@@ -64,7 +64,7 @@ def picture_errors() -> Iterator[None]:
         raise CorruptImage(f"The picture cannot be decoded: {reason}.") from error
 
 
-def checked_kind(data: bytes, limits: Settings) -> Kind:
+def checked_kind(data: bytes, limits: Limits) -> Kind:
     """The kind of the picture in `data`. Raises EmptyFile, FileTooLarge, UnsupportedImage."""
     if not data:
         raise EmptyFile("The file is empty.")
@@ -101,7 +101,14 @@ def _opener(kind: Kind) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     }[kind]
 
 
-def open_image(kind: Kind, data: bytes, limits: Settings) -> ImageFile.ImageFile:
+def import_decoders() -> None:
+    """Import what Pillow and `_opener` import when they need it, for a process that can open no file later."""
+    Image.preinit()
+    for kind in MEDIA_TYPES:
+        _opener(kind)
+
+
+def open_image(kind: Kind, data: bytes, limits: Limits) -> ImageFile.ImageFile:
     """The picture, its header read and found within `limits`, its pixels not yet decoded.
 
     Raises UnsupportedImage, TooManyPixels, ImageTooSmall, and whatever Pillow raises: see `picture_errors`.
@@ -145,7 +152,7 @@ class Loaded:
 
 
 @contextmanager
-def loaded(data: bytes, limits: Settings, side: int = 0) -> Iterator[Loaded]:
+def loaded(data: bytes, limits: Limits, side: int = 0) -> Iterator[Loaded]:
     """The picture in `data`, decoded.
 
     side: a JPEG may be decoded at a fraction of its size at which both sides keep this many pixels; 0: whole.
@@ -157,7 +164,7 @@ def loaded(data: bytes, limits: Settings, side: int = 0) -> Iterator[Loaded]:
         yield _loaded(kind, data, limits, side)
 
 
-def _loaded(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded:
+def _loaded(kind: Kind, data: bytes, limits: Limits, side: int) -> Loaded:
     try:
         return _decoded(kind, data, limits, side)
     except (UmbelError, MemoryError):
@@ -173,7 +180,7 @@ def _loaded(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded:
         raise
 
 
-def _decoded(kind: Kind, data: bytes, limits: Settings, side: int, *, partly: bool = False) -> Loaded:
+def _decoded(kind: Kind, data: bytes, limits: Limits, side: int, *, partly: bool = False) -> Loaded:
     """partly: what is not decoded is gray. Raises OSError if that is all of it."""
     image = open_image(kind, data, limits)
     size, exif = image.size, image.info.get("exif") or b""
@@ -216,7 +223,7 @@ def _plain(image: Image.Image) -> Image.Image:
 _tolerant = threading.Lock()
 
 
-def _decoded_rest(kind: Kind, data: bytes, limits: Settings, side: int) -> Loaded | None:
+def _decoded_rest(kind: Kind, data: bytes, limits: Limits, side: int) -> Loaded | None:
     """What can be decoded of a damaged picture, the rest gray; None: nothing can.
 
     Pillow's switch for this is global. Others that decode meanwhile may profit from it and not be told.

@@ -4,11 +4,7 @@ Each child is a new interpreter, not a fork: forking a process that has torch an
 """
 
 import asyncio
-import json
 import pickle
-import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,11 +19,15 @@ import structlog
 from prometheus_client import Histogram
 
 from umbel.base import errors, tracing
-from umbel.base.errors import DecoderDied, TransientError
+from umbel.base.blobs import Blobs
+from umbel.base.errors import BlobMissing, DecoderDied, TransientError
 from umbel.base.metrics import DECODES, READS
 from umbel.base.settings import Settings
 from umbel.base.types import ImageInfo
-from umbel.decoding.child import LENGTHS, START, Job, frame
+from umbel.decoding.child import Job, frame
+from umbel.decoding.limits import DecoderLimits
+from umbel.decoding.process import ChildProcess, Ended
+from umbel.decoding.sandbox import SECCOMP
 
 log = structlog.get_logger()
 
@@ -35,7 +35,6 @@ ATTEMPTS = 3  # to hand over one image, when children die before they begin with
 FAILED_STARTS = 3  # in a row, before waiting tasks fail
 PAUSE_SECONDS = 1.0  # before the next start after a failed one
 START_SECONDS = 60.0  # for a child to start: imports from a cold disk
-EXIT_SECONDS = 1.0  # for a child that has closed its socket to exit
 CLOSED = "The decoders were closed."
 NO_JOBS: Mapping[str, Job] = {}
 
@@ -56,10 +55,14 @@ _numbers = count()
 
 @dataclass(order=True)
 class Task:
-    """One request to a child, ordered by priority and then by age. begun: a child has its bytes and decodes."""
+    """One request to a child, ordered by priority and then by age.
+
+    image: file bytes, or the key of a blob. begun: a child has the bytes and decodes.
+    """
 
     priority: Priority
-    message: bytes = field(compare=False)
+    job: list[Any] = field(compare=False)  # its name and its arguments
+    image: bytes | str = field(compare=False)
     read: Callable[[list[Any], bytearray], Any] = field(compare=False)
     number: int = field(default_factory=lambda: next(_numbers))
     future: Future[Any] = field(default_factory=Future, compare=False)
@@ -88,9 +91,11 @@ class DecoderPool:
         """
         self._processes = processes
         self._settings = settings
-        self._greeting = frame([], pickle.dumps((dict(jobs), settings)))
+        self._blobs = Blobs(settings.blobs)
+        self._greeting = frame([], pickle.dumps((dict(jobs), DecoderLimits.of(settings))))
+        self._protection = ""  # of the newest child
         self._waiting: asyncio.PriorityQueue[Task] = asyncio.PriorityQueue()
-        self._children: list[_Child] = []
+        self._children: list[ChildProcess] = []
         self._failed_starts = 0
         self._closing = asyncio.Event()
         self._open = True
@@ -122,13 +127,11 @@ class DecoderPool:
         *arguments: Any,
         priority: Priority = Priority.BATCH,
     ) -> Future[T]:
-        """Have a job done with file bytes, or with the blob of this key, which the child reads.
+        """Have a job done with file bytes, or with the blob of this key.
 
         read: makes the result of what the job returned. arguments: for the job, as JSON.
         """
-        by_key = isinstance(image, str)
-        message = frame([job, image if by_key else None, *arguments], b"" if by_key else image)  # type: ignore[arg-type]
-        task = Task(priority, message, read)
+        task = Task(priority, [job, *arguments], image, read)
         with self._lock:
             if self._open:
                 self._loop.call_soon_threadsafe(self._waiting.put_nowait, task)
@@ -175,11 +178,11 @@ class DecoderPool:
         while not self._closing.is_set():
             child = None
             try:
-                child = await _Child.start(self._greeting)
+                child = await ChildProcess.start(self._greeting)
                 await self._use(child)
             except OSError as error:
                 await self._start_failed(f"cannot be started: {error}")
-            except _Ended as end:
+            except Ended as end:
                 if self._closing.is_set():
                     return
                 if child and child.ready:
@@ -187,27 +190,28 @@ class DecoderPool:
                 else:
                     await self._start_failed(end.how)
 
-    async def _use(self, child: "_Child") -> None:
-        """Hand tasks to a child until it ends. Raises _Ended."""
+    async def _use(self, child: ChildProcess) -> None:
+        """Hand tasks to a child until it ends. Raises Ended."""
         self._children.append(child)
         try:
             if self._closing.is_set():
                 child.kill()
-            await child.receive(START_SECONDS)
+            (_, protection), _ = await child.receive(START_SECONDS)
             child.ready = True
+            self._tell(protection)
             self._failed_starts = 0
             while True:
                 task = await self._next_task(child)
                 try:
                     await self._perform(task, child)
-                except _Ended as end:
+                except Ended as end:
                     self._take_back(task, end)
                     raise
         finally:
             self._children.remove(child)
 
-    async def _next_task(self, child: "_Child") -> Task:
-        """The next task that its caller has not cancelled. Raises _Ended if the child ends before there is one."""
+    async def _next_task(self, child: ChildProcess) -> Task:
+        """The next task that its caller has not cancelled. Raises Ended if the child ends before there is one."""
         while True:
             if self._waiting.empty():
                 arriving = self._loop.create_task(self._waiting.get())
@@ -221,11 +225,15 @@ class DecoderPool:
             if _wanted(task):
                 return task
 
-    async def _perform(self, task: Task, child: "_Child") -> None:
-        """Have the child do a task, and resolve its future. Raises _Ended if the child ends first."""
+    async def _perform(self, task: Task, child: ChildProcess) -> None:
+        """Have the child do a task, and resolve its future. Raises Ended if the child ends first."""
         task.attempts += 1
         task.since = time.perf_counter()
-        child.send(task.message)
+        try:
+            await self._hand_over(task, child)
+        except (BlobMissing, TransientError) as error:
+            task.future.set_exception(error)
+            return
         answer, body = await child.receive(self._settings.decode_seconds)
         if answer == ["begun"]:
             task.begun = True
@@ -243,7 +251,37 @@ class DecoderPool:
             case ["failure", text]:
                 task.future.set_exception(RuntimeError(text))
 
-    def _take_back(self, task: Task, end: "_Ended") -> None:
+    async def _hand_over(self, task: Task, child: ChildProcess) -> None:
+        """Send a task; of a blob in a folder the open file, for the child itself can open none.
+
+        Raises BlobMissing, TransientError; Ended if the child ends first.
+        """
+        if isinstance(task.image, bytes):
+            child.send(frame(task.job, task.image))
+        elif file := self._blobs.open_file(task.image):
+            with file:
+                await child.send_files(frame(task.job), [file.fileno()])
+        else:
+            await self._hand_through(task.job, task.image, child)
+
+    async def _hand_through(self, job: list[Any], blob_key: str, child: ChildProcess) -> None:
+        """Send a task with the bytes of a blob as they arrive, so that they are never all in this process."""
+        try:
+            async with asyncio.timeout(self._settings.decode_seconds):
+                size, parts = await self._blobs.stream(blob_key)
+                await child.send_parts(frame(job, length=size), parts)
+        except TimeoutError:
+            seconds = self._settings.decode_seconds
+            raise TransientError(f"Reading the image's bytes took more than {seconds:g} s.") from None
+
+    def _tell(self, protection: str) -> None:
+        """Log what confines the children, when it is another than before."""
+        if protection != self._protection:
+            self._protection = protection
+            tell = log.info if protection == SECCOMP else log.warning
+            tell("decoders are confined", by=protection)
+
+    def _take_back(self, task: Task, end: Ended) -> None:
         """Decide on the task of a child that ended: the image is the cause only if the child had begun with it."""
         if self._closing.is_set():
             task.future.set_exception(TransientError(CLOSED))
@@ -273,84 +311,3 @@ class DecoderPool:
 def _wanted(task: Task) -> bool:
     """Whether the caller has not cancelled the task; it no longer can afterwards."""
     return task.attempts > 0 or task.future.set_running_or_notify_cancel()
-
-
-class _Ended(Exception):
-    """A child has ended. how: in words. late: because it took too long."""
-
-    def __init__(self, how: str, *, late: bool = False) -> None:
-        super().__init__(how)
-        self.how, self.late = how, late
-
-
-class _Child:
-    """A decoding process and the socket to it."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.process = process
-        self.ended = asyncio.ensure_future(process.wait())
-        self.ready = False
-        self._late = False  # it has been killed for taking too long
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def start(cls, greeting: bytes) -> Self:
-        """Start a child with the import path of this process, and send it its first frame. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path),
-                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-                )  # fmt: skip
-            except OSError:
-                ours.close()
-                raise
-        child = cls(process, *await asyncio.open_unix_connection(sock=ours, limit=2**20))
-        child.send(greeting)
-        return child
-
-    def send(self, message: bytes) -> None:
-        self._writer.write(message)
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def receive(self, seconds: float) -> tuple[list[Any], bytearray]:
-        """The child's next message. Raises _Ended if it ends first or takes longer than `seconds`."""
-        timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-        try:
-            head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
-            message = bytearray(await self._reader.readexactly(head + body))  # writable, as torch wants pixels
-            return json.loads(message[:head]), message[head:]
-        except (EOFError, OSError):
-            end = await self.end()
-            raise _Ended(f"took more than {seconds:g} s", late=True) if end.late else end from None
-        finally:
-            timer.cancel()
-
-    def _expire(self) -> None:
-        self._late = True
-        self.kill()
-
-    async def end(self) -> _Ended:
-        """How the child ended; a child that has closed its socket and does not exit is killed."""
-        done, _ = await asyncio.wait({self.ended}, timeout=EXIT_SECONDS)
-        if not done:
-            self.kill()
-        code = await self.ended
-        self._writer.close()
-        return _Ended(_describe(code), late=self._late or code == -signal.SIGALRM)
-
-
-def _describe(code: int) -> str:
-    """A process's end in words, from its exit code as subprocess gives it."""
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"was killed by signal {-code}"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from umbel.base.settings import Settings
 from umbel.base.types import ImageSignature
 from umbel.decoding.images import decode
+from umbel.decoding.limits import Limits
 
 SCALE = 512  # pixels of the longer side at which sharpness is compared; smaller pictures are taken as they are
 SMOOTHED = 1.0  # pixels at that scale
@@ -19,7 +19,7 @@ SIDE = 64  # pixels of the grey copy, as ml/data/duplicates takes it
 QUALITY = 85  # of the grey copy as it is stored: about 1.5 kB instead of 4
 
 
-def signature_of(data: bytes, limits: Settings) -> ImageSignature:
+def signature_of(data: bytes, limits: Limits) -> ImageSignature:
     """Grey copy and sharpness of a picture file. Raises ImageError."""
     small = decode(data, limits, side=SCALE)
     small.thumbnail((SCALE, SCALE), Image.Resampling.LANCZOS)
