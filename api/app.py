@@ -37,6 +37,7 @@ from api import (
 )
 from api.request import UmbelRequest, refuse_encodings
 from umbel.base import tracing
+from umbel.base.database import limit_connections
 from umbel.base.logging import configure_logging
 from umbel.base.metrics import REQUESTS
 from umbel.base.settings import settings
@@ -77,6 +78,7 @@ def create_app() -> APIFlask:
     limits = settings()
     configure_logging(limits)
     tracing.configure_tracing(limits, "api")
+    limit_connections(statement_seconds=limits.statement_seconds, idle_seconds=limits.idle_transaction_seconds)
     app = Application(
         "umbel",
         title="Umbel",

@@ -30,6 +30,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.ActionRefused: 409,
     errors.IdempotencyKeyReused: 409,
     errors.NotReady: 503,
+    errors.TimedOut: 503,
     errors.NotEmbedded: 409,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,

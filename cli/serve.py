@@ -43,6 +43,7 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
 
     share_arenas()
     from ml.preprocess import Preprocessing  # noqa: PLC0415
+    from umbel.base.database import limit_connections  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.exporter import serve_metrics  # noqa: PLC0415
     from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415
@@ -53,6 +54,9 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     except ValueError as error:
         raise click.BadParameter(f"{error}; there are: {', '.join(Queue)}", param_hint="--queues") from error
     configure_tracing(settings(), "worker")
+    limit_connections(
+        statement_seconds=settings().worker_statement_seconds, idle_seconds=settings().idle_transaction_seconds
+    )
     withdraw(name)
     version = ensure_active_version(settings())
     decoder = WorkerDecoders(Preprocessing.of_card(version.card["preprocessing"]), settings())

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import NotReady, StorageFull, TransientError
+from umbel.base.errors import NotReady, StorageFull, TimedOut, TransientError
 from umbel.base.settings import settings
 from umbel.base.storable import parse_stored
 
@@ -41,8 +41,24 @@ CONNECTION = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+TIMED_OUT = (
+    "The database was stopped at this after the longest time that it may take. Ask for less, such as a smaller page or "
+    "another filter, or try again when there is less to do."
+)
 
 Transaction = Callable[[], AbstractContextManager[Session]]
+
+# What Postgres ends by itself in the connections that this process opens; nothing, until `limit_connections` says so.
+_limits: dict[str, str] = {}
+
+
+def limit_connections(*, statement_seconds: float, idle_seconds: float) -> None:
+    """Have Postgres end each statement of this process that takes longer, and each transaction that rests longer.
+
+    0: no limit. For connections opened from now on; commands, migrations and backups have no limits.
+    """
+    seconds = {"statement_timeout": statement_seconds, "idle_in_transaction_session_timeout": idle_seconds}
+    _limits.update({name: f"{round(1000 * limit)}ms" for name, limit in seconds.items()})
 
 
 @cache
@@ -58,9 +74,16 @@ def engine_of(url: str, pool_size: int = 8) -> Engine:
         pool_use_lifo=True,  # the one used last: it has not rested, and knows the statements that it prepared
         connect_args=CONNECTION,
     )
+    event.listen(made, "connect", _set_limits)
     event.listen(made, "checkin", _note_rest)
     event.listen(made, "checkout", _test_rested)
     return made
+
+
+def _set_limits(connection: Any, _: object) -> None:
+    for name, limit in _limits.items():
+        connection.execute("SELECT set_config(%s, %s, false)", [name, limit])
+    connection.commit()
 
 
 def _note_rest(_: object, record: Any) -> None:
@@ -88,8 +111,9 @@ def engine() -> Engine:
 def transaction() -> Iterator[Session]:
     """A session whose work is committed on leaving, or rolled back when something is raised.
 
-    Raises NotReady when the database cannot be reached or goes away midway, TransientError when transactions got in
-    each other's way, StorageFull: nothing was written then.
+    Raises NotReady when the database cannot be reached or goes away midway, TimedOut when a statement takes longer than
+    `limit_connections` allows, TransientError when transactions got in each other's way, StorageFull: nothing was
+    written then.
     """
     with translated_errors(), Session(engine(), expire_on_commit=False) as session, session.begin():
         yield session
@@ -159,6 +183,8 @@ def _translated(error: DBAPIError | psycopg.Error, cause: BaseException | None) 
         return TransientError(f"Transactions got in each other's way: {reason}.")
     if state == "53100":
         return StorageFull("The database's disk is full.")
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return TimedOut(TIMED_OUT)
     if isinstance(cause, psycopg.OperationalError) or getattr(error, "connection_invalidated", False):
         return NotReady(f"The database cannot be reached: {reason}.")
     return error

@@ -71,6 +71,12 @@ class NotReady(UmbelError):
     code = "not_ready"
 
 
+class TimedOut(NotReady):
+    """A statement took longer than `statement_seconds`: Postgres ended it, and nothing was changed."""
+
+    code = "timed_out"
+
+
 class NotEmbedded(NotReady):
     """An image is in the gallery, and its vector is still being computed."""
 

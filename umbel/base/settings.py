@@ -164,6 +164,24 @@ class Settings(BaseSettings):
     max_failed_batches: int = Field(
         2, ge=1, description="A worker exits, to be restarted, when this many batches in a row gave no vector."
     )
+    statement_seconds: float = Field(
+        20,
+        ge=0,
+        description="Longest time that one statement of a request may take in Postgres; then the request gets 503"
+        " `timed_out`. 0: no limit.",
+    )
+    worker_statement_seconds: float = Field(
+        600,
+        ge=0,
+        description="The same for the statements of workers, which are tried again. Index builds, migrations, backups"
+        " and commands have no limit.",
+    )
+    idle_transaction_seconds: float = Field(
+        300,
+        ge=0,
+        description="Postgres ends a transaction of the API or a worker in which nothing has happened for this long, as"
+        " of a process that hangs; 0: never.",
+    )
     query_seconds: float = Field(15, gt=0, description="Seconds that a search waits for the vector of its image.")
 
     import_roots: Names = Field(

@@ -240,6 +240,7 @@ def _build(
         if valid is False:
             session.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
         if not valid:
+            session.execute(text("SET statement_timeout = 0"))
             session.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
             session.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
             session.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
