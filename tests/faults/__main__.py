@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from tests.faults.disks import with_own_mounts
 from tests.faults.logs import Logs
 from tests.faults.report import show, summary
 from tests.faults.schedule import Kind
@@ -32,6 +33,7 @@ from tests.faults.trial import Outcome, Plan, Trial
 )
 @click.option("--patience", type=float, default=120, show_default=True, help="Seconds in which all must heal.")
 @click.option("--pace", type=float, default=1, show_default=True, help="Stretches the time between faults.")
+@click.option("--snapshot", type=float, help="Seconds that a snapshot is held; else most of a storm.")
 @click.option("--import", "way", type=click.Choice(list(IMPORTS)), help="How the import is sent; else each seed draws.")
 @click.option("--write", is_flag=True, help="Keep the figures in benchmarks/results/faults.json.")
 def main(
@@ -44,11 +46,20 @@ def main(
     only: tuple[str, ...],
     patience: float,
     pace: float,
+    snapshot: float | None,
     way: str | None,
     write: bool,
 ) -> None:
     """Put the stack through storms of faults and see whether it keeps its promises."""
-    plan = Plan(images, faults, tuple(map(Kind, only)) or tuple(Kind), patience, way, pace)
+    plan = Plan(
+        images,
+        faults,
+        tuple(map(Kind, only)) or tuple(Kind),
+        patience,
+        way,
+        pace,
+        {Kind.SNAPSHOT: snapshot} if snapshot else {},
+    )
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it wants the stack gone, too
     run = Run(plan, console)
@@ -79,7 +90,7 @@ class Run:
     def over(self, seeds: Iterable[int], jobs: int) -> None:
         """Every seed once, on one of `jobs` stacks. Raises KeyboardInterrupt once all stacks are down."""
         left = iter(list(seeds))
-        targets = [Target() for _ in range(jobs)]
+        targets = [Target(exposed=True) for _ in range(jobs)]
         # In threads of their own: Ctrl-C comes to the main thread, which then asks the others to end in good order.
         threads = [threading.Thread(target=self._serve, args=[target, left]) for target in targets]
         with self._line:
@@ -156,4 +167,5 @@ def _write(found: dict[str, object], plan: Plan, jobs: int) -> None:
 
 
 if __name__ == "__main__":
+    with_own_mounts("tests.faults")
     main()

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -25,10 +25,14 @@ class Stopped(Exception):
 
 
 class Receipts:
-    """What an API said to all clients of a seed: which pictures it took, and how often it answered what."""
+    """What an API said to all clients of a seed: which pictures it took, and how often it answered what.
+
+    promised: pictures of imports that it accepted, by their hash, with the name of each.
+    """
 
     def __init__(self) -> None:
         self.taken: dict[str, UUID] = {}  # SHA-256 in hex → image
+        self.promised: dict[str, str] = {}
         self.answers: Counter[int] = Counter()
         self.complaints: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -38,6 +42,11 @@ class Receipts:
         with self._lock:
             if (before := self.taken.setdefault(digest, image_id)) != image_id:
                 self.complaints[f"picture {digest[:12]} was taken as image {before}, then as {image_id}"] += 1
+
+    def promise(self, pictures: Mapping[str, str]) -> None:
+        """Note that an import of these was accepted, {SHA-256: name}."""
+        with self._lock:
+            self.promised.update(pictures)
 
     def answered(self, request: str, answer: httpx.Response) -> None:
         """Count an answer. A fault may make the API say `not now`, never `I am broken`."""

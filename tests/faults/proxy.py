@@ -7,21 +7,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+LOOK_SECONDS = 0.05
+
 
 class Proxy:
     """Passes bytes between a port on the loopback and a server, until told otherwise.
 
-    server: its Unix socket, or its address and port. host: the loopback address to listen on.
+    server: its Unix socket, or its address and port. host: the loopback address to listen on; port: 0 for a free one.
     """
 
-    def __init__(self, server: Path | tuple[str, int], *, host: str = "127.0.0.1") -> None:
+    def __init__(self, server: Path | tuple[str, int], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._target = server
         self._wires: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._refusing = False
+        self._delay: float | None = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy of {server}", daemon=True)
         self._thread.start()
-        self._server = self._call(asyncio.start_server(self._passed, host, 0))
+        self._server = self._call(asyncio.start_server(self._passed, host, port))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -42,6 +45,10 @@ class Proxy:
     def refuse(self, refusing: bool = True) -> None:
         """Break off every new connection at once, or no longer."""
         self._refusing = refusing
+
+    def slow(self, seconds: float | None) -> None:
+        """Wait so long before each piece that passes; None: as long as it takes, until told otherwise."""
+        self._delay = seconds
 
     def close(self) -> None:
         self._call(self._cut(random.Random(0), 1))
@@ -79,7 +86,7 @@ class Proxy:
         wire = (writer, server_writer)
         self._wires.add(wire)
         with suppress(asyncio.CancelledError):  # this proxy is being closed
-            await asyncio.gather(_pumped(reader, server_writer), _pumped(server_reader, writer))
+            await asyncio.gather(self._pumped(reader, server_writer), self._pumped(server_reader, writer))
         self._wires.discard(wire)
         for end in wire:
             end.close()
@@ -89,11 +96,13 @@ class Proxy:
             return await asyncio.open_unix_connection(self._target)
         return await asyncio.open_connection(*self._target)
 
-
-async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(2**16):
-            writer.write(data)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()  # one end gone is both gone: neither Postgres nor Redis goes on with half a connection
+    async def _pumped(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(2**16):
+                while self._delay is None:
+                    await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._delay)
+                writer.write(data)
+                await writer.drain()
+        with suppress(OSError):
+            writer.close()  # one end gone is both gone: neither Postgres nor Redis goes on with half a connection

@@ -38,6 +38,11 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             }
             for kind in kinds
         },
+        "struck_in": {
+            str(kind): {str(outcome.seed): outcome.struck[kind] for outcome in outcomes if outcome.struck[kind]}
+            for kind in kinds
+            if kind != CALM
+        },
         "failures": {str(outcome.seed): outcome.failures for outcome in outcomes if outcome.failures},
     }
 
@@ -54,6 +59,7 @@ def show(found: dict[str, Any], logs: Iterable[str], console: Console) -> None:
         cells += [every["median"], every["max"], alone["times"], alone["median"], alone["max"]]
         table.add_row(kind, *("" if cell is None else str(cell) for cell in cells))
     console.print(table)
+    console.print(_by_seed(found))
     console.print(
         f"{len(found['seeds'])} seeds, {len(found['failed_seeds'])} failed; {found['faults']} faults,"
         f" {found['pictures']:,} pictures, {found['samples']:,} samples of the ledger, {found['minutes']} minutes"
@@ -63,6 +69,17 @@ def show(found: dict[str, Any], logs: Iterable[str], console: Console) -> None:
             console.print(f"[red]seed {seed}[/]: {escape(failure)}")
     for folder in logs:
         console.print(f"Logs of a failed seed: {escape(folder)}")
+
+
+def _by_seed(found: dict[str, Any]) -> Table:
+    """How often each fault struck in each storm."""
+    table = Table(title="Faults by seed", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("fault", no_wrap=True)
+    for seed in found["seeds"]:
+        table.add_column(str(seed), justify="right", no_wrap=True)
+    for kind, times in found["struck_in"].items():
+        table.add_row(kind, *(str(times.get(str(seed), "·")) for seed in found["seeds"]))
+    return table
 
 
 def _seconds(heals: Iterable[Heal], kind: str, *, alone: bool) -> list[float]:

@@ -1,9 +1,10 @@
 """Which faults strike, when, and what they strike: drawn from a seed, so that a storm can be had again."""
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Kind(StrEnum):
@@ -27,6 +28,16 @@ class Kind(StrEnum):
     SKEWED_WORKER = "skewed-worker"  # a second worker, its clock two hours ahead, joins and is killed
     CONNECTIONS = "connections"  # a second API and worker behind a proxy that cuts their connections
     SUPERVISOR = "supervisor"  # kill -9 of `umbel up`, then `umbel up --detach`
+    BUCKET = "bucket"  # one that an import reads from refuses, is silent or slow; another import goes on beside it
+    DISK_FULL = "disk-full"  # under Postgres and its log, Redis and what is sent
+    BLOB_DISK_FULL = "blob-disk-full"
+    MEMORY = "memory"  # no more for the worker
+    DUMP = "dump"  # all tables are being read while a model version is retired
+    SNAPSHOT = "snapshot"  # held for long: dead rows stay
+    SEARCHES_WAIT = "searches-wait"  # the workers stand still, and more searches wait than the API has threads
+    TERMINATE = "terminate"  # SIGTERM to one of the supervisor's processes
+    ROLLING = "rolling"  # SIGTERM to worker, scheduler and API in turn
+    RESTART = "restart"  # `umbel down`, `umbel up --detach`
 
 
 # Those that heal within seconds and need no process to be started: for a run that must be short.
@@ -47,10 +58,34 @@ class Fault:
     seed: int
 
 
-def draw_schedule(seed: int, *, kinds: Sequence[Kind] = tuple(Kind), faults: int = 16, pace: float = 1) -> list[Fault]:
-    """`faults` faults, in order: every one of `kinds` once before any comes a second time. pace: stretches the time."""
+# Seconds that some last: from, to. The others that last do so for LASTS.
+SECONDS = {
+    Kind.SKEWED_WORKER: (8, 16),
+    Kind.CONNECTIONS: (8, 16),
+    Kind.DUMP: (15, 25),  # beyond the ten after which the vectors of a retired version go
+    Kind.SNAPSHOT: (40, 60),
+    Kind.SEARCHES_WAIT: (5, 10),
+    Kind.DISK_FULL: (3, 8),
+    Kind.BLOB_DISK_FULL: (3, 8),
+}
+LASTS = (1, 6)
+
+
+def draw_schedule(
+    seed: int,
+    *,
+    kinds: Sequence[Kind] = tuple(Kind),
+    faults: int = 16,
+    pace: float = 1,
+    lasting: Mapping[Kind, float] = MappingProxyType({}),
+) -> list[Fault]:
+    """`faults` faults, in order: every one of `kinds` once before any comes a second time.
+
+    pace: stretches the time; lasting: the seconds of kinds that are to last as long as that.
+    """
     rng = random.Random(f"faults {seed}")
-    return [_draw(rng, kind, pace) for kind, _ in zip(_shuffled(rng, kinds), range(faults), strict=False)]
+    drawn = [_draw(rng, kind, pace) for kind, _ in zip(_shuffled(rng, kinds), range(faults), strict=False)]
+    return [replace(fault, seconds=lasting.get(fault.kind, fault.seconds)) for fault in drawn]
 
 
 def nominal_seconds(schedule: Sequence[Fault]) -> float:
@@ -66,5 +101,5 @@ def _shuffled(rng: random.Random, kinds: Sequence[Kind]) -> Iterator[Kind]:
 def _draw(rng: random.Random, kind: Kind, pace: float) -> Fault:
     # Some strike while the last one still hurts, most after the stack has had time to heal.
     pause = rng.uniform(0.2, 2) if rng.random() < 0.4 else rng.uniform(4, 10)
-    seconds = rng.uniform(8, 16) if kind in (Kind.SKEWED_WORKER, Kind.CONNECTIONS) else rng.uniform(1, 6)
+    seconds = rng.uniform(*SECONDS.get(kind, LASTS))
     return Fault(kind, round(pause * pace, 3), round(seconds * pace, 3), rng.random(), rng.getrandbits(32))

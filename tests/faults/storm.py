@@ -13,7 +13,10 @@ from tests.faults.target import NoTarget, Scene
 from tests.faults.traffic import Probes
 
 # While its supervisor is down the stack is no stack: nothing else strikes until it is up again.
-EXCLUSIVE = (Kind.SUPERVISOR,)
+EXCLUSIVE = (Kind.SUPERVISOR, Kind.RESTART, Kind.SEARCHES_WAIT)
+# These ask for answers that another fault may well prevent: those that last must be over first, except for CALM ones.
+ALONE = (Kind.SEARCHES_WAIT,)
+CALM = (Kind.SNAPSHOT, Kind.DUMP)
 
 
 class Storm:
@@ -35,6 +38,8 @@ class Storm:
             for fault in schedule:
                 if self._scene.stop.wait(fault.pause):
                     return
+                if fault.kind in ALONE:
+                    self._wait_for_others()
                 if fault.kind in EXCLUSIVE:
                     self._strike(fault)
                 else:
@@ -43,6 +48,11 @@ class Storm:
                     self._lasting.append(thread)
         finally:
             for thread in self._lasting:
+                thread.join()
+
+    def _wait_for_others(self) -> None:
+        for thread in self._lasting:
+            if thread.name not in CALM:
                 thread.join()
 
     def _strike(self, fault: Fault) -> None:

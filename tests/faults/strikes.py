@@ -15,8 +15,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.faults.company import cut_connections, skewed_worker
+from tests.faults.restarts import restart, roll, terminate
 from tests.faults.schedule import Fault, Kind
+from tests.faults.shortages import fill_blob_disk, fill_disk, limit_memory, stop_workers
+from tests.faults.starving import lose_bucket
 from tests.faults.target import PATIENCE_SECONDS, NoTarget, Scene, children
+from tests.faults.transactions import dump_during_retire, hold_snapshot
 from tests.processes import eventually, frozen
 from umbel.base.types import Queue
 from umbel.jobs.wakeup import TASK
@@ -160,10 +164,23 @@ STRIKES: dict[Kind, Strike] = {
     Kind.SKEWED_WORKER: skewed_worker,
     Kind.CONNECTIONS: cut_connections,
     Kind.SUPERVISOR: kill_supervisor,
+    Kind.BUCKET: lose_bucket,
+    Kind.DISK_FULL: fill_disk,
+    Kind.BLOB_DISK_FULL: fill_blob_disk,
+    Kind.MEMORY: limit_memory,
+    Kind.DUMP: dump_during_retire,
+    Kind.SNAPSHOT: hold_snapshot,
+    Kind.SEARCHES_WAIT: stop_workers,
+    Kind.TERMINATE: terminate,
+    Kind.ROLLING: roll,
+    Kind.RESTART: restart,
 }
 
 
-LASTING = (Kind.REDIS_FREEZE, Kind.POSTGRES_FREEZE, Kind.BLOBS_REFUSED, Kind.SKEWED_WORKER, Kind.CONNECTIONS)
+LASTING = frozenset(Kind) - {
+    Kind.DECODER, Kind.WORKER, Kind.API_PROCESS, Kind.API_MASTER, Kind.SCHEDULER, Kind.REDIS_KILL, Kind.REDIS_EMPTY,
+    Kind.REDIS_FLUSH, Kind.POSTGRES_STOP, Kind.POSTMASTER, Kind.POSTGRES_BACKEND, Kind.WAKEUPS, Kind.SUPERVISOR,
+}  # fmt: skip
 
 
 def healing_begins(kind: Kind, began: float) -> float:

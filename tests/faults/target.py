@@ -11,11 +11,16 @@ import psutil
 import psycopg
 
 from stack.state import StackStatus, status
+from tests.faults.bucket import Bucket
 from tests.faults.clients import Clients
+from tests.faults.disks import Disk
 from tests.processes import eventually
 from tests.stacks import Stack
 from umbel.base.settings import Settings
 
+# A reserve of free space would refuse uploads before the disk is full: here it does become full. Searches that wait
+# less let retired vectors go after ten seconds.
+EXPOSED = {"UMBEL_MIN_FREE_BYTES": "0", "UMBEL_QUERY_SECONDS": "5"}
 PATIENCE_SECONDS = 20  # how long a fault waits for its target, which may just be starting again
 
 
@@ -24,11 +29,20 @@ class NoTarget(Exception):
 
 
 class Target(Stack):
-    """A stack, seen from below: where a person sees commands and URLs, this sees process ids and tables."""
+    """A stack, seen from below: where a person sees commands and URLs, this sees process ids and tables.
 
-    def __init__(self) -> None:
+    exposed: what only storms need, too: disks that can become full, and a bucket to import from.
+    disk: of all state but the blobs, which are on blob_disk.
+    """
+
+    def __init__(self, *, exposed: bool = False) -> None:
         super().__init__()
         self.settings = Settings(home=self.home / "var", port=self.port)
+        self.disk = Disk(self.home / "var") if exposed else None
+        self.blob_disk = Disk(self.home / "var" / "blobs") if exposed else None
+        self.bucket = Bucket() if exposed else None
+        if self.bucket:
+            self.environment |= self.bucket.environment | EXPOSED
 
     def up(self) -> None:
         """Start it, or what is missing of it, and wait until it serves."""
@@ -40,6 +54,11 @@ class Target(Stack):
     def remove(self) -> None:
         """Take it down, with all its state."""
         self.down()
+        if self.bucket:
+            self.bucket.close()
+        for disk in (self.blob_disk, self.disk):
+            if disk:
+                disk.remove()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def status(self) -> StackStatus:
@@ -112,8 +131,9 @@ def command(process: psutil.Process) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where a fault strikes. stop: somebody wants the run to end."""
+    """Where a fault strikes. collection: that all pictures are in; stop: the run is to end."""
 
     target: Target
     clients: Clients
+    collection: str
     stop: Event

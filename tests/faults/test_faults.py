@@ -51,7 +51,7 @@ def test_a_worker_with_its_hands_full_when_redis_dies_hears_again(target: Target
     with frozen([target.supervisor()]):
         with database(target) as locker, database(target) as reader:
             locker.execute("LOCK query_image")  # where whoever is rung for searches has to wait
-            wake_workers(Scene(target, clients, stop), Fault(Kind.WAKEUPS, 0, 0, 0, 1))
+            wake_workers(Scene(target, clients, "default", stop), Fault(Kind.WAKEUPS, 0, 0, 0, 1))
             eventually(lambda: waiting(reader) >= THREADS, within=PATIENCE_SECONDS)
             target.process("redis").kill()
         eventually(lambda: b"Connection to broker lost" in log.read_bytes()[said:], within=PATIENCE_SECONDS)

@@ -101,3 +101,24 @@ def test_a_client_that_leaves_is_forgotten(proxy: Proxy) -> None:
 def test_a_server_that_is_away_breaks_the_connection(echo: Path) -> None:
     with Proxy(echo.with_name("nobody")) as proxy, connect(proxy) as lonely:
         assert said(lonely, b"x") == b""
+
+
+def test_a_silent_wire_says_it_later(proxy: Proxy) -> None:
+    with connect(proxy) as connection:
+        proxy.slow(None)
+        connection.sendall(b"hello")
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1000)
+        proxy.slow(0)
+        connection.settimeout(10)
+        assert connection.recv(1000) == b"hello"
+
+
+def test_another_listens_where_one_did(echo: Path) -> None:
+    with Proxy(echo) as proxy:
+        port = proxy.port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
+    with Proxy(echo, port=port) as other, connect(other) as connection:
+        assert said(connection, b"hello") == b"hello"

@@ -4,6 +4,7 @@ from collections import Counter
 
 from tests.faults.images import image_bytes
 from tests.faults.schedule import Kind, draw_schedule, nominal_seconds
+from tests.faults.strikes import STRIKES
 from tests.faults.traffic import draw_singles
 
 
@@ -29,6 +30,23 @@ def test_the_pace_stretches_time_and_nothing_else() -> None:
     slow, fast = draw_schedule(2), draw_schedule(2, pace=0.5)
     assert [fault.kind for fault in fast] == [fault.kind for fault in slow]
     assert abs(nominal_seconds(fast) - nominal_seconds(slow) / 2) < 0.1
+
+
+def test_a_kind_lasts_as_long_as_it_is_told_to() -> None:
+    storm, longer = (draw_schedule(2, faults=len(Kind), lasting=each) for each in ({}, {Kind.SNAPSHOT: 600}))
+    assert [fault.seconds for fault in longer if fault.kind == Kind.SNAPSHOT] == [600]
+    assert [fault for fault in longer if fault.kind != Kind.SNAPSHOT] == [
+        fault for fault in storm if fault.kind != Kind.SNAPSHOT
+    ]
+
+
+def test_thirty_storms_have_each_kind_many_times() -> None:
+    times = Counter(fault.kind for seed in range(1, 31) for fault in draw_schedule(seed))
+    assert min(times[kind] for kind in Kind) >= 5
+
+
+def test_every_kind_has_a_strike() -> None:
+    assert set(STRIKES) == set(Kind)
 
 
 def test_singles_are_new_ones_ones_of_the_import_and_repeated_ones() -> None:

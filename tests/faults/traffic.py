@@ -70,6 +70,11 @@ def upload_singles(
         )
 
 
+def promise(clients: Clients, folder: Path) -> None:
+    """Note that an import of a folder's pictures was accepted."""
+    clients.receipts.promise({hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in folder.iterdir()})
+
+
 Import = Callable[[Clients, Path, str, float], object]
 
 
@@ -117,9 +122,9 @@ def import_by_archive(clients: Clients, folder: Path, collection: str, seconds: 
 IMPORTS: dict[str, Import] = {"upload": import_by_upload, "archive": import_by_archive}
 
 
-def confirm_import(clients: Clients, folder: Path, collection: str) -> list[str]:
-    """Of an import that was accepted and is final, the pictures that the collection does not have, in words."""
-    hashes = {hashlib.sha256(path.read_bytes()).hexdigest(): path.name for path in folder.iterdir()}
+def confirm_imports(clients: Clients, collection: str) -> list[str]:
+    """Of imports that were accepted and are final, the pictures that the collection does not have, in words."""
+    hashes = clients.receipts.promised
     known: dict[str, UUID] = {}
     for at in range(0, len(hashes), MOST_HASHES):
         some = list(hashes)[at : at + MOST_HASHES]

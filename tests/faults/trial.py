@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.faults.schedule import Kind, draw_schedule, nominal_seconds
 from tests.faults.snapshot import read_snapshot
 from tests.faults.storm import Storm
 from tests.faults.target import Scene, Target
-from tests.faults.traffic import IMPORTS, Heal, Probes, confirm_import, draw_singles, upload_singles
+from tests.faults.traffic import IMPORTS, Heal, Probes, confirm_imports, draw_singles, promise, upload_singles
 
 PEOPLE = 4
 LOOK_SECONDS = 0.5
@@ -33,7 +33,8 @@ CALM = "no fault"  # what a probe takes while nothing is wrong, to compare the o
 class Plan:
     """What every seed of a run is given.
 
-    patience: seconds in which everything must heal after the last fault; pace: stretches the time between faults.
+    patience: seconds in which everything must heal after the last fault; pace: stretches the time between faults;
+    lasting: the seconds of kinds that are to last as long as that.
     """
 
     images: int = 2000
@@ -42,6 +43,7 @@ class Plan:
     patience: float = 120
     way: str | None = None  # None: each seed draws its own
     pace: float = 1
+    lasting: Mapping[Kind, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class Trial:
         self.outcome = Outcome(seed, plan.way or random.Random(f"way {seed}").choice(list(IMPORTS)))
         self.collection = f"seed-{seed}-{int(time.time())}"
         self._target, self._seed, self._plan, self._stop, self._tell = target, seed, plan, stop, tell
-        self._schedule = draw_schedule(seed, kinds=plan.kinds, faults=plan.faults, pace=plan.pace)
+        self._schedule = draw_schedule(seed, kinds=plan.kinds, faults=plan.faults, pace=plan.pace, lasting=plan.lasting)
         self._receipts = Receipts()
         self._began = time.monotonic()
 
@@ -90,7 +92,8 @@ class Trial:
             with Sampler(self._target, self.collection) as sampler:
                 calm = self._weather(clients, folder)
                 self.outcome.failures += self._wait_for_peace(calm)
-                self.outcome.failures += confirm_import(clients, folder, self.collection)
+                promise(clients, folder)
+                self.outcome.failures += confirm_imports(clients, self.collection)
             self.outcome.samples = sampler.samples
             self.outcome.failures += [*sampler.complaints, *([] if sampler.samples else ["the ledger was never seen"])]
             self.outcome.failures += self._judge(clients)
@@ -102,7 +105,7 @@ class Trial:
 
     def _weather(self, clients: Clients, folder: Path) -> float:
         """The storm, with traffic in it. Returns once the probes are back: when storm and traffic were over."""
-        scene = Scene(self._target, clients, self._stop)
+        scene = Scene(self._target, clients, self.collection, self._stop)
         probes = Probes(clients, seed=self._seed, collection=self.collection, patience=self._plan.patience)
         storm = Storm(scene, probes, self._note)
         seconds = max(1, nominal_seconds(self._schedule))
