@@ -29,6 +29,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.Conflict: 409,
     errors.ActionRefused: 409,
     errors.IdempotencyKeyReused: 409,
+    errors.PreconditionFailed: 412,
     errors.NotReady: 503,
     errors.TimedOut: 503,
     errors.NotEmbedded: 409,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response, request, url_for
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
@@ -34,6 +34,7 @@ from api.fields import (
     page_of,
 )
 from api.idempotency import conflicts, idempotency_key
+from api.preconditions import check_if_match, etag_of
 from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -65,8 +66,15 @@ class UploadIn(Strict):
 
 
 class ImagePatchIn(Strict):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"label": "tulip", "metadata": {"camera": "X100V", "lens": None}}]}
+    )
+
     label: Label | None = None
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Metadata | None = Field(
+        None,
+        description="Merged into what is there (JSON Merge Patch, RFC 7396): null removes a key, or all.",
+    )
 
 
 class CheckIn(Strict):
@@ -182,29 +190,33 @@ def list_images(query: ImagesQuery) -> Any:
 @bp.get("/v1/images/<uuid:image_id>")
 @bp.output(ImageOut)
 def get_image(image_id: UUID) -> Any:
-    """Describe an image."""
+    """Describe an image. Its ETag goes with If-Match into requests that change or remove it."""
     with transaction() as session:
-        return image_out(images.get_image(session, image_id))
+        return _described(images.get_image(session, image_id))
 
 
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
 @bp.output(ImageOut)
+@bp.doc(responses=problems(412))
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
-    """Change an image's label or metadata; `label: null` removes the label."""
-    changes = {"meta" if field == "metadata" else field: getattr(patch, field) for field in patch.model_fields_set}
+    """Change an image's label or metadata by a JSON Merge Patch: null removes the label, or a key of the metadata."""
+    changes = patch.model_dump(exclude_unset=True)
     if not changes:
         raise InvalidInput("Give a label or metadata to change.")
     with transaction() as session:
-        images.update_image(session, image_id, changes)
-        return image_out(images.get_image(session, image_id))
+        image = images.get_image(session, image_id, lock=True)
+        check_if_match(image)
+        images.update_image(session, image, changes)
+        return _described(images.get_image(session, image_id))
 
 
 @bp.delete("/v1/images/<uuid:image_id>")
 @bp.output({}, status_code=204)
+@bp.doc(responses=problems(412))
 def remove_image(image_id: UUID) -> Any:
     """Remove an image, its bytes and its embeddings."""
-    removed = images.remove_image(transaction, blobs(), image_id)
+    removed = images.remove_image(transaction, blobs(), image_id, check=check_if_match)
     audit.note(collection=removed.collection, name=removed.name, sha256=removed.sha256.hex())
     return ""
 
@@ -240,6 +252,10 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
 def image_out(row: ImageRow) -> ImageOut:
     links = image_links(row.id, "similar")
     return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), links=links)
+
+
+def _described(row: ImageRow) -> Any:
+    return image_out(row), 200, {"ETag": f'"{etag_of(row)}"'}
 
 
 @cache

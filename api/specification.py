@@ -13,7 +13,7 @@ from apiflask import APIFlask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import idempotency
+from api import idempotency, preconditions
 from api.errors import ProblemOut, problems
 from api.needs import NEEDS, STRICTEST
 from umbel.base.storable import COLLECTION_NAME
@@ -51,7 +51,12 @@ REQUEST_ID: Any = {
     "description": "Your name for the request, at most 64 printable ASCII characters: the answer and the log carry it.",
     "schema": {"type": "string"},
 }
-HEADERS = {"upload_image": [idempotency.HEADER], "open_import": [idempotency.HEADER]}
+HEADERS = {
+    "upload_image": [idempotency.HEADER],
+    "open_import": [idempotency.HEADER],
+    "change_image": [preconditions.HEADER],
+    "remove_image": [preconditions.HEADER],
+}
 KEY = {
     "type": "http",
     "scheme": "bearer",

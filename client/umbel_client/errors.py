@@ -66,6 +66,10 @@ class Conflict(ApiError):
     """409: it contradicts the present state."""
 
 
+class PreconditionFailed(ApiError):
+    """412: it was changed since."""
+
+
 class TooLarge(ApiError):
     """413: more bytes or pixels than are taken."""
 
@@ -96,6 +100,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PreconditionFailed,
     413: TooLarge,
     415: UnsupportedImage,
     422: InvalidRequest,

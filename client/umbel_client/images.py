@@ -180,7 +180,10 @@ class Images:
         return self._connection.pages(Image, "/v1/images", collection=collection, label=label, limit=page_size)
 
     def update(self, image_id: UUID, *, label: str | None = UNCHANGED, metadata: dict[str, Any] = UNCHANGED) -> Image:
-        """Change label or metadata; label=None removes the label."""
+        """Change the label, metadata, or both; label=None removes the label.
+
+        metadata: merged into what is there; None as the value of a key removes it.
+        """
         changes = {"label": label, "metadata": metadata}
         changes = {field: value for field, value in changes.items() if value is not UNCHANGED}
         answer = self._connection.json("PATCH", f"/v1/images/{image_id}", repeatable=True, json=changes)

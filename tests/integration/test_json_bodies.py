@@ -152,7 +152,9 @@ def test_what_was_stored_before_there_was_a_limit_is_served(api: FlaskClient, de
         [claimed] = claim_items(session, Queue.SINGLE, owner="test", limit=9, lease_seconds=60)
     assert tuple(seen) == ("2026", metadata)
     assert str(claimed.image_id) == accepted["image_id"]
-    assert api.patch(f"/v1/images/{accepted['image_id']}", json={"metadata": {"new": 1}}).status_code == 200
+    assert (
+        api.patch(f"/v1/images/{accepted['image_id']}", json={"metadata": {"deep": None, "new": 1}}).status_code == 200
+    )
 
 
 def depths(value: Any, depth: int = 1) -> set[int]:

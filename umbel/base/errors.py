@@ -65,6 +65,12 @@ class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
 
 
+class PreconditionFailed(UmbelError):
+    """The request is meant for an earlier state of what it changes."""
+
+    code = "precondition_failed"
+
+
 class NotReady(UmbelError):
     """A part that the request needs is not there yet, or not there now; worth trying again."""
 

@@ -36,6 +36,15 @@ def parse_json(text: str) -> Any:
     return value
 
 
+def merged(value: Any, patch: Any) -> Any:
+    """The JSON value after a JSON Merge Patch (RFC 7396): objects are merged, null removes a member."""
+    if not isinstance(patch, dict):
+        return patch
+    members = value if isinstance(value, dict) else {}
+    kept = {name: part for name, part in members.items() if name not in patch}
+    return kept | {name: merged(members.get(name), part) for name, part in patch.items() if part is not None}
+
+
 def parse_stored(data: bytes | str) -> Any:
     """The value of a stored jsonb, whatever wrote it: what `parse_json` would refuse comes as the text of its JSON."""
     text = data if isinstance(data, str) else bytes(data).decode()
@@ -92,7 +101,8 @@ def _check_plain(value: Any) -> str:
     return _check_text(text)
 
 
-def _check_object(value: dict[str, Any]) -> dict[str, Any]:
+def check_object(value: dict[str, Any]) -> dict[str, Any]:
+    """The same object. Raises ValueError where it cannot be stored."""
     if len(_check_plain(value)) > LONGEST_OBJECT:
         raise ValueError(f"must not be longer than {LONGEST_OBJECT:,} characters")
     return value
@@ -101,4 +111,4 @@ def _check_object(value: dict[str, Any]) -> dict[str, Any]:
 StorableText = Annotated[str, AfterValidator(_check_text)]
 # The one form of people's words that is stored and compared. Not for paths, which must stay what they are.
 NormalizedText = Annotated[StorableText, AfterValidator(normalized)]
-StorableObject = Annotated[dict[str, Any], AfterValidator(_check_object)]
+StorableObject = Annotated[dict[str, Any], AfterValidator(check_object)]

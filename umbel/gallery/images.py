@@ -1,6 +1,6 @@
 """Images: found, listed, looked at, changed, removed. How they come in: umbel/gallery/storing.py."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
-from umbel.base.errors import NotFound
+from umbel.base.errors import InvalidInput, NotFound
+from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
 from umbel.decoding.pool import DecoderPool
@@ -53,9 +54,12 @@ def list_known_sha256(session: Session, collection_id: UUID, hashes: Sequence[by
     return {row.sha256: row.id for row in rows}
 
 
-def get_image(session: Session, image_id: UUID) -> ImageRow:
-    """Raises NotFound."""
-    row = session.execute(_images().where(Image.id == image_id)).one_or_none()
+def get_image(session: Session, image_id: UUID, *, lock: bool = False) -> ImageRow:
+    """Raises NotFound. lock: until this transaction ends, no other changes or removes it."""
+    statement = _images().where(Image.id == image_id)
+    if lock:
+        statement = statement.with_for_update(of=Image, key_share=True)
+    row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound(f"There is no image {image_id}.")
     return ImageRow(*row)
@@ -84,12 +88,16 @@ def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable
             raise NotFound(f"There is no image {image_id}.")
 
 
-def update_image(session: Session, image_id: UUID, changes: dict[str, Any]) -> None:
-    """Change label and/or meta. Raises NotFound."""
-    values = {"metadata" if key == "meta" else key: value for key, value in changes.items()}
+def update_image(session: Session, image: ImageRow, changes: Mapping[str, Any]) -> None:
+    """Change the `label` of a locked image, its `metadata` by a JSON Merge Patch, or both. Raises InvalidInput."""
+    values = dict(changes)
+    if "metadata" in values:
+        try:
+            values["metadata"] = check_object(merged(image.meta, values["metadata"]) or {})
+        except ValueError as error:
+            raise InvalidInput(f"The metadata would become more than is kept: it {error}.") from error
     table = Image.__table__
-    if not session.execute(update(table).where(table.c.id == image_id, _present()).values(values)).rowcount:  # type: ignore[attr-defined,arg-type]
-        raise NotFound(f"There is no image {image_id}.")
+    session.execute(update(table).where(table.c.id == image.id).values(values))  # type: ignore[arg-type]
 
 
 def delete_image(session: Session, image_id: UUID) -> str:
@@ -152,14 +160,17 @@ def read_thumbnail(transaction: Transaction, blobs: Blobs, decoders: DecoderPool
     return small
 
 
-def remove_image(transaction: Transaction, blobs: Blobs, image_id: UUID) -> ImageRow:
+def remove_image(
+    transaction: Transaction, blobs: Blobs, image_id: UUID, *, check: Callable[[ImageRow], None] = lambda _: None
+) -> ImageRow:
     """Remove an image from ledger, embeddings and blob store; what it was. Raises NotFound.
 
+    check: raises what keeps the image from being removed.
     The row goes first, and leaves a cleanup of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
-        image = get_image(session, image_id)
         items.lock_items_of_image(session, image_id)
+        check(image := get_image(session, image_id, lock=True))
         cleanups = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
     with transaction() as session:
         clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))

@@ -52,7 +52,8 @@ async function remove({ image_id: id, label, name }) {
 
 function editor(image, heading) {
   const label = labelInput(image.label ?? "", { placeholder: "no label" });
-  const metadata = h("textarea", { rows: 3, spellcheck: false, value: JSON.stringify(image.metadata, null, 1) });
+  const shown = ({ metadata: known }) => JSON.stringify(known, null, 1);
+  const metadata = h("textarea", { rows: 3, spellcheck: false, value: shown(image) });
   const save = async () => {
     let object;
     try {
@@ -60,8 +61,12 @@ function editor(image, heading) {
     } catch {
       return say("Metadata must be a JSON object.", { bad: true });
     }
-    const changed = await tried(() => api.change(image.image_id, { label: label.value.trim() || null, metadata: object }), "Saved.");
+    if (!isObject(object)) return say("Metadata must be a JSON object.", { bad: true });
+    const changes = { label: label.value.trim() || null, metadata: mergePatch(image.metadata, object) };
+    const changed = await tried(() => api.change(image.image_id, changes), "Saved.");
     if (!changed) return undefined;
+    image.metadata = changed.metadata;
+    metadata.value = shown(changed);
     heading.textContent = changed.label ?? changed.name ?? "Picture without a label";
     return forget();
   };
@@ -77,6 +82,20 @@ function editor(image, heading) {
     save();
   });
   return form;
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** What makes the one object of the other: a JSON Merge Patch (RFC 7396), in which null removes a key. */
+function mergePatch(before, after) {
+  const patch = {};
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const [was, is] = [before[key], after[key]];
+    if (is === undefined) patch[key] = null;
+    else if (isObject(was) && isObject(is)) patch[key] = mergePatch(was, is);
+    else if (JSON.stringify(was) !== JSON.stringify(is)) patch[key] = is;
+  }
+  return patch;
 }
 
 function facts(image) {
