@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import BaseModel, Field
 
 from api.access import reach
-from api.errors import answers, problems
+from api.errors import also, answers, problems
 from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, link_to, page_of
 from umbel.base.database import transaction
 from umbel.base.notify import listener
@@ -26,9 +26,20 @@ bp = APIBlueprint("jobs", __name__, tag="Jobs")
 _waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
 
 MOST_ITEMS = 1_000
+LATER = "Begun: `phase` is `cancelling` or `retrying` until all items have followed, and `counts` tell how many have."
 
 Phase = Literal[
-    "paused", "listing", "embedding", "indexing", "comparing", "evaluating", "switching", "deleting", "drawing"
+    "cancelling",
+    "retrying",
+    "paused",
+    "listing",
+    "embedding",
+    "indexing",
+    "comparing",
+    "evaluating",
+    "switching",
+    "deleting",
+    "drawing",
 ]
 
 
@@ -203,20 +214,26 @@ def close_job(job_id: UUID) -> Any:
 
 @bp.post("/v1/jobs/<uuid:job_id>/cancel")
 @bp.output(JobOut)
-@bp.doc(responses=problems(409))
+@bp.doc(responses=also(202, LATER, "JobOut") | problems(409))
 def cancel_job(job_id: UUID) -> Any:
-    """End a job where it stands: what is indexed stays so, the rest is cancelled. Twice is harmless."""
+    """End a job where it stands: what is indexed stays so, the rest is cancelled. Twice is harmless.
+
+    Nothing of it is begun any more. A large job is answered with 202 while the rest of its items are cancelled.
+    """
     job_actions.cancel_job(transaction, job_id)
-    return _described(job_id)
+    return _changed(job_id)
 
 
 @bp.post("/v1/jobs/<uuid:job_id>/retry")
 @bp.output(JobOut)
-@bp.doc(responses=problems(409))
+@bp.doc(responses=also(202, LATER, "JobOut") | problems(409))
 def retry_job(job_id: UUID) -> Any:
-    """Try the failed images of a job once more, and no others. Twice is harmless."""
+    """Try the failed images of a job once more, and no others. Twice is harmless.
+
+    A large job is answered with 202 while the rest of its failed items are brought back; work begins after that.
+    """
     job_actions.retry_job(transaction, waker(), job_id)
-    return _described(job_id)
+    return _changed(job_id)
 
 
 @bp.post("/v1/jobs/<uuid:job_id>/pause")
@@ -235,6 +252,12 @@ def resume_job(job_id: UUID) -> Any:
     """Continue a paused job. Twice is harmless."""
     job_actions.resume_job(transaction, waker(), job_id)
     return _described(job_id)
+
+
+def _changed(job_id: UUID) -> Any:
+    with transaction() as session:
+        overview = job_overviews.get_overview(session, job_id)
+        return _out(overview), 202 if overview.settles_openly else 200
 
 
 def _described(job_id: UUID) -> JobOut:

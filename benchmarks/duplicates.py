@@ -51,7 +51,7 @@ def _measure(folder: Path, count: int) -> dict[str, object]:
     from ml.data.duplicates import quick_pixel_similarities  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
     from umbel.insights.comparison import ComparisonHandler  # noqa: PLC0415
-    from umbel.jobs.claims import Leases  # noqa: PLC0415
+    from umbel.jobs.leases import Leases  # noqa: PLC0415
     from umbel.models.calibration import calibration_of  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.models import load_active_model  # noqa: PLC0415

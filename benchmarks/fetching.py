@@ -45,7 +45,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.imports.fetching import READERS, FetchingHandler  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
-    from umbel.jobs.claims import Leases  # noqa: PLC0415
+    from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
 
     files = sorted((home / "pictures").rglob("*.jpg"))

@@ -75,7 +75,7 @@ def measure(images: int, files: list[bytes]) -> None:
     from umbel.base.settings import settings  # noqa: PLC0415 - as above
     from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
     from umbel.embedding.embedding import EmbeddingHandler  # noqa: PLC0415
-    from umbel.jobs.claims import Leases  # noqa: PLC0415
+    from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
     from worker.models import OneModel  # noqa: PLC0415
 

@@ -10,6 +10,8 @@ from cli.output import SKIPPED, say, table
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
 DOING = {
+    "cancelling": "Cancelling",
+    "retrying": "Bringing back what failed",
     "listing": "Listing",
     "paused": "Paused",
     "indexing": "Building the index",

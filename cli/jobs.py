@@ -19,6 +19,8 @@ VERBS = {
     "resume": "Continue JOB_ID, which was paused.",
 }
 
+ASKED = ("paused", "cancelling", "retrying")  # phases that are told in place of the status
+
 CSV = click.File("w", encoding="utf-8")
 LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
 
@@ -91,7 +93,7 @@ def _show(found: list[Job]) -> None:
         (
             job.id,
             job.type,
-            "paused" if job.paused else job.status,
+            job.phase if job.phase in ASKED else job.status,
             f"{job.counts.total - job.counts.pending}/{job.counts.total}",
             job.counts.failed or "",
             f"{job.created_at.astimezone():%H:%M}",

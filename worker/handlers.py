@@ -18,7 +18,8 @@ from umbel.gallery.deletion import DeletionHandler
 from umbel.imports.fetching import READERS, FetchingHandler
 from umbel.insights.comparison import ComparisonHandler
 from umbel.insights.projection import MapHandler
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
+from umbel.jobs.settling import SettlingHandler
 from umbel.jobs.wakeup import waker
 from umbel.models.indexing import build_index
 from umbel.operations import maintenance
@@ -88,6 +89,8 @@ class Handlers:
         self._add([Queue.INDEX], partial(build_index, transaction, settings))
         self._add([Queue.DELETE], OneAtATime(partial(maintenance.clean_up, transaction, blobs(), settings)).run)
         self._add([Queue.MAINTENANCE], partial(maintenance.sweep, transaction, waker(), settings))
+        settling = SettlingHandler(**steps)
+        self._add(settling.queues, OneAtATime(settling.run).run)
 
     def work(self, queue: Queue) -> None:
         """Do all that waits in `queue`; returns at once where another thread is at it, which then looks once more.

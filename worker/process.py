@@ -27,8 +27,9 @@ HEARTBEAT_SECONDS = 5.0
 BEATS_A_LEASE = 6  # at least, where leases are short: they are renewed at heartbeats
 LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
 # One thread embeds items however often it is woken, one reads sources, one may build an index, one compares, one may
-# be at a reindex, one deletes, one waits for a map; the others keep searches and the sweep from waiting for them.
-THREADS = 10
+# be at a reindex, one deletes, one cleans up, one waits for a map, one settles what was asked of jobs; the others keep
+# searches and the sweep from waiting for them.
+THREADS = 12
 
 
 class WorkerProcess:

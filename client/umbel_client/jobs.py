@@ -64,7 +64,8 @@ class Job(Answer):
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
-    phase: str | None = None  # of an unfinished job: paused, listing, embedding, indexing, evaluating, switching …
+    # Of an unfinished job: cancelling, retrying, paused, listing, embedding, indexing, evaluating, switching …
+    phase: str | None = None
     paused: bool = False
     source: Source | None = None
     index: IndexProgress | None = None

@@ -20,7 +20,7 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import PixelSimilarities, Vector
 from umbel.insights.comparison import ComparisonHandler, begin_comparison
 from umbel.jobs import jobs
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
 from worker.decoders import WorkerDecoders
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from tests.integration.factory import Factory
 from umbel.base.database import transaction
 from umbel.base.types import Queue
-from umbel.jobs import items
+from umbel.jobs import jobs
+from umbel.jobs.settling import settle_some
 from worker.app import celery
 
 ROOT = Path(__file__).parents[2]
@@ -36,5 +37,6 @@ def test_workers_are_scaled_by_the_items_that_wait() -> None:
         make.item(job_id, queue=Queue.BULK)
         paused = make.job()
         make.item(paused, queue=Queue.BULK)
-        items.pause_items(session, paused, paused=True)
+        jobs.change_job(session, paused, paused=True, settling=True)
+        settle_some(session, paused)
         assert session.scalar(text(trigger["metadata"]["query"])) == 1

@@ -1,6 +1,7 @@
 """The ledger adds up, whatever is done to it and in what order."""
 
-from uuid import uuid4
+from contextlib import nullcontext
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from tests.integration.factory import Factory
 from umbel.base.errors import NotFound
 from umbel.base.types import ItemState, JobType, Queue
-from umbel.jobs import claims, items, jobs
+from umbel.jobs import claims, items, jobs, settling
 from umbel.operations import maintenance
 
 CLAIM = {"owner": "me", "limit": 4, "lease_seconds": 60}
@@ -37,6 +38,12 @@ def recount(session: Session, job_id: object) -> dict[str, int]:
 
 def status(session: Session, job_id: object) -> str:
     return session.execute(text("SELECT status FROM job WHERE id = :id"), {"id": job_id}).scalar_one()
+
+
+def ask(session: Session, job_id: UUID, **values: bool) -> int:
+    """Have all of a job cancelled, tried again, paused or let go. Returns how many items followed."""
+    jobs.change_job(session, job_id, settling=True, **values)
+    return settling.settle(lambda: nullcontext(session), job_id, seconds=10)
 
 
 def expire_leases(session: Session) -> None:
@@ -138,16 +145,16 @@ class History:
         claims.fail_exhausted_items(self.session, 2)
 
     def cancel(self) -> None:
-        items.cancel_items_of_job(self.session, self.job)
+        ask(self.session, self.job, cancelling=True)
 
     def hold(self) -> None:
-        items.pause_items(self.session, self.job, paused=True)
+        ask(self.session, self.job, paused=True)
 
     def let_go(self) -> None:
-        items.pause_items(self.session, self.job, paused=False)
+        ask(self.session, self.job, paused=False)
 
     def retry(self) -> None:
-        items.retry_items(self.session, self.job)
+        ask(self.session, self.job, cancelling=False, retrying=True)
 
     def delete_image(self) -> None:
         for item in self.claimed[:1]:
@@ -276,9 +283,9 @@ def test_an_unknown_job_is_not_found(session: Session) -> None:
 def test_held_items_are_not_claimed_until_they_are_let_go(session: Session, make: Factory) -> None:
     job = make.job()
     make.item(job)
-    items.pause_items(session, job, paused=True)
+    ask(session, job, paused=True)
     held = claims.claim_items(session, Queue.SINGLE, **CLAIM), maintenance.list_waiting_queues(session)
-    items.pause_items(session, job, paused=False)
+    ask(session, job, paused=False)
     assert (held, len(claims.claim_items(session, Queue.SINGLE, **CLAIM))) == (([], []), 1)
 
 
@@ -286,7 +293,7 @@ def test_cancelling_ends_what_is_pending_and_nothing_else(session: Session, make
     job = make.job()
     for state in (ItemState.INDEXED, ItemState.FAILED, ItemState.PENDING, ItemState.PENDING):
         make.item(job, state=state)
-    cancelled = items.cancel_items_of_job(session, job)
+    cancelled = ask(session, job, cancelling=True)
     assert (cancelled, counts(session, job)["cancelled"], counts(session, job)["pending"]) == (2, 2, 0)
 
 
@@ -294,14 +301,14 @@ def test_an_item_cancelled_in_the_hands_of_a_worker_is_not_finished(session: Ses
     job = make.job()
     make.item(job)
     (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
-    items.cancel_items_of_job(session, job)
+    ask(session, job, cancelling=True)
     assert items.finish_items(session, [claimed.id], ItemState.INDEXED) == {}
 
 
 def test_a_retry_brings_back_what_failed_with_all_its_attempts(session: Session, make: Factory) -> None:
     job = make.job()
     failed, done = make.item(job, state=ItemState.FAILED), make.item(job, state=ItemState.INDEXED)
-    retried = items.retry_items(session, job)
+    retried = ask(session, job, retrying=True)
     (claimed,) = claims.claim_items(session, Queue.SINGLE, **CLAIM)
     assert (retried, claimed.id, claimed.attempts, done != failed) == (1, failed, 1, True)
 
@@ -311,7 +318,8 @@ def test_refused_bytes_were_not_kept_so_there_is_nothing_to_retry(session: Sessi
     items.insert_item(
         session, job, image_id=None, queue=Queue.BULK, name=None, state=ItemState.FAILED, error=("empty_file", "Empty.")
     )
-    assert items.retry_items(session, job) == 0
+    assert not settling.can_be_retried(session, job)
+    assert ask(session, job, retrying=True) == 0
 
 
 @pytest.mark.parametrize(("error", "indexed", "expected"), [("cut", 1, "partial"), ("cut", 0, "failed")])

@@ -20,7 +20,7 @@ from umbel.embedding.embedding import EmbeddingHandler
 from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import items, jobs
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
 from worker.decoders import WorkerDecoders
 from worker.models import OneModel
 

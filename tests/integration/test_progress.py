@@ -10,7 +10,7 @@ from tests.integration.factory import Factory
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.jobs import items, workers
+from umbel.jobs import workers
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, maintenance
 
@@ -73,8 +73,7 @@ def test_a_paused_job_does_not_stall_nor_does_it_when_it_is_resumed(api: FlaskCl
     job_actions.pause_job(transaction, job_id)
     assert ready(api)
     beat(progressed=False)  # nothing was left to do, so the minute begins when there is
-    with transaction() as session:
-        items.pause_items(session, job_id, paused=False)
+    job_actions.resume_job(transaction, waker(), job_id)
     assert ready(api)
 
 

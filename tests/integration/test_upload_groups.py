@@ -13,16 +13,20 @@ from structlog.contextvars import bound_contextvars
 
 from api.decoding import looked_at
 from tests.images import image_bytes
+from tests.integration.scene import Silent
 from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull
+from umbel.base.types import Queue
 from umbel.gallery import blob_cleanups, quotas, upload
 from umbel.gallery.collections import upsert_collection
 from umbel.gallery.upload import Accepted, Upload, Uploader
 from umbel.imports.imports import open_import
-from umbel.jobs import jobs
+from umbel.jobs import claims, jobs
 from umbel.jobs.jobs import NewUpload
+from umbel.jobs.settling import settle
+from umbel.operations import job_actions
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -199,12 +203,20 @@ def test_pictures_for_an_import_are_its_own(together: Together, batches: list[in
         assert jobs.get_job(session, job_id).pending == 3
 
 
-def test_pictures_for_a_paused_import_are_paused(together: Together) -> None:
+def test_pictures_for_a_paused_import_are_not_claimed_until_it_is_resumed(together: Together) -> None:
     job_id = opened()
-    with transaction() as session:
-        jobs.change_job(session, job_id, paused=True)
+    job_actions.pause_job(transaction, job_id)
     accepted(together(Upload(image_bytes(1), job_id=job_id), Upload(image_bytes(2))))
-    assert rows("SELECT queue, paused FROM job_item ORDER BY queue") == [("bulk", True), ("single", False)]
+    assert (claimed(Queue.BULK), claimed(Queue.SINGLE)) == (0, 1)
+    settle(transaction, job_id, seconds=10)  # as the sweep does
+    assert (rows("SELECT paused FROM job_item WHERE queue = 'bulk'"), claimed(Queue.BULK)) == ([(True,)], 0)
+    job_actions.resume_job(transaction, Silent(), job_id)  # type: ignore[arg-type]
+    assert claimed(Queue.BULK) == 1
+
+
+def claimed(queue: Queue) -> int:
+    with transaction() as session:
+        return len(claims.claim_items(session, queue, owner="me", limit=9, lease_seconds=60))
 
 
 def test_a_closed_import_refuses_its_pictures_and_no_others(together: Together) -> None:

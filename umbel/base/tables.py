@@ -178,6 +178,9 @@ class Job(Table):
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     cancelling: Mapped[bool] = mapped_column(server_default=text("false"))
     indexing: Mapped[bool] = mapped_column(server_default=text("false"))  # waits for an index built after the load
+    # What was asked of it has yet to reach its items: see umbel/jobs/settling.py.
+    settling: Mapped[bool] = mapped_column(server_default=text("false"))
+    retrying: Mapped[bool] = mapped_column(server_default=text("false"))  # its failed items are being brought back
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -207,7 +210,7 @@ class JobItem(Table):
     locator: Mapped[str | None]  # where its source has it, for an item that was listed rather than sent
     label: Mapped[str | None]
     meta: Mapped[dict[str, Any] | None] = mapped_column("metadata")
-    paused: Mapped[bool] = mapped_column(server_default=text("false"))  # its job is paused
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))  # put aside, as its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     finished_at: Mapped[datetime | None]
     note: Mapped[str | None] = column_property(
@@ -262,6 +265,16 @@ class Reindex(Table):
     position: Mapped[UUID | None]  # the last image that was listed
     report: Mapped[dict[str, Any] | None]
     done: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class Comparison(Table):
+    """What a comparison is to list, and how far it is."""
+
+    __tablename__ = "comparison"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    again: Mapped[bool]  # also what was compared before
+    position: Mapped[UUID | None]  # the last image that was listed
 
 
 class PendingBlobCleanup(Table):

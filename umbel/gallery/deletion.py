@@ -80,12 +80,14 @@ class DeletionHandler(StepHandler):
         return True
 
     def _go_on(self) -> bool:
-        """Do what comes next in a deletion that has no image pending. False if there is none."""
+        """Do what comes next in a deletion that is being listed or has no image pending. False if there is none."""
         with self.transaction() as session:
             deletion = queries.claim_deletion(session)
             if deletion is None:
                 return False
-            if queries.cancel_items(session, deletion, LEDGER_BATCH) or queries.insert_items(session, deletion):
+            if queries.cancel_items(session, deletion, LEDGER_BATCH):
+                return True
+            if queries.insert_items(session, deletion, LEDGER_BATCH) or queries.start(session, deletion):
                 return True
             if queries.delete_items(session, deletion, LEDGER_BATCH):
                 return True

@@ -19,6 +19,7 @@ class Deletion:
 
     job_id: UUID
     collection_id: UUID
+    started: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ def hide_collection(session: Session, name: str) -> UUID | None:
 
 
 def stop_jobs(session: Session, collection_id: UUID) -> None:
-    """Nothing more comes into the collection: its sources are listed no further, its unfinished jobs are cancelled."""
+    """Nothing more comes into the collection: its sources are listed no further, its unfinished jobs are cancelled.
+
+    Not those of single uploads, of which there may be very many: they take nothing more, and the deletion cancels their
+    items, as it does those of all the others.
+    """
     values = {"collection": collection_id}
     session.execute(
         text("""
@@ -52,8 +57,8 @@ def stop_jobs(session: Session, collection_id: UUID) -> None:
     session.execute(
         text("""
             WITH unfinished AS MATERIALIZED (
-                SELECT id FROM job WHERE collection_id = :collection AND finished_at IS NULL ORDER BY id
-                FOR NO KEY UPDATE
+                SELECT id FROM job WHERE collection_id = :collection AND finished_at IS NULL
+                AND NOT (type = 'upload' AND closed AND NOT paused) ORDER BY id FOR NO KEY UPDATE
             )
             UPDATE job SET closed = true, cancelling = true, paused = false FROM unfinished
             WHERE job.id = unfinished.id
@@ -80,11 +85,15 @@ def find_deletion(session: Session, name: str) -> tuple[UUID, JobStatus] | None:
 
 
 def claim_deletion(session: Session) -> Deletion | None:
-    """A deletion that has nothing pending and has not ended, the oldest first, locked until this transaction ends."""
+    """The oldest deletion that is still being listed or has nothing pending, locked until this transaction ends.
+
+    It has started once all is listed, so that its job tells how far it is.
+    """
     row = session.execute(
-        select(Job.id, Collection.id)
+        select(Job.id, Collection.id, Job.started_at.is_not(None))
         .join(Collection, Collection.id == Job.collection_id)
-        .where(Job.type == JobType.DELETION, ~Job.closed, ~Job.paused, Job.pending == 0)
+        .where(Job.type == JobType.DELETION, ~Job.closed, ~Job.paused)
+        .where((Job.pending == 0) | Job.started_at.is_(None))
         .order_by(Job.id)
         .limit(1)
         .with_for_update(of=Job, skip_locked=True, key_share=True)
@@ -97,6 +106,7 @@ def is_deleted(session: Session, collection_id: UUID | None) -> bool:
     return bool(session.scalar(select(Collection.id).where(Collection.id == collection_id, ~PRESENT)))
 
 
+FIRST = UUID(int=0)
 OTHERS = "job.collection_id = :collection AND job.type <> 'deletion'"
 
 
@@ -113,17 +123,27 @@ def cancel_items(session: Session, deletion: Deletion, limit: int) -> int:
     return len(pending)
 
 
-def insert_items(session: Session, deletion: Deletion) -> int:
-    """An item for each image of the collection that has none yet. Returns how many."""
+def insert_items(session: Session, deletion: Deletion, limit: int) -> int:
+    """An item for each of up to `limit` images of the collection that have none yet. Returns how many."""
+    # From where the last batch ended: until the deletion starts no image goes, so the newest item has one.
+    newest = text("SELECT image_id FROM job_item WHERE job_id = :job AND state = 'pending' ORDER BY id DESC LIMIT 1")
+    last = None if deletion.started else session.scalar(newest, {"job": deletion.job_id})
     statement = text("""
         INSERT INTO job_item (job_id, image_id, queue, state)
         SELECT :job, image.id, 'delete', 'pending' FROM image
-        WHERE collection_id = :collection AND NOT EXISTS (
+        WHERE collection_id = :collection AND image.id > :after AND NOT EXISTS (
             SELECT FROM job_item i WHERE i.image_id = image.id AND i.queue = 'delete' AND i.state = 'pending')
-        ORDER BY image.id FOR KEY SHARE OF image
+        ORDER BY image.id LIMIT :limit FOR KEY SHARE OF image
     """)
-    values = {"job": deletion.job_id, "collection": deletion.collection_id}
+    values = {"job": deletion.job_id, "collection": deletion.collection_id, "after": last or FIRST, "limit": limit}
     return session.execute(statement, values).rowcount  # type: ignore[attr-defined]
+
+
+def start(session: Session, deletion: Deletion) -> bool:
+    """All is listed: images may go. False if it has started already."""
+    if not deletion.started:
+        jobs.change_job(session, deletion.job_id, started_at=func.now())
+    return not deletion.started
 
 
 def take_items(session: Session, limit: int) -> Taken:
@@ -132,6 +152,8 @@ def take_items(session: Session, limit: int) -> Taken:
     rows = session.execute(
         text("""
             SELECT id, image_id FROM job_item WHERE state = 'pending' AND NOT paused AND queue = 'delete'
+            AND job_id <> ALL (ARRAY(
+                SELECT id FROM job WHERE type = 'deletion' AND NOT closed AND (paused OR started_at IS NULL)))
             ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
         {"limit": limit},

@@ -244,7 +244,6 @@ def _queued(
                     image_id=image.id,
                     name=upload.name,
                     job_id=upload.job_id,
-                    paused=upload.job_id is not None and imports[upload.job_id].paused,
                     duplicate=image.job_id is not None,
                     request_id=pending.request_id,
                     traceparent=pending.traceparent,

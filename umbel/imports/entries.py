@@ -16,7 +16,7 @@ from umbel.gallery.storing import StoredImage
 from umbel.jobs import items
 
 LISTED = {
-    "job_id": "uuid", "queue": "text", "state": "text", "paused": "bool", "name": "text", "locator": "text",
+    "job_id": "uuid", "queue": "text", "state": "text", "name": "text", "locator": "text",
     "label": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
 }  # fmt: skip
 
@@ -32,9 +32,9 @@ class NewEntry:
     error: tuple[str, str] | None = None
 
 
-def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry], *, paused: bool) -> None:
+def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry]) -> None:
     """One item for each entry: to be read, or failed where the source has refused it."""
-    copy_rows(session, "job_item", LISTED, (_listed(job_id, entry, paused) for entry in entries))
+    copy_rows(session, "job_item", LISTED, (_listed(job_id, entry) for entry in entries))
 
 
 def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
@@ -77,8 +77,8 @@ def assign_images(session: Session, stored: Mapping[UUID, StoredImage], unread: 
     return list(session.scalars(ORPHANS, {"new": [image.id for image in stored.values() if image.new]}))
 
 
-def _listed(job_id: UUID, entry: NewEntry, paused: bool) -> tuple[Any, ...]:
+def _listed(job_id: UUID, entry: NewEntry) -> tuple[Any, ...]:
     state = ItemState.FAILED if entry.error else ItemState.PENDING
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
-    return (job_id, Queue.FETCH, state, paused, entry.name, entry.locator, entry.label, meta, code, detail)
+    return (job_id, Queue.FETCH, state, entry.name, entry.locator, entry.label, meta, code, detail)

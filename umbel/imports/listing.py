@@ -77,8 +77,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     if listed and not source.dry_run:
         job = jobs.get_job(session, source.job_id)
         rows = [_row(entry, source) for entry in listed]
-        # What slips through while the job is being paused is paused at the next sweep.
-        entries.insert_entries(session, source.job_id, rows, paused=job.paused)
+        entries.insert_entries(session, source.job_id, rows)
         for row in rows:
             if row.error:
                 named = {"request_id": job.request_id, "job_id": str(job.id), "name": row.name}

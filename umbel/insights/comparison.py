@@ -98,6 +98,11 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
         """Always the same."""
         return BATCH
 
+    def prepare(self) -> bool:
+        """List some more of what is to be compared."""
+        with self.transaction() as session:
+            return nearest_neighbors.list_images(session)
+
     def work(self, batches: Iterator[ComparisonBatch]) -> Generator[ComparisonBatch, None, None]:
         """Compare; while Postgres finds the neighbors of one batch, the pixels of another are compared."""
         with closing(map_ahead(self._compare, batches, at_once=AT_ONCE)) as compared:

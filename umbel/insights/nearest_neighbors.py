@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
-from umbel.base.tables import Job, ModelVersion
+from umbel.base.tables import Comparison, Job, ModelVersion
 from umbel.base.types import JobType
 from umbel.gallery.collections import scope_sql
 from umbel.jobs import jobs
 from umbel.models.partitions import has_index
 
+LISTED = 2_000  # images of a comparison in one transaction
 STAGED = {
     "image_id": "uuid", "collection_id": "uuid", "neighbors": "uuid[]", "distances": "float4[]",
     "pixel_similarities": "float4[]", "pixel_similarity": "float4", "voted_label": "text", "suggested_label": "text",
@@ -88,24 +89,70 @@ def count_compared(session: Session, version_id: UUID, collection_id: UUID | Non
 def insert_comparison(
     session: Session, version_id: UUID, collection_id: UUID | None, *, again: bool
 ) -> tuple[UUID, int] | None:
-    """A job with an item for each image that was not compared yet, or for all; its id and how many. None for none."""
+    """A job for the images that were not compared yet, or for all; its id and how many. None for none.
+
+    The first of them have their items; workers list the others, see `list_images`.
+    """
     new = "" if again else f"AND {NOT_COMPARED}"
     where = f"e.model_version_id = '{version_id}' AND e.collection_id {scope_sql(collection_id)} {new}"
     values: dict[str, Any] = {"collection": collection_id}
-    if not session.scalar(text(f"SELECT EXISTS (SELECT FROM embedding e WHERE {where})"), values):
+    images = session.execute(text(f"SELECT count(*) FROM embedding e WHERE {where}"), values).scalar_one()
+    if not images:
         return None
     job_id = jobs.insert_job(
-        session, JobType.COMPARISON, closed=True, collection_id=collection_id, model_version_id=version_id
+        session, JobType.COMPARISON, closed=False, collection_id=collection_id, model_version_id=version_id
     )
-    items = session.execute(
+    session.execute(insert(Comparison).values(job_id=job_id, again=again))
+    list_images(session)
+    return job_id, images
+
+
+def list_images(session: Session, limit: int = LISTED) -> bool:
+    """Add items for the next `limit` images, by id, of the oldest comparison that is not listed. False without one.
+
+    The job is open until all are listed. Its row stays locked to the end of the transaction, so that one worker lists
+    it at a time.
+    """
+    row = session.execute(
+        select(Comparison, Job)
+        .join(Job, Job.id == Comparison.job_id)
+        .where(~Job.closed, ~Job.paused, ~Job.cancelling)
+        .order_by(Job.id)
+        .limit(1)
+        .with_for_update(of=Comparison, skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).first()
+    if row is None:
+        return False
+    comparison, job = row
+    new = "" if comparison.again else f"AND {NOT_COMPARED}"
+    last, listed = session.execute(
         text(f"""
-            INSERT INTO job_item (job_id, image_id, queue, state, name)
-            SELECT :job, i.id, 'compare', 'pending', i.name FROM embedding e JOIN image i ON i.id = e.image_id
-            WHERE {where} ORDER BY i.id FOR KEY SHARE OF i
+            WITH listed AS MATERIALIZED (
+                SELECT e.image_id FROM embedding e
+                WHERE e.model_version_id = '{job.model_version_id}' AND e.collection_id {scope_sql(job.collection_id)}
+                  AND e.image_id > :after {new}
+                ORDER BY e.image_id LIMIT :limit
+            ), queued AS (
+                INSERT INTO job_item (job_id, image_id, queue, state, name)
+                SELECT :job, id, 'compare', 'pending', name FROM (
+                    SELECT id, name FROM image WHERE id IN (SELECT image_id FROM listed) ORDER BY id FOR KEY SHARE
+                ) present
+            )
+            SELECT (SELECT image_id FROM listed ORDER BY image_id DESC LIMIT 1), (SELECT count(*) FROM listed)
         """),
-        {**values, "job": job_id},
-    )
-    return job_id, items.rowcount  # type: ignore[attr-defined]
+        {
+            "collection": job.collection_id,
+            "after": comparison.position or UUID(int=0),
+            "limit": limit,
+            "job": job.id,
+        },
+    ).one()
+    if listed < limit:
+        jobs.close_job(session, job.id)
+    comparison.position = last
+    session.flush()
+    return True
 
 
 # Over the embedding `e`: its image has no nearest neighbors by this version yet.

@@ -1,12 +1,6 @@
-"""Claims: items taken under a lease, which is renewed while its process gets on. All times are the database's.
+"""Claims: items taken under a lease (umbel/jobs/leases.py). All times are the database's."""
 
-A lease ends so that others take over from a process that is dead or hangs. One that is only slow, with large pictures
-or on a busy machine, keeps what it has: else its pictures would be worked on twice, and in the end fail as poison.
-"""
-
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,13 +8,11 @@ from uuid import UUID
 from sqlalchemy import Row, text, update
 from sqlalchemy.orm import Session
 
-from umbel.base.database import Transaction
-from umbel.base.progress import Progress, progress
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
+from umbel.jobs.positions import Positions
 
 RETRY_SECONDS = 2.0  # before what cannot be reached is tried again; doubled each time
-RENEWED_AFTER = 1 / 3  # of its length; most items are stored before
 LONGEST_DELAY = 60.0  # seconds between two tries of what cannot be reached: after an outage, work goes on this soon
 
 
@@ -60,11 +52,14 @@ class ClaimedEntry(Claimed):
 
 # attempts counts the times an item was claimed and did not come back: what was claimed before may be what killed its
 # worker. Items that are new come in batches, those claimed before apart (see `claim_again`).
+# What is paused, cancelled or tried again and has not settled is not claimed. An array of these few jobs leaves the
+# order to the index.
 CLAIM = """
 WITH free AS (
     SELECT id FROM job_item
     WHERE state = 'pending' AND NOT paused AND queue = :queue AND (lease_until IS NULL OR lease_until < now())
-      AND attempts BETWEEN :least AND :most {condition}
+      AND attempts BETWEEN :least AND :most AND (attempts, retries, id) > (:after_attempts, :after_retries, :after_id)
+      AND job_id <> ALL (ARRAY(SELECT id FROM job WHERE settling AND (paused OR cancelling OR retrying))) {condition}
     ORDER BY attempts, retries, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 UPDATE job_item item
@@ -92,36 +87,64 @@ coalesce(item.metadata, '{{}}') AS meta
 """
 
 
-def claim_items(session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float) -> list[Any]:
+def claim_items(
+    session: Session,
+    queue: Queue,
+    *,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    positions: Positions | None = None,
+) -> list[Any]:
     """Claim up to `limit` pending items of `queue` that were never claimed before, oldest first.
 
-    They are ClaimedEntry in the queue `fetch`, ClaimedItem in all others.
+    They are ClaimedEntry in the queue `fetch`, ClaimedItem in all others. positions: where the caller's claims ended.
     """
-    return _claim(session, queue, {"owner": owner, "lease_seconds": lease_seconds}, attempts=(0, 0), limit=limit)
+    lease = {"owner": owner, "lease_seconds": lease_seconds}
+    return _claim(session, queue, lease, positions or Positions(), attempts=(0, 0), limit=limit)
 
 
 def claim_again(
-    session: Session, queue: Queue, *, owner: str, limit: int, lease_seconds: float, max_attempts: int
+    session: Session,
+    queue: Queue,
+    *,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    max_attempts: int,
+    positions: Positions | None = None,
 ) -> list[Any]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
 
     So the batch that killed a worker is bisected: at an item's last attempt no other item can be to blame for a death.
     """
-    lease, last = {"owner": owner, "lease_seconds": lease_seconds}, max_attempts - 1
-    together = _claim(session, queue, lease, attempts=(1, last - 1), limit=max(1, limit // 8))
-    return together or _claim(session, queue, lease, attempts=(max(1, last), last), limit=1)
+    lease, last, positions = (
+        {"owner": owner, "lease_seconds": lease_seconds},
+        max_attempts - 1,
+        positions or Positions(),
+    )
+    together = _claim(session, queue, lease, positions, attempts=(1, last - 1), limit=max(1, limit // 8))
+    return together or _claim(session, queue, lease, positions, attempts=(max(1, last), last), limit=1)
 
 
 def _claim(
-    session: Session, queue: Queue, lease: dict[str, Any], *, attempts: tuple[int, int], limit: int
-) -> list[ClaimedItem] | list[ClaimedEntry]:
+    session: Session,
+    queue: Queue,
+    lease: dict[str, Any],
+    positions: Positions,
+    *,
+    attempts: tuple[int, int],
+    limit: int,
+) -> list[ClaimedItem | ClaimedEntry]:
     """Claim items that have had as many attempts as these two numbers say, or between."""
     values = {"queue": queue, "limit": limit, "least": attempts[0], "most": attempts[1], **lease}
-    if queue == Queue.FETCH:
-        entries = session.execute(text(CLAIM_ENTRIES), values).mappings()
-        return sorted((ClaimedEntry(**row) for row in entries), key=lambda entry: entry.id)
-    rows = session.execute(text(CLAIM_ITEMS), values).mappings()
-    return sorted((ClaimedItem(**row) for row in rows), key=lambda item: item.id)
+    statement, kind = (CLAIM_ENTRIES, ClaimedEntry) if queue == Queue.FETCH else (CLAIM_ITEMS, ClaimedItem)
+    with positions.of(queue, attempts).begin() as position:
+        after = dict(zip(("after_attempts", "after_retries", "after_id"), position.after, strict=True))
+        rows = session.execute(text(statement), {**values, **after}).mappings().all()
+        claimed = sorted((kind(**row) for row in rows), key=lambda item: item.id)
+        position.after = max([position.after, *((item.attempts - 1, item.retries, item.id) for item in claimed)])
+    return claimed
 
 
 def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> None:
@@ -183,11 +206,12 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[Row]:
                    error_code = 'poison',
                    error_detail = 'Given up: ' || item.attempts || ' attempts ended without an answer.'
             FROM job
-            WHERE job.id = item.job_id
-              AND state = 'pending' AND item.attempts >= :most AND (lease_until IS NULL OR lease_until < now())
+            WHERE job.id = item.job_id AND queue = ANY (:queues)  -- so that the index is used
+              AND state = 'pending' AND NOT item.paused AND item.attempts >= :most
+              AND (lease_until IS NULL OR lease_until < now())
             RETURNING item.id, item.job_id, item.image_id, item.queue, error_code, error_detail, job.request_id
         """),
-        {"most": max_attempts},
+        {"most": max_attempts, "queues": [str(queue) for queue in Queue]},
     )
     return list(rows)
 
@@ -201,50 +225,3 @@ def count_pending(session: Session, most: int) -> int:
         ) waiting
     """)
     return session.execute(statement, {"most": most}).scalar_one()
-
-
-class Leases:
-    """Those of one handler. owner: the name they carry; seconds: how long one lasts unless it is renewed."""
-
-    def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
-        self.owner, self.seconds = owner, seconds
-        self._transaction = transaction
-        # Of this handler alone: what another gets done keeps nothing of it from being taken over.
-        self._progress = Progress()
-        self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
-        self._lock = threading.Lock()
-
-    def hold(self, items: Iterable[UUID]) -> None:
-        """Keep the leases of `items`, just claimed, from ending until `let_go`."""
-        with self._lock:
-            self._held |= dict.fromkeys(items, time.monotonic())
-
-    def note_progress(self) -> None:
-        """This handler has got something done: its leases may be renewed."""
-        progress.note()
-        self._progress.note()
-
-    def let_go(self, items: Iterable[UUID]) -> None:
-        """Done with `items`: what is not stored is anyone's when the lease ends."""
-        self.note_progress()
-        with self._lock:
-            for item in items:
-                self._held.pop(item, None)
-
-    def let_go_of_all(self) -> None:
-        with self._lock:
-            self._held.clear()
-
-    def renew(self) -> None:
-        """Prolong those that were not just taken, if this handler has got something done since the last time."""
-        if not self._progress.since_asked():  # what hangs keeps nothing from the others
-            return
-        now = time.monotonic()
-        with self._lock:
-            due = [item for item, since in self._held.items() if now - since >= RENEWED_AFTER * self.seconds]
-        if not due:
-            return
-        with self._transaction() as session:
-            renew_leases(session, due, owner=self.owner, lease_seconds=self.seconds)
-        with self._lock:
-            self._held |= {item: now for item in due if item in self._held}

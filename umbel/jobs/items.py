@@ -1,4 +1,4 @@
-"""Items: the rows of the ledger. Added, finished, cancelled, paused, tried again. Leases: umbel/jobs/claims.py."""
+"""Items: the rows of the ledger. Added, finished, failed. All of a job's: umbel/jobs/settling.py; leases: claims.py."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -19,7 +19,6 @@ def insert_item(
     name: str | None,
     state: ItemState = ItemState.PENDING,
     error: tuple[str, str] | None = None,
-    paused: bool = False,
 ) -> UUID:
     """Add one item; `error` (code, detail) goes with the state `failed` and with no other."""
     code, detail = error or (None, None)
@@ -31,7 +30,6 @@ def insert_item(
         state=state,
         error_code=code,
         error_detail=detail,
-        paused=paused,
     )
     return session.execute(statement.returning(JobItem.__table__.c.id)).scalar_one()
 
@@ -95,41 +93,3 @@ def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID
     if after is not None:
         statement = statement.where(JobItem.id > after)
     return list(session.scalars(statement))
-
-
-def cancel_items_of_job(session: Session, job_id: UUID) -> int:
-    """Cancel all that is pending; a worker that holds an item finds out when it comes to store it. Returns how many."""
-    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING)
-    lock_items(session, session.scalars(select(JobItem.id).where(*pending)).all())
-    statement = update(JobItem).where(*pending)
-    values = {"state": ItemState.CANCELLED, "finished_at": text("now()"), "lease_owner": None, "lease_until": None}
-    return session.execute(statement.values(values)).rowcount  # type: ignore[attr-defined]
-
-
-def pause_items(session: Session, job_id: UUID, *, paused: bool) -> None:
-    """Keep a job's pending items from being claimed, or let them go again."""
-    pending = (JobItem.job_id == job_id, JobItem.state == ItemState.PENDING, JobItem.paused != paused)
-    lock_items(session, session.scalars(select(JobItem.id).where(*pending)).all())
-    session.execute(update(JobItem).where(*pending).values(paused=paused))
-
-
-# Bytes that were refused at an upload were never kept, and a listed entry's may not be read a second time once its
-# source is gone: the first cannot be tried again, the second can, and will say so.
-RETRIED = "job_id = :job AND state = 'failed' AND (image_id IS NOT NULL OR locator IS NOT NULL)"
-
-
-def retry_items(session: Session, job_id: UUID) -> int:
-    """Bring the failed items of a job back to pending, with all their attempts before them. Returns how many."""
-    values = {"job": job_id}
-    lock_items(session, session.scalars(text(f"SELECT id FROM job_item WHERE {RETRIED}"), values).all())
-    retried = session.execute(
-        text(f"""
-            UPDATE job_item SET state = 'pending', attempts = 0, retries = 0, finished_at = NULL, error_code = NULL,
-                   error_detail = NULL, lease_owner = NULL, lease_until = NULL,
-                   queue = CASE WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END,
-                   paused = (SELECT paused FROM job WHERE id = job_id)
-            WHERE {RETRIED}
-        """),
-        values,
-    )
-    return retried.rowcount  # type: ignore[attr-defined]

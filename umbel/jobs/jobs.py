@@ -28,14 +28,13 @@ def insert_job(session: Session, job_type: JobType, *, closed: bool, **values: A
 class NewUpload:
     """An image for a job. job_id: the open import that it belongs to; None: it gets a job of its own.
 
-    paused: that import is. duplicate: another job embeds the image.
+    duplicate: another job embeds the image.
     """
 
     collection_id: UUID
     image_id: UUID
     name: str | None
     job_id: UUID | None
-    paused: bool
     duplicate: bool
     request_id: str | None
     traceparent: str | None
@@ -47,18 +46,18 @@ INSERT_UPLOADS = text("""
 WITH given AS MATERIALIZED (
     SELECT *, coalesce(job_id, uuidv7()) AS job
     FROM unnest(CAST(:collection_id AS uuid[]), CAST(:image_id AS uuid[]), CAST(:name AS text[]),
-                CAST(:job_id AS uuid[]), CAST(:paused AS bool[]), CAST(:duplicate AS bool[]),
+                CAST(:job_id AS uuid[]), CAST(:duplicate AS bool[]),
                 CAST(:request_id AS text[]), CAST(:traceparent AS text[]), CAST(:api_key_id AS uuid[]))
-         AS given(collection_id, image_id, name, job_id, paused, duplicate, request_id, traceparent, api_key_id)
+         AS given(collection_id, image_id, name, job_id, duplicate, request_id, traceparent, api_key_id)
 ), opened AS (
     INSERT INTO job (id, type, collection_id, model_version_id, closed, request_id, traceparent, api_key_id)
     SELECT job, 'upload', collection_id, (SELECT id FROM model_version WHERE state = 'active'), true, request_id,
            traceparent, api_key_id
     FROM given WHERE job_id IS NULL
 )
-INSERT INTO job_item (job_id, image_id, queue, state, name, paused)
+INSERT INTO job_item (job_id, image_id, queue, state, name)
 SELECT job, image_id, CASE WHEN job_id IS NULL THEN 'single' ELSE 'bulk' END,
-       CASE WHEN duplicate THEN 'duplicate' ELSE 'pending' END, name, paused
+       CASE WHEN duplicate THEN 'duplicate' ELSE 'pending' END, name
 FROM given RETURNING image_id, job_id
 """)
 
@@ -126,13 +125,17 @@ def close_job(session: Session, job_id: UUID) -> None:
     session.flush()
 
 
+# Open until workers have done all that there is to do.
+UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON)
+
+
 def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:
     """Close the jobs whose sender went away: open, and nothing arrived or finished for `idle_seconds`.
 
-    Not those that a worker lists, nor paused ones, nor those that take no uploads: reindexes, deletions and maps.
+    Not those that a worker lists, nor paused ones, nor those that take no uploads.
     """
     listed = exists().where(ImportSource.job_id == Job.id, ~ImportSource.done)
-    fed = Job.type.not_in((JobType.REINDEX, JobType.DELETION, JobType.MAP))
+    fed = Job.type.not_in(UNFED)
     statement = (
         update(Job)
         .where(~Job.closed, ~Job.paused, fed, Job.changed_at < ago(idle_seconds), ~listed)
@@ -145,16 +148,6 @@ def change_job(session: Session, job_id: UUID, **values: Any) -> None:
     """Set columns of a job that are not its counts. Raises NotFound."""
     if not session.execute(update(Job).where(Job.id == job_id).values(values)).rowcount:  # type: ignore[attr-defined]
         raise NotFound(f"There is no job {job_id}.")
-
-
-def list_unfinished_cancellations(session: Session) -> list[UUID]:
-    """Jobs that were to be cancelled and have items pending still."""
-    return list(session.scalars(select(Job.id).where(Job.cancelling, Job.pending > 0)))
-
-
-def list_paused_jobs(session: Session) -> list[UUID]:
-    """Paused jobs, some of whose items may have come in since."""
-    return list(session.scalars(select(Job.id).where(Job.paused, Job.pending > 0)))
 
 
 def loads_go_on(session: Session, version_id: UUID) -> bool:

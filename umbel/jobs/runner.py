@@ -25,8 +25,10 @@ from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import ItemState, Queue
 from umbel.jobs import claims, items, job_log
-from umbel.jobs.claims import Claimed, Leases
+from umbel.jobs.claims import Claimed
+from umbel.jobs.leases import Leases
 from umbel.jobs.outcomes import Outcomes, retry_transient
+from umbel.jobs.positions import Positions
 
 log = structlog.get_logger()
 
@@ -64,6 +66,7 @@ class ItemHandler(ABC, Generic[B]):
     _postponed: bool = field(default=False, init=False)  # a batch was, in this run
     _turn_is_over: bool = field(default=False, init=False)  # though there may be more
     _batches: int = field(default=0, init=False)  # claimed in this run
+    _positions: Positions = field(default_factory=Positions, init=False)
 
     queues: ClassVar[Sequence[Queue]]
     batch_type: ClassVar[Any]  # type[B]
@@ -179,7 +182,9 @@ class ItemHandler(ABC, Generic[B]):
             for queue in queues:
                 claimed: list[Any] = []
                 with job_log.stage("claim", queue, claimed):
-                    claimed += claim(session, queue, owner=owner, limit=limit, lease_seconds=seconds)
+                    claimed += claim(
+                        session, queue, owner=owner, limit=limit, lease_seconds=seconds, positions=self._positions
+                    )
                 if claimed:
                     batch = self.begin(session, queue, claimed)
                     self.leases.hold(item.id for item in batch.items)

@@ -156,7 +156,7 @@ FIRST = UUID(int=0)
 
 
 def insert_lacking(
-    session: Session, job_id: UUID, *, active: UUID, version_id: UUID, after: UUID | None, limit: int, paused: bool
+    session: Session, job_id: UUID, *, active: UUID, version_id: UUID, after: UUID | None, limit: int
 ) -> UUID | None:
     """Add items for the next `limit` pictures, by id, that the version lacks; the last one's id, None for none.
 
@@ -169,14 +169,14 @@ def insert_lacking(
                 SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.job_id = :job
             ) ORDER BY e.image_id LIMIT :limit),
             queued AS (
-                INSERT INTO job_item (job_id, image_id, queue, state, name, paused)
-                SELECT :job, id, 'reindex', 'pending', name, :paused FROM (
+                INSERT INTO job_item (job_id, image_id, queue, state, name)
+                SELECT :job, id, 'reindex', 'pending', name FROM (
                     SELECT id, name FROM image WHERE id IN (SELECT image_id FROM lacking) ORDER BY id FOR KEY SHARE
                 ) present
             )
             SELECT image_id FROM lacking ORDER BY image_id DESC LIMIT 1
         """),
-        {"job": job_id, "after": after or FIRST, "limit": limit, "paused": paused},
+        {"job": job_id, "after": after or FIRST, "limit": limit},
     )
     return rows.scalar()
 

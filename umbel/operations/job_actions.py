@@ -11,13 +11,13 @@ from umbel.base.types import JobType, Queue
 from umbel.gallery.deletion_queries import is_deleted
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
-from umbel.jobs import items, jobs
-from umbel.jobs.outcomes import retry_transient
+from umbel.jobs import jobs, settling
 from umbel.jobs.wakeup import Waker
 from umbel.models.reindexes import end_reindex
 from umbel.operations.job_rules import JobAction, check_action
 
 ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
+AT_ONCE_SECONDS = 0.5  # in which the items of a small job follow within the request; workers go on with a sweep
 
 
 def wait_for_job(transaction: Transaction, listener: Listener, job_id: UUID, seconds: float) -> Job:
@@ -49,6 +49,7 @@ def close_job(transaction: Transaction, job_id: UUID) -> None:
 def cancel_job(transaction: Transaction, job_id: UUID) -> None:
     """End a job where it stands: what is done stays done. A batch in hand is worked on to its end, and not stored.
 
+    Nothing of it is begun from now on; of a large job, workers cancel the rest of the items after this has returned.
     Twice is harmless. Raises NotFound, Conflict for a job that has ended otherwise, and ActionRefused for a deletion.
     """
     with transaction() as session:  # first of all nothing more may come
@@ -61,35 +62,35 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         source_rows.end_source(session, job_id)
         jobs.close_job(session, job_id)
-        jobs.change_job(session, job_id, cancelling=True, paused=False)
-    retry_transient(lambda: cancel_items(transaction, job_id))
+        jobs.change_job(session, job_id, cancelling=True, paused=False, retrying=False, settling=True)
+    settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)
 
 
-def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> int:
-    """Try the failed items of a job once more. Returns how many; twice is harmless.
+def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
+    """Try the failed items of a job once more; of a large job, workers bring back the rest after this has returned.
 
-    Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be sent again; or where
-    the collection is being deleted.
+    Twice is harmless. Raises NotFound, and Conflict where nothing of what failed was kept: refused bytes have to be
+    sent again; where the collection is being deleted, or the job is being cancelled.
     """
     with transaction() as session:
         job = check_action(session, job_id, JobAction.RETRY)
-        if job.failed and is_deleted(session, job.collection_id):
+        if job.retrying or not job.failed:
+            return
+        if is_deleted(session, job.collection_id):
             raise Conflict(f"The collection of job {job_id} is being deleted.")
-        retried = items.retry_items(session, job_id)
-        if retried:
-            jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False)
-        elif job.failed:
+        _check_not_cancelling(job)
+        if not settling.can_be_retried(session, job_id):
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
-    if retried:
-        for queue in ITEM_QUEUES:
-            waker.wake(queue)
-    return retried
+        jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False, retrying=True, settling=True)
+        settling.settle_some(session, job_id)  # at once: from now on the job has not finished
+    settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)
+    _wake(waker)
 
 
 def pause_job(transaction: Transaction, job_id: UUID) -> None:
     """Let a job's items wait until it is resumed; a batch in hand is finished. Twice is harmless.
 
-    Raises NotFound, and Conflict for a job that has ended.
+    Raises NotFound, and Conflict for a job that has ended, or is being cancelled.
     """
     _pause(transaction, job_id, paused=True)
 
@@ -97,24 +98,25 @@ def pause_job(transaction: Transaction, job_id: UUID) -> None:
 def resume_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
     """Go on with a paused job. Twice is harmless. Raises as `pause_job` does."""
     _pause(transaction, job_id, paused=False)
-    for queue in ITEM_QUEUES:
-        waker.wake(queue)
-
-
-def cancel_items(transaction: Transaction, job_id: UUID) -> None:
-    with transaction() as session:
-        items.cancel_items_of_job(session, job_id)
+    _wake(waker)
 
 
 def _pause(transaction: Transaction, job_id: UUID, *, paused: bool) -> None:
-    with transaction() as session:  # apart from the items: those who add some lock the job after them
+    with transaction() as session:
         job = check_action(session, job_id, JobAction.PAUSE if paused else JobAction.RESUME)
         if job.finished_at is not None:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
-        jobs.change_job(session, job_id, paused=paused)
+        _check_not_cancelling(job)
+        if job.paused != paused:
+            jobs.change_job(session, job_id, paused=paused, settling=True)
+    settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)
 
-    def pause() -> None:
-        with transaction() as session:
-            items.pause_items(session, job_id, paused=paused)
 
-    retry_transient(pause)
+def _check_not_cancelling(job: Job) -> None:
+    if job.cancelling and job.settling:
+        raise Conflict(f"Job {job.id} is being cancelled; wait until that is done.")
+
+
+def _wake(waker: Waker) -> None:
+    for queue in (*ITEM_QUEUES, Queue.MAINTENANCE):  # which settles what this process has left
+        waker.wake(queue)

@@ -43,6 +43,8 @@ class JobOverview:
         """What an unfinished job is at."""
         if self.job.finished_at is not None:
             return None
+        if self.settles_openly:
+            return "cancelling" if self.job.cancelling else "retrying"
         if self.job.paused:
             return "paused"
         if self.source is not None and not self.source.done:
@@ -51,6 +53,11 @@ class JobOverview:
             return str(self.reindex.phase)
         usual = "indexing" if self.job.indexing and not self.job.pending else "embedding"
         return PHASES.get(JobType(self.job.type), usual)
+
+    @property
+    def settles_openly(self) -> bool:
+        """Whether items have yet to be cancelled or brought back, as was asked; its counts tell how many."""
+        return self.job.settling and (self.job.cancelling or self.job.retrying)
 
     @property
     def eta_seconds(self) -> float | None:

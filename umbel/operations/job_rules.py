@@ -39,7 +39,7 @@ RULES = {
     JobType.UPLOAD: Rule(KeyScope.WRITE),
     JobType.IMPORT: Rule(KeyScope.WRITE),
     JobType.COMPARISON: Rule(
-        KeyScope.WRITE, admins=True, refused={JobAction.CLOSE: "compares images: it had all of them from the start"}
+        KeyScope.WRITE, admins=True, refused={JobAction.CLOSE: "compares images: it is closed when all are listed"}
     ),
     JobType.MAP: Rule(
         KeyScope.WRITE, admins=True, refused={JobAction.CLOSE: "computes a map: it is closed when that is done"}

@@ -19,11 +19,10 @@ from umbel.embedding import query_images
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
-from umbel.jobs import claims, items, job_log, jobs, workers
+from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import index_is_due
 from umbel.models.lifecycle import drop_retired
-from umbel.operations.job_actions import cancel_items
 
 log = structlog.get_logger()
 
@@ -52,7 +51,8 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
         job_log.given_up(given_up)
         for queue in dict.fromkeys([*queues, Queue.DELETE]):  # the cleanup is due with each sweep
             waker.wake(queue)
-        _tidy_jobs(transaction)
+        with _limited(transaction) as session:
+            jobs.close_abandoned_jobs(session, ABANDONED_SECONDS)
         with _limited(transaction) as session:
             query_images.delete_old_queries(session, 4 * settings.query_seconds)
             sessions.delete_expired_sessions(session)
@@ -94,8 +94,8 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
 
 
 def list_waiting_queues(session: Session) -> list[Queue]:
-    """The queues in which anyone could claim something now: an item, a source to list, a collection to
-    delete, a map to compute."""
+    """The queues in which anyone could claim something now: an item, a source to list, a comparison to
+    list, a collection to delete, a map to compute."""
     queues = session.scalars(
         text("""
             SELECT queue FROM (
@@ -109,6 +109,8 @@ def list_waiting_queues(session: Session) -> list[Queue]:
             OR queue = 'reindex' AND EXISTS (
                 SELECT FROM reindex r JOIN job ON job.id = r.job_id
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)
+            OR queue = 'compare' AND EXISTS (
+                SELECT FROM job WHERE type = 'comparison' AND NOT closed AND NOT paused)
             OR queue = 'delete' AND EXISTS (
                 SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
             OR queue = 'map' AND EXISTS (
@@ -117,18 +119,6 @@ def list_waiting_queues(session: Session) -> list[Queue]:
         """)
     )
     return [Queue(queue) for queue in queues]
-
-
-def _tidy_jobs(transaction: Transaction) -> None:
-    """Finish what was interrupted: closing, cancelling, pausing."""
-    with _limited(transaction) as session:
-        jobs.close_abandoned_jobs(session, ABANDONED_SECONDS)
-        cancelled, paused = jobs.list_unfinished_cancellations(session), jobs.list_paused_jobs(session)
-    for job_id in cancelled:
-        cancel_items(lambda: _limited(transaction), job_id)
-    for job_id in paused:
-        with _limited(transaction) as session:
-            items.pause_items(session, job_id, paused=True)
 
 
 @contextmanager

@@ -62,7 +62,6 @@ class ReindexHandler(StepHandler):
             return False
         with self.transaction() as session:
             active = versions.get_active_key(session)
-            paused = jobs.get_job(session, job.id).paused
             last = reindexes.insert_lacking(
                 session,
                 job.id,
@@ -70,7 +69,6 @@ class ReindexHandler(StepHandler):
                 version_id=version.id,
                 after=reindex.position,
                 limit=LISTED,
-                paused=paused,
             )
             phase = ReindexPhase.LISTING if last else ReindexPhase.EMBEDDING
             return reindexes.change_reindex(session, job.id, phase=phase, position=last)

@@ -92,5 +92,5 @@ def archived_import() -> UUID:
         spec = {"type": "zip", "blob_key": "imports/archive"}
         source_rows.insert_source(session, job_id, spec, label_from_folder=False, dry_run=False)
         bad = NewEntry("bad.jpg", "1", error=("corrupt_entry", "It is."))
-        entries.insert_entries(session, job_id, [NewEntry("good.jpg", "0"), bad], paused=False)
+        entries.insert_entries(session, job_id, [NewEntry("good.jpg", "0"), bad])
     return job_id

@@ -62,7 +62,7 @@ class History:
     def list_entries(self, *_: object) -> None:
         for job_id in self.imports[-1:]:
             if self.session.scalar(text("SELECT id FROM job WHERE id = :id AND NOT closed"), {"id": job_id}):
-                entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")], paused=False)
+                entries.insert_entries(self.session, job_id, [NewEntry("a", "0"), NewEntry("b", "1")])
 
     def compare_all(self, *_: object) -> None:
         job_id = jobs.insert_job(self.session, JobType.COMPARISON, collection_id=None, closed=True)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.fetching import FetchingHandler
 from umbel.jobs import claims, items, jobs
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
 from umbel.operations import job_actions, maintenance
 from worker.decoders import WorkerDecoders
 
@@ -73,7 +73,7 @@ def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> N
     job_actions.pause_job(transaction, delete())
     with transaction() as session:
         job_id = Factory(session).job(job_type=JobType.IMPORT)
-        entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")], paused=False)
+        entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")])
         [entry] = claims.claim_items(session, Queue.FETCH, owner="me", limit=1, lease_seconds=60)
     assert entry.job_id == job_id
 

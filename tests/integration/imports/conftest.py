@@ -11,7 +11,7 @@ from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import Settings, settings
 from umbel.imports.fetching import FetchingHandler
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
 from worker.decoders import WorkerDecoders
 
 

@@ -9,7 +9,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.embedding.embedding import EmbeddingHandler
-from umbel.jobs.claims import Leases
+from umbel.jobs.leases import Leases
 from umbel.reindex.run import ReindexHandler
 
 

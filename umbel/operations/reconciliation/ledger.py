@@ -153,7 +153,8 @@ def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
     """Those that `umbel.jobs.jobs.close_abandoned_jobs` would close."""
     rows = session.scalars(
         text("""
-            SELECT id FROM job WHERE NOT closed AND NOT paused AND type NOT IN ('reindex', 'deletion', 'map')
+            SELECT id FROM job WHERE NOT closed AND NOT paused
+            AND type NOT IN ('reindex', 'deletion', 'map', 'comparison')
             AND changed_at < now() - make_interval(secs => :idle)
             AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
         """),
