@@ -14,8 +14,9 @@ from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.jobs import items, jobs
-from umbel.models import partitions
+from umbel.models import indexing, partitions
 from umbel.models.indexing import build_index, defer_index
+from umbel.operations import job_actions
 from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -38,7 +39,7 @@ def load(images: int, *, there: int = 0, version: ModelVersion) -> UUID:
         job = make.job(job_type=JobType.IMPORT)
         for _ in range(images):
             make.item(job, queue=Queue.BULK)
-        defer_index(session, job, FEW)
+        defer_index(session, job, FEW, added=images)
         return job
 
 
@@ -62,6 +63,43 @@ def status(job: UUID) -> str:
 def test_it_is_left_out_for_a_large_load_into_fewer(version: ModelVersion, images: int, there: int, kept: bool) -> None:
     load(images, there=there, version=version)
     assert has_index(version) == kept
+
+
+def test_it_is_not_left_out_of_a_gallery_that_is_not_small(
+    version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "SMALL", 3)
+    load(9, there=4, version=version)
+    assert has_index(version)
+
+
+def test_it_is_left_out_once_and_not_tried_again_behind_a_dump(version: ModelVersion) -> None:
+    with transaction() as dump:
+        dump.execute(text(f"LOCK TABLE {partitions.partition_name(version.id)} IN ACCESS SHARE MODE"))
+        job = load(5, version=version)
+        assert has_index(version)
+    with transaction() as session:
+        make = Factory(session, start=99)
+        make.item(job, queue=Queue.BULK)
+        defer_index(session, job, FEW, added=1)
+    assert has_index(version)
+
+
+def test_it_is_built_while_the_job_that_waits_for_it_is_paused(version: ModelVersion) -> None:
+    job = load(5, version=version)
+    assert not build_index(transaction, FEW)
+    job_actions.pause_job(transaction, job)
+    assert build_index(transaction, FEW)
+
+
+def test_it_is_built_amid_a_load_that_has_made_the_gallery_large(
+    version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(9, there=5, version=version)
+    assert not build_index(transaction, FEW)
+    monkeypatch.setattr(indexing, "UNINDEXED", 4)
+    assert build_index(transaction, FEW)
+    assert has_index(version)
 
 
 def test_searches_stay_right_while_there_is_none(version: ModelVersion) -> None:

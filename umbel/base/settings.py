@@ -133,7 +133,8 @@ class Settings(BaseSettings):
     defer_index_above: int = Field(
         2_000,
         ge=1,
-        description="An import of this many images into fewer is loaded without the HNSW index, built afterwards.",
+        description="An import of this many images into fewer, 50,000 at most, is loaded without the HNSW index, built"
+        " afterwards, or when there are 100,000.",
     )
     index_memory_mb: int = Field(512, ge=1, description="Memory for building an HNSW index, in MB; more is faster.")
     index_processes: int = Field(1, ge=0, description="Processes that help in building an HNSW index.")

@@ -54,15 +54,15 @@ class Lister:
             self._open = (source.job_id, found[-1].position if found else source.position, entries)
         except (SourceError, TransientError) as failure:
             self._open, error = None, failure
-        _write_down(session, source, found)
+        added = _write_down(session, source, found)
         if isinstance(error, TransientError):
             log.warning("a source cannot be reached", job_id=str(source.job_id), error=error.detail)
             source_rows.postpone_source(session, source.job_id)
         elif error or len(found) < CHUNK:
             self._open = None
             _end(session, source, error)
-        if not source.dry_run:
-            defer_index(session, source.job_id, self._settings)
+        if added:
+            defer_index(session, source.job_id, self._settings, added=added)
         return True
 
     def _entries(self, session: Session, source: ImportSource) -> Entries:
@@ -72,7 +72,8 @@ class Lister:
         return self._opened(session, source.job_id).entries(source.position)
 
 
-def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> None:
+def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> int:
+    """Keep what was found, and how far the source was read. Returns how many items the job has got."""
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
         job = jobs.get_job(session, source.job_id)
@@ -93,6 +94,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     if found:
         source.position, source.retries = found[-1].position, 0
     session.flush()
+    return 0 if source.dry_run else len(listed)
 
 
 def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:

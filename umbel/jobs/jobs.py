@@ -151,8 +151,8 @@ def change_job(session: Session, job_id: UUID, **values: Any) -> None:
 
 
 def loads_go_on(session: Session, version_id: UUID) -> bool:
-    """Whether a job still loads vectors of the version into a partition without an index."""
-    loading = Job.indexing & ((Job.pending > 0) | ~Job.closed) & (Job.model_version_id == version_id)
+    """Whether a job that is not paused still loads vectors of the version into a partition without an index."""
+    loading = Job.indexing & ~Job.paused & ((Job.pending > 0) | ~Job.closed) & (Job.model_version_id == version_id)
     return bool(session.scalar(select(exists().where(loading))))
 
 

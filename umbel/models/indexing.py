@@ -1,4 +1,8 @@
-"""HNSW indexes around a large load: left out while it runs, since to search exactly is right too, and built after."""
+"""HNSW indexes around a large load into a small gallery: left out while it runs, and built after.
+
+To search exactly is right too, and as quick as long as there are few vectors: the index is built in the midst of the
+load once there are more.
+"""
 
 from uuid import UUID
 
@@ -14,27 +18,42 @@ from umbel.models import partitions, versions
 
 log = structlog.get_logger()
 
+SMALL = 50_000  # vectors of a gallery whose index may be left out: an exact search takes some hundredths of a second
+UNINDEXED = 100_000  # vectors that may be there without an index
 
-def defer_index(session: Session, job_id: UUID, settings: Settings) -> None:
-    """Drop the index that a job's load would mostly be spent on: one of many pictures into a partition of few."""
+
+def defer_index(session: Session, job_id: UUID, settings: Settings, *, added: int) -> None:
+    """Drop the index that a job's load would mostly be spent on: one of many pictures into a small gallery.
+
+    added: items that this transaction has given the job. It is decided once a job, as it becomes a large one: should
+    anything be in the way then, such as a dump, searches are not held up by further tries.
+    """
     job = jobs.get_job(session, job_id)
     version_id = job.model_version_id
-    if version_id is None or job.indexing or job.pending < settings.defer_index_above:
+    if (
+        version_id is None
+        or job.indexing
+        or job.paused
+        or not job.total - added < settings.defer_index_above <= job.total
+    ):
         return
     if partitions.has_index(session, version_id):
-        if not partitions.has_at_most(session, version_id, job.pending):
+        if not partitions.has_at_most(session, version_id, min(job.pending, SMALL)):
             return
         try:
             with session.begin_nested(), translated_errors():
                 partitions.drop_index(session, version_id)
-        except TransientError:  # searches are in the way; the next chunk asks again
+        except TransientError as error:
+            log.info("index kept during a load", job_id=str(job_id), error=error.detail)
             return
         log.info("index left out during the load", job_id=str(job_id), images=job.pending)
     jobs.change_job(session, job_id, indexing=True)
 
 
 def index_is_due(session: Session) -> bool:
-    """Whether the active version has no index, or jobs that wait for one it has got, and no load would suffer from it.
+    """Whether the active version has no index, or jobs that wait for one it has got, and no load goes on without it.
+
+    A load goes on without it for as long as there are few vectors, and not while its job is paused.
 
     The second is left behind by a process that was killed right after building.
     """
@@ -42,7 +61,9 @@ def index_is_due(session: Session) -> bool:
     if version is None or version.state != ModelState.ACTIVE:
         return False
     wanted = jobs.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
-    return wanted and not jobs.loads_go_on(session, version.id)
+    return wanted and not (
+        jobs.loads_go_on(session, version.id) and partitions.has_at_most(session, version.id, UNINDEXED)
+    )
 
 
 def build_index(transaction: Transaction, settings: Settings) -> bool:

@@ -129,11 +129,11 @@ def has_at_most(session: Session, version_id: UUID, count: int) -> bool:
 
 
 def drop_index(session: Session, version_id: UUID) -> None:
-    """Take the HNSW index away; searches scan exactly from now on. Waits for running searches, two seconds at most.
+    """Take the HNSW index away; searches scan exactly from now on. Waits for running ones, half a second at most.
 
     Raises TransientError when they take longer: try again later.
     """
-    session.execute(text("SET LOCAL lock_timeout = '2s'"))
+    session.execute(BRIEFLY)
     session.execute(text(f"DROP INDEX IF EXISTS {index_name(version_id)}"))
 
 

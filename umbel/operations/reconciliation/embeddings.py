@@ -95,8 +95,8 @@ class _RepairJob:
     def _add(self, job_id: UUID, page: Page, images: Sequence[UUID]) -> None:
         with self._context.transaction() as session:
             cleared = delete_wrong_vectors(session, self._version, page)
-            queue_images(session, job_id, [*images, *cleared])
-            defer_index(session, job_id, self._context.settings)
+            added = queue_images(session, job_id, [*images, *cleared])
+            defer_index(session, job_id, self._context.settings, added=added)
 
 
 def list_unembedded_images(session: Session, version_id: UUID, page: Page) -> dict[UUID, bool]:
