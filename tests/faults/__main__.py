@@ -21,6 +21,8 @@ from tests.faults.target import Target
 from tests.faults.traffic import IMPORTS
 from tests.faults.trial import Outcome, Plan, Trial
 
+KINDS = click.Choice([kind.value for kind in Kind])
+
 
 @click.command()
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many storms.")
@@ -28,12 +30,10 @@ from tests.faults.trial import Outcome, Plan, Trial
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Stacks side by side.")
 @click.option("--images", type=click.IntRange(8), default=2000, show_default=True, help="Pictures in each import.")
 @click.option("--faults", type=click.IntRange(0), default=16, show_default=True, help="Faults in each storm.")
-@click.option(
-    "--only", type=click.Choice([kind.value for kind in Kind]), multiple=True, help="Only these kinds; may be repeated."
-)
+@click.option("--only", type=KINDS, multiple=True, help="Only these kinds; may be repeated.")
 @click.option("--patience", type=float, default=120, show_default=True, help="Seconds in which all must heal.")
 @click.option("--pace", type=float, default=1, show_default=True, help="Stretches the time between faults.")
-@click.option("--snapshot", type=float, help="Seconds that a snapshot is held; else most of a storm.")
+@click.option("--lasting", type=(KINDS, float), multiple=True, help="Seconds that a kind lasts; may be repeated.")
 @click.option("--import", "way", type=click.Choice(list(IMPORTS)), help="How the import is sent; else each seed draws.")
 @click.option("--write", is_flag=True, help="Keep the figures in benchmarks/results/faults.json.")
 def main(
@@ -46,20 +46,14 @@ def main(
     only: tuple[str, ...],
     patience: float,
     pace: float,
-    snapshot: float | None,
+    lasting: tuple[tuple[str, float], ...],
     way: str | None,
     write: bool,
 ) -> None:
     """Put the stack through storms of faults and see whether it keeps its promises."""
-    plan = Plan(
-        images,
-        faults,
-        tuple(map(Kind, only)) or tuple(Kind),
-        patience,
-        way,
-        pace,
-        {Kind.SNAPSHOT: snapshot} if snapshot else {},
-    )
+    kinds = tuple(map(Kind, only)) or tuple(Kind)
+    long = {Kind(kind): seconds for kind, seconds in lasting}
+    plan = Plan(images, faults, kinds, patience, way, pace, long)
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it wants the stack gone, too
     run = Run(plan, console)

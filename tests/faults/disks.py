@@ -1,6 +1,7 @@
 """Disks that become full: small file systems of a run's own, whose size is brought down to what is in them."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +21,9 @@ def with_own_mounts(module: str) -> None:
 
     The mounts are gone with its last process, however that ends.
     """
-    if OWN in os.environ or subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
+    if OWN in os.environ or not shutil.which(UNSHARE[0]):
+        return
+    if subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode:
         return
     os.environ[OWN] = "yes"
     os.execvp(UNSHARE[0], [*UNSHARE, sys.executable, "-m", module, *sys.argv[1:]])
