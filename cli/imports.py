@@ -36,7 +36,9 @@ class Outcome:
 
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--collection", default="default", show_default=True, help="Collection to import into.")
+@click.option(
+    "--collection", help="Collection to import into. [default: that of the key, if it is for one; else `default`]"
+)
 @click.option("--label-from-folder", is_flag=True, help="Label each picture with the name of its folder.")
 @click.option("--wait", is_flag=True, help="Return when everything is embedded, not when it is uploaded.")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
@@ -85,7 +87,14 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
 
 
 def _from_here(
-    paths: list[Path], *, collection: str, wait: bool, dry_run: bool, base: str | None, as_json: bool, **options: Any
+    paths: list[Path],
+    *,
+    collection: str | None,
+    wait: bool,
+    dry_run: bool,
+    base: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     with ExitStack() as spools:
         found = list_images([_spooled(path, spools) for path in paths], **options)
@@ -132,7 +141,7 @@ def _report(outcome: Outcome, found: Listing, *, waited: bool, dry_run: bool) ->
 
 
 def import_images(
-    api: Umbel, files: Sequence[ImageFile], *, collection: str, wait: bool, bars: Progress, dry_run: bool = False
+    api: Umbel, files: Sequence[ImageFile], *, collection: str | None, wait: bool, bars: Progress, dry_run: bool = False
 ) -> Outcome:
     """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only count the new ones."""
     sending = bars.add_task("Looking" if dry_run else "Uploading", total=len(files), note="")

@@ -82,7 +82,7 @@ class Images:
         self,
         image: Path | str | bytes,
         *,
-        collection: str = "default",
+        collection: str | None = None,
         label: str | None = None,
         metadata: dict[str, Any] | None = None,
         name: str | None = None,
@@ -112,7 +112,7 @@ class Images:
         self,
         files: Iterable[ImageFile],
         *,
-        collection: str = "default",
+        collection: str | None = None,
         concurrency: int = CONCURRENCY,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> FolderUpload:
@@ -139,7 +139,7 @@ class Images:
         self,
         folder: Path | str,
         *,
-        collection: str = "default",
+        collection: str | None = None,
         label_from_folder: bool = False,
         include_hidden: bool = False,
         concurrency: int = CONCURRENCY,
@@ -158,13 +158,13 @@ class Images:
         done.skipped, done.rejected = len(found.skipped), found.rejected | done.rejected
         return done
 
-    def check(self, sha256: Sequence[str], *, collection: str = "default") -> dict[str, UUID]:
+    def check(self, sha256: Sequence[str], *, collection: str | None = None) -> dict[str, UUID]:
         """Of these hashes (at most 1,000), the ones that the collection has, with their image."""
-        body = {"sha256": list(sha256), "collection": collection}
+        body = given(sha256=list(sha256), collection=collection)
         known = self._connection.json("POST", "/v1/images:check", repeatable=True, json=body)["known"]
         return {digest: UUID(image_id) for digest, image_id in known.items()}
 
-    def known_files(self, files: Sequence[ImageFile], *, collection: str = "default") -> set[ImageFile]:
+    def known_files(self, files: Sequence[ImageFile], *, collection: str | None = None) -> set[ImageFile]:
         """Of these files (at most 1,000), the ones whose bytes the collection has."""
         hashed = {file: sha256_of(file.path) for file in files}
         known = self.check([digest for digest in hashed.values() if digest], collection=collection)

@@ -6,19 +6,21 @@ from uuid import UUID
 
 from umbel_files.names import printable
 
-from umbel_client.connection import Connection, form_of
+from umbel_client.connection import Connection, form_of, given
 from umbel_client.jobs import Jobs, Work
 
 LARGE_SECONDS = 3600.0  # for the answer to a file that may be a gigabyte
 
 
 class ImportOptions(TypedDict, total=False):
-    """label_from_folder: label each picture with the name of its folder; dry_run: only list.
+    """collection: left out: that of the key, if it is for one; else `default`.
+
+    label_from_folder: label each picture with the name of its folder; dry_run: only list.
 
     include_hidden: also take what is hidden, or kept beside pictures by systems and programs.
     """
 
-    collection: str
+    collection: str | None
     label_from_folder: bool
     dry_run: bool
     include_hidden: bool
@@ -30,9 +32,9 @@ class Imports:
     def __init__(self, connection: Connection, jobs: Jobs) -> None:
         self._connection, self._jobs = connection, jobs
 
-    def open(self, *, collection: str = "default") -> UUID:
+    def open(self, *, collection: str | None = None) -> UUID:
         """The id of a job that many uploads can share; `jobs.close` it after the last."""
-        body = {"source": {"type": "upload"}, "collection": collection}
+        body = given(source={"type": "upload"}, collection=collection)
         # A job opened by a repeated request stays empty, and the server closes it.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
 
@@ -57,5 +59,5 @@ class Imports:
     def _source(self, options: ImportOptions, **source: str) -> Work:
         others: dict[str, Any] = {**options}
         include_hidden = others.pop("include_hidden", False)
-        body = {"source": {**source, "include_hidden": include_hidden}, **others}
+        body = given(source={**source, "include_hidden": include_hidden}, **others)
         return self._jobs.begin("POST", "/v1/imports", json=body)

@@ -81,6 +81,40 @@ def test_what_is_no_picture_says_why_at_its_tile_and_in_its_job(watch: tuple[Pag
     expect(page.get_by_role("link", name="Failures as CSV")).to_be_visible()
 
 
+def test_what_fails_between_two_answers_is_not_shown_as_done(page: Page) -> None:
+    """The picture fails while the pending items are being answered: a list of the failed asked for before lacks it."""
+    asked: list[str] = []
+    held: list[Route] = []
+
+    def items(*listed: dict[str, object]) -> str:
+        return json.dumps({"items": listed, "next_cursor": None})
+
+    def pending(route: Route) -> None:
+        held.append(route)
+
+    def failed(route: Route) -> None:
+        asked.append("before" if held else "after")
+        error = {"image_id": image_id[0], "error": "It is broken."}
+        route.fulfill(body=items(error) if asked[-1] == "after" else items(), content_type="application/json")
+
+    image_id: list[str] = []
+
+    def uploaded(route: Route) -> None:
+        answer = route.fetch()
+        image_id.append(answer.json()["image_id"])
+        route.fulfill(response=answer)
+
+    page.route("**/v1/images", uploaded)
+    page.route("**/items?status=pending*", pending)
+    page.route("**/items?status=failed*", failed)
+    page.goto("/#/add")
+    with page.expect_request("**/items?status=pending*"):
+        page.locator("input[type=file]").first.set_input_files([file("fails.jpg", specimen(3))])
+    page.evaluate("fetch('healthz')")  # whatever was asked for together with the pending items has been asked for
+    held.pop().fulfill(body=items(), content_type="application/json")
+    expect(page.locator(".arriving .tile", has_text="fails.jpg")).to_have_attribute("data-state", "failed")
+
+
 def test_a_zip_becomes_tiles_labelled_by_folder(page: Page) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -208,8 +242,16 @@ def test_a_browser_signs_in_with_a_key_changes_something_and_signs_out(page: Pag
     page.get_by_label("Key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".grid .picture").first.click()
-    page.get_by_role("button", name="Save").click()
-    expect(page.locator("#said")).to_have_text("Saved.")
+    metadata = page.get_by_label("Metadata, JSON")
+    for written, kept in (
+        ('{"a": {"b": 1, "c": 2}, "d": 3}', {"a": {"b": 1, "c": 2}, "d": 3}),
+        ('{"a": {"c": 2}}', None),
+    ):
+        metadata.fill(written)
+        with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+            page.get_by_role("button", name="Save").click()
+        assert saved.value.json()["metadata"] == (kept or json.loads(written))
+        expect(page.locator("#said")).to_have_text("Saved.")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Key")).to_be_visible()
 

@@ -75,8 +75,13 @@ class Uploads extends EventTarget {
         if (sent()) return;
         continue;
       }
-      const [pending, failed] = await Promise.all([everyItem(job, "pending"), everyItem(job, "failed")]).catch(() => []);
-      if (!pending) continue; // no answer: ask again
+      let pending, failed;
+      try {
+        pending = await everyItem(job, "pending");
+        failed = await everyItem(job, "failed"); // afterwards: what fails in between is in one of them
+      } catch {
+        continue; // no answer: ask again
+      }
       for (const upload of underway) {
         const waits = pending.get(upload.imageId);
         const error = failed.get(upload.imageId)?.error;
