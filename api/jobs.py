@@ -15,6 +15,7 @@ from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, link_to,
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.base.tables import ImportSource
 from umbel.base.types import ItemState, JobStatus, JobType, ReindexMode, ReindexPhase
 from umbel.jobs.wakeup import waker
 from umbel.operations import job_actions, job_overviews
@@ -78,6 +79,9 @@ class SourceOut(BaseModel):
     skipped_by_kind: dict[str, int] = Field(description="Of these, how many of each suffix.", examples=[{".json": 3}])
     done: bool = Field(description="Listed to the end.")
     dry_run: bool
+    error: str | None = Field(description="Why it cannot be reached now, or was given up.", examples=[None])
+    tries: int = Field(description="Times in a row that it could not be reached.", examples=[0])
+    next_try: datetime | None = Field(description="When it is tried again, where it cannot be reached.")
 
 
 class IndexOut(BaseModel):
@@ -265,6 +269,12 @@ def _described(job_id: UUID) -> JobOut:
         return _out(job_overviews.get_overview(session, job_id))
 
 
+def _source_out(source: ImportSource) -> SourceOut:
+    waits = source.error is not None and not source.given_up
+    kind, next_try = source.spec["type"], source.next_try if waits else None
+    return answer_of(SourceOut, source, type=kind, tries=source.retries, next_try=next_try)
+
+
 def _out(overview: JobOverview) -> JobOut:
     job, source, reindex = overview.job, overview.source, overview.reindex
     link = link_to(f"/v1/jobs/{job.id}")
@@ -272,7 +282,7 @@ def _out(overview: JobOverview) -> JobOut:
         JobOut,
         job,
         phase=overview.phase,
-        source=source and answer_of(SourceOut, source, type=source.spec["type"]),
+        source=source and _source_out(source),
         index=overview.index and answer_of(IndexOut, overview.index),
         reindex=reindex and answer_of(ReindexOut, reindex, eta_seconds=overview.eta_seconds),
         counts=answer_of(CountsOut, job),

@@ -13,6 +13,7 @@ import structlog
 
 from api.open_files import raise_limit
 from umbel.base.errors import StackError
+from umbel.base.machine import memory
 from umbel.base.metrics import begin_counting
 from umbel.base.settings import Settings
 
@@ -27,7 +28,7 @@ def serve(settings: Settings) -> None:
     raise_limit(settings.api_threads)
     listener = _listening(settings)
     supervisor = _Supervisor(listener, lambda: _serve_one(listener, settings))
-    supervisor.run(settings.api_processes)
+    supervisor.run(settings.api_processes or (2 if memory() >= 2**30 else 1))
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -45,6 +45,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.imports.fetching import READERS, FetchingHandler  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
+    from umbel.imports.turns import Turns  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
 
@@ -60,6 +61,8 @@ def _measure(home: Path, server: psutil.Process) -> None:
             blobs=blobs(),
             decoder=decoder,
             readers=readers,
+            writers=readers,
+            turns=Turns(transaction),
             wake=lambda _: None,
         )
 

@@ -34,7 +34,7 @@ from ml.runtimes.forward import Batch
 from ml.runtimes.parity import probe_images
 from ml.runtimes.torch_forward import ServedNetwork, reference_vectors, torch_embedder
 from ml.shipped import find_checkpoint
-from ml.threads import cores
+from umbel.base.machine import cores
 from umbel.base.pipeline import ahead
 from umbel.base.settings import Settings
 

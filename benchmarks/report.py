@@ -37,6 +37,7 @@ TITLES = {
     "search": "Search: recall, filters and HTTP",
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
+    "unreachable_source": "An import beside unreachable buckets",
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",
     "observing": "Cost of logs and metrics",

@@ -16,7 +16,7 @@ from ml.devices import has_native_bf16, pick_device
 from ml.embedder import NetworkEmbedder
 from ml.runtime import load_embedder
 from ml.runtimes.openvino_forward import native_precisions
-from ml.threads import cores
+from umbel.base.machine import cores
 from umbel.base.settings import Settings
 
 IMAGES = 64

@@ -49,7 +49,7 @@ def main() -> None:
         {
             "clients": CLIENTS,
             "bytes": len(images[0]),
-            "api_processes": settings().api_processes,
+            "api_processes": settings().api_processes or 2,
             "api_threads": settings().api_threads,
             "a_second": {name: spread(found) for name, found in rates.items()},
             "of_bare": spread(share),

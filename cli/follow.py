@@ -36,11 +36,16 @@ def follow(api: Umbel, job: Job, bars: Progress) -> Job:
             description=doing,
             completed=done,
             total=total,
-            note=f"{counts.failed} failed" if counts.failed else "",
+            note=_note(job),
         )
         if job.finished:
             return job
         job = api.jobs.get(job.id, wait=LOOK_SECONDS)
+
+
+def _note(job: Job) -> str:
+    away = job.source.error if job.source else None
+    return away or (f"{job.counts.failed} failed" if job.counts.failed else "")
 
 
 def _usual(job: Job) -> str:

@@ -14,8 +14,9 @@ from ml.runtimes.conversion import converted, forget_conversion
 from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
 from ml.runtimes.parity import check_parity
 from ml.shipped import find_checkpoint
-from ml.threads import cores, may_have_gpu
+from ml.threads import may_have_gpu
 from umbel.base.errors import InvalidInput, UmbelError
+from umbel.base.machine import cores
 from umbel.base.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -6,10 +6,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from umbel.base.machine import cores, memory
 from umbel.base.settings import Settings
 
 # What a driver for NVIDIA's or AMD's GPUs, or Windows below Linux, leaves in /dev.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+DECODER_BYTES = 2**29  # of memory for each: a large picture takes a few hundred MiB, and the model as much as several
 NICE = 15  # of background threads: about a thirtieth of a core that other threads want too
 
 
@@ -18,11 +20,6 @@ def be_nice() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def may_have_gpu() -> bool:
@@ -34,10 +31,11 @@ def decoding_processes(settings: Settings) -> int:
     """As many as the settings say; else what keeps the model busy.
 
     On CPUs a forward takes three times as long as decoding, and both share the cores. A GPU waits for all that they can
-    decode.
+    decode. Where memory is limited, as in a container, there are no more than it has room for beside the model.
     """
     if settings.decode_processes:
         return settings.decode_processes
+    room = max(1, memory() // DECODER_BYTES)
     if settings.device.startswith("cuda") or (settings.device == "auto" and may_have_gpu()):
-        return cores()
-    return max(2, cores() // 4)
+        return min(cores(), room)
+    return min(max(2, cores() // 4), room)

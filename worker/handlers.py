@@ -15,7 +15,8 @@ from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.gallery.deletion import DeletionHandler
-from umbel.imports.fetching import READERS, FetchingHandler
+from umbel.imports.fetching import READERS, TURNS_AT_ONCE, FetchingHandler
+from umbel.imports.turns import Turns
 from umbel.insights.comparison import ComparisonHandler
 from umbel.insights.projection import MapHandler
 from umbel.jobs.leases import Leases
@@ -49,8 +50,8 @@ class Handlers:
     ) -> None:
         steps: dict[str, Any] = {"transaction": transaction, "stopping": stopping}
         items: dict[str, Any] = {**steps, "settings": settings}
-        self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(3)]
-        embedding_leases, fetching_leases, comparison_leases = self._leases
+        self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(2 + TURNS_AT_ONCE)]
+        embedding_leases, comparison_leases, *fetching_leases = self._leases
         embedding = EmbeddingHandler(
             **items,
             leases=embedding_leases,
@@ -59,21 +60,34 @@ class Handlers:
             works=model_works,
             forwarded=watchdog.forwarded,
         )
-        fetching = FetchingHandler(
-            **items,
-            leases=fetching_leases,
-            blobs=blobs(),
-            decoder=decoder,
-            readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
-            wake=waker().wake,
-            garden=LazyGarden(),
-        )
+        turns, garden = Turns(transaction, most_failing=TURNS_AT_ONCE // 2), LazyGarden()
+        writers = ThreadPoolExecutor(READERS, thread_name_prefix="write")
+        fetching = [
+            FetchingHandler(
+                **items,
+                leases=leases,
+                blobs=blobs(),
+                decoder=decoder,
+                readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
+                writers=writers,
+                turns=turns,
+                wake=waker().wake,
+                garden=garden,
+            )
+            for leases in fetching_leases
+        ]
         comparison = ComparisonHandler(
             **items, leases=comparison_leases, decoder=decoder, pixel_similarities=quick_pixel_similarities
         )
         reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
         deletion = DeletionHandler(**steps, blobs=blobs())
         maps = MapHandler(**steps, project=project_apart)
+
+        watchdog.watch("embedding", embedding_leases.progress)
+        watchdog.watch("embedding for searches", embedding.searching)
+        watchdog.watch("comparing", comparison_leases.progress)
+        for number, leases in enumerate(fetching_leases, 1):
+            watchdog.watch(f"reading of imports ({number})", leases.progress)
 
         served = [queue for queue in embedding.queues if queue in queues]
         self._embedding = OneAtATime(partial(embedding.run, served))
@@ -83,7 +97,8 @@ class Handlers:
         self._add(reindex.queues, reindexing.run)
         self._add(embedding.queues, self._embedding.run)
         self._add(reindex.queues, reindexing.run)
-        for handler in (fetching, comparison, deletion, maps):
+        others: list[Any] = [*fetching, comparison, deletion, maps]
+        for handler in others:
             self._add(handler.queues, OneAtATime(handler.run).run)
         self._add([Queue.QUERY], embedding.answer_queries)
         self._add([Queue.INDEX], partial(build_index, transaction, settings))

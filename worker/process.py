@@ -15,6 +15,7 @@ from umbel.base.notify import QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
+from umbel.imports.fetching import TURNS_AT_ONCE
 from umbel.jobs import claims, workers
 from umbel.jobs.wakeup import waker
 from worker.app import celery
@@ -26,10 +27,10 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 5.0
 BEATS_A_LEASE = 6  # at least, where leases are short: they are renewed at heartbeats
 LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
-# One thread embeds items however often it is woken, one reads sources, one may build an index, one compares, one may
+# One thread embeds items however often it is woken, some read sources, one may build an index, one compares, one may
 # be at a reindex, one deletes, one cleans up, one waits for a map, one settles what was asked of jobs; the others keep
 # searches and the sweep from waiting for them.
-THREADS = 12
+THREADS = 11 + TURNS_AT_ONCE
 
 
 class WorkerProcess:

@@ -9,6 +9,7 @@ from enum import IntEnum
 import structlog
 
 from umbel.base.database import Transaction
+from umbel.base.progress import Progress
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.operations.maintenance import list_waiting_queues
@@ -26,6 +27,7 @@ class Exit(IntEnum):
     BROKER_TIMEOUT = 69  # work waits, and no wake-up comes through Redis
     MODEL_FAILS = 70  # on batch after batch
     DEVICE_LOST = 71  # an error of CUDA, which stays until the process ends
+    HANGS = 75  # a batch, such as a forward that does not return; the next process tries its items again
 
 
 class Watchdog:
@@ -41,7 +43,12 @@ class Watchdog:
         self._heard = threading.Event()
         self._silent_since: float | None = None
         self._failed_batches = 0
+        self._watched: dict[str, Progress] = {}
         self._ending = threading.Lock()
+
+    def watch(self, name: str, progress: Progress) -> None:
+        """End the process should this handler's work not get on, whatever the others do."""
+        self._watched[name] = progress
 
     def heard(self, **_: object) -> None:
         """A wake-up came through Redis."""
@@ -65,6 +72,9 @@ class Watchdog:
 
     def look(self, *, progressed: bool) -> None:
         """Check at a heartbeat. Raises NotReady without a database, which alone is no reason to end."""
+        for name, progress in self._watched.items():
+            if (silent := progress.silent_seconds()) >= self._settings.hang_seconds:
+                self._end(Exit.HANGS, f"{name} has got no further for {silent:.0f} s")
         heard = self._heard.is_set()
         self._heard.clear()
         if heard or progressed or not self._work_waits():

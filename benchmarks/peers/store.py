@@ -13,7 +13,7 @@ from ml.checkpoint import load_checkpoint
 from ml.runtime import load_embedder
 from ml.runtimes.torch_forward import ServedNetwork, TorchForward
 from ml.shipped import SHIPPED
-from ml.threads import cores
+from umbel.base.machine import cores
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
 

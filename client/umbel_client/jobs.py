@@ -27,7 +27,10 @@ class Counts(Answer):
 
 
 class Source(Answer):
-    """What a worker imports from, and what it found there so far."""
+    """What a worker imports from, and what it found there so far.
+
+    error: why it cannot be reached now, or was given up; tries: how often in a row that was so.
+    """
 
     type: str
     listed: int
@@ -36,6 +39,9 @@ class Source(Answer):
     skipped_by_kind: dict[str, int]
     done: bool
     dry_run: bool
+    error: str | None
+    tries: int
+    next_try: datetime | None
 
 
 class IndexProgress(Answer):

@@ -14,7 +14,7 @@ from ml.preprocess import Preprocessing
 from ml.runtimes.cuda_graphs import CudaGraphs
 from ml.runtimes.forward import Batch
 from ml.runtimes.parity import check_parity, probe_set
-from ml.threads import cores
+from umbel.base.machine import cores
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
 

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor, from_numpy, tensor
 
 from ml.data.dataset import Dataset, Indices, draw_epoch
-from ml.threads import cores
 from ml.torchvision_ops import make_importable
 from ml.training.recipe import Recipe
+from umbel.base.machine import cores
 from umbel.base.types import Pixels
 
 make_importable()

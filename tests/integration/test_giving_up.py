@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from stack.process import processes_in
 from stack.redis import Redis
@@ -69,6 +70,35 @@ def test_a_model_that_fails_on_everything_spends_no_attempt(api: FlaskClient, tm
     assert ended(worker) == Exit.MODEL_FAILS
     assert (item_of(job_id).state, item_of(job_id).attempts) == ("pending", 0)
     embedded_by_another(api, job_id, tmp_path / "next.log")
+
+
+@pytest.mark.slow
+def test_a_forward_that_hangs_ends_the_worker_though_an_import_goes_on(api: FlaskClient, tmp_path: Path) -> None:
+    hang = tmp_path / "hang"
+    worker = start_worker(
+        WORKER, tmp_path / "hangs.log", PYTHONPATH=BROKEN, HANGING_FORWARD=str(hang), UMBEL_HANG_SECONDS="4"
+    )
+    source = {"type": "sample", "species": 12, "per_species": 50}
+    job_id = api.post("/v1/imports", json={"source": source}).get_json()["job_id"]
+    eventually(lambda: api.get(f"/v1/jobs/{job_id}").get_json()["counts"]["indexed"], within=60)
+    hang.touch()
+    eventually(lambda: not hang.exists(), within=60)  # it hangs
+    fetched = read_so_far(job_id)
+    assert ended(worker) == Exit.HANGS
+    assert "embedding has got no further" in (tmp_path / "hangs.log").read_text()
+    assert read_so_far(job_id) > fetched
+    worker = start_worker(WORKER, tmp_path / "next.log")
+    try:
+        assert eventually(lambda: finished(api, job_id), within=300)["counts"]["indexed"] == 600
+    finally:
+        worker.stop()
+
+
+def read_so_far(job_id: str) -> int:
+    """Images that an import has read from its source."""
+    statement = text("SELECT count(image_id) FROM job_item WHERE job_id = :id")
+    with transaction() as session:
+        return session.scalar(statement, {"id": job_id}) or 0
 
 
 @pytest.mark.slow

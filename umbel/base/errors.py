@@ -96,7 +96,17 @@ class TransientError(UmbelError):
 
 
 class Unreachable(TransientError):
-    """The server of a URL does not answer, or not with success. It may be gone for ever: see `url_tries`."""
+    """A file of a source is not answered with now, such as a URL's. It may be gone for ever: see `url_tries`."""
+
+    code = "unreachable"
+
+
+class SourceUnreachable(Unreachable):
+    """A bucket or a mounted folder does not answer: all that an import has there is concerned, see `source_tries`."""
+
+
+class SourceGivenUp(UmbelError):
+    """An image of a source that could not be reached for so long that its import was given up."""
 
     code = "unreachable"
 

@@ -112,7 +112,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Child processes that read and decode pictures for one worker, about 60 MB each; 0: one for every"
-        " four cores and at least two, or one a core for a worker with an NVIDIA or AMD GPU.",
+        " four cores and at least two, or one a core for a worker with an NVIDIA or AMD GPU; in a container by its CPU"
+        " quota, and at most one for every 512 MiB of its memory.",
     )
     decode_seconds: float = Field(
         30, gt=0, description="A picture that takes longer to decode fails, and its decoder is replaced."
@@ -162,6 +163,12 @@ class Settings(BaseSettings):
         gt=0,
         description="A worker exits, to be restarted, if work waits and Redis has sent nothing for this many seconds.",
     )
+    hang_seconds: float = Field(
+        300,
+        gt=0,
+        description="A worker exits, to be restarted, when a batch gets no further for this many seconds, such as a"
+        " forward that does not return, whatever else goes on.",
+    )
     max_failed_batches: int = Field(
         2, ge=1, description="A worker exits, to be restarted, when this many batches in a row gave no vector."
     )
@@ -201,6 +208,12 @@ class Settings(BaseSettings):
         "429, before its item fails as `unreachable`; 2 seconds after the first, then twice as long each time, up to "
         "a minute: 12 make seven minutes. What the server refuses otherwise, such as 404, fails at once.",
     )
+    source_tries: int = Field(
+        11,
+        ge=1,
+        description="Times in a row that a bucket or a mounted folder is tried that cannot be reached, before its"
+        " import ends; 2 seconds after the first, then twice as long each time, up to ten minutes: 11 make 27 minutes.",
+    )
     s3_endpoint: WebUrl | None = Field(
         None,
         description="Endpoint of the S3 that imports read; unset: AWS_ENDPOINT_URL, else Amazon's. Credentials are"
@@ -217,7 +230,9 @@ class Settings(BaseSettings):
         200, gt=1, description="Refuse entries that unpack to more than this many times their packed size."
     )
 
-    api_processes: int = Field(2, ge=1, description="Processes of the API.")
+    api_processes: int = Field(
+        0, ge=0, description="Processes of the API; 0: two, or one in a container of less than 1 GiB of memory."
+    )
     api_threads: int = Field(16, ge=1, description="Requests that each process answers at once.")
     key: SecretStr | None = Field(None, description="Key that the command line calls the API with.")
     require_keys: bool = Field(

@@ -248,6 +248,9 @@ class ImportSource(Table):
     retries: Mapped[int] = mapped_column(server_default="0")  # times in a row that it could not be reached
     next_try: Mapped[datetime] = mapped_column(server_default=NOW)
     roots: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # that it may read; NULL: all of the server
+    error: Mapped[str | None]  # why it cannot be reached
+    failing_since: Mapped[datetime | None]
+    given_up: Mapped[bool] = mapped_column(server_default=text("false"))  # nothing more is listed or read
 
 
 class Reindex(Table):

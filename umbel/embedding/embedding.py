@@ -20,6 +20,7 @@ from umbel.base.database import autocommit
 from umbel.base.errors import DecoderDied, ImageError, NotReady, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
+from umbel.base.progress import Progress
 from umbel.base.types import Decoder, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Asked
@@ -64,6 +65,7 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
     fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
     works: Callable[[LoadedModel], bool] = lambda _: True  # whether a model still embeds what it could when loaded
     forwarded: Callable[[bool], None] = lambda _: None  # told of each batch whether any picture of it got a vector
+    searching: Progress = field(default_factory=Progress)  # of the images that searches wait for
 
     queues = (Queue.SINGLE, Queue.BULK, Queue.REINDEX)
     batch_type = EmbeddingBatch
@@ -75,7 +77,7 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         while (asked := query_images.claim_queries(QUERIES_AT_ONCE)).images:
             answered += len(asked.images)
             try:
-                with STAGES.labels("answer", Queue.QUERY).time():
+                with STAGES.labels("answer", Queue.QUERY).time(), self.searching.working():
                     self._answer(asked)
             except Exception as error:
                 self.fatal(error)

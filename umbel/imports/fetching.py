@@ -1,7 +1,7 @@
 """Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
 
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import (
     DecoderDied,
     SourceError,
+    SourceGivenUp,
+    SourceUnreachable,
     StorageFull,
     UmbelError,
 )
@@ -24,12 +26,14 @@ from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
 from umbel.imports import entries, source_rows
-from umbel.imports.listing import Lister
+from umbel.imports.listing import Lister, note_unreachable
 from umbel.imports.sources import Source, SourceSpec, open_source
 from umbel.imports.sources.sample import Garden
+from umbel.imports.turns import Turns
 from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedEntry
 from umbel.jobs.outcomes import Outcomes, retry_transient
+from umbel.jobs.positions import Positions
 from umbel.jobs.runner import Batch, ItemHandler
 
 log = structlog.get_logger()
@@ -39,7 +43,7 @@ READ_AHEAD = 2 * READERS  # pictures that are being read, or wait until those be
 FIRST_CHUNK = 16  # items stored in the first transaction, twice as many in each next: a model must not wait for CHUNK
 CHUNK = 128
 CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: an import holds two parts in memory, and what it reads ahead
-OPEN_SOURCES = 4
+TURNS_AT_ONCE = 4  # sources that a process lists and reads side by side, each by a handler of its own
 
 SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
 
@@ -48,20 +52,30 @@ Read = Iterator[tuple[ClaimedEntry, ReceivedImage | UmbelError]]  # what came of
 
 @dataclass(slots=True)
 class FetchedBatch(Batch):
-    """Claimed entries: those that were read, and what became of the others. size: of those that were read, in bytes."""
+    """Claimed entries: those that were read, and what became of the others. size: of those that were read, in bytes.
+
+    unreachable: why none could be read, if it is the source's fault.
+    """
 
     items: list[ClaimedEntry]
     read: dict[UUID, ReceivedImage] = field(default_factory=dict)
     size: int = 0
+    unreachable: str | None = None
 
 
 @dataclass(kw_only=True, eq=False)
 class FetchingHandler(ItemHandler[FetchedBatch]):
-    """Lists sources and reads what they have; one a process. readers: the threads that read and write bytes."""
+    """Lists sources and reads what they have, one source a turn; several in a process, which share `turns`.
+
+    readers: threads that read from this handler's source alone; writers: those that write bytes, which wait for no
+    source.
+    """
 
     blobs: Blobs
     decoder: Decoder
     readers: Executor
+    writers: Executor
+    turns: Turns
     wake: Callable[[Queue], object]
     garden: Garden | None = None
 
@@ -70,22 +84,40 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     ended_as = "fetched"
 
     def __post_init__(self) -> None:
-        self._sources: dict[UUID, Source] = {}
-        self._lister = Lister(self._source, self.settings)
+        self._job: UUID | None = None  # whose turn it is
+        self._source: Source | None = None  # opened
+        self._idle: set[UUID] = set()  # of which nothing can be had in this run
+        self._lister = Lister(self.transaction, self._open, self.settings)
+
+    def run(self, queues: Sequence[Queue] | None = None) -> int:
+        """Give each source its turn, until there is nothing to do for any."""
+        self._idle.clear()
+        return super().run(queues)
+
+    def take_turn(self, queues: Sequence[Queue]) -> tuple[int, bool]:
+        """Of the source that has waited longest."""
+        with self.turns.take(self._idle) as job_id:
+            if job_id is None:
+                return 0, False
+            if job_id != self._job:
+                self.close()
+            self._job, self._batches, self._positions = job_id, 0, Positions()
+            ended, more = super().take_turn(queues)
+            if not more:
+                self._idle.add(job_id)
+            return ended, True
+
+    def source(self) -> UUID | None:
+        """The one whose turn it is."""
+        return self._job
 
     def prepare(self) -> bool:
         """List some more."""
-        with self.transaction() as session:
-            return self._lister.list_chunk(session)
+        return self._job is not None and self._lister.list_chunk(self._job)
 
     def limit(self, batches: int) -> int:
         """Twice as many each time, up to CHUNK."""
         return min(FIRST_CHUNK * 2 ** min(batches, 16), CHUNK)
-
-    def begin(self, session: Session, queue: Queue, claimed: list[ClaimedEntry]) -> FetchedBatch:
-        """All of them; sources that they do not come from are closed, if many are open."""
-        self._close_sources({entry.job_id for entry in claimed})
-        return super().begin(session, queue, claimed)
 
     def work(self, batches: Iterator[FetchedBatch]) -> Generator[FetchedBatch, None, None]:
         """Read, in parts that fit into memory; one is read while another is stored."""
@@ -93,8 +125,11 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             yield from parts
 
     def close(self) -> None:
-        """Close the sources."""
-        self._close_sources()
+        """Close the source."""
+        if self._source is not None:
+            self._lister.forget()
+            self._source.close()
+            self._source = None
 
     def _parts(self, batch: FetchedBatch) -> Iterator[FetchedBatch]:
         outcomes = self._outcomes(batch.items)
@@ -106,6 +141,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     ) -> FetchedBatch:
         """As many as may be in memory, each put where it belongs; an empty part at the end."""
         part = FetchedBatch(queue, [], Outcomes(queue, self.settings))
+        away: list[str] = []
         with job_log.stage("read", queue, part.items):
             for entry, outcome in outcomes:
                 part.items.append(entry)
@@ -114,21 +150,32 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
                     part.size += len(outcome.data)
                 else:
                     part.outcomes.take(entry, outcome)
+                if isinstance(outcome, SourceUnreachable):
+                    away.append(outcome.detail)
                 self.leases.note_progress()
                 if part.size >= CHUNK_BYTES:
                     break
+        if away and len(away) == len(part.items):
+            part.unreachable, part.postponed = away[-1], True
         return part
 
     def _outcomes(self, claimed: Sequence[ClaimedEntry]) -> Read:
-        """What comes of reading each, in order, with some being read or waiting to be asked for."""
+        """What comes of reading each, in order, with some being read or waiting to be asked for.
+
+        When one reading of each reader in a row has found the source away, the others are not tried.
+        """
+        source, away = self._opened(claimed[0].job_id), 0
         coming: deque[tuple[ClaimedEntry, Future[ReceivedImage | UmbelError]]] = deque()
-        for entry in claimed:
-            coming.append((entry, self.readers.submit(self._read, entry, self._opened(entry.job_id))))
-            if len(coming) == READ_AHEAD:
-                done, outcome = coming.popleft()
-                yield done, outcome.result()
-        for done, outcome in coming:
-            yield done, outcome.result()
+        left = deque(claimed)
+        while left or coming:
+            while left and len(coming) < READ_AHEAD:
+                coming.append((left[0], self.readers.submit(self._read, left.popleft(), source)))
+            entry, reading = coming.popleft()
+            outcome = reading.result()
+            away = away + 1 if isinstance(outcome, SourceUnreachable) else 0
+            if isinstance(outcome, SourceUnreachable) and away >= READERS:
+                source = outcome
+            yield entry, outcome
 
     def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> ReceivedImage | UmbelError:
         if isinstance(source, UmbelError):
@@ -152,6 +199,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             batch.read = {}
             retry_transient(lambda: self._store_once(batch))
         batch.done = list(batch.read)
+        retry_transient(lambda: self._note(batch))
         self.wake(Queue.BULK)
 
     def _store_once(self, batch: FetchedBatch) -> None:
@@ -163,6 +211,15 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             blob_cleanups.insert_cleanups(session, orphans)
             batch.outcomes.store(session, self.leases.owner, among=unread)
 
+    def _note(self, batch: FetchedBatch) -> None:
+        """Whether the source could be reached."""
+        with self.transaction() as session:
+            job_id = batch.items[0].job_id
+            if batch.read:
+                source_rows.note_reached(session, job_id)
+            elif batch.unreachable:
+                note_unreachable(session, source_rows.lock_source(session, job_id), batch.unreachable, self.settings)
+
     def _store_images(self, session: Session, batch: FetchedBatch) -> dict[UUID, StoredImage]:
         """Those beyond a quota fail; those whose collection was deleted meanwhile are left to the deletion."""
         places = collections.lock_collections(session, {image.collection for image in batch.read.values()})
@@ -173,7 +230,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             if (place := places.get(image.collection)) and place.id == ids[item]
         }
         stored = {}
-        for item, outcome in store_images(session, self.blobs, self.readers, received, places).items():
+        for item, outcome in store_images(session, self.blobs, self.writers, received, places).items():
             if isinstance(outcome, StoredImage):
                 stored[item] = outcome
             else:
@@ -183,25 +240,19 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
 
     def _opened(self, job_id: UUID) -> Source | UmbelError:
         try:
-            if job_id in self._sources:
-                return self._sources[job_id]
             with self.transaction() as session:
-                return self._source(session, job_id)
+                source = source_rows.get_source(session, job_id)
+            return SourceGivenUp(source.error or "") if source.given_up else self._open(job_id)
         except UmbelError as error:
             return error
 
-    def _close_sources(self, needed: Container[UUID] = ()) -> None:
-        """Those that are not needed now, if there are many; all without an argument."""
-        for job_id in [each for each in self._sources if each not in needed]:
-            if not needed or len(self._sources) > OPEN_SOURCES:
-                self._sources.pop(job_id).close()
-
-    def _source(self, session: Session, job_id: UUID) -> Source:
-        """The job's source, kept open while it is in use. Raises SourceError, TransientError."""
-        if job_id not in self._sources:
-            source = source_rows.get_source(session, job_id)
+    def _open(self, job_id: UUID) -> Source:
+        """The source whose turn it is, kept open while that lasts. Raises SourceError, TransientError, NotReady."""
+        if self._source is None:
+            with self.transaction() as session:
+                source = source_rows.get_source(session, job_id)
             if source.spec.get("gone"):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
             spec = SPEC.validate_python(source.spec)
-            self._sources[job_id] = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
-        return self._sources[job_id]
+            self._source = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
+        return self._source

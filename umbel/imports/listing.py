@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from umbel_files.names import folder_label
 from umbel_files.tally import Tally
 
-from umbel.base.errors import SourceError, TransientError
+from umbel.base.database import Transaction
+from umbel.base.errors import SourceError, TransientError, Unreachable
+from umbel.base.locks import only_one
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ImportSource
@@ -19,57 +21,101 @@ from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.sources import Entry, Skipped, Source
 from umbel.jobs import claims, job_log, jobs
+from umbel.jobs.outcomes import retry_transient
 from umbel.models.indexing import defer_index
 
 log = structlog.get_logger()
 
 CHUNK = 1_000
 
-OpenSource = Callable[[Session, UUID], Source]
+OpenSource = Callable[[UUID], Source]
 Entries = Iterator[Entry | Skipped]
 
 
 class Lister:
     """Lists sources; what it has open between two chunks spares beginning anew for each."""
 
-    def __init__(self, opened: OpenSource, settings: Settings) -> None:
-        self._opened, self._settings = opened, settings
+    def __init__(self, transaction: Transaction, opened: OpenSource, settings: Settings) -> None:
+        self._transaction, self._opened, self._settings = transaction, opened, settings
         self._open: tuple[UUID, str | None, Entries] | None = None
 
-    def list_chunk(self, session: Session) -> bool:
-        """List some more of the oldest source that is not at its end. False where there is none, or no room for more.
+    def list_chunk(self, job_id: UUID) -> bool:
+        """List some more of a job's source. False where nothing is left, where it waits for its next try or for room.
 
-        A source that cannot be reached is tried again later, and stops no other. A source stays locked to the end of
-        the transaction, so no other worker lists it and a kill leaves no half chunk.
+        No transaction is open while the source is asked. One worker lists a source at a time; should two do so all the
+        same, the one that is late writes nothing down.
         """
-        source = source_rows.claim_source(session)
-        if source is None or claims.count_pending(session, self._settings.max_pending) >= self._settings.max_pending:
+        if self._find(job_id) is None:
             return False
-        found: list[Entry | Skipped] = []
-        error: SourceError | TransientError | None = None
-        try:
-            entries = self._entries(session, source)
-            for entry in islice(entries, CHUNK):
-                found.append(entry)  # one by one: a source that breaks off has listed what came before
-            self._open = (source.job_id, found[-1].position if found else source.position, entries)
-        except (SourceError, TransientError) as failure:
-            self._open, error = None, failure
-        added = _write_down(session, source, found)
-        if isinstance(error, TransientError):
-            log.warning("a source cannot be reached", job_id=str(source.job_id), error=error.detail)
-            source_rows.postpone_source(session, source.job_id)
-        elif error or len(found) < CHUNK:
-            self._open = None
-            _end(session, source, error)
-        if added:
-            defer_index(session, source.job_id, self._settings, added=added)
+        with only_one(f"list {job_id}") as ours:
+            source = self._find(job_id) if ours else None
+            if source is None or not self._has_room():
+                return False
+            found, error = self._read(source)
+            retry_transient(lambda: self._write(source, found, error))
         return True
 
-    def _entries(self, session: Session, source: ImportSource) -> Entries:
+    def forget(self) -> None:
+        """What is open is about to be closed."""
+        self._open = None
+
+    def _find(self, job_id: UUID) -> ImportSource | None:
+        with self._transaction() as session:
+            return source_rows.find_unlisted(session, job_id)
+
+    def _has_room(self) -> bool:
+        with self._transaction() as session:
+            return claims.count_pending(session, self._settings.max_pending) < self._settings.max_pending
+
+    def _read(self, source: ImportSource) -> tuple[list[Entry | Skipped], SourceError | TransientError | None]:
+        """The next entries, and what kept more from coming."""
+        found: list[Entry | Skipped] = []
+        try:
+            entries = self._entries(source)
+            for entry in islice(entries, CHUNK):
+                found.append(entry)  # one by one: a source that breaks off has listed what came before
+        except (SourceError, TransientError) as error:
+            self._open = None
+            return found, error
+        self._open = (source.job_id, found[-1].position if found else source.position, entries)
+        return found, None
+
+    def _entries(self, source: ImportSource) -> Entries:
         """From the source's position on: what is open, unless that is elsewhere, as after a transaction that failed."""
         if self._open and self._open[:2] == (source.job_id, source.position):
             return self._open[2]
-        return self._opened(session, source.job_id).entries(source.position)
+        return self._opened(source.job_id).entries(source.position)
+
+    def _write(
+        self, read: ImportSource, found: list[Entry | Skipped], error: SourceError | TransientError | None
+    ) -> None:
+        with self._transaction() as session:
+            source = source_rows.lock_source(session, read.job_id)
+            if source.done or source.position != read.position:
+                return  # cancelled meanwhile, or listed by another worker
+            added = _write_down(session, source, found)
+            if isinstance(error, TransientError):
+                bounded = isinstance(error, Unreachable)  # not where the blob store that holds an archive is away
+                note_unreachable(session, source, error.detail, self._settings, bounded=bounded)
+            elif error or len(found) < CHUNK:
+                _end(session, source, error)
+            if added:
+                defer_index(session, source.job_id, self._settings, added=added)
+
+
+def note_unreachable(
+    session: Session, source: ImportSource, reason: str, settings: Settings, *, bounded: bool = True
+) -> None:
+    """A locked source cannot be reached: it is tried again later or, if `bounded`, given up in the end.
+
+    reason: a sentence. A try that more than one failure tells of counts once.
+    """
+    if source.given_up or not source_rows.is_due(session, source):
+        return
+    log.warning("a source cannot be reached", job_id=str(source.job_id), tries=source.retries + 1, error=reason)
+    source_rows.postpone_source(session, source, reason, tries=settings.source_tries if bounded else None)
+    if source.given_up:
+        _end(session, source, SourceError(source.error or reason))
 
 
 def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> int:
@@ -92,7 +138,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
             skipped.add(entry.name, None, hidden=entry.hidden)
     source.skipped, source.skipped_by_kind = skipped.total, skipped.counts()
     if found:
-        source.position, source.retries = found[-1].position, 0
+        source.position, source.retries, source.error, source.failing_since = found[-1].position, 0, None, None
     session.flush()
     return 0 if source.dry_run else len(listed)
 

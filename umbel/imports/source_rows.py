@@ -1,15 +1,19 @@
 """Sources of imports: what is listed, how far, and what was found there."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
 from umbel.base.tables import ImportSource, Job
+from umbel.base.types import JobStatus
 from umbel.jobs.claims import LONGEST_DELAY, RETRY_SECONDS
+
+LONGEST_PAUSE = 600.0  # seconds between two tries of a source
 
 
 def insert_source(
@@ -26,29 +30,79 @@ def insert_source(
     session.execute(insert(ImportSource).values(job_id=job_id, spec=spec, **values))
 
 
-def claim_source(session: Session) -> ImportSource | None:
-    """The oldest source that is not at its end and may be tried now, locked until this transaction ends."""
-    return session.scalar(
-        select(ImportSource)
-        .join(Job, Job.id == ImportSource.job_id)
-        .where(~ImportSource.done, ~Job.paused, ImportSource.next_try <= func.now())
-        .order_by(ImportSource.job_id)
-        .limit(1)
-        .with_for_update(of=ImportSource, skip_locked=True)
-    )
+# The sources that workers have something to do for now: to list more of them, or to read what was listed.
+READY = f"""
+SELECT s.job_id, s.retries > 0 AS failing FROM import_source s JOIN job ON job.id = s.job_id
+WHERE job.status IN ('{JobStatus.QUEUED}', '{JobStatus.RUNNING}') AND NOT job.paused AND s.next_try <= now()
+AND (NOT s.done OR EXISTS (
+    SELECT FROM job_item i WHERE i.job_id = s.job_id AND i.queue = 'fetch' AND i.state = 'pending' AND NOT i.paused
+    AND (i.lease_until IS NULL OR i.lease_until < now())))
+AND NOT EXISTS (SELECT FROM collection c WHERE c.id = job.collection_id AND c.deleted_at IS NOT NULL)
+"""
 
 
-def postpone_source(session: Session, job_id: UUID) -> None:
-    """Try the source again later, since it could not be reached: after two seconds, then twice as long each time."""
-    delay = func.least(RETRY_SECONDS * func.power(2, func.least(ImportSource.retries, 16)), LONGEST_DELAY)
-    next_try = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, delay)
-    statement = update(ImportSource).where(ImportSource.job_id == job_id)
-    session.execute(statement.values(retries=ImportSource.retries + 1, next_try=next_try))
+def list_ready(session: Session, *, besides: Collection[UUID]) -> list[Row]:
+    """The sources, but for those `besides`, that there is something to do for: (job_id, failing), oldest first.
+
+    failing: it could not be reached when it was last tried.
+    """
+    statement = text(f"{READY} AND s.job_id <> ALL (:besides) ORDER BY s.job_id")
+    return list(session.execute(statement, {"besides": list(besides)}))
+
+
+def find_unlisted(session: Session, job_id: UUID) -> ImportSource | None:
+    """The job's source if it is not at its end and may be tried now."""
+    unlisted = (ImportSource.job_id == job_id, ~ImportSource.done, ~Job.paused, ImportSource.next_try <= func.now())
+    return session.scalar(select(ImportSource).join(Job, Job.id == ImportSource.job_id).where(*unlisted))
+
+
+def lock_source(session: Session, job_id: UUID) -> ImportSource:
+    """The job's source as it is now, locked until this transaction ends."""
+    statement = select(ImportSource).where(ImportSource.job_id == job_id).with_for_update()
+    return session.scalars(statement.execution_options(populate_existing=True)).one()
+
+
+def is_due(session: Session, source: ImportSource) -> bool:
+    """Whether the source may be tried now."""
+    due = select(ImportSource.next_try <= func.clock_timestamp()).where(ImportSource.job_id == source.job_id)
+    return bool(session.scalar(due))
+
+
+def postpone_source(session: Session, source: ImportSource, reason: str, *, tries: int | None) -> None:
+    """A locked source cannot be reached: it is tried again later, and given up when it was tried `tries` times.
+
+    Later: after two seconds, then twice as long each time, up to ten minutes. reason: a sentence; tries: None for what
+    is no fault of the source, which is tried as long as it takes.
+    """
+    source.retries += 1
+    source.error, source.failing_since = reason, source.failing_since or func.now()
+    longest = LONGEST_PAUSE if tries else LONGEST_DELAY  # after an outage of our own, work goes on soon
+    source.next_try = func.now() + timedelta(seconds=min(RETRY_SECONDS * 2 ** min(source.retries - 1, 16), longest))
+    session.flush()
+    if tries is None or source.retries < tries:
+        return
+    row = ImportSource.job_id == source.job_id
+    seconds = session.scalar(select(func.extract("epoch", func.now() - ImportSource.failing_since)).where(row)) or 0
+    source.error = f"{reason} It was given up after {source.retries} tries in {max(1, round(seconds / 60))} min."
+    source.given_up, source.next_try = True, func.now()
+    session.flush()
+
+
+def note_reached(session: Session, job_id: UUID) -> None:
+    """The job's source can be reached."""
+    failing = update(ImportSource).where(ImportSource.job_id == job_id, ImportSource.retries > 0)
+    session.execute(failing.values(retries=0, error=None, failing_since=None))
+
+
+def reopen_source(session: Session, job_id: UUID) -> None:
+    """What was listed of a source that was given up is to be read once more."""
+    given_up = update(ImportSource).where(ImportSource.job_id == job_id, ImportSource.given_up)
+    session.execute(given_up.values(given_up=False, retries=0, error=None, failing_since=None, next_try=func.now()))
 
 
 def get_source(session: Session, job_id: UUID) -> ImportSource:
     """Raises NotFound for a job that has no source."""
-    source = session.get(ImportSource, job_id)
+    source = session.get(ImportSource, job_id, populate_existing=True)
     if source is None:
         raise NotFound(f"Job {job_id} has no source.")
     return source

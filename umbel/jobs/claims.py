@@ -75,12 +75,10 @@ WHERE item.id = free.id AND image.id = item.image_id AND job.id = item.job_id
 {CLAIMED}, item.image_id, image.collection_id, image.blob_key,
 CASE WHEN item.queue = 'reindex' THEN job.model_version_id END AS version_id
 """
-# What a deletion is about to cancel: looked for before the LIMIT, or it would keep others from being claimed.
-NOT_DELETED = """AND job_id <> ALL (ARRAY(
-    SELECT job.id FROM job JOIN collection ON collection.id = job.collection_id WHERE collection.deleted_at IS NOT NULL
-))"""
+# By source, with an index of their own: those of one that is slow or away keep no others from being claimed.
+OF_SOURCE = "AND job_id = :job_id AND queue = 'fetch'"
 CLAIM_ENTRIES = f"""
-{CLAIM.format(condition=NOT_DELETED)} FROM free, job, collection
+{CLAIM.format(condition=OF_SOURCE)} FROM free, job, collection
 WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
 {CLAIMED}, collection.id AS collection_id, collection.name AS collection, item.name, item.locator, item.label,
 coalesce(item.metadata, '{{}}') AS meta
@@ -95,12 +93,14 @@ def claim_items(
     limit: int,
     lease_seconds: float,
     positions: Positions | None = None,
+    job_id: UUID | None = None,
 ) -> list[Any]:
     """Claim up to `limit` pending items of `queue` that were never claimed before, oldest first.
 
-    They are ClaimedEntry in the queue `fetch`, ClaimedItem in all others. positions: where the caller's claims ended.
+    They are ClaimedEntry in the queue `fetch`, all of the job `job_id`, and ClaimedItem in all others. positions: where
+    the caller's claims ended.
     """
-    lease = {"owner": owner, "lease_seconds": lease_seconds}
+    lease = {"owner": owner, "lease_seconds": lease_seconds, "job_id": job_id}
     return _claim(session, queue, lease, positions or Positions(), attempts=(0, 0), limit=limit)
 
 
@@ -113,16 +113,14 @@ def claim_again(
     lease_seconds: float,
     max_attempts: int,
     positions: Positions | None = None,
+    job_id: UUID | None = None,
 ) -> list[Any]:
     """Claim items that were claimed before and not finished: first an eighth of a batch together, at the end one alone.
 
     So the batch that killed a worker is bisected: at an item's last attempt no other item can be to blame for a death.
     """
-    lease, last, positions = (
-        {"owner": owner, "lease_seconds": lease_seconds},
-        max_attempts - 1,
-        positions or Positions(),
-    )
+    lease = {"owner": owner, "lease_seconds": lease_seconds, "job_id": job_id}
+    last, positions = max_attempts - 1, positions or Positions()
     together = _claim(session, queue, lease, positions, attempts=(1, last - 1), limit=max(1, limit // 8))
     return together or _claim(session, queue, lease, positions, attempts=(max(1, last), last), limit=1)
 

@@ -23,34 +23,46 @@ class Leases:
         self.owner, self.seconds = owner, seconds
         self._transaction = transaction
         # Of this handler alone: what another gets done keeps nothing of it from being taken over.
-        self._progress = Progress()
+        self.progress = Progress()
         self._held: dict[UUID, float] = {}  # since when, by time.monotonic()
         self._lock = threading.Lock()
 
     def hold(self, items: Iterable[UUID]) -> None:
         """Keep the leases of `items`, just claimed, from ending until `let_go`."""
         with self._lock:
+            if not self._held:
+                self.progress.begin()
             self._held |= dict.fromkeys(items, time.monotonic())
+            self._end_if_none()
 
     def note_progress(self) -> None:
         """This handler has got something done: its leases may be renewed."""
         progress.note()
-        self._progress.note()
+        self.progress.note()
 
     def let_go(self, items: Iterable[UUID]) -> None:
         """Done with `items`: what is not stored is anyone's when the lease ends."""
         self.note_progress()
         with self._lock:
+            held = bool(self._held)
             for item in items:
                 self._held.pop(item, None)
+            if held:
+                self._end_if_none()
 
     def let_go_of_all(self) -> None:
         with self._lock:
-            self._held.clear()
+            if self._held:
+                self._held.clear()
+                self._end_if_none()
+
+    def _end_if_none(self) -> None:
+        if not self._held:
+            self.progress.end()
 
     def renew(self) -> None:
         """Prolong those that were not just taken, if this handler has got something done since the last time."""
-        if not self._progress.since_asked():  # what hangs keeps nothing from the others
+        if not self.progress.since_asked():  # what hangs keeps nothing from the others
             return
         now = time.monotonic()
         with self._lock:

@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import DecoderDied, NotReady, TransientError, UmbelError, Unreachable
+from umbel.base.errors import DecoderDied, NotReady, SourceUnreachable, TransientError, UmbelError, Unreachable
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.jobs import claims, items, job_log
@@ -48,7 +48,9 @@ class Outcomes:
             case Unreachable() if item.retries + 1 >= self.settings.url_tries:
                 self.failed[item.id] = (error.code, f"Given up after {item.retries + 1} tries. {error.detail}")
             case NotReady() | TransientError():
-                if not item.retries:  # told once: a source that is away for long has many items, tried each minute
+                if not (
+                    item.retries or isinstance(error, SourceUnreachable)
+                ):  # told once: a source that is away for long has many items, tried each minute
                     job_log.retried(self.queue, item, error.detail)
                 self.release([item.id])
             case UmbelError() if not isinstance(error, DecoderDied):

@@ -63,7 +63,7 @@ class ItemHandler(ABC, Generic[B]):
     settings: Settings
     leases: Leases
     stopping: Callable[[], bool] = lambda: False
-    _postponed: bool = field(default=False, init=False)  # a batch was, in this run
+    _postponed: bool = field(default=False, init=False)  # a batch was, in this turn
     _turn_is_over: bool = field(default=False, init=False)  # though there may be more
     _batches: int = field(default=0, init=False)  # claimed in this run
     _positions: Positions = field(default_factory=Positions, init=False)
@@ -75,17 +75,22 @@ class ItemHandler(ABC, Generic[B]):
     def run(self, queues: Sequence[Queue] | None = None) -> int:
         """Work on what is queued until nothing is left. Returns how many items ended. queues: None for all of its."""
         queues = self.queues if queues is None else queues
-        self._postponed, self._batches = False, 0
+        self._batches = 0
         finished, more = 0, True
         try:
             while more:
-                self._turn_is_over = False
-                turn = self._finish(self._fresh_batches(queues)) + self._run_again(queues)
-                finished, more = finished + turn, turn > 0 or self._turn_is_over
+                turn, more = self.take_turn(queues)
+                finished += turn
         finally:
             self.leases.let_go_of_all()  # of batches that an error has stopped on their way
             self.close()
         return finished
+
+    def take_turn(self, queues: Sequence[Queue]) -> tuple[int, bool]:
+        """Work for a while. Returns how many items ended, and whether there may be more to do."""
+        self._postponed = self._turn_is_over = False
+        ended = self._finish(self._fresh_batches(queues)) + self._run_again(queues)
+        return ended, not self._postponed and (ended > 0 or self._turn_is_over)
 
     @abstractmethod
     def limit(self, batches: int) -> int:
@@ -103,6 +108,10 @@ class ItemHandler(ABC, Generic[B]):
     def prepare(self) -> bool:
         """Done before each claim of new items. True if it got on, so that more may come though there is nothing now."""
         return False
+
+    def source(self) -> UUID | None:
+        """The job whose items are claimed next; None: any job's."""
+        return None
 
     def store(self, batch: B) -> None:
         """Write down what came of a batch, and set its `done`."""
@@ -183,7 +192,13 @@ class ItemHandler(ABC, Generic[B]):
                 claimed: list[Any] = []
                 with job_log.stage("claim", queue, claimed):
                     claimed += claim(
-                        session, queue, owner=owner, limit=limit, lease_seconds=seconds, positions=self._positions
+                        session,
+                        queue,
+                        owner=owner,
+                        limit=limit,
+                        lease_seconds=seconds,
+                        positions=self._positions,
+                        job_id=self.source(),
                     )
                 if claimed:
                     batch = self.begin(session, queue, claimed)

@@ -35,11 +35,13 @@ def touch_worker(session: Session, name: str, *, progressed: bool, broker_connec
     return touched.rowcount > 0  # type: ignore[attr-defined]
 
 
-# Not what is paused, for its job is paused; nor what waits for its next try; nor comparisons, which may have to wait
-# until an index is built.
+# Not what is paused, for its job is paused; nor what waits, itself or with its source, for its next try; nor
+# comparisons, which may have to wait until an index is built.
 WORK_IS_LEFT = """EXISTS (
     SELECT FROM job_item WHERE state = 'pending' AND NOT paused AND queue <> 'compare'
     AND NOT (retries > 0 AND lease_owner IS NULL AND lease_until > now())
+    AND NOT (queue = 'fetch' AND EXISTS (
+        SELECT FROM import_source s WHERE s.job_id = job_item.job_id AND s.next_try > now()))
 )"""
 
 

@@ -82,6 +82,7 @@ def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
         if not settling.can_be_retried(session, job_id):
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
         jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False, retrying=True, settling=True)
+        source_rows.reopen_source(session, job_id)
         settling.settle_some(session, job_id)  # at once: from now on the job has not finished
     settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)
     _wake(waker)

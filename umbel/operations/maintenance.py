@@ -97,15 +97,13 @@ def list_waiting_queues(session: Session) -> list[Queue]:
     """The queues in which anyone could claim something now: an item, a source to list, a comparison to
     list, a collection to delete, a map to compute."""
     queues = session.scalars(
-        text("""
+        text(f"""
             SELECT queue FROM (
                 VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
-            ) AS queues(queue) WHERE EXISTS (
+            ) AS queues(queue) WHERE queue <> 'fetch' AND EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.paused AND i.queue = queues.queue
                 AND (lease_until IS NULL OR lease_until < now()))
-            OR queue = 'fetch' AND EXISTS (
-                SELECT FROM import_source s JOIN job ON job.id = s.job_id
-                WHERE NOT s.done AND s.next_try <= now() AND NOT job.paused)
+            OR queue = 'fetch' AND EXISTS ({source_rows.READY})
             OR queue = 'reindex' AND EXISTS (
                 SELECT FROM reindex r JOIN job ON job.id = r.job_id
                 WHERE NOT r.done AND NOT job.paused AND job.pending = 0)

@@ -35,6 +35,13 @@ RECALL = """
 SELECT DISTINCT ON (k) k::text, recall FROM recall_report
 WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') ORDER BY k, recall_report.id DESC
 """
+SOURCES = """
+SELECT states.state, count(source.job_id) FROM (VALUES ('reachable'), ('unreachable')) AS states(state)
+LEFT JOIN (
+    SELECT s.job_id, CASE WHEN s.error IS NULL THEN 'reachable' ELSE 'unreachable' END AS state
+    FROM import_source s JOIN job ON job.id = s.job_id WHERE job.status IN ('queued', 'running')
+) source USING (state) GROUP BY 1
+"""
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
 IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
 BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
@@ -44,6 +51,7 @@ FIGURES = (
     Figure("umbel_jobs", "Jobs by status.", "status", "SELECT status, count(*) FROM job GROUP BY 1"),
     Figure("umbel_items_pending", "Pending items, by queue.", "queue", PENDING),
     Figure("umbel_oldest_item_seconds", "Age of the oldest pending item.", "queue", OLDEST),
+    Figure("umbel_import_sources", "Sources of unfinished imports: reachable or unreachable.", "state", SOURCES),
     Figure("umbel_index_recall", "Recall of the index at its last measurement, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Time since a worker's last heartbeat.", "worker", SILENCE),
     Figure("umbel_worker_idle_seconds", "Time since a worker finished an item or had none to do.", "worker", IDLE),

@@ -69,9 +69,9 @@ function steps(job) {
   );
 }
 
-function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done }) {
+function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done, error, tries }) {
   const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
-  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`]
+  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`, error && (tries ? `${error} Tries so far: ${tries}` : error)]
     .filter(Boolean)
     .join(", ");
 }

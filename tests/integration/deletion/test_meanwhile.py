@@ -41,6 +41,7 @@ from umbel.gallery.upload import Upload
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.fetching import FetchingHandler
+from umbel.imports.turns import Turns
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.leases import Leases
 from umbel.operations import job_actions, maintenance
@@ -55,8 +56,7 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     delete()
     with transaction() as session:
         job = jobs.get_job(session, job_id)
-        assert (job.closed, job.cancelling, source_rows.claim_source(session)) == (True, True, None)
-        assert claims.claim_items(session, Queue.FETCH, owner="me", limit=9, lease_seconds=60) == []
+        assert (job.closed, job.cancelling, source_rows.list_ready(session, besides=[])) == (True, True, [])
     with pytest.raises(Conflict, match="closed"):
         upload(2, job_id=job_id)
     line = DeletionHandler(transaction=transaction, blobs=blobs())
@@ -68,14 +68,14 @@ def test_what_was_pending_is_cancelled_and_nothing_more_is_listed() -> None:
     assert {tuple(row) for row in states} == {("cancelled", 2), ("failed", 1)}
 
 
-def test_what_is_to_be_cancelled_keeps_no_other_import_from_being_claimed() -> None:
+def test_what_is_to_be_cancelled_keeps_no_other_import_from_its_turn() -> None:
     archived_import()
     job_actions.pause_job(transaction, delete())
     with transaction() as session:
         job_id = Factory(session).job(job_type=JobType.IMPORT)
         entries.insert_entries(session, job_id, [NewEntry("a.jpg", "a.jpg")])
-        [entry] = claims.claim_items(session, Queue.FETCH, owner="me", limit=1, lease_seconds=60)
-    assert entry.job_id == job_id
+        source_rows.insert_source(session, job_id, {}, label_from_folder=False, dry_run=False)
+        assert [ready.job_id for ready in source_rows.list_ready(session, besides=[])] == [job_id]
 
 
 def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: WorkerDecoders) -> None:
@@ -89,8 +89,11 @@ def test_a_worker_that_was_reading_for_it_stores_nothing(decoder: WorkerDecoders
             blobs=blobs(),
             decoder=decoder,
             readers=readers,
+            writers=readers,
+            turns=Turns(transaction),
             wake=lambda _: None,
         )
+        line._job = job_id
         batch = line._claim([Queue.FETCH], claims.claim_items, 9)
         assert batch is not None
         [entry] = batch.items

@@ -11,6 +11,7 @@ from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import Settings, settings
 from umbel.imports.fetching import FetchingHandler
+from umbel.imports.turns import Turns
 from umbel.jobs.leases import Leases
 from worker.decoders import WorkerDecoders
 
@@ -26,7 +27,7 @@ def api(api: FlaskClient) -> FlaskClient:
 @pytest.fixture
 def fetch(decoder: WorkerDecoders) -> Iterator[Callable[..., None]]:
     """List and read all that there is to read, as a worker does."""
-    with ThreadPoolExecutor(4) as readers:
+    with ThreadPoolExecutor(4) as readers, ThreadPoolExecutor(4) as writers:
 
         def run(store: Blobs | None = None, config: Settings | None = None) -> None:
             FetchingHandler(
@@ -36,6 +37,8 @@ def fetch(decoder: WorkerDecoders) -> Iterator[Callable[..., None]]:
                 blobs=store or blobs(),
                 decoder=decoder,
                 readers=readers,
+                writers=writers,
+                turns=Turns(transaction),
                 wake=lambda _: None,
             ).run()
 

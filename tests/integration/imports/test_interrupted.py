@@ -12,16 +12,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from tests.images import image_bytes
-from tests.integration.imports.archives import counts, expire_leases, imported, job, use, zipped
+from tests.integration.imports.archives import counts, expire_leases, imported, job, zipped
 from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from umbel.base.settings import settings
-from umbel.base.types import Queue
 from umbel.imports import fetching, listing
 from umbel.imports.fetching import FetchingHandler
 from umbel.imports.sources.web import Web
-from umbel.operations import maintenance
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -97,22 +95,6 @@ def test_a_full_store_costs_no_item_and_no_attempt(api: FlaskClient, fetch: Any)
 
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
-
-
-def test_a_source_that_cannot_be_reached_stops_no_other(
-    api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(monkeypatch, import_roots=("s3://photos",))
-    source = {"source": {"type": "s3", "url": "s3://photos/2024"}}
-    unreachable = api.post("/v1/imports", json=source).get_json()["job_id"]
-    reached = imported(api, zipped(**{"a.jpg": image_bytes(1)}))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
-    fetch(config=settings().model_copy(update={"import_roots": ("s3://photos",), "s3_endpoint": NOWHERE}))
-    assert (counts(api, reached), job(api, unreachable)["status"]) == ({"pending": 1}, "queued")
-    with transaction() as session:
-        waits = session.execute(text("SELECT retries, next_try > now() FROM import_source WHERE NOT done")).one()
-        assert (tuple(waits), maintenance.list_waiting_queues(session)) == ((1, True), [Queue.BULK])
 
 
 def test_a_url_that_nobody_serves_is_tried_at_growing_intervals_and_fails_in_the_end(

@@ -6,13 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from umbel.base.errors import ImageError, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.errors import (
+    ImageError,
+    SourceError,
+    SourceUnreachable,
+    TransientError,
+    Unreadable,
+    UnsafePath,
+)
 
 WINDOW = 100_000  # names of one folder that are held in memory; a larger folder is read several times
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO must not wait for its writer
 LINKS = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR)  # what O_NOFOLLOW answers to a link, and O_DIRECTORY to a file
-TRANSIENT = (errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+AWAY = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN)  # the server of a mounted folder
+BUSY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # this machine
 
 
 def sorted_names(folder: int, start: str | None) -> Iterator[str]:
@@ -49,9 +57,10 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def fault(error: OSError) -> ImageError:
-    """Why an entry cannot be read. Raises TransientError when the machine is at fault and that may pass."""
-    if error.errno in TRANSIENT:
-        raise TransientError(f"The file cannot be read now: {reason(error)}.") from error
+    """Why an entry cannot be read. Raises TransientError when a machine is at fault and that may pass."""
+    if error.errno in (*AWAY, *BUSY):
+        kind = SourceUnreachable if error.errno in AWAY else TransientError
+        raise kind(f"The file cannot be read now: {reason(error)}.") from error
     if error.errno in LINKS:
         return UnsafePath("A link has taken the place of the file or of a folder above it.")
     return Unreadable(f"The file cannot be read: {reason(error)}.")
@@ -59,7 +68,8 @@ def fault(error: OSError) -> ImageError:
 
 def unlistable(error: OSError, what: str) -> SourceError | TransientError:
     """Why a folder cannot be listed at all."""
-    kind = TransientError if error.errno in TRANSIENT else SourceError
+    away, busy = error.errno in AWAY, error.errno in BUSY
+    kind = SourceUnreachable if away else TransientError if busy else SourceError
     return kind(f"{what} cannot be opened: {reason(error)}.")
 
 

@@ -11,7 +11,7 @@ from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 from umbel_files.walking import DEEPEST, LEADS_BACK, LEADS_NOWHERE, LINKED_TWICE, TOO_DEEP
 
-from umbel.base.errors import FileTooLarge, ImageError, TransientError, Unreadable, UnsafePath
+from umbel.base.errors import FileTooLarge, ImageError, Unreachable, Unreadable, UnsafePath
 from umbel.base.settings import Settings
 from umbel.imports.sources.descent import (
     FILE,
@@ -80,7 +80,7 @@ class Folder:
                 return self._bytes_of(file)
         except OSError as error:
             if error.errno == errno.EIO:  # may pass; listing does not wait for it: one bad file would stop all others
-                raise TransientError(f"The file cannot be read now: {reason(error)}.") from error
+                raise Unreachable(f"The file cannot be read now: {reason(error)}.") from error
             raise fault(error) from error
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from umbel_files.kinds import START, kind_of
 from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 
-from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.errors import FileTooLarge, ImageError, SourceError, SourceUnreachable, Unreadable, UnsafePath
 from umbel.base.settings import Settings
 from umbel.imports.sources.paths import bucket_below_root, quoted, unquoted, unsafe
 from umbel.imports.sources.source import Entry, Skipped
@@ -29,7 +29,15 @@ LISTING_FAILURES = {  # by a part of the message: obstore has no classes for the
     "status code: 401": "The bucket cannot be listed without credentials.",
     "status code: 403": "The bucket may not be listed with the credentials of this server.",
 }
+UNREACHABLE = {
+    "ConnectionRefused": "refused the connection",
+    "TimedOut": "did not answer in time",
+    "dns error": "has an endpoint whose name cannot be resolved",
+}
 PAGE = 1000  # keys of one answer
+# Of one request; a file takes longer than a page of keys. Shorter than a lease (`lease_seconds`), which is not renewed
+# while nothing arrives.
+LISTING_SECONDS, READING_SECONDS = 15, 40
 
 
 class Bucket:
@@ -43,31 +51,34 @@ class Bucket:
         """Raises SourceError when the URL is not below an import root. Sends no request yet."""
         bucket, prefix = bucket_below_root(url, settings.import_roots)
         self._max_bytes, self._include_hidden = settings.max_bytes, include_hidden
-        self._top = prefix.rpartition("/")[2]
+        self._top, self._bucket = prefix.rpartition("/")[2], bucket
         config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
         try:
-            self._store = S3Store(
-                bucket,
-                prefix=prefix or None,
-                config=config,
-                # Few retries here: the ledger tries again later, and the worker does other work meanwhile.
-                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
-                client_options={
-                    "connect_timeout": timedelta(seconds=5),
-                    "timeout": timedelta(seconds=60),
-                    "allow_http": config.get("endpoint", "").startswith("http://"),
-                },
+            self._keys, self._store = (
+                S3Store(
+                    bucket,
+                    prefix=prefix or None,
+                    config=config,
+                    # Few retries here: the ledger tries again later, and the worker does other work meanwhile.
+                    retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=LISTING_SECONDS)},
+                    client_options={
+                        "connect_timeout": timedelta(seconds=5),
+                        "timeout": timedelta(seconds=seconds),
+                        "allow_http": config.get("endpoint", "").startswith("http://"),
+                    },
+                )
+                for seconds in (LISTING_SECONDS, READING_SECONDS)
             )
         except (BaseError, ValueError) as error:
             raise SourceError(f"S3 is not set up on this server: {_first_line(str(error))}.") from error
 
     def entries(self, after: str | None = None) -> Iterator[Entry | Skipped]:
         try:
-            for page in obstore.list(self._store, offset=unquoted(after) if after else None, chunk_size=PAGE):
+            for page in obstore.list(self._keys, offset=unquoted(after) if after else None, chunk_size=PAGE):
                 for found in page:
                     yield self._listed(found["path"], found["size"])
         except (BaseError, OSError) as error:
-            raise _listing_failure(error) from error
+            raise self._listing_failure(error) from error
 
     def read(self, locator: str) -> bytes:
         key = unquoted(locator)
@@ -78,7 +89,7 @@ class Bucket:
             self._check_size(found.meta["size"])
             return bytes(found.bytes())
         except (BaseError, OSError) as error:
-            raise _reading_failure(error) from error
+            raise self._reading_failure(error) from error
 
     def close(self) -> None:
         pass  # obstore's connections belong to its process-wide runtime
@@ -96,38 +107,42 @@ class Bucket:
         return Entry(position, name, position)
 
     def _is_image(self, key: str) -> bool:
-        """By its suffix, without asking for the object; else by its first bytes. Raises ImageError, TransientError."""
+        """By its suffix, without asking for the object; else by its first bytes. Raises as `read` does."""
         if has_image_suffix(key) or not may_be_image(key):
             return has_image_suffix(key)
         try:
-            return kind_of(bytes(obstore.get_range(self._store, key, start=0, end=START))) is not None
+            return kind_of(bytes(obstore.get_range(self._keys, key, start=0, end=START))) is not None
         except (BaseError, OSError) as error:
-            raise _reading_failure(error) from error
+            raise self._reading_failure(error) from error
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
             raise FileTooLarge(f"The file has {size:,} bytes; at most {self._max_bytes:,} are taken.")
 
+    def _listing_failure(self, error: Exception) -> SourceError | SourceUnreachable:
+        text = str(error)
+        if isinstance(error, InvalidPathError):
+            key = _first_line(text).partition('"')[2].partition('"')[0]
+            return SourceError(f"The bucket has a key that is no path and cannot be listed: {key!r}.")
+        for mark, meaning in LISTING_FAILURES.items():
+            if mark in text:
+                return SourceError(meaning)
+        if (status := STATUS.search(text)) and status[1].startswith("4") and status[1] not in TRY_AGAIN:
+            return SourceError(f"The bucket cannot be listed: {_first_line(text)}.")
+        return self._unreachable(text)
 
-def _listing_failure(error: Exception) -> SourceError | TransientError:
-    text = str(error)
-    if isinstance(error, InvalidPathError):
-        key = _first_line(text).partition('"')[2].partition('"')[0]
-        return SourceError(f"The bucket has a key that is no path and cannot be listed: {key!r}.")
-    for mark, meaning in LISTING_FAILURES.items():
-        if mark in text:
-            return SourceError(meaning)
-    if (status := STATUS.search(text)) and status[1].startswith("4") and status[1] not in TRY_AGAIN:
-        return SourceError(f"The bucket cannot be listed: {_first_line(text)}.")
-    return TransientError(f"S3 failed: {_first_line(text)}.")
+    def _reading_failure(self, error: Exception) -> ImageError | SourceUnreachable:
+        if isinstance(error, FileNotFoundError):
+            return Unreadable("The object is no longer in the bucket.")
+        if isinstance(error, PermissionDeniedError):
+            return Unreadable("The object may not be read with the credentials of this server.")
+        return self._unreachable(str(error))
 
-
-def _reading_failure(error: Exception) -> ImageError | TransientError:
-    if isinstance(error, FileNotFoundError):
-        return Unreadable("The object is no longer in the bucket.")
-    if isinstance(error, PermissionDeniedError):
-        return Unreadable("The object may not be read with the credentials of this server.")
-    return TransientError(f"S3 failed: {_first_line(str(error))}.")
+    def _unreachable(self, text: str) -> SourceUnreachable:
+        reasons = [reason for mark, reason in UNREACHABLE.items() if mark in text]
+        if status := STATUS.search(text):
+            reasons.append(f"answered {status[1]}")
+        return SourceUnreachable(f"The bucket {self._bucket} {(reasons or ['failed: ' + _first_line(text)])[0]}.")
 
 
 def _first_line(text: str) -> str:
