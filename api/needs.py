@@ -33,6 +33,13 @@ class Need:
     controls: bool = False
     audited: bool = False
 
+    @property
+    def described(self) -> str:
+        """The scope, for people."""
+        if self.controls:
+            return f"{self.scope}; for some types of jobs {KeyScope.ADMIN}"
+        return f"{self.scope} or {KeyScope.UPLOAD}" if self.uploaders else str(self.scope)
+
 
 READ, UPLOAD, WRITE, ADMIN = KeyScope
 CONTROL = Need(WRITE, Where.JOB, controls=True, audited=True)

@@ -102,7 +102,7 @@ def install(app: APIFlask) -> None:
         # Generated clients take the names of their functions from the id.
         described["operation_id"] = described.get("operation_id") or endpoint.rpartition(".")[2]
         if need := NEEDS.get(endpoint, STRICTEST):
-            described["extensions"] = {**(described.get("extensions") or {}), "x-scope": need.scope.value}
+            described["extensions"] = {**(described.get("extensions") or {}), "x-scope": need.described}
 
     @app.spec_processor
     def complete(spec: Any) -> Any:

@@ -68,6 +68,22 @@ def test_names_and_labels_from_before_are_normalized(empty_database: str, postgr
     assert rows == [("caf\u00e9", "caf\u00e9"), ("caf\u00e9", "caf\u00e9"), (None, None)]
 
 
+def test_keys_from_before_that_are_for_some_collections_import_from_no_root(
+    empty_database: str, postgres: Postgres
+) -> None:
+    schema.upgrade(empty_database, "0002")
+    with postgres.connect("migrated") as connection:
+        connection.execute("""
+            INSERT INTO api_key (name, prefix, sha256, scope, collections)
+            SELECT name, name, sha256(name::bytea), 'write', collections
+            FROM (VALUES ('all', NULL), ('one', '{garden}'::text[])) AS made(name, collections)
+        """)
+    schema.upgrade(empty_database)
+    with postgres.connect("migrated") as connection:
+        rows = connection.execute("SELECT name, import_roots FROM api_key ORDER BY name").fetchall()
+    assert rows == [("all", None), ("one", [])]
+
+
 def test_a_database_of_another_version_is_left_untouched(empty_database: str, postgres: Postgres) -> None:
     with postgres.connect("migrated") as connection:
         connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
