@@ -427,6 +427,11 @@ def settings() -> Settings:
         raise InvalidSetting(environment.problem_of(error, SECRETS)) from None
 
 
+def process_environment() -> dict[str, str]:
+    """All that this process was started with, secrets too."""
+    return dict(os.environ)
+
+
 def unknown_settings() -> list[str]:
     """A sentence for each variable of the environment that is nearly the name of a setting."""
     return [*environment.unknown_names(Settings.model_fields, os.environ)]

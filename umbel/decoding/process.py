@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Self
 
+from umbel.base.settings import process_environment
 from umbel.decoding.child import LENGTHS, START
 from umbel.decoding.sandbox import clean_environment
 
@@ -52,7 +52,8 @@ class ChildProcess:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path),
-                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=clean_environment(os.environ),
+                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                    env=clean_environment(process_environment()),
                 )  # fmt: skip
             except OSError:
                 ours.close()
