@@ -130,7 +130,7 @@ class Channel(HTTPChannel):
         with self.requests_lock:
             if self.connected and request is self.request and request.at_door:
                 request.pass_door(refusal, waited)
-                if refusal is not None:
+                if refusal is not None or request.error is not None:
                     self._queue(request)
                 elif request.expect_continue and not self.requests:
                     self.send_continue()  # else waitress does, after the answers before it

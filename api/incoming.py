@@ -10,8 +10,9 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.utilities import BadRequest, Error
 
 from api.door import Door
-from api.spool import Spool
+from api.spool import Spool, check_room
 from api.upload_limits import largest_request
+from umbel.base.errors import StorageFull
 from umbel.base.settings import Settings
 
 LARGEST_HEADER = 2**15
@@ -109,6 +110,18 @@ class Incoming(HTTPRequestParser):
             self.at_door = self.adj.door.is_asked(self.headers, spooled=spooled)
             if self.at_door:
                 self.promises_continue, self.expect_continue = self.expect_continue, False
+            elif self.error is None and (no_room := self._room_error()):
+                self.error, self.completed = no_room, True
+
+    def _room_error(self) -> NoRoom | None:
+        """Why a body of the announced size is not taken, though it is not too large: there is no room for it."""
+        if not self.adj.inbuf_overflow < self.content_length < self.adj.max_request_body_size:
+            return None
+        try:
+            check_room(self.content_length)
+        except StorageFull as error:
+            return NoRoom(error.detail)
+        return None
 
     def pass_door(self, refusal: Exception | None, waited: float) -> None:
         """Go on after `waited` seconds at the door, without a body if there is a refusal."""
@@ -116,6 +129,8 @@ class Incoming(HTTPRequestParser):
         self._began += waited
         if refusal is None:
             self.expect_continue = self.promises_continue
+            if no_room := self._room_error():
+                self.fail(no_room)
             return
         with suppress(OSError):
             self.close()

@@ -1,8 +1,9 @@
 """Bodies of requests: JSON, forms, and what is wrong with them."""
 
+import threading
 from io import BytesIO
 from json import JSONDecodeError
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from apiflask.exceptions import HTTPError
 from flask import Request, request
@@ -10,10 +11,10 @@ from werkzeug import formparser
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
-from werkzeug.sansio.multipart import MultipartDecoder
+from werkzeug.sansio.multipart import LINE_BREAK_RE, MultipartDecoder
 
 from api.errors import INVALID_FIELDS
-from api.spool import spool_file
+from api.spool import PartOfFile, spool_file
 from api.upload_limits import FORM_OVERHEAD, largest_request
 from umbel.base.settings import settings
 from umbel.base.storable import parse_json
@@ -53,13 +54,35 @@ class UmbelRequest(Request):
             ) from error
 
     def _get_file_stream(self, total_content_length: int | None, *_: Any, **__: Any) -> IO[bytes]:
-        """Images are read into memory in any case, and need not be written for that."""
-        small = total_content_length is not None and total_content_length <= largest_request(settings())
-        return BytesIO() if small else spool_file()
+        """Images are read into memory in any case; of a body that lies in a file, what is larger stays there."""
+        if total_content_length is not None and total_content_length <= largest_request(settings()):
+            return BytesIO()
+        try:
+            body = self.environ["wsgi.input"].fileno()
+        except (AttributeError, OSError):
+            return spool_file()
+        return cast(IO[bytes], PartOfFile(body, _decoding.decoder.file_start()))
+
+
+_decoding = threading.local()  # the decoder that this thread has made last
 
 
 class _Decoder(MultipartDecoder):
-    """Takes file names in whatever encoding: the bytes that are not UTF-8 are replaced."""
+    """Takes file names in whatever encoding: the bytes that are not UTF-8 are replaced. Knows where files begin."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._received = 0
+        _decoding.decoder = self
+
+    def receive_data(self, data: bytes | None) -> None:
+        super().receive_data(data)
+        self._received += len(data or b"")
+
+    def file_start(self) -> int:
+        """Where in the body the bytes of the file begin whose header was read last: behind a line break."""
+        line_break = LINE_BREAK_RE.match(self.buffer)
+        return self._received - len(self.buffer) + (line_break.end() if line_break else 0)
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         return super()._parse_headers(data.decode(errors="replace").encode())

@@ -1,18 +1,25 @@
-"""Where large requests and answers wait: in files without a name in UMBEL_HOME, whose disk takes what becomes of them.
+"""Where large requests and answers wait: in files without a name in UMBEL_SPOOL, each written once.
 
-The system's temporary folder may be small, or memory.
+The system's temporary folder may be small, or memory. What a form brings is read from where its request lies.
 """
 
 import errno
-from contextlib import suppress
+import io
+import os
+import shutil
+import tempfile
 from functools import cache
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from waitress import channel
 from waitress.buffers import FileBasedBuffer, OverflowableBuffer, TempfileBasedBuffer
 
+from umbel.base.errors import StackError, StorageFull
 from umbel.base.settings import settings
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 def is_no_room(error: OSError) -> bool:
@@ -25,15 +32,69 @@ def spool_file() -> IO[bytes]:
     return TemporaryFile(dir=_folder())
 
 
+def check_room(size: int) -> None:
+    """Raises StorageFull if a request of so many bytes has no room, by what the disk has now."""
+    free = shutil.disk_usage(_folder()).free
+    if size > free:
+        raise StorageFull(
+            f"The request has {size:,} bytes, and where requests wait (UMBEL_SPOOL) there is room for {free:,}."
+        )
+
+
 @cache
-def _folder() -> str | None:
-    """None where UMBEL_HOME cannot be written, as in some containers: the system's temporary folder."""
-    folder = settings().home / "spool"
-    with suppress(OSError):
+def _folder() -> str:
+    """The system's temporary folder where UMBEL_SPOOL is unset and UMBEL_HOME cannot be written.
+
+    Raises StackError where UMBEL_SPOOL cannot be.
+    """
+    folder = settings().spool or settings().home / "spool"
+    try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
-        return str(folder)
-    return None
+    except OSError as error:
+        if settings().spool:
+            raise StackError(f"cannot write to {folder} (UMBEL_SPOOL): {error.strerror}") from error
+        return tempfile.gettempdir()
+    return str(folder)
+
+
+class PartOfFile(io.RawIOBase):
+    """A part of a file that lies there already: its bytes from `start` on, as many as are said to be written.
+
+    Closing it does not close the file.
+    """
+
+    def __init__(self, file: int, start: int) -> None:
+        self._file, self._start = file, start
+        self._at = self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """The next bytes belong to the part, too."""
+        self._size += memoryview(data).nbytes
+        return memoryview(data).nbytes
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer).cast("B")
+        length = max(0, min(len(view), self._size - self._at))
+        read = os.preadv(self._file, [view[:length]], self._start + self._at)
+        self._at += read
+        return read
 
 
 class _File(TempfileBasedBuffer):

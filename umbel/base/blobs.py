@@ -168,6 +168,14 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _translated(error, prefix) from error
 
+    def check_room(self, size: int) -> None:
+        """Raises StorageFull if a folder's disk has no room for so many bytes more; other stores are not asked."""
+        if self.folder and (free := shutil.disk_usage(self.folder).free) < self._min_free + size:
+            raise StorageFull(
+                f"The disk of the blob store has {free:,} bytes left: there is no room for {size:,}, since"
+                f" {self._min_free:,} are to stay free."
+            )
+
     def _leave_room(self) -> None:
         """Raises StorageFull."""
         if self.folder and shutil.disk_usage(self.folder).free < self._min_free:

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         description="Where the bytes of images live: an absolute path, file:///… or s3://…; unset: UMBEL_HOME/blobs.",
     )
 
+    spool: Absolute | None = Field(
+        None,
+        description="Folder where large requests wait until they are complete, such as an archive during its upload;"
+        " its disk bounds them. Unset: UMBEL_HOME/spool.",
+    )
     max_bytes: Bytes = Field(20 * 2**20, gt=0, description="Refuse files larger than this, in bytes.")
     max_pixels: int = Field(40_000_000, gt=0, description="Refuse pictures larger than this before decoding them.")
     min_side: int = Field(16, gt=0, description="Refuse pictures whose shorter side is below this, in pixels.")

@@ -1,5 +1,6 @@
 """Opening imports: of pictures that are sent one by one, or of a source that workers read themselves."""
 
+import os
 from collections.abc import Sequence
 from typing import IO, Any
 from uuid import UUID, uuid4
@@ -92,6 +93,9 @@ def import_upload(
     with transaction() as session:
         if first := find_first_answer(session, request):
             return first.job_id
+    blobs.check_room(stream.seek(0, os.SEEK_END))  # rather than when most of it is copied
+    stream.seek(0)
+    with transaction() as session:
         cleanups = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)
     try:
         spec: ArchiveSource | ManifestSource
