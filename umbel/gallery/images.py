@@ -6,19 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import InvalidInput, NotFound
+from umbel.base.pages import page_ids
 from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
 from umbel.decoding.pool import DecoderPool
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
-from umbel.gallery.collections import PRESENT
+from umbel.gallery.collections import DELETED_SQL, PRESENT
 from umbel.jobs import items
 
 
@@ -69,13 +70,17 @@ def list_images(
     session: Session, *, collection: str | None, label: str | None, before: UUID | None, limit: int
 ) -> list[ImageRow]:
     """Up to `limit` images, newest first (ids are UUIDv7), older than `before`."""
-    statement = _images().order_by(Image.id.desc()).limit(limit)
-    if collection is not None:
-        statement = statement.where(Collection.name == collection)
-    if label is not None:
-        statement = statement.where(Image.label == label)
-    if before is not None:
-        statement = statement.where(Image.id < before)
+    older = [] if before is None else [Image.id < before]
+    if collection is None and label is None:
+        present = text(f"image.collection_id <> ALL ({DELETED_SQL})")
+        ids: Select[Any] = select(Image.id).where(present, *older).order_by(Image.id.desc()).limit(limit)
+    else:
+        named = [PRESENT] if collection is None else [PRESENT, Collection.name == collection]
+        groups: dict[Any, list[Any]] = {Image.collection_id: list(session.scalars(select(Collection.id).where(*named)))}
+        if label is not None:
+            groups = {Image.label: [label], **groups}
+        ids = page_ids(Image.id, groups, *older, limit=limit)
+    statement = _images().where(Image.id.in_(ids)).order_by(Image.id.desc())
     return [ImageRow(*row) for row in session.execute(statement)]
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session, undefer
 
+from umbel.base.pages import page_ids
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 
@@ -86,10 +87,8 @@ def lock_items_of_image(session: Session, image_id: UUID) -> None:
 
 def list_items(session: Session, job_id: UUID, *, state: str | None, after: UUID | None, limit: int) -> list[JobItem]:
     """Up to `limit` items of a job in the order they came, after the item `after`."""
-    statement = select(JobItem).options(undefer(JobItem.note)).where(JobItem.job_id == job_id)
-    statement = statement.order_by(JobItem.id).limit(limit)
-    if state is not None:
-        statement = statement.where(JobItem.state == state)
-    if after is not None:
-        statement = statement.where(JobItem.id > after)
+    states = list(ItemState) if state is None else [state]
+    later = [] if after is None else [JobItem.id > after]
+    ids = page_ids(JobItem.id, {JobItem.job_id: [job_id], JobItem.state: states}, *later, limit=limit, descending=False)
+    statement = select(JobItem).options(undefer(JobItem.note)).where(JobItem.id.in_(ids)).order_by(JobItem.id)
     return list(session.scalars(statement))

@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, insert, select, text, update
+from sqlalchemy import Select, exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
+from umbel.base.pages import page_ids
 from umbel.base.tables import Collection, ImportSource, Job, ModelVersion, ago
-from umbel.base.types import JobType, ModelState
+from umbel.base.types import JobStatus, JobType, ModelState
 
 
 def insert_job(session: Session, job_type: JobType, *, closed: bool, **values: Any) -> UUID:
@@ -103,16 +104,19 @@ def list_jobs(
     within: Names[str] | None = None,
 ) -> list[Job]:
     """Up to `limit` jobs, newest first. within: names of collections; None: all jobs."""
-    statement = select(Job).order_by(Job.id.desc()).limit(limit)
-    if status is not None:
-        statement = statement.where(Job.status == status)
-    if job_type is not None:
-        statement = statement.where(Job.type == job_type)
-    if before is not None:
-        statement = statement.where(Job.id < before)
-    if within is not None:
-        named = select(Collection.id).where(Collection.name.in_(within))  # also of a deletion that is under way
-        statement = statement.where(Job.collection_id.in_(named))
+    older = [] if before is None else [Job.id < before]
+    if status is None and job_type is None and within is None:
+        ids: Select[Any] = select(Job.id).where(*older).order_by(Job.id.desc()).limit(limit)
+    else:
+        groups: dict[Any, list[Any]] = {
+            Job.status: list(JobStatus) if status is None else [status],
+            Job.type: list(JobType) if job_type is None else [job_type],
+        }
+        if within is not None:
+            named = select(Collection.id).where(Collection.name.in_(within))  # also of a deletion that is under way
+            groups = {Job.collection_id: list(session.scalars(named)), **groups}
+        ids = page_ids(Job.id, groups, *older, limit=limit)
+    statement = select(Job).where(Job.id.in_(ids)).order_by(Job.id.desc())
     return list(session.scalars(statement))
 
 
