@@ -12,7 +12,8 @@ from api.errors import also, problems
 from api.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, image_links, page_of
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
-from umbel.insights.duplicates import MAX_DISTANCE, MIN_PIXEL_SIMILARITY, Group, find_duplicates
+from umbel.insights.duplicate_groups import COPY_DISTANCE, USUAL
+from umbel.insights.duplicates import Group, find_duplicates
 from umbel.jobs.wakeup import waker
 
 bp = APIBlueprint("duplicates", __name__, tag="Duplicates")
@@ -34,12 +35,12 @@ class DuplicatesQuery(PageQuery):
     image_id: Annotated[UUID, Field(description="Only the group that has this image, if any.")] | None = None
     max_distance: Annotated[
         float,
-        Field(ge=0, le=MAX_DISTANCE, allow_inf_nan=False, description="Cosine distance of two pictures of a group."),
-    ] = MAX_DISTANCE
+        Field(ge=0, le=COPY_DISTANCE, allow_inf_nan=False, description="Cosine distance of two pictures of a group."),
+    ] = USUAL.max_distance
     min_pixel_similarity: Annotated[
         float,
         Field(ge=0, le=1, allow_inf_nan=False, description="Of their pixels; 0: the distance alone decides."),
-    ] = MIN_PIXEL_SIMILARITY
+    ] = USUAL.min_pixel_similarity
 
 
 class MemberOut(BaseModel):

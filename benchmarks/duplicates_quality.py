@@ -12,8 +12,8 @@ from ml.data.dataset import class_files
 from ml.data.duplicates import quick_pixel_similarities
 from umbel.base.settings import Settings
 from umbel.base.types import Embedder, Vectors
-from umbel.insights.comparison import COPY_CANDIDATES, COPY_DISTANCE, NEIGHBORS
-from umbel.insights.duplicates import MIN_PIXEL_SIMILARITY
+from umbel.insights.comparison import COPY_CANDIDATES, NEIGHBORS
+from umbel.insights.duplicate_groups import COPY_DISTANCE, MIN_PIXEL_SIMILARITY
 from umbel.insights.label_errors import label_error_probability
 from umbel.insights.signature import signature_of
 from umbel.models.calibration import Calibration

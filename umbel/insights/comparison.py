@@ -23,7 +23,8 @@ from umbel.base.locks import take_turns
 from umbel.base.pipeline import map_ahead
 from umbel.base.types import Decoder, ImageSignature, PixelSimilarities, Queue
 from umbel.gallery import collections
-from umbel.insights import nearest_neighbors, signatures
+from umbel.insights import duplicate_groups, nearest_neighbors, signatures
+from umbel.insights.duplicate_groups import COPY_DISTANCE
 from umbel.insights.label_errors import label_error_probability
 from umbel.insights.nearest_neighbors import ComparedImage, Near
 from umbel.jobs import jobs
@@ -39,7 +40,6 @@ BATCH = 100
 AT_ONCE = 2  # batches: while Postgres finds the neighbors of one, the pixels of the other are compared
 NEIGHBORS = 16  # kept of each picture: enough for the vote of 11 although some have no label
 COPY_CANDIDATES = 8  # nearest neighbors whose pixels are compared
-COPY_DISTANCE = 0.5  # cosine distance beyond which no changed copy is expected; see docs/how-to/duplicates.md
 SIGNATURE_SECONDS = 30.0  # for the pictures of a batch, below its lease; what takes longer is left unseen
 UNBEARABLE = 20_000  # images of a collection that are not compared one by one: they wait for their index
 WAIT_SECONDS = 10.0
@@ -93,6 +93,12 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
     queues = (Queue.COMPARE,)
     batch_type = ComparisonBatch
     ended_as = "compared"
+
+    def run(self, queues: Sequence[Queue] | None = None) -> int:
+        """Compare, then group what is near, where all is compared."""
+        finished = super().run(queues)
+        duplicate_groups.compute_groups(self.transaction)
+        return finished
 
     def limit(self, batches: int) -> int:
         """Always the same."""
@@ -193,6 +199,7 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
         for job_id, some in rows.items():
             version_id = jobs.get_job(session, job_id).model_version_id
             nearest_neighbors.upsert_nearest_neighbors(session, version_id, some)  # type: ignore[arg-type]
+            duplicate_groups.note_changes(session, version_id, [row.collection_id for row in some])  # type: ignore[arg-type]
         signatures.insert_signatures(session, batch.seen)
 
 

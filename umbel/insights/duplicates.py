@@ -7,17 +7,18 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from umbel.base.union_find import connected_components
 from umbel.gallery import collections
-from umbel.gallery.collections import scope_sql
 from umbel.insights import nearest_neighbors
-from umbel.insights.comparison import COPY_DISTANCE
+from umbel.insights.duplicate_groups import (
+    Limits,
+    StoredGroup,
+    current_groupings,
+    list_groups,
+    list_groups_of,
+)
 from umbel.insights.nearest_neighbors import Progress
 from umbel.models import versions
 
-# 0.8: as for groups before a split, see docs/explanation/leakage.md.
-MIN_PIXEL_SIMILARITY = 0.8
-MAX_DISTANCE = COPY_DISTANCE
 AS_SHARP = 0.9  # of the sharpest: recompression alone moves sharpness by up to 8 %, either way
 MOST_SHOWN = 100  # images of one group
 
@@ -52,8 +53,8 @@ class Member:
 class Group:
     """Images that show one picture. members: the one to keep, then the others, nearest first, at most MOST_SHOWN.
 
-    id: the newest of theirs, by which groups are ordered; size: how many they are; largest_distance: of any member to
-    the one to keep.
+    id: the newest of theirs when they were compared, by which groups are ordered; size: how many they are;
+    largest_distance: of any member to the one to keep.
     """
 
     id: UUID
@@ -89,16 +90,27 @@ def find_duplicates(
     """
     version = versions.get_active_version(session)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
-    links = _list_links(
-        session, version.id, collection_id, max_distance=max_distance, min_pixel_similarity=min_pixel_similarity
-    )
-    groups = sorted(connected_components(links), key=max, reverse=True)
+    scope = collections.list_ids(session, collection_id)
+    groupings = current_groupings(session, version.id, scope, Limits(max_distance, min_pixel_similarity))
     if image_id is not None:
-        groups = [group for group in groups if str(image_id) in group]
-    page = [group for group in groups if before is None or max(group) < str(before)][:limit]
-    progress = nearest_neighbors.count_compared(session, version.id, collection_id)
-    described = _described(session, version.id, [[UUID(image) for image in group] for group in page])
-    return Found(described, version.id, progress)
+        groups = _described(session, version.id, list_groups_of(session, groupings, image_id))
+    else:
+        groups = _page(session, version.id, groupings, before=before, limit=limit)
+    return Found(groups, version.id, nearest_neighbors.count_compared(session, version.id, collection_id))
+
+
+def _page(
+    session: Session, version_id: UUID, groupings: Sequence[UUID], *, before: UUID | None, limit: int
+) -> list[Group]:
+    """Some groups may have lost their images since they were computed: then others take their place."""
+    page: list[Group] = []
+    while len(page) < limit:
+        stored = list_groups(session, groupings, before=before, limit=limit)
+        page += _described(session, version_id, stored)
+        if len(stored) < limit:
+            break
+        before = stored[-1].id
+    return page[:limit]
 
 
 def keeper(copies: Sequence[Copy]) -> Copy:
@@ -110,49 +122,20 @@ def keeper(copies: Sequence[Copy]) -> Copy:
     return min(sharp, key=lambda copy: (-copy.size, copy.image_id))
 
 
-def _described(session: Session, version_id: UUID, groups: Sequence[Sequence[UUID]]) -> list[Group]:
-    copies = _list_copies(session, [image for group in groups for image in group])
-    present = [[copies[image] for image in group if image in copies] for group in groups]
-    kept = [(keeper(group), group) for group in present if len(group) > 1]
-    pairs = {copy.image_id: keep.image_id for keep, group in kept for copy in group}
+def _described(session: Session, version_id: UUID, groups: Sequence[StoredGroup]) -> list[Group]:
+    """Those of which two or more images are there, with these images."""
+    copies = _list_copies(session, [image for group in groups for image in group.images])
+    present = {group.id: [copies[image] for image in group.images if image in copies] for group in groups}
+    kept = {group: (keeper(some), some) for group, some in present.items() if len(some) > 1}
+    pairs = {copy.image_id: keep.image_id for keep, some in kept.values() for copy in some}
     distances = _measure_distances(session, version_id, pairs)
-    return [_group(keep, group, distances) for keep, group in kept]
+    return [_group(group, keep, some, distances) for group, (keep, some) in kept.items()]
 
 
-def _group(keep: Copy, copies: Sequence[Copy], distances: Mapping[UUID, float]) -> Group:
+def _group(group_id: UUID, keep: Copy, copies: Sequence[Copy], distances: Mapping[UUID, float]) -> Group:
     members = [Member(copy, distances.get(copy.image_id, 0.0)) for copy in copies]
     members.sort(key=lambda one: (one.copy is not keep, one.distance_to_keep, one.copy.image_id))
-    newest = max(copy.image_id for copy in copies)
-    return Group(newest, len(copies), members[-1].distance_to_keep, members[:MOST_SHOWN])
-
-
-def _list_links(
-    session: Session, version_id: UUID, collection_id: UUID | None, *, max_distance: float, min_pixel_similarity: float
-) -> list[tuple[str, str]]:
-    """Pairs of images of one collection that are near enough and agree well enough; a pair may come twice.
-
-    Ids as text, in whose order they sort as ids: there may be a million, and to make a UUID of each takes longer than
-    all the rest.
-    """
-    rows = session.execute(
-        text(f"""
-            SELECT n.image_id::text, link.other::text
-            FROM nearest_neighbors n
-            CROSS JOIN LATERAL unnest(n.neighbors, n.distances, n.pixel_similarities)
-                AS link(other, distance, pixel_similarity)
-            JOIN image ON image.id = link.other
-            WHERE n.model_version_id = :version AND n.collection_id {scope_sql(collection_id)}
-              AND n.nearest <= :distance AND n.pixel_similarity >= :similarity
-              AND link.distance <= :distance AND link.pixel_similarity >= :similarity
-        """),
-        {
-            "version": version_id,
-            "collection": collection_id,
-            "distance": max_distance,
-            "similarity": min_pixel_similarity,
-        },
-    )
-    return [(row[0], row[1]) for row in rows]
+    return Group(group_id, len(copies), members[-1].distance_to_keep, members[:MOST_SHOWN])
 
 
 def _list_copies(session: Session, images: Sequence[UUID]) -> dict[UUID, Copy]:

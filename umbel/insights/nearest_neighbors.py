@@ -8,9 +8,12 @@ from uuid import UUID
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
+from umbel.base import tallies
 from umbel.base.copy import stage_rows
 from umbel.base.tables import Comparison, Job, ModelVersion
-from umbel.base.types import JobType
+from umbel.base.tallies import Counted
+from umbel.base.types import JobStatus, JobType
+from umbel.gallery import collections
 from umbel.gallery.collections import scope_sql
 from umbel.jobs import jobs
 from umbel.models.partitions import has_index
@@ -64,9 +67,12 @@ class Progress:
     waiting: int
 
 
-def find_unfinished_comparison(session: Session, collection_id: UUID | None) -> UUID | None:
-    """A job that compares the collection, or all; for None: one that compares any."""
-    statement = select(Job.id).where(Job.type == JobType.COMPARISON, Job.finished_at.is_(None))
+def find_unfinished_comparison(session: Session, collection_id: UUID | None, *, paused: bool = True) -> UUID | None:
+    """A job that compares the collection, or all; for None: one that compares any. paused: may be one that is."""
+    unfinished = Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING))
+    statement = select(Job.id).where(Job.type == JobType.COMPARISON, unfinished)
+    if not paused:
+        statement = statement.where(~Job.paused)
     if collection_id is not None:
         statement = statement.where((Job.collection_id == collection_id) | Job.collection_id.is_(None))
     return session.scalar(statement.order_by(Job.id).limit(1))
@@ -74,16 +80,9 @@ def find_unfinished_comparison(session: Session, collection_id: UUID | None) -> 
 
 def count_compared(session: Session, version_id: UUID, collection_id: UUID | None) -> Progress:
     """How far the comparison of a collection (None: of all) has come."""
-    row = session.execute(
-        text(f"""
-            SELECT count(n.image_id), count(*) - count(n.image_id)
-            FROM embedding e LEFT JOIN nearest_neighbors n
-                ON n.image_id = e.image_id AND n.model_version_id = e.model_version_id
-            WHERE e.model_version_id = '{version_id}' AND e.collection_id {scope_sql(collection_id)}
-        """),
-        {"collection": collection_id},
-    ).one()
-    return Progress(*row)
+    places = [f"{version_id} {each}" for each in collections.list_ids(session, collection_id)]
+    compared = tallies.count(session, Counted.COMPARED, places)
+    return Progress(compared, max(0, tallies.count(session, Counted.EMBEDDED, places) - compared))
 
 
 def insert_comparison(
