@@ -9,7 +9,7 @@ from flask import url_for
 from pydantic import BaseModel, Field, model_validator
 
 from api.errors import problems
-from api.fields import K, Limit, Links, NextCursor, PageQuery, Strict, answer_of, page_of
+from api.fields import CollectionName, K, Limit, Links, NextCursor, PageQuery, Strict, answer_of, page_of
 from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -29,6 +29,9 @@ LONGEST_SECONDS = 20  # proxies wait longer for an answer
 class RecallIn(Strict):
     k: K = 10
     sample: Annotated[int, Field(ge=1, le=1_000, description="Searches to compare, with stored vectors.")] = 100
+    collection: CollectionName | None = Field(
+        None, description="Search within it, by its own images; left out: the whole gallery."
+    )
 
 
 class AuditQuery(PageQuery):
@@ -61,6 +64,7 @@ class RecallStepOut(BaseModel):
 class RecallOut(BaseModel):
     id: UUID
     model_version: UUID
+    collection: str | None = Field(description="That was searched within; null: the whole gallery.", examples=[None])
     k: int
     sample: int = Field(description="Searches that were compared; fewer than asked for when time was up.")
     ef_search: int = Field(description="In use for this k.")
@@ -116,14 +120,18 @@ class ReindexAccepted(BaseModel):
 @bp.post("/v1/admin/recall")
 @bp.input(RecallIn, arg_name="asked")
 @bp.output(RecallOut)
-@bp.doc(responses=problems(409))
+@bp.doc(responses=problems(404, 409))
 def measure(asked: RecallIn) -> Any:
     """Measure the recall and the speed of the index against exact searches.
 
     Searches with stored vectors both ways, for twenty seconds at most, and stores the result: /metrics shows the
-    newest.
+    newest of the whole gallery. Within a collection it measures the index also where searches would be exact.
     """
-    return _out(measure_recall(transaction, k=asked.k, sample=asked.sample, seconds=LONGEST_SECONDS))
+    return _out(
+        measure_recall(
+            transaction, k=asked.k, sample=asked.sample, seconds=LONGEST_SECONDS, collection=asked.collection
+        )
+    )
 
 
 @bp.get("/v1/admin/recall")

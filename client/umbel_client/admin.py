@@ -23,6 +23,7 @@ class Recall(Answer):
 
     id: UUID
     model_version: UUID
+    collection: str | None
     k: int
     sample: int
     ef_search: int
@@ -61,9 +62,13 @@ class Admin:
             body["activate"] = True
         return self._jobs.begin("POST", "/v1/admin/reindex", json=body)
 
-    def measure_recall(self, *, k: int = 10, sample: int = 100) -> Recall:
-        """Measure the recall of the index against exact searches: twenty seconds at most."""
-        answer = self._connection.json("POST", "/v1/admin/recall", repeatable=True, json={"k": k, "sample": sample})
+    def measure_recall(self, *, k: int = 10, sample: int = 100, collection: str | None = None) -> Recall:
+        """Measure the recall of the index against exact searches: twenty seconds at most.
+
+        collection: searches within it; None: in the whole gallery.
+        """
+        body = {"k": k, "sample": sample} | given(collection=collection)
+        answer = self._connection.json("POST", "/v1/admin/recall", repeatable=True, json=body)
         return Recall.decode(answer)
 
     def recalls(self) -> Iterator[Recall]:

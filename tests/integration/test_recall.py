@@ -3,11 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
-from tests.integration.factory import Factory, unit
-from umbel.base.database import transaction
+from tests.integration.factory import DIM, Factory, unit
+from umbel.base.database import engine, transaction
+from umbel.base.settings import settings
 from umbel.models import partitions
 from umbel.search import recall
 from umbel.search.nearest import nearest_images
@@ -60,6 +63,52 @@ def test_what_was_measured_is_listed_newest_first_and_shown_to_prometheus(api: F
 def test_time_that_is_over_ends_it_with_what_there_is() -> None:
     gallery(30)
     assert recall.measure_recall(transaction, k=3, sample=30, seconds=0).sample == 1
+
+
+def test_a_collection_is_measured_by_itself(api: FlaskClient) -> None:
+    version = gallery(60)
+    with transaction() as session:
+        for seed in range(100, 130):
+            Factory(session, start=seed).image(vector=unit(seed), version=version, collection="apart")
+    answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 50, "collection": "apart"}).get_json()
+    assert (answer["collection"], answer["sample"], answer["ef_search"]) == ("apart", 30, 300)
+    assert answer["recall"] > 0.95
+    assert "umbel_index_recall{" not in api.get("/metrics").text  # which is of the whole gallery
+    assert api.post("/v1/admin/recall", json={"collection": "nowhere"}).status_code == 404
+    assert api.post("/v1/admin/recall", json={"sample": 1}).get_json()["collection"] is None
+
+
+def test_images_that_come_and_go_meanwhile_neither_raise_nor_lower_it(api: FlaskClient) -> None:
+    """Each search through the index is compared with what was exact for the same images."""
+    version = gallery(60)
+    with psycopg.connect(settings().database.replace("+psycopg", ""), autocommit=True) as other:
+
+        def change(*told: Any) -> None:
+            if "search_images" in told[2]:
+                other.execute("DELETE FROM image WHERE id IN (SELECT id FROM image ORDER BY random() LIMIT 2)")
+                other.execute(
+                    """
+                    WITH come AS (
+                        INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height)
+                        SELECT id, sha256(random()::text::bytea), '-', 'image/jpeg', 1, 1, 1
+                        FROM collection, generate_series(1, 2) RETURNING id, collection_id
+                    )
+                    INSERT INTO embedding (model_version_id, image_id, collection_id, vector)
+                    SELECT %s, id, collection_id, l2_normalize(vector::halfvec) FROM (
+                        SELECT id, collection_id, array_agg(random() - 0.5) AS vector
+                        FROM come, generate_series(1, %s) GROUP BY id, collection_id) random
+                    """,
+                    [version.id, DIM],
+                )
+
+        event.listen(engine(), "before_cursor_execute", change)
+        try:
+            answer = api.post("/v1/admin/recall", json={"k": 5, "sample": 15})
+        finally:
+            event.remove(engine(), "before_cursor_execute", change)
+    assert answer.status_code == 200, answer.text
+    assert 0.97 < answer.get_json()["steps"][-1]["recall"] <= 1
+    assert answer.get_json()["sample"] == 15
 
 
 @pytest.mark.parametrize("images", [0, 1])

@@ -67,8 +67,8 @@ ARGUMENTS = {
     "query": "halfvec", "example": "uuid", "k": "integer", "collection_name": "text", "besides": "uuid[]",
     "condition": "text", "countable": "boolean", "exact": "boolean", "version": "uuid", "only_ef": "integer",
 }  # fmt: skip
-# The ef_search with which the whole gallery is searched for k images.
-EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, false)"
+# The ef_search with which k images are looked for.
+EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, %(restricted)s)"
 
 
 def nearest_images(
@@ -109,9 +109,9 @@ def nearest_images(
     return Found(near, *rows[0][5:])
 
 
-def ef_search_for(session: Session, k: int) -> int:
-    """The ef_search with which k images of the whole gallery are looked for."""
-    return int(_rows(session, EF_SEARCH, {"k": k})[0][0])
+def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:
+    """The ef_search with which k images are looked for, in the whole gallery or (restricted) in a collection."""
+    return int(_rows(session, EF_SEARCH, {"k": k, "restricted": restricted})[0][0])
 
 
 def _rows(session: Session | None, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

@@ -15,6 +15,7 @@ from umbel.base.errors import Conflict
 from umbel.base.tables import RecallReport
 from umbel.base.types import Vector
 from umbel.embedding import embeddings
+from umbel.gallery import collections
 from umbel.models import versions
 from umbel.models.partitions import partition_name
 from umbel.models.versions import VersionKey
@@ -45,34 +46,41 @@ class Sample:
 
 
 def measure_recall(
-    transaction: Transaction, *, k: int, sample: int, seconds: float, version: VersionKey | None = None
+    transaction: Transaction,
+    *,
+    k: int,
+    sample: int,
+    seconds: float,
+    version: VersionKey | None = None,
+    collection: str | None = None,
 ) -> RecallReport:
     """Search with stored vectors through the index and exactly, compare, and keep the result.
 
     sample: so many vectors, drawn at random, each without its own image; fewer when `seconds` are over before.
-    version: the active one, if unset.
-    Raises NotReady without an active model, Conflict for a gallery of one and while there is no index.
+    version: the active one, if unset. collection: searches within it, by its own images; None: the whole gallery.
+    Raises NotReady without an active model, NotFound for the collection, Conflict for a gallery of one and while there
+    is no index.
     """
     with transaction() as session:
         version = version or versions.get_active_key(session)
-        vectors = embeddings.find_vectors(session, version.id, sample_images(session, version.id, sample))
+        within = None if collection is None else collections.get_collection(session, collection)
+        vectors = embeddings.find_vectors(session, version.id, sample_images(session, version.id, sample, within))
     until = time.monotonic() + seconds
     samples: list[Sample] = []
     for image_id, vector in vectors.items():
         if not samples or time.monotonic() < until:
             with transaction() as session:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})  # one snapshot
-                samples += _measured(session, image_id, vector, version, k)
+                samples += _measured(session, vector, version, k, Scope(collection=collection, without=[image_id]))
     if not samples:
         raise Conflict("There are not enough embeddings to measure the index with.")
-    return _kept(transaction, version, k, samples)
+    return _kept(transaction, version, k, samples, collection)
 
 
-def _measured(session: Session, image_id: UUID, vector: Vector, version: VersionKey, k: int) -> list[Sample]:
+def _measured(session: Session, vector: Vector, version: VersionKey, k: int, scope: Scope) -> list[Sample]:
     """The search by one vector, if there was anything to find. session: of one snapshot for all it is asked."""
 
     def search(only_ef: int | None) -> list[Match]:
-        scope = Scope(without=[image_id])
         found = nearest_images(
             session, vector, version=version, k=k, scope=scope, exact=only_ef is None, only_ef=only_ef
         )
@@ -83,7 +91,7 @@ def _measured(session: Session, image_id: UUID, vector: Vector, version: Version
     exact, exact_ms = _timed(lambda: search(None))
     if not exact:
         return []
-    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, k)}  # type: ignore[misc]
+    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, k, scope.collection)}  # type: ignore[misc]
     recalls = {ef: share_found(matches, exact) for ef, (matches, _) in found.items()}
     return [Sample(exact_ms, recalls, {ef: ms for ef, (_, ms) in found.items()})]
 
@@ -93,7 +101,9 @@ def share_found(found: list[Match], exact: list[Match]) -> float:
     return sum(one.distance <= exact[-1].distance + SAME for one, _ in zip(found, exact, strict=False)) / len(exact)
 
 
-def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[Sample]) -> RecallReport:
+def _kept(
+    transaction: Transaction, version: VersionKey, k: int, samples: list[Sample], collection: str | None
+) -> RecallReport:
     steps = {
         ef: Step(
             ef, round(fmean(one.recalls[ef] for one in samples), 4), round(median(one.ms[ef] for one in samples), 3)
@@ -101,10 +111,11 @@ def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[S
         for ef in samples[0].recalls
     }
     with transaction() as session:
-        now = steps[ef_search_for(session, k)]
+        now = steps[ef_search_for(session, k, restricted=collection is not None)]
         return insert_report(
             session,
             model_version_id=version.id,
+            collection=collection,
             k=k,
             sample=len(samples),
             ef_search=now.ef_search,
@@ -117,8 +128,8 @@ def _kept(transaction: Transaction, version: VersionKey, k: int, samples: list[S
         )
 
 
-def _ladder(session: Session, k: int) -> list[int]:
-    return sorted({ef_search_for(session, k), *LADDER})
+def _ladder(session: Session, k: int, collection: str | None) -> list[int]:
+    return sorted({ef_search_for(session, k, restricted=collection is not None), *LADDER})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -127,10 +138,11 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return done, 1000 * (time.perf_counter() - began)
 
 
-def sample_images(session: Session, version_id: UUID, count: int) -> list[UUID]:
-    """Up to `count` embedded images, any as likely as any other."""
-    statement = text(f"SELECT image_id FROM {partition_name(version_id)} ORDER BY random() LIMIT :n")
-    return list(session.scalars(statement, {"n": count}))
+def sample_images(session: Session, version_id: UUID, count: int, collection_id: UUID | None = None) -> list[UUID]:
+    """Up to `count` embedded images, of one collection or of all, any as likely as any other."""
+    within = "" if collection_id is None else "WHERE collection_id = :within"
+    statement = text(f"SELECT image_id FROM {partition_name(version_id)} {within} ORDER BY random() LIMIT :n")
+    return list(session.scalars(statement, {"n": count, "within": collection_id}))
 
 
 def insert_report(session: Session, **values: Any) -> RecallReport:
