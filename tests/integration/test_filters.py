@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tests.integration.factory import Factory, unit
 from tests.integration.threshold import scan_up_to
 from umbel.base.database import engine
+from umbel.models.partitions import partition_name
 from umbel.search.filters import Filter, Operator, conditions_of
 from umbel.search.nearest import Scope, nearest_images
 
@@ -132,6 +133,34 @@ def test_through_the_index_all_k_come_and_all_fit(
     assert (len(ids), len(set(ids))) == (min(k, len(fitting)), len(ids))
     assert set(ids) <= fitting
     assert [match.distance for match in found.matches] == sorted(match.distance for match in found.matches)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [Filter(labels=["rose"]), Filter(labelled=True), Filter(metadata=conditions_of({"year": {"$exists": True}}))],
+)
+def test_a_filter_that_many_pass_goes_through_the_index(gallery: tuple[Session, Any, list[Row]], asked: Filter) -> None:
+    session, version, _ = gallery
+    with session.begin_nested() as point:
+        scan_up_to(session, 100)  # 20 behind a filter
+        found = nearest_images(session, unit(7), version=version, k=3, scope=Scope(filter=asked))
+        point.rollback()
+    assert (found.mode, found.exhausted, len(found.matches)) == ("hnsw", False, 3)
+
+
+@pytest.mark.parametrize("year", [1e9, 2019])
+def test_an_exact_search_reads_the_vectors_of_those_that_pass_alone(
+    gallery: tuple[Session, Any, list[Row]], year: float
+) -> None:
+    session, version, rows = gallery
+    passing = sum(holds(meta, "year", Operator.GT, year) for _, _, meta, _ in rows)
+    vectors = text("""
+        SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relid = to_regclass(:name)
+    """).bindparams(name=partition_name(version.id))
+    before = session.scalar(vectors)
+    scope = Scope(filter=Filter(metadata=conditions_of({"year": {"$gt": year}})))
+    found = nearest_images(session, unit(7), version=version, k=IMAGES, scope=scope, exact=True)
+    assert (len(found.matches), session.scalar(vectors) - before) == (passing, passing)
 
 
 # Beside those among the keys, values and labels above, which are there and must be found.

@@ -1,0 +1,152 @@
+"""How long does a search take behind a filter, however few images pass and wherever they lie?
+
+    python -m benchmarks.filters [--images 100000] [--home FOLDER]
+
+Random unit vectors, which are the hardest to search. So many images pass: none, ten, 0.1 %, 1 % and 50 %; spread
+evenly, or those that lie farthest from the queries, where the index is of no use. By a value that an index finds
+(`$eq`) and by a range that none does (`$lt`); and within a collection that has so many, scattered over the table.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from statistics import fmean, median, quantiles
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import own_home, write
+from benchmarks.database import DIM, add_version, own_database, own_server
+
+K = 10
+QUERIES = 30
+SHARES = {"none": 0.0, "ten": 0.0, "0.1 %": 0.001, "1 %": 0.01, "50 %": 0.5}
+PORTION = 20_000  # images copied in one transaction
+COLUMNS = {
+    "id": "uuid", "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
+    "width": "int4", "height": "int4", "metadata": "jsonb",
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--home", type=Path, help="Keep the gallery here, and use it again.")
+    asked = parser.parse_args()
+    with own_home(asked.home) as home, own_server(home) as server, own_database(server, "filters") as new:
+        made = _fill(asked.images) if new else {}
+        write("filters", {"images": asked.images, "dim": DIM, "k": K, **made, "filters": _measured(asked.images)})
+
+
+def passing(name: str, images: int) -> int:
+    return 10 if name == "ten" else round(SHARES[name] * images)
+
+
+def _fill(images: int) -> dict[str, float]:
+    """The gallery as a bulk load leaves it: rows first, then the index."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from umbel.gallery import collections  # noqa: PLC0415
+    from umbel.models import partitions  # noqa: PLC0415
+
+    version, rng = add_version(indexed=False), np.random.default_rng(1)
+    vectors = rng.normal(size=(images, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    anyhow = rng.permutation(images)  # by chance
+    far = np.argsort(np.argsort(vectors[:, 0]))  # 0: the farthest from queries along the first axis
+    names = np.array(["rest", *SHARES])[_places(anyhow, images)]
+    began = time.perf_counter()
+    for at in range(0, images, PORTION):
+        some = slice(at, min(images, at + PORTION))
+        with transaction() as session:
+            owners = {name: collections.upsert_collection(session, _slug(name)) for name in ("rest", *SHARES)}
+            _copy(
+                session, version, owners, names=names[some], anyhow=anyhow[some], far=far[some], vectors=vectors[some]
+            )
+    filled = time.perf_counter() - began
+    with autocommit() as session:
+        partitions.build_index(session, version.id, DIM, memory_mb=1024, processes=settings().index_processes)
+    with autocommit() as session:
+        session.execute(text("VACUUM ANALYZE"))
+    return {"fill_seconds": round(filled, 1), "index_seconds": round(time.perf_counter() - began - filled, 1)}
+
+
+def _places(order: Any, images: int) -> Any:
+    """For each image the place of its own among SHARES, counted from 1; 0 for the rest. None is in two."""
+    bounds = np.cumsum([passing(name, images) for name in SHARES])
+    return np.where(order < bounds[-1], np.searchsorted(bounds, order, side="right") + 1, 0)
+
+
+def _slug(name: str) -> str:
+    return name.replace(" %", "-percent").replace(" ", "-")
+
+
+def _copy(
+    session: Any, version: Any, owners: dict[str, Any], *, names: Any, anyhow: Any, far: Any, vectors: Any
+) -> None:
+    from psycopg.types.json import Jsonb  # noqa: PLC0415
+
+    from umbel.base.copy import copy_rows  # noqa: PLC0415
+    from umbel.embedding import embeddings  # noqa: PLC0415
+
+    ids = session.connection().exec_driver_sql("SELECT uuidv7() FROM generate_series(1, %s)", (len(names),)).scalars()
+    ids, rest = list(ids), (b"", "none/", "image/jpeg", 1, 1, 1)
+    values = zip(ids, names, anyhow.tolist(), far.tolist(), strict=True)
+    copy_rows(session, "image", COLUMNS, (
+        (one, owners[name], one.bytes * 2, *rest[1:], Jsonb({"n": n, "far": f, "group": str(name)}))
+        for one, name, n, f in values
+    ))  # fmt: skip
+    kept = [(one, owners[name]) for one, name in zip(ids, names, strict=True)]
+    embeddings.upsert_embeddings(session, version.id, kept, vectors)
+
+
+def _measured(images: int) -> dict[str, Any]:
+    from umbel.search.filters import Filter, conditions_of  # noqa: PLC0415
+    from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
+
+    rng = np.random.default_rng(2)
+    queries = rng.normal(size=(QUERIES, DIM)).astype(np.float32)
+    queries[:, 0] += 5  # along the first axis, away from those that are far
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+
+    def compared(scope: Scope) -> dict[str, Any]:
+        for query in queries[:3]:
+            nearest_images(None, query, k=K, scope=scope)
+        took, found = [], []
+        for query in queries:
+            began = time.perf_counter()
+            found.append(nearest_images(None, query, k=K, scope=scope))
+            took.append(1000 * (time.perf_counter() - began))
+        true = [nearest_images(None, query, k=K, scope=scope, exact=True) for query in queries]
+        pairs = [
+            ({one.image_id for one in some.matches}, {one.image_id for one in every.matches})
+            for some, every in zip(found, true, strict=True)
+        ]
+        return {
+            "p50_ms": round(median(took), 1),
+            "p99_ms": round(quantiles(took, n=100)[98], 1),
+            "modes": sorted({f"{one.mode}{' after the index' if one.exhausted else ''}" for one in found}),
+            "recall": round(fmean(len(some & every) / len(every) if every else 1.0 for some, every in pairs), 3),
+        }
+
+    answer: dict[str, Any] = {"unfiltered": compared(Scope())}
+    for name in SHARES:
+        most = passing(name, images)
+        ways: dict[str, dict[str, Any]] = {
+            "by an index": {"group": name},
+            "by a range": {"n": {"$lt": most}},
+            "far": {"far": {"$lt": most}},
+        }
+        answer[name] = {
+            way: compared(Scope(filter=Filter(metadata=conditions_of(asked)))) for way, asked in ways.items()
+        } | {"collection": compared(Scope(collection=_slug(name)))}
+        print(os.getloadavg()[0], name, json.dumps(answer[name]), flush=True)
+    return answer
+
+
+if __name__ == "__main__":
+    main()
