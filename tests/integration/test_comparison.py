@@ -187,7 +187,7 @@ def test_it_does_not_count_as_waiting_for_an_embedding() -> None:
     add(version(), axis(0), photograph(0))
     begin()
     with transaction() as session:
-        assert claims.count_pending(session, 9) == 0
+        assert claims.count_pending(session) == 0
 
 
 def test_reconciliation_queues_a_lost_embedding_though_a_comparison_is_pending() -> None:

@@ -249,6 +249,12 @@ class Settings(BaseSettings):
         False, description="Answer /metrics without a key, for a Prometheus on the same private network."
     )
     session_hours: float = Field(12, gt=0, description="How long a browser stays signed in, in hours.")
+    job_days: int = Field(
+        90,
+        ge=0,
+        description="How long finished jobs are kept with their items and idempotency keys, in days; 0: for ever. Jobs"
+        " with images that could not be embedded stay as long as these images.",
+    )
     audit_days: int = Field(400, ge=1, description="How long the audit log keeps entries, in days.")
     allowed_hosts: Hosts = Field(
         (),

@@ -113,6 +113,30 @@ class NearestNeighbors(Table):
     compared_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class DuplicateGrouping(Table):
+    """The near-duplicates of a collection under a model version, by limits of distance and similarity."""
+
+    __tablename__ = "duplicate_grouping"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    max_distance: Mapped[float]
+    min_pixel_similarity: Mapped[float]
+    changes: Mapped[int] = mapped_column(BigInteger, server_default="0")  # of the collection's nearest neighbors
+    computed: Mapped[int | None] = mapped_column(BigInteger)  # how many of these the groups know of
+
+
+class DuplicateGroup(Table):
+    """Images that show one picture, as they were when it was computed."""
+
+    __tablename__ = "duplicate_group"
+
+    grouping_id: Mapped[UUID] = mapped_column(ForeignKey("duplicate_grouping.id"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)  # of the newest of them
+    images: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+
+
 class ImageSignatureRow(Table):
     """What comparing pixels needs of an image, kept when it was looked at."""
 
@@ -144,6 +168,7 @@ class RecallReport(Table):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"))
+    collection: Mapped[str | None]  # searched within; NULL: the whole gallery
     k: Mapped[int]
     sample: Mapped[int]  # searches compared
     ef_search: Mapped[int]  # in use
@@ -216,6 +241,17 @@ class JobItem(Table):
     note: Mapped[str | None] = column_property(
         select(Image.note).where(Image.id == image_id).scalar_subquery(), deferred=True
     )
+
+
+class Tally(Table):
+    """A change of a count, or the sum of several: see umbel/base/tallies.py."""
+
+    __tablename__ = "tally"
+    __mapper_args__ = {"primary_key": ["counted", "place", "change"]}  # noqa: RUF012 - it has none
+
+    counted: Mapped[str]
+    place: Mapped[str]
+    change: Mapped[int] = mapped_column(BigInteger)
 
 
 class IdempotencyKey(Table):

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import ColumnClause, Select, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
-from umbel.base.tables import Collection, Image
+from umbel.base.tables import Collection
+from umbel.base.tallies import COUNT_SQL, Counted
 
 PRESENT = Collection.deleted_at.is_(None)
 # For queries that look into all collections at once. An array, computed once, is a filter that no plan depends on.
@@ -37,6 +38,11 @@ class CollectionRow:
 def find_collection(session: Session, name: str) -> UUID | None:
     """Id of the collection called `name`, if there is one."""
     return session.scalar(select(Collection.id).where(Collection.name == name, PRESENT))
+
+
+def list_ids(session: Session, collection_id: UUID | None) -> list[UUID]:
+    """The collection, or (None) all that are not deleted."""
+    return [collection_id] if collection_id else list(session.scalars(select(Collection.id).where(PRESENT)))
 
 
 def get_collection(session: Session, name: str) -> UUID:
@@ -107,6 +113,12 @@ def list_collections(
 
 def _collections() -> Select[Any]:
     """All collections with their numbers of images and their quotas."""
-    images = select(func.count()).where(Image.collection_id == Collection.id).correlate(Collection).scalar_subquery()
-    columns = (Collection.name, Collection.created_at, images, Collection.max_images, Collection.max_bytes)
+    images: ColumnClause[Any] = literal_column(COUNT_SQL.format(counted=Counted.IMAGES, place="collection.id::text"))
+    columns: tuple[Any, ...] = (
+        Collection.name,
+        Collection.created_at,
+        images,
+        Collection.max_images,
+        Collection.max_bytes,
+    )
     return select(*columns).where(PRESENT)

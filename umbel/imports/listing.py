@@ -65,7 +65,7 @@ class Lister:
 
     def _has_room(self) -> bool:
         with self._transaction() as session:
-            return claims.count_pending(session, self._settings.max_pending) < self._settings.max_pending
+            return claims.count_pending(session) < self._settings.max_pending
 
     def _read(self, source: ImportSource) -> tuple[list[Entry | Skipped], SourceError | TransientError | None]:
         """The next entries, and what kept more from coming."""

@@ -11,8 +11,11 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import Uuid, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from umbel.base import tallies
 from umbel.base.tables import GalleryMap, Job
+from umbel.base.tallies import Counted
 from umbel.base.types import JobType, Plane, Vectors
+from umbel.gallery import collections
 from umbel.gallery.collections import DELETED_SQL
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
@@ -87,9 +90,8 @@ def is_wanted(session: Session, job_id: UUID) -> bool:
 
 def count_vectors(session: Session, version_id: UUID, collection_id: UUID | None) -> int:
     """How many pictures the map of a scope would be of."""
-    return session.execute(
-        text(f"SELECT count(*) {_scope(version_id, collection_id)}"), {"collection": collection_id}
-    ).scalar_one()
+    places = [f"{version_id} {each}" for each in collections.list_ids(session, collection_id)]
+    return tallies.count(session, Counted.EMBEDDED, places)
 
 
 def list_vectors(

@@ -24,7 +24,7 @@ class Gate:
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             with self._transaction() as session:
-                self._open = claims.count_pending(session, self._most) < self._most
+                self._open = claims.count_pending(session) < self._most
         if not self._open:
             raise QueueFull(f"{self._most:,} pictures wait to be embedded already; come back later.")
 

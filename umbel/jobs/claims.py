@@ -8,7 +8,9 @@ from uuid import UUID
 from sqlalchemy import Row, text, update
 from sqlalchemy.orm import Session
 
+from umbel.base import tallies
 from umbel.base.tables import JobItem
+from umbel.base.tallies import Counted
 from umbel.base.types import ItemState, Queue
 from umbel.jobs.positions import Positions
 
@@ -214,12 +216,6 @@ def fail_exhausted_items(session: Session, max_attempts: int) -> list[Row]:
     return list(rows)
 
 
-def count_pending(session: Session, most: int) -> int:
-    """How many new items wait for their embedding, counted no further than `most`."""
-    statement = text("""
-        SELECT count(*) FROM (
-            SELECT FROM job_item
-            WHERE state = 'pending' AND NOT paused AND queue IN ('single', 'bulk', 'fetch') LIMIT :most
-        ) waiting
-    """)
-    return session.execute(statement, {"most": most}).scalar_one()
+def count_pending(session: Session) -> int:
+    """How many new items wait for their embedding."""
+    return tallies.count(session, Counted.PENDING, [Queue.SINGLE, Queue.BULK, Queue.FETCH])

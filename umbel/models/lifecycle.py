@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import delete, func
 from sqlalchemy.orm import Session
 
+from umbel.base import tallies
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict
 from umbel.base.tables import ModelVersion, NearestNeighbors
@@ -92,5 +93,6 @@ def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
         with autocommit() as session:
             partitions.drop_partition(session, version_id)
         with transaction() as session:
+            tallies.forget_version(session, version_id)
             session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
     return doomed

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.access import audit, sessions
+from umbel.base import tallies
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import NotReady, TransientError
@@ -23,6 +24,7 @@ from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import index_is_due
 from umbel.models.lifecycle import drop_retired
+from umbel.operations.retention import delete_old_jobs
 
 log = structlog.get_logger()
 
@@ -58,14 +60,16 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
             sessions.delete_expired_sessions(session)
             audit.delete_old_events(session, settings.audit_days)
             workers.delete_silent_workers(session, SILENT_SECONDS)
+            tallies.add_up(session)
         return queues
 
 
 def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None:
-    """Remove unused bytes, and the vectors of retired model versions. What fails is left to the next cleanup."""
+    """Remove unused bytes, the vectors of retired model versions, and old jobs. What fails is left to the next."""
     for chore in (
         lambda: tidy_blobs(transaction, blobs),
         lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+        lambda: delete_old_jobs(transaction, settings.job_days),
     ):
         try:
             chore()

@@ -22,18 +22,37 @@ def count(session: Session, figure: Figure) -> dict[str, float]:
 
 # A statement for each of FIGURES, whose text says what it counts.
 IMAGES = """
-SELECT name, (SELECT count(*) FROM image WHERE collection_id = collection.id) FROM collection WHERE deleted_at IS NULL
+SELECT name, coalesce(sum(change), 0)
+FROM collection LEFT JOIN tally ON counted = 'images' AND place = collection.id::text 
+WHERE deleted_at IS NULL GROUP BY collection.id
 """
+JOBS = "SELECT place, sum(change) FROM tally WHERE counted = 'jobs' GROUP BY place"
 PENDING = """
-SELECT queue, (SELECT count(*) FROM job_item WHERE state = 'pending' AND job_item.queue = queues.queue)
+SELECT queue, coalesce(sum(change), 0)
 FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete'), ('reindex')) AS queues(queue)
+LEFT JOIN tally ON counted IN ('pending', 'paused') AND place = queue GROUP BY queue
 """
+# The first item of each number of attempts and retries, each found by one look into the index that claims use.
 OLDEST = """
-SELECT queue, extract(epoch FROM now() - min(created_at)) FROM job_item WHERE state = 'pending' GROUP BY queue
+WITH RECURSIVE first AS (
+    SELECT queue, item.*
+    FROM (VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('delete'), ('reindex')) AS queues(queue), LATERAL (
+        SELECT attempts, retries, created_at FROM job_item
+        WHERE state = 'pending' AND NOT paused AND job_item.queue = queues.queue ORDER BY attempts, retries, id LIMIT 1
+    ) item
+    UNION ALL
+    SELECT first.queue, item.* FROM first, LATERAL (
+        SELECT attempts, retries, created_at FROM job_item
+        WHERE state = 'pending' AND NOT paused AND job_item.queue = first.queue
+          AND (attempts, retries) > (first.attempts, first.retries) ORDER BY attempts, retries, id LIMIT 1
+    ) item
+)
+SELECT queue, extract(epoch FROM now() - min(created_at)) FROM first GROUP BY queue
 """
 RECALL = """
 SELECT DISTINCT ON (k) k::text, recall FROM recall_report
-WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') ORDER BY k, recall_report.id DESC
+WHERE model_version_id = (SELECT id FROM model_version WHERE state = 'active') AND collection IS NULL
+ORDER BY k, recall_report.id DESC
 """
 SOURCES = """
 SELECT states.state, count(source.job_id) FROM (VALUES ('reachable'), ('unreachable')) AS states(state)
@@ -48,9 +67,9 @@ BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
 
 FIGURES = (
     Figure("umbel_images", "Images by collection.", "collection", IMAGES),
-    Figure("umbel_jobs", "Jobs by status.", "status", "SELECT status, count(*) FROM job GROUP BY 1"),
+    Figure("umbel_jobs", "Jobs by status.", "status", JOBS),
     Figure("umbel_items_pending", "Pending items, by queue.", "queue", PENDING),
-    Figure("umbel_oldest_item_seconds", "Age of the oldest pending item.", "queue", OLDEST),
+    Figure("umbel_oldest_item_seconds", "Age of the oldest pending item that is not paused.", "queue", OLDEST),
     Figure("umbel_import_sources", "Sources of unfinished imports: reachable or unreachable.", "state", SOURCES),
     Figure("umbel_index_recall", "Recall of the index at its last measurement, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Time since a worker's last heartbeat.", "worker", SILENCE),

@@ -1,6 +1,6 @@
 """Indexes that pages of long lists are read from in order.
 
-Revision: 0005
+Revision: 0006
 
 Built beside running writes: seconds on 500,000 images.
 """
@@ -9,11 +9,11 @@ from alembic import op
 
 from migrations import concurrently
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
-oldest_code = "0003"
+oldest_code = "0005"
 
 NEW = {
     "image_in_collection": "ON image (collection_id, id)",

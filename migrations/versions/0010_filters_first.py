@@ -1,6 +1,6 @@
 """Exact searches behind a filter look at the filter first; a filter that many images pass goes through the index.
 
-Revision: 0009
+Revision: 0010
 
 Whether few pass was asked with `collection_id = NULL` where no collection was named, so it was always few.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
-oldest_code = "0003"
+oldest_code = "0005"
 
 EXACT = """
 -- The exact statement behind a condition. Few images: those with these ids ($5), each looked up. More: first the

@@ -1,17 +1,17 @@
 """Groups of near-duplicates, kept when they were computed.
 
-Revision: 0007
+Revision: 0008
 
 Reads each compared image once: a second for 500,000.
 """
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
-oldest_code = "0003"
+oldest_code = "0005"
 
 
 def upgrade() -> None:

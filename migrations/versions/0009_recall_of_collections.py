@@ -1,15 +1,15 @@
 """Recall is measured within a collection, too.
 
-Revision: 0008
+Revision: 0009
 """
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
-oldest_code = "0003"
+oldest_code = "0005"
 
 
 def upgrade() -> None:
