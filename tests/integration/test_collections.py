@@ -104,7 +104,7 @@ def test_a_deletion_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
     job = api.get(answer.headers["Location"]).get_json()
     assert (job["type"], job["status"], job["phase"]) == ("deletion", "queued", "deleting")
     for verb in ("cancel", "close"):
-        assert problem(api.post(f"/v1/jobs/{body['job_id']}/{verb}")) == (409, "conflict")
+        assert problem(api.post(f"/v1/jobs/{body['job_id']}/{verb}")) == (409, "action_refused")
     DeletionHandler(transaction=transaction, blobs=blobs()).run()
     job = api.get(answer.headers["Location"]).get_json()
     assert (job["status"], job["phase"], job["counts"]["total"], job["counts"]["indexed"]) == ("succeeded", None, 1, 1)

@@ -239,6 +239,13 @@ def test_while_images_are_compared_the_groups_are_those_from_before(api: FlaskCl
     copy = add(of, near(axis(0), 0.02, 5), smaller(data))
     job_id = begin()
     with transaction() as session:  # as a batch does that is stored while others are left
+        session.execute(
+            text("""
+                UPDATE nearest_neighbors SET neighbors = neighbors || CAST(:copy AS uuid),
+                       distances = distances || 0.02, pixel_similarities = pixel_similarities || 1
+            """),
+            {"copy": copy},
+        )
         duplicate_groups.note_changes(session, of.id, [home()])
     assert groups(api) == [pair]
     line.run()
