@@ -36,6 +36,8 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
     errors.Unreachable: 503,
+    errors.SourceUnreachable: 503,
+    errors.SourceGivenUp: 422,
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.StorageFull: 507,

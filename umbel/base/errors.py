@@ -104,11 +104,13 @@ class Unreachable(TransientError):
 class SourceUnreachable(Unreachable):
     """A bucket or a mounted folder does not answer: all that an import has there is concerned, see `source_tries`."""
 
+    code = "source_unreachable"
+
 
 class SourceGivenUp(UmbelError):
     """An image of a source that could not be reached for so long that its import was given up."""
 
-    code = "unreachable"
+    code = "source_given_up"
 
 
 class QueueUnavailable(NotReady):

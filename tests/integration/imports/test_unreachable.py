@@ -184,7 +184,7 @@ def test_an_import_that_cannot_be_reached_ends_and_says_why(
     assert (found["status"], found["error"], found["source"]["error"]) == ("failed", says, says)
     assert found["counts"]["failed"] == (40 if reading else 0)
     for item in api.get(f"/v1/jobs/{unreachable}/items").get_json()["items"]:
-        assert (item["error_code"], item["error"]) == ("unreachable", says)
+        assert (item["error_code"], item["error"]) == ("source_given_up", says)
 
 
 def test_what_was_given_up_can_be_tried_again(bucket: Callable[[], str], api: FlaskClient, fetch: Any) -> None:
