@@ -67,7 +67,7 @@ model-test: install ## 10,000 random operations and restarts, each answer compar
 docs: install ## the documentation as a site, in var/site; fails on a broken link
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-fuzz: install ## the API of a whole stack under schemathesis: thousands of requests, no 500, nothing unspecified
+fuzz: install ## the API of a stack that has lived under schemathesis: thousands of requests, no 500, nothing unspecified
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 deploy-check: install ## Compose, images and manifests without an engine: linted, built, run (as root)

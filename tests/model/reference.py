@@ -131,6 +131,7 @@ class World:
         self.active: Version | None = None
         self.reindex: Job | None = None
         self.reindexed: Version | None = None
+        self.switching = False  # whether that makes its version active when it ends, by itself
 
     def collection(self, name: str) -> Collection:
         return self.collections.setdefault(name, Collection(name))

@@ -97,14 +97,18 @@ class Run:
         expect(f"the status of image {image.id}", status, *allowed, about=(image.id,))
         image.state = status
 
-    def adopt(self, image_id: str) -> Image | None:
-        """An image that is not known yet: one that an import has brought meanwhile. None if it is gone again."""
+    def adopt(self, image_id: str, body: dict[str, Any] | None = None) -> Image | None:
+        """An image that may not be known yet: one that an import has brought meanwhile. None if it is gone again.
+
+        body: how it was described just now; unset: the service is asked.
+        """
         if image_id in self.world.images:
             return self.world.images[image_id]
-        answer = self.server.get(f"/v1/images/{image_id}")
-        if answer.status == 404:
-            return None
-        body = answer.body
+        if body is None:
+            answer = self.server.get(f"/v1/images/{image_id}")
+            if answer.status == 404:
+                return None
+            body = answer.body
         collection = self.world.collections.get(body["collection"])
         for job in self.world.imports_into(collection) if collection else ():
             for entry in job.entries:

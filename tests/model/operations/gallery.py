@@ -141,9 +141,8 @@ def listed(run: Run, name: str | None, label: str | None, limit: int, most: int)
         expect(what, answer.status, 200, answer=answer)
         expect(f"the length of a page of {what}", len(answer.body["items"]) <= limit, True)
         for body in answer.body["items"]:
-            image = run.adopt(body["image_id"])
-            if image is None:
-                raise Mismatch(f"{what} has {body['image_id']}, which is gone", body["image_id"])
+            image = run.adopt(body["image_id"], body)
+            assert image is not None
             check_image(run, image, body)
             seen.append(image.id)
         params["cursor"] = answer.body["next_cursor"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.model.mismatch import Mismatch, expect
 from tests.model.nearest import SINGLE
+from tests.model.operations.models import end_reindex
 from tests.model.reference import Collection, Job
 from tests.model.run import Run
 
@@ -21,6 +22,8 @@ def find_duplicates(run: Run, rng: random.Random) -> str | None:
         return None
     collection, again = rng.choice(small), rng.random() < 0.3
     run.say(f"compare {collection.name}")
+    if run.world.switching:
+        end_reindex(run)
     run.settle(*[job for job in run.world.unfinished() if job.collection is collection and job.closed])
     run.learn()
     answer = run.server.post("/v1/duplicates", json={"collection": collection.name, "again": again})

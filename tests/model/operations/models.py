@@ -24,6 +24,8 @@ def register(run: Run, path: Path, *, calibrated: bool) -> Version:
 
 def look_at_models(run: Run, rng: random.Random) -> str:
     """All versions, and whether their states are those that they must have."""
+    if run.world.switching:
+        end_reindex(run)
     answer = run.server.get("/v1/models")
     expect("the list of models", answer.status, 200, answer=answer)
     world = run.world
@@ -48,6 +50,8 @@ def _beside(run: Run) -> list[Version]:
 def begin_reindex(run: Run, rng: random.Random) -> str:
     """Embed all with another version; or build the index of the active one anew."""
     world = run.world
+    if world.switching:
+        end_reindex(run)
     version, index = rng.choice(list(world.versions.values())), rng.random() < 0.2
     body: dict[str, Any] = {"mode": "index"} if index else {"model_version": version.id, "activate": rng.random() < 0.4}
     if not index and body["activate"]:
@@ -69,6 +73,7 @@ def begin_reindex(run: Run, rng: random.Random) -> str:
         end_reindex(run)
     job = world.add_job(Job(answer.body["job_id"], "reindex", None, closed=False))
     world.reindex, world.reindexed = job, None if index else version
+    world.switching = bool(body.get("activate"))
     return f"reindex {body}: {job.id}"
 
 
@@ -90,6 +95,7 @@ def end_reindex(run: Run) -> None:
     body = run.server.get(f"/v1/jobs/{job.id}").body
     version, report = world.reindexed, body["reindex"]["report"]
     world.reindex = world.reindexed = None
+    world.switching = False
     if version is not None and body["status"] in ("succeeded", "partial"):
         if report["switched"]:
             _switched(run, version)
@@ -144,7 +150,7 @@ def activate(run: Run, rng: random.Random) -> str:
     assert world.active is not None
     version = rng.choice(list(world.versions.values()))
     run.say(f"activate {version.name}")
-    if world.reindex is not None and rng.random() < 0.7:
+    if world.switching or (world.reindex is not None and rng.random() < 0.7):
         end_reindex(run)
     was_ready, quiet = version.state == "ready" and world.reindex is None, _is_quiet(run)
     lacking = run.vectors.count_lacking(version.id, world.active.id)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.model.metadata import draw_filter, passes, same
 from tests.model.mismatch import Mismatch, expect
 from tests.model.nearest import SINGLE, as_stored, check_matches, distances
+from tests.model.operations.models import end_reindex
 from tests.model.operations.uploads import NAMES, _new_number
 from tests.model.pictures import picture
 from tests.model.reference import Image
@@ -130,6 +131,8 @@ def search_for_nothing(run: Run, rng: random.Random) -> str:
 
 def identify(run: Run, rng: random.Random) -> str | None:
     """What some images show: their neighbors are compared with an exact search, and the vote is counted again."""
+    if run.world.switching:
+        end_reindex(run)
     active = run.world.active
     known = [image for image in run.world.images.values() if image.state == "indexed"]
     if active is None or not known:
@@ -252,6 +255,9 @@ def _judged(
     if _is_missing(run, asked, answer):
         return f"{what} → 404"
     assert run.world.active is not None
+    if run.world.switching and (answer.status != 200 or answer.body["model_version"] != run.world.active.id):
+        end_reindex(run)
+        return f"{what}, while the model was switched"
     expect(what, answer.status, 200, answer=answer)
     expect(f"the version of {what}", answer.body["model_version"], run.world.active.id)
     matches, how = answer.body["matches"], answer.body["search"]
