@@ -96,7 +96,9 @@ def end_reindex(run: Run) -> None:
     version, report = world.reindexed, body["reindex"]["report"]
     world.reindex = world.reindexed = None
     world.switching = False
-    if version is not None and body["status"] in ("succeeded", "partial"):
+    if version is not None and "switched" in (
+        report or {}
+    ):  # it came to its end, even if an image was removed meanwhile
         if report["switched"]:
             _switched(run, version)
         else:
