@@ -197,15 +197,16 @@ def _stored_for(run: Run, sent: Sent, job: Job) -> None:
     known = collection.images.get(sent.sha256)
     if not known and collection.limited and not collection.has_room(len(sent.data)):
         expect("the status beyond the quota", answer.status, 507, answer=answer, about=(name,))
-        job.loose = True
+        _refused(job, sent)
         return
     duplicate = known is not None and known.state in ("pending", "indexed")
     allowed = [200] if duplicate else [202, *([200] if answer.again or run.world.imports_into(collection) else [])]
     if collection.limited and run.world.imports_into(collection):
         allowed.append(507)
     expect("the status in an import", answer.status, *allowed, answer=answer, about=(job.id, sent.sha256[:8]))
-    job.loose |= answer.again or answer.status == 507 or (answer.status == 200 and not duplicate)
+    job.loose |= answer.again or (answer.status == 200 and not duplicate)
     if answer.status == 507:
+        _refused(job, sent)
         return
     entry.outcomes = {"duplicate"} if answer.status == 200 and duplicate else {"indexed"}
     job.entries.append(entry)
@@ -216,3 +217,9 @@ def _stored_for(run: Run, sent: Sent, job: Job) -> None:
         _placed(run, sent, known, job)
     if sent.key:
         run.world.keys[sent.key] = Keyed(sent.asked, job, answer.body["image_id"], answer.status == 200)
+
+
+def _refused(job: Job, sent: Sent) -> None:
+    """What is refused for an import is a failed item of it."""
+    job.loose |= sent.answer.again
+    job.entries.append(Entry(sent.entry.name, None, None, None, {}, {"failed"}))
