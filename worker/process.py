@@ -20,7 +20,7 @@ from umbel.jobs import claims, workers
 from umbel.jobs.wakeup import waker
 from worker.app import celery
 from worker.handlers import Handlers
-from worker.watchdog import Exit, Watchdog, end_process
+from worker.watchdog import Exit, Watchdog, end_process, end_without_memory
 
 log = structlog.get_logger()
 
@@ -62,6 +62,7 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Serve until told to stop; the batch in hand is finished first."""
+        end_without_memory()
         signals.worker_shutting_down.connect(self._stop, weak=False)
         signals.task_prerun.connect(self._watchdog.heard, weak=False)
         self._introduce()

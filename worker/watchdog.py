@@ -1,6 +1,7 @@
 """Ends a worker process that can do no more work; its supervisor starts another."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ class Exit(IntEnum):
     BROKER_TIMEOUT = 69  # work waits, and no wake-up comes through Redis
     MODEL_FAILS = 70  # on batch after batch
     DEVICE_LOST = 71  # an error of CUDA, which stays until the process ends
+    OUT_OF_MEMORY = 72  # where no work can fail for it: a thread did not begin
     HANGS = 75  # a batch, such as a forward that does not return; the next process tries its items again
 
 
@@ -98,6 +100,23 @@ class Watchdog:
 def end_process(status: Exit) -> None:
     """End without waiting for threads, which may hang. Leases run out and other workers take the items over."""
     os._exit(status)
+
+
+def end_without_memory() -> None:
+    """End this process from now on when a thread has no memory to begin.
+
+    The thread that started it waits for ever then, with the locks that it holds: CPython's Thread.start() waits for a
+    sign from the new thread, which that never gives. Other lack of memory fails the work it comes from.
+    """
+    former = sys.unraisablehook
+
+    def look(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_type is MemoryError and "thread started" in (unraisable.err_msg or ""):
+            os.write(2, b"worker gives up: there is no memory for another thread\n")  # what logs needs memory
+            end_process(Exit.OUT_OF_MEMORY)
+        former(unraisable)
+
+    sys.unraisablehook = look
 
 
 def device_lost(error: BaseException) -> bool:
