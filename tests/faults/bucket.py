@@ -12,7 +12,7 @@ from tests.processes import free_port
 
 NAME = "storm"
 SLOW_SECONDS = 3.0  # before each piece of an answer
-WAYS = ("refuses", "silent", "slow")
+WAYS = {"refuses": "refuses connections", "silent": "never answers", "slow": "is slow"}
 
 
 class Bucket:

@@ -11,18 +11,16 @@ import psutil
 import psycopg
 
 from stack.postgres import SUPERUSER
-from stack.services import answers
 from tests.faults.disks import Disk
 from tests.faults.images import image_bytes
 from tests.faults.schedule import Fault
 from tests.faults.target import NoTarget, Scene, children
-from tests.processes import eventually, frozen
+from tests.processes import frozen
 
 MB = 2**20
 SEARCHERS = 64
 PATHS = ("/healthz", "/readyz", "/metrics")
 ANSWER_SECONDS = 2.0  # they take milliseconds; two cores are busy, and with other things, too
-READY_SECONDS = 60
 
 
 def fill_disk(scene: Scene, fault: Fault) -> None:
@@ -57,12 +55,7 @@ def stop_workers(scene: Scene, fault: Fault) -> None:
 
     Raises AssertionError if it does not.
     """
-    target = scene.target
-    try:
-        eventually(lambda: answers(target.settings, "/readyz") or scene.stop.is_set(), within=READY_SECONDS)
-    except AssertionError as error:
-        raise NoTarget("the stack has not recovered from what came before") from error
-    worker = target.process("worker")
+    worker = scene.target.process("worker")
     over = threading.Event()
     with ThreadPoolExecutor(SEARCHERS) as pool, frozen([worker, *children(worker)]):
         waiting = [pool.submit(_search, scene, fault.seed, over) for _ in range(SEARCHERS)]

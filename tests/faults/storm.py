@@ -4,19 +4,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import psutil
 
+from stack.services import answers
 from tests.faults.schedule import Fault, Kind
 from tests.faults.strikes import STRIKES, healing_begins
 from tests.faults.target import NoTarget, Scene
 from tests.faults.traffic import Probes
+from tests.processes import eventually
 
 # While its supervisor is down the stack is no stack: nothing else strikes until it is up again.
-EXCLUSIVE = (Kind.SUPERVISOR, Kind.RESTART, Kind.SEARCHES_WAIT)
-# These ask for answers that another fault may well prevent: those that last must be over first, except for CALM ones.
-ALONE = (Kind.SEARCHES_WAIT,)
+EXCLUSIVE = (Kind.SUPERVISOR, Kind.RESTART, Kind.SEARCHES_WAIT, Kind.BUCKET)
+# These ask for what another fault may well prevent: the stack must be ready first, and those that last must be over,
+# except for CALM ones.
+ALONE = (Kind.SEARCHES_WAIT, Kind.BUCKET)
 CALM = (Kind.SNAPSHOT, Kind.DUMP)
+READY_SECONDS = 60
 
 
 class Storm:
@@ -54,6 +59,9 @@ class Storm:
         for thread in self._lasting:
             if thread.name not in CALM:
                 thread.join()
+        with suppress(AssertionError):  # then what it asks for will not come, and that is told
+            settings = self._scene.target.settings
+            eventually(lambda: answers(settings, "/readyz") or self._scene.stop.is_set(), within=READY_SECONDS)
 
     def _strike(self, fault: Fault) -> None:
         began = time.monotonic()
