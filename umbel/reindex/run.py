@@ -168,6 +168,7 @@ class ReindexHandler(StepHandler):
             if switched:
                 switch(session, version.id)
             else:
+                versions.release_standby(session)  # another version, if one was activated meanwhile: there is one place
                 versions.change_version(session, version.id, state=ModelState.READY)
         log.info("reindexed", model=version.name, switched=switched, objections=report["gate"]["reasons"])
         return False

@@ -12,7 +12,7 @@ from tests.integration.scene import Silent
 from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint
 from umbel.base.tables import ModelVersion, Reindex
-from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, Vectors
+from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import reindexes, versions
@@ -106,6 +106,14 @@ def run(reindexing: ReindexHandler, line: EmbeddingHandler) -> None:
     reindexing.run()
     line.run([Queue.SINGLE, Queue.BULK, Queue.REINDEX])
     reindexing.run()
+
+
+def advance(reindexing: ReindexHandler, line: EmbeddingHandler, job_id: UUID, phase: str) -> None:
+    """Step by step, until the reindex is in that phase."""
+    while reindex_of(job_id).phase != phase:
+        if reindex_of(job_id).phase == ReindexPhase.EMBEDDING:
+            line.run([Queue.REINDEX])
+        reindexing.step()
 
 
 def reindex_of(job_id: UUID) -> Reindex:

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.factory import DIM, Factory
-from tests.integration.reindex.gallery import Models, begin, embedded, make_version, run, state, upload
+from tests.integration.reindex.gallery import Models, advance, begin, embedded, make_version, run, state, status, upload
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict
@@ -48,6 +48,26 @@ def test_a_third_model_lets_the_first_fall_behind(
         run(reindexing, line)
     upload(line, 1)
     assert (state(active), state(second), state(third)) == (ModelState.REGISTERED, ModelState.READY, ModelState.ACTIVE)
+    assert [len(embedded(version)) for version in (active, second, third)] == [40, 41, 41]
+
+
+@pytest.mark.parametrize("phase", ["embedding", "indexing", "switching"])
+def test_a_reindex_ends_although_another_version_is_activated_meanwhile(
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion, phase: str
+) -> None:
+    """The former version is the standby then; the reindexed one takes its place."""
+    upload(line, 40)
+    second, third = make_version(models), make_version(models)
+    begin(second)
+    run(reindexing, line)
+    job_id = begin(third)
+    advance(reindexing, line, job_id, phase)
+    lifecycle.activate(transaction, second.id)
+    assert (state(active), state(second), state(third)) == (ModelState.READY, ModelState.ACTIVE, ModelState.REGISTERED)
+    run(reindexing, line)
+    assert status(job_id)[0] == "succeeded"
+    assert (state(active), state(second), state(third)) == (ModelState.REGISTERED, ModelState.ACTIVE, ModelState.READY)
+    upload(line, 1)
     assert [len(embedded(version)) for version in (active, second, third)] == [40, 41, 41]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.integration.reindex.gallery import (
     Models,
+    advance,
     begin,
     embedded,
     make_version,
-    reindex_of,
     run,
     state,
     status,
@@ -20,7 +20,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import Conflict, NotFound
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ItemState, ModelState, Queue, ReindexMode, ReindexPhase
+from umbel.base.types import ItemState, ModelState, Queue, ReindexMode
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import claims
 from umbel.models import versions
@@ -96,10 +96,7 @@ def test_cancelled_in_any_phase_another_goes_on_from_there(
     upload(line, 12)
     other = make_version(models)
     job_id = begin(other, activate=True)
-    while reindex_of(job_id).phase != phase:
-        if reindex_of(job_id).phase == ReindexPhase.EMBEDDING:
-            line.run([Queue.REINDEX])
-        reindexing.step()
+    advance(reindexing, line, job_id, phase)
     job_actions.cancel_job(transaction, job_id)
     reindexing.run()
     assert status(job_id)[0] == "cancelled"
