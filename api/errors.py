@@ -176,7 +176,7 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
         status = error.code or 500
-        headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")}
+        headers = {k: v for k, v in error.get_headers() if k in ("Allow", "Content-Range", "Retry-After")}
         return problem(status, _code(status), error.description or "", headers=headers)
 
     @app.errorhandler(OSError)

@@ -1,22 +1,21 @@
 """/v1/images: upload, list, describe, label and remove images."""
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from flask import Response, request, url_for
+from flask import Response, url_for
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
 from api import audit
 from api.access import check_job, into, within
-from api.decoding import decoders, looked_at
-from api.errors import also, answers, problems
+from api.decoding import looked_at
+from api.errors import also, problems
 from api.fields import (
     SHA256,
     CollectionName,
@@ -35,6 +34,7 @@ from api.fields import (
 )
 from api.idempotency import conflicts, idempotency_key
 from api.preconditions import check_if_match, etag_of
+from api.renditions import responses, served
 from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
@@ -42,6 +42,7 @@ from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceed
 from umbel.base.types import ItemState, Queue
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
+from umbel.gallery.renditions import PICTURE, THUMBNAIL
 from umbel.gallery.upload import Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
@@ -51,8 +52,6 @@ bp = APIBlueprint("images", __name__, tag="Images")
 
 ALREADY_THERE = also(200, "These bytes are in the collection already", "AcceptedOut")
 CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed")
-FOR_EVER = "private, max-age=31536000, immutable"  # a picture's bytes never change under its id
-
 MOST_HASHES = 1_000
 
 
@@ -222,19 +221,17 @@ def remove_image(image_id: UUID) -> Any:
 
 
 @bp.get("/v1/images/<uuid:image_id>/file")
-@bp.doc(responses=answers("The picture", "image/*", 415))
+@bp.doc(responses=responses("The picture", "image/*"))
 def get_file(image_id: UUID) -> Response:
     """The picture as JPEG, PNG or WebP: upright, in sRGB, without EXIF, GPS or other metadata."""
-    return _served(image_id, lambda image: decoders().published(image.blob_key).result())
+    return served(image_id, PICTURE)
 
 
 @bp.get("/v1/images/<uuid:image_id>/thumbnail")
-@bp.doc(responses=answers("A small JPEG", "image/jpeg", 415))
+@bp.doc(responses=responses("A small JPEG", "image/jpeg"))
 def get_thumbnail(image_id: UUID) -> Response:
     """The picture as a JPEG of at most 320 pixels a side."""
-    return _served(
-        image_id, lambda image: (images.read_thumbnail(transaction, blobs(), decoders(), image), "image/jpeg")
-    )
+    return served(image_id, THUMBNAIL)
 
 
 @bp.get("/v1/images/<uuid:image_id>/similar")
@@ -262,18 +259,3 @@ def _described(row: ImageRow) -> Any:
 def uploader() -> Uploader:
     """The one of this process."""
     return Uploader(transaction, blobs(), looked_at)
-
-
-def _served(image_id: UUID, read: Callable[[ImageRow], tuple[bytes, str]]) -> Response:
-    """What `read` makes of the image (bytes, media type); nothing is read for a browser that has it already."""
-    with transaction() as session:
-        image = images.get_image(session, image_id)
-    etag = image.sha256.hex()
-    if request.if_none_match.contains(etag):
-        response = Response(status=304)
-    else:
-        data, media_type = read(image)
-        response = Response(data, content_type=media_type)
-    response.set_etag(etag)
-    response.headers["Cache-Control"] = FOR_EVER
-    return response

@@ -5,6 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from umbel.decoding.images import write_published, write_thumbnail
+from umbel.decoding.limits import Limits
+
 
 def image_bytes(seed: int = 0, *, size: tuple[int, int] = (96, 64), kind: str = "JPEG", **options: object) -> bytes:
     """A blotchy picture, different for each seed; the same bytes for the same one."""
@@ -16,3 +19,16 @@ def image_bytes(seed: int = 0, *, size: tuple[int, int] = (96, 64), kind: str = 
 
 def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
+
+
+def published(data: bytes, limits: Limits) -> bytes:
+    """What is handed out of a picture file."""
+    out = io.BytesIO()
+    write_published(data, limits, out)
+    return out.getvalue()
+
+
+def thumbnail(data: bytes, limits: Limits) -> bytes:
+    out = io.BytesIO()
+    write_thumbnail(data, limits, out)
+    return out.getvalue()

@@ -9,9 +9,10 @@ from PIL import Image
 from tests.field.catalog import KINDS, colored, files
 from tests.field.inputs import Input, listed
 from tests.field.profiles import SIDE, Colored
+from tests.images import published, thumbnail
 from umbel.base.errors import ImageError
 from umbel.base.settings import Settings
-from umbel.decoding.images import decode, inspect, published, thumbnail
+from umbel.decoding.images import decode, inspect
 
 TOLERANCE = 12  # of 255: JPEG, and the rounding of profiles
 
@@ -39,7 +40,7 @@ def _wrong(wanted: Input, limits: Settings) -> str:
     if wanted.refused:
         return "taken"
     size = (told.width, told.height)
-    served, _ = published(wanted.data, limits)
+    served = published(wanted.data, limits)
     sizes = decode(wanted.data, limits).size, _opened(served).size
     _opened(thumbnail(wanted.data, limits)).load()
     if sizes != (size, size):
@@ -66,7 +67,7 @@ def _opened(data: bytes) -> Image.Image:
 def test_colors_are_those_of_the_profile(each: int, limits: Settings) -> None:
     looks = (
         lambda data: decode(data, limits),
-        lambda data: _opened(published(data, limits)[0]),
+        lambda data: _opened(published(data, limits)),
         lambda data: _opened(thumbnail(data, limits)),
     )
     wrong = {one.file.name: off for one in colored() if (off := _off(one, looks[each](one.file.data))) > TOLERANCE}

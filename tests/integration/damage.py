@@ -157,6 +157,10 @@ def leave_a_thumbnail(broken: Gallery) -> None:
     broken.blobs.put("thumbnails/default/aa/aa", b"bytes")
 
 
+def leave_a_published_picture(broken: Gallery) -> None:
+    broken.blobs.put("published/default/aa/aa", b"bytes")
+
+
 def leave_an_upload(broken: Gallery) -> None:
     broken.blobs.put("imports/aa", b"bytes")
 
@@ -216,6 +220,7 @@ REPAIRED = [
     (leave_in_doubt, "pending_blob_cleanup"),
     (leave_bytes, "stray_blob"),
     (leave_a_thumbnail, "stray_blob"),
+    (leave_a_published_picture, "stray_blob"),
     (leave_an_upload, "stray_upload"),
     (leave_a_model, "stray_model"),
     (forget_an_image, "no_embedding"),

@@ -3,6 +3,7 @@
 import io
 import logging
 import random
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -11,12 +12,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.field.archives import tarred, zipped
-from tests.images import image_bytes
+from tests.images import image_bytes, thumbnail
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents
 from umbel.base.blobs import PART, Blobs
 from umbel.base.errors import BlobMissing, TransientError
 from umbel.base.settings import Settings
-from umbel.decoding.images import thumbnail
 from umbel.decoding.pool import DecoderPool
 from umbel.imports.sources import ArchiveSource, open_source, receive_archive
 
@@ -101,15 +101,22 @@ def test_an_archive_is_listed_and_read_where_it_lies(kind: Any, archive: bytes, 
     assert_resumes(source)
 
 
+def shrunk(decoders: DecoderPool, key: str) -> bytes:
+    with tempfile.TemporaryFile() as out:
+        decoders.write_thumbnail(key, out).result(20)
+        out.seek(0)
+        return out.read()
+
+
 def test_a_decoder_without_network_gets_the_bytes_from_its_parent(blobs: Blobs) -> None:
     data = image_bytes(1, size=(1200, 900), kind="BMP")  # several parts
     blobs.put("pictures/a", data)
     with DecoderPool(1, Settings(blob_url="s3://blobs/umbel")) as decoders:
-        small = decoders.thumbnail("pictures/a").result(20)
+        small = shrunk(decoders, "pictures/a")
         with pytest.raises(BlobMissing):
-            decoders.thumbnail("pictures/b").result(20)
+            shrunk(decoders, "pictures/b")
         [child] = decoders.pids()
-        assert decoders.thumbnail("pictures/a").result(20) == small
+        assert shrunk(decoders, "pictures/a") == small
         assert decoders.pids() == [child]
     assert small == thumbnail(data, Settings())
 
@@ -132,6 +139,15 @@ def test_bytes_that_break_off_cost_the_decoder_and_no_other_image(
 
         monkeypatch.setattr(decoders._blobs, "stream", breaking)
         with pytest.raises(TransientError, match="broke"):
-            decoders.thumbnail("pictures/a").result(20)
+            shrunk(decoders, "pictures/a")
         monkeypatch.undo()
         assert decoders.inspect(image_bytes(2)).result(20)
+
+
+def test_a_blob_written_in_small_parts_is_read_from_anywhere(blobs: Blobs) -> None:
+    blobs.put_stream("published/a", io.BytesIO(BYTES), part=5 * 2**20, at_once=1)
+    with blobs.open("published/a") as file:
+        file.seek(-1000, io.SEEK_END)
+        assert file.read() == BYTES[-1000:]
+        file.seek(5)
+        assert file.read(10) == BYTES[5:15]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.images import image_bytes
+from tests.images import image_bytes, thumbnail
 from umbel.base.blobs import Blobs
 from umbel.base.settings import Settings
 from umbel.decoding.pool import DecoderPool
@@ -160,5 +160,7 @@ def test_a_blob_of_a_folder_travels_as_an_open_file(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     Blobs(settings.blobs).put("pictures/a", image_bytes(1))
     with DecoderPool(1, settings) as pool:
-        assert pool.thumbnail("pictures/a").result(SECONDS)
-        assert pool.thumbnail("pictures/a").result(SECONDS)
+        for _ in range(3):
+            with (tmp_path / "small").open("w+b") as out:
+                pool.write_thumbnail("pictures/a", out).result(SECONDS)
+            assert (tmp_path / "small").read_bytes() == thumbnail(image_bytes(1), settings)

@@ -31,6 +31,7 @@ from umbel.base.settings import settings
 from umbel.base.types import LATER_QUEUES, ItemState, JobType, Queue
 from umbel.decoding.pool import DecoderPool
 from umbel.gallery import blob_cleanups, collections, images
+from umbel.gallery.renditions import PICTURE, THUMBNAIL, Renditions
 from umbel.gallery.upload import Accepted, Upload, reject_image
 from umbel.jobs import items, jobs
 
@@ -262,14 +263,17 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs,
         image = images.get_image(session, accepted.image_id)
     store = settings().model_copy(update={"blob_url": (tmp_path / "blobs").as_uri()})
     with DecoderPool(1, store) as decoders:
-        images.read_thumbnail(transaction, blobs, decoders, image)
+        renditions = Renditions(transaction, blobs, lambda: decoders, most_large=1)
+        for each in (PICTURE, THUMBNAIL):
+            renditions.open(image, each).close()
+            assert renditions.size(image, each)
     images.remove_image(transaction, blobs, image.id)
     with transaction() as session:
         job = jobs.get_job(session, accepted.job_id)  # type: ignore[arg-type]
         assert (job.status, job.cancelled) == ("cancelled", 1)
         assert collections.describe_collection(session, "default").images == 0
     assert not blobs.exists(image.blob_key)
-    assert not blobs.exists(blob_cleanups.thumbnail_key(image.blob_key))
+    assert [renditions.size(image, each) for each in (PICTURE, THUMBNAIL)] == [None, None]
 
 
 def test_blobs_tell_missing_from_broken(tmp_path: Path) -> None:

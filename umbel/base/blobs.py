@@ -75,14 +75,15 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _translated(error, key) from error
 
-    def put_stream(self, key: str, stream: Readable) -> None:
+    def put_stream(self, key: str, stream: Readable, *, part: int = PART, at_once: int = PARTS_AT_ONCE) -> None:
         """Write a blob of any size without holding it in memory; whole or not at all and as durably as `put`.
 
+        part, at_once: what is held of it, bytes and number; a blob has at most 10,000 parts.
         Raises StorageFull, TransientError; and what reading the stream raises, after which there is no blob either.
         """
         chunks = _Chunks(stream, self._leave_room)
         try:
-            obstore.put(self._store, key, chunks, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
+            obstore.put(self._store, key, chunks, chunk_size=part, max_concurrency=at_once)
             if self.folder:
                 _sync(self.folder / key)
         except (BaseError, OSError) as error:

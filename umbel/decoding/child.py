@@ -5,6 +5,8 @@ nothing in it: see sandbox.py. No torch is imported here, so that a child starts
 and raw pixels, never pickles: they come from a process that reads hostile files.
 """
 
+import errno
+import io
 import json
 import math
 import os
@@ -16,19 +18,21 @@ import struct
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from umbel.base import errors
-from umbel.base.errors import UmbelError
+from umbel.base.errors import StorageFull, UmbelError
 from umbel.base.malloc import keep_blocks
-from umbel.decoding.images import inspect, published, thumbnail
+from umbel.decoding.images import inspect, write_published, write_thumbnail
 from umbel.decoding.limits import DecoderLimits, Limits
 from umbel.decoding.opening import import_decoders
 from umbel.decoding.sandbox import confine
 
 LENGTHS = struct.Struct("!II")  # of a frame's two parts: JSON, and bytes
-FILES = 2  # that may come with a frame: the image to read, and where to write
+FILES = 2  # that may come with a frame: the image to read, and one to write to
+WRITTEN = 2**20  # bytes at a time
 # For the child's command line. A signal to all processes of a worker lets it finish its batch, so the children ignore
 # the signal (before the slow imports) and wait for the end of the socket.
 START = """
@@ -42,7 +46,8 @@ main(int(sys.argv[1]))
 GRACE_SECONDS = 1  # after its time, until a child that its parent has not killed ends itself
 
 Answer = tuple[list[Any], bytes]  # what goes into JSON, and bytes
-Job = Callable[..., Answer]  # of a file's bytes, the limits, and the task's arguments
+# Of a file's bytes, the limits, the number of the file to write to if the task has one, and the task's arguments.
+Job = Callable[..., Answer]
 
 
 def _inspect(data: bytes, limits: Limits) -> Answer:
@@ -50,16 +55,30 @@ def _inspect(data: bytes, limits: Limits) -> Answer:
     return [info.media_type, info.width, info.height, info.note], b""
 
 
-def _thumbnail(data: bytes, limits: Limits) -> Answer:
-    return [], thumbnail(data, limits)
+def _written(write: Callable[[bytes, Limits, BinaryIO], None], data: bytes, limits: Limits, file: int) -> Answer:
+    with io.BufferedWriter(_Sink(file), WRITTEN) as out:
+        write(data, limits, out)
+    return [], b""
 
 
-def _published(data: bytes, limits: Limits) -> Answer:
-    shown, media_type = published(data, limits)
-    return [media_type], shown
+class _Sink(io.RawIOBase):
+    """An open file that does not tell its number: Pillow would write to it itself and not say why it could not."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return os.write(self._file, data)
 
 
-JOBS: dict[str, Job] = {"inspect": _inspect, "thumbnail": _thumbnail, "published": _published}
+JOBS: dict[str, Job] = {
+    "inspect": _inspect,
+    "thumbnail": partial(_written, write_thumbnail),
+    "published": partial(_written, write_published),
+}
 
 
 def frame(header: list[Any], body: bytes = b"", *, length: int | None = None) -> bytes:
@@ -99,12 +118,12 @@ class Child:
         self._send(["ready", self._protection])
         fit = True
         while fit:
-            (job, *arguments), data, files = _receive(self._connection)
+            (job, by_file, *arguments), data, files = _receive(self._connection)
             try:
                 with ExitStack() as opened:
                     for file in files:
                         opened.callback(os.close, file)
-                    self._connection.sendall(self._answer(self._jobs[job], arguments, data, files))
+                    self._connection.sendall(self._answer(self._jobs[job], by_file, arguments, data, files))
             except UmbelError as error:
                 fit = not _ran_out_of_memory(error)
                 self._send(_error_message(error))
@@ -115,14 +134,14 @@ class Child:
                 self._send(_error_message(error))
             signal.alarm(0)
 
-    def _answer(self, job: Job, arguments: list[Any], data: bytes, files: Sequence[int]) -> bytes:
-        """files: where the image is, if its bytes have not been sent."""
+    def _answer(self, job: Job, by_file: bool, arguments: list[Any], data: bytes, files: Sequence[int]) -> bytes:
+        """by_file: the image is the first of `files`, its bytes have not been sent."""
         self._set_alarm()
-        for file in files:
-            data = _contents(file)
+        if by_file:
+            data, files = _contents(files[0]), files[1:]
         self._set_alarm()
         self._send(["begun"])  # if this process ends from here on, the image is the cause
-        header, body = job(data, self._limits, *arguments)
+        header, body = job(data, self._limits, *files, *arguments)
         return frame(["done", *header], body)
 
     def _send(self, header: list[Any]) -> None:
@@ -174,6 +193,8 @@ def _contents(file: int) -> bytes:
 
 def _error_message(error: Exception) -> list[Any]:
     """One of Umbel's errors by its name; any other as text, since the parent may not know its class."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        error = StorageFull("There is no room for the picture that was to be written.")
     name = type(error).__name__
     if isinstance(error, UmbelError) and getattr(errors, name, None) is type(error):
         return ["error", name, error.detail]

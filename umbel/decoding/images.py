@@ -3,10 +3,9 @@
 Nothing that its owner did not mean to publish travels along: EXIF, GPS, comments, texts.
 """
 
-import io
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -138,22 +137,30 @@ def inspect(data: bytes, limits: Limits) -> ImageInfo:
     return ImageInfo(MEDIA_TYPES[seen.kind], *seen.size, CUT_SHORT if seen.partial else None)
 
 
-def thumbnail(data: bytes, limits: Limits, side: int = 320) -> bytes:
-    """A JPEG of at most `side` pixels on its longer side, upright, without metadata."""
+def write_thumbnail(data: bytes, limits: Limits, out: BinaryIO, side: int = 320) -> None:
+    """Write a JPEG of at most `side` pixels on its longer side, upright, without metadata.
+
+    Raises ImageError, OSError.
+    """
     small = decode(data, limits, side=side)
     small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return _encoded(small, "JPEG", quality=85, optimize=True)
+    _write(small, Kind.JPEG, out, quality=85, optimize=True)
 
 
-def published(data: bytes, limits: Limits) -> tuple[bytes, str]:
-    """The picture re-encoded upright and without any metadata, as JPEG, PNG or WebP, which browsers show; its type."""
+def write_published(data: bytes, limits: Limits, out: BinaryIO) -> None:
+    """Write the whole picture upright and without any metadata, as what browsers show: see `published_type`.
+
+    Raises ImageError, OSError.
+    """
     seen = _seen(data, limits)
-    served = SERVED.get(seen.kind, Kind.JPEG)
-    return _encoded(seen.image, served.upper(), quality=92), MEDIA_TYPES[served]
+    _write(seen.image, SERVED.get(seen.kind, Kind.JPEG), out, quality=92)
 
 
-def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    out = io.BytesIO()
+def published_type(media_type: str) -> str:
+    """The media type (JPEG, PNG or WebP) as which a picture of this one is handed out."""
+    return next((MEDIA_TYPES[SERVED[kind]] for kind in SERVED if MEDIA_TYPES[kind] == media_type), "image/jpeg")
+
+
+def _write(image: Image.Image, kind: Kind, out: BinaryIO, **options: object) -> None:
     image.info.clear()  # nothing of the source's EXIF, ICC, comments or text chunks may travel along
-    image.save(out, kind, **options)
-    return out.getvalue()
+    image.save(out, kind.upper(), **options)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import structlog
 from prometheus_client import Histogram
@@ -61,8 +61,10 @@ class Task:
     """
 
     priority: Priority
-    job: list[Any] = field(compare=False)  # its name and its arguments
+    job: str = field(compare=False)
+    arguments: tuple[Any, ...] = field(compare=False)
     image: bytes | str = field(compare=False)
+    out: BinaryIO | None = field(compare=False)
     read: Callable[[list[Any], bytearray], Any] = field(compare=False)
     number: int = field(default_factory=lambda: next(_numbers))
     future: Future[Any] = field(default_factory=Future, compare=False)
@@ -111,13 +113,13 @@ class DecoderPool:
         """
         return self.submit("inspect", data, lambda header, _: ImageInfo(*header), priority=Priority.QUICK)
 
-    def thumbnail(self, blob_key: str) -> Future[bytes]:
-        """A small JPEG of the image in this blob."""
-        return self.submit("thumbnail", blob_key, lambda _, body: bytes(body), priority=Priority.URGENT)
+    def write_thumbnail(self, blob_key: str, out: BinaryIO) -> Future[None]:
+        """Have a small JPEG of the image in this blob written to an open file; also raises StorageFull."""
+        return self.submit("thumbnail", blob_key, _nothing, out=out, priority=Priority.URGENT)
 
-    def published(self, blob_key: str) -> Future[tuple[bytes, str]]:
-        """The image in this blob upright and without metadata, and its media type."""
-        return self.submit("published", blob_key, lambda head, body: (bytes(body), head[0]), priority=Priority.URGENT)
+    def write_published(self, blob_key: str, out: BinaryIO) -> Future[None]:
+        """Have the image in this blob written, upright and without metadata; also raises StorageFull."""
+        return self.submit("published", blob_key, _nothing, out=out, priority=Priority.URGENT)
 
     def submit(
         self,
@@ -125,13 +127,15 @@ class DecoderPool:
         image: bytes | str,
         read: Callable[[list[Any], bytearray], T],
         *arguments: Any,
+        out: BinaryIO | None = None,
         priority: Priority = Priority.BATCH,
     ) -> Future[T]:
         """Have a job done with file bytes, or with the blob of this key.
 
-        read: makes the result of what the job returned. arguments: for the job, as JSON.
+        read: makes the result of what the job returned. arguments: for the job, as JSON. out: to write to, for the job;
+        open until the future is done.
         """
-        task = Task(priority, [job, *arguments], image, read)
+        task = Task(priority, job, arguments, image, out, read)
         with self._lock:
             if self._open:
                 self._loop.call_soon_threadsafe(self._waiting.put_nowait, task)
@@ -256,20 +260,22 @@ class DecoderPool:
 
         Raises BlobMissing, TransientError; Ended if the child ends first.
         """
+        files = [] if task.out is None else [task.out.fileno()]
         if isinstance(task.image, bytes):
-            child.send(frame(task.job, task.image))
+            child.send(frame([task.job, False, *task.arguments], task.image), files)
         elif file := self._blobs.open_file(task.image):
             with file:
-                await child.send_files(frame(task.job), [file.fileno()])
+                child.send(frame([task.job, True, *task.arguments]), [file.fileno(), *files])
         else:
-            await self._hand_through(task.job, task.image, child)
+            await self._hand_through([task.job, False, *task.arguments], task.image, files, child)
 
-    async def _hand_through(self, job: list[Any], blob_key: str, child: ChildProcess) -> None:
+    async def _hand_through(self, job: list[Any], blob_key: str, files: list[int], child: ChildProcess) -> None:
         """Send a task with the bytes of a blob as they arrive, so that they are never all in this process."""
         try:
             async with asyncio.timeout(self._settings.decode_seconds):
                 size, parts = await self._blobs.stream(blob_key)
-                await child.send_parts(frame(job, length=size), parts)
+                child.send(frame(job, length=size), files)
+                await child.send_parts(parts)
         except TimeoutError:
             seconds = self._settings.decode_seconds
             raise TransientError(f"Reading the image's bytes took more than {seconds:g} s.") from None
@@ -306,6 +312,10 @@ class DecoderPool:
         while not self._waiting.empty():
             if _wanted(task := self._waiting.get_nowait()):
                 task.future.set_exception(TransientError(reason))
+
+
+def _nothing(*_: Any) -> None:
+    """The result of a task that has written to a file."""
 
 
 def _wanted(task: Task) -> bool:

@@ -5,7 +5,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -62,19 +62,16 @@ class ChildProcess:
         child.send(greeting)
         return child
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, files: Sequence[int] = ()) -> None:
+        """Send a message, and copies of open files with its first bytes. What fails is seen in `receive`."""
+        if files:
+            with suppress(OSError):  # an idle child: nothing else is on its way
+                socket.send_fds(self._socket, [message[: LENGTHS.size]], files)
+            message = message[LENGTHS.size :]
         self._writer.write(message)
 
-    async def send_files(self, message: bytes, files: list[int]) -> None:
-        """Send a short message with open files. Raises Ended."""
-        try:
-            socket.send_fds(self._socket, [message], files)  # an idle child: nothing else is on its way
-        except OSError:
-            raise await self.end() from None
-
-    async def send_parts(self, message: bytes, parts: AsyncIterator[bytes]) -> None:
-        """Send a message and the parts of its body. Raises Ended, and what `parts` raises, after which it is dead."""
-        self.send(message)
+    async def send_parts(self, parts: AsyncIterator[bytes]) -> None:
+        """Send the parts of a message's body. Raises Ended, and what `parts` raises, after which the child is dead."""
         try:
             async for part in parts:
                 self._writer.write(part)

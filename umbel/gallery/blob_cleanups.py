@@ -17,6 +17,9 @@ from umbel.base.database import Transaction
 from umbel.base.errors import TransientError
 from umbel.base.tables import Image, PendingBlobCleanup, ago
 
+PICTURES, THUMBNAILS, PUBLISHED = "pictures/", "thumbnails/", "published/"  # folders of the blob store
+RENDITIONS = (THUMBNAILS, PUBLISHED)  # what is made of the bytes in PICTURES, see umbel/gallery/renditions.py
+
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
@@ -28,11 +31,18 @@ class Cleanup:
 
 def blob_key(collection: str, digest: bytes) -> str:
     """Where the blob store has the bytes of that collection's image with this SHA-256."""
-    return f"pictures/{collection}/{digest.hex()[:2]}/{digest.hex()}"
+    return f"{PICTURES}{collection}/{digest.hex()[:2]}/{digest.hex()}"
 
 
-def thumbnail_key(blob_key: str) -> str:
-    return blob_key.replace("pictures/", "thumbnails/", 1)
+def rendition_key(blob_key: str, folder: str) -> str:
+    """Where the blob store has what was made of that image. folder: of RENDITIONS."""
+    return blob_key.replace(PICTURES, folder, 1)
+
+
+def rendition_owner(key: str) -> str:
+    """The blob key of the image of which that blob was made; of any other blob, its own key."""
+    folder = next((folder for folder in RENDITIONS if key.startswith(folder)), None)
+    return key.replace(folder, PICTURES, 1) if folder else key
 
 
 # As text, the statements of an upload or chunk: to build them anew each time would take longer than to send them.
@@ -125,11 +135,11 @@ def claim_old_cleanups(session: Session, *, seconds: float, limit: int) -> list[
 
 
 def clean_up_blobs(session: Session, blobs: Blobs, cleanups: Sequence[Cleanup]) -> None:
-    """Remove the bytes that no image refers to, with their thumbnails, and the cleanups. Raises TransientError."""
+    """Remove the bytes that no image refers to, with what was made of them, and the cleanups. Raises TransientError."""
     keys = sorted({cleanup.blob_key for cleanup in cleanups})
     lock_blobs(session, keys)
     unused = sorted(set(keys) - list_used_blobs(session, keys))  # the same bytes may have come, or come back
-    blobs.delete_all([*unused, *map(thumbnail_key, unused)])
+    blobs.delete_all([*unused, *(rendition_key(key, folder) for folder in RENDITIONS for key in unused)])
     take_cleanups(session, [cleanup.id for cleanup in cleanups])
 
 

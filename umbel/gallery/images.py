@@ -16,9 +16,8 @@ from umbel.base.pages import page_ids
 from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Embedding, Image, JobItem
 from umbel.base.types import LATER_QUEUES, ItemState
-from umbel.decoding.pool import DecoderPool
 from umbel.gallery import blob_cleanups
-from umbel.gallery.blob_cleanups import clean_up_blobs, list_used_blobs, lock_blobs, thumbnail_key
+from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
 from umbel.jobs import items
 
@@ -150,19 +149,6 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.created_at,
         _status().label("status"),
     ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
-
-
-def read_thumbnail(transaction: Transaction, blobs: Blobs, decoders: DecoderPool, image: ImageRow) -> bytes:
-    """A small JPEG, made at the first call and kept beside the picture. Raises ImageError, DecoderDied."""
-    key = thumbnail_key(image.blob_key)
-    if blobs.exists(key):
-        return blobs.get(key)
-    small = decoders.thumbnail(image.blob_key).result()
-    with transaction() as session:
-        lock_blobs(session, [image.blob_key])
-        if list_used_blobs(session, [image.blob_key]):  # or it would outlive an image that is removed meanwhile
-            blobs.put(key, small)
-    return small
 
 
 def remove_image(

@@ -24,6 +24,7 @@ from umbel.imports.imports import open_import
 from umbel.jobs import jobs
 from umbel.models import versions
 from umbel.operations.reconciliation import reconcile
+from umbel.operations.reconciliation.blobs import PREFIXES
 from umbel.operations.reconciliation.context import Context
 
 EMPTY = {
@@ -64,7 +65,7 @@ def table_sizes() -> dict[str, int]:
 
 
 def stored() -> list[str]:
-    return sorted(blob.key for prefix in ("pictures", "thumbnails", "imports") for blob in blobs().list(prefix))
+    return sorted(blob.key for prefix in PREFIXES for blob in blobs().list(prefix))
 
 
 def count(job_id: UUID) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.embedding import embeddings
 from umbel.gallery import blob_cleanups, collections, images
+from umbel.gallery.renditions import PICTURE, THUMBNAIL, Renditions
 from umbel.imports.imports import open_import
 from umbel.insights import signatures
 from umbel.jobs.idempotency import KeyedRequest
@@ -46,7 +47,8 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
     with transaction() as session:
         signatures.insert_signatures(session, {accepted[0].image_id: None})
         image = images.get_image(session, accepted[0].image_id)
-    images.read_thumbnail(transaction, blobs(), decoders(), image)
+    for each in (PICTURE, THUMBNAIL):
+        Renditions(transaction, blobs(), decoders, most_large=1).open(image, each).close()
     archived_import()
     job_id = delete()
     run()
@@ -108,9 +110,12 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     assert not again.duplicate
     with transaction() as session:
         image = images.get_image(session, again.image_id)
-    images.read_thumbnail(transaction, blobs(), decoders(), image)
+    for each in (PICTURE, THUMBNAIL):
+        Renditions(transaction, blobs(), decoders, most_large=1).open(image, each).close()
     run()
-    assert stored() == sorted([image.blob_key, blob_cleanups.thumbnail_key(image.blob_key)])
+    assert stored() == sorted(
+        [image.blob_key, *(blob_cleanups.rendition_key(image.blob_key, each.folder) for each in (PICTURE, THUMBNAIL))]
+    )
     assert (blobs().get(image.blob_key), amiss()) == (image_bytes(1), {})
 
 

@@ -21,13 +21,13 @@ from umbel.base.database import autocommit
 from umbel.base.errors import BlobMissing
 from umbel.base.tables import Image
 from umbel.gallery import blob_cleanups
-from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs
+from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs, rendition_owner
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys
 from umbel.operations.reconciliation.context import PAGE, Context, Mismatches, Page
 
-PREFIXES = ("pictures", "thumbnails", "imports")
+PREFIXES = ("pictures", "thumbnails", "published", "imports")
 READERS = 8  # concurrent requests: a remote store is mostly waiting
 READ = 500  # images read between two queries
 LOCKED = 100  # blobs locked at once
@@ -102,7 +102,9 @@ def _list(context: Context, session: Session) -> int:
     found = (blob for prefix in PREFIXES for blob in context.blobs.list(prefix))
     with context.watch("Listing blobs", None) as advance:
         while some := list(islice(found, PAGE)):
-            rows = (FoundBlob(listed + at, blob.key, blob.size, _owner(blob.key)) for at, blob in enumerate(some))
+            rows = (
+                FoundBlob(listed + at, blob.key, blob.size, rendition_owner(blob.key)) for at, blob in enumerate(some)
+            )
             add_found(session, rows)
             listed += len(some)
             advance(len(some))
@@ -126,7 +128,7 @@ def _images(context: Context, found: Session, readers: Executor, before: datetim
 
 
 def _strays(context: Context, found: Session, listed: int) -> list[Mismatches]:
-    pictures = Mismatches("stray_blob", "images' and thumbnails' blobs without an image", "Removed.")
+    pictures = Mismatches("stray_blob", "pictures, thumbnails and published pictures of no image", "Removed.")
     uploads = Mismatches("stray_upload", "uploaded archives and lists without an import", "Removed.")
     with context.watch("Looking for owners", listed) as advance:
         for first in range(0, listed, PAGE):
@@ -151,11 +153,6 @@ def _confirmed(context: Context, suspects: Sequence[FoundBlob]) -> list[str]:
             ids = blob_cleanups.insert_cleanups(session, keys)
             clean_up_blobs(session, context.blobs, list(map(Cleanup, ids, keys)))
     return [blob.key for blob in strays]
-
-
-def _owner(key: str) -> str:
-    """The key of a thumbnail's image; for any other blob, its own key."""
-    return key.replace("thumbnails/", "pictures/", 1) if key.startswith("thumbnails/") else key
 
 
 def _size(blobs: Blobs, key: str) -> int | None:

@@ -5,10 +5,10 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.images import image_bytes, opened
+from tests.images import image_bytes, opened, published
 from umbel.base.errors import ImageError
 from umbel.base.settings import Settings
-from umbel.decoding.images import decode, inspect, published, quick_look
+from umbel.decoding.images import decode, inspect, published_type, quick_look
 
 LIMITS = Settings()
 FILES = {
@@ -52,8 +52,8 @@ def test_a_picture_of_which_something_is_told_decodes_to_it(data: bytes) -> None
         info = inspect(data, LIMITS)
     if info is not None:
         assert decode(data, LIMITS).size == (info.width, info.height)
-        shown, media_type = published(data, LIMITS)
-        assert opened(shown).size == (info.width, info.height), media_type
+        shown = opened(published(data, LIMITS))
+        assert (shown.size, shown.get_format_mimetype()) == ((info.width, info.height), published_type(info.media_type))
 
 
 @settings(deadline=None)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.images import image_bytes
+from tests.images import image_bytes, published, thumbnail
 from tests.images import opened as decoded
 from umbel.base.errors import (
     CorruptImage,
@@ -24,7 +24,7 @@ from umbel.base.errors import (
     UnsupportedImage,
 )
 from umbel.base.settings import Settings
-from umbel.decoding.images import CUT_SHORT, decode, inspect, published, thumbnail
+from umbel.decoding.images import CUT_SHORT, decode, inspect
 
 LIMITS = Settings()
 
@@ -176,7 +176,7 @@ def test_a_published_picture_has_no_metadata(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "where I live"
     exif.get_ifd(0x8825)[2] = (48.0, 8.0, 0.0)
-    data, _ = published(image_bytes(1, kind=kind, exif=exif, xmp=b"<secret/>"), LIMITS)
+    data = published(image_bytes(1, kind=kind, exif=exif, xmp=b"<secret/>"), LIMITS)
     assert (dict(decoded(data).getexif()), b"live" in data, b"secret" in data) == ({}, False, False)
 
 

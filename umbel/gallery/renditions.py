@@ -1,0 +1,120 @@
+"""What is handed out of an image instead of its file: the picture upright and without metadata, and a thumbnail.
+
+Each is made once, by a decoder, and stored beside the image's bytes; where one was deleted, it is made again.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from threading import BoundedSemaphore
+from typing import BinaryIO
+
+import structlog
+
+from umbel.base.blobs import Blobs
+from umbel.base.database import Transaction
+from umbel.base.errors import BlobMissing, DecoderDied, NotReady, StorageFull, TransientError
+from umbel.base.locks import one_on_this_machine
+from umbel.decoding.images import published_type
+from umbel.decoding.pool import DecoderPool
+from umbel.gallery.blob_cleanups import PUBLISHED, THUMBNAILS, list_used_blobs, lock_blobs, rendition_key
+from umbel.gallery.images import ImageRow
+
+log = structlog.get_logger()
+
+LARGE = 8_000_000  # pixels of an image that takes hundreds of MB to decode
+LOCKS = 64  # that keep two from making the same
+REMEMBERED = 1_000  # images that killed their decoders
+PART = 5 * 2**20  # bytes of a multipart upload, the least that S3 takes: they are held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One kind. write: has a decoder write it; media_type: of the rendition, by the image's own."""
+
+    folder: str
+    write: Callable[[DecoderPool, str, BinaryIO], Future[None]]
+    media_type: Callable[[str], str]
+
+
+PICTURE = Rendition(PUBLISHED, DecoderPool.write_published, published_type)
+THUMBNAIL = Rendition(THUMBNAILS, DecoderPool.write_thumbnail, lambda _: "image/jpeg")
+
+
+class Renditions:
+    """The renditions of all images. For a process; any thread may use it."""
+
+    def __init__(
+        self, transaction: Transaction, blobs: Blobs, decoders: Callable[[], DecoderPool], *, most_large: int
+    ) -> None:
+        """most_large: so many threads at once may wait for those of large images."""
+        self._transaction, self._blobs, self._decoders = transaction, blobs, decoders
+        self._large = BoundedSemaphore(most_large)
+        self._died: dict[str, str] = {}  # what was said of images that their decoders did not survive, by key
+
+    def size(self, image: ImageRow, rendition: Rendition) -> int | None:
+        """Bytes; None for one that is not made yet. Raises TransientError."""
+        with suppress(BlobMissing):
+            return self._blobs.size(rendition_key(image.blob_key, rendition.folder))
+        return None
+
+    def open(self, image: ImageRow, rendition: Rendition) -> BinaryIO:
+        """A seekable file, at its beginning. The first to open it, of all processes of this machine, has it made.
+
+        Raises ImageError, DecoderDied (the image cannot be decoded any more), NotReady, StorageFull, TransientError.
+        """
+        key = rendition_key(image.blob_key, rendition.folder)
+        with suppress(BlobMissing):
+            return self._blobs.open(key)
+        with self._turn(key, large=image.width * image.height > LARGE):
+            with suppress(BlobMissing):
+                return self._blobs.open(key)
+            return self._make(image, rendition, key)
+
+    @contextmanager
+    def _turn(self, key: str, *, large: bool) -> Iterator[None]:
+        """Wait until nothing else makes the same; of large images one is decoded at a time. Raises NotReady."""
+        with ExitStack() as held:
+            if large:
+                if not self._large.acquire(blocking=False):
+                    raise NotReady("Too many large pictures are being made ready; try again in a few seconds.")
+                held.callback(self._large.release)
+            held.enter_context(one_on_this_machine(f"rendition-{zlib.crc32(key.encode()) % LOCKS}"))
+            if large:
+                held.enter_context(one_on_this_machine("rendition-large"))
+            yield
+
+    def _make(self, image: ImageRow, rendition: Rendition, key: str) -> BinaryIO:
+        with ExitStack() as opened:
+            file = opened.enter_context(TemporaryFile(dir=self._blobs.folder))
+            self._write(image, rendition, key, file)
+            file.seek(0)
+            try:
+                self._store(image, key, file)
+            except (StorageFull, TransientError) as error:  # it can be shown all the same
+                log.warning("a rendition was not stored", key=key, error=str(error))
+            file.seek(0)
+            opened.pop_all()
+        return file
+
+    def _write(self, image: ImageRow, rendition: Rendition, key: str, file: BinaryIO) -> None:
+        """An image that takes its decoder along is not tried again: it would keep the decoders from others."""
+        if said := self._died.get(key):
+            raise DecoderDied(said)
+        try:
+            rendition.write(self._decoders(), image.blob_key, file).result()
+        except DecoderDied as error:
+            if len(self._died) < REMEMBERED:
+                self._died[key] = error.detail
+            raise
+
+    def _store(self, image: ImageRow, key: str, file: BinaryIO) -> None:
+        """Outside of any transaction, since a large one takes a while; then see whether the image is still there."""
+        self._blobs.put_stream(key, file, part=PART, at_once=1)
+        with self._transaction() as session:
+            lock_blobs(session, [image.blob_key])
+            if not list_used_blobs(session, [image.blob_key]):  # it would outlive an image that was removed meanwhile
+                self._blobs.delete(key)
