@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+from structlog.testing import CapturingLogger
 
 from tests.images import image_bytes, thumbnail
 from umbel.base.blobs import Blobs
 from umbel.base.settings import Settings
+from umbel.decoding import pool as pool_module
 from umbel.decoding.pool import DecoderPool
 from umbel.decoding.sandbox import SECCOMP
 
@@ -132,10 +133,14 @@ def test_a_decoder_knows_no_secret(pool: DecoderPool) -> None:
     assert SECRET.encode() not in pool._greeting
 
 
-def test_the_log_tells_what_confines_the_decoders(tmp_path: Path) -> None:
-    with capture_logs() as logs, DecoderPool(1, Settings(home=tmp_path)) as pool:
+def test_the_log_tells_what_confines_the_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = CapturingLogger()
+    monkeypatch.setattr(pool_module, "log", written)
+    with DecoderPool(1, Settings(home=tmp_path)) as pool:
         pool.inspect(image_bytes()).result(SECONDS)
-    assert {"event": "decoders are confined", "by": SECCOMP, "log_level": "info"} in logs
+    assert [(call.method_name, call.args, call.kwargs) for call in written.calls] == [
+        ("info", ("decoders are confined",), {"by": SECCOMP})
+    ]
 
 
 def test_without_libseccomp_limits_are_left_and_no_file_can_be_opened() -> None:
