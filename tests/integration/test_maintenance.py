@@ -1,5 +1,6 @@
 """The sweep and the cleanup beside what is in their way: another sweep, a store that deletes nothing, a dump."""
 
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -39,6 +40,25 @@ class StuckBlobs(Blobs):
         if "pictures/stuck" in keys:
             raise TransientError("The blob store refuses to delete it.")
         super().delete_all(keys)
+
+
+class RefusingBlobs(Blobs):
+    """A store that refuses to delete the first blob that it is asked to, and takes its time over all others."""
+
+    asked = 0
+
+    def delete(self, key: str) -> None:
+        self.asked += 1
+        if key == "0":
+            raise TransientError("The blob store does not answer.")
+        time.sleep(0.05)
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_each_blob() -> None:
+    refusing = RefusingBlobs(settings().blobs)
+    with pytest.raises(TransientError):
+        refusing.delete_all([str(number) for number in range(100)])
+    assert refusing.asked < 100
 
 
 def test_a_blob_that_cannot_be_deleted_keeps_no_other() -> None:

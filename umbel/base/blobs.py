@@ -7,7 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -22,11 +22,14 @@ from umbel.base.settings import settings
 
 if TYPE_CHECKING:
     from obstore import GetResult
+    from obstore.store import RetryConfig
 
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
 PART = 16 * 2**20  # a multipart upload has at most 10 000 parts, so this bounds a blob at 156 GiB
 PARTS_AT_ONCE = 4
 DELETED_AT_ONCE = 8
+# Of one request to a store. What takes longer is told, and tried again by who asked: jobs, the cleanup, the client.
+RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
 class Readable(Protocol):
@@ -57,7 +60,7 @@ class Blobs:
         parts = urlsplit(url)
         self.folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
         try:
-            self._store = LocalStore(self.folder, mkdir=True) if self.folder else from_url(url)
+            self._store = LocalStore(self.folder, mkdir=True) if self.folder else from_url(url, retry_config=RETRIES)
         except (BaseError, OSError, ValueError) as error:
             place = self.folder or f"{parts.scheme}://{parts.hostname}{parts.path}"  # without a password
             raise InvalidSetting(f"The blob store {place} (UMBEL_BLOB_URL) cannot be used: {error}.") from error
@@ -183,10 +186,17 @@ class Blobs:
             raise StorageFull(f"The disk of the blob store has less than {self._min_free >> 20:,} MiB left.")
 
     def delete_all(self, keys: Sequence[str]) -> None:
-        """Remove blobs, several at once: a remote store is mostly waiting. Raises TransientError."""
+        """Remove blobs, several at once: a remote store is mostly waiting. Raises TransientError at the first it keeps.
+
+        Those that were not begun by then stay, too: a store that hangs takes the time of one request, and not of all.
+        """
         with ThreadPoolExecutor(DELETED_AT_ONCE, thread_name_prefix="delete") as pool:
-            for _ in pool.map(self.delete, keys):
-                pass
+            try:
+                for _ in pool.map(self.delete, keys):
+                    pass
+            except TransientError:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def delete(self, key: str) -> None:
         """Remove a blob; one that is gone already is no error. Raises TransientError."""

@@ -1,5 +1,6 @@
 """The sweep: what is left behind is found and taken up again. The cleanup: what is no longer needed is removed."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
+TIDY_SECONDS = 30.0  # for blobs that have to be deleted one by one
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
 TIMEOUTS = text("SELECT set_config('lock_timeout', '4s', true), set_config('statement_timeout', '30s', true)")
 
@@ -88,7 +90,10 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
     try:
         _clean_up(transaction, blobs, cleanups)
     except TransientError:  # one that cannot be deleted keeps neither the others nor those after them
+        until = time.monotonic() + TIDY_SECONDS
         for cleanup in cleanups:
+            if time.monotonic() > until:  # a store that hangs; those that were tried come last the next time
+                break
             try:
                 _clean_up(transaction, blobs, [cleanup])
             except TransientError as error:
