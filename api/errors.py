@@ -32,6 +32,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.PreconditionFailed: 412,
     errors.NotReady: 503,
     errors.TimedOut: 503,
+    errors.Busy: 503,
     errors.NotEmbedded: 409,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,

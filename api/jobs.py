@@ -1,7 +1,7 @@
 """/v1/jobs: follow, list and control jobs. Status is read from the ledger, never from a queue."""
 
+from contextlib import suppress
 from datetime import datetime
-from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -9,12 +9,13 @@ from apiflask import APIBlueprint
 from flask import Response
 from pydantic import BaseModel, Field
 
+from api import rooms
 from api.access import reach
 from api.errors import also, answers, problems
 from api.fields import Links, NextCursor, PageQuery, Strict, answer_of, link_to, page_of
 from umbel.base.database import transaction
+from umbel.base.errors import Busy
 from umbel.base.notify import listener
-from umbel.base.settings import settings
 from umbel.base.tables import ImportSource
 from umbel.base.types import ItemState, JobStatus, JobType, ReindexMode, ReindexPhase
 from umbel.jobs.wakeup import waker
@@ -22,9 +23,6 @@ from umbel.operations import job_actions, job_overviews
 from umbel.operations.job_overviews import JobOverview, items_as_csv
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
-
-# A waiting request holds a thread. At most half the threads wait; further requests are answered at once.
-_waiting = BoundedSemaphore(max(1, settings().api_threads // 2))
 
 MOST_ITEMS = 1_000
 LATER = "Begun: `phase` is `cancelling` or `retrying` until all items have followed, and `counts` tell how many have."
@@ -157,11 +155,9 @@ def get_job(job_id: UUID, query: JobQuery) -> Any:
 
     The answer may come sooner, with the job unfinished, when many requests are waiting: ask again.
     """
-    if query.wait and _waiting.acquire(blocking=False):
-        try:
+    if query.wait:
+        with suppress(Busy), rooms.followers().place():
             job_actions.wait_for_job(transaction, listener(), job_id, query.wait)
-        finally:
-            _waiting.release()
     return _described(job_id)
 
 

@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from api import rooms
 from api.access import check_images, within
 from api.errors import problems, validated
 from api.fields import (
@@ -244,5 +245,6 @@ def match_out(match: Match) -> MatchOut:
 
 
 def queries_by_image(images: list[bytes]) -> list[Query]:
-    """The pictures as queries, embedded by a worker."""
-    return query_by_pictures(listener(), waker(), settings(), images)
+    """The pictures as queries, embedded by a worker. Raises Busy while too many wait for one."""
+    with rooms.searches().place():
+        return query_by_pictures(listener(), waker(), settings(), images)

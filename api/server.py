@@ -91,10 +91,10 @@ class Server(TcpWSGIServer):
             self._make_room(now)
 
     def _make_room(self, now: float) -> None:
-        """Close idle connections, the longest idle first, so that one in eight places is free for those that wait."""
+        """Close idle connections, the longest idle first, until half the places are free for those that wait."""
         idle = [one for one in self.active_channels.values() if not one.is_busy()]
         idle.sort(key=lambda one: one.last_activity)
-        for channel in idle[: max(1, self.adj.connection_limit // 8)]:
+        for channel in idle[: self.adj.connection_limit // 2]:
             channel.will_close = channel.will_close or channel.last_activity < now - IDLE_WHEN_FULL
 
     def stop(self) -> None:

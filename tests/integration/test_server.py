@@ -27,6 +27,7 @@ class Api(Process):
 
     def __init__(self, log: Path, *, patience: float = 1, inside: Sequence[str] = (), **environment: str) -> None:
         self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         environment |= {"UMBEL_PORT": str(self.port), "UMBEL_SLOW_SECONDS": str(patience), "UMBEL_API_PROCESSES": "2"}
         super().__init__("api", log=log, inside=inside, **environment)
         eventually(self.answers)

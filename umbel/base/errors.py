@@ -83,6 +83,12 @@ class TimedOut(NotReady):
     code = "timed_out"
 
 
+class Busy(NotReady):
+    """As many requests as may wait for the same thing do so already; worth trying again."""
+
+    code = "busy"
+
+
 class NotEmbedded(NotReady):
     """An image is in the gallery, and its vector is still being computed."""
 

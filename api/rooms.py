@@ -1,0 +1,72 @@
+"""Requests that wait for workers or decoders hold a thread each. Each kind has so many places, that some are left."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from umbel.base.errors import Busy
+from umbel.base.settings import settings
+
+
+class Room:
+    """Places for requests that wait for one thing. Any thread may use it.
+
+    patience: seconds that a request waits for a place while places become free. Once every place has been taken for
+    longer than that, a request is rejected at once.
+    """
+
+    def __init__(self, places: int, patience: float, busy: str) -> None:
+        self._places, self._patience, self._busy = places, patience, busy
+        self._since: dict[object, float] = {}  # the oldest first
+        self._changed = threading.Condition()
+
+    def take(self) -> object:
+        """A place, to be given to `leave`. Raises Busy."""
+        until = time.monotonic() + self._patience
+        with self._changed:
+            while len(self._since) >= self._places:
+                now = time.monotonic()
+                if now >= until or now - next(iter(self._since.values())) >= self._patience:
+                    raise Busy(self._busy)
+                self._changed.wait(until - now)
+            place = object()
+            self._since[place] = time.monotonic()
+            return place
+
+    def leave(self, place: object) -> None:
+        with self._changed:
+            del self._since[place]
+            self._changed.notify()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place while this lasts. Raises Busy."""
+        taken = self.take()
+        try:
+            yield
+        finally:
+            self.leave(taken)
+
+
+@cache
+def searches() -> Room:
+    """For searches by pictures, which workers embed."""
+    return Room(_share(3, 8), 1.0, "As many searches as may wait for a worker do so.")
+
+
+@cache
+def decodes() -> Room:
+    """For images that the decoders of this process have in hand or before them."""
+    return Room(_share(1, 4), 5.0, "As many images as may wait for a decoder do so.")
+
+
+@cache
+def followers() -> Room:
+    """For requests that wait for a job to finish."""
+    return Room(_share(1, 4), 0.0, "As many requests as may wait for a job do so.")
+
+
+def _share(part: int, of: int) -> int:
+    return max(1, settings().api_threads * part // of)
