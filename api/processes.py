@@ -14,6 +14,7 @@ import structlog
 from api.open_files import raise_limit
 from umbel.base.errors import StackError
 from umbel.base.machine import memory
+from umbel.base.malloc import return_blocks, share_arenas
 from umbel.base.metrics import begin_counting
 from umbel.base.settings import Settings
 
@@ -55,6 +56,8 @@ def _serve_one(listener: socket.socket, settings: Settings) -> None:
     from api.app import create_app  # noqa: PLC0415 - after the fork: threads and connections do not survive it
     from api.server import Server  # noqa: PLC0415
 
+    share_arenas()
+    return_blocks()
     begin_counting()
     server = Server(create_app(), listener, settings, orphaned=lambda: os.getppid() != parent)
     for number in (signal.SIGTERM, signal.SIGINT):

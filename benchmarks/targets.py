@@ -291,6 +291,12 @@ TARGETS = (
         least=0.5,
         why=UPLOADS,
     ),
+    Target(
+        "Memory of the API while eight clients fetch pictures of 40 megapixels (MB, decoders apart)",
+        "serving",
+        lambda r: r["api_peak_megabytes"],
+        most=400,
+    ),
 )
 
 

@@ -1,0 +1,79 @@
+"""Pictures from a real server: framing of HEAD and ranges, and the memory of its processes."""
+
+import http.client
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.images import image_bytes
+from tests.integration.test_server import Api
+
+MOST = 400 * 10**6  # bytes of the API's processes, their decoders apart
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    process = Api(tmp_path_factory.mktemp("api") / "log")
+    yield process
+    process.stop()
+
+
+def uploaded(server: Api, data: bytes) -> str:
+    answer = httpx.post(f"http://127.0.0.1:{server.port}/v1/images", files={"file": ("a", data)}, timeout=60)
+    return f"/v1/images/{answer.json()['image_id']}/file"
+
+
+def test_answers_follow_one_another_on_a_connection(server: Api) -> None:
+    path = uploaded(server, image_bytes(7, size=(640, 480)))
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+        unknown = client.head(path)
+        whole = client.get(path)
+        known = client.head(path)
+        part = client.get(path, headers={"Range": "bytes=10-19"})
+        again = client.get(path)
+    assert [each.status_code for each in (unknown, whole, known, part, again)] == [200, 200, 200, 206, 200]
+    assert (unknown.headers.get("Content-Length"), known.headers["Content-Length"]) == (None, str(len(whole.content)))
+    assert (part.content, again.content) == (whole.content[10:20], whole.content)
+
+
+@pytest.mark.slow
+def test_large_pictures_are_never_in_the_memory_of_the_api(server: Api) -> None:
+    """Three GETs of one such PNG brought it to 1.5 GB."""
+    pixels = np.full((5475, 7300, 4), 200, np.uint8)
+    pixels[:600] = np.random.default_rng(0).integers(0, 256, pixels[:600].shape, dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    path = uploaded(server, out.getvalue())
+    most = 0
+    with ThreadPoolExecutor(8) as clients:
+        answers = [clients.submit(fetched, server.port, path) for _ in range(48)]
+        while wait(answers, timeout=0.05).not_done:
+            most = max(most, memory(server))
+    assert len({answer.result() for answer in answers}) == 1
+    assert 0 < most < MOST
+
+
+def fetched(port: int, path: str) -> int:
+    """Bytes received."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    return sum(map(len, iter(lambda: answer.read(2**16), b"")))
+
+
+def memory(server: Api) -> int:
+    """The proportional set size of its processes, in bytes."""
+    process = psutil.Process(server.pid)
+    ours = [process, *process.children()]  # the decoders are their children
+    return sum(each.memory_full_info().pss for each in ours)
