@@ -22,6 +22,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "growth": (1.5, []),
     "uploads": (1, []),
     "slow_clients": (1, []),
+    "waiting_searches": (1, []),
     "serving": (1.5, []),
     "unreachable_source": (1.5, []),
     "reindex": (2.5, []),

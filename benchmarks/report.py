@@ -37,6 +37,7 @@ TITLES = {
     "search": "Search: recall, filters and HTTP",
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
+    "waiting_searches": "Health checks while searches wait",
     "serving": "Memory while large pictures are fetched",
     "unreachable_source": "An import beside unreachable buckets",
     "reindex": "Reindex under load",
