@@ -141,10 +141,10 @@ class Supervisor:
 
     def _start(self) -> None:
         self.settings.refuse_to_be_open()
-        for change in changes_ahead(self.settings):
-            self._report(change)
         clear_leftovers(self.settings)
         check_port(self.settings)
+        for change in changes_ahead(self.settings):
+            self._report(change)
         postgres = Postgres(self.settings.home, self.settings.socket_dir, durable=self._durable)
         redis = Redis(self.settings.home, self.settings.socket_dir)
         self._servers = [] if self.settings.database_url else [self._service(postgres.program())]

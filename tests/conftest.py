@@ -98,7 +98,7 @@ def shared_gallery(postgres: Postgres) -> Iterator[None]:
 
 def empty_gallery() -> None:
     """Remove what tests committed, the blobs too."""
-    for folder in ("pictures", "thumbnails", "imports", "models"):
+    for folder in ("pictures", "thumbnails", "published", "imports", "models"):
         shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
     with engine().begin() as connection:
         for partition in connection.scalars(

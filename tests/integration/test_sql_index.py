@@ -1,7 +1,6 @@
 """The functions of the schema `umbel` answer as the API does, through the same index."""
 
 import re
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -9,7 +8,6 @@ from pgvector import HalfVector
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from stack.postgres import Postgres
 from tests.integration.factory import Factory, fill, unit
 from tests.integration.reader import Row, ask, nearest
 from umbel.base.database import transaction
@@ -21,7 +19,7 @@ LARGE, SMALL = 11_000, 50  # searched through the index, and exactly
 
 
 @pytest.fixture(scope="module")
-def gallery(postgres: Postgres) -> Iterator[ModelVersion]:
+def gallery(shared_gallery: None) -> ModelVersion:
     """A gallery that is searched through the index, and in it a collection that is not. The tests only read it."""
     with transaction() as session:
         make = Factory(session)
@@ -31,10 +29,7 @@ def gallery(postgres: Postgres) -> Iterator[ModelVersion]:
         fill(session, version, make.collection("large"), LARGE)
         fill(session, version, make.collection("small"), SMALL)
         session.execute(text(index or ""))
-    yield version
-    with transaction() as session:
-        session.execute(text(f"DROP TABLE {partition_name(version.id)}"))
-        session.execute(text("DELETE FROM image; DELETE FROM collection; DELETE FROM model_version"))
+    return version
 
 
 def index_name(version: ModelVersion) -> str:
