@@ -41,6 +41,26 @@ def own_home(kept: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
+def own_servers() -> Iterator[None]:
+    """Postgres, with the schema, and Redis in a home of their own."""
+    with own_home() as home:
+        from stack.postgres import Postgres  # noqa: PLC0415
+        from stack.redis import Redis  # noqa: PLC0415
+        from umbel.base import schema  # noqa: PLC0415
+        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+
+        database, redis = Postgres(home, settings().socket_dir), Redis(home, settings().socket_dir)
+        database.start()
+        redis.start()
+        try:
+            schema.upgrade(settings().database)
+            yield
+        finally:
+            redis.stop()
+            database.stop()
+
+
+@contextmanager
 def whole_stack(workers: int = 1) -> Iterator[dict[str, psutil.Process]]:
     """`umbel up` in the home, on a port of its own, for as long as it is asked; its parts by their names.
 

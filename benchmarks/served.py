@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped]
@@ -53,9 +53,19 @@ def _answers(port: int, api: "subprocess.Popen[bytes]", patience: float = 120) -
     """Whether it comes to answer, and does not end before."""
     deadline = time.monotonic() + patience
     while api.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with suppress(OSError):
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.client.OK
+        if status := answer_of(port, "/healthz", timeout=5):
+            return status == http.client.OK
         time.sleep(0.1)
     return False
+
+
+def answer_of(port: int, path: str, *, timeout: float = 1, body: bytes | None = None, **headers: str) -> int:
+    """The status of an answer; 0 if there is none in time."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("POST" if body else "GET", path, body, headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()

@@ -20,7 +20,7 @@ import pillow_heif
 import psutil  # type: ignore[import-untyped]
 from PIL import Image
 
-from benchmarks.common import own_home, write
+from benchmarks.common import own_servers, write
 from benchmarks.served import Served, served
 
 CLIENTS = 8
@@ -32,22 +32,8 @@ KINDS = ("jpeg", "png", "heic")
 
 
 def main() -> None:
-    with own_home() as home:
-        from stack.postgres import Postgres  # noqa: PLC0415
-        from stack.redis import Redis  # noqa: PLC0415
-        from umbel.base import schema  # noqa: PLC0415
-        from umbel.base.settings import settings  # noqa: PLC0415 - read at the first use, so the home comes first
-
-        database, redis = Postgres(home, settings().socket_dir), Redis(home, settings().socket_dir)
-        database.start()
-        redis.start()
-        try:
-            schema.upgrade(settings().database)
-            with served(UMBEL_DECODE_SECONDS="120") as api:  # on a busy machine too
-                answer = _measured(api)
-        finally:
-            redis.stop()
-            database.stop()
+    with own_servers(), served(UMBEL_DECODE_SECONDS="120") as api:  # on a busy machine too
+        answer = _measured(api)
     write("serving", answer)
 
 

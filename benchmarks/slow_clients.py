@@ -6,7 +6,6 @@ clients that are slow with the picture they upload. The blocks are interleaved. 
 """
 
 import argparse
-import http.client
 import io
 import os
 import shlex
@@ -20,7 +19,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from benchmarks.common import free_port, own_home, spread, write
+from benchmarks.common import free_port, own_servers, spread, write
+from benchmarks.served import answer_of
 
 SLOW = 200
 ROUNDS = 3
@@ -45,18 +45,6 @@ def serving(command: str, port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def answer_of(port: int, path: str, *, timeout: float = 1, body: bytes | None = None, **headers: str) -> int:
-    """The status of an answer; 0 if there is none in time."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("POST" if body else "GET", path, body, headers)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -150,23 +138,9 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="keep no result")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     asked = parser.parse_args()
-    with own_home() as home:
-        from stack.postgres import Postgres  # noqa: PLC0415
-        from stack.redis import Redis  # noqa: PLC0415
-        from umbel.base import schema  # noqa: PLC0415
-        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-
-        database, redis = Postgres(home, settings().socket_dir), Redis(home, settings().socket_dir)
-        database.start()
-        redis.start()
-        try:
-            schema.upgrade(settings().database)
-            port = free_port()
-            with serving(asked.command, port):
-                answer = measured(port, asked.rounds)
-        finally:
-            redis.stop()
-            database.stop()
+    port = free_port()
+    with own_servers(), serving(asked.command, port):
+        answer = measured(port, asked.rounds)
     if asked.dry:
         print(answer)
     else:

@@ -5,35 +5,21 @@ again: as many as may wait for a worker, the others are told to come back. Besid
 """
 
 import argparse
-import http.client
 import json
-import os
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.common import free_port, own_home, write
+from benchmarks.common import own_servers, write
+from benchmarks.served import answer_of, served
+from tests.images import image_bytes
 
 SEARCHES = 64
 PROBES = 200
 PATHS = ("/healthz", "/readyz", "/metrics", "/v1/images?limit=10")
-
-
-def answer_of(port: int, path: str, body: bytes | None = None) -> int:
-    """The status of an answer; 0 if there is none in ten seconds."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10 if body is None else 30)
-    try:
-        connection.request("POST" if body else "GET", path, body)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -44,7 +30,7 @@ def searching(port: int, body: bytes) -> Iterator[dict[int, int]]:
 
     def one() -> None:
         while not done.is_set():
-            status = answer_of(port, "/v1/search", body)
+            status = answer_of(port, "/v1/search", timeout=30, body=body)
             got[status] = got.get(status, 0) + 1
             done.wait(2)  # as Retry-After says
 
@@ -65,7 +51,7 @@ def probed(port: int) -> dict[str, object]:
         taken, statuses = [], set()
         for _ in range(PROBES):
             began = time.perf_counter()
-            statuses.add(answer_of(port, path))
+            statuses.add(answer_of(port, path, timeout=10))
             taken.append((time.perf_counter() - began) * 1000)
         p95 = statistics.quantiles(taken, n=20)[-1]
         figures = {"median": statistics.median(taken), "p95": p95, "longest": max(taken)}
@@ -79,40 +65,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dry", action="store_true", help="keep no result")
     asked = parser.parse_args()
-    with own_home() as home:
-        from stack.postgres import Postgres  # noqa: PLC0415
-        from stack.redis import Redis  # noqa: PLC0415
-        from tests.images import image_bytes  # noqa: PLC0415
-        from umbel.base import schema  # noqa: PLC0415
-        from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-
-        database, redis = Postgres(home, settings().socket_dir), Redis(home, settings().socket_dir)
-        database.start()
-        redis.start()
-        port = free_port()
-        try:
-            schema.upgrade(settings().database)
-            environment = {**os.environ, "UMBEL_PORT": str(port)}
-            api = subprocess.Popen([sys.executable, "-P", "-m", "cli.main", "api"], env=environment)
-            try:
-                while answer_of(port, "/healthz") != 200:
-                    time.sleep(0.1)
-                idle = probed(port)
-                body = json.dumps({"image": b64encode(image_bytes(1)).decode()}).encode()
-                with searching(port, body) as got:
-                    answer = {
-                        "searches": SEARCHES,
-                        "probes": PROBES,
-                        "idle_ms": idle,
-                        "beside_searches_ms": probed(port),
-                    }
-                answer["searches_got"] = {str(status): count for status, count in sorted(got.items())}
-            finally:
-                api.kill()  # it would wait for the searches
-                api.wait()
-        finally:
-            redis.stop()
-            database.stop()
+    with own_servers(), served() as api:
+        idle = probed(api.port)
+        body = json.dumps({"image": b64encode(image_bytes(1)).decode()}).encode()
+        with searching(api.port, body) as got:
+            answer = {
+                "searches": SEARCHES,
+                "probes": PROBES,
+                "idle_ms": idle,
+                "beside_searches_ms": probed(api.port),
+            }
+        answer["searches_got"] = {str(status): count for status, count in sorted(got.items())}
+        api.process.kill()  # it would wait for the searches
     if asked.dry:
         print(json.dumps(answer, indent=2))
     else:
