@@ -88,7 +88,7 @@ def list_changes(reached: Iterable[Path]) -> list[str]:
             f"Postgres refuses to run as root: the system user {SERVER_USER!r} is created to run it"
             f" (`userdel {SERVER_USER}` removes it)"
         )
-        account = Account(SERVER_USER, NOBODY, NOBODY)  # a stranger to all folders, as the new user will be
+        account = Account(SERVER_USER, NOBODY, NOBODY)  # it owns no folder, nor will the new user
     above = dict.fromkeys(folder for path in reached for folder in reversed(path.resolve().parents) if folder.exists())
     if closed := [str(folder) for folder in above if not _may(account, "-x", folder)]:
         told.append(

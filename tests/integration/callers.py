@@ -12,7 +12,7 @@ from umbel.access.keys import KeyScope, create_key
 from umbel.base.database import transaction
 
 OURS = "ours"
-NOBODY = "019a0000-0000-7000-8000-000000000000"
+UNUSED_ID = "019a0000-0000-7000-8000-000000000000"  # of nothing
 
 
 def make_key(scope: KeyScope, *collections: str, name: str = "test", lasts: timedelta | None = None) -> str:
@@ -31,7 +31,7 @@ def call(
     app: Flask, endpoint: str, key: str | None = None, *, at: dict[str, str] | None = None, **options: Any
 ) -> TestResponse:
     method, rule = rule_of(app, endpoint)
-    arguments = at or {"name": OURS, "image_id": NOBODY, "job_id": NOBODY, "version_id": NOBODY}
+    arguments = at or {"name": OURS, "image_id": UNUSED_ID, "job_id": UNUSED_ID, "version_id": UNUSED_ID}
     path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments[match[1]], rule.rule)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return app.test_client().open(path, method=method, headers=headers, **options)

@@ -14,14 +14,13 @@ from werkzeug.test import TestResponse
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes, opened
+from tests.integration.callers import UNUSED_ID
 from tests.integration.uploads import post_image as upload
 from umbel.base.blobs import blobs
 from umbel.base.database import engine, transaction
 from umbel.base.types import Queue
 from umbel.decoding.images import CUT_SHORT
 from umbel.jobs.wakeup import waker
-
-NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -142,24 +141,24 @@ def test_an_upload_without_a_file_is_refused(api: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", f"/v1/images/{NOBODY}", 404, "not_found"),
-        ("GET", f"/v1/images/{NOBODY}/file", 404, "not_found"),
-        ("GET", f"/v1/images/{NOBODY}/thumbnail", 404, "not_found"),
-        ("GET", f"/v1/jobs/{NOBODY}", 404, "not_found"),
-        ("GET", f"/v1/jobs/{NOBODY}/items", 404, "not_found"),
+        ("GET", f"/v1/images/{UNUSED_ID}", 404, "not_found"),
+        ("GET", f"/v1/images/{UNUSED_ID}/file", 404, "not_found"),
+        ("GET", f"/v1/images/{UNUSED_ID}/thumbnail", 404, "not_found"),
+        ("GET", f"/v1/jobs/{UNUSED_ID}", 404, "not_found"),
+        ("GET", f"/v1/jobs/{UNUSED_ID}/items", 404, "not_found"),
         *(
-            ("POST", f"/v1/jobs/{NOBODY}/{verb}", 404, "not_found")
+            ("POST", f"/v1/jobs/{UNUSED_ID}/{verb}", 404, "not_found")
             for verb in ("close", "cancel", "retry", "pause", "resume")
         ),
-        ("GET", f"/v1/jobs/{NOBODY}/items.csv", 404, "not_found"),
-        ("DELETE", f"/v1/images/{NOBODY}", 404, "not_found"),
+        ("GET", f"/v1/jobs/{UNUSED_ID}/items.csv", 404, "not_found"),
+        ("DELETE", f"/v1/images/{UNUSED_ID}", 404, "not_found"),
         ("GET", "/v1/images/not-an-id", 404, "not_found"),
         ("GET", "/nowhere", 404, "not_found"),
         ("PUT", "/v1/images", 405, "method_not_allowed"),
         ("GET", "/v1/images?limit=0", 422, "invalid_input"),
         ("GET", "/v1/images?cursor=x", 422, "invalid_input"),
         ("GET", "/v1/images?label=%00", 422, "invalid_input"),
-        ("GET", f"/v1/jobs/{NOBODY}?wait=31", 422, "invalid_input"),
+        ("GET", f"/v1/jobs/{UNUSED_ID}?wait=31", 422, "invalid_input"),
         ("GET", "/v1/jobs?status=done", 422, "invalid_input"),
     ],
 )

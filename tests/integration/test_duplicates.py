@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
+from tests.integration.callers import UNUSED_ID
 from tests.integration.scene import (
     add,
     axis,
@@ -27,8 +28,6 @@ from umbel.gallery.images import remove_image
 from umbel.insights import duplicate_groups
 from umbel.insights.comparison import ComparisonHandler
 from umbel.jobs import jobs
-
-NOBODY = "019a0000-0000-7000-8000-000000000000"
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -98,7 +97,7 @@ def test_bad_queries_for_duplicates(api: FlaskClient, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["x", "0.5", f"_{NOBODY}", f"2_{NOBODY}", f"nan_{NOBODY}", f"0.5_{NOBODY}'--", "0.5_1 OR 1=1"]
+    "cursor", ["x", "0.5", f"_{UNUSED_ID}", f"2_{UNUSED_ID}", f"nan_{UNUSED_ID}", f"0.5_{UNUSED_ID}'--", "0.5_1 OR 1=1"]
 )
 def test_bad_cursors_for_label_issues(api: FlaskClient, cursor: str) -> None:
     version()

@@ -19,7 +19,7 @@ from api.needs import NEEDS, Need, Where
 from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
 from tests.images import image_bytes
-from tests.integration.callers import NOBODY, OURS, assert_rejected, call, make_key
+from tests.integration.callers import OURS, UNUSED_ID, assert_rejected, call, make_key
 from tests.integration.factory import Factory
 from tests.integration.uploads import post_image
 from umbel.access.keys import KeyScope, revoke_key
@@ -56,7 +56,7 @@ def places(app: Flask) -> dict[str, dict[str, str]]:
                 text("INSERT INTO job (type, collection_id, closed) VALUES ('import', :c, false) RETURNING id"),
                 {"c": make.collection(name)},
             )
-            made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": NOBODY}
+            made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": UNUSED_ID}
     return made
 
 
@@ -165,7 +165,7 @@ def test_the_right_key_gets_through(
     if endpoint == "collections.delete_collection":
         places = {OURS: {**places[OURS], "name": "nobodys"}}
     key = keys[need.scope] if need.where is Where.ALL or endpoint == "collections.delete_collection" else None
-    answer = call(app, endpoint, key or keys[f"{need.scope} ours"], at={**places[OURS], "image_id": NOBODY})
+    answer = call(app, endpoint, key or keys[f"{need.scope} ours"], at={**places[OURS], "image_id": UNUSED_ID})
     assert answer.status_code not in (401, 403), answer.text
 
 
@@ -375,7 +375,7 @@ def test_what_administrators_change_is_written_down(app: Flask, keys: dict[str, 
     answer = call(app, "admin.list_audit", keys["admin"], query_string={"limit": 1})
     [event] = answer.get_json()["items"]
     assert event["action"] == "models.activate_model"
-    assert event["target"] == f"/v1/models/{UUID(NOBODY)}/activate"
+    assert event["target"] == f"/v1/models/{UUID(UNUSED_ID)}/activate"
     assert event["actor"] == f"test ({keys['admin'].split('_')[1]})"
     assert event["status"] == 404
     older = call(app, "admin.list_audit", keys["admin"], query_string={"cursor": answer.get_json()["next_cursor"]})

@@ -11,8 +11,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.upload_limits import FORM_OVERHEAD
+from tests.integration.callers import UNUSED_ID
 from tests.integration.factory import DIM, Factory, unit
-from tests.integration.test_api import NOBODY, assert_problem
+from tests.integration.test_api import assert_problem
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.fingerprint import fingerprint
@@ -145,7 +146,7 @@ def test_a_checkpoint_that_is_too_large_is_refused(api: FlaskClient, monkeypatch
 
 @pytest.mark.parametrize("path", ["", "/activate", "/rollback", "/retire"])
 def test_a_model_that_is_nobodys(api: FlaskClient, path: str) -> None:
-    answer = api.open(f"/v1/models/{NOBODY}{path}", method="POST" if path else "GET")
+    answer = api.open(f"/v1/models/{UNUSED_ID}{path}", method="POST" if path else "GET")
     assert_problem(answer, 404, "not_found")
 
 
@@ -205,7 +206,7 @@ def test_a_reindex_of_nothing(api: FlaskClient) -> None:
 
 def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient, active: ModelVersion) -> None:
     assert_problem(api.post("/v1/admin/reindex", json={}), 409, "conflict")
-    assert_problem(api.post("/v1/admin/reindex", json={"model_version": NOBODY}), 404, "not_found")
+    assert_problem(api.post("/v1/admin/reindex", json={"model_version": UNUSED_ID}), 404, "not_found")
     model = registered(api)
     answer = api.post("/v1/admin/reindex", json={"activate": True, "max_drop": 0.02})
     job_id = answer.get_json()["job_id"]

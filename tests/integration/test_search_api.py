@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from tests.integration.callers import UNUSED_ID
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
 from umbel.models import versions
 
 FORM = "multipart/form-data"
-NOBODY = "019a0000-0000-7000-8000-000000000000"  # an id that is nobody's
 CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -77,7 +77,7 @@ def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: Flask
     "body",
     [
         {},
-        {"image_id": NOBODY, "vector": [1.0]},
+        {"image_id": UNUSED_ID, "vector": [1.0]},
         {"vector": [1.0]},
         {"vector": ["a"]},
         {"vector": [1.0] * 8, "k": 0},
@@ -86,9 +86,9 @@ def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: Flask
         {"vector": [1.0] * 8, "filter": {"lable": ["x"]}},
         {"vector": [1.0] * 8, "filter": {"label": ["\x00"]}},
         {"image": "not base64!"},
-        {"vector": [1.0] * 8, "negative": [NOBODY]},
+        {"vector": [1.0] * 8, "negative": [UNUSED_ID]},
         {"positive": []},
-        {"positive": [NOBODY], "image_id": NOBODY},
+        {"positive": [UNUSED_ID], "image_id": UNUSED_ID},
         {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$near": 1}}}},
         {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$gt": [1]}}}},
         [],
@@ -198,7 +198,13 @@ def test_a_model_without_calibration_cannot_say_how_likely_a_label_is(api: Flask
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"image_ids": []}, {"image_ids": [NOBODY] * 6}, {"images": ["???"]}, {"image_ids": [NOBODY], "images": ["a"]}],
+    [
+        {},
+        {"image_ids": []},
+        {"image_ids": [UNUSED_ID] * 6},
+        {"images": ["???"]},
+        {"image_ids": [UNUSED_ID], "images": ["a"]},
+    ],
 )
 def test_an_identification_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
     committed(lambda make: make.version(card=CARD))
