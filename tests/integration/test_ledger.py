@@ -72,7 +72,9 @@ def test_claiming_starts_the_job(session: Session, make: Factory) -> None:
         (["indexed", "duplicate"], "succeeded"),
         (["indexed", "failed"], "partial"),
         (["failed", "failed"], "failed"),
-        (["indexed", "cancelled"], "cancelled"),
+        (["indexed", "cancelled"], "succeeded"),
+        (["failed", "cancelled"], "failed"),
+        (["cancelled", "cancelled"], "cancelled"),
         (["pending", "indexed"], "running"),
         ([], "succeeded"),
     ],
@@ -354,3 +356,34 @@ def test_the_newest_item_of_an_image_is_found_by_its_index_before_postgres_knows
     newest = "SELECT state FROM job_item WHERE image_id = :image AND state <> 'duplicate' ORDER BY id DESC LIMIT 1"
     plan = "\n".join(session.scalars(text(f"EXPLAIN {newest}"), {"image": image}))
     assert "Index Scan Backward using job_item_by_image" in plan
+
+
+def test_an_image_that_is_deleted_does_not_make_its_job_a_cancelled_one(session: Session, make: Factory) -> None:
+    job = make.job()
+    pending, failed, *indexed = [make.item(job) for _ in range(4)]
+    items.finish_items(session, indexed, ItemState.INDEXED)
+    items.fail_items(session, {failed: ("broken", "It is broken.")})
+    session.execute(
+        text("DELETE FROM image WHERE id = (SELECT image_id FROM job_item WHERE id = :id)"), {"id": pending}
+    )
+    assert (status(session, job), counts(session, job)["cancelled"]) == ("partial", 1)
+
+
+def test_a_cancelled_job_stays_so_when_what_failed_before_is_tried_again(session: Session, make: Factory) -> None:
+    job = make.job()
+    failed = make.item(job)
+    make.item(job)
+    items.fail_items(session, {failed: ("broken", "It is broken.")})
+    ask(session, job, cancelling=True)
+    ask(session, job, cancelling=False, retrying=True)
+    items.finish_items(session, [failed], ItemState.INDEXED)
+    assert (status(session, job), counts(session, job)["indexed"]) == ("cancelled", 1)
+
+
+def test_a_job_that_ends_while_it_is_being_paused_is_not_paused(session: Session, make: Factory) -> None:
+    job = make.job()
+    last = make.item(job)
+    claims.claim_items(session, Queue.SINGLE, **CLAIM)
+    ask(session, job, paused=True)
+    items.finish_items(session, [last], ItemState.INDEXED)
+    assert (status(session, job), jobs.get_job(session, job).paused) == ("succeeded", False)

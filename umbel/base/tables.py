@@ -202,6 +202,7 @@ class Job(Table):
     error: Mapped[str | None]
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     cancelling: Mapped[bool] = mapped_column(server_default=text("false"))
+    was_cancelled: Mapped[bool] = mapped_column(server_default=text("false"))  # kept by a trigger, when tried again too
     indexing: Mapped[bool] = mapped_column(server_default=text("false"))  # waits for an index built after the load
     # What was asked of it has yet to reach its items: see umbel/jobs/settling.py.
     settling: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -42,7 +42,9 @@ def _check_counts(job: Job, body: dict[str, Any]) -> None:
     counts = body["counts"]
     expect(f"the total of job {job.id}", counts["total"], sum(counts[state] for state in STATES), about=(job.id,))
     expect(f"the type of job {job.id}", body["type"], job.type, about=(job.id,))
-    if not body["finished_at"] and not job.done and job.type != "reindex":
+    if body["finished_at"]:
+        expect(f"whether job {job.id}, which has ended, is paused", body["paused"], False, about=(job.id,))
+    elif not job.done and job.type != "reindex":
         expect(f"whether job {job.id} is paused", body["paused"], job.paused, about=(job.id,))
     # Those about several collections lose the items of the ones that are deleted.
     if job.counts is not None and job.type in ("upload", "import", "comparison"):
