@@ -69,7 +69,7 @@ class Entry:
 class Job:
     """loose: its entries are no longer known for certain. gone: its collection is deleted, and so is it, in time.
 
-    counts: what it came to, once that is known.
+    was_cancelled: at any time, also before it was tried again. counts: what it came to, once that is known.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Job:
     loose: bool = False
     gone: bool = False
     cancelled: bool = False
+    was_cancelled: bool = False
     counts: dict[str, int] | None = None
 
     @property
@@ -192,10 +193,11 @@ def widen(job: Job, sha256: str, outcomes: set[str]) -> bool:
     return bool(found)
 
 
-def status_of(counts: dict[str, int], *, cancelled: bool, error: bool) -> str:
-    """Of a job that has ended."""
-    if counts["cancelled"] or cancelled:
+def status_of(job: Job, counts: dict[str, int], *, error: bool) -> str:
+    """Of a job that has ended with these counts. One whose images were deleted meanwhile is not a cancelled one."""
+    left = counts["total"] - counts["cancelled"]
+    if job.cancelled or (counts["cancelled"] and (job.was_cancelled or not left)):
         return "cancelled"
-    if counts["failed"] == counts["total"] and (counts["failed"] or error):
+    if counts["failed"] == left and (counts["failed"] or error):
         return "failed"
     return "partial" if counts["failed"] or error else "succeeded"

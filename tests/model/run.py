@@ -156,7 +156,7 @@ class Run:
         counts, about = answer.body["counts"], (job.id,)
         expect(f"the total of job {job.id}", counts["total"], sum(counts[s] for s in STATES), answer=answer)
         expect(f"what is pending of job {job.id}", counts["pending"], 0, answer=answer)
-        expected = status_of(counts, cancelled=job.cancelled, error=answer.body["error"] is not None)
+        expected = status_of(job, counts, error=answer.body["error"] is not None)
         expect(f"the status of job {job.id}", answer.body["status"], expected, answer=answer, about=about)
         if job.type not in ("upload", "import"):
             return

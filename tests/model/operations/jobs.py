@@ -124,7 +124,7 @@ def cancel_job(run: Run, rng: random.Random) -> str | None:
     else:
         expect(f"cancelling {job.type} {job.id}", answer.status, 200, 409, answer=answer, about=(job.id,))
         if answer.status == 200:
-            job.cancelled = job.closed = True
+            job.cancelled = job.was_cancelled = job.closed = True
             job.paused = False
             job.loose |= job.source is not None  # what was not listed yet never will be
             for entry in job.entries:
