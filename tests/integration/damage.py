@@ -136,6 +136,14 @@ def orphan_an_item(broken: Gallery) -> None:
         claims.claim_items(session, Queue.SINGLE, owner="gone", limit=1, lease_seconds=-3600)
 
 
+def lose_a_tally(broken: Gallery) -> None:
+    run("DELETE FROM tally WHERE counted = 'embedded'")
+
+
+def count_what_is_not_there(broken: Gallery) -> None:
+    run("INSERT INTO tally VALUES ('paused', 'bulk', 7)")
+
+
 def nest_metadata(broken: Gallery) -> None:
     nested = '{"a": ' + "[" * 300 + "]" * 300 + "}"
     run("UPDATE image SET metadata = CAST(:nested AS jsonb) WHERE id = :id", nested=nested, id=broken.images[0])
@@ -216,6 +224,8 @@ REPAIRED = [
     (leave_a_source_of_a_cancelled_job, "unlisted_source"),
     (abandon_a_job, "idle_job"),
     (orphan_an_item, "orphaned_item"),
+    (lose_a_tally, "wrong_tally"),
+    (count_what_is_not_there, "wrong_tally"),
     (nest_metadata, "unservable_metadata"),
     (leave_in_doubt, "pending_blob_cleanup"),
     (leave_bytes, "stray_blob"),

@@ -18,9 +18,11 @@ from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
 from tests.integration.factory import DIM
 from tests.integration.uploads import add_image
+from umbel.base import tallies
 from umbel.base.blobs import BlobInfo, Blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.base.tallies import Counted
 from umbel.base.types import JobType, Queue
 from umbel.gallery import blob_cleanups, images
 from umbel.gallery.upload import Upload
@@ -28,7 +30,7 @@ from umbel.imports import source_rows
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs
 from umbel.jobs.wakeup import waker
-from umbel.models import versions
+from umbel.models import lifecycle, partitions, versions
 from umbel.operations.job_actions import cancel_job
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -80,6 +82,27 @@ def test_counting_again_gives_the_job_its_status_back(amid: Gallery) -> None:
         assert {job.status for job in jobs.list_jobs(session, status=None, job_type=None, before=None, limit=9)} == {
             "succeeded"
         }
+
+
+def test_every_kind_of_count_is_compared_and_corrected(amid: Gallery) -> None:
+    run("INSERT INTO tally SELECT unnest(:counted), 'bulk', 2 FROM generate_series(1, 3)", counted=list(Counted))
+    assert amid.find() == {"wrong_tally": len(Counted)}
+    assert (amid.find(repair=True), amid.find()) == ({"wrong_tally": len(Counted)}, {})
+    with transaction() as session:
+        assert [tallies.count(session, counted, ["bulk"]) for counted in Counted] == [0] * len(Counted)
+
+
+def test_counts_of_vectors_on_their_way_out_are_not_wrong(amid: Gallery) -> None:
+    with transaction() as session:
+        retired = versions.get_active_version(session).id
+    amid.register(2)
+    amid.find(repair=True)
+    amid.work()
+    run("UPDATE model_version SET state = 'retired', retired_at = now() WHERE id = :id", id=retired)
+    run(f"ALTER TABLE embedding DETACH PARTITION {partitions.partition_name(retired)}")
+    assert amid.find() == {}
+    assert lifecycle.drop_retired(transaction, seconds=0) == [retired]
+    assert amid.find() == {}
 
 
 def test_a_model_without_embeddings_has_all_of_them_queued_in_one_job(amid: Gallery) -> None:

@@ -18,16 +18,8 @@ from umbel.insights import nearest_neighbors
 from umbel.insights.nearest_neighbors import ComparedImage
 from umbel.jobs import claims, items
 from umbel.models import partitions
+from umbel.operations.reconciliation.tallies import ROWS
 from umbel.operations.statistics import FIGURES, count
-
-TRUE = """
-SELECT 'images', collection_id::text, count(*) FROM image GROUP BY 2
-UNION ALL SELECT 'jobs', status, count(*) FROM job GROUP BY 2
-UNION ALL SELECT CASE WHEN paused THEN 'paused' ELSE 'pending' END, queue, count(*) FROM job_item
-    WHERE state = 'pending' GROUP BY 1, 2
-UNION ALL SELECT 'embedded', model_version_id || ' ' || collection_id, count(*) FROM embedding GROUP BY 2
-UNION ALL SELECT 'compared', model_version_id || ' ' || collection_id, count(*) FROM nearest_neighbors GROUP BY 2
-"""
 
 
 def kept(session: Session) -> Counter[tuple[str, str]]:
@@ -38,7 +30,7 @@ def kept(session: Session) -> Counter[tuple[str, str]]:
 
 
 def counted(session: Session) -> Counter[tuple[str, str]]:
-    return Counter({(what, place): number for what, place, number in session.execute(text(TRUE))})
+    return Counter({(what, place): number for what, place, number in session.execute(text(ROWS))})
 
 
 def compared(image_id: UUID, collection_id: UUID) -> ComparedImage:
