@@ -9,11 +9,11 @@ from flask import Response, request
 from werkzeug.http import is_resource_modified, parse_range_header
 from werkzeug.wsgi import FileWrapper, wrap_file
 
+from api import rooms
 from api.decoding import decoders
 from api.errors import answers
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.settings import settings
 from umbel.gallery import images
 from umbel.gallery.renditions import Rendition, Renditions
 
@@ -23,7 +23,9 @@ READ = 2**17  # bytes of an answer at a time
 
 @cache
 def _renditions() -> Renditions:
-    return Renditions(transaction, blobs(), decoders, most_large=max(1, settings().api_threads // 2))
+    return Renditions(
+        transaction, blobs(), decoders, place=rooms.decodes().place, large_place=rooms.large_decodes().place
+    )
 
 
 def responses(description: str, media_type: str) -> Any:

@@ -1,4 +1,4 @@
-"""Requests that wait for workers or decoders hold a thread each. Each kind has so many places, that some are left."""
+"""Requests that wait for workers or decoders hold a thread each. No kind of them has places for all threads."""
 
 import threading
 import time
@@ -58,8 +58,14 @@ def searches() -> Room:
 
 @cache
 def decodes() -> Room:
-    """For images that the decoders of this process have in hand or before them."""
+    """For images that wait for a decoder of this process, or until another request has made the same."""
     return Room(_share(1, 4), 5.0, "As many images as may wait for a decoder do so.")
+
+
+@cache
+def large_decodes() -> Room:
+    """For the same of large images, of which the machine decodes one at a time to show it."""
+    return Room(_share(1, 2), 0.0, "As many large images as may wait for a decoder do so.")
 
 
 @cache

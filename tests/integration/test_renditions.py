@@ -1,6 +1,7 @@
 """What is handed out of an image is made once, by a decoder, kept, and served as RFC 9110 says."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,10 @@ from flask.testing import FlaskClient
 from werkzeug.http import http_date, parse_date
 from werkzeug.test import TestResponse
 
-from api.decoding import decoders
+from api import renditions as api_renditions
+from api import rooms
+from api.decoding import decoders, looked_at
+from api.rooms import Room
 from tests.images import image_bytes, published
 from tests.integration.test_api import assert_problem
 from tests.integration.uploads import add_image, post_image
@@ -20,14 +24,14 @@ from tests.processes import eventually
 from tests.traps import CRASHING
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
-from umbel.base.errors import DecoderDied, NotReady
+from umbel.base.errors import Busy, DecoderDied
 from umbel.base.locks import one_on_this_machine
 from umbel.base.settings import settings
 from umbel.decoding.pool import DecoderPool
 from umbel.gallery import images
 from umbel.gallery.blob_cleanups import rendition_key
 from umbel.gallery.images import ImageRow
-from umbel.gallery.renditions import PICTURE, THUMBNAIL, Renditions
+from umbel.gallery.renditions import LOCKS, PICTURE, THUMBNAIL, Renditions
 from umbel.gallery.upload import Upload
 
 SECONDS = 20
@@ -93,7 +97,7 @@ def test_requests_at_once_make_it_once(image: ImageRow, data: bytes, made: list[
     """Each with decoders of its own, as processes have."""
     with DecoderPool(1, settings()) as ours, DecoderPool(1, settings()) as theirs, ThreadPoolExecutor(8) as threads:
         pools = [lambda: ours, lambda: theirs]
-        processes = [Renditions(transaction, blobs(), each, most_large=1) for each in pools]
+        processes = [Renditions(transaction, blobs(), each) for each in pools]
 
         def read(number: int) -> bytes:
             with processes[number % 2].open(image, PICTURE) as file:
@@ -182,7 +186,7 @@ def test_an_image_that_kills_its_decoder_kills_one(monkeypatch: pytest.MonkeyPat
     with transaction() as session:
         image = images.get_image(session, accepted.image_id)
     with DecoderPool(1, settings()) as pool:
-        renditions = Renditions(transaction, blobs(), lambda: pool, most_large=1)
+        renditions = Renditions(transaction, blobs(), lambda: pool)
         for _ in range(2):
             with pytest.raises(DecoderDied, match="SIGSEGV"):
                 renditions.open(image, PICTURE)
@@ -191,7 +195,7 @@ def test_an_image_that_kills_its_decoder_kills_one(monkeypatch: pytest.MonkeyPat
 
 def test_a_full_store_keeps_nothing_and_shows_it_all_the_same(image: ImageRow, data: bytes) -> None:
     full = Blobs(settings().blobs, min_free=2**60)
-    with Renditions(transaction, full, decoders, most_large=1).open(image, PICTURE) as file:
+    with Renditions(transaction, full, decoders).open(image, PICTURE) as file:
         assert file.read() == published(data, settings())
     assert not full.exists(rendition_key(image.blob_key, PICTURE.folder))
 
@@ -202,20 +206,56 @@ def test_nothing_is_kept_of_an_image_that_is_removed_meanwhile(image: ImageRow) 
             images.delete_image(session, image.id)
         return decoders()
 
-    renditions = Renditions(transaction, blobs(), removing, most_large=1)
+    renditions = Renditions(transaction, blobs(), removing)
     renditions.open(image, THUMBNAIL).close()
     assert renditions.size(image, THUMBNAIL) is None
 
 
-def test_who_would_wait_long_is_told_to_come_again(image: ImageRow) -> None:
-    large = replace(image, width=4000, height=3000)
-    renditions = Renditions(transaction, blobs(), decoders, most_large=1)
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Room]]:
+    """The places of the API to wait at: one for small images, and one for large ones."""
+    places = {"small": Room(1, 0.0, "small"), "large": Room(1, 0.0, "large")}
+    monkeypatch.setattr(rooms, "decodes", lambda: places["small"])
+    monkeypatch.setattr(rooms, "large_decodes", lambda: places["large"])
+    api_renditions._renditions.cache_clear()
+    yield places
+    api_renditions._renditions.cache_clear()
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_who_waits_for_the_same_to_be_made_has_a_place(image: ImageRow, places: dict[str, Room], size: str) -> None:
+    """Else such requests could hold all threads of the API, for as long as a decoder may take."""
+    small, large = image, replace(image, width=4000, height=3000)
+    waited, other = (small, large) if size == "small" else (large, small)
+    renditions = api_renditions._renditions()
+    key = rendition_key(image.blob_key, PICTURE.folder)
     with ThreadPoolExecutor(1) as threads:
-        with one_on_this_machine("rendition-large"):
-            waiting = threads.submit(renditions.open, large, PICTURE)
-            eventually(lambda: not renditions._large._value)
-            with pytest.raises(NotReady, match="large"):
-                renditions.open(large, THUMBNAIL)
-            renditions.open(image, THUMBNAIL).close()  # small ones need not wait
+        with one_on_this_machine(f"rendition-{crc32(key.encode()) % LOCKS}"):  # it is being made
+            waiting = threads.submit(renditions.open, waited, PICTURE)
+            eventually(lambda: places[size]._since)
+            with pytest.raises(Busy, match=size):
+                renditions.open(waited, PICTURE)
+            renditions.open(other, THUMBNAIL).close()
         waiting.result(SECONDS).close()
-    renditions.open(large, THUMBNAIL).close()
+    renditions.open(waited, PICTURE).close()
+    assert not any(room._since for room in places.values())
+
+
+def test_who_finds_no_place_is_told_when_to_come_again(api: FlaskClient, path: str, places: dict[str, Room]) -> None:
+    with places["small"].place():
+        answer = api.get(path)
+    assert_problem(answer, 503, "busy")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert api.get(path).status_code == 200
+
+
+def test_a_place_is_free_again_when_nothing_could_be_handed_over(
+    places: dict[str, Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(DecoderPool, "submit", submit)
+    with pytest.raises(RuntimeError):
+        looked_at(image_bytes(kind="webp"))
+    assert not places["small"]._since

@@ -263,7 +263,7 @@ def test_removing_an_image_removes_bytes_and_row_and_ends_its_item(blobs: Blobs,
         image = images.get_image(session, accepted.image_id)
     store = settings().model_copy(update={"blob_url": (tmp_path / "blobs").as_uri()})
     with DecoderPool(1, store) as decoders:
-        renditions = Renditions(transaction, blobs, lambda: decoders, most_large=1)
+        renditions = Renditions(transaction, blobs, lambda: decoders)
         for each in (PICTURE, THUMBNAIL):
             renditions.open(image, each).close()
             assert renditions.size(image, each)

@@ -6,17 +6,16 @@ Each is made once, by a decoder, and stored beside the image's bytes; where one 
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from threading import BoundedSemaphore
 from typing import BinaryIO
 
 import structlog
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
-from umbel.base.errors import BlobMissing, DecoderDied, NotReady, StorageFull, TransientError
+from umbel.base.errors import BlobMissing, DecoderDied, StorageFull, TransientError
 from umbel.base.locks import one_on_this_machine
 from umbel.decoding.images import published_type
 from umbel.decoding.pool import DecoderPool
@@ -48,11 +47,17 @@ class Renditions:
     """The renditions of all images. For a process; any thread may use it."""
 
     def __init__(
-        self, transaction: Transaction, blobs: Blobs, decoders: Callable[[], DecoderPool], *, most_large: int
+        self,
+        transaction: Transaction,
+        blobs: Blobs,
+        decoders: Callable[[], DecoderPool],
+        *,
+        place: Callable[[], AbstractContextManager[None]] = nullcontext,
+        large_place: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """most_large: so many threads at once may wait for those of large images."""
+        """place: held while a thread waits for a rendition to be made; raises Busy. large_place: for large images."""
         self._transaction, self._blobs, self._decoders = transaction, blobs, decoders
-        self._large = BoundedSemaphore(most_large)
+        self._place, self._large_place = place, large_place
         self._died: dict[str, str] = {}  # what was said of images that their decoders did not survive, by key
 
     def size(self, image: ImageRow, rendition: Rendition) -> int | None:
@@ -64,7 +69,7 @@ class Renditions:
     def open(self, image: ImageRow, rendition: Rendition) -> BinaryIO:
         """A seekable file, at its beginning. The first to open it, of all processes of this machine, has it made.
 
-        Raises ImageError, DecoderDied (the image cannot be decoded any more), NotReady, StorageFull, TransientError.
+        Raises ImageError, DecoderDied (the image cannot be decoded any more), Busy, StorageFull, TransientError.
         """
         key = rendition_key(image.blob_key, rendition.folder)
         with suppress(BlobMissing):
@@ -76,12 +81,9 @@ class Renditions:
 
     @contextmanager
     def _turn(self, key: str, *, large: bool) -> Iterator[None]:
-        """Wait until nothing else makes the same; of large images one is decoded at a time. Raises NotReady."""
+        """Wait until nothing else makes the same; of large images one is decoded at a time. Raises Busy."""
         with ExitStack() as held:
-            if large:
-                if not self._large.acquire(blocking=False):
-                    raise NotReady("Too many large pictures are being made ready; try again in a few seconds.")
-                held.callback(self._large.release)
+            held.enter_context(self._large_place() if large else self._place())
             held.enter_context(one_on_this_machine(f"rendition-{zlib.crc32(key.encode()) % LOCKS}"))
             if large:
                 held.enter_context(one_on_this_machine("rendition-large"))

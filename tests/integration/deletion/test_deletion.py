@@ -48,7 +48,7 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         signatures.insert_signatures(session, {accepted[0].image_id: None})
         image = images.get_image(session, accepted[0].image_id)
     for each in (PICTURE, THUMBNAIL):
-        Renditions(transaction, blobs(), decoders, most_large=1).open(image, each).close()
+        Renditions(transaction, blobs(), decoders).open(image, each).close()
     archived_import()
     job_id = delete()
     run()
@@ -111,7 +111,7 @@ def test_bytes_that_a_new_collection_of_that_name_has_too_stay() -> None:
     with transaction() as session:
         image = images.get_image(session, again.image_id)
     for each in (PICTURE, THUMBNAIL):
-        Renditions(transaction, blobs(), decoders, most_large=1).open(image, each).close()
+        Renditions(transaction, blobs(), decoders).open(image, each).close()
     run()
     assert stored() == sorted(
         [image.blob_key, *(blob_cleanups.rendition_key(image.blob_key, each.folder) for each in (PICTURE, THUMBNAIL))]
