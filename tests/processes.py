@@ -1,6 +1,7 @@
 """Processes of the project, started for a test and waited for by what they do, never by the clock."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +32,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def can_mount() -> bool:
+    """Whether `with_disk` can be used."""
+    tried = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return os.geteuid() == 0 and bool(shutil.which("unshare")) and subprocess.run(tried, check=False).returncode == 0
+
+
+def with_disk(folder: str, options: str) -> tuple[str, ...]:
+    """What runs a command that has a small disk of its own at a folder; the folder may name variables of the shell."""
+    script = f'mkdir -p "{folder}" && mount -t tmpfs -o {options} none "{folder}" && exec "$@"'
+    return ("unshare", "-m", "sh", "-c", script, "sh")
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """What is handed out of an image is made once, by a decoder, kept, and served as RFC 9110 says."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -17,10 +20,10 @@ from api import renditions as api_renditions
 from api import rooms
 from api.decoding import decoders, looked_at
 from api.rooms import Room
-from tests.images import image_bytes, published
+from tests.images import image_bytes, published, thumbnail
 from tests.integration.test_api import assert_problem
 from tests.integration.uploads import add_image, post_image
-from tests.processes import eventually
+from tests.processes import can_mount, eventually, with_disk
 from tests.traps import CRASHING
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
@@ -29,6 +32,7 @@ from umbel.base.locks import one_on_this_machine
 from umbel.base.settings import settings
 from umbel.decoding.pool import DecoderPool
 from umbel.gallery import images
+from umbel.gallery import renditions as renditions_module
 from umbel.gallery.blob_cleanups import rendition_key
 from umbel.gallery.images import ImageRow
 from umbel.gallery.renditions import LOCKS, PICTURE, THUMBNAIL, Renditions
@@ -198,6 +202,60 @@ def test_a_full_store_keeps_nothing_and_shows_it_all_the_same(image: ImageRow, d
     with Renditions(transaction, full, decoders).open(image, PICTURE) as file:
         assert file.read() == published(data, settings())
     assert not full.exists(rendition_key(image.blob_key, PICTURE.folder))
+
+
+FULL = """
+import shutil, sys
+from pathlib import Path
+from uuid import UUID
+from umbel.base.blobs import Blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.decoding.pool import DecoderPool
+from umbel.gallery import images
+from umbel.gallery.renditions import PICTURE, THUMBNAIL, Renditions
+_, disk, original, number = sys.argv
+with transaction() as session:
+    image = images.get_image(session, UUID(number))
+store = Blobs(Path(disk).as_uri())
+store.put(image.blob_key, Path(original).read_bytes())
+try:
+    with Path(disk, "fill").open("wb", buffering=0) as fill:
+        while True:
+            fill.write(bytes(4096))
+except OSError:
+    assert shutil.disk_usage(disk).free == 0
+with DecoderPool(1, settings().model_copy(update={"blob_url": Path(disk).as_uri()})) as pool:
+    renditions = Renditions(transaction, store, lambda: pool)
+    for each in (PICTURE, THUMBNAIL):
+        with renditions.open(image, each) as file:
+            print(len(file.read()), file.fileno() > 0, renditions.size(image, each), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs root and mount namespaces")
+@pytest.mark.parametrize("options", ["size=1m", "size=1m,nr_inodes=6"], ids=["bytes", "files"])
+def test_a_full_disk_takes_no_picture_away(image: ImageRow, data: bytes, tmp_path: Path, options: str) -> None:
+    original, disk = tmp_path / "original", str(tmp_path / "disk")
+    original.write_bytes(data)
+    done = subprocess.run(
+        [*with_disk(disk, options), sys.executable, "-c", FULL, disk, str(original), str(image.id)],
+        env={**os.environ, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sizes = [len(made(data, settings())) for made in (published, thumbnail)]
+    # A server can send from a file of the system without a thread; nothing is stored.
+    assert done.stderr.splitlines() == [f"{size} True None" for size in sizes], done.stdout
+
+
+def test_memory_for_what_the_disk_has_no_room_for_is_bounded(monkeypatch: pytest.MonkeyPatch, image: ImageRow) -> None:
+    monkeypatch.setattr(renditions_module, "IN_MEMORY", 100)
+    full = Renditions(transaction, Blobs(settings().blobs, min_free=2**60), decoders)
+    with full.open(image, PICTURE), pytest.raises(Busy, match="memory"):
+        full.open(image, THUMBNAIL)
+    full.open(image, THUMBNAIL).close()
 
 
 def test_nothing_is_kept_of_an_image_that_is_removed_meanwhile(image: ImageRow) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.test_server import Api
 from tests.integration.uploads import add_image
+from tests.processes import can_mount, with_disk
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -27,18 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 # Python is told of a file that grows beyond a limit as it is of a full disk.
 LIMITED = ("sh", "-c", 'ulimit -f 4096; exec "$@"', "sh")  # 2 or 4 MiB, by the shell
-SMALL_DISK = (
-    "unshare",
-    "-m",
-    "sh",
-    "-c",
-    'mkdir -p "$UMBEL_HOME/spool" && mount -t tmpfs -o size=4m none "$UMBEL_HOME/spool" && exec "$@"',
-    "sh",
-)
-
-
-def can_mount() -> bool:
-    return os.getuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+SMALL_DISK = with_disk("$UMBEL_HOME/spool", "size=4m")
 
 
 @pytest.fixture(

@@ -21,12 +21,14 @@ from umbel.decoding.images import published_type
 from umbel.decoding.pool import DecoderPool
 from umbel.gallery.blob_cleanups import PUBLISHED, THUMBNAILS, list_used_blobs, lock_blobs, rendition_key
 from umbel.gallery.images import ImageRow
+from umbel.gallery.memory_files import MemoryFiles
 
 log = structlog.get_logger()
 
 LARGE = 8_000_000  # pixels of an image that takes hundreds of MB to decode
 LOCKS = 64  # that keep two from making the same
 REMEMBERED = 1_000  # images that killed their decoders
+IN_MEMORY = 128 * 2**20  # bytes of renditions that are being sent while the disk is full
 PART = 5 * 2**20  # bytes of a multipart upload, the least that S3 takes: they are held in memory
 
 
@@ -58,6 +60,7 @@ class Renditions:
         """place: held while a thread waits for a rendition to be made; raises Busy. large_place: for large images."""
         self._transaction, self._blobs, self._decoders = transaction, blobs, decoders
         self._place, self._large_place = place, large_place
+        self._memory = MemoryFiles(IN_MEMORY)
         self._died: dict[str, str] = {}  # what was said of images that their decoders did not survive, by key
 
     def size(self, image: ImageRow, rendition: Rendition) -> int | None:
@@ -91,9 +94,7 @@ class Renditions:
 
     def _make(self, image: ImageRow, rendition: Rendition, key: str) -> BinaryIO:
         with ExitStack() as opened:
-            file = opened.enter_context(TemporaryFile(dir=self._blobs.folder))
-            self._write(image, rendition, key, file)
-            file.seek(0)
+            file = opened.enter_context(self._written(image, rendition, key))
             try:
                 self._store(image, key, file)
             except (StorageFull, TransientError) as error:  # it can be shown all the same
@@ -102,16 +103,33 @@ class Renditions:
             opened.pop_all()
         return file
 
-    def _write(self, image: ImageRow, rendition: Rendition, key: str, file: BinaryIO) -> None:
-        """An image that takes its decoder along is not tried again: it would keep the decoders from others."""
-        if said := self._died.get(key):
-            raise DecoderDied(said)
+    def _written(self, image: ImageRow, rendition: Rendition, key: str) -> BinaryIO:
+        """A full disk takes no picture away from readers: then the file is in memory."""
         try:
-            rendition.write(self._decoders(), image.blob_key, file).result()
-        except DecoderDied as error:
-            if len(self._died) < REMEMBERED:
-                self._died[key] = error.detail
-            raise
+            self._blobs.check_room(0)
+            return self._write(image, rendition, key, TemporaryFile(dir=self._blobs.folder))
+        except (OSError, StorageFull) as error:
+            log.warning("a rendition is made in memory", key=key, error=str(error))
+            return self._write(image, rendition, key, self._memory.new())
+
+    def _write(self, image: ImageRow, rendition: Rendition, key: str, file: BinaryIO) -> BinaryIO:
+        """The file, at its beginning again.
+
+        An image that takes its decoder along is not tried again: it would keep the decoders from others.
+        """
+        with ExitStack() as opened:
+            opened.enter_context(file)
+            if said := self._died.get(key):
+                raise DecoderDied(said)
+            try:
+                rendition.write(self._decoders(), image.blob_key, file).result()
+            except DecoderDied as error:
+                if len(self._died) < REMEMBERED:
+                    self._died[key] = error.detail
+                raise
+            file.seek(0)
+            opened.pop_all()
+        return file
 
     def _store(self, image: ImageRow, key: str, file: BinaryIO) -> None:
         """Outside of any transaction, since a large one takes a while; then see whether the image is still there."""

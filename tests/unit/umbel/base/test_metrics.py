@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import can_mount, with_disk
 from umbel.base import settings as settings_module
 from umbel.base.settings import SHARED_METRICS, Settings, share_metrics
 
@@ -51,18 +52,12 @@ os._exit(0)
 """
 
 
-def can_mount() -> bool:
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return os.geteuid() == 0 and bool(shutil.which("unshare")) and subprocess.run(command, check=False).returncode == 0
-
-
 @pytest.mark.skipif(not can_mount(), reason="needs root and mount namespaces")
 @pytest.mark.parametrize("room", ["4m", "1m"], ids=["full later", "full from the beginning"])
 def test_a_process_whose_figures_have_no_room_serves_on(room: str, tmp_path: Path) -> None:
-    script = f'mount -t tmpfs -o size={room} none {tmp_path} && exec "$@"'
     environment = {**os.environ, SHARED_METRICS: str(tmp_path), "PYTHONPATH": "."}
     done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-c", FULL],
+        [*with_disk(str(tmp_path), f"size={room}"), sys.executable, "-c", FULL],
         env=environment,
         capture_output=True,
         text=True,
