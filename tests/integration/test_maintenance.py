@@ -2,22 +2,26 @@
 
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from stack.redis import Redis
-from tests.integration.factory import Factory
+from tests.integration.factory import Factory, unit
+from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.errors import TransientError
 from umbel.base.locks import only_one
 from umbel.base.settings import settings
 from umbel.base.types import Queue
-from umbel.gallery import blob_cleanups
+from umbel.gallery import blob_cleanups, images
 from umbel.jobs.wakeup import waker
 from umbel.models import lifecycle, partitions
 from umbel.operations import maintenance
+from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -86,3 +90,61 @@ def test_vectors_are_dropped_once_a_dump_is_over_and_it_is_not_waited_for() -> N
     maintenance.clean_up(transaction, blobs(), soon)
     with transaction() as session:
         assert not partitions.has_partition(session, retired)
+
+
+def test_vectors_that_are_being_read_keep_no_others_from_being_dropped() -> None:
+    with transaction() as session:
+        make = Factory(session)
+        read, other = (make.version(active=False).id for _ in range(2))
+    for version_id in (read, other):
+        lifecycle.retire(transaction, version_id)
+    with transaction() as session:
+        session.execute(text(f"LOCK TABLE {partitions.partition_name(read)} IN ACCESS SHARE MODE"))
+        with capture_logs() as told:
+            assert lifecycle.drop_retired(transaction, seconds=0) == [other]
+    assert [(line["model_version_id"], line["log_level"]) for line in told] == [(str(read), "warning")]
+    assert lifecycle.drop_retired(transaction, seconds=0) == [read]
+    with transaction() as session:
+        assert partitions.list_partitions(session) == []
+
+
+def is_waiting(statement: str) -> bool:
+    """Whether a session waits for others in a statement like this."""
+    with transaction() as session:
+        return bool(
+            session.scalar(
+                text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE :statement"),
+                {"statement": statement},
+            )
+        )
+
+
+@pytest.mark.slow
+def test_all_goes_on_while_vectors_are_detached_that_a_dump_is_in_the_way_of(redis: Redis) -> None:
+    """The dump began before the partition was made, so it has the table and no lock on the partition."""
+    with transaction() as session:
+        active = Factory(session).version()
+
+    def use(seed: int) -> None:
+        with transaction() as session:
+            session.execute(text("SET LOCAL lock_timeout = '1s'"))
+            make = Factory(session, start=seed)
+            made = [make.image(vector=unit(seed + n), version=active) for n in range(2)]
+            make.item(make.job())
+            images.delete_image(session, made[1])  # with its vectors, in whatever partitions they are
+            [match] = nearest_images(session, unit(seed), k=1, scope=Scope()).matches
+        assert match.image_id == made[0]
+        assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE]
+
+    with ThreadPoolExecutor(1) as pool, transaction() as dump:
+        dump.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        dump.execute(text("SELECT count(*) FROM embedding"))
+        with transaction() as session:
+            retired = Factory(session, start=100).version(active=False).id
+        lifecycle.retire(transaction, retired)
+        for number, way in enumerate(("CONCURRENTLY", "FINALIZE")):
+            dropping = pool.submit(lifecycle.drop_retired, transaction, seconds=0)
+            eventually(lambda way=way: is_waiting(f"%DETACH PARTITION % {way}"))  # type: ignore[misc]
+            use(1_000 * (number + 1))
+            assert dropping.result() == []
+    assert lifecycle.drop_retired(transaction, seconds=0) == [retired]

@@ -10,6 +10,8 @@ from enum import StrEnum
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from umbel.base.locks import take_turns
+
 
 class Counted(StrEnum):
     """What is counted, and in which places."""
@@ -34,8 +36,14 @@ def count(session: Session, counted: Counted, places: Names[str]) -> int:
     return int(session.execute(statement, {"counted": counted, "at": list(places)}).scalar_one())
 
 
+def lock_sums(session: Session) -> None:
+    """For who reads sums and writes what follows from them; writers of single changes do not wait for it."""
+    take_turns(session, "umbel tallies")
+
+
 def add_up(session: Session) -> None:
     """Put one row in the place of all those of a place; none where they come to nothing."""
+    lock_sums(session)
     session.execute(
         text("""
             WITH several AS MATERIALIZED (
@@ -51,7 +59,8 @@ def add_up(session: Session) -> None:
 
 
 def forget_version(session: Session, version_id: object) -> None:
-    """The vectors of a model version are gone with their partition, which no statement counts."""
+    """The vectors of a model version go with their partition, which no statement counts."""
+    lock_sums(session)
     session.execute(
         text("DELETE FROM tally WHERE counted = 'embedded' AND place LIKE :place"), {"place": f"{version_id} %"}
     )

@@ -2,16 +2,19 @@
 
 from uuid import UUID
 
+import structlog
 from sqlalchemy import delete, func
 from sqlalchemy.orm import Session
 
 from umbel.base import tallies
 from umbel.base.database import Transaction, autocommit
-from umbel.base.errors import Conflict
+from umbel.base.errors import Conflict, TransientError
 from umbel.base.tables import ModelVersion, NearestNeighbors
 from umbel.base.types import ModelState
 from umbel.jobs import jobs
 from umbel.models import partitions, reindexes, versions
+
+log = structlog.get_logger()
 
 
 def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
@@ -85,14 +88,29 @@ def switch(session: Session, version_id: UUID) -> None:
 
 
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
-    """Remove the vectors of versions that were retired `seconds` ago; these. Raises NotReady, TransientError."""
+    """Remove the vectors of versions that were retired `seconds` ago. Returns these; others are left to the next time.
+
+    Raises NotReady.
+    """
     with transaction() as session:
-        there = partitions.list_partitions(session)
-        doomed = [each for each in versions.list_doomed(session, seconds=seconds) if each in there]
+        old = versions.list_doomed(session, seconds=seconds)
+        doomed = [each for each in partitions.list_partitions(session) if each in old]
+    dropped = []
     for version_id in doomed:
-        with autocommit() as session:
-            partitions.drop_partition(session, version_id)
-        with transaction() as session:
-            tallies.forget_version(session, version_id)
-            session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
-    return doomed
+        try:
+            _drop(transaction, version_id)
+            dropped.append(version_id)
+        except TransientError as error:
+            log.warning("vectors cannot be dropped now", model_version_id=str(version_id), error=error.detail)
+    return dropped
+
+
+def _drop(transaction: Transaction, version_id: UUID) -> None:
+    """Killed midway, its partition is still there, and all of it is done again. Raises NotReady, TransientError."""
+    with autocommit() as session:
+        partitions.detach_partition(session, version_id)
+    with transaction() as session:
+        session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
+    with transaction() as session:
+        tallies.forget_version(session, version_id)
+        partitions.drop_partition(session, version_id)

@@ -6,8 +6,19 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from umbel.base.errors import TransientError
+
 # Whether an index is there and valid; no row where it is not there.
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+# Of a partition: whether its detaching has begun and is to be ended (NULL: it is detached), another whose has, and
+# whether any session uses it.
+DETACHING = text("""
+    SELECT (SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)),
+           (SELECT min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'embedding'::regclass
+            AND inhdetachpending AND inhrelid <> to_regclass(:name)),
+           EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+                   WHERE datname = current_database() AND relation = to_regclass(:name))
+""")
 # What stands still for a moment while a table or an index comes or goes waits no longer than this for it.
 BRIEFLY = text("SET LOCAL lock_timeout = '500ms'")
 
@@ -85,36 +96,47 @@ def has_partition(session: Session, version_id: UUID) -> bool:
 
 
 def list_partitions(session: Session) -> list[UUID]:
-    """The versions that have a partition, attached or on its way out."""
+    """The versions that have a partition, attached or on its way out; those on their way out come first."""
     names = session.scalars(
         text("""
-            SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^embedding_[0-9a-f]{32}$'
+            SELECT relname FROM pg_class LEFT JOIN pg_inherits ON inhrelid = oid
+            WHERE relkind = 'r' AND relname ~ '^embedding_[0-9a-f]{32}$'
             AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'embedding'::regclass)
+            ORDER BY inhdetachpending DESC, relname
         """)
     )
     return [UUID(name.removeprefix("embedding_")) for name in names]
 
 
-def drop_partition(session: Session, version_id: UUID) -> None:
-    """Remove a version's partition with all its vectors, beside running searches. Harmless when it is gone.
+def detach_partition(session: Session, version_id: UUID) -> None:
+    """Take a version's partition out of the table of embeddings, beside running searches. Harmless when it is out.
 
-    session: in autocommit. Killed midway, it goes on at the next call.
-    Raises TransientError when something does not let it through.
+    session: in autocommit. Killed midway, it goes on at the next call. Raises TransientError when something does not
+    let it through. Postgres detaches one partition at a time, so one that is in use is not begun with: it would keep
+    the others from being detached for as long.
     Source: PostgreSQL documentation, "ALTER TABLE", DETACH PARTITION CONCURRENTLY.
     """
     name = partition_name(version_id)
-    pending = session.scalar(
-        text("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)"), {"name": name}
-    )
+    pending, other, in_use = session.execute(DETACHING, {"name": name}).one()
+    if pending is None:  # it is detached already, or was never there
+        return
+    if in_use and not pending:
+        raise TransientError("The vectors are being read, by a dump for example.")
+    if other is not None:
+        raise TransientError(f"The table {other} has to be detached first.")
     try:
-        if pending is not None:  # else it is detached already, or was never there
-            how = "FINALIZE" if pending else "CONCURRENTLY"
-            session.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
-            session.execute(text(f"ALTER TABLE embedding DETACH PARTITION {name} {how}"))
-        session.execute(text("SET lock_timeout = '500ms'"))  # its foreign keys go too: `image` stands still for that
-        session.execute(text(f"DROP TABLE IF EXISTS {name}"))
+        session.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
+        session.execute(
+            text(f"ALTER TABLE embedding DETACH PARTITION {name} {'FINALIZE' if pending else 'CONCURRENTLY'}")
+        )
     finally:
         session.execute(text("RESET lock_timeout"))
+
+
+def drop_partition(session: Session, version_id: UUID) -> None:
+    """Remove a detached partition with all its vectors. Harmless when it is gone. Raises TransientError: try again."""
+    session.execute(BRIEFLY)  # its foreign keys go too: `image` stands still for that
+    session.execute(text(f"DROP TABLE IF EXISTS {partition_name(version_id)}"))
 
 
 def has_index(session: Session, version_id: UUID) -> bool:

@@ -1,11 +1,14 @@
 """Model versions after a reindex: going back, falling behind, retiring; searches go on beside it."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from sqlalchemy import text
 
-from tests.integration.factory import DIM, Factory
+from tests.integration.factory import DIM, Factory, unit
 from tests.integration.reindex.gallery import Models, advance, begin, embedded, make_version, run, state, status, upload
+from umbel.base import tallies
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import Conflict
@@ -15,6 +18,7 @@ from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.models import checkpoints, lifecycle, partitions
 from umbel.models.versions import VersionKey
+from umbel.operations.reconciliation.tallies import list_wrong_tallies
 from umbel.reindex.run import ReindexHandler
 from umbel.search.nearest import Scope, nearest_images
 
@@ -90,6 +94,22 @@ def test_what_is_retired_goes_beside_searches_and_can_come_back(
         candidate = checkpoints.Candidate(b"", b"", other.name, "none", DIM, other.weights_sha256, "none", {})
         assert checkpoints.register(session, blobs(), candidate).state == ModelState.REGISTERED
     begin(other)
+
+
+def test_a_drop_that_is_cut_short_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction() as session:
+        make = Factory(session)
+        retired = make.version(active=False)
+        make.image(vector=unit(1), version=retired)
+    lifecycle.retire(transaction, retired.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(tallies, "forget_version", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.drop_retired(transaction, seconds=0)
+    assert lifecycle.drop_retired(transaction, seconds=0) == [retired.id]
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM tally WHERE counted = 'embedded'")) == 0
+        assert list_wrong_tallies(session) == []
 
 
 def test_a_search_under_way_ends_with_the_version_it_began_with(

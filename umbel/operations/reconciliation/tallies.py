@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from umbel.base.locks import take_turns
+from umbel.base.tallies import lock_sums
 from umbel.operations.reconciliation.context import Context, Mismatches
 
 # How many rows there are of what is counted, by place.
@@ -60,7 +60,7 @@ def correct_tallies(session: Session) -> list[WrongTally]:
 
     Writers need not wait: what they change meanwhile changes rows and counts alike, and so leaves the difference as is.
     """
-    take_turns(session, "umbel tallies")  # or another repair would add the same difference
+    lock_sums(session)  # or another repair would add the same difference
     corrected = session.execute(
         text(f"""
             WITH wrong AS MATERIALIZED ({WRONG}), corrected AS (
