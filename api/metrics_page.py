@@ -25,6 +25,7 @@ def described() -> str:
     rows = [ROW.format(DATABASE_UP[0], "", "ledger", DATABASE_UP[1])]
     rows += [ROW.format(figure.name, f"`{figure.label}`", "ledger", figure.help) for figure in FIGURES]
     rows += [_row(metric, "api") for metric in metrics.BY_API]
+    rows += [_row(metric, "api, worker") for metric in metrics.BY_BOTH]
     rows += [_row(metric, "worker") for metric in metrics.BY_WORKERS]
     return HEAD + "".join(rows)
 

@@ -18,6 +18,7 @@ from structlog.testing import CapturingLogger
 
 from tests.images import image_bytes, thumbnail
 from umbel.base.blobs import Blobs
+from umbel.base.metrics import counted
 from umbel.base.settings import Settings
 from umbel.decoding import pool as pool_module
 from umbel.decoding.pool import DecoderPool
@@ -141,22 +142,42 @@ def test_the_log_tells_what_confines_the_decoders(tmp_path: Path, monkeypatch: p
     assert [(call.method_name, call.args, call.kwargs) for call in written.calls] == [
         ("info", ("decoders are confined",), {"by": SECCOMP})
     ]
+    assert b"\numbel_decoders_unconfined 0.0\n" in counted()
+
+
+def test_a_metric_tells_of_decoders_that_seccomp_does_not_confine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python runs sitecustomize.py in each child, before it would look for libseccomp."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_LIBSECCOMP)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        with DecoderPool(1, Settings(home=tmp_path)) as pool:
+            pool.inspect(image_bytes()).result(SECONDS)
+            assert b"\numbel_decoders_unconfined 1.0\n" in counted()
+    with DecoderPool(1, Settings(home=tmp_path)) as pool:
+        pool.inspect(image_bytes()).result(SECONDS)
+        assert b"\numbel_decoders_unconfined 0.0\n" in counted()
+
+
+WITHOUT_LIBSECCOMP = """
+import ctypes
+real = ctypes.CDLL
+def without(name, *given, **options):
+    if name and "seccomp" in str(name):
+        raise OSError(name)
+    return real(name, *given, **options)
+ctypes.CDLL = without
+"""
 
 
 def test_without_libseccomp_limits_are_left_and_no_file_can_be_opened() -> None:
     code = """
-import ctypes
-real = ctypes.CDLL
-def without(name, **options):
-    if name:
-        raise OSError(name)
-    return real(name, **options)
-ctypes.CDLL = without
 from umbel.decoding.sandbox import confine
 print(confine(files=0))
 open("/etc/passwd")
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_LIBSECCOMP + code], capture_output=True, text=True, check=False)
     assert ran.stdout.strip() == "limits"
     assert "Too many open files" in ran.stderr
 

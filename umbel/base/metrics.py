@@ -45,6 +45,11 @@ STAGES = Histogram(
 )
 READS = Histogram("umbel_image_read_seconds", "Reading one image from the blob store.", buckets=MILLISECONDS)
 DECODES = Histogram("umbel_image_decode_seconds", "Decoding one image.", buckets=MILLISECONDS)
+UNCONFINED = Gauge(
+    "umbel_decoders_unconfined",
+    "1 if decoders run without seccomp, with limits of memory, time and files only; else 0, also before any runs.",
+    multiprocess_mode="max",
+)
 FINISHED = Counter(
     "umbel_items_finished_total", "Items that were fetched, embedded or compared, or failed.", ["queue", "outcome"]
 )
@@ -53,14 +58,13 @@ RETRIES = Counter("umbel_item_retries_total", "Items that returned to the queue 
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
 BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, FAILED_WAKEUPS, UNLIMITED)
-BY_WORKERS: tuple[MetricWrapperBase, ...] = (
-    ITEM_WAITS, BATCHES, STAGES, READS, DECODES, FINISHED, FAILURES, RETRIES, GPU_MEMORY,
-)  # fmt: skip
+BY_BOTH: tuple[MetricWrapperBase, ...] = (READS, DECODES, UNCONFINED)
+BY_WORKERS: tuple[MetricWrapperBase, ...] = (ITEM_WAITS, BATCHES, STAGES, FINISHED, FAILURES, RETRIES, GPU_MEMORY)
 
 
 # prometheus_client maps its files into memory: on a disk that fills up, writing to a part that is not there yet ends
 # the process with SIGBUS. So all the room that is needed, and more, is taken at the beginning.
-RESERVED = {"counter": 2**18, "gauge_all": 2**16, "histogram": 2**20}  # bytes, by kind of metric
+RESERVED = {"counter": 2**18, "gauge_max": 2**16, "histogram": 2**20}  # bytes, by kind of metric
 
 
 def begin_counting() -> None:

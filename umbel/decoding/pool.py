@@ -21,7 +21,7 @@ from prometheus_client import Histogram
 from umbel.base import errors, tracing
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, DecoderDied, TransientError
-from umbel.base.metrics import DECODES, READS
+from umbel.base.metrics import DECODES, READS, UNCONFINED
 from umbel.base.settings import Settings
 from umbel.base.types import ImageInfo
 from umbel.decoding.child import Job, frame
@@ -281,7 +281,8 @@ class DecoderPool:
             raise TransientError(f"Reading the image's bytes took more than {seconds:g} s.") from None
 
     def _tell(self, protection: str) -> None:
-        """Log what confines the children, when it is another than before."""
+        """Count what confines the children, and log it when it is another than before."""
+        UNCONFINED.set(protection != SECCOMP)
         if protection != self._protection:
             self._protection = protection
             tell = log.info if protection == SECCOMP else log.warning

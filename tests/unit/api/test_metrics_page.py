@@ -11,7 +11,7 @@ BUILT_ON_IT = [
     *(path for path in (ROOT / "deploy").rglob("*") if path.suffix in (".json", ".yaml", ".yml")),
 ]
 METRIC = (
-    r"\bumbel_(?:request|search|query|failed|item|batch|stage|image|gpu"
+    r"\bumbel_(?:request|search|query|failed|item|batch|stage|image|decoders|gpu"
     r"|jobs|oldest|index|worker|database_up|rate_limit)\w*"
 )
 
