@@ -10,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.runtimes.parity import REQUIRED
 from tests.model.metadata import draw_filter, passes, same
 from tests.model.mismatch import Mismatch, expect
 from tests.model.nearest import SINGLE, as_stored, check_matches, distances
@@ -20,9 +21,9 @@ from tests.model.reference import Image
 from tests.model.run import Run
 from tests.model.server import Answer
 
-EMBEDDED = (
-    0.02  # by what a distance may differ where the service has embedded the query: another runtime, half precision
-)
+# By what a distance may differ where the service has embedded the query: vectors of unit length whose cosine is c are
+# √(2 − 2c) apart, and so are their distances to any third at most.
+EMBEDDED = math.sqrt(2 - 2 * REQUIRED)
 
 
 def search_by_image(run: Run, rng: random.Random) -> str | None:
