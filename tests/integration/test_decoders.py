@@ -72,7 +72,7 @@ def obey(order: bytes, gate: Gate | None = None) -> Pixels:
         case [b"bloat"]:
             hoard = []
             while True:
-                hoard.append(bytearray(2**20))
+                hoard.append(np.empty(2**20, np.uint8))  # of address space: quick on a busy machine, too
         case [b"raise"]:
             raise KeyError("no such shade")
         case [b"modules"]:
@@ -149,6 +149,17 @@ def test_a_child_that_ran_out_of_memory_is_replaced(single: WorkerDecoders) -> N
     (former,) = single.pids()
     single.decode(b"bloat").exception(SECONDS)
     eventually(lambda: former not in single.pids())
+
+
+def test_in_a_container_of_little_memory_a_picture_may_take_less(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.decoding.limits.memory", lambda: 2**29)
+    unset = settings.model_copy(update={"decode_processes": 1, "decode_memory": 0})
+    with WorkerDecoders(Preprocessing(), unset, decode=obey) as pool:
+        with pytest.raises(DecoderDied, match="needed more than 384 MiB"):
+            pool.decode(b"bloat").result(SECONDS)
+        assert text(pool.decode(b"abc")) == "abc"
 
 
 def test_an_unknown_error_arrives_as_text(obeying: WorkerDecoders) -> None:

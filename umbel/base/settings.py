@@ -124,9 +124,10 @@ class Settings(BaseSettings):
         30, gt=0, description="A picture that takes longer to decode fails, and its decoder is replaced."
     )
     decode_memory: Bytes = Field(
-        2 * 2**30,
-        ge=2**28,
-        description="Bytes of address space that one picture's decoding may take; more, and the picture fails.",
+        0,
+        ge=0,
+        description="Bytes of address space that one picture's decoding may take, 256 MiB at least; more, and the"
+        " picture fails. 0: 2 GiB, in a container at most three quarters of its memory.",
     )
 
     lease_seconds: float = Field(
@@ -344,6 +345,13 @@ class Settings(BaseSettings):
                 f"the API would be open to everybody who reaches {self.host or 'this machine'}: set"
                 " UMBEL_REQUIRE_KEYS=true and make keys with `umbel keys create`, or leave UMBEL_HOST at 127.0.0.1"
             )
+
+    @field_validator("decode_memory")
+    @classmethod
+    def _enough_to_decode(cls, size: int) -> int:
+        if 0 < size < 2**28:
+            raise ValueError("it must be 256 MiB or more, or 0")
+        return size
 
     @field_validator("rate_limit", "auth_failure_limit")
     @classmethod

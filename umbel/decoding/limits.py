@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from umbel.base.machine import memory
+
 if TYPE_CHECKING:
     from umbel.base.settings import Settings
+
+DECODE_MEMORY = 2**31  # bytes; the costliest pictures of 40 megapixels needed three quarters of it
+LEAST_DECODE_MEMORY = 2**28
 
 
 class Limits(Protocol):
@@ -30,4 +35,7 @@ class DecoderLimits:
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
-        return cls(**{name: getattr(settings, name) for name in cls.__slots__})
+        """Of the settings. Where memory is left open there, a quarter of the container's is left to others."""
+        known = {name: getattr(settings, name) for name in cls.__slots__}
+        room = max(LEAST_DECODE_MEMORY, min(DECODE_MEMORY, memory() * 3 // 4))
+        return cls(**known | {"decode_memory": settings.decode_memory or room})

@@ -92,9 +92,9 @@ class DecoderPool:
         jobs: what else than child.JOBS the children can do, see `submit`; they import these functions by their names.
         """
         self._processes = processes
-        self._settings = settings
         self._blobs = Blobs(settings.blobs)
-        self._greeting = frame([], pickle.dumps((dict(jobs), DecoderLimits.of(settings))))
+        self._limits = DecoderLimits.of(settings)
+        self._greeting = frame([], pickle.dumps((dict(jobs), self._limits)))
         self._protection = ""  # of the newest child
         self._waiting: asyncio.PriorityQueue[Task] = asyncio.PriorityQueue()
         self._children: list[ChildProcess] = []
@@ -238,11 +238,11 @@ class DecoderPool:
         except (BlobMissing, TransientError) as error:
             task.future.set_exception(error)
             return
-        answer, body = await child.receive(self._settings.decode_seconds)
+        answer, body = await child.receive(self._limits.decode_seconds)
         if answer == ["begun"]:
             task.begun = True
             task.observe(READS, "read")
-            answer, body = await child.receive(self._settings.decode_seconds)
+            answer, body = await child.receive(self._limits.decode_seconds)
         match answer:
             case ["done", *header]:
                 task.observe(DECODES, "decode")
@@ -250,7 +250,7 @@ class DecoderPool:
             case ["error", name, detail]:
                 task.future.set_exception(getattr(errors, name)(detail))
             case ["out of memory"]:
-                mebibytes = self._settings.decode_memory >> 20
+                mebibytes = self._limits.decode_memory >> 20
                 task.future.set_exception(DecoderDied(f"The decoder of this image needed more than {mebibytes:,} MiB."))
             case ["failure", text]:
                 task.future.set_exception(RuntimeError(text))
@@ -272,12 +272,12 @@ class DecoderPool:
     async def _hand_through(self, job: list[Any], blob_key: str, files: list[int], child: ChildProcess) -> None:
         """Send a task with the bytes of a blob as they arrive, so that they are never all in this process."""
         try:
-            async with asyncio.timeout(self._settings.decode_seconds):
+            async with asyncio.timeout(self._limits.decode_seconds):
                 size, parts = await self._blobs.stream(blob_key)
                 child.send(frame(job, length=size), files)
                 await child.send_parts(parts)
         except TimeoutError:
-            seconds = self._settings.decode_seconds
+            seconds = self._limits.decode_seconds
             raise TransientError(f"Reading the image's bytes took more than {seconds:g} s.") from None
 
     def _tell(self, protection: str) -> None:
