@@ -4,6 +4,7 @@ import time
 
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import PendingRollbackError
 
 from umbel.access.reader import admit_reader
 from umbel.base.schema import note_oldest_code
@@ -33,10 +34,20 @@ def run() -> None:
         connection.execute(text(WITHOUT_OUR_SCHEMA))
         connection.commit()
         context.configure(connection=connection, target_metadata=Table.metadata)
-        with context.begin_transaction():
-            context.run_migrations()
-            admit_reader(connection)
-            note_oldest_code(connection, context.get_context().get_current_revision())
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+                admit_reader(connection)
+                note_oldest_code(connection, context.get_context().get_current_revision())
+        except PendingRollbackError as error:
+            raise _first(error) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What ended a migration: where that closes the connection, alembic fails once more, to begin a transaction."""
+    while isinstance(error, PendingRollbackError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _take_our_turn(connection: Connection) -> None:

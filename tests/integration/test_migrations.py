@@ -2,9 +2,13 @@
 
 import os
 import re
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,7 +16,7 @@ from sqlalchemy import create_engine, inspect
 
 from stack.binaries import postgres_client, postgres_programs
 from stack.postgres import Postgres
-from tests.processes import UMBEL
+from tests.processes import eventually
 from umbel.base import schema
 from umbel.base.errors import Conflict, StackError
 from umbel.base.tables import Table
@@ -127,6 +131,73 @@ def test_exactly_one_model_version_can_be_active(postgres: Postgres) -> None:
     assert "UNIQUE" in str(index[0])
 
 
+# What builds an index, or removes what is left of one, and waits for writers.
+WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '^(CREATE|DROP) INDEX CONCURRENTLY'"
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('image_in_collection')"
+
+
+def write(connection: "psycopg.Connection[Any]") -> None:
+    """Add an image, which waits for no lock longer than a moment."""
+    connection.execute("SET LOCAL lock_timeout = '500ms'")
+    connection.execute("INSERT INTO collection (name) VALUES (gen_random_uuid())")
+    connection.execute("""
+        INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height)
+        SELECT id, sha256(name::bytea), 'key', 'image/jpeg', 1, 1, 1 FROM collection ORDER BY id DESC LIMIT 1
+    """)
+
+
+@pytest.mark.slow
+def test_an_index_is_built_beside_writers_and_again_after_that_was_stopped(
+    empty_database: str, postgres: Postgres
+) -> None:
+    schema.upgrade(empty_database, "0005")
+    with postgres.connect("migrated") as slow, postgres.connect("migrated") as quick:
+
+        def ask(query: str) -> object:
+            row = quick.execute(query).fetchone()
+            return row and row[0]
+
+        def begin() -> "subprocess.Popen[str]":
+            """An upgrade that waits for `slow`, which others that write do not."""
+            begun = umbel_db(empty_database, "upgrade")
+            eventually(lambda: ask(f"SELECT pid {WAITING}"))
+            with quick.transaction():
+                write(quick)
+            return begun
+
+        with slow.transaction():
+            write(slow)
+            for stop, told in (
+                (lambda begun: begun.send_signal(signal.SIGINT), "umbel: Interrupted."),
+                (lambda _: ask(f"SELECT pg_terminate_backend(pid) {WAITING}"), "umbel: The database cannot be reached"),
+            ):
+                stopped = begin()
+                stop(stopped)
+                said = stopped.communicate()[1]
+                assert told in said.strip().splitlines()[0], said
+                assert (stopped.returncode != 0, bool(ask(VALID))) == (True, False)
+                assert schema.current(empty_database) == "0005"
+            last = begin()
+        assert (last.communicate()[1], last.returncode, ask(VALID)) == ("", 0, True)
+        assert ask("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+        assert (schema.current(empty_database), ask("SELECT count(*) FROM image")) == (schema.head(), 4)
+
+
+@pytest.mark.slow
+def test_a_migration_gives_up_beside_a_writer_that_takes_long(empty_database: str, postgres: Postgres) -> None:
+    schema.upgrade(empty_database, "0006")
+    with postgres.connect("migrated") as slow, slow.transaction():
+        write(slow)
+        first = umbel_db(empty_database, "upgrade")
+        said = first.communicate()[1]
+        assert (first.returncode, "Traceback" in said, "lock timeout" in said) == (1, False, True)
+        assert schema.current(empty_database) == "0006"
+        write(slow)
+    schema.upgrade(empty_database)
+    with postgres.connect("migrated") as connection:
+        assert connection.execute("SELECT sum(change) FROM tally WHERE counted = 'images'").fetchone() == (2,)
+
+
 @pytest.fixture
 def no_reader(postgres: Postgres) -> Iterator[None]:
     """A server on which nobody has made the role yet."""
@@ -160,8 +231,17 @@ def databases(postgres: Postgres) -> Iterator[list[str]]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+# Which is ignored by what runs in the background.
+HEEDING_SIGINT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cli.main import main
+main()
+"""
+
+
 def umbel_db(url: str, *arguments: str) -> "subprocess.Popen[str]":
-    command = [*UMBEL, "db", *arguments]
+    command = [sys.executable, "-P", "-c", HEEDING_SIGINT, "db", *arguments]
     return subprocess.Popen(command, env={**os.environ, "UMBEL_DATABASE_URL": url}, text=True, stderr=subprocess.PIPE)
 
 
