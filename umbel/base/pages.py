@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Select, cast, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-Column = InstrumentedAttribute[Any]
+Column = InstrumentedAttribute[Any] | ColumnElement[Any]  # as an index has it
 
 
 def page_ids(
