@@ -72,6 +72,21 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.BadManifest: 422,
     errors.DecoderDied: 422,
 }
+# What HTTP itself refuses, by its status: the code and what it means. Phrases of statuses depend on Python's version.
+BY_STATUS: dict[int, tuple[str, str]] = {
+    400: ("bad_request", "The request is malformed: no JSON, a form that is cut short, a header that cannot be read."),
+    404: ("not_found", "No such path, image, job, collection or model version."),
+    405: ("method_not_allowed", "The path does not take this method; `Allow` names those it takes."),
+    408: ("request_timeout", "The request arrived too slowly: see `UMBEL_SLOW_SECONDS`."),
+    413: ("content_too_large", "The body is larger than its route takes."),
+    415: ("unsupported_media_type", "The body is of another type than its route takes, or has a `Content-Encoding`."),
+    416: ("requested_range_not_satisfiable", "The `Range` begins behind the end; `Content-Range` has the length."),
+    417: ("expectation_failed", "A header `Expect` other than `100-continue`."),
+    431: ("request_header_fields_too_large", "The header of the request is too large."),
+    500: ("internal_error", "A fault of the service: report it, with the log line of the `request_id`."),
+    501: ("not_implemented", "A `Transfer-Encoding` other than `chunked`."),
+    507: (errors.StorageFull.code, "There is no room for the request."),
+}
 INVALID_FIELDS = "The request has fields that cannot be taken."
 NO_ROOM = "The server has no room for the request."
 PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
@@ -189,9 +204,10 @@ def install(app: APIFlask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         log.exception("unexpected error", path=request.path, method=request.method)
-        return problem(500, "internal_error", "Something went wrong in the service; its log has the details.")
+        return problem(500, _code(500), "Something went wrong in the service; its log has the details.")
 
 
 def _code(status: int) -> str:
-    known = {413: "content_too_large", 507: errors.StorageFull.code}  # the phrase of 413 depends on Python's version
-    return known.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+    if status in BY_STATUS:
+        return BY_STATUS[status][0]
+    return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, text
 from werkzeug.test import TestResponse
 
+from api.errors_page import described
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes, opened
@@ -29,6 +30,7 @@ def assert_problem(answer: TestResponse, status: int, code: str) -> None:
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     body = answer.get_json()
     assert (body["status"], body["code"], bool(body["detail"])) == (status, code, True)
+    assert f"| `{status}` | `{code}` |" in described()
     assert body["request_id"] == answer.headers["X-Request-ID"]
 
 

@@ -18,7 +18,7 @@ class InvalidInput(UmbelError):
 
 
 class NotFound(UmbelError):
-    """No such image, job, collection or model version."""
+    """No such path, image, job, collection or model version."""
 
     code = "not_found"
 
@@ -132,7 +132,10 @@ class QueueFull(UmbelError):
 
 
 class RateLimited(UmbelError):
-    """The caller has called more often than `rate_limit`. retry_after: seconds."""
+    """More calls than `rate_limit`, or more wrong keys than `auth_failure_limit`.
+
+    retry_after: seconds.
+    """
 
     code = "rate_limited"
 
