@@ -162,7 +162,10 @@ def _found(report: dict[str, Any]) -> Iterator[str]:
             if learnt_from is None
             else f"{learnt_from:,} that it has learnt from are left out."
         )
-        yield f"Judged on {judged['queries']:,} labelled pictures of {judged['classes']:,} labels. {left_out}"
+        labels, every = judged["classes"], report.get("gallery_classes")
+        of = f", drawn from {every:,}" if every and every > labels else ""
+        yield from report.get("findings", ())
+        yield f"Judged on {judged['queries']:,} labelled pictures of {labels:,} labels{of}. {left_out}"
         if report.get("flattered"):
             flatters = "which flatters it: too few are left that neither knows."
             yield f"{report['active']} was trained on some of them, {flatters}"
@@ -177,8 +180,8 @@ def _found(report: dict[str, Any]) -> Iterator[str]:
 def _verdict(report: dict[str, Any]) -> Iterator[str]:
     gate = report["gate"]
     if gate["passed"]:
-        allowed = f"falls by more than {gate['max_drop']:g}" if gate["max_drop"] else "falls"
-        yield f"The gate: passed. Neither metric {allowed}."
+        allowed = f"by more than {gate['max_drop']:g} " if gate["max_drop"] else ""
+        yield f"The gate: passed. Neither metric fell {allowed}with 95 % certainty."
     else:
         yield "The gate: not passed."
         yield from (f"- {reason}" for reason in gate["reasons"])

@@ -78,27 +78,38 @@ def band(tar: Numbers) -> tuple[Numbers, Numbers]:
     return low, high
 
 
-def compare_models(active: Vectors, candidate: Vectors, labels: Labels) -> Comparison:
+def compare_models(active: Vectors, candidate: Vectors, labels: Labels, *, by_class: bool = False) -> Comparison:
     """umbel.base.types.Compare: R@1 and MAP@R of both, leave-one-out, with a 95 % interval of the difference.
 
-    Both see the same resamples of the queries, so what is hard for both does not widen the interval.
+    Both see the same resamples, so what is hard for both does not widen the interval. by_class: the classes are a
+    sample of more, so whole classes are resampled; else the classes are all there are, and the queries are resampled.
     """
     rankings = [rank(vectors, labels) for vectors in (active, candidate)]
     is_query = rankings[0].is_query
-    r_at_1 = [ranking.hits[is_query, 0].astype(np.float64) for ranking in rankings]
-    map_at_r = [ranking.average_precision[is_query] for ranking in rankings]
+    kind = rankings[0].labels[is_query]
+    one, other = ((each.hits[is_query, 0].astype(np.float64), each.average_precision[is_query]) for each in rankings)
+    drawn = kind if by_class and len(np.unique(kind)) > 1 else None
     return Comparison(
         queries=int(is_query.sum()),
-        classes=len(np.unique(labels[is_query])),
-        metrics={"r_at_1": compared(*r_at_1), "map_at_r": compared(*map_at_r)},
+        classes=len(np.unique(kind)),
+        metrics={"r_at_1": compared(one[0], other[0], drawn), "map_at_r": compared(one[1], other[1], drawn)},
     )
 
 
-def compared(active: Numbers, candidate: Numbers) -> Compared:
-    """The means of what each query adds to a metric, (Q,), and the interval of their difference."""
+def compared(active: Numbers, candidate: Numbers, groups: Labels | None = None) -> Compared:
+    """The means of what each query adds to a metric, (Q,), and the interval of their difference.
+
+    groups: (Q,), resampled whole, at least two; None: each query is by itself.
+    """
     from scipy.stats import bootstrap  # noqa: PLC0415 - takes a second to import
 
-    difference = bootstrap((candidate - active,), np.mean, n_resamples=1000, batch=100, method="percentile", rng=0)
-    low, high = difference.confidence_interval
+    number = np.arange(len(active)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    totals = np.bincount(number, candidate - active), np.bincount(number).astype(np.float64)
+
+    def mean(total: Numbers, count: Numbers, axis: int = -1) -> Numbers:
+        return np.asarray(total.sum(axis) / count.sum(axis))
+
+    options = {"n_resamples": 1000, "batch": 100, "method": "percentile", "rng": 0}
+    low, high = bootstrap(totals, mean, paired=True, vectorized=True, **options).confidence_interval
     figures = (round(float(figure), 4) for figure in (active.mean(), candidate.mean(), low, high))
     return Compared(*figures)

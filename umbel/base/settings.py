@@ -150,7 +150,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="A reindex does not switch to a model version whose R@1 or MAP@R on the gallery's labelled pictures"
-        " is lower than the active one's by more than this.",
+        " is lower than the active one's by more than this, with 95 % certainty.",
     )
     max_checkpoint_bytes: Bytes = Field(
         2**30, gt=0, description="Refuse to register checkpoints larger than this, in bytes."

@@ -214,6 +214,8 @@ class Comparison:
 class Compare(Protocol):
     """Judges two models on labelled pictures: ml.evaluation.intervals.compare_models, which services are handed."""
 
-    def __call__(self, active: Vectors, candidate: Vectors, labels: NDArray[np.intp], /) -> Comparison:
-        """active: (N, D), candidate: (N, E), unit length; labels: (N,)."""
+    def __call__(
+        self, active: Vectors, candidate: Vectors, labels: NDArray[np.intp], /, *, by_class: bool
+    ) -> Comparison:
+        """active: (N, D), candidate: (N, E), unit length; labels: (N,). by_class: they are a sample of more classes."""
         ...

@@ -1,4 +1,9 @@
-"""Judging a model version beside the active one: on labelled pictures, by its index, by what changes; and the gate."""
+"""Judging a model version beside the active one: on labelled pictures, by its index, by what changes; and the gate.
+
+The gate refuses a version whose metric fell by more than is allowed *with 95 % certainty*: the whole interval of the
+paired difference lies below −max_drop. A difference that chance may have made does not refuse it, so few labels catch
+large drops only; the findings say how large a drop may have gone unseen.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,23 +13,21 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import BlobMissing
 from umbel.base.tables import ModelVersion, Reindex
-from umbel.base.types import Compare, Comparison
+from umbel.base.types import Compare, Compared, Comparison
 from umbel.embedding import embeddings
-from umbel.gallery.collections import DELETED_SQL
 from umbel.models import reindexes, versions
 from umbel.models.checkpoints import hashes_of, split_key
 from umbel.models.versions import VersionKey
+from umbel.reindex.labelled_sample import count_labelled, sample_labelled
 from umbel.search import recall
 from umbel.search.nearest import Scope, ef_search_for, nearest_images
 
-JUDGED = 5_000  # labelled pictures at most
 LEAST = 20  # labelled pictures with another of their kind; of fewer nothing can be said
 SEARCHES = 200  # by which the lists of both versions, and the index, are compared
 K = 10
@@ -46,7 +49,8 @@ class Report:
 
     missing: pictures that only the active one finds; learnt_from: labelled pictures left out, since the candidate was
     trained on them; None: it was not registered with a split. flattered: whether the active one was trained on some of
-    those that are judged on, since too few are left that neither was. recall: of its index, overlap: of the ten nearest
+    those that are judged on, since too few are left that neither was. gallery_classes: the labels that those judged are
+    a sample of. findings: what the metrics say, sentences for people. recall: of its index, overlap: of the ten nearest
     by either, both in [0, 1]; None where nothing could be searched.
     """
 
@@ -57,8 +61,10 @@ class Report:
     learnt_from: int | None
     flattered: bool
     judged: Comparison | None
+    gallery_classes: int | None
     recall_at_10: float | None
     overlap_at_10: float | None
+    findings: list[str] = field(default_factory=list)
     gate: Gate = field(default_factory=lambda: Gate(False, 0, []))
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,10 +81,12 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
         missing = reindexes.count_lacking(session, active=active.id, version_id=candidate)
         pictures = recall.count_embeddings(session, candidate)
         left_out = None if learnt_from is None else count_labelled(session, learnt_from)
-        judged = _judged(session, compare, active, version, without=[*(learnt_from or ()), *(active_learnt_from or ())])
+        judged, classes = _judged(
+            session, compare, active, version, without=[*(learnt_from or ()), *(active_learnt_from or ())]
+        )
         flattered = judged is None and bool(active_learnt_from)
         if flattered:  # on the safe side: the candidate has to be as good where only the other knows the answers
-            judged = _judged(session, compare, active, version, without=learnt_from or ())
+            judged, classes = _judged(session, compare, active, version, without=learnt_from or ())
         searched = recall.sample_images(session, candidate, SEARCHES)
     overlaps, recalls = _searches(transaction, active, version, searched)
     report = Report(
@@ -89,6 +97,8 @@ def judge(transaction: Transaction, blobs: Blobs, compare: Compare, reindex: Rei
         learnt_from=left_out,
         flattered=flattered and judged is not None,
         judged=judged,
+        gallery_classes=classes,
+        findings=[_finding(NAMES[name], figure) for name, figure in judged.metrics.items()] if judged else [],
         recall_at_10=round(fmean(recalls), 4) if recalls else None,
         overlap_at_10=round(fmean(overlaps), 4) if overlaps else None,
     )
@@ -110,17 +120,27 @@ def _objections(report: Report, max_drop: float) -> Sequence[str]:
         )
     else:
         for name, figure in report.judged.metrics.items():
-            if figure.candidate < figure.active - max_drop:
-                found.append(
-                    f"{NAMES[name]} falls from {figure.active:.3f} to {figure.candidate:.3f},"
-                    f" by more than the {max_drop:g} allowed."
-                )
+            if figure.high < -max_drop:
+                found.append(f"{_finding(NAMES[name], figure)[:-1]}, more than the {max_drop:g} allowed.")
     if report.recall_at_10 is not None and report.recall_at_10 < RECALL:
         found.append(f"Its index finds only {report.recall_at_10:.1%} of the ten nearest, less than {RECALL:.0%}.")
     return found
 
 
 NAMES = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
+
+
+def _finding(name: str, figure: Compared) -> str:
+    """What a metric's difference and its 95 % interval say, one sentence."""
+    difference = figure.candidate - figure.active
+    if figure.high < 0:
+        return f"{name} fell by {-difference:.3f} ({-figure.high:.3f} to {-figure.low:.3f} with 95 % certainty)."
+    if figure.low > 0:
+        return f"{name} rose by {difference:.3f} ({figure.low:.3f} to {figure.high:.3f} with 95 % certainty)."
+    if figure.low == figure.high == 0:
+        return f"{name} is the same."
+    interval = f"{figure.low:+.3f} to {figure.high:+.3f} with 95 % certainty"
+    return f"{name} did not change by more than chance may: {difference:+.3f} ({interval})."
 
 
 def _learnt_from(blobs: Blobs, version: ModelVersion) -> list[bytes] | None:
@@ -134,17 +154,18 @@ def _learnt_from(blobs: Blobs, version: ModelVersion) -> list[bytes] | None:
 
 def _judged(
     session: Session, compare: Compare, active: ModelVersion, candidate: ModelVersion, *, without: Sequence[bytes]
-) -> Comparison | None:
-    """On labelled pictures but those; None where too few are left."""
-    labelled = sample_labelled(session, active=active.id, candidate=candidate.id, without=without, limit=JUDGED)
-    groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in labelled))}
-    labels = np.array([groups[one.group] for one in labelled], np.intp)
+) -> tuple[Comparison | None, int | None]:
+    """On labelled pictures but those, and how many labels the gallery has; None where too few are left."""
+    sample = sample_labelled(session, active=active.id, candidate=candidate.id, without=without)
+    groups = {group: place for place, group in enumerate(dict.fromkeys(one.group for one in sample.images))}
+    labels = np.array([groups[one.group] for one in sample.images], np.intp)
     if len(groups) < 2 or int((np.bincount(labels)[labels] > 1).sum()) < LEAST:
-        return None
-    images = [one.image_id for one in labelled]
+        return None, None
+    images = [one.image_id for one in sample.images]
     one, other = (embeddings.find_vectors(session, version.id, images) for version in (active, candidate))
     stacked = [np.stack([vectors[image] for image in images]) for vectors in (one, other)]
-    return compare(stacked[0], stacked[1], labels)
+    comparison = compare(stacked[0], stacked[1], labels, by_class=len(groups) < sample.classes)
+    return comparison, sample.classes
 
 
 def _searches(
@@ -171,39 +192,3 @@ def _searches(
             if found.mode == "hnsw":
                 recalls.append(recall.share_found(found.matches, after))
     return overlaps, recalls
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A labelled image. group: its label within its collection."""
-
-    image_id: UUID
-    group: tuple[UUID, str]
-
-
-def sample_labelled(
-    session: Session, *, active: UUID, candidate: UUID, without: Sequence[bytes], limit: int
-) -> list[Labelled]:
-    """Up to `limit` labelled images that both versions have a vector of, always the same of a gallery.
-
-    without: SHA-256 of pictures that are not to be judged on, since the candidate has learnt from them.
-    """
-    rows = session.execute(
-        text(f"""
-            SELECT i.id, i.collection_id, i.label FROM image i
-            JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{active}'
-            JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
-            WHERE i.label IS NOT NULL AND i.collection_id <> ALL ({DELETED_SQL})
-              AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)
-                              WHERE known.sha256 = i.sha256)
-            ORDER BY hashtextextended(i.id::text, 0) LIMIT :limit
-        """),
-        {"without": list(without), "limit": limit},
-    )
-    return [Labelled(row.id, (row.collection_id, row.label)) for row in rows]
-
-
-def count_labelled(session: Session, sha256: Sequence[bytes]) -> int:
-    """How many labelled images are these pictures."""
-    statement = text("SELECT count(*) FROM image WHERE label IS NOT NULL AND sha256 = ANY(CAST(:known AS bytea[]))")
-    return session.execute(statement, {"known": list(sha256)}).scalar_one()

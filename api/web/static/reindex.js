@@ -84,7 +84,7 @@ function indexReport({ before = {}, after = {} }) {
   ]);
 }
 
-function modelReport({ active, candidate, judged, gate, switched, missing, recall_at_10: recall, overlap_at_10: overlap }) {
+function modelReport({ active, candidate, judged, findings = [], gate, switched, missing, recall_at_10: recall, overlap_at_10: overlap }) {
   const rows = Object.entries(judged?.metrics ?? {}).map(([name, one]) => [
     METRICS[name] ?? name,
     percent(one.active, 1),
@@ -92,6 +92,7 @@ function modelReport({ active, candidate, judged, gate, switched, missing, recal
     `${signed(one.low)} to ${signed(one.high)}`,
   ]);
   const found = [
+    ...findings,
     judged && `Judged on ${number(judged.queries)} labelled pictures of ${number(judged.classes)} labels.`,
     recall !== null && `Its index finds ${percent(recall, 1)} of the ten nearest that an exact search finds.`,
     overlap !== null && `${percent(overlap)} of the ten nearest are the same with both.`,

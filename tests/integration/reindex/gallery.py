@@ -27,9 +27,9 @@ class Embedder:
 
     device, batch_size = "cpu", 8
 
-    def __init__(self, version: ModelVersion, *, noise: float = 0.05) -> None:
+    def __init__(self, version: ModelVersion, *, noise: float = 0.05, seed: int = 0) -> None:
         self.weights_sha256, self.dim = version.weights_sha256, version.dim
-        self._noise, self.asked = noise, 0
+        self._noise, self._seed, self.asked = noise, seed, 0
 
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         self.asked += len(pixels)
@@ -38,7 +38,7 @@ class Embedder:
 
     def vector(self, number: int) -> Vectors:
         kind = np.eye(self.dim, dtype=np.float32)[number % KINDS]
-        vector = kind + self._noise * unit(number, self.dim)
+        vector = kind + self._noise * unit(number + 10_000 * self._seed, self.dim)
         return (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float32)
 
 
@@ -57,8 +57,8 @@ class Models:
     def __init__(self) -> None:
         self.known: dict[UUID, LoadedModel] = {}
 
-    def add(self, version: ModelVersion, *, noise: float = 0.05) -> Embedder:
-        embedder = Embedder(version, noise=noise)
+    def add(self, version: ModelVersion, *, noise: float = 0.05, seed: int = 0) -> Embedder:
+        embedder = Embedder(version, noise=noise, seed=seed)
         self.known[version.id] = LoadedModel(version.id, embedder, Decoder())  # type: ignore[arg-type]
         return embedder
 
@@ -68,11 +68,13 @@ class Models:
         return [self.known[each] for each in asked]
 
 
-def make_version(models: Models, *, active: bool = False, dim: int = DIM, noise: float = 0.05) -> ModelVersion:
+def make_version(
+    models: Models, *, active: bool = False, dim: int = DIM, noise: float = 0.05, seed: int = 0
+) -> ModelVersion:
     with transaction() as session:
         start = session.execute(text("SELECT count(*) FROM model_version")).scalar_one()
         version = Factory(session, start=start).version(active=active, dim=dim)
-    models.add(version, noise=noise)
+    models.add(version, noise=noise, seed=seed)
     return version
 
 

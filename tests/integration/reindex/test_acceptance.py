@@ -1,6 +1,7 @@
 """Whether a new model takes over: how it is judged, and on which pictures."""
 
 import json
+from collections import Counter
 
 import pytest
 from sqlalchemy import text
@@ -25,7 +26,10 @@ from umbel.base.types import ModelState, Queue
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.models import checkpoints, lifecycle
 from umbel.operations import job_actions
+from umbel.reindex.labelled_sample import sample_labelled
 from umbel.reindex.run import ReindexHandler
+
+SEEDS = (1, 4)  # of which the second model is a little worse, by chance
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -57,9 +61,49 @@ def test_a_worse_model_stops_before_the_gate_and_can_still_be_activated_by_hand(
     report = reindex_of(job_id).report
     assert report is not None
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
-    assert "R@1 falls from 1.000 to" in report["gate"]["reasons"][0]
+    reason = report["gate"]["reasons"][0]
+    assert reason.startswith("R@1 fell by 0.")
+    assert reason.endswith("with 95 % certainty), more than the 0.05 allowed.")
+    assert report["findings"][0].endswith("with 95 % certainty).")
     assert (status(job_id)[0], state(active), state(bad)) == ("succeeded", ModelState.ACTIVE, ModelState.READY)
     assert lifecycle.activate(transaction, bad.id).state == ModelState.ACTIVE
+
+
+def test_a_drop_that_chance_may_have_made_passes_a_gate_that_allows_none(
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler
+) -> None:
+    make_version(models, active=True, noise=1.5, seed=SEEDS[0])
+    other = make_version(models, noise=1.5, seed=SEEDS[1])
+    upload(line, 48)
+    job_id = begin(other, activate=True)
+    run(reindexing, line)
+    report = reindex_of(job_id).report
+    assert report is not None
+    figures = report["judged"]["metrics"].values()
+    assert all(one["low"] < one["candidate"] - one["active"] < 0 < one["high"] for one in figures), (
+        "as the test is made"
+    )
+    assert (report["gate"]["reasons"], report["switched"]) == ([], True)
+    assert all("did not change by more than chance may" in found for found in report["findings"])
+
+
+def test_whole_classes_are_judged_where_not_all_images_fit(models: Models, line: EmbeddingHandler) -> None:
+    active, other = make_version(models, active=True), make_version(models)
+    upload(line, 40)
+    with transaction() as session:
+        session.execute(text("UPDATE image SET label = 'pair ' || n / 2 FROM (SELECT id, row_number() OVER () - 1 AS n"
+                             " FROM image) numbered WHERE numbered.id = image.id"))  # fmt: skip
+        session.execute(text("""
+            INSERT INTO embedding (image_id, collection_id, model_version_id, vector)
+            SELECT image_id, collection_id, :other, vector FROM embedding WHERE model_version_id = :active
+        """), {"active": active.id, "other": other.id})  # fmt: skip
+        drawn = [
+            sample_labelled(session, active=active.id, candidate=other.id, without=[], most=most, most_of_class=each)
+            for most, each in ((10, 5), (10, 1), (40, 1))
+        ]
+    sizes = [sorted(Counter(one.group for one in sample.images).values()) for sample in drawn]
+    assert sizes == [[2] * 5, [1] * 10, [2] * 20], "whole classes, bounded ones, and all where all fit"
+    assert [sample.classes for sample in drawn] == [20, 20, 20]
 
 
 def test_without_labels_nothing_says_how_good_it_is_so_it_does_not_switch(

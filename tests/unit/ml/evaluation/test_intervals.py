@@ -152,3 +152,13 @@ def test_a_picture_alone_in_its_class_is_no_query() -> None:
     labels[0] = 99
     compared = compare_models(vectors, vectors, labels)
     assert (compared.queries, compared.classes) == (11, 3)
+
+
+def test_where_the_classes_are_a_sample_a_drop_in_one_of_them_is_less_sure() -> None:
+    active, labels = clustered(0.1, 1, classes=6, each=12, dim=20)
+    other = active.copy()
+    other[labels == 0] = np.eye(20, dtype=np.float32)[6:18]  # each by itself, far from all classes
+    queries, classes = (compare_models(active, other, labels, by_class=by).metrics["r_at_1"] for by in (False, True))
+    assert (queries.active, queries.candidate) == (classes.active, classes.candidate)
+    assert queries.high < 0, "of these classes one is lost for certain"
+    assert classes.high == 0, "of others perhaps none would be"
