@@ -139,11 +139,13 @@ def _beside(job_id: UUID, waits: dict[str, list[float]]) -> Iterator[None]:
     """Claims from a job and uploads into it, one after the other in a thread each, while this lasts."""
     from umbel.base.database import transaction  # noqa: PLC0415
 
-    over = threading.Event()
+    over, place = threading.Event(), positions.Positions()
 
     def claim() -> None:
+        # As workers do it: claims from the first item on come past all of the job that are not to be claimed yet, and
+        # the more of it is brought back, the longer those take. So they are seldom made.
         with transaction() as session:
-            claims.claim_items(session, Queue.BULK, owner="bench", limit=8, lease_seconds=600)
+            claims.claim_items(session, Queue.BULK, owner="bench", limit=8, lease_seconds=600, positions=place)
 
     def upload() -> None:
         with transaction() as session:
