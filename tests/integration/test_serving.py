@@ -2,8 +2,11 @@
 
 import http.client
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,8 +16,14 @@ from PIL import Image
 
 from stack.postgres import Postgres
 from stack.redis import Redis
-from tests.images import image_bytes
+from tests.images import image_bytes, published, thumbnail
 from tests.integration.test_server import Api
+from tests.integration.uploads import add_image
+from tests.processes import eventually
+from umbel.base.blobs import blobs
+from umbel.base.database import transaction
+from umbel.base.settings import settings
+from umbel.gallery.upload import Upload
 
 MOST = 400 * 10**6  # bytes of the API's processes, their decoders apart
 
@@ -44,6 +53,34 @@ def test_answers_follow_one_another_on_a_connection(server: Api) -> None:
     assert [each.status_code for each in (unknown, whole, known, part, again)] == [200, 200, 200, 206, 200]
     assert (unknown.headers.get("Content-Length"), known.headers["Content-Length"]) == (None, str(len(whole.content)))
     assert (part.content, again.content) == (whole.content[10:20], whole.content)
+
+
+@pytest.mark.slow
+def test_what_is_made_in_memory_is_sent_and_freed(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:
+    """On a disk with less room than is to stay free."""
+    data = image_bytes(8, size=(1600, 1200))
+    image_id = add_image(transaction, blobs(), settings(), Upload(data)).image_id
+    server = Api(tmp_path / "log", UMBEL_MIN_FREE_BYTES=str(2**60))
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/v1/images/{image_id}", timeout=60) as client:
+        whole = client.get("/file")
+        part = client.get("/file", headers={"Range": "bytes=10-19"})
+        small = [client.get("/thumbnail").content for _ in range(20)]
+    assert whole.content == published(data, settings())
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    assert set(small) == {thumbnail(data, settings())}
+    eventually(lambda: not files_in_memory(server))
+    server.stop()
+    assert server.log.read_text().count("a rendition is made in memory") == 22
+
+
+def files_in_memory(server: Api) -> list[str]:
+    """Those that its processes have open."""
+    names = []
+    for child in psutil.Process(server.pid).children():
+        for file in Path(f"/proc/{child.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed by now
+                names.append(os.readlink(file))
+    return [name for name in names if name.startswith("/memfd:rendition")]
 
 
 @pytest.mark.slow
