@@ -15,6 +15,7 @@ from api.errors import problems, validated
 from api.fields import File, IntoCollection, Strict
 from api.idempotency import conflicts, idempotency_key
 from api.specification import either_body
+from api.spool import PartOfFile
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
@@ -81,6 +82,7 @@ def open_import() -> Any:
         file, options["name"] = form.file.stream, form.file.filename or ""
         keyed = keyed_request(key, file=_digest(file) if key else None, **options)
         options["roots"] = caller().import_roots
+        options["spent"] = isinstance(file, PartOfFile) and file.spend(blobs().folder)
         return _opened(imports.import_upload(transaction, blobs(), settings(), file, request=keyed, **options))
     body = validated(ImportIn.model_validate, request.get_json())
     options = body.model_dump(exclude={"source"}) | {"collection": into(body.collection)}

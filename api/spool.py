@@ -3,12 +3,14 @@
 The system's temporary folder may be small, or memory. What a form brings is read from where its request lies.
 """
 
+import ctypes
 import errno
 import io
 import os
 import shutil
 import tempfile
 from functools import cache
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
@@ -58,6 +60,22 @@ def _folder() -> str:
     return str(folder)
 
 
+BLOCK = 4096  # bytes that a file system gives back together
+HOLE = 0x01 | 0x02  # FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+
+
+def punch_hole(file: int, start: int, length: int) -> bool:
+    """Give back the room that a part of a file has on its disk; it reads as zeros then. False where that cannot be.
+
+    Source: fallocate(2), "Deallocating file space".
+    """
+    try:
+        fallocate = ctypes.CDLL(None).fallocate
+    except AttributeError:  # not Linux
+        return False
+    return bool(fallocate(file, HOLE, ctypes.c_int64(start), ctypes.c_int64(length)) == 0)
+
+
 class PartOfFile(io.RawIOBase):
     """A part of a file that lies there already: its bytes from `start` on, as many as are said to be written.
 
@@ -67,6 +85,7 @@ class PartOfFile(io.RawIOBase):
     def __init__(self, file: int, start: int) -> None:
         self._file, self._start = file, start
         self._at = self._size = 0
+        self._spent = False
 
     def readable(self) -> bool:
         return True
@@ -94,7 +113,21 @@ class PartOfFile(io.RawIOBase):
         length = max(0, min(len(view), self._size - self._at))
         read = os.preadv(self._file, [view[:length]], self._start + self._at)
         self._at += read
+        if self._spent and read:
+            end = self._start + self._at
+            begin = (end - read) // BLOCK * BLOCK
+            punch_hole(self._file, begin, end - begin)
         return read
+
+    def spend(self, folder: Path | None) -> bool:
+        """From now on bytes can be read once, and give their room back to `folder` for what is made of them there.
+
+        False where that is on another disk, or the system cannot: nothing changes then.
+        """
+        if folder is not None and os.fstat(self._file).st_dev == folder.stat().st_dev:
+            behind = os.fstat(self._file).st_size // BLOCK * BLOCK + BLOCK
+            self._spent = punch_hole(self._file, behind, BLOCK)
+        return self._spent
 
 
 class _File(TempfileBasedBuffer):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import psutil
@@ -15,6 +16,7 @@ from PIL import Image
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes
+from tests.integration.imports.archives import zipped
 from tests.integration.test_server import Api
 from tests.integration.uploads import add_image
 from tests.processes import can_mount, with_disk
@@ -105,3 +107,19 @@ def test_large_images_are_served(api: Api, request: pytest.FixtureRequest) -> No
     else:
         assert answer.status_code == 200
         assert Image.open(BytesIO(answer.content)).tobytes() == Image.open(noise).tobytes()
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs mount(2)")
+def test_an_archive_takes_its_room_once_on_a_disk_that_requests_and_blobs_share(
+    postgres: Postgres, redis: Redis, tmp_path: Path
+) -> None:
+    spool = settings().home / "spool"
+    shared = {"UMBEL_BLOB_URL": str(spool / "blobs"), "UMBEL_MIN_FREE_BYTES": str(2**20)}
+    process = Api(tmp_path / "log", patience=20, inside=with_disk(str(spool), "size=48m"), **shared)
+    try:
+        archive = zipped(**{"a/1.jpg": image_bytes(1), "filler.bin": os.urandom(32 * 2**20)})
+        files = {"file": ("a.zip", archive)}
+        answers = [httpx.post(f"{process.url}/v1/imports", files=files, trust_env=False, timeout=60) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 507], answers[0].text
+    finally:
+        process.stop()

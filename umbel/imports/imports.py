@@ -81,19 +81,22 @@ def import_upload(
     name: str,
     base: str | None = None,
     include_hidden: bool = False,
+    spent: bool = False,
     request: KeyedRequest | None = None,
     **options: Any,
 ) -> UUID:
     """A job for an archive or a list of images, told apart by their file's name (`is_list`).
 
-    base: what the paths of a list are relative to; include_hidden: see ArchiveSource. options: of `import_source`.
+    base: what the paths of a list are relative to; include_hidden: see ArchiveSource. spent: what is read of the stream
+    gives its room back to the blob store. options: of `import_source`.
     Raises as that does, and StorageFull.
     """
     key = f"imports/{uuid4().hex}"
     with transaction() as session:
         if first := find_first_answer(session, request):
             return first.job_id
-    blobs.check_room(stream.seek(0, os.SEEK_END))  # rather than when most of it is copied
+    size = stream.seek(0, os.SEEK_END)
+    blobs.check_room(0 if spent else size)  # rather than when most of it is copied
     stream.seek(0)
     with transaction() as session:
         cleanups = blob_cleanups.insert_cleanups(session, [key], patience_seconds=LONGEST_UPLOAD_SECONDS)

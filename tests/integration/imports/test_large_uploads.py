@@ -47,7 +47,7 @@ def written_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def posted(api: FlaskClient, path: Path, content: bytes) -> TestResponse:
     """As the server hands it over: the body lies in a file."""
     path.write_bytes(content)
-    with path.open("rb") as lies:
+    with path.open("r+b") as lies:
         return api.post(
             "/v1/imports",
             input_stream=lies,
@@ -80,7 +80,22 @@ def test_an_archive_for_which_the_blob_store_has_no_room_is_told_so(
     api: FlaskClient, tmp_path: Path, large: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("umbel.base.blobs.shutil.disk_usage", lambda _: Usage(2**40, 0, 2**29 + len(large) // 2))
+    monkeypatch.setattr("api.spool.PartOfFile.spend", lambda *_: False)  # as on another disk
     answer = posted(api, tmp_path / "body", body(large))
     assert (answer.status_code, answer.get_json()["code"]) == (507, "storage_full")
     assert f"there is no room for {len(large):,}" in answer.get_json()["detail"]
     assert not list(Path(settings().home, "blobs", "imports").glob("*"))
+
+
+def test_an_archive_has_its_room_once_where_the_blob_store_is_on_the_same_disk(
+    api: FlaskClient, fetch: Any, tmp_path: Path, large: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.base.blobs.shutil.disk_usage", lambda _: Usage(2**40, 0, 2**29))
+    answer = posted(api, tmp_path / "body", body(large))
+    assert answer.status_code == 202, answer.text
+    [stored] = Path(settings().home, "blobs", "imports").glob("*")
+    assert stored.read_bytes() == large
+    left = (tmp_path / "body").stat()
+    assert (left.st_size == len(body(large)), left.st_blocks * 512 < len(large) // 8) == (True, True)
+    fetch()
+    assert counts(api, answer.get_json()["job_id"]) == {"pending": 1}
