@@ -11,13 +11,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ml.card import ModelCard, Provenance, card_path, verified_card
-from ml.network import ARCHITECTURES, EmbeddingNetwork
+from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
-from umbel.base.errors import BadCheckpoint, ModelNotFound
+from umbel.base.errors import BadCheckpoint, InvalidInput, ModelNotFound
 from umbel.base.replacing import replacing
 from umbel.models.calibration import Calibration
 
-HUB_ARCHITECTURE = ARCHITECTURES[0]
+HUB_ARCHITECTURE = "tf_efficientnetv2_b0"
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +63,13 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     """
     card = verified_card(path)
     try:
-        network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck, anchors=card.anchors)
+        size = card.preprocessing.size
+        network = EmbeddingNetwork(
+            card.architecture, card.dim, card.pooling, card.neck, size=size, anchors=card.anchors
+        )
         state = {key: tensor.float() for key, tensor in load_file(path).items()}
         fit = network.load_state_dict(state, strict=False)
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, ValueError, InvalidInput) as error:
         raise BadCheckpoint(f"The weights in {path} do not fit their card: {error}") from error
     missing = [key for key in fit.missing_keys if _kept(key)]
     if missing or fit.unexpected_keys or network.dim != card.dim:

@@ -1,4 +1,4 @@
-"""The network: EfficientNetV2 features → pooling → projection → batch norm → unit length → anchors → unit length."""
+"""The network: a backbone's features → pooling → projection → batch norm → unit length → anchors → unit length."""
 
 from typing import Any, Literal
 
@@ -6,15 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml import backbones
 from ml.anchors import Anchors
 from ml.neck import Projection
-from ml.torchvision_ops import make_importable
-
-make_importable()
-
-import timm  # noqa: E402
-
-ARCHITECTURES = ("tf_efficientnetv2_b0", "tf_efficientnetv2_b3", "tf_efficientnetv2_s", "tf_efficientnetv2_m")
+from umbel.base.errors import InvalidInput
 
 Pooling = Literal["avg", "gem"]
 Neck = Literal["projection", "none"]
@@ -35,19 +30,14 @@ class GeM(nn.Module):
         return features.float().clamp(min=self.eps).pow(self.power).mean((-2, -1)).pow(1 / self.power)
 
 
-class AveragePool(nn.Module):
-    """Average pooling in float32: (B, C, H, W) → (B, C)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features.float().mean((-2, -1))
-
-
 class EmbeddingNetwork(nn.Module):
     """Standardized pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
 
     neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
-    a backbone that was not fine-tuned; dim is then the backbone's width. anchors: how many classes ml.anchors
-    knows; 0 for none.
+    a backbone that was not fine-tuned; dim is then the backbone's width. pooling "avg": the backbone's own, which for
+    a ViT is the token or the mean that its classifier takes. size: S, which matters to backbones of a fixed size;
+    None: what timm's weights were trained on. anchors: how many classes ml.anchors knows; 0 for none.
+    Raises InvalidInput for an architecture or a pooling that there is not.
     """
 
     def __init__(
@@ -58,15 +48,16 @@ class EmbeddingNetwork(nn.Module):
         neck: Neck = "projection",
         *,
         pretrained: bool = False,
+        size: int | None = None,
         anchors: int = 0,
     ) -> None:
         super().__init__()
-        if architecture not in ARCHITECTURES:
-            raise ValueError(f"Unknown architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}.")
-        backbone: Any = timm.create_model(architecture, pretrained=pretrained, num_classes=0, global_pool="")
+        backbone = backbones.create(architecture, size=size, pretrained=pretrained)
+        if pooling == "gem" and not backbones.pools_maps(backbone):
+            raise InvalidInput(f"Pooling gem needs feature maps, which {architecture} does not end in; take avg.")
         self.backbone = backbone
-        self.pool = GeM() if pooling == "gem" else AveragePool()
-        self.features: int = backbone.num_features
+        self.pool = GeM() if pooling == "gem" else nn.Identity()
+        self.features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
         self.neck: Any = Projection(self.features, dim) if neck == "projection" else nn.Identity()
         self.architecture, self.pooling, self.neck_kind = architecture, pooling, neck
         self.trained_neck = False  # True once the projection holds more than its random beginning
@@ -75,8 +66,10 @@ class EmbeddingNetwork(nn.Module):
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """(B, 3, S, S) → (B, features) float32: what the backbone says, before the neck."""
-        pooled: Tensor = self.pool(self.backbone.forward_features(pictures))
-        return pooled
+        if self.pooling == "gem":
+            pooled: Tensor = self.pool(self.backbone.forward_features(pictures))
+            return pooled
+        return backbones.pooled(self.backbone, pictures)
 
     def embed(self, pooled: Tensor) -> Tensor:
         """(B, features) → (B, dim) float32 of unit length: what the neck makes of the backbone's features."""
@@ -86,9 +79,9 @@ class EmbeddingNetwork(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         return self.embed(self.pooled(pictures))
 
-    def load_backbone(self, state: dict[str, Any]) -> None:
-        """Take the weights of a timm backbone saved with num_classes=0. Raises RuntimeError when they do not fit."""
-        self.backbone.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Take the weights of a timm backbone, with a classifier or without. Raises RuntimeError if they don't fit."""
+        backbones.load_weights(self.backbone, state)
 
     def fold_batch_norm(self) -> None:
         """Fold the neck's batch norm into its projection: the same output in eval mode, one step less."""

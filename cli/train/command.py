@@ -12,7 +12,7 @@ from cli.reindex import show_outcome
 from cli.train.loop import Loop, Note, Outcome, Plan
 from cli.train.run import TrainingRun, show_training
 from ml.training.files import RunFiles
-from ml.training.recipe import RECIPES, Recipe, progressive
+from ml.training.recipe import RECIPES, Recipe, recipe_for, resized
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -36,11 +36,11 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 )
 @click.option("--name", default="umbel", show_default=True, help="Name of the model and of its files.")
 @click.option(
-    "--recipe",
-    type=click.Choice(list(RECIPES)),
+    "--backbone",
+    metavar="NAME",
     default="b0",
     show_default=True,
-    help="Which EfficientNetV2, and how it is trained.",
+    help=f"An EfficientNetV2 ({', '.join(RECIPES)}), or any other of timm's, by its name there.",
 )
 @knob("--members", click.IntRange(1), "Networks to train from the same start; their weights are averaged.")
 @knob("--epochs", click.IntRange(1), "Of each member, over all picture sizes, which grow on the way.")
@@ -69,7 +69,7 @@ def train(  # noqa: PLR0917 - click passes by name
     from_collection: str | None,
     out: Path,
     start: Path | None,
-    recipe: str,
+    backbone: str,
     tensorboard: Path | None,
     fresh: bool,
     include_hidden: bool,
@@ -79,7 +79,7 @@ def train(  # noqa: PLR0917 - click passes by name
     as_json: bool,
     **knobs: Any,
 ) -> None:
-    """Fine-tune an EfficientNetV2 with ArcFace on FOLDERs of class folders (FOLDER/class/picture).
+    """Fine-tune a backbone, by default an EfficientNetV2, with ArcFace on class folders (FOLDER/class/picture).
 
     Writes OUT/NAME.safetensors and its card OUT/NAME.json, who was learnt from (NAME.split.json), the curves
     (NAME.curves.png, drawn anew after each epoch) and the duplicates found (NAME.duplicates.json and .png).
@@ -100,7 +100,9 @@ def train(  # noqa: PLR0917 - click passes by name
         raise click.UsageError("Name FOLDERs to train on, or a collection with --from-collection.")
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
-    run = TrainingRun(RunFiles(out, knobs["name"]), start, _recipe(recipe, **knobs), tensorboard, fresh, include_hidden)
+    run = TrainingRun(
+        RunFiles(out, knobs["name"]), start, _recipe(backbone, **knobs), tensorboard, fresh, include_hidden
+    )
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())
@@ -136,10 +138,8 @@ def _show_rest(outcome: Outcome) -> None:
         say(f"To embed every picture with it: umbel reindex {outcome.model.id}")
 
 
-def _recipe(preset: str, *, epochs: int | None, size: int | None, flip_average: bool, **knobs: Any) -> Recipe:
-    base = RECIPES[preset]
-    changed = {name: value for name, value in knobs.items() if value is not None}
+def _recipe(backbone: str, *, epochs: int | None, size: int | None, **knobs: Any) -> Recipe:
+    base = recipe_for(backbone)
     if epochs or size:
-        size = size or base.size
-        changed |= {"size": size, "stages": progressive(size, epochs or base.epochs)}
-    return dataclasses.replace(base, flip_average=flip_average, **changed)
+        base = resized(base, size or base.size, epochs or base.epochs)
+    return dataclasses.replace(base, **{name: value for name, value in knobs.items() if value is not None})

@@ -6,10 +6,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ml.backbones import pretraining, timm_has
 from ml.card import ModelCard, Provenance, card_path
 from ml.checkpoint import load_checkpoint, now
 from ml.embedder import NetworkEmbedder
-from ml.network import ARCHITECTURES, EmbeddingNetwork
+from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.runtimes.torch_forward import torch_embedder
 from umbel.base.errors import BadCheckpoint, ModelNotFound
@@ -24,33 +25,34 @@ def load_model(checkpoint: Path, settings: Settings) -> NetworkEmbedder:
 def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> NetworkEmbedder:
     """A model to compare with: a checkpoint, or the weights of a timm backbone without a card.
 
-    A backbone stands for a model without fine-tuning: its pooled features, of pictures prepared as for the judged
-    model. Raises as load_model does.
+    A backbone stands for a model without fine-tuning: its pooled features, of pictures cut and sized as for the judged
+    model and standardized as the backbone learnt them. Raises as load_model does.
     """
     if card_path(weights).is_file():
         return load_model(weights, settings)
     if not weights.is_file():
         raise ModelNotFound(f"There is no checkpoint at {weights}.")
-    network = _backbone(weights, judged.architecture)
-    return torch_embedder(network, _plain_card(weights, network, judged.preprocessing), settings)
+    network = _backbone(weights, judged)
+    start = pretraining(network.architecture)
+    preprocessing = judged.preprocessing.model_copy(update={"mean": start.mean, "std": start.std})
+    return torch_embedder(network, _plain_card(weights, network, preprocessing), settings)
 
 
-def _backbone(weights: Path, likely: str) -> EmbeddingNetwork:
-    """The network whose backbone these weights fit, without a neck. The likely architecture is tried first."""
+def _backbone(weights: Path, judged: ModelCard) -> EmbeddingNetwork:
+    """The network whose backbone these weights are, without a neck: of the file's name, else of the judged model's."""
+    named = weights.name.removesuffix(weights.suffix)
+    architecture = named if timm_has(named) else judged.architecture
+    network = EmbeddingNetwork(architecture, neck="none", size=judged.preprocessing.size)
     try:
-        state = load_file(weights)
+        network.load_backbone(load_file(weights))
     except SafetensorError as error:
         raise BadCheckpoint(f"{weights} is no safetensors file: {error}.") from error
-    for architecture in sorted(ARCHITECTURES, key=lambda name: name != likely):
-        network = EmbeddingNetwork(architecture, neck="none")
-        own = {key for key in network.backbone.state_dict() if not key.endswith("num_batches_tracked")}
-        if own <= state.keys():
-            try:
-                network.load_backbone(network.backbone.state_dict() | {key: state[key] for key in own})
-            except RuntimeError:
-                continue  # the same layers, of another width
-            return network
-    raise BadCheckpoint(f"{weights} has no card and holds none of the backbones {', '.join(ARCHITECTURES)}.")
+    except RuntimeError as error:
+        raise BadCheckpoint(
+            f"{weights} has no card and does not hold a {architecture} ({error}); name the file after its backbone, as "
+            "timm does."
+        ) from error
+    return network
 
 
 def _plain_card(weights: Path, network: EmbeddingNetwork, preprocessing: Preprocessing) -> ModelCard:

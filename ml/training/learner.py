@@ -2,11 +2,13 @@
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ml import backbones
 from ml.evaluation.validation import precision
 from ml.network import EmbeddingNetwork
 from ml.training.arcface import ArcFace
@@ -127,26 +129,28 @@ def cosine_drift(embeddings: Tensor, start: Tensor) -> Tensor:
 def parameter_groups(network: EmbeddingNetwork, head: ArcFace, recipe: Recipe) -> list[dict[str, Any]]:
     """AdamW's groups: each stage of the backbone slower than the one after it, the neck and the centers faster.
 
-    Vectors (biases, batch norm) are not decayed. Frozen stages stop learning here.
+    Vectors (biases, norms) and position embeddings are not decayed. Frozen stages stop learning here.
     """
-    backbone = network.backbone
-    stages = [nn.ModuleList([backbone.conv_stem, backbone.bn1]), *backbone.blocks]
-    stages.append(nn.ModuleList([backbone.conv_head, backbone.bn2]))
     groups: list[dict[str, Any]] = []
+    undecayed = backbones.undecayed(network.backbone)
 
-    def learn(module: nn.Module, lr: float) -> None:
-        for decay, matrices in ((recipe.weight_decay, True), (0.0, False)):
-            params = [parameter for parameter in module.parameters() if (parameter.ndim > 1) == matrices]
-            if params:
-                groups.append({"params": params, "weight_decay": decay, "base_lr": lr})
+    def learn(named: Iterable[tuple[str, nn.Parameter]], lr: float) -> None:
+        parts: dict[float, list[nn.Parameter]] = {recipe.weight_decay: [], 0.0: []}
+        for name, parameter in named:
+            parts[recipe.weight_decay if parameter.ndim > 1 and name not in undecayed else 0.0].append(parameter)
+        groups.extend(
+            {"params": params, "weight_decay": decay, "base_lr": lr} for decay, params in parts.items() if params
+        )
 
+    stages = backbones.stages(network.backbone)
     for depth, stage in enumerate(stages):
         frozen = recipe.frozen_stages > 0 and depth <= recipe.frozen_stages
-        stage.requires_grad_(not frozen)
+        for _, parameter in stage:
+            parameter.requires_grad_(not frozen)
         if not frozen:
             learn(stage, recipe.backbone_lr * recipe.layer_decay ** (len(stages) - 1 - depth))
-    learn(network.pool, recipe.neck_lr)
-    learn(network.neck, recipe.neck_lr)
+    learn(network.pool.named_parameters(), recipe.neck_lr)
+    learn(network.neck.named_parameters(), recipe.neck_lr)
     return [*groups, {"params": [head.weight], "weight_decay": 0.0, "base_lr": recipe.center_lr}]
 
 

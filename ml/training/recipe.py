@@ -1,9 +1,9 @@
 """Every knob of a training run, with the values that the experiments in docs/experiments.md ended at."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from ml.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Triple
+from ml.preprocess import Preprocessing, Triple
 
 
 def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
@@ -30,7 +30,7 @@ class Recipe:
 
     name: str = "umbel"
     seed: int = 1
-    architecture: str = "tf_efficientnetv2_b0"
+    architecture: str = "tf_efficientnetv2_b0"  # of any backbone of timm's
     dim: int = 512
     pooling: Literal["avg", "gem"] = "avg"
     pca_whitening: float = 0.25  # of the projection's start, see ml.neck.initialize
@@ -38,8 +38,8 @@ class Recipe:
     # Above training's last side: random crops make things look larger in training than they are in whole images.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
     size: int = 192  # side of the images that the finished network takes
-    mean: Triple = IMAGENET_MEAN  # what the start was trained with
-    std: Triple = IMAGENET_STD
+    mean: Triple | None = None  # None: what timm's weights of the backbone were trained with
+    std: Triple | None = None
     flip_average: bool = False  # embeddings are the mean over image and mirror image, for twice the time
     stages: tuple[tuple[int, int], ...] = progressive(192, 5)  # (image side, epochs), growing
     members: int = 3  # networks trained from the same start, whose weights are averaged
@@ -101,22 +101,23 @@ class Recipe:
     @property
     def preprocessing(self) -> Preprocessing:
         """What the finished network is to be fed with."""
-        return Preprocessing(size=self.size, mean=self.mean, std=self.std, flip_average=self.flip_average)
+        from ml.backbones import pretraining  # noqa: PLC0415 - brings torch, which `--help` does without
+
+        start = pretraining(self.architecture)
+        mean, std = self.mean or start.mean, self.std or start.std
+        return Preprocessing(size=self.size, mean=mean, std=std, flip_average=self.flip_average)
 
     def as_dict(self) -> dict[str, Any]:
         """For the card."""
         return asdict(self)
 
 
-def _larger(name: str, *, size: int, batch_size: int, backbone_lr: float, neck_lr: float) -> Recipe:
+def _efficientnet(name: str, *, size: int, batch_size: int, backbone_lr: float, neck_lr: float) -> Recipe:
     """Larger networks want larger images and, to fit in memory, smaller batches; their rates go down with the batch."""
-    half = (0.5, 0.5, 0.5)  # timm's B3, S and M were pretrained with another standardization than B0
     return Recipe(
         architecture=f"tf_efficientnetv2_{name}",
         size=size,
         stages=progressive(size, 8),
-        mean=half,
-        std=half,
         batch_size=batch_size,
         backbone_lr=backbone_lr,
         neck_lr=neck_lr,
@@ -125,7 +126,33 @@ def _larger(name: str, *, size: int, batch_size: int, backbone_lr: float, neck_l
 
 RECIPES: dict[str, Recipe] = {  # by the last part of the backbone's name
     "b0": Recipe(),
-    "b3": _larger("b3", size=240, batch_size=48, backbone_lr=2.5e-4, neck_lr=8e-4),
-    "s": _larger("s", size=288, batch_size=32, backbone_lr=2e-4, neck_lr=7e-4),
-    "m": _larger("m", size=384, batch_size=24, backbone_lr=1.5e-4, neck_lr=6e-4),
+    "b1": _efficientnet("b1", size=192, batch_size=64, backbone_lr=3e-4, neck_lr=1e-3),
+    "b2": _efficientnet("b2", size=208, batch_size=48, backbone_lr=2.5e-4, neck_lr=8e-4),
+    "b3": _efficientnet("b3", size=240, batch_size=48, backbone_lr=2.5e-4, neck_lr=8e-4),
+    "s": _efficientnet("s", size=288, batch_size=32, backbone_lr=2e-4, neck_lr=7e-4),
+    "m": _efficientnet("m", size=384, batch_size=24, backbone_lr=1.5e-4, neck_lr=6e-4),
+    "l": _efficientnet("l", size=384, batch_size=16, backbone_lr=1.2e-4, neck_lr=5e-4),
 }
+
+
+def recipe_for(backbone: str) -> Recipe:
+    """The recipe for a backbone: one of RECIPES by its key or architecture, else careful rates for any of timm's.
+
+    Raises InvalidInput for a name that timm does not have.
+    """
+    named = RECIPES | {recipe.architecture: recipe for recipe in RECIPES.values()}
+    if backbone in named:
+        return named[backbone]
+    from ml.backbones import pretraining  # noqa: PLC0415 - brings torch, which `--help` does without
+
+    size = pretraining(backbone).size
+    careful = Recipe(architecture=backbone, batch_size=32, backbone_lr=1e-4, neck_lr=7e-4)
+    return resized(careful, size, epochs=8)
+
+
+def resized(recipe: Recipe, size: int, epochs: int) -> Recipe:
+    """The recipe for images of another size or another number of epochs; a backbone of a fixed size gets no other."""
+    from ml.backbones import pretraining  # noqa: PLC0415 - brings torch, which `--help` does without
+
+    fixed = pretraining(recipe.architecture).fixed
+    return replace(recipe, size=size, stages=((size, epochs),) if fixed else progressive(size, epochs))

@@ -49,24 +49,29 @@ def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> Em
     if weights is not None and card_path(weights).is_file():
         network = _trained_before(weights, recipe)
     else:
-        network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=weights is None)
+        network = _untrained(recipe, pretrained=weights is None)
         try:
             if weights is not None:
                 network.load_backbone(load_file(weights))
         except (SafetensorError, RuntimeError) as error:
-            raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}.") from error
+            raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}: {error}.") from error
     placed: EmbeddingNetwork = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
 
+def _untrained(recipe: Recipe, *, pretrained: bool = False) -> EmbeddingNetwork:
+    return EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=pretrained, size=recipe.size)
+
+
 def _trained_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
     """The network of an Umbel checkpoint, without the anchors of the classes that it learnt then."""
-    network, card = load_checkpoint(weights)
+    trained, card = load_checkpoint(weights)
     if card.architecture != recipe.architecture:
         raise BadCheckpoint(f"{weights} holds a {card.architecture}, and the recipe wants a {recipe.architecture}.")
-    if card.neck == "projection" and card.dim == recipe.dim:
-        network.trained_neck, network.anchors = True, None
-        return network
-    fresh = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling)
-    fresh.load_backbone(network.backbone.state_dict())
-    return fresh
+    network = _untrained(recipe)
+    network.load_backbone(trained.backbone.state_dict())
+    if (card.neck, card.dim, card.pooling) == ("projection", recipe.dim, recipe.pooling):
+        network.neck.load_state_dict(trained.neck.state_dict())
+        network.pool.load_state_dict(trained.pool.state_dict())
+        network.trained_neck = True
+    return network

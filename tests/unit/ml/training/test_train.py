@@ -20,7 +20,7 @@ from ml.network import EmbeddingNetwork
 from ml.runtimes.torch_forward import torch_embedder
 from ml.training.learner import cosine_drift, parameter_groups
 from ml.training.progress import Epoch
-from ml.training.recipe import RECIPES, Recipe, WithinClassWhitening
+from ml.training.recipe import Recipe, WithinClassWhitening
 from ml.training.start import find_start, load_start
 from ml.training.train import Result, Watcher, blended, train
 from tests.unit.ml.conftest import plant
@@ -169,21 +169,6 @@ def test_while_the_neck_learns_first_the_backbone_stays(make_folder, tmp_path, s
     for name, tensor in network.backbone.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             torch.testing.assert_close(tensor, before[name], rtol=1e-2, atol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "b0"])
-def test_the_recipes_for_larger_networks_run(make_folder, tmp_path, name):
-    recipe = replace(RECIPES[name], size=32, stages=((32, 1),), batch_size=4, dim=16, members=1, validation=0.0)
-    torch.manual_seed(0)
-    weights = tmp_path / "start.safetensors"
-    save_file(EmbeddingNetwork(recipe.architecture).backbone.state_dict(), weights)
-
-    result = run(make_folder(classes=2, pictures=4), tmp_path / "out", weights, recipe)
-
-    assert result.card.architecture == f"tf_efficientnetv2_{name}"
-    assert result.card.preprocessing.mean == recipe.mean
-    assert all(np.isfinite(epoch.loss) for epoch in result.epochs)
 
 
 def test_a_run_leaves_its_split_its_curves_and_its_duplicates(make_folder, tmp_path, start):
