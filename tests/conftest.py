@@ -23,21 +23,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside us: a team of threa
 
 from collections.abc import Iterator  # noqa: E402
 
-import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
 from stack.postgres import Postgres  # noqa: E402
 from stack.redis import Redis  # noqa: E402
+from tests.examples import load_profile  # noqa: E402
 from umbel.base import schema  # noqa: E402
 from umbel.base.database import engine  # noqa: E402
 from umbel.base.settings import settings  # noqa: E402
 from umbel.base.tables import Table  # noqa: E402
 
-# The same cases in each run, so that a change fails by what it changes; HYPOTHESIS_SEARCH=1 looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=not os.environ.get("HYPOTHESIS_SEARCH"))
-hypothesis.settings.load_profile("same")
+load_profile()
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +60,7 @@ SLOW_FOLDERS = {"browser", "e2e", "faults", "notebooks"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name in SLOW_FOLDERS and item.path.name != "test_clients.py":
+        if item.path.parent.name in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
 
 

@@ -127,7 +127,6 @@ def generated(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             del sys.modules[name]
 
 
-@pytest.mark.slow
 def test_a_generated_client_uploads_polls_and_searches(running: Stack, generated: types.ModuleType) -> None:
     def part(name: str) -> Any:
         return importlib.import_module(f"umbel_made.{name}")

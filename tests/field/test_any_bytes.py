@@ -14,6 +14,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.examples import examples
 from tests.field.chunks import ifd, tiff_header
 from tests.field.exif import EXIF_IFD, GPS_IFD, INTO, ORIENTATION
 from tests.field.formats import heic, picture, tiled, two_in_one
@@ -25,7 +26,7 @@ from umbel.decoding.images import decode, inspect
 
 T = TypeVar("T")
 
-quick = tuned(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = tuned(examples(25), suppress_health_check=list(HealthCheck))
 LIMITS = Settings(home=".", max_pixels=2**20)  # what claims more is refused before it costs time
 
 values = st.binary(max_size=12)

@@ -6,11 +6,12 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from tests.examples import examples
 from tests.integration.factory import Factory, unit
 from tests.integration.threshold import scan_up_to
 from umbel.base.database import engine
@@ -91,7 +92,7 @@ metadata = st.dictionaries(st.sampled_from(KEYS), operators, max_size=3)
 labels = st.none() | st.lists(st.sampled_from([*LABELS[:3], "no such"]), max_size=3)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150)
 @given(asked=metadata, among=labels, k=st.integers(1, 30), seed=st.integers(0, 50))
 def test_any_filter_gives_exactly_the_rows_of_a_plain_reference(
     gallery: tuple[Session, Any, list[Row]], asked: dict[str, Any], among: list[str] | None, k: int, seed: int
@@ -111,7 +112,7 @@ def test_any_filter_gives_exactly_the_rows_of_a_plain_reference(
     assert [match.image_id for match in found.matches] == [image_id for _, image_id in sorted(right)[:k]]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(asked=metadata, among=labels, k=st.integers(1, 30))
 def test_through_the_index_all_k_come_and_all_fit(
     gallery: tuple[Session, Any, list[Row]], asked: dict[str, Any], among: list[str] | None, k: int

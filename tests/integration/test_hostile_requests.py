@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.postgres import Postgres
 from stack.redis import Redis
+from tests.examples import examples
 from tests.images import image_bytes
 from tests.integration.test_server import Api
 from tests.integration.uploads import add_image
@@ -194,7 +195,7 @@ def image(process: Api) -> bytes:
     return str(accepted.image_id).encode()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150)
 @given(
     request=st.sampled_from(REQUESTS),
     headers=st.dictionaries(st.sampled_from(HEADERS.split()).map(str.encode), VALUES, min_size=1, max_size=3),

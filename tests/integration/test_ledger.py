@@ -4,12 +4,13 @@ from contextlib import nullcontext
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tests.examples import examples
 from tests.integration.factory import Factory
 from tests.integration.plans import empty_tables
 from umbel.base.errors import NotFound
@@ -168,7 +169,7 @@ class History:
 ACTIONS = [name for name in vars(History) if not name.startswith("_")]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(st.lists(st.sampled_from(ACTIONS), max_size=25))
 def test_counts_equal_a_recount_after_any_history(session: Session, actions: list[str]) -> None:
     with session.begin_nested() as savepoint:

@@ -12,11 +12,11 @@ from urllib.request import Request, urlopen
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from tests.examples import examples
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
@@ -105,7 +105,7 @@ def test_a_listing_of_several_pages_is_complete_and_resumed_at_their_border(clie
         lambda keys: {f"2024/{key}.jpg" for key in keys if not {"", ".", ".."} & set(f"{key}.jpg".split("/"))}
     )
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@examples(25)
 def test_a_listing_can_be_resumed_anywhere(keys: set[str], client: Any, endpoint: str) -> None:
     for found in client.list_objects_v2(Bucket="photos").get("Contents", []):
         client.delete_object(Bucket="photos", Key=found["Key"])

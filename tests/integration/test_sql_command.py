@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stack.postgres import Postgres
+from tests.command_line import umbel_here
 from tests.integration.factory import Factory, unit
 from tests.processes import UMBEL
 from umbel.base.database import transaction
@@ -55,28 +56,31 @@ def test_the_reader_is_refused_and_the_owner_is_not(gallery: None) -> None:
 
 def test_rows_as_json(gallery: None) -> None:
     asked = "SELECT label, metadata, sha256, created_at, vector FROM images JOIN embeddings USING (image_id) LIMIT 1"
-    (row,) = json.loads(umbel_sql("--json", "-c", asked).stdout)
+    (row,) = json.loads(umbel_here("sql", "--json", "-c", asked).stdout)
     assert (row["label"], row["metadata"]) == ("rose", {"seed": 1})
     assert row["sha256"].startswith("\\x")
     assert row["created_at"].endswith("+00:00")
     assert len(json.loads(row["vector"])) == len(unit(1))
-    assert json.loads(umbel_sql("--json", "-c", "SET work_mem = '8MB'").stdout) == []
+    assert json.loads(umbel_here("sql", "--json", "-c", "SET work_mem = '8MB'").stdout) == []
 
 
 def test_an_error_is_one_line(postgres: Postgres) -> None:
-    seen = umbel_sql("--json", "-c", "SELECT nothing FROM nowhere")
+    seen = umbel_here("sql", "--json", "-c", "SELECT nothing FROM nowhere")
     assert (seen.returncode, seen.stdout, seen.stderr) == (1, "", 'umbel: relation "nowhere" does not exist\n')
 
 
 @pytest.mark.parametrize("arguments", [("--json",), ("--json", "-c", "SELECT 1", "-c", "SELECT 2"), ("--json", "-At")])
 def test_json_wants_one_command(arguments: tuple[str, ...]) -> None:
-    seen = umbel_sql(*arguments)
-    assert (seen.returncode, "Traceback" in seen.stderr) == (2, False)
+    seen = umbel_here("sql", *arguments)
+    assert (seen.returncode, "Usage: " in seen.stderr) == (2, True)
 
 
 def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    for arguments in ((), ("--json", "-c", "SELECT 1"), ("--owner",)):
-        seen = umbel_sql(*arguments, UMBEL_HOME=str(tmp_path))
+    answers = [
+        umbel_sql(UMBEL_HOME=str(tmp_path)),
+        umbel_here("sql", "--json", "-c", "SELECT 1", UMBEL_HOME=str(tmp_path)),
+    ]
+    for seen in answers:
         assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)
         assert "umbel up" in seen.stderr
 

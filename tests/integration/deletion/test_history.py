@@ -5,11 +5,12 @@ from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from tests.examples import examples
 from tests.images import image_bytes
 from tests.integration.scene import Silent
 from tests.integration.test_ledger import counts, recount
@@ -106,7 +107,7 @@ ACTIONS = [name for name in vars(History) if not name.startswith("_") and name !
 STEPS = st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES), st.integers(0, 2))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30)
 @given(st.lists(STEPS, max_size=25))
 def test_what_is_seen_is_right_and_nothing_is_left_after_any_history(
     session: Session, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from cli import pictures
 from cli.imports import import_sources
 from cli.output import progress
 from cli.pictures import content_of
+from tests.command_line import umbel_here
 from tests.images import image_bytes
 from umbel.base.errors import Unreadable
 from umbel.base.settings import settings
@@ -24,9 +24,7 @@ NOBODY = 65534
 
 
 def umbel(*arguments: str, stdin: bytes = b"", cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-P", "-m", "cli.main", "--url", "http://127.0.0.1:1", *arguments]
-    done = subprocess.run(command, capture_output=True, input=stdin, check=False, cwd=cwd)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return umbel_here("--url", "http://127.0.0.1:1", *arguments, stdin=stdin, cwd=cwd)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 from umbel_client.folder import Listing, list_images
 from umbel_files.names import printable
 from umbel_files.walking import LEADS_BACK, LEADS_NOWHERE, LINKED_TWICE
 
+from tests.examples import examples
 from tests.images import image_bytes
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry, Skipped
@@ -161,7 +161,7 @@ ON_DISK = st.binary(min_size=1, max_size=200).filter(lambda name: not {0, 47} & 
 @given(
     raw=st.sets(ON_DISK | st.text(st.sampled_from("e\u0301.@-\n "), min_size=1, max_size=5).map(str.encode), max_size=8)
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@examples(60)
 def test_any_names_are_listed_as_a_servers_own_folder_is(
     raw: set[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,6 +19,7 @@ from cli.sample import sample
 from garden import Plan, draw_garden, draw_specimen, image_path, is_drawn, species_of
 from garden.catalog import FORMS, Head
 from garden.species import species_name
+from tests.examples import examples
 from umbel.base.errors import InvalidInput
 
 SMALL = {"species": 3, "per_species": 2, "seed": 5, "size": 48}
@@ -87,7 +88,7 @@ def test_pictures_are_plain_upright_jpegs(tmp_path):
             assert not image.getexif()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     seed=st.integers(0, 2**40),
     species=st.integers(0, 10_000),

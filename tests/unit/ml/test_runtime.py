@@ -25,14 +25,19 @@ from umbel.base.settings import Settings
 
 @pytest.fixture(scope="module")
 def settings(network, tmp_path_factory) -> Settings:
-    """Of a home in which a small model was converted already."""
+    """Of a home in which a small model is."""
     home = tmp_path_factory.mktemp("home")
     path = home / "small.safetensors"
     provenance = Provenance(data=[], start="random", created_at="2026-01-01T00:00:00Z")
     save_checkpoint(path, network, name="small", preprocessing=Preprocessing(size=64), provenance=provenance)
-    wanted = Settings(home=home, checkpoint=path, device="cpu")
-    assert load_embedder(wanted).runtime == "openvino"
-    return wanted
+    return Settings(home=home, checkpoint=path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def converted(settings) -> Settings:
+    """Of a home in which it was converted already."""
+    assert load_embedder(settings).runtime == "openvino"
+    return settings
 
 
 def conversions(settings: Settings) -> list[Path]:
@@ -51,7 +56,7 @@ def answer(settings: Settings, program: str) -> Any:
 
 
 @pytest.mark.slow
-def test_a_model_that_was_converted_before_needs_no_torch(settings):
+def test_a_model_that_was_converted_before_needs_no_torch(converted):
     program = """
 import json, sys
 from umbel.base.settings import Settings
@@ -59,7 +64,7 @@ from ml.runtime import load_embedder
 embedder = load_embedder(Settings())
 print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.main" in sys.modules]))
 """
-    assert answer(settings, program) == ["openvino", False, False]
+    assert answer(converted, program) == ["openvino", False, False]
 
 
 @pytest.mark.slow
@@ -91,24 +96,24 @@ print(json.dumps([left, changed]))
 
 
 @pytest.mark.slow
-def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(settings):
-    [place] = conversions(settings)
+def test_a_conversion_that_gives_other_vectors_is_refused_and_made_anew(converted):
+    [place] = conversions(converted)
     with np.load(place / "probe.npz") as kept:
         np.savez(place / "probe.npz", probe=kept["probe"][::-1], reference=kept["reference"])
 
-    rejected = load_embedder(settings)
-    again = load_embedder(settings)
+    rejected = load_embedder(converted)
+    again = load_embedder(converted)
 
     assert (rejected.runtime, again.runtime) == ("torch", "openvino")
     assert again.parity > REQUIRED
 
 
 @pytest.mark.slow
-def test_a_damaged_conversion_is_made_anew(settings):
-    [place] = conversions(settings)
+def test_a_damaged_conversion_is_made_anew(converted):
+    [place] = conversions(converted)
     (place / "network.xml").write_text("<net")
 
-    assert load_embedder(settings).runtime == "openvino"
+    assert load_embedder(converted).runtime == "openvino"
     assert (place / "network.xml").stat().st_size > 1000
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
@@ -16,6 +16,7 @@ from ml.data.duplicates import Leakage, find_duplicates
 from ml.data.duplicates.detail import pixel_similarity
 from ml.data.duplicates.links import LARGE, Links, linked, without_chains
 from ml.data.duplicates.signatures import WINDOWS, likeness, mirrored, signatures, thumb, window_signatures
+from tests.examples import examples
 
 SPECIES, EACH = 4, 5
 
@@ -178,7 +179,7 @@ def test_every_picture_needs_an_embedding(garden):
 pairs_of = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14)), max_size=20)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(pairs_of)
 def test_groups_are_what_links_tie_together(pairs):
     groups = linked(15, np.array(pairs, dtype=np.intp).reshape(-1, 2))
@@ -191,7 +192,7 @@ def test_groups_are_what_links_tie_together(pairs):
     assert all((groups[i] == groups[j]) == (j in reached[i]) for i in range(15) for j in range(15))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(pairs_of, st.randoms())
 def test_groups_do_not_depend_on_the_order_of_the_links(pairs, random):
     once = linked(15, np.array(pairs, dtype=np.intp).reshape(-1, 2))

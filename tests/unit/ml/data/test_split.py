@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.data.dataset import Dataset, grouped, groups_of_equal
 from ml.data.split import folds, split_off
+from tests.examples import examples
 
 
 def dataset_of(labels, groups=None) -> Dataset:
@@ -35,7 +36,7 @@ labelled = st.integers(1, 60).flatmap(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(labelled, st.floats(0, 0.9), st.integers(0, 99))
 def test_a_split_keeps_groups_whole_and_every_class_in_the_rest(drawn, share, seed):
     dataset = dataset_of(*drawn)
@@ -56,7 +57,7 @@ def test_a_share_of_the_groups_of_each_class_is_taken():
     assert np.bincount(dataset.labels[taken]).tolist() == [6, 6]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(labelled, st.integers(2, 6), st.integers(0, 99))
 def test_folds_part_the_pictures_and_keep_groups_whole(drawn, count, seed):
     dataset = dataset_of(*drawn)
@@ -71,7 +72,7 @@ def test_folds_part_the_pictures_and_keep_groups_whole(drawn, count, seed):
     assert len(by_group) == len({group for group, _ in by_group})
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.integers(2, 6), st.integers(0, 99))
 def test_without_groups_folds_differ_by_one_picture_of_a_class(labels, count, seed):
     dataset = dataset_of(labels)
@@ -83,7 +84,7 @@ def test_without_groups_folds_differ_by_one_picture_of_a_class(labels, count, se
     assert np.ptp(held.sum(1)) <= 1
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 99))
 def test_large_groups_leave_folds_nearly_even(seed):
     rng = np.random.default_rng(seed)
@@ -108,7 +109,7 @@ def test_one_fold_is_none():
         folds(dataset_of([0, 1]), np.arange(2), 1, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.sampled_from("abcd"), max_size=20))
 def test_equal_keys_are_one_group(keys):
     groups = groups_of_equal(keys)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ml.evaluation import votes
 from ml.evaluation.calibration import Labelled, fit
 from ml.evaluation.figures import reliability_figure
+from tests.examples import examples
 from umbel.models.calibration import Calibration
 from umbel.search.vote import vote
 
@@ -166,7 +167,7 @@ def test_where_answers_are_never_that_good_the_best_parting_is_taken():
     assert votes.unknown_below(votes.fitted(cast).probability(cast), cast)[1] == "best balanced accuracy"
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
 def test_the_area_is_that_of_scikit_learn(pairs):
     scores, positive = np.array([one[0] for one in pairs], float), np.array([one[1] for one in pairs])

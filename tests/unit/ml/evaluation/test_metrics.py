@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score, roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
 from ml.evaluation import metrics
+from tests.examples import examples
 
 RATES = ("r_at_1", "r_at_5", "r_at_10", "r_precision", "map_at_r", "knn_macro_f1", "auc")
 TARS = ("tar_at_far_1e2", "tar_at_far_1e3")
@@ -168,7 +169,7 @@ def test_blocks_of_queries_change_nothing(labelled, monkeypatch):
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5), st.floats(0.1, 3), st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_every_metric_is_a_share_and_does_not_mind_the_order(sizes, noise, seed):
     vectors, labels = clusters((2, *sizes), noise, seed)
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -183,7 +184,7 @@ def test_every_metric_is_a_share_and_does_not_mind_the_order(sizes, noise, seed)
 
 
 @given(st.lists(st.integers(2, 14), min_size=2, max_size=6))
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_perfect_embeddings_score_one(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from umbel.base.blobs import CHUNK, Blobs
 from umbel.base.errors import BlobMissing, StorageFull
 
@@ -88,7 +88,7 @@ def test_a_range_of_what_is_not_there_is_missing(blobs: Blobs) -> None:
         )
     )
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@examples(50)
 def test_an_open_blob_reads_like_any_file(blobs: Blobs, moves: list[tuple[int, int, int]]) -> None:
     if not blobs.exists("a"):
         blobs.put("a", BYTES)

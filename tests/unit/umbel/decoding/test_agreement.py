@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.images import image_bytes, opened, published
@@ -44,7 +44,6 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(deadline=None)  # damage may make a picture large
 @given(damaged())
 def test_a_picture_of_which_something_is_told_decodes_to_it(data: bytes) -> None:
     info = None
@@ -56,7 +55,6 @@ def test_a_picture_of_which_something_is_told_decodes_to_it(data: bytes) -> None
         assert (shown.size, shown.get_format_mimetype()) == ((info.width, info.height), published_type(info.media_type))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_a_picture_cut_anywhere_is_refused_at_once_or_decodes(name: str, data: st.DataObject) -> None:
     cut = FILES[name][: data.draw(st.integers(0, len(FILES[name])))]

@@ -3,9 +3,10 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from umbel.models.calibration import Bin, Calibration, Distances, Fitted, Quality, Threshold, VoteRule
 from umbel.search.vote import Tally, probability_known, tally, vote, vote_together
 
@@ -33,7 +34,7 @@ def ask(found, calibration=CALIBRATION):
     return vote([one[0] for one in found], [one[1] for one in found], calibration)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(neighbors, min_size=1, max_size=5))
 def test_scores_are_probabilities_best_first(images):
     verdict = vote_together([([d for d, _ in one], [name for _, name in one]) for one in images], CALIBRATION)
@@ -45,7 +46,7 @@ def test_scores_are_probabilities_best_first(images):
     assert verdict.best is (None if verdict.unknown else verdict.ranked[0])
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(neighbors)
 def test_evidence_are_the_nearest_labelled_ones_in_order(found):
     verdict = ask(found)
@@ -58,7 +59,7 @@ def test_evidence_are_the_nearest_labelled_ones_in_order(found):
         assert [found[at][0] for at in one.evidence] == sorted(found[at][0] for at in one.evidence)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5]), label), max_size=12), st.randoms())
 def test_the_order_of_the_list_changes_nothing(found, random):
     shuffled = random.sample(found, len(found))
@@ -66,7 +67,7 @@ def test_the_order_of_the_list_changes_nothing(found, random):
     assert [(one.label, one.score) for one in first.ranked] == [(one.label, one.score) for one in second.ranked]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(neighbors.filter(bool), st.floats(0, 1))
 def test_unlabelled_neighbors_have_no_say(found, far):
     labelled = [one for one in found if one[1] is not None]
@@ -74,7 +75,7 @@ def test_unlabelled_neighbors_have_no_say(found, far):
     assert [one.score for one in first.ranked] == [one.score for one in second.ranked]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.floats(0.01, 1), st.floats(0.01, 1), distance, distance)
 def test_what_is_known_rises_with_the_share_and_falls_with_the_distance(low, high, near, far):
     low, high = sorted((low, high))
@@ -83,7 +84,7 @@ def test_what_is_known_rises_with_the_share_and_falls_with_the_distance(low, hig
     assert less <= more
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.floats(0, 0.4), st.integers(1, 5))
 def test_another_neighbor_of_the_label_never_speaks_against_it(near, count):
     others = [(near + 0.1, "lily"), (near + 0.12, "iris")]

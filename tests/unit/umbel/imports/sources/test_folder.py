@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.folders import IMAGE, write
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
@@ -165,7 +165,7 @@ PART = st.text(st.sampled_from("ab.-é"), min_size=1, max_size=3).filter(lambda 
 
 
 @given(paths=st.sets(st.lists(PART, min_size=1, max_size=4).map("/".join), max_size=12))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@examples(60)
 def test_a_listing_can_be_resumed_anywhere(paths: set[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("tree")
     for path in sorted(paths):

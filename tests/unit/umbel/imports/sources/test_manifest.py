@@ -7,10 +7,10 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected
 from tests.unit.umbel.imports.sources.manifests import kept, wrong
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     text=st.text(st.sampled_from('",;\n\r\\{}[]:ab\0é\t') | st.characters(), max_size=60) | st.binary(max_size=60),
     start=st.sampled_from([b"path,label,x\n1,2,3\n", b'{"path": "a.jpg"}\n', b'[{"path": "a.jpg"}', b""]),
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@examples(300)
 def test_whatever_a_list_holds_it_is_refused_or_can_be_listed_and_resumed(
     text: str | bytes, start: bytes, blobs: Blobs
 ) -> None:

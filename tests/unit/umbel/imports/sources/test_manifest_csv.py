@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 from umbel_files.names import normalized
 
+from tests.examples import examples
 from tests.unit.umbel.imports.sources.listing import assert_resumes
 from tests.unit.umbel.imports.sources.manifests import kept, listed, refused, wrong
 from umbel.base.blobs import Blobs
@@ -167,7 +167,7 @@ DIALECT = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(st.tuples(FILLED, TEXT, TEXT), min_size=1, max_size=6), dialect=DIALECT)
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@examples(200)
 def test_any_dialect_comes_back_as_it_was_written(
     rows: list[tuple[str, str, str]], dialect: dict[str, Any], blobs: Blobs
 ) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 from umbel_files.names import normalized
 
+from tests.examples import examples
 from tests.unit.umbel.imports.sources.listing import assert_resumes
 from tests.unit.umbel.imports.sources.manifests import kept, listed, refused, wrong
 from umbel.base.blobs import Blobs
@@ -138,7 +138,7 @@ ROWS = st.lists(
     array=st.booleans(),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_a_list_comes_back_as_it_was_written(
     rows: list[dict[str, Any]], indent: int | None, array: bool, encoding: str, blobs: Blobs
 ) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from tests.field.archives import plain, tarred, zip_of, zipped
@@ -207,7 +206,6 @@ def test_an_upload_is_never_whole_in_memory(blobs: Blobs, tmp_path: Path) -> Non
     kind=st.sampled_from(sorted(JOINED)),
     behind=st.binary(max_size=50).filter(lambda data: not data.lstrip(b"\0").startswith(tuple(COMPRESSIONS))),
 )
-@tuned(max_examples=100, deadline=None)
 def test_unpacking_does_not_depend_on_how_the_bytes_arrive(
     pieces: list[bytes], cuts: int, kind: str, behind: bytes
 ) -> None:

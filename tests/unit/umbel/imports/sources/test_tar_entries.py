@@ -6,10 +6,10 @@ import tarfile
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.field.archives import info, tar_of, tarred, with_links
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
@@ -99,7 +99,7 @@ def test_links_to_far_too_much_are_refused_as_a_whole(blobs: Blobs) -> None:
     ),
     kind=st.sampled_from(FORMATS),
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_links_are_followed_as_tarfile_follows_them(
     files: Sequence[str], links: Sequence[tuple[str, str, bytes]], kind: int, blobs: Blobs
 ) -> None:
@@ -161,7 +161,7 @@ def test_files_with_holes_are_refused_with_that_reason(blobs: Blobs) -> None:
 
 
 @given(behind=st.binary(max_size=2000))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@examples(50)
 def test_what_follows_the_end_is_ignored(behind: bytes, blobs: Blobs) -> None:
     assert contents(kept(blobs, tarred(("a.jpg", PICTURE)) + behind)) == {"a.jpg": PICTURE}
     one_block = tarred(("a.jpg", PICTURE), kind=tarfile.USTAR_FORMAT)[: -(-len(PICTURE) // 512) * 512 + 1024]

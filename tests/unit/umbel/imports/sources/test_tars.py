@@ -6,10 +6,10 @@ import tarfile
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.field.archives import info, tarred
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs
@@ -47,7 +47,6 @@ def kept(blobs: Blobs, archive: bytes, **settings: object) -> Tar:
     ),
     kind=st.sampled_from(FORMATS[:2]),
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 def test_what_is_listed_and_read_is_what_was_put_in(files: dict[str, bytes], kind: int, blobs: Blobs) -> None:
     source = kept(blobs, tarred(*files.items(), kind=kind))
     assert taken(source) == list(files)
@@ -56,7 +55,6 @@ def test_what_is_listed_and_read_is_what_was_put_in(files: dict[str, bytes], kin
 
 
 @given(names=st.lists(st.text(st.sampled_from("./\\ab:Cé"), min_size=1, max_size=8), max_size=6))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 def test_whatever_the_names_nothing_listed_leads_out(names: list[str], blobs: Blobs) -> None:
     source = kept(blobs, tarred(*((name, NOISE) for name in names)))
     for name in taken(source):
@@ -175,7 +173,7 @@ def test_a_locator_behind_the_end_is_refused(blobs: Blobs) -> None:
 
 
 @given(place=st.floats(0, 0.999), value=st.integers(0, 255), repair=st.booleans())
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@examples(200)
 def test_a_changed_byte_never_leads_to_an_unexpected_error(
     place: float, value: int, repair: bool, blobs: Blobs
 ) -> None:

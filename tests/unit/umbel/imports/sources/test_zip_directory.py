@@ -6,10 +6,10 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.field import archives
 from tests.field.archives import FAT, LINK, NTFS, STREAMED, UNIX, UTF8, Zipped, unicode_path, zip_of
 from tests.images import image_bytes
@@ -63,7 +63,7 @@ no_end = st.binary(max_size=60).filter(lambda data: b"PK" not in data)  # which 
     shifted=st.booleans(),
     comment=no_end,
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_what_is_listed_and_read_is_what_zipfile_says(
     files: list[Zipped], stub: bytes, shifted: bool, comment: bytes, blobs: Blobs
 ) -> None:
@@ -89,7 +89,7 @@ def test_what_is_listed_and_read_is_what_zipfile_says(
     ),
     behind=st.binary(max_size=60),
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_no_name_and_no_extra_field_stops_the_others(strange: list[Zipped], behind: bytes, blobs: Blobs) -> None:
     source = kept(blobs, zip_of([*strange, *PLAIN], behind=behind))
     assert taken(source)[-2:] == list(FILES)
@@ -100,7 +100,7 @@ def test_no_name_and_no_extra_field_stops_the_others(strange: list[Zipped], behi
 
 
 @given(comment=st.binary(max_size=80), fake=st.binary(min_size=18, max_size=40), behind=st.binary(max_size=80))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_a_signature_in_the_comment_or_behind_the_archive_is_no_end(
     comment: bytes, fake: bytes, behind: bytes, blobs: Blobs
 ) -> None:

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as tuned
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.field.archives import zipped
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
@@ -71,7 +71,6 @@ def code_of(archive: bytes, blobs: Blobs, **settings: object) -> str:
     comment=st.binary(max_size=50).filter(lambda comment: b"PK" not in comment),  # zipfile stumbles over some
     before=st.binary(max_size=50).filter(lambda before: b"PK" not in before),  # and over these
 )
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 def test_what_is_listed_and_read_is_what_zipfile_says(
     files: dict[str, tuple[bytes, int]], comment: bytes, before: bytes, blobs: Blobs
 ) -> None:
@@ -88,7 +87,6 @@ def test_what_is_listed_and_read_is_what_zipfile_says(
 
 
 @given(names=st.lists(st.text(st.sampled_from("./\\ab:C\0é"), min_size=1, max_size=8), max_size=6))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 def test_whatever_the_names_nothing_listed_leads_out(names: list[str], blobs: Blobs) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -253,7 +251,7 @@ def test_a_broken_directory_is_said_to_be_broken(damage: Callable[[bytes], bytes
 
 
 @given(place=st.floats(0, 0.999), value=st.integers(0, 255))
-@tuned(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@examples(150)
 def test_a_changed_byte_never_leads_to_an_unexpected_error(place: float, value: int, blobs: Blobs) -> None:
     archive = bytearray(zipped(("a.jpg", NOISE[:99]), ("b.jpg", image_bytes(1)[:99]), method=zipfile.ZIP_STORED))
     archive[int(place * len(archive))] = value
