@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml.data.dataset import Dataset, Indices
@@ -51,9 +52,14 @@ def split_off(dataset: Dataset, among: Indices, share: float, seed: int) -> tupl
     rng = np.random.default_rng(seed)
     labels, groups = dataset.labels[among], dataset.groups[among]
     side: dict[int, bool] = {}
-    for label in np.unique(labels):
-        own = list(dict.fromkeys(rng.permutation(groups[labels == label]).tolist()))
-        wanted = min(round(share * len(own)), len(own) - 1)
+    due = 0.5  # what rounding left over: of classes of two pictures a share of one fifth takes one in every few
+    classes = _by_class(labels)
+    for number in rng.permutation(len(classes)):
+        positions = classes[number]
+        own = list(dict.fromkeys(rng.permutation(groups[positions]).tolist()))
+        due += share * len(own)
+        wanted = min(int(due), len(own) - 1)
+        due -= int(due)
         wanted -= sum(side.get(group, False) for group in own)
         for group in own:
             side.setdefault(group, wanted > 0)
@@ -63,10 +69,16 @@ def split_off(dataset: Dataset, among: Indices, share: float, seed: int) -> tupl
     return np.sort(among[~taken]), np.sort(among[taken])
 
 
+def _by_class(labels: Indices) -> list[Indices]:
+    """The positions of each class's pictures, labels (N,)."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(labels) else []
+
+
 def _keep_some_of_each(side: dict[int, bool], labels: Indices, groups: Indices) -> None:
     """Hand a group back to every class that others, sharing its groups, have left without any."""
-    for label in np.unique(labels):
-        own = groups[labels == label].tolist()
+    for positions in _by_class(labels):
+        own = groups[positions].tolist()
         if all(side[group] for group in own):
             side[own[0]] = False
 
@@ -100,7 +112,8 @@ def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indic
 def hold_out(dataset: Dataset, count: int, seed: int) -> tuple[Indices, Indices]:
     """Set whole classes aside: (pictures of the others, pictures of `count` classes of the richest folder).
 
-    None are set aside when that folder has fewer than four times as many classes.
+    Pictures of other classes that share a group with those go with them, so that no group is parted. None are set
+    aside when that folder has fewer than four times as many classes.
     """
     everything = np.arange(len(dataset.labels))
     of_class = dataset.folder_of_class()
@@ -108,8 +121,13 @@ def hold_out(dataset: Dataset, count: int, seed: int) -> tuple[Indices, Indices]
     if not count or len(richest) < 4 * count:
         return everything, everything[:0]
     chosen = np.random.default_rng(seed).choice(richest, count, replace=False)
-    aside = np.isin(dataset.labels, chosen)
+    aside = with_groups(dataset, np.isin(dataset.labels, chosen))
     return everything[~aside], everything[aside]
+
+
+def with_groups(dataset: Dataset, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,): the pictures chosen (N,), and all others of their groups."""
+    return np.isin(dataset.groups, dataset.groups[chosen])
 
 
 def write_split(path: Path, dataset: Dataset, split: Split, seed: int) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.data.dataset import Dataset, grouped, groups_of_equal
-from ml.data.split import folds, split_off
+from ml.data.split import draw_split, folds, hold_out, split_off
 from tests.examples import examples
 
 
@@ -55,6 +55,31 @@ def test_a_share_of_the_groups_of_each_class_is_taken():
     _, taken = split_off(dataset, np.arange(40), 0.3, seed=0)
 
     assert np.bincount(dataset.labels[taken]).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("pictures", range(2, 8))
+def test_a_fifth_of_small_classes_is_taken_too(pictures):
+    dataset = dataset_of(np.repeat(np.arange(100), pictures))
+
+    rest, taken = split_off(dataset, np.arange(100 * pictures), 0.2, seed=0)
+
+    assert len(taken) == pytest.approx(20 * pictures, abs=1)
+    assert len(np.unique(dataset.labels[rest])) == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_are_held_out_with_all_that_shows_the_same(seed):
+    groups = np.arange(60)
+    groups[::10] = 0  # one picture in every other class shows one and the same thing
+    dataset = dataset_of(np.repeat(np.arange(12), 5), groups)
+
+    others, aside = hold_out(dataset, 3, seed)
+
+    assert len(np.intersect1d(dataset.groups[others], dataset.groups[aside])) == 0
+    assert len(others) + len(aside) == 60
+    split = draw_split(dataset, validation=0.2, held_out_classes=3, seed=seed)
+    parts = [set(dataset.groups[part]) for part in (split.train, split.validation, split.held_out)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
 
 
 @examples(25)
