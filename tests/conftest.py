@@ -106,7 +106,10 @@ def empty_gallery() -> None:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-        connection.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
+        # Not TRUNCATE, which makes each table and each of its indexes anew: four times as long, in hundreds of tests.
+        tables = Table.metadata.tables
+        for table in (*reversed(Table.metadata.sorted_tables), tables["tally"]):  # to which the others' triggers add
+            connection.execute(table.delete())
 
 
 @pytest.fixture
