@@ -64,9 +64,10 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
         models = HeldModels(settings(), decoder.fitted)
         [active] = models.load([version.id])
         serve_metrics(settings(), active.embedder.device)
-        serve(settings(), models, decoder, name=name, queues=served, device=active.embedder.description)
+        status = serve(settings(), models, decoder, name=name, queues=served, device=active.embedder.description)
     finally:
         decoder.close()
+    sys.exit(status)
 
 
 def _is_alive(name: str) -> bool:

@@ -1,8 +1,9 @@
 """What one worker process holds: the model, loaded once and never before a fork, and its place in the ledger."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from celery import signals
@@ -33,6 +34,22 @@ LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
 THREADS = 11 + TURNS_AT_ONCE
 
 
+class CeleryWorker(Worker):
+    """Celery's worker, which tells when it stops, also for an error; Celery's signal comes for SIGTERM and Ctrl-C only.
+
+    Celery stops for good where Redis refuses a command, as it does on a full disk, and waits for its threads. They
+    would go on as long as there is work, and hear of nothing new.
+    """
+
+    def __init__(self, *, stopping: Callable[[], None], **options: Any) -> None:
+        self._tell = stopping
+        super().__init__(**options)
+
+    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
+        self._tell()
+        super().stop(in_sighandler=in_sighandler, exitcode=exitcode)
+
+
 class WorkerProcess:
     """A worker process: does what it is woken for, with the models that it holds."""
 
@@ -51,6 +68,7 @@ class WorkerProcess:
         self._settings = settings
         self._stopping = threading.Event()
         self._device = device
+        self._status = 0  # to exit with
         self._watchdog = Watchdog(transaction, settings, queues, self._leave)
         self._handlers = Handlers(
             settings, models, decoder, self._watchdog, name=name, queues=queues, stopping=self._stopping.is_set
@@ -60,8 +78,8 @@ class WorkerProcess:
         """Do all that waits in `queue`. Raises NotReady, TransientError."""
         self._handlers.work(queue)
 
-    def run(self) -> None:
-        """Serve until told to stop; the batch in hand is finished first."""
+    def run(self) -> int:
+        """Serve until told to stop; the batch in hand is finished first. Returns the exit status."""
         end_without_memory()
         signals.worker_shutting_down.connect(self._stop, weak=False)
         signals.task_prerun.connect(self._watchdog.heard, weak=False)
@@ -69,7 +87,8 @@ class WorkerProcess:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         if Queue.QUERY in self.queues:
             threading.Thread(target=self._hear_queries, name="queries", daemon=True).start()
-        worker = Worker(
+        worker = CeleryWorker(
+            stopping=self._celery_stops,
             app=celery,
             hostname=self.name,
             pool="threads",  # no fork after the model is loaded; torch and Pillow let go of the GIL where it matters
@@ -82,6 +101,7 @@ class WorkerProcess:
             quiet=True,
         )
         worker.start()
+        return self._status
 
     def _introduce(self) -> None:
         """Take our place; the leases of our former self, which is gone, end now rather than in a minute."""
@@ -127,6 +147,11 @@ class WorkerProcess:
         with suppress(NotReady), transaction() as session:  # left there, the row grows old by itself
             workers.delete_worker(session, self.name)
 
+    def _celery_stops(self) -> None:
+        if not self._stopping.is_set():  # no signal came before
+            self._status = Exit.CELERY_FAILED
+            self._stop()
+
     def _leave(self, status: Exit) -> None:
         """Let the batches in hand be put back, say goodbye, and end; without either if they take too long."""
         last = threading.Timer(LEAVE_SECONDS, end_process, [status])
@@ -150,11 +175,14 @@ def withdraw(name: str) -> None:
 
 def serve(
     settings: Settings, models: Models, decoder: Decoder, *, name: str, queues: Sequence[Queue], device: str
-) -> None:
-    """Serve `queues` until told to stop; device: where the models run. Raises NotReady without a database."""
+) -> int:
+    """Serve `queues` until told to stop; device: where the models run. Returns the exit status.
+
+    Raises NotReady without a database.
+    """
     global _process  # noqa: PLW0603 - Celery calls tasks by name, so the process they run in has to be found by name
     _process = WorkerProcess(settings, models, decoder, name=name, queues=queues, device=device)
-    _process.run()
+    return _process.run()
 
 
 def worker_process() -> WorkerProcess:

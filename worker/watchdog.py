@@ -29,6 +29,7 @@ class Exit(IntEnum):
     MODEL_FAILS = 70  # on batch after batch
     DEVICE_LOST = 71  # an error of CUDA, which stays until the process ends
     OUT_OF_MEMORY = 72  # where no work can fail for it: a thread did not begin
+    CELERY_FAILED = 74  # for an error that it gives up at, such as a command that Redis refuses
     HANGS = 75  # a batch, such as a forward that does not return; the next process tries its items again
 
 

@@ -4,6 +4,7 @@ import ctypes
 import io
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -143,6 +144,20 @@ def test_a_dead_child_is_replaced(single: WorkerDecoders) -> None:
     single.decode(b"crash").exception(SECONDS)
     assert text(single.decode(b"new")) == "new"
     assert single.pids() != [former]
+
+
+def test_a_default_timeout_of_this_process_is_none_of_the_child(settings: Settings) -> None:
+    one = settings.model_copy(update={"decode_processes": 1})
+    socket.setdefaulttimeout(0.1)  # as Celery does while it stops
+    try:
+        with WorkerDecoders(Preprocessing(), one, decode=obey) as pool:
+            text(pool.decode(b"one"))
+            [child] = pool.pids()
+            with pytest.raises(psutil.TimeoutExpired):  # while it waits for the next
+                psutil.Process(child).wait(1)
+            assert text(pool.decode(b"two")) == "two"
+    finally:
+        socket.setdefaulttimeout(None)
 
 
 def test_a_child_that_ran_out_of_memory_is_replaced(single: WorkerDecoders) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis as RedisClient
 from sqlalchemy import text
 
 from stack.process import processes_in
@@ -17,6 +19,7 @@ from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import JobItem
 from umbel.jobs import items
+from umbel.operations import job_actions
 from worker.watchdog import Exit
 
 BROKEN = str(Path(__file__).parents[1] / "giving_up")
@@ -113,6 +116,25 @@ def test_a_worker_that_hears_nothing_while_work_waits_ends(
         eventually(lambda: not api.get("/readyz").get_json()["checks"]["progress"])
         assert ended(worker) == Exit.BROKER_TIMEOUT
     embedded_by_another(api, job_id, tmp_path / "next.log")
+
+
+@pytest.mark.slow
+def test_a_worker_ends_when_redis_refuses_its_commands_though_an_import_goes_on(
+    api: FlaskClient, redis: Redis, tmp_path: Path
+) -> None:
+    worker = start_worker(WORKER, tmp_path / "refused.log")
+    source = {"type": "sample", "species": 40, "per_species": 200}
+    job_id = api.post("/v1/imports", json={"source": source}).get_json()["job_id"]
+    eventually(lambda: read_so_far(job_id), within=90)
+    client = RedisClient(unix_socket_path=str(redis.socket))
+    client.config_set("min-replicas-to-write", 1)  # there is none: every write is an error, as on a full disk
+    try:
+        assert ended(worker) == Exit.CELERY_FAILED
+        assert "Unrecoverable error" in (tmp_path / "refused.log").read_text()
+        assert not api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"]
+    finally:
+        client.config_set("min-replicas-to-write", 0)
+        job_actions.cancel_job(transaction, UUID(job_id))
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ class ChildProcess:
         Of the environment it gets nothing that is secret, and of the open files none.
         """
         ours, theirs = socket.socketpair()
+        theirs.setblocking(True)  # Celery sets a default timeout in this process while it stops: it is not the child's
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
