@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from api import audit
 from api.access import reach, within
+from api.calibrations import SummaryOut, summary_out
 from api.errors import also
 from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of, link_to
 from umbel.base.database import transaction
@@ -21,6 +22,7 @@ from umbel.gallery import collections, quotas
 from umbel.gallery.collections import CollectionRow
 from umbel.gallery.deletion import begin_deletion
 from umbel.jobs.wakeup import waker
+from umbel.models import collection_calibrations, versions
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
@@ -52,6 +54,12 @@ class CollectionOut(BaseModel):
     created_at: datetime
     links: dict[str, str] = Field(
         examples=[{"self": "/v1/collections/garden", "images": "/v1/images?collection=garden"}]
+    )
+
+
+class CollectionDetailOut(CollectionOut):
+    calibration: SummaryOut | None = Field(
+        description="Its own, for the active model version: what `identify` uses. null: it has none; then the model's."
     )
 
 
@@ -101,11 +109,17 @@ def list_collections(query: CollectionsQuery) -> Any:
 
 
 @bp.get("/v1/collections/<collection:name>")
-@bp.output(CollectionOut)
+@bp.output(CollectionDetailOut)
 def get_collection(name: str) -> Any:
-    """Describe a collection."""
+    """Describe a collection, and its own calibration."""
     with transaction() as session:
-        return _out(collections.describe_collection(session, name))
+        row = collections.describe_collection(session, name)
+        own = None
+        if active := versions.find_active_version(session):
+            collection_id = collections.get_collection(session, name)
+            own = collection_calibrations.find_calibration(session, collection_id, active.id)
+    links = _out(row).links | {"calibration": link_to(f"/v1/collections/{name}/calibration")}
+    return answer_of(CollectionDetailOut, row, links=links, calibration=own and summary_out(own))
 
 
 @bp.patch("/v1/collections/<collection:name>")

@@ -28,6 +28,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.UnknownHost: 400,
     errors.Conflict: 409,
     errors.ActionRefused: 409,
+    errors.TooFewLabels: 409,
     errors.IdempotencyKeyReused: 409,
     errors.PreconditionFailed: 412,
     errors.NotReady: 503,

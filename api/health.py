@@ -17,6 +17,7 @@ from umbel.base.settings import settings
 from umbel.jobs import workers
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
+from umbel.models.calibration import domain_of
 from umbel.operations.statistics import FIGURES, count
 
 bp = APIBlueprint("health", __name__, tag="Health")
@@ -42,10 +43,18 @@ class WorkerOut(BaseModel):
     idle_seconds: float  # since it finished something, or had nothing to do
 
 
+class ActiveModelOut(BaseModel):
+    """The model that searches use. domain: what it is for, by its card; null: not said."""
+
+    name: str = Field(examples=["umbel-b0"])
+    domain: str | None = Field(examples=["flowers"])
+
+
 class ReadyOut(BaseModel):
     ready: bool = Field(examples=[True])
     checks: dict[str, bool] = Field(examples=[{"database": True, "redis": True, "model": True, "worker": True}])
     reasons: list[str]  # what is missing, for people
+    model: ActiveModelOut | None
     workers: list[WorkerOut]
 
 
@@ -66,11 +75,12 @@ def ready() -> Any:
     indexes being built do not count as waiting work.
     """
     checks, alive_workers = {"database": False, "redis": waker().ping(), "model": False, "worker": False}, []
-    stalled = False
+    stalled, active = False, None
     try:
         with transaction() as session:
             checks["database"] = True
-            checks["model"] = versions.find_active_version(session) is not None
+            active = versions.find_active_version(session)
+            checks["model"] = active is not None
             alive_workers = workers.list_workers(session, seen_within_seconds=WORKER_SILENCE_SECONDS)
             idle = min((worker.idle_seconds for worker in alive_workers), default=0)
             stalled = idle > settings().stalled_after and workers.work_is_left(session)
@@ -81,6 +91,7 @@ def ready() -> Any:
         ready=all(checks.values()),
         checks=checks,
         reasons=[REASONS[name] for name, there in checks.items() if not there],
+        model=active and ActiveModelOut(name=active.name, domain=domain_of(active)),
         workers=[
             answer_of(WorkerOut, worker, queues=worker.queues.split(","), idle_seconds=round(worker.idle_seconds, 1))
             for worker in alive_workers

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.fields import Base64, File
+from api.fields import Base64, File, answer_of
 from api.search import MatchOut, Scoped, match_out, queries_by_image, scope_of
 from api.specification import either_body
-from umbel.search.identify import identify
+from umbel.search.identify import Source, identify
 from umbel.search.search import Query, query_by_image
 from umbel.search.vote import MOST_IMAGES
 
@@ -49,16 +49,31 @@ class IdentifyFormIn(Scoped):
 
 class LabelOut(BaseModel):
     label: str = Field(examples=["tulip"])
-    score: float = Field(description="Probability that this label is right, calibrated; all add up to at most 1.")
+    score: float = Field(
+        description="Probability that this label is right; with `calibration.source` none its share of the votes. All"
+        " add up to at most 1."
+    )
     evidence: list[UUID] = Field(description="The neighbors that say so, nearest first.")
 
 
+class BasisOut(BaseModel):
+    source: Source = Field(
+        description="Whose calibration the scores rest on: the collection's own, the model's, or none that holds here."
+    )
+    domain: str | None = Field(description="What the model is for, by its card.", examples=["flowers"])
+    note: str | None = Field(description="What to know of the threshold, in words.")
+
+
 class IdentifyOut(BaseModel):
-    best: str | None = Field(description="The label to be trusted; null when unknown.")
-    unknown: bool = Field(description="No label is probable enough: the subject may be none of those in the gallery.")
+    best: str | None = Field(description="The label to be trusted, or (`unknown` null) with most votes; else null.")
+    unknown: bool | None = Field(
+        description="No label is probable enough: the subject may be none of those in the gallery. null: nothing tells,"
+        " since no calibration holds for these labels."
+    )
     results: list[LabelOut] = Field(description="All labels that got votes, the most probable first.")
     neighbors: list[MatchOut] = Field(description="Who voted: for each picture its nearest labelled images.")
-    threshold: float = Field(description="Below this score of the first the answer is unknown.")
+    threshold: float | None = Field(description="Below this score of the first the answer is unknown; null: none.")
+    calibration: BasisOut
     model_version: UUID
     took_ms: float = Field(examples=[4.2])
 
@@ -69,9 +84,9 @@ class IdentifyOut(BaseModel):
 def identify_images() -> Any:
     """Name what one to five images of one subject show, with probabilities and the images that are the evidence.
 
-    The nearest labelled images vote. `unknown` is true when no label reaches the threshold learned for the active
-    model: do not trust `results` then. JSON with `images` (base64) or `image_ids`, or multipart with one or more
-    `file`.
+    The nearest labelled images vote. `unknown` is true when no label reaches the threshold of the collection's own
+    calibration (POST /v1/collections/{name}/calibration), or else of the active model's: do not trust `results` then.
+    JSON with `images` (base64) or `image_ids`, or multipart with one or more `file`.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
@@ -99,7 +114,8 @@ def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:
         unknown=found.unknown,
         results=results,
         neighbors=[match_out(match) for match in found.neighbors],
-        threshold=found.rule.unknown_below,
+        threshold=found.threshold,
+        calibration=answer_of(BasisOut, found.basis),
         model_version=found.version_id,
         took_ms=round((time.perf_counter() - began) * 1000, 2),
     )

@@ -17,6 +17,7 @@ from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import checkpoints, lifecycle, partitions, versions
+from umbel.models.calibration import domain_of
 from umbel.models.partitions import IndexState
 
 bp = APIBlueprint("models", __name__, tag="Models")
@@ -46,6 +47,9 @@ class ModelOut(BaseModel):
     id: UUID
     name: str
     architecture: str = Field(examples=["tf_efficientnetv2_b0.in1k"])
+    domain: str | None = Field(
+        description="What it is for, by its card: general, or a kind of pictures; null: not said.", examples=["flowers"]
+    )
     dim: int = Field(description="Length of its vectors.")
     weights_sha256: str = Field(examples=[SHA256])
     preprocessing_hash: str
@@ -142,7 +146,8 @@ def _beside(row: ModelVersion) -> dict[str, Any]:
     """The fields that have another name or place in the row."""
     link = link_to(f"/v1/models/{row.id}")
     links = {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")}
-    return {"metrics": row.card.get("metrics", {}), "replaced": row.replaced_id, "links": links}
+    said = {"metrics": row.card.get("metrics", {}), "domain": domain_of(row)}
+    return said | {"replaced": row.replaced_id, "links": links}
 
 
 def _index_out(index: IndexState) -> VersionIndexOut:

@@ -95,6 +95,9 @@ NEEDS: dict[str, Need | None] = {
     "collections.get_collection": Need(READ, Where.PATH),
     "collections.change_collection": Need(ADMIN, Where.ALL),
     "collections.delete_collection": Need(ADMIN, Where.PATH),
+    "calibrations.calibrate_collection": Need(WRITE, Where.PATH, audited=True),
+    "calibrations.get_calibration": Need(READ, Where.PATH),
+    "calibrations.remove_calibration": Need(WRITE, Where.PATH, audited=True),
     # The service
     "models.list_models": Need(READ, Where.NOWHERE),
     "models.get_model": Need(READ, Where.NOWHERE),

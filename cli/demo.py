@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 from PIL import Image
 from umbel_client import SearchResult, Umbel
+from umbel_client.errors import Conflict
 from umbel_client.folder import list_images
 
 from cli.imports import import_images
@@ -50,6 +52,7 @@ def demo(photos: Path | None) -> None:
         collection, folder, query = "photos", photos, _first_of(photos)
     with api_client(where) as api:  # not at --url: it imports
         _import(api, folder, collection)
+        _calibrate(api, collection)
         found = _search(api, query, collection)
         sheet = home / "demo.png"
         write_sheet(api, query.image, found, sheet, label=query.label)
@@ -66,6 +69,15 @@ def _import(api: Umbel, folder: Path, collection: str) -> None:
         outcome = import_images(api, sources, collection=collection, wait=True, bars=bars)
     for name, reason in outcome.rejected.items():
         say(f"Not taken: {name}: {reason}", err=True)
+
+
+def _calibrate(api: Umbel, collection: str) -> None:
+    """So that `umbel identify` can be trusted there, if it has labels enough."""
+    if api.collections.get(collection).calibration is None:
+        with suppress(Conflict):
+            api.collections.calibrate(collection)
+    if model := api.ready().model:
+        say(f"Model: {model.name}" + (f", for {model.domain}" if model.domain else ""))
 
 
 def _search(api: Umbel, query: Query, collection: str) -> SearchResult:

@@ -31,6 +31,7 @@ SECTIONS = {
         "import": ("cli.imports:import_", "Import pictures, folders, archives, lists and buckets."),
         "similar": ("cli.search:similar", "Find the pictures most similar to a file or an image."),
         "identify": ("cli.search:identify", "Say what one to five pictures of a subject show."),
+        "calibrate": ("cli.calibrate:calibrate", "Fit what identify trusts to a collection's own labels."),
         "duplicates": ("cli.duplicates:duplicates", "Find near-duplicates, with the one to keep."),
         "label-issues": ("cli.duplicates:label_issues", "Find labels that are probably wrong."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),

@@ -47,6 +47,7 @@ def list_(as_json: bool) -> None:
             "●" if one.state == "active" else "",
             one.name,
             short,
+            one.domain,
             one.state,
             one.dim,
             local_time(one.created_at),
@@ -54,7 +55,7 @@ def list_(as_json: bool) -> None:
         )
         for one, short in zip(found, short_ids(found), strict=True)
     )
-    columns = ("", "model", "id", "state", "dim", "registered", "R@1", "MAP@R")
+    columns = ("", "model", "id", "for", "state", "dim", "registered", "R@1", "MAP@R")
     table(None, columns, rows, right="dim R@1 MAP@R")
 
 
@@ -160,6 +161,8 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
     yield "Model", f"{version.name}, {version.state}"
     yield "Id", version.id
     yield "Weights", f"{version.architecture}, {version.dim} dimensions, SHA-256 {version.weights_sha256}"
+    if version.domain:
+        yield "For", version.domain
     yield "Preprocessing", version.preprocessing_hash
     if isinstance(provenance, dict):
         yield "Trained on", "; ".join(map(str, provenance.get("data", [])))

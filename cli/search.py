@@ -104,10 +104,15 @@ def opened(data: bytes) -> Image.Image:
 
 def _show_labels(found: Identified) -> None:
     rows = ((one.label, f"{one.score:.1%}", len(one.evidence), one.evidence[0]) for one in found.results[:SHOWN])
-    table(None, ("label", "probability", "neighbors", "nearest"), rows, right="probability neighbors")
-    if found.best is not None:
+    score = "votes" if found.calibration.source == "none" else "probability"
+    table(None, ("label", score, "neighbors", "nearest"), rows, right=f"{score} neighbors")
+    if found.best is not None and found.unknown is None:
+        say(f"Most like: {found.best}.")
+    elif found.best is not None:
         say(f"It is: {found.best}.")
     elif not found.results:
         say("Unknown: no image in the gallery has a label.")
     else:
-        say(f"Unknown: no label reaches {found.threshold:.0%}, where this model can be trusted.")
+        say(f"Unknown: no label reaches {found.threshold:.0%}, from where on an answer is trusted.")
+    if found.calibration.note:
+        say(found.calibration.note)

@@ -61,6 +61,8 @@ def status(as_json: bool) -> None:
         if ready:
             missing = [name for name, there in ready.checks.items() if not there]
             say(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
+        if ready and ready.model:
+            say(f"Model: {ready.model.name}" + (f", for {ready.model.domain}" if ready.model.domain else ""))
     sys.exit(0 if ready and ready.ready else 1)
 
 

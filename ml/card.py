@@ -32,6 +32,9 @@ class ModelCard(BaseModel):
 
     name: str
     architecture: str = Field(description="timm's name of the backbone.")
+    domain: str | None = Field(
+        default=None, max_length=100, description="The kind of pictures it is for: general, or flowers; None: not said."
+    )
     dim: int = Field(ge=1, description="Length of an embedding.")
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["projection", "none"] = "projection"

@@ -31,12 +31,14 @@ def save_checkpoint(
     provenance: Provenance,
     metrics: dict[str, object] | None = None,
     calibration: Calibration | None = None,
+    domain: str | None = None,
 ) -> ModelCard:
     """Write `path` (.safetensors) and its card; a reader meanwhile sees the old pair or a complete file."""
     weights = to_bytes({key: _stored(tensor) for key, tensor in network.state_dict().items() if _kept(key)})
     card = ModelCard(
         name=name,
         architecture=network.architecture,
+        domain=domain,
         dim=network.dim,
         pooling=network.pooling,
         neck=network.neck_kind,

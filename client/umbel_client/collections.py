@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from umbel_client.answer import Answer
 from umbel_client.connection import Connection
 from umbel_client.jobs import Jobs, Work
+
+CALIBRATION_SECONDS = 120.0
 
 
 class Collection(Answer):
@@ -19,6 +23,38 @@ class Collection(Answer):
     created_at: datetime
 
 
+class CalibrationSummary(Answer):
+    """A collection's own calibration. unknown_below: the probability below which an answer is "unknown".
+
+    answered: share of the queries of known kinds that were answered, accuracy: of these answers that were right,
+    unknown_refused: of the queries of unknown kinds that were refused; all in [0, 1].
+    """
+
+    model_version: UUID
+    calibrated_at: datetime
+    images: int
+    labels: int
+    unknown_below: float
+    answered: float
+    accuracy: float
+    unknown_refused: float
+
+
+class Calibration(CalibrationSummary):
+    """vote, distances, quality, fitted: as in a model's card."""
+
+    vote: dict[str, Any]
+    distances: dict[str, Any]
+    quality: dict[str, Any]
+    fitted: dict[str, Any]
+
+
+class CollectionDetail(Collection):
+    """calibration: its own for the active model; None: the model's is used."""
+
+    calibration: CalibrationSummary | None = None
+
+
 class Collections:
     """A collection is deduplicated, searched and deleted on its own. Uploads create the one that they name."""
 
@@ -29,8 +65,8 @@ class Collections:
         """All collections, by name."""
         return self._connection.pages(Collection, "/v1/collections")
 
-    def get(self, name: str) -> Collection:
-        return Collection.decode(self._connection.json("GET", _path_of(name)))
+    def get(self, name: str) -> CollectionDetail:
+        return CollectionDetail.decode(self._connection.json("GET", _path_of(name)))
 
     def create(self, name: str) -> Collection:
         """A new, empty collection, or the existing one of that name."""
@@ -42,9 +78,26 @@ class Collections:
         answer = self._connection.json("PATCH", _path_of(name), repeatable=True, json=quota)
         return Collection.decode(answer)
 
+    def calibrate(self, name: str) -> Calibration:
+        """Fit a calibration to the collection's own labels, which `identify` then uses. Takes seconds."""
+        answer = self._connection.json("POST", _calibration_of(name), repeatable=True, timeout=CALIBRATION_SECONDS)
+        return Calibration.decode(answer)
+
+    def calibration(self, name: str) -> Calibration:
+        """The collection's own calibration for the active model. Raises NotFound where it has none."""
+        return Calibration.decode(self._connection.json("GET", _calibration_of(name)))
+
+    def remove_calibration(self, name: str) -> None:
+        """Let `identify` use the model's calibration again."""
+        self._connection.request("DELETE", _calibration_of(name))
+
     def delete(self, name: str) -> Work:
         """Delete a collection with all its images: it is gone at once, and a job removes the data."""
         return self._jobs.begin("DELETE", _path_of(name))
+
+
+def _calibration_of(name: str) -> str:
+    return f"{_path_of(name)}/calibration"
 
 
 def _path_of(name: str) -> str:

@@ -12,11 +12,12 @@ from umbel_client.imports import LARGE_SECONDS
 
 
 class Model(Answer):
-    """state: registered, backfilling, ready, active or retired; metrics: from its card."""
+    """state: registered, backfilling, ready, active or retired; metrics, domain (what it is for): from its card."""
 
     id: UUID
     name: str
     architecture: str
+    domain: str | None = None
     dim: int
     weights_sha256: str
     preprocessing_hash: str

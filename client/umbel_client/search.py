@@ -33,20 +33,35 @@ class SearchResult(Answer):
 
 
 class LabelScore(Answer):
-    """score: the probability that the label is right; evidence: the images that say so, nearest first."""
+    """score: the probability that the label is right, or its share of the votes.
+
+    evidence: the images that say so, nearest first.
+    """
 
     label: str
     score: float
     evidence: list[UUID]
 
 
+class Basis(Answer):
+    """source: whose calibration the scores rest on; domain: what the model is for; note: on the threshold, in words."""
+
+    source: Literal["collection", "model", "none"]
+    domain: str | None
+    note: str | None
+
+
 class Identified(Answer):
-    """best: the label to be trusted, None when unknown; threshold: the least score of one that is."""
+    """best: the label to be trusted, None when unknown; threshold: the least score of one that is.
+
+    unknown and threshold are None where no calibration holds for these labels: best is the label with most votes then.
+    """
 
     best: str | None
-    unknown: bool
+    unknown: bool | None
     results: list[LabelScore]
     neighbors: list[Match]
-    threshold: float
+    threshold: float | None
+    calibration: Basis
     model_version: UUID
     took_ms: float

@@ -19,9 +19,17 @@ from umbel_client.search import Identified, SearchResult
 Image = Path | str | bytes  # a path, or the bytes
 
 
+class ActiveModel(Answer):
+    """domain: what it is for, by its card."""
+
+    name: str
+    domain: str | None = None
+
+
 class Ready(Answer):
     ready: bool
     checks: dict[str, bool]
+    model: ActiveModel | None = None
     workers: list[dict[str, Any]]
 
 

@@ -149,7 +149,7 @@ def train(
             created_at=now(),
         ),
         metrics={"validation": by_set(metrics), "start_features": by_set(baseline)},
-        calibration=calibration.fit_sets(setup.sets, vectors, seed=recipe.seed),
+        calibration=calibration.fit_sets(setup.sets, vectors, seed=recipe.seed, class_names=dataset.classes),
     )
     state.remove()
     return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)

@@ -28,8 +28,9 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import engine_of, transaction
 from umbel.base.errors import BackupError, DumpFailed
 from umbel.base.settings import settings
-from umbel.gallery import images
-from umbel.models import versions
+from umbel.gallery import collections, images
+from umbel.models import collection_calibrations, versions
+from umbel.models.calibration import Calibration
 from umbel.operations import dump
 from umbel.operations.backup import Backup, Origin, back_up, read_backup
 from umbel.operations.restore import restore
@@ -38,6 +39,8 @@ from umbel.search.nearest import Found, Scope, nearest_images
 pytestmark = pytest.mark.usefixtures("database")
 
 QUERIES = 100
+CARD = json.loads((Path(__file__).parents[2] / "ml" / "weights" / "umbel-b0.json").read_text())
+CALIBRATION = Calibration.model_validate(CARD["calibration"])
 
 
 @pytest.fixture
@@ -104,6 +107,10 @@ def answers(url: str) -> list[Found]:
 def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(original: Gallery) -> None:
     """By the commands, into the embedded database of a new home; and the backup of that is the same again."""
     before = answers(settings().database)
+    with transaction() as session:
+        version = versions.get_active_key(session)
+        place = collections.upsert_collection(session, "default")
+        kept = collection_calibrations.upsert_calibration(session, place, version.id, CALIBRATION)
     folder = original.folder / "backup"
     made = umbel("backup", folder, UMBEL_BLOB_URL=(original.folder / "blobs").as_uri())
     assert (made.returncode, check_sums(folder)) == (0, 0), made.stderr
@@ -117,6 +124,8 @@ def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(origi
         assert again.returncode == 0, again.stderr
         server.start()
         after = answers(server.url())
+        with Session(engine_of(server.url())) as session:
+            calibrated = collection_calibrations.find_calibration(session, place, version.id)
         with server.connect() as connection:
             rights = connection.execute(
                 "SELECT has_function_privilege('umbel_reader', oid, 'EXECUTE'), EXISTS (SELECT FROM aclexplode(proacl)"
@@ -129,6 +138,7 @@ def test_a_restored_gallery_answers_a_hundred_searches_as_the_original_did(origi
     assert len(before) == QUERIES
     assert all(len(found.matches) == 10 for found in before)
     assert after == before
+    assert calibrated == kept
     assert rights == (True, False)  # the reader may search, and nobody else
     assert pictures[0][1] == pictures[1][1] != []
     shutil.rmtree(home)

@@ -188,12 +188,16 @@ def test_several_images_of_one_subject_vote_together(api: FlaskClient) -> None:
     assert len(answer["neighbors"]) == 3 * 9  # each of the three asks all labelled images but itself
 
 
-def test_a_model_without_calibration_cannot_say_how_likely_a_label_is(api: FlaskClient) -> None:
+def test_without_a_calibration_the_votes_are_counted_and_nothing_is_called_unknown(api: FlaskClient) -> None:
     def gallery(make: Factory) -> UUID:
-        return make.image(vector=unit(1), version=make.version(), label="rose")
+        version = make.version()
+        make.image(vector=unit(2), version=version, label="rose")
+        return make.image(vector=unit(1), version=version)
 
-    answer = api.post("/v1/identify", json={"image_ids": [str(committed(gallery))]})
-    assert_problem(answer, 409, "conflict")
+    answer = api.post("/v1/identify", json={"image_ids": [str(committed(gallery))]}).get_json()
+    assert (answer["best"], answer["unknown"], answer["threshold"]) == ("rose", None, None)
+    assert (answer["results"][0]["score"], answer["calibration"]["source"]) == (1, "none")
+    assert "has no calibration" in answer["calibration"]["note"]
 
 
 @pytest.mark.parametrize(

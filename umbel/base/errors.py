@@ -59,6 +59,12 @@ class ActionRefused(Conflict):
     code = "action_refused"
 
 
+class TooFewLabels(Conflict):
+    """A collection has too few labelled images for a calibration: `detail` says how many it has, and it needs."""
+
+    code = "too_few_labels"
+
+
 class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key was used for another request."""
 

@@ -113,6 +113,17 @@ class NearestNeighbors(Table):
     compared_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
+class CollectionCalibration(Table):
+    """What distances and votes mean for a collection under a model version, fitted on its own labels."""
+
+    __tablename__ = "collection_calibration"
+
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id", ondelete="CASCADE"), primary_key=True)
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    calibration: Mapped[dict[str, Any]] = mapped_column(JSONB)  # umbel.models.calibration.Calibration
+    calibrated_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
 class DuplicateGrouping(Table):
     """The near-duplicates of a collection under a model version, by limits of distance and similarity."""
 

@@ -31,7 +31,7 @@ from umbel.jobs import jobs
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.runner import Batch, ItemHandler
 from umbel.jobs.wakeup import Waker
-from umbel.models import versions
+from umbel.models import collection_calibrations, versions
 from umbel.models.calibration import Calibration, calibration_of
 
 log = structlog.get_logger()
@@ -129,6 +129,8 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
                 batch.postponed = True
                 batch.outcomes.release([item.id for item in some], delay_seconds=WAIT_SECONDS)
                 return
+            own = collection_calibrations.find_calibration(session, collection_id, version.id)
+            calibration = own.calibration if own else calibration_of(version)
             images = [item.image_id for item in some]
             found = {
                 near.image_id: near
@@ -136,7 +138,6 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
             }
         pairs = [(near.image_id, other) for near in found.values() for other in _candidates(near)]
         similarities = self._pixel_similarities(batch, pairs)
-        calibration = calibration_of(version)
         for item in some:
             if item.image_id in found:
                 batch.rows[item.id] = _row(collection_id, found[item.image_id], similarities, calibration)

@@ -11,12 +11,10 @@ from sqlalchemy.orm import Session
 from umbel.gallery import collections
 from umbel.insights import nearest_neighbors
 from umbel.insights.nearest_neighbors import Progress
-from umbel.models import versions
+from umbel.models import collection_calibrations, versions
 from umbel.models.calibration import Calibration, calibration_of
-from umbel.search.vote import tally, vote
+from umbel.search.vote import TEMPERATURE, K, tally, vote
 
-# Of a vote without a calibration: what calibrations of this project's models came to.
-K, TEMPERATURE = 11, 0.05
 MIN_PROBABILITY = 0.5  # more probably another label than not
 EVIDENCE = 5  # neighbors shown
 
@@ -103,7 +101,8 @@ def find_label_issues(
     labels = _list_labels(session, [other for image in found for other in image.neighbors])
     progress = nearest_neighbors.count_compared(session, version.id, collection_id)
     issues = [LabelIssue(image, _evidence(image, labels)) for image in found]
-    return Found(issues, version.id, calibration_of(version) is not None, progress)
+    own = collection_id and collection_calibrations.find_calibration(session, collection_id, version.id)
+    return Found(issues, version.id, bool(own or calibration_of(version)), progress)
 
 
 def _evidence(image: LabelErrorImage, labels: Mapping[UUID, str]) -> list[Neighbor]:

@@ -1,7 +1,8 @@
 """What distances and votes mean for one model: thresholds and a k-NN vote's probability, fitted on validation images.
 
-A calibration belongs to a model version and lies in its card. umbel/search/vote.py applies it,
-ml/evaluation/calibration.py fits it; docs/explanation/calibration.md says what its probability means and what not.
+A calibration belongs to a model version: its card has one, and each collection may have one of its own.
+umbel/search/vote.py applies it, umbel/search/calibration_fit.py fits it; docs/explanation/calibration.md says what its
+probability means and what not.
 """
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,6 +73,7 @@ class Fitted(_Frozen):
     sets: list[str]
     pictures: int
     classes: int
+    labels: list[str] = Field([], description="What the classes are called; empty: not known.")
     votes: int = Field(description="Queries, over all galleries drawn, with and without their class.")
     threshold_rule: str = Field(description="How `unknown_below` was chosen.")
 
@@ -83,6 +85,15 @@ class Calibration(_Frozen):
     vote: VoteRule
     quality: Quality
     fitted: Fitted
+
+
+GENERAL = "general"  # the domain of a model for any picture
+
+
+def domain_of(version: ModelVersion) -> str | None:
+    """What kind of pictures the model and its calibration are for, by its card; None: the card does not say."""
+    domain = version.card.get("domain")
+    return domain if isinstance(domain, str) else None
 
 
 def calibration_of(version: ModelVersion) -> Calibration | None:

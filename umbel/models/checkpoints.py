@@ -48,6 +48,7 @@ class Card(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     architecture: str = Field(min_length=1, max_length=200)
+    domain: str | None = Field(None, max_length=100)
     dim: int = Field(ge=1, le=4_000)
     preprocessing: dict[str, Any]
     preprocessing_hash: str

@@ -12,7 +12,7 @@ from umbel.base.errors import Conflict, TransientError
 from umbel.base.tables import ModelVersion, NearestNeighbors
 from umbel.base.types import ModelState
 from umbel.jobs import jobs
-from umbel.models import partitions, reindexes, versions
+from umbel.models import collection_calibrations, partitions, reindexes, versions
 
 log = structlog.get_logger()
 
@@ -112,5 +112,6 @@ def _drop(transaction: Transaction, version_id: UUID) -> None:
     with transaction() as session:
         session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
     with transaction() as session:
+        collection_calibrations.delete_calibrations(session, version_id=version_id)
         tallies.forget_version(session, version_id)
         partitions.drop_partition(session, version_id)

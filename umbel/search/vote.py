@@ -11,6 +11,8 @@ Label = TypeVar("Label", bound=Hashable)
 Neighbors = tuple[Sequence[float], Sequence[Label | None]]  # distances (n,) and labels (n,)
 
 MOST_IMAGES = 5  # of one subject, in one vote
+# Of a vote without a calibration: what calibrations of this project's models came to.
+K, TEMPERATURE = 11, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,8 @@ def vote_together(images: Sequence[Neighbors[Label]], calibration: Calibration) 
     err together (the same plant, the same light), so multiplying their probabilities as if they were independent would
     promise too much; an average makes the choice steadier, and claims what one picture as good as they are would claim.
     """
-    if not 1 <= len(images) <= MOST_IMAGES:
-        raise ValueError(f"1 to {MOST_IMAGES} pictures can vote together, not {len(images)}.")
     rule = calibration.vote
-    tallies = _averaged(images, rule)
+    tallies = tally_together(images, k=rule.k, temperature=rule.temperature)
     if not tallies:
         return Verdict([], unknown=True)
     known = probability_known(tallies[0], rule)
@@ -127,11 +127,13 @@ def _ranked(tallies: Iterable[Tally[Label]]) -> list[Tally[Label]]:
     return sorted(tallies, key=lambda one: (-one.share, one.nearest, str(one.label)))
 
 
-def _averaged(images: Sequence[Neighbors[Label]], rule: VoteRule) -> list[Tally[Label]]:
+def tally_together(images: Sequence[Neighbors[Label]], *, k: int, temperature: float) -> list[Tally[Label]]:
     """The mean tally of each label over the pictures that have labelled neighbors, the largest share first."""
+    if not 1 <= len(images) <= MOST_IMAGES:
+        raise ValueError(f"1 to {MOST_IMAGES} pictures can vote together, not {len(images)}.")
     start, voting = 0, []
     for distances, labels in images:
-        found = {one.label: one for one in tally(distances, labels, k=rule.k, temperature=rule.temperature)}
+        found = {one.label: one for one in tally(distances, labels, k=k, temperature=temperature)}
         if found:
             voting.append((start, distances, found))
         start += len(distances)

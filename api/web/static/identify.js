@@ -68,12 +68,13 @@ function local(file, signal) {
   return source;
 }
 
-function verdict({ best, unknown, results, threshold, took_ms: took }) {
+function verdict({ best, unknown, results, threshold, calibration, took_ms: took }) {
   const [first] = results;
-  const how = `A label is trusted from ${percent(threshold)} on. ${Math.round(took)} ms.`;
+  const trusted = threshold !== null && `A label is trusted from ${percent(threshold)} on.`;
+  const how = [trusted, calibration.note, `${Math.round(took)} ms.`].filter(Boolean).join(" ");
   const head = unknown
     ? [h("p", { class: "answer unknown", role: "status" }, "Unknown"), h("p", {}, guess(first))]
-    : [h("p", { class: "answer", role: "status" }, best), h("p", {}, `${percent(first.score)} probable.`)];
+    : [h("p", { class: "answer", role: "status" }, best), h("p", {}, `${percent(first.score)} ${unknown === null ? "of the votes" : "probable"}.`)];
   return [...head, h("p", { class: "faint" }, how), h("h2", {}, unknown ? "Nearest guesses" : "Evidence"), h("ol", { class: "votes" }, results.slice(0, SHOWN).map(vote))];
 }
 

@@ -36,13 +36,13 @@ export async function versions(signal, redraw) {
 }
 
 function card(model, ways) {
-  const { name, architecture, dim, state, metrics, created_at: created } = model;
+  const { name, architecture, domain, dim, state, metrics, created_at: created } = model;
   const judged = Object.entries(metrics.validation ?? {}).slice(0, 3);
   return h(
     "li",
     { class: "card" },
     h("div", { class: "actions" }, h("h3", {}, name), h("span", { class: "badge", "data-status": state }, state)),
-    h("p", { class: "faint" }, `${architecture}, ${dim} numbers a vector, registered `, h("time", { dateTime: created, title: when(created) }, ago(created))),
+    h("p", { class: "faint" }, `${domain ? `For ${domain}. ` : ""}${architecture}, ${dim} numbers a vector, registered `, h("time", { dateTime: created, title: when(created) }, ago(created))),
     judged.length > 0 &&
       h(
         "table",

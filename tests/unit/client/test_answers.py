@@ -24,6 +24,7 @@ MODEL: dict[str, Any] = {
     "id": str(ID),
     "name": "flowers",
     "architecture": "efficientnet",
+    "domain": "flowers",
     "dim": 512,
     "weights_sha256": "00",
     "preprocessing_hash": "11",

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from ml.evaluation import votes
-from ml.evaluation.calibration import Labelled, fit
 from ml.evaluation.figures import reliability_figure
 from tests.examples import examples
 from umbel.models.calibration import Calibration
+from umbel.search import known_votes as votes
+from umbel.search.calibration_fit import Labelled, fit
 from umbel.search.vote import vote
 
 
