@@ -10,6 +10,7 @@ docs/explanation/calibration.md.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import structlog
@@ -26,6 +27,7 @@ Galleries = Sequence[tuple[int | None, int | None]]
 
 LEAST = 30  # pictures with another of their class; fewer say nothing about rare errors
 QUERIES = 1000  # most pictures of a set that ask, in each gallery
+ASKED = 100  # of them at once: in the largest gallery their distances take 8 MB
 TEMPERATURES = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
 # Galleries drawn from each set: so many classes, so many pictures of each; None: all there are.
 WHOLE: Galleries = ((None, None),)
@@ -112,7 +114,10 @@ def _all_votes(
             if classes is None or classes < labels.max() + 1:
                 gallery = _gallery(labels, classes, each, rng)
                 queries = np.sort(rng.permutation(one.askable())[:QUERIES])
-                asked = _asked(one.vectors, labels, queries, gallery, k=k, temperature=temperature)
+                asked = chain.from_iterable(
+                    _asked(one.vectors, labels, queries[at : at + ASKED], gallery, k=k, temperature=temperature)
+                    for at in range(0, len(queries), ASKED)
+                )
                 share, nearest, right, known, kind = (np.array(part) for part in zip(*asked, strict=True))
                 yield voting.weighted(share, nearest, right=right, known=known, kind=kind + (number << 32))
 
