@@ -180,7 +180,7 @@ def all_runs(
     neither OpenMP's threads nor a GPU outlive a fork, and a child that needs them would wait for ever.
     """
     global material  # noqa: PLW0603
-    dataset = load_dataset([broad, species], Settings(), side=256)
+    dataset = load_dataset([broad, species], Settings(), side=256, preprocessing=recipe.preprocessing)
     material = Material(dataset, np.empty(0))
     features, groups = next(_in_children(_features_and_groups, [(recipe, start)], jobs=1))
     material = Material(dataclasses.replace(dataset, groups=groups), features)
@@ -199,7 +199,7 @@ def _in_children(work: Callable[..., Any], arguments: list[tuple[Any, ...]], *, 
 def _features_and_groups(recipe: Recipe, start: Path) -> tuple[np.ndarray, Indices]:
     dataset = material.dataset
     network = load_start(start, recipe, pick_device("auto"))
-    features = validation.pooled_features(network, dataset, np.arange(len(dataset.labels)), recipe.preprocessing)
+    features = validation.pooled_features(network, dataset, np.arange(len(dataset.labels)))
     duplicates = find_duplicates(dataset, torch.nn.functional.normalize(features).numpy())
     return features.numpy(), duplicates.grouped(dataset).groups
 

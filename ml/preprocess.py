@@ -69,7 +69,11 @@ class Preprocessing(BaseModel):
 
     def decode(self, data: bytes, limits: Limits) -> Pixels:
         """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises ImageError."""
-        return self.fit(decode(data, limits, side=self.size * self.draft, color=self.color))
+        return self.fit(self.opened(data, limits))
+
+    def opened(self, data: bytes, limits: Limits) -> Image.Image:
+        """File bytes → the upright RGB picture that `fit` takes. Thread-safe. Raises ImageError."""
+        return decode(data, limits, side=self.size * self.draft, color=self.color)
 
     def fit(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture → (size, size, 3) uint8."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,10 @@ from umbel_files.names import printable
 from umbel_files.walking import NO_PICTURE, Outcome, walk
 
 from ml.data.pixel_store import PixelStore
+from ml.preprocess import Preprocessing
 from umbel.base.errors import BadDataset, ImageError
 from umbel.base.settings import Settings
 from umbel.base.types import Pixels
-from umbel.decoding.images import decode
 
 Indices = NDArray[np.intp]
 
@@ -42,6 +43,8 @@ class ClassFiles(NamedTuple):
 class Dataset:
     """N pictures of C classes. pixels[i]: (height, width, 3) uint8; labels, folders, groups: (N,) integers.
 
+    served[i]: (size, size, 3) uint8, the very pixels that the service would feed a model of this `preprocessing` with.
+
     Classes of different folders are different classes, even under one name. Pictures of one group show one and the
     same thing and must not be parted by a split; unless said otherwise (see `grouped`), files of equal bytes.
     """
@@ -56,6 +59,8 @@ class Dataset:
     skipped: list[Skipped]
     roots: list[Path] = field(default_factory=list)  # where each folder lies
     groups: Indices = field(default_factory=lambda: np.empty(0, np.intp))
+    served: Sequence[Pixels] | PixelStore = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -77,20 +82,24 @@ def load_dataset(
     side: int = 256,
     reading: Callable[[int, int], None] = lambda done, total: None,
     *,
+    preprocessing: Preprocessing | None = None,
     include_hidden: bool = False,
 ) -> Dataset:
     """Read every class folder of every folder. Files that are no readable picture are skipped and listed.
 
     side: pictures whose shorter side is longer are stored shrunk to it; enough for crops of `side` and below.
-    reading: told how many files are done, of how many. include_hidden: see `umbel_files.walking.walk`.
+    reading: told how many files are done, of how many. preprocessing: what `served` is made by.
+    include_hidden: see `umbel_files.walking.walk`.
     The only picture of a class teaches nothing and is skipped too.
     Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
     listed = [class_files(folder, include_hidden=include_hidden) for folder in folders]
     files = [(path, name, index) for index, one in enumerate(listed) for path, name in one.files]
-    store, read = PixelStore(len(files)), list[str | Skipped]()
+    preprocessing = preprocessing or Preprocessing()
+    store, served, read = PixelStore(len(files)), PixelStore(len(files)), list[str | Skipped]()
+    keep = partial(_read, limits=limits, side=side, preprocessing=preprocessing, store=store, served=served)
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(lambda number: _read(files[number][0], limits, side, store, number), range(len(files))):
+        for found in pool.map(lambda number: keep(files[number][0], number=number), range(len(files))):
             read.append(found)
             reading(len(read), len(files))
     _skip_lone_images(files, read)
@@ -110,6 +119,8 @@ def load_dataset(
         folder_names=[folder.name for folder in folders],
         skipped=skipped,
         roots=list(folders),
+        served=served.only(good),
+        preprocessing=preprocessing,
     )
 
 
@@ -127,11 +138,22 @@ def class_files(folder: Path, *, include_hidden: bool = False) -> ClassFiles:
     return ClassFiles(files, skipped)
 
 
-def _read(path: Path, limits: Settings, side: int, store: PixelStore, number: int) -> str | Skipped:
-    """Keep the picture in the store, and return the SHA-256 of its file."""
+def _read(
+    path: Path,
+    *,
+    limits: Settings,
+    side: int,
+    preprocessing: Preprocessing,
+    store: PixelStore,
+    served: PixelStore,
+    number: int,
+) -> str | Skipped:
+    """Keep the picture in both stores, and return the SHA-256 of its file."""
     try:
         data = path.read_bytes()
-        picture = decode(data, limits, side=2 * side)
+        # Decoded as the service does, once: a JPEG decoded at another scale gives other pixels.
+        picture = preprocessing.opened(data, limits)
+        served.keep(number, preprocessing.fit(picture))
         shrink = side / min(picture.size)
         if shrink < 1:
             small = (round(picture.width * shrink), round(picture.height * shrink))

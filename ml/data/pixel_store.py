@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 
 from umbel.base.types import Pixels
 
-SHARE = 0.25  # of the memory that is free when a store is made
+SHARE = 0.125  # of the memory that is free when a store is made; training makes two
 
 
 @dataclass(frozen=True, slots=True)

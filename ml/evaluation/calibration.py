@@ -13,7 +13,13 @@ from umbel.search.calibration_fit import Labelled, fit
 def fit_sets(
     sets: Sequence[ValidationSet], vectors: Sequence[Tensor], *, seed: int, class_names: Sequence[str], k: int = KNN
 ) -> Calibration | None:
-    """`fit` on validation sets and their embeddings (N, D). class_names: by label."""
-    labelled = [Labelled(one.name, found.numpy(), one.labels) for one, found in zip(sets, vectors, strict=True)]
+    """`fit` on validation sets and their embeddings (N, D): held-out pictures ask in all that is known of their folder.
+
+    class_names: by label.
+    """
+    labelled = [
+        Labelled(one.name, found.numpy(), one.labels, one.protocol.asks, one.protocol.groups)
+        for one, found in zip(sets, vectors, strict=True)
+    ]
     classes = sorted({class_names[label] for one in sets for label in one.labels.tolist()})
     return fit(labelled, seed=seed, k=k, description="validation pictures", labels=classes)

@@ -14,7 +14,7 @@ from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Interval, Replicates, interval, replicate
-from ml.evaluation.metrics import Labels, Metrics, Rankings, rank, summary
+from ml.evaluation.metrics import TEMPERATURE, Labels, Metrics, Rankings, rank, summary
 from ml.evaluation.models import load_model, load_rival
 from ml.evaluation.sets import JudgedSet, Selection, select
 from ml.evaluation.verification import Roc, pairs_of, verification
@@ -95,7 +95,8 @@ def evaluate(
     unreadable = {one.path for one in skipped}
     sets = [one.without(unreadable) for one in selection.sets]
     readable = [path for path in paths if path not in unreadable]
-    results = _judge_sets(sets, readable, vectors, resamples=resamples, seed=seed, watch=watch)
+    temperatures = [_temperature(model) for model in models]
+    results = _judge_sets(sets, readable, vectors, temperatures, resamples=resamples, seed=seed, watch=watch)
     checkpoints = (checkpoint, *against)
     left_out = (*selection.skipped, *skipped)
     return Evaluation(models, _names(models), checkpoints, selection, split, results, left_out, resamples, seed)
@@ -125,12 +126,13 @@ def _judge_sets(
     sets: Sequence[JudgedSet],
     paths: Sequence[Path],
     vectors: Sequence[Vectors],
+    temperatures: Sequence[float],
     *,
     resamples: int,
     seed: int,
     watch: Watch,
 ) -> tuple[SetResult, ...]:
-    """Every model on every set. vectors: of each model, a row for each of the paths."""
+    """Every model on every set. vectors: of each model, a row for each of the paths; temperatures: of its vote."""
     rows = {path: row for row, path in enumerate(paths)}
     results = []
     for number, one in enumerate(sets):
@@ -138,16 +140,28 @@ def _judge_sets(
         one.check()
         chosen = [rows[picture.path] for picture in one.pictures]
         results.append(
-            SetResult(one, tuple(_judge(of_model[chosen], one.labels, resamples, seed, number) for of_model in vectors))
+            SetResult(
+                one,
+                tuple(
+                    _judge(of_model[chosen], one.labels, temperature, resamples=resamples, seed=(seed, number))
+                    for of_model, temperature in zip(vectors, temperatures, strict=True)
+                ),
+            )
         )
     watch("Judging", len(sets), len(sets))
     return tuple(results)
 
 
-def _judge(vectors: Vectors, labels: Labels, resamples: int, seed: int, number: int) -> Judgement:
-    rankings, roc = rank(vectors, labels), verification(vectors, labels)
-    pairs = pairs_of(vectors, labels, seed)
-    replicates = replicate(rankings, pairs, resamples, (seed, number))
+def _temperature(model: NetworkEmbedder) -> float:
+    """That by which `identify` lets neighbors vote with this model."""
+    calibration = model.card.calibration
+    return calibration.vote.temperature if calibration else TEMPERATURE
+
+
+def _judge(vectors: Vectors, labels: Labels, temperature: float, *, resamples: int, seed: tuple[int, int]) -> Judgement:
+    rankings, roc = rank(vectors, labels, temperature=temperature), verification(vectors, labels)
+    pairs = pairs_of(vectors, labels, seed[0])
+    replicates = replicate(rankings, pairs, resamples, seed)
     return Judgement(vectors, rankings, roc, summary(rankings, roc), replicates, pairs.drawn)
 
 

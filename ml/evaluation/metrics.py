@@ -1,7 +1,8 @@
-"""How good embeddings are: retrieval, a k-NN vote, and the figures of verification, leave-one-out.
+"""How good embeddings are: retrieval, the vote of `identify`, and the figures of verification, leave-one-out.
 
-Everywhere: vectors (N, D) unit length, labels (N,) integers. Each image is a query once, against all the others. One
-that is alone in its class matches no other: it is left out as a query and stays in the gallery to distract.
+Everywhere: vectors (N, D) unit length, labels (N,) integers. Each image is a query once, against all the others, unless
+a `Protocol` says otherwise. One whose class has no other image to find is left out as a query and stays in the gallery
+to distract.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from ml.evaluation.verification import Roc, verification
 from umbel.base.types import Vectors
+from umbel.search.vote import tally
 
 Labels = NDArray[np.integer]
 Scores = NDArray[np.float32]
@@ -21,6 +24,7 @@ Numbers = NDArray[np.float64]
 BLOCK = 1024  # most queries at once
 CELLS = 2**24  # similarities ranked at once: with their order and copies about 300 MiB
 KNN = 11
+TEMPERATURE = 0.05  # of the vote, where no calibration has fitted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +49,24 @@ class Metrics:
         return {name: round(value, digits) for name, value in asdict(self).items()}
 
 
-def measure(vectors: Vectors, labels: Labels, k: int = KNN) -> Metrics:
-    """Every metric of this module over one labelled set, leave-one-out."""
-    return summary(rank(vectors, labels, k), verification(vectors, labels))
+def measure(vectors: Vectors, labels: Labels, protocol: Protocol = EVERY_OTHER) -> Metrics:
+    """Every metric of this module over one labelled set."""
+    return summary(rank(vectors, labels, protocol), verification(vectors, labels, protocol))
 
 
 @dataclass(frozen=True)
 class Rankings:
     """What each of N images got as a query: what all ranking metrics are means of.
 
-    labels, predicted: (N,) in [0, C), predicted by the k-NN vote; relevant: (N,) how many more there are of its class;
-    nearest: (N, K) indices of the K = min(N − 1, max(k, 10)) most similar, nearest first, and their similarity (N, K);
-    r_precision, average_precision: (N,) in [0, 1], NaN for an image alone in its class.
+    labels, predicted: (N,) in [0, C), predicted by the vote; asks: (N,), which are queries; relevant: (N,) how many
+    they can find of their class;
+    nearest: (N, K) indices of the K ≤ max(k, 10) most similar, nearest first, and their similarity (N, K), -inf where
+    there is none; r_precision, average_precision: (N,) in [0, 1], NaN where nothing is relevant.
+    The rows of images that ask for nothing are empty: nothing relevant, nothing found.
     """
 
     labels: Labels
+    asks: NDArray[np.bool_]
     relevant: Labels
     nearest: NDArray[np.intp]
     similarity: Scores
@@ -69,28 +76,40 @@ class Rankings:
 
     @cached_property
     def is_query(self) -> NDArray[np.bool_]:
-        """(N,): which images have another of their class, and so count as queries."""
+        """(N,): which images ask, have another of their class to find, and so count as queries."""
         return self.relevant > 0
 
     @cached_property
     def hits(self) -> NDArray[np.bool_]:
         """(N, K): which of the nearest are of the query's class."""
-        return self.labels[self.nearest] == self.labels[:, None]
+        return (self.labels[self.nearest] == self.labels[:, None]) & np.isfinite(self.similarity)
 
 
-def rank(vectors: Vectors, labels: Labels, k: int = KNN) -> Rankings:
-    """Let every image be a query against all the others; the k nearest vote on its label."""
+def rank(
+    vectors: Vectors,
+    labels: Labels,
+    protocol: Protocol = EVERY_OTHER,
+    *,
+    k: int = KNN,
+    temperature: float = TEMPERATURE,
+) -> Rankings:
+    """Let every image that asks be a query; the k nearest vote on its label as they do in the service.
+
+    temperature: of the vote, see umbel.search.vote.
+    """
     labels = np.unique(labels, return_inverse=True)[1]
-    relevant = np.bincount(labels)[labels] - 1
+    relevant = protocol.relevant(labels)
     kept = min(len(labels) - 1, max(k, 10))
-    parts = []
-    for rows, order, similarity in _ranked(vectors, max(kept, int(relevant.max()))):
-        hits = labels[order] == labels[rows, None]
-        # Copies: a view would keep the whole block.
-        parts.append((order[:, :kept].copy(), similarity[:, :kept].copy(), *precisions_at_r(hits, relevant[rows])))
-    nearest, similarity, r_precision, average_precision = (np.concatenate(part) for part in zip(*parts, strict=True))
-    predicted = vote(labels[nearest[:, :k]], similarity[:, :k])
-    return Rankings(labels, relevant, nearest, similarity, predicted, r_precision, average_precision)
+    nearest, similarity = np.zeros((len(labels), kept), np.intp), np.full((len(labels), kept), -np.inf, np.float32)
+    r_precision, average_precision = np.full((2, len(labels)), np.nan)
+    predicted = labels.copy()
+    for rows, order, found in _ranked(vectors, protocol, max(kept, int(relevant.max(initial=0)))):
+        hits = (labels[order] == labels[rows, None]) & np.isfinite(found)
+        nearest[rows], similarity[rows] = order[:, :kept], found[:, :kept]
+        r_precision[rows], average_precision[rows] = precisions_at_r(hits, relevant[rows])
+        predicted[rows] = vote(labels[order[:, :k]], found[:, :k], labels[rows], temperature)
+    asks = np.isin(np.arange(len(labels)), protocol.queries(len(labels)))
+    return Rankings(labels, asks, relevant, nearest, similarity, predicted, r_precision, average_precision)
 
 
 def summary(rankings: Rankings, roc: Roc, counts: NDArray[np.integer] | None = None) -> Metrics:
@@ -113,24 +132,28 @@ def summary(rankings: Rankings, roc: Roc, counts: NDArray[np.integer] | None = N
         eer=roc.eer,
         tar_at_far_1e2=roc.tar_at(0.01),
         tar_at_far_1e3=roc.tar_at(0.001),
-        pictures=len(rankings.labels),
-        classes=int(rankings.labels.max()) + 1,
+        pictures=int(rankings.asks.sum()),
+        classes=len(np.unique(rankings.labels[rankings.asks])),
     )
 
 
-def _ranked(vectors: Vectors, depth: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Scores]]:
+def _ranked(
+    vectors: Vectors, protocol: Protocol, depth: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Scores]]:
     """Blocks of queries: their indices (B,), the `depth` most similar others of each (B, depth), and their cosines.
 
-    Ties go to the lower index, but which of those that tie for the last place are in is left to NumPy.
+    Those that a query may not find are at −inf. Ties go to the lower index, but which of those that tie for the last
+    place are in is left to NumPy.
     """
-    step = max(1, min(BLOCK, CELLS // len(vectors)))
-    for start in range(0, len(vectors), step):
-        distance = -(vectors[start : start + step] @ vectors.T)
-        rows = np.arange(len(distance))
-        distance[rows, start + rows] = np.inf  # an image is not its own neighbor
+    step = max(1, min(BLOCK, CELLS // max(len(vectors), 1)))
+    queries = protocol.queries(len(vectors))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step]
+        distance = -(vectors[rows] @ vectors.T)
+        distance[~protocol.may_find(rows, len(vectors))] = np.inf
         near = np.sort(np.argpartition(distance, depth - 1)[:, :depth])
         order = np.take_along_axis(near, np.argsort(np.take_along_axis(distance, near, 1), kind="stable"), 1)
-        yield start + rows, order, -np.take_along_axis(distance, order, 1)
+        yield rows, order, -np.take_along_axis(distance, order, 1)
 
 
 def precisions_at_r(hits: NDArray[np.bool_], relevant: Labels) -> tuple[Numbers, Numbers]:
@@ -146,16 +169,18 @@ def precisions_at_r(hits: NDArray[np.bool_], relevant: Labels) -> tuple[Numbers,
         return counted.sum(1) / relevant, (counted.cumsum(1) / ranks * counted).sum(1) / relevant
 
 
-def vote(labels: Labels, similarity: Scores) -> Labels:
-    """(N,): the label that the neighbors vote for, each by its similarity; negative ones have no vote.
+def vote(labels: Labels, similarity: Scores, otherwise: Labels, temperature: float = TEMPERATURE) -> Labels:
+    """(N,): the label that the neighbors vote for, by the vote that `identify` serves.
 
-    labels, similarity: (N, k), of the neighbors. Ties go to the lower label.
+    labels, similarity: (N, k), of the neighbors, -inf where there is none; otherwise: (N,), of those without neighbors.
     """
-    alike = labels[:, :, None] == labels[:, None, :]
-    votes = (similarity.clip(min=0)[:, None, :] * alike).sum(2)  # (N, k): for the label of each neighbor
-    best = votes == votes.max(1, keepdims=True, initial=0)
-    none = np.iinfo(labels.dtype).max
-    return np.where(best, labels, none).min(1, initial=none)
+    found = otherwise.copy()
+    for row, (near, own) in enumerate(zip(1 - similarity.clip(-1, 1), labels, strict=True)):
+        there = np.isfinite(similarity[row])
+        if there.any():
+            voters = near[there].tolist(), own[there].tolist()
+            found[row] = tally(*voters, k=len(voters[0]), temperature=temperature)[0].label
+    return found
 
 
 def macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.number]) -> float:

@@ -36,9 +36,10 @@ def extremes(rankings: Rankings, each: int = EACH) -> tuple[list[int], list[int]
 
 def _margin(rankings: Rankings) -> np.ndarray:
     """(N,): similarity of the nearest hit less that of the nearest miss, as far as the neighbours kept tell."""
-    floor = rankings.similarity.min(initial=-1.0) - 1
-    hit = np.where(rankings.hits, rankings.similarity, floor).max(1, initial=floor)
-    miss = np.where(rankings.hits, floor, rankings.similarity).max(1, initial=floor)
+    floor = -2.0  # below any cosine, also where a small gallery has no neighbor left
+    similarity = rankings.similarity.clip(min=floor)
+    hit = np.where(rankings.hits, similarity, floor).max(1, initial=floor)
+    miss = np.where(rankings.hits, floor, similarity).max(1, initial=floor)
     margin: np.ndarray = hit - miss
     return margin
 
@@ -92,6 +93,7 @@ def _tiles(
     return shown, [
         Tile(picture(match), f"{similarity:.2f}", classes[rankings.labels[match]], hit)
         for match, similarity, hit in nearest
+        if similarity >= -1.01  # a small gallery has fewer
     ]
 
 

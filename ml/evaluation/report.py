@@ -35,7 +35,7 @@ METRICS = {
     "map_at_r": ("MAP@R", "the same, counting more what comes first"),
     "knn_macro_f1": (
         "11-NN F1",
-        "how well the 11 nearest, each voting by its similarity, name the class; mean over classes",
+        "how well the vote of the 11 nearest, as `identify` counts it, names the class; mean over classes",
     ),
     "auc": ("AUC", "how often a pair of one class is more similar than a pair of two"),
     "eer": ("EER", "the error at the threshold where both kinds of pair are equally often mistaken; lower is better"),

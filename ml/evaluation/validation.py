@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ml.data.dataset import Dataset, Indices
 from ml.devices import has_native_bf16
 from ml.evaluation.metrics import Metrics, measure
+from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from ml.network import EmbeddingNetwork
-from ml.preprocess import Preprocessing
 from umbel.base.pipeline import ahead
 
 BATCH = 64
@@ -22,21 +21,35 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class ValidationSet:
-    """Labelled pictures that are only judged on. positions: (N,) in the dataset; labels: (N,)."""
+    """Queries and the gallery that they are searched in: all that is known of their folder, as the product is used.
+
+    positions: (N,) in the dataset, of both; labels: (N,); protocol: which ask, and that none finds its own duplicates.
+    """
 
     name: str
     positions: Indices
     labels: Indices
+    protocol: Protocol = EVERY_OTHER
 
 
 def validation_sets(dataset: Dataset, known: Indices, unseen: Indices) -> list[ValidationSet]:
-    """One set a folder of the pictures held back, and one of the classes held out."""
+    """One set a folder whose queries are the pictures held back, and one whose queries are of the classes held out.
+
+    The gallery is everything in the queries' folders, training pictures too. Other folders stay out of it: under
+    another name they may hold the same classes.
+    """
     parts = [
         (f"{name}, held-out pictures", known[dataset.folders[known] == index])
         for index, name in enumerate(dataset.folder_names)
     ]
     parts.append(("held-out classes", unseen))
-    return [ValidationSet(name, part, dataset.labels[part]) for name, part in parts if len(part)]
+    return [_against_its_folders(dataset, name, queries) for name, queries in parts if len(queries)]
+
+
+def _against_its_folders(dataset: Dataset, name: str, queries: Indices) -> ValidationSet:
+    positions = np.flatnonzero(np.isin(dataset.folders, dataset.folders[queries]))
+    protocol = Protocol(asks=np.isin(positions, queries), groups=dataset.groups[positions])
+    return ValidationSet(name, positions, dataset.labels[positions], protocol)
 
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
@@ -48,20 +61,18 @@ def pooled_features(
     network: EmbeddingNetwork,
     dataset: Dataset,
     positions: Indices,
-    preprocessing: Preprocessing,
     done: Callable[[int], None] = lambda pictures: None,
 ) -> Tensor:
     """(N, features) float32 on the CPU: what the backbone says of the pictures at these positions, without variation.
 
-    Pictures are fitted by the same function as the index's and queries', a batch ahead of the network.
+    Their pixels are those that the service would see, made ready a batch ahead of the network.
     done: told how many pictures each batch brought.
     """
 
     def batches() -> Iterator[Tensor]:
         for start in range(0, len(positions), BATCH):
-            pixels = [dataset.pixels[index] for index in positions[start : start + BATCH]]
-            fitted = [preprocessing.fit(Image.fromarray(one)) for one in pixels]
-            yield preprocessing.normalise(np.stack(fitted))
+            served = [dataset.served[index] for index in positions[start : start + BATCH]]
+            yield dataset.preprocessing.normalise(np.stack(served))
 
     device = next(network.parameters()).device
     results = [torch.empty(0, network.features)]
@@ -81,13 +92,24 @@ def embeddings(network: EmbeddingNetwork, pooled: Tensor, device: torch.device) 
 def score(metrics: dict[str, Metrics]) -> float:
     """One number to choose by: the mean over the sets of R@1 and MAP@R, so that no set can be given up for another.
 
-    NaN without a set.
+    A set in which nothing can be found says nothing. NaN without any other.
     """
-    if not metrics:
-        return math.nan
-    return float(np.mean([(one.r_at_1 + one.map_at_r) / 2 for one in metrics.values()]))
+    scores = [(one.r_at_1 + one.map_at_r) / 2 for one in metrics.values()]
+    known = [one for one in scores if not math.isnan(one)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def judge(sets: Sequence[ValidationSet], vectors: Sequence[Tensor]) -> dict[str, Metrics]:
     """The metrics of each set from its embeddings."""
-    return {one.name: measure(found.numpy(), one.labels) for one, found in zip(sets, vectors, strict=True)}
+    judged = zip(sets, vectors, strict=True)
+    return {one.name: measure(found.numpy(), one.labels, one.protocol) for one, found in judged}
+
+
+def of_sets(sets: Sequence[ValidationSet], positions: Indices, vectors: Tensor) -> list[Tensor]:
+    """Each set's rows of vectors (N, D), which are those of the sorted positions (N,)."""
+    return [vectors[np.searchsorted(positions, one.positions)] for one in sets]
+
+
+def positions_of(sets: Sequence[ValidationSet]) -> Indices:
+    """The positions of all the sets' pictures, sorted, each once."""
+    return np.unique(np.concatenate([np.empty(0, np.intp), *(one.positions for one in sets)]))

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from umbel.base.types import Vectors
 
 Rates = NDArray[np.float64]
@@ -61,20 +62,23 @@ class Roc:
         return self.tar[np.searchsorted(self.far, far, side="right") - 1]
 
 
-def verification(vectors: Vectors, labels: NDArray[np.integer]) -> Roc:
-    """The ROC of "same class?" by cosine, over every pair of different images, each pair once.
+def verification(vectors: Vectors, labels: NDArray[np.integer], protocol: Protocol = EVERY_OTHER) -> Roc:
+    """The ROC of "same class?" by cosine, over every pair of a query and an image that it may find, each pair once.
 
     Pairs are counted into BINS bins of cosine, block by block, so that memory does not grow with their number.
     """
     step = max(1, min(BLOCK, CELLS // max(len(vectors), 1)))
     same, every = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-    for start in range(0, len(vectors), step):
-        block = vectors[start : start + step] @ vectors[start:].T
-        later = np.arange(block.shape[1]) > np.arange(len(block))[:, None]
-        bins = ((block[later] + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
+    queries = protocol.queries(len(vectors))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step]
+        first = start if protocol.is_leave_one_out else 0  # all earlier pairs are counted
+        block = vectors[rows] @ vectors[first:].T
+        counted = _counted(protocol, rows, len(vectors))[:, first:]
+        bins = ((block[counted] + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
         every += np.bincount(bins, minlength=BINS)
-        agree = labels[start : start + step, None] == labels[start:]
-        same += np.bincount(bins[agree[later]], minlength=BINS)
+        agree = labels[rows, None] == labels[first:]
+        same += np.bincount(bins[agree[counted]], minlength=BINS)
     filled = np.flatnonzero(every)[::-1]
     accepted, passed = np.cumsum(same[filled]), np.cumsum(every[filled])
     with np.errstate(invalid="ignore"):
@@ -83,6 +87,15 @@ def verification(vectors: Vectors, labels: NDArray[np.integer]) -> Roc:
     # At an infinite threshold nothing is accepted.
     curve = (np.append(0, far), np.append(0, tar), np.append(np.inf, filled * 2 / BINS - 1))
     return Roc(*curve, same=int(same.sum()), different=int((every - same).sum()))
+
+
+def _counted(protocol: Protocol, rows: Indices, images: int) -> NDArray[np.bool_]:
+    """(B, N): the pairs that queries at these positions count; one of two queries by the first of them."""
+    mutual = np.zeros(images, bool)
+    mutual[protocol.queries(images)] = True
+    mutual &= protocol.in_gallery(images)
+    earlier = mutual & (np.arange(images) < rows[:, None])
+    return protocol.may_find(rows, images) & ~(earlier & mutual[rows, None])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ class ArcFace(nn.Module):
     margin: radians, added to the angle between an embedding and its own class's center; may be changed between
     steps. scale: s, the inverse temperature. centers: sub-centers a class; the nearest counts, so that a class of
     several looks need not be pulled into one.
-    rivals: (C, C) bool, which classes (columns) each class (row) competes with; None: all. Classes of data sets that
-    differ in more than their subject (sharpness, say) can so be kept from being told apart by that.
+    folders: (C,) integers: each class competes only with those of its own folder; None: with all. Classes of data sets
+    that differ in more than their subject (sharpness, say) can so be kept from being told apart by that.
     Source: Deng et al. 2019, arXiv:1801.07698, eq. 3; sub-centers: Deng et al. 2020, ECCV, eq. 3.
     """
 
@@ -26,13 +26,13 @@ class ArcFace(nn.Module):
         margin: float = 0.3,
         scale: float = 30.0,
         centers: int = 1,
-        rivals: Tensor | None = None,
+        folders: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.margin, self.scale, self.classes, self.centers = margin, scale, classes, centers
         self.weight = nn.Parameter(F.normalize(torch.randn(classes * centers, dim)))
-        self.rivals: Tensor | None
-        self.register_buffer("rivals", rivals, persistent=False)
+        self.folders: Tensor | None
+        self.register_buffer("folders", folders, persistent=False)
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """(B, D) → (B, C): cosine to each class's nearest center."""
@@ -43,8 +43,8 @@ class ArcFace(nn.Module):
         cosines = self.cosines(embeddings.float())
         own = F.one_hot(labels, self.classes).bool()
         logits = torch.where(own, self._with_margin(cosines), cosines) * self.scale
-        if self.rivals is not None:
-            logits = logits.masked_fill(~(self.rivals[labels] | own), -math.inf)
+        if self.folders is not None:
+            logits = logits.masked_fill(self.folders[labels, None] != self.folders, -math.inf)
         return F.cross_entropy(logits, labels)
 
     def _with_margin(self, cosines: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ def draw_curves(path: Path, progress: Progress, baseline: dict[str, Metrics], *,
 
     baseline: what the untrained features reach, drawn as dashes; steps: in the whole run, the picture's width.
     """
-    figure = style.figure(13, 4.2, recipe.name)
+    columns = 4 if len(baseline) > 4 else max(len(baseline), 1)
+    rows = -(-len(baseline) // columns)
+    figure = style.figure(13, 4.2 + 0.22 * max(rows - 1, 0), recipe.name)
     loss, recall, precision = figure.subplots(1, 3)
     _loss(loss, progress, steps)
     for axes, name, field in ((recall, "R@1", "r_at_1"), (precision, "MAP@R", "map_at_r")):
@@ -28,9 +30,7 @@ def draw_curves(path: Path, progress: Progress, baseline: dict[str, Metrics], *,
     if baseline:
         lines, names = recall.get_legend_handles_labels()
         names[-1] += " (dashed: before training)"
-        figure.legend(
-            lines, names, loc="outside lower right", ncols=len(names), frameon=False, labelcolor=INK, fontsize=9
-        )
+        figure.legend(lines, names, loc="outside lower right", ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
     style.save(figure, path)
 
 

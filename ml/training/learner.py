@@ -23,7 +23,7 @@ class Learner:
     """What changes with each step, and can be kept and restored.
 
     labels: (N,) class of each training image; start: (N, dim), where the untrained network puts each of them
-    without variation; rivals: see ArcFace; steps: in the whole run.
+    without variation; folders: see ArcFace; steps: in the whole run.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class Learner:
         *,
         labels: Tensor,
         start: Tensor,
-        rivals: Tensor | None,
+        folders: Tensor | None,
         steps: int,
     ) -> None:
         self.network, self.recipe, self.steps, self.done = network, recipe, steps, 0
         self.labels, self.start = labels, start
         self.device = next(network.parameters()).device
         self.head = ArcFace(
-            int(labels.max()) + 1, network.dim, scale=recipe.scale, centers=recipe.centers, rivals=rivals
+            int(labels.max()) + 1, network.dim, scale=recipe.scale, centers=recipe.centers, folders=folders
         )
         self.head.initialize(start, labels)
         self.head.to(self.device)

@@ -59,7 +59,7 @@ class Setup:
 
     def pooled(self, positions: Indices, network: EmbeddingNetwork | None = None) -> Tensor:
         """(N, features): what a network, else `network` as it now is, sees in images of the dataset."""
-        return validation.pooled_features(network or self.network, self.dataset, positions, self.recipe.preprocessing)
+        return validation.pooled_features(network or self.network, self.dataset, positions)
 
     def embedded(self, pooled: Tensor) -> Tensor:
         """(N, dim) unit length: what `network`, as it now is, makes of pooled features."""
@@ -67,7 +67,9 @@ class Setup:
 
     def judged(self, network: EmbeddingNetwork) -> list[Tensor]:
         """A network's embeddings of each validation set."""
-        return [validation.embeddings(network, self.pooled(one.positions, network), self.device) for one in self.sets]
+        positions = validation.positions_of(self.sets)
+        vectors = validation.embeddings(network, self.pooled(positions, network), self.device)
+        return validation.of_sets(self.sets, positions, vectors)
 
 
 def set_up(dataset: Dataset, split: Split, recipe: Recipe, network: EmbeddingNetwork, features: Tensor) -> Setup:
@@ -131,17 +133,16 @@ def soup(members: list[State]) -> State:
 def _new_learner(setup: Setup, member: int) -> Learner:
     torch.manual_seed(_seed(setup.recipe, member))
     setup.network.load_state_dict(setup.start)
-    labels, rivals = torch.from_numpy(setup.labels), None
-    if not setup.recipe.compete_across_folders:
+    labels, folders = torch.from_numpy(setup.labels), None
+    if not setup.recipe.compete_across_folders and len(setup.dataset.folder_names) > 1:
         first = np.unique(setup.labels, return_index=True)[1]
-        folder = torch.from_numpy(setup.dataset.folders[setup.chosen][first])
-        rivals = folder[:, None] == folder[None, :]
+        folders = torch.from_numpy(setup.dataset.folders[setup.chosen][first])
     return Learner(
         setup.network,
         setup.recipe,
         labels=labels,
         start=setup.start_vectors,
-        rivals=rivals,
+        folders=folders,
         steps=setup.steps_of_member,
     )
 

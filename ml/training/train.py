@@ -94,12 +94,14 @@ def train(
     # Read the images, and see what the start makes of them.
     start = find_start(start_weights, recipe)
     side = max(256, recipe.size)
-    dataset = load_dataset(folders, settings, side, watcher.reading, include_hidden=include_hidden)
+    dataset = load_dataset(
+        folders, settings, side, watcher.reading, preprocessing=recipe.preprocessing, include_hidden=include_hidden
+    )
     state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
     if fresh:
         state.remove()
     network = load_start(start, recipe, pick_device(settings.device))
-    features = _start_features(network, dataset, recipe, watcher)
+    features = _start_features(network, dataset, watcher)
 
     # Split them so that no duplicates are parted.
     plain = torch.nn.functional.normalize(features)
@@ -155,7 +157,7 @@ def train(
     return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)
 
 
-def _start_features(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe, watcher: Watcher) -> Tensor:
+def _start_features(network: EmbeddingNetwork, dataset: Dataset, watcher: Watcher) -> Tensor:
     """(N, F): what the start sees in every image, from which duplicates, baseline and first projection follow."""
     total, seen = len(dataset.labels), 0
 
@@ -164,7 +166,7 @@ def _start_features(network: EmbeddingNetwork, dataset: Dataset, recipe: Recipe,
         seen += images
         watcher.looking(seen, total)
 
-    return validation.pooled_features(network, dataset, np.arange(total), recipe.preprocessing, done)
+    return validation.pooled_features(network, dataset, np.arange(total), done)
 
 
 def blend_with_start(setup: Setup, trained: State) -> float:
@@ -194,12 +196,13 @@ def blended(start: State, trained: State, share: float) -> State:
 def whiten_within_classes(setup: Setup) -> tuple[WithinClassWhitening, list[Tensor]]:
     """Whiten the network's neck as validation likes it best, and add anchors; how, and the validation embeddings."""
     before, training = copied(setup.network), setup.pooled(setup.chosen)
-    pooled = [setup.pooled(one.positions) for one in setup.sets]
+    positions = validation.positions_of(setup.sets)
+    judged = setup.pooled(positions)
 
     def vectors(whitening: WithinClassWhitening) -> list[Tensor]:
         _load(setup.network, before)
         _whiten(setup, training, whitening)
-        return [setup.embedded(one) for one in pooled]
+        return validation.of_sets(setup.sets, positions, setup.embedded(judged))
 
     best = _best_on_validation(setup, setup.recipe.within_class_whitenings, vectors)
     return best, vectors(best)

@@ -10,7 +10,6 @@ docs/explanation/calibration.md.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import structlog
@@ -43,17 +42,30 @@ log = structlog.get_logger(__name__)
 class Labelled:
     """Embeddings of labelled pictures, a gallery of its own: vectors (N, D) unit length, labels (N,) integers.
 
-    Pictures alone in their class are in the gallery, and are not asked for.
+    Pictures alone in their class are in the gallery, and are not asked for. asks: (N,), which may be asked for; None:
+    all. groups: (N,), numbers of duplicate groups, of which a picture finds none of its own; None: each is by itself.
     """
 
     name: str
     vectors: Vectors
     labels: Labels
+    asks: NDArray[np.bool_] | None = None
+    groups: NDArray[np.intp] | None = None
 
     def askable(self) -> NDArray[np.intp]:
         """Positions of the pictures with another of their class; none where they are not of two classes at least."""
         _, number, sizes = np.unique(self.labels, return_inverse=True, return_counts=True)
-        return np.flatnonzero(sizes[number] > 1) if (sizes > 1).sum() > 1 else np.empty(0, np.intp)
+        _, shown, alike = np.unique(
+            np.stack([number, self.group_numbers()]), axis=1, return_inverse=True, return_counts=True
+        )
+        possible = sizes[number] > alike[shown]
+        if self.asks is not None:
+            possible &= self.asks
+        return np.flatnonzero(possible) if (sizes > 1).sum() > 1 else np.empty(0, np.intp)
+
+    def group_numbers(self) -> NDArray[np.intp]:
+        """(N,): the number of each picture's duplicate group."""
+        return np.arange(len(self.labels)) if self.groups is None else self.groups
 
 
 def fit(
@@ -114,10 +126,14 @@ def _all_votes(
             if classes is None or classes < labels.max() + 1:
                 gallery = _gallery(labels, classes, each, rng)
                 queries = np.sort(rng.permutation(one.askable())[:QUERIES])
-                asked = chain.from_iterable(
-                    _asked(one.vectors, labels, queries[at : at + ASKED], gallery, k=k, temperature=temperature)
-                    for at in range(0, len(queries), ASKED)
-                )
+                parts = (queries[at : at + ASKED] for at in range(0, len(queries), ASKED))
+                asked = [
+                    answer
+                    for part in parts
+                    for answer in _asked(one, labels, part, gallery, k=k, temperature=temperature)
+                ]
+                if not asked:  # the gallery drawn holds nothing but duplicates of the queries
+                    continue
                 share, nearest, right, known, kind = (np.array(part) for part in zip(*asked, strict=True))
                 yield voting.weighted(share, nearest, right=right, known=known, kind=kind + (number << 32))
 
@@ -130,7 +146,7 @@ def _gallery(labels: Labels, classes: int | None, each: int | None, rng: np.rand
 
 
 def _asked(
-    vectors: Vectors,
+    one: Labelled,
     labels: Labels,
     queries: NDArray[np.intp],
     gallery: NDArray[np.intp],
@@ -142,8 +158,9 @@ def _asked(
 
     Yields share and nearest distance of the best label, whether it was right, whether it could be, the query's class.
     """
-    distance = (1 - vectors[queries] @ vectors[gallery].T).clip(0, 2)
-    distance[queries[:, None] == gallery] = np.inf  # a picture is not in its own gallery
+    distance = (1 - one.vectors[queries] @ one.vectors[gallery].T).clip(0, 2)
+    groups = one.group_numbers()
+    distance[groups[queries, None] == groups[gallery]] = np.inf  # a picture is not in its own gallery
     own = labels[queries, None] == labels[gallery]
     for row, kind in enumerate(labels[queries].tolist()):
         with_it, without = distance[row], np.where(own[row], np.inf, distance[row])
@@ -180,11 +197,12 @@ def _temperature(sets: Sequence[Labelled], k: int, seed: int) -> float:
 
 def _neighbourhoods(one: Labelled, k: int, rng: np.random.Generator) -> list[tuple[list[float], list[int], int]]:
     """Distances and labels of the k nearest others of some pictures, and each picture's own label."""
-    found = []
+    found, groups = [], one.group_numbers()
     for query in rng.permutation(one.askable())[: QUERIES // 2]:
         distances = (1 - one.vectors @ one.vectors[query]).clip(0, 2)
-        distances[query] = np.inf
-        near = np.argsort(distances)[: min(k, len(distances) - 1)]
+        distances[groups == groups[query]] = np.inf
+        near = np.argsort(distances)[:k]
+        near = near[np.isfinite(distances[near])]
         found.append((distances[near].tolist(), one.labels[near].tolist(), int(one.labels[query])))
     return found
 
@@ -208,11 +226,13 @@ def _distances(sets: Sequence[Labelled]) -> Distances:
 def _rates(one: Labelled) -> tuple[voting.Numbers, voting.Numbers]:
     """(STEPS,) each: the share of pairs of different classes, and of one class, within each distance from 0 to 2."""
     chosen = _paired(one.labels)
-    vectors, labels = one.vectors[chosen], one.labels[chosen]
+    vectors, labels, groups = one.vectors[chosen], one.labels[chosen], one.group_numbers()[chosen]
+    asks = np.ones(len(labels), bool) if one.asks is None else one.asks[chosen]
     counts = np.zeros((2, STEPS))
     for start in range(0, len(labels), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(labels)))
-        later = np.arange(len(labels)) > rows[:, None]
+        later = (np.arange(len(labels)) > rows[:, None]) & (groups[rows, None] != groups)
+        later &= asks[rows, None] | asks
         step = np.ceil((1 - vectors[rows] @ vectors.T) * ((STEPS - 1) / 2)).clip(0, STEPS - 1).astype(np.int64)
         same = labels[rows, None] == labels
         for which, pairs in enumerate((later & ~same, later & same)):

@@ -1,5 +1,7 @@
 """Metrics against scikit-learn and pytorch-metric-learning, with ties and with pictures alone in their class."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,9 @@ from sklearn.metrics import f1_score, roc_auc_score, roc_curve
 from sklearn.neighbors import KNeighborsClassifier
 
 from ml.evaluation import metrics
+from ml.evaluation.protocol import Protocol
 from tests.examples import examples
+from umbel.search.vote import vote
 
 RATES = ("r_at_1", "r_at_5", "r_at_10", "r_precision", "map_at_r", "knn_macro_f1", "auc")
 TARS = ("tar_at_far_1e2", "tar_at_far_1e3")
@@ -39,6 +43,14 @@ def labelled(request) -> tuple[np.ndarray, np.ndarray]:
         return clusters((18, 1, 7, 1, 22, 2, 1), 1.4, 6)
     vectors, labels = clusters((15, 20, 11), 1.5, 7)
     return np.repeat(vectors, 2, axis=0), np.repeat(labels, 2)
+
+
+def calibrated(temperature: float) -> SimpleNamespace:
+    """A calibration as far as the vote's order asks for one."""
+    rule = SimpleNamespace(
+        k=11, temperature=temperature, intercept=0.0, share_gain=1.0, distance_loss=1.0, unknown_below=0.0
+    )
+    return SimpleNamespace(vote=rule)
 
 
 def pairs(vectors: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +90,13 @@ def test_knn_vote_is_that_of_scikit_learn(labelled):
     predicted = []
     for query in queries:
         others = np.arange(len(labels)) != query
-        vote = KNeighborsClassifier(11, metric="cosine", weights=lambda distance: (1 - distance).clip(min=0))
+        vote = KNeighborsClassifier(
+            11, metric="cosine", weights=lambda distance: np.exp((distance.min() - distance) / metrics.TEMPERATURE)
+        )
         predicted.append(vote.fit(vectors[others], labels[others]).predict(vectors[[query]])[0])
     expected = f1_score(labels[queries], predicted, labels=np.unique(labels[queries]), average="macro")
 
-    assert metrics.measure(vectors, labels).knn_macro_f1 == pytest.approx(expected)
+    assert metrics.measure(vectors, labels).knn_macro_f1 == pytest.approx(expected, abs=0.02)  # of equal votes either
 
 
 def test_the_nearest_are_those_of_a_full_sort(labelled):
@@ -96,11 +110,69 @@ def test_the_nearest_are_those_of_a_full_sort(labelled):
     np.testing.assert_array_equal(np.take_along_axis(similarity, found.nearest, 1), found.similarity)
 
 
-def test_neighbors_vote_by_their_similarity_and_negative_ones_not_at_all():
-    labels = np.array([[2, 0, 0], [1, 0, 0], [3, 1, 2]])
-    similarity = np.array([[0.9, 0.5, 0.5], [0.5, 0.5, -0.9], [-0.1, -0.2, -0.3]], np.float32)
+def test_neighbors_vote_as_identify_lets_them():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 4, (50, 11))
+    similarity = -np.sort(-rng.uniform(-0.2, 1, (50, 11)), 1).astype(np.float32)
 
-    assert metrics.vote(labels, similarity).tolist() == [0, 0, 1]
+    found = metrics.vote(labels, similarity, np.zeros(50, int), temperature=0.07)
+
+    served = [
+        vote((1 - near).tolist(), own.tolist(), calibrated(0.07)).ranked[0].label
+        for near, own in zip(similarity, labels, strict=True)
+    ]
+    assert found.tolist() == served
+
+
+def test_one_very_near_neighbor_outvotes_many_far_ones():
+    labels, similarity = np.array([[1, 0, 0, 0]]), np.array([[0.95, 0.5, 0.5, 0.5]], np.float32)
+
+    assert metrics.vote(labels, similarity, np.zeros(1, int)).tolist() == [1]
+
+
+def test_a_query_finds_all_but_its_own_group(labelled):
+    vectors, labels = labelled
+    rng = np.random.default_rng(0)
+    protocol = Protocol(
+        asks=rng.random(len(labels)) < 0.4,
+        found=rng.random(len(labels)) < 0.8,
+        groups=np.arange(len(labels)) // 3,
+    )
+
+    found = metrics.rank(vectors, labels, protocol)
+
+    for query in range(len(labels)):
+        there = [
+            other
+            for other in np.argsort(-(vectors @ vectors[query]), kind="stable")
+            if protocol.found[other] and other // 3 != query // 3
+        ]
+        relevant = sum(labels[other] == labels[query] for other in there)
+        asked = protocol.asks[query] and relevant > 0
+        assert found.is_query[query] == asked
+        if asked:
+            assert found.relevant[query] == relevant
+            best = (vectors @ vectors[query])[there[: found.similarity.shape[1]]]
+            np.testing.assert_allclose(found.similarity[query, : len(best)], best, rtol=1e-5)
+            hits = np.array([labels[other] == labels[query] for other in there[:relevant]])
+            expected = (hits.cumsum() / np.arange(1, relevant + 1) * hits).sum() / relevant
+            assert found.average_precision[query] == pytest.approx(expected, abs=1e-6)
+
+
+def test_pairs_are_those_of_a_query_and_what_it_may_find(labelled):
+    vectors, labels = labelled
+    rng = np.random.default_rng(1)
+    asks, there = rng.random((2, len(labels))) < 0.5
+    groups = np.arange(len(labels)) // 2
+    protocol = Protocol(asks, there, groups)
+
+    found = metrics.verification(vectors, labels, protocol)
+
+    rows, columns = np.triu_indices(len(labels), 1)
+    counted = ((asks[rows] & there[columns]) | (asks[columns] & there[rows])) & (groups[rows] != groups[columns])
+    same, scores = pairs(vectors, labels)
+    assert (found.same, found.different) == ((same & counted).sum(), (~same & counted).sum())
+    assert found.auc == pytest.approx(roc_auc_score(same[counted], scores[counted]), abs=1e-4)
 
 
 def test_weighted_f1_is_that_of_scikit_learn():

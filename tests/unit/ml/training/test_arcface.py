@@ -57,9 +57,8 @@ def test_opposite_and_equal_vectors_have_finite_gradients():
 
 def test_classes_that_are_no_rivals_do_not_push_one_another(batch):
     embeddings, labels = batch
-    rivals = torch.eye(CLASSES).bool()
-    rivals[:3, :3] = True
-    loss = ArcFace(CLASSES, DIM, rivals=rivals)
+    folders = torch.tensor([0] * 3 + list(range(1, CLASSES - 2)))
+    loss = ArcFace(CLASSES, DIM, folders=folders)
 
     loss(embeddings, labels % 3).backward()
 
