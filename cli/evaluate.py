@@ -34,12 +34,18 @@ FILE = click.Path(path_type=Path)  # whether it is there is told in one line, as
     "--bootstrap", default=1000, show_default=True, type=click.IntRange(0), help="Resamples for the intervals; 0: none."
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Same seed, same intervals and map.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    help="What runs the models; else what workers would choose on this machine.",
+)
 @json_option
-def evaluate(
+def evaluate(  # noqa: PLR0917 - click passes by name
     folders: tuple[Path, ...],
     checkpoint: Path | None,
     out: Path | None,
     bootstrap: int,
+    runtime: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -65,7 +71,7 @@ def evaluate(
     from ml.evaluation.report import make_folder, report, write_report  # noqa: PLC0415
     from ml.shipped import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
 
-    config = settings()
+    config = settings().model_copy(update={"runtime": runtime} if runtime else {})
     if out:
         make_folder(out)
     with progress(quiet=as_json) as bars:

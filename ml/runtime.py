@@ -24,8 +24,12 @@ log = structlog.get_logger(__name__)
 
 def load_embedder(settings: Settings) -> NetworkEmbedder:
     """The embedder that the settings ask for. Raises ModelNotFound, BadCheckpoint, InvalidInput."""
+    return embedder_of(find_checkpoint(settings), settings)
+
+
+def embedder_of(path: Path, settings: Settings) -> NetworkEmbedder:
+    """The checkpoint at this path on the runtime that a worker would choose here. Raises as load_embedder does."""
     started = time.perf_counter()
-    path = find_checkpoint(settings)
     card = verified_card(path)
     embedder = (_on_openvino(path, card, settings) if may_use_openvino(settings) else None) or _on_torch(path, settings)
     log.info(

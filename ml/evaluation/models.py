@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 
 from ml.backbones import pretraining, timm_has
 from ml.card import ModelCard, Provenance, card_path
-from ml.checkpoint import load_checkpoint, now
+from ml.checkpoint import now
 from ml.embedder import NetworkEmbedder
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
+from ml.runtime import embedder_of
 from ml.runtimes.torch_forward import torch_embedder
 from umbel.base.errors import BadCheckpoint, ModelNotFound
 from umbel.base.settings import Settings
@@ -19,7 +20,7 @@ from umbel.base.settings import Settings
 
 def load_model(checkpoint: Path, settings: Settings) -> NetworkEmbedder:
     """The checkpoint on this hardware, as a worker runs it. Raises ModelNotFound, BadCheckpoint, InvalidInput."""
-    return torch_embedder(*load_checkpoint(checkpoint), settings)
+    return embedder_of(checkpoint, settings)
 
 
 def load_rival(weights: Path, judged: ModelCard, settings: Settings) -> NetworkEmbedder:

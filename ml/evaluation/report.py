@@ -130,6 +130,7 @@ def _model(model: NetworkEmbedder, name: str, path: Path) -> Report:
         "checkpoint": str(path),
         **{key: described[key] for key in own},
         "device": model.device,
+        "runtime": model.runtime,
         "precision": model.precision,
     }
 

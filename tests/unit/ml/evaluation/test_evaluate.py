@@ -16,10 +16,11 @@ from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import NAMES
 from ml.evaluation.models import load_model
 from ml.preprocess import Preprocessing
+from ml.runtime import load_embedder
 from umbel.base.errors import BadCheckpoint, BadDataset, InvalidInput, ModelNotFound
 from umbel.base.settings import Settings
 
-SETTINGS = Settings(device="cpu", precision="fp32")
+SETTINGS = Settings(device="cpu", precision="fp32", runtime="torch")
 PICTURES = ("roc.png", "similarities.png", "confusion.png", "queries.png", "map.png")
 
 
@@ -99,6 +100,15 @@ def test_the_embeddings_are_those_of_workers(make_folder, checkpoint):
 
     assert (skipped, vectors.shape) == ([], (12, 32))
     assert (vectors[5] * worker.embed([worker.decode(paths[5].read_bytes())])[0]).sum() > 0.999
+
+
+@pytest.mark.slow
+def test_the_runtime_judged_is_the_one_that_workers_choose(checkpoint, tmp_path):
+    settings = Settings(home=tmp_path, device="cpu", checkpoint=checkpoint)
+
+    assert load_model(checkpoint, settings).description == load_embedder(settings).description
+    assert load_model(checkpoint, settings).runtime == "openvino"
+    assert load_model(checkpoint, settings.model_copy(update={"runtime": "torch"})).runtime == "torch"
 
 
 def test_people_see_tables_and_what_was_left_out(make_folder, checkpoint, tmp_path):
