@@ -18,6 +18,7 @@ class Provenance(BaseModel):
 
     data: list[str] = Field(description="The sets trained on, in words.")
     start: str = Field(description="The weights that training started from, in words.")
+    start_sha256: str | None = Field(default=None, description="SHA-256 of the file that those weights are, hex.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Every knob of the training run.")
     seed: int | None = None
     commit: str | None = Field(default=None, description="Commit of the code that trained.")

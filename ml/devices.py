@@ -17,6 +17,14 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
+def training_dtype(device: torch.device) -> torch.dtype | None:
+    """The half precision that training is faster in here: bf16, or fp16 on GPUs that have no bf16; None: float32."""
+    if has_native_bf16(device):
+        return torch.bfloat16
+    tensor_cores = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
+    return torch.float16 if tensor_cores else None
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 is faster than float32 here; emulated bf16 is many times slower."""
     if device.type == "cuda":

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from cli.output import api_client, api_url, json_option, print_json, progress, say
+from cli.output import api_client, api_url, json_option, print_json, progress, say, table
 from cli.reindex import show_outcome
 from cli.train.loop import Loop, Note, Outcome, Plan
 from cli.train.run import TrainingRun, show_training
 from ml.training.files import RunFiles
-from ml.training.recipe import RECIPES, Recipe, recipe_for, resized
+from ml.training.recipe import RECIPES, Recipe, changed, described, recipe_for, resized
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -25,6 +25,13 @@ def knob(flag: str, kind: Any, text: str) -> Any:
     field = flag[2:].replace("-", "_")
     default = getattr(RECIPES["b0"], field)
     return click.option(flag, type=kind, help=f"{text}  [default: the recipe's; b0: {default}]")
+
+
+def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        table(None, ("setting", "b0", "what it does"), described())
+        say("Values are JSON: --set color=0.1 --set 'stages=[[128,4],[160,2]]'")
+        context.exit()
 
 
 @click.command()
@@ -58,6 +65,30 @@ def knob(flag: str, kind: Any, text: str) -> Any:
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
 @click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any setting of the recipe; may be repeated.",
+)
+@click.option(
+    "--list-settings",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_settings,
+    help="List what --set takes, and exit.",
+)
+@click.option("--labels", multiple=True, type=FILE, metavar="FILE.csv", help="Pictures by path,label[,role].")
+@click.option(
+    "--processes", type=click.IntRange(1), help="Share each batch among so many.  [default: one a graphics card]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that decode pictures anew in every epoch; 0: keep them decoded.  [default: 0 where they have room]",
+)
 @click.option("--register", is_flag=True, help="Then make it known to the service that runs.")
 @click.option("--reindex", is_flag=True, help="Then embed every picture with it, and judge it. Registers it.")
 @click.option(
@@ -73,6 +104,10 @@ def train(  # noqa: PLR0917 - click passes by name
     tensorboard: Path | None,
     fresh: bool,
     include_hidden: bool,
+    assignments: tuple[str, ...],
+    labels: tuple[Path, ...],
+    processes: int | None,
+    workers: int | None,
     register: bool,
     reindex: bool,
     activate_if_better: bool,
@@ -96,13 +131,13 @@ def train(  # noqa: PLR0917 - click passes by name
     registered, every picture of every collection is embedded with it, both models are judged on labelled pictures
     that it has not learnt from, and searches switch to it unless it is worse. See docs/how-to/models.md.
     """
+    folders += labels
     if bool(folders) == bool(from_collection):
-        raise click.UsageError("Name FOLDERs to train on, or a collection with --from-collection.")
+        raise click.UsageError("Name FOLDERs to train on, --labels, or a collection with --from-collection.")
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
-    run = TrainingRun(
-        RunFiles(out, knobs["name"]), start, _recipe(backbone, **knobs), tensorboard, fresh, include_hidden
-    )
+    chosen = changed(_recipe(backbone, **knobs), assignments)
+    run = TrainingRun(RunFiles(out, chosen.name), start, chosen, tensorboard, fresh, include_hidden, processes, workers)
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())

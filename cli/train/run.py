@@ -30,7 +30,8 @@ Report = dict[str, Any]
 class TrainingRun:
     """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
 
-    include_hidden: also on what is hidden, or kept beside pictures by systems and programs.
+    include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers: see
+    `ml.training.train`.
     """
 
     files: RunFiles
@@ -39,6 +40,8 @@ class TrainingRun:
     tensorboard: Path | None
     fresh: bool
     include_hidden: bool
+    processes: int | None = None
+    workers: int | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class TrainingRun:
         with closing(Board(self.tensorboard)) if self.tensorboard else nullcontext() as board:
             watcher = _watcher(bars, board)
             options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
+            options |= {"processes": self.processes, "workers": self.workers}
             options |= {"settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
@@ -89,7 +93,10 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
         if board:
             board.epoch(done)
 
-    return Watcher(reading=reading, looking=looking, begin=begin, step=step, epoch=epoch)
+    def remark(text: str) -> None:
+        say_above(bars, text)
+
+    return Watcher(reading=reading, looking=looking, begin=begin, remark=remark, step=step, epoch=epoch)
 
 
 def show_training(report: Report) -> None:

@@ -1,6 +1,7 @@
-"""Labelled pictures for training: folders of class folders, read once, and kept decoded."""
+"""Labelled pictures for training: folders of class folders and lists, read once, and kept decoded if there is room."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from umbel_files.names import printable
 from umbel_files.walking import NO_PICTURE, Outcome, walk
 
-from ml.data.pixel_store import PixelStore
+from ml.data.image_files import ImageFiles, shrunk
+from ml.data.label_list import read_labels
+from ml.data.pixel_store import PixelStore, has_room
 from ml.preprocess import Preprocessing
 from umbel.base.errors import BadDataset, ImageError
 from umbel.base.settings import Settings
@@ -33,10 +35,14 @@ class Skipped:
 
 
 class ClassFiles(NamedTuple):
-    """The pictures of class folders, each with the name of its class, in order; and what else lies there."""
+    """The pictures of class folders, each with the name of its class, in order; and what else lies there.
+
+    roles: of the pictures whose part of the split a list has fixed.
+    """
 
     files: list[tuple[Path, str]]
     skipped: list[Skipped]
+    roles: dict[Path, str] = {}  # noqa: RUF012 - of a NamedTuple, and never changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Dataset:
     """
 
     paths: list[Path]
-    pixels: Sequence[Pixels] | PixelStore
+    pixels: Sequence[Pixels] | PixelStore | ImageFiles
     sha256: list[str]
     labels: Indices
     folders: Indices
@@ -59,8 +65,9 @@ class Dataset:
     skipped: list[Skipped]
     roots: list[Path] = field(default_factory=list)  # where each folder lies
     groups: Indices = field(default_factory=lambda: np.empty(0, np.intp))
-    served: Sequence[Pixels] | PixelStore = ()
+    served: Sequence[Pixels] | PixelStore | ImageFiles = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    roles: list[str | None] = field(default_factory=list)  # of each picture if lists fix the split; else empty
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -68,7 +75,7 @@ class Dataset:
 
     def relative_path(self, index: int) -> str:
         """Where a picture lies below its folder, with forward slashes: "rose/1.jpg"."""
-        return self.paths[index].relative_to(self.roots[self.folders[index]]).as_posix()
+        return Path(os.path.relpath(self.paths[index], self.roots[self.folders[index]])).as_posix()
 
     def folder_of_class(self) -> Indices:
         """(C,): the folder that each class came from."""
@@ -84,22 +91,28 @@ def load_dataset(
     *,
     preprocessing: Preprocessing | None = None,
     include_hidden: bool = False,
+    keep: bool | None = None,
 ) -> Dataset:
-    """Read every class folder of every folder. Files that are no readable picture are skipped and listed.
+    """Read every class folder of every folder, and every list (see ml.data.label_list) that is among them.
 
-    side: pictures whose shorter side is longer are stored shrunk to it; enough for crops of `side` and below.
+    Files that are no readable picture are skipped and listed; so is the only picture of a class, which teaches nothing.
+    side: pictures whose shorter side is longer are shrunk to it; enough for crops of `side` and below.
     reading: told how many files are done, of how many. preprocessing: what `served` is made by.
     include_hidden: see `umbel_files.walking.walk`.
-    The only picture of a class teaches nothing and is skipped too.
+    keep: hold the decoded pictures, or decode them anew whenever they are asked for; None: hold them if there is room.
     Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
-    listed = [class_files(folder, include_hidden=include_hidden) for folder in folders]
+    listed = [
+        listed_files(folder) if folder.is_file() else class_files(folder, include_hidden=include_hidden)
+        for folder in folders
+    ]
     files = [(path, name, index) for index, one in enumerate(listed) for path, name in one.files]
     preprocessing = preprocessing or Preprocessing()
+    keep = has_room(len(files), side, preprocessing.size) if keep is None else keep
     store, served, read = PixelStore(len(files)), PixelStore(len(files)), list[str | Skipped]()
-    keep = partial(_read, limits=limits, side=side, preprocessing=preprocessing, store=store, served=served)
+    take = partial(_read, limits=limits, side=side, preprocessing=preprocessing, stores=(store, served), keep=keep)
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(lambda number: keep(files[number][0], number=number), range(len(files))):
+        for found in pool.map(lambda number: take(files[number][0], number=number), range(len(files))):
             read.append(found)
             reading(len(read), len(files))
     _skip_lone_images(files, read)
@@ -109,19 +122,28 @@ def load_dataset(
     label_of = {key: label for label, key in enumerate(keys)}
     labels = np.array([label_of[files[number][2], files[number][1]] for number in good], dtype=np.intp)
     _check(folders, files, [index for index, _ in keys])
+    paths = [files[number][0] for number in good]
+    roles = {path: role for one in listed for path, role in one.roles.items()}
     return Dataset(
-        paths=[files[number][0] for number in good],
-        pixels=store.only(good),
+        paths=paths,
+        pixels=store.only(good) if keep else ImageFiles(paths, limits, preprocessing, side),
         sha256=[str(read[number]) for number in good],
         labels=labels,
         folders=np.array([files[number][2] for number in good], dtype=np.intp),
         classes=[name for _, name in keys],
-        folder_names=[folder.name for folder in folders],
+        folder_names=[folder.stem if folder.is_file() else folder.name for folder in folders],
         skipped=skipped,
-        roots=list(folders),
-        served=served.only(good),
+        roots=[folder.parent if folder.is_file() else folder for folder in folders],
+        served=served.only(good) if keep else ImageFiles(paths, limits, preprocessing),
         preprocessing=preprocessing,
+        roles=[roles.get(path) for path in paths] if roles else [],
     )
+
+
+def listed_files(file: Path) -> ClassFiles:
+    """The pictures of a list of labels. Raises BadDataset."""
+    lines = read_labels(file)
+    return ClassFiles([(one.path, one.label) for one in lines], [], {one.path: one.role for one in lines if one.role})
 
 
 def class_files(folder: Path, *, include_hidden: bool = False) -> ClassFiles:
@@ -144,21 +166,18 @@ def _read(
     limits: Settings,
     side: int,
     preprocessing: Preprocessing,
-    store: PixelStore,
-    served: PixelStore,
+    stores: tuple[PixelStore, PixelStore],
+    keep: bool,
     number: int,
 ) -> str | Skipped:
-    """Keep the picture in both stores, and return the SHA-256 of its file."""
+    """Put the picture into both stores, if it is to be kept, and return the SHA-256 of its file."""
     try:
         data = path.read_bytes()
         # Decoded as the service does, once: a JPEG decoded at another scale gives other pixels.
         picture = preprocessing.opened(data, limits)
-        served.keep(number, preprocessing.fit(picture))
-        shrink = side / min(picture.size)
-        if shrink < 1:
-            small = (round(picture.width * shrink), round(picture.height * shrink))
-            picture = picture.resize(small, Image.Resampling.BICUBIC)
-        store.keep(number, np.array(picture))
+        if keep:
+            stores[0].keep(number, shrunk(picture, side))
+            stores[1].keep(number, preprocessing.fit(picture))
         return hashlib.sha256(data).hexdigest()
     except (ImageError, OSError) as error:
         return Skipped(path, str(error))

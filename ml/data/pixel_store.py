@@ -14,6 +14,13 @@ from umbel.base.types import Pixels
 SHARE = 0.125  # of the memory that is free when a store is made; training makes two
 
 
+def has_room(images: int, side: int, size: int = 0) -> bool:
+    """Whether two stores take so many images, of this shorter side and as squares of `size`: in memory and on disk."""
+    needed = images * 3 * (side * side * 4 / 3 + size * size)  # three channels, three by four
+    disk = psutil.disk_usage(tempfile.gettempdir()).free
+    return needed <= 2 * SHARE * (psutil.virtual_memory().available + disk)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where an image lies in the file."""

@@ -44,6 +44,16 @@ def draw_split(dataset: Dataset, *, validation: float, held_out_classes: int, se
     return Split(train, judged, held_out)
 
 
+def split_by_roles(dataset: Dataset) -> Split:
+    """The split that lists of labels fix (see Dataset.roles); what has no role is learned from. Raises BadDataset."""
+    roles = np.array([role or "train" for role in dataset.roles])
+    train, validation, held_out = (np.flatnonzero(roles == role) for role in ("train", "validation", "held-out"))
+    classes = len(np.unique(dataset.labels[train]))
+    if classes < 2:
+        raise BadDataset(f"The roles leave {classes} class(es) to learn from; at least two are needed.")
+    return Split(train, validation, held_out)
+
+
 def split_off(dataset: Dataset, among: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
     """Divide the pictures `among` into (rest, taken), `share` of each class's groups taken; by seed, sorted.
 

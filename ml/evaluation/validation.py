@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ml.data.dataset import Dataset, Indices
-from ml.devices import has_native_bf16
+from ml.devices import training_dtype
 from ml.evaluation.metrics import Metrics, measure
 from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from ml.network import EmbeddingNetwork
@@ -53,8 +53,9 @@ def _against_its_folders(dataset: Dataset, name: str, queries: Indices) -> Valid
 
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 where the hardware has it."""
-    return torch.autocast(device.type, torch.bfloat16) if has_native_bf16(device) else nullcontext()
+    """bf16 where the hardware has it, fp16 on GPUs that have that alone."""
+    dtype = training_dtype(device)
+    return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
 def pooled_features(

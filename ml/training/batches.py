@@ -1,4 +1,4 @@
-"""Batches of random views, made in threads while the network learns from the ones before.
+"""Batches of random views of images.
 
 The views are made by torchvision's functions, with numbers drawn here: its transform classes draw from torch's one
 generator, which threads would share, so that a resumed run would not see the same views.
@@ -6,19 +6,19 @@ generator, which threads would share, so that a resumed run would not see the sa
 
 import io
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
-from torch import Tensor, from_numpy, tensor
+from torch import Tensor, tensor
 
 from ml.data.dataset import Dataset, Indices, draw_epoch
 from ml.torchvision_ops import make_importable
+from ml.training.group import ALONE, Group
+from ml.training.loaders import Loader, Views, Wanted, loader
 from ml.training.recipe import Recipe
-from umbel.base.machine import cores
 from umbel.base.types import Pixels
 
 make_importable()
@@ -26,7 +26,6 @@ make_importable()
 from torchvision.transforms.v2 import InterpolationMode  # noqa: E402
 from torchvision.transforms.v2 import functional as F  # noqa: E402
 
-AHEAD = 4  # batches in the making
 FILL = [124, 116, 104]  # ImageNet's mean color, where a distortion leaves the image
 BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
 
@@ -44,31 +43,40 @@ def steps_of(images: int, recipe: Recipe) -> int:
     return max(1, images // recipe.batch_size)
 
 
-def epoch_batches(
-    dataset: Dataset, chosen: Indices, labels: Indices, recipe: Recipe, *, epoch: int, size: int, first: int = 0
-) -> Iterator[Batch]:
-    """One epoch of full batches. The same recipe and epoch give the same batches, whatever the threads do.
+def view_loader(dataset: Dataset, recipe: Recipe, workers: int = 0) -> Loader:
+    """What makes the views of the dataset: `workers` processes, or threads for 0."""
+    return loader(Views(dataset.pixels, partial(_look, recipe)), workers)
 
-    chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the images; first: the batch to
-    begin with, for a run that goes on in the middle of an epoch.
+
+def epoch_batches(
+    load: Loader,
+    chosen: Indices,
+    labels: Indices,
+    recipe: Recipe,
+    *,
+    epoch: int,
+    size: int,
+    first: int = 0,
+    group: Group = ALONE,
+) -> Iterator[Batch]:
+    """One epoch of full batches. The same recipe and epoch give the same batches, whoever makes them.
+
+    load: makes the views; chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the
+    images; first: the batch to begin with, for a run that goes on in the middle of an epoch; group: of each batch
+    only this process's share is made.
     """
     order = draw_epoch(labels, recipe.balance, np.random.default_rng((recipe.seed, epoch)))
-    with ThreadPoolExecutor(min(AHEAD, cores())) as pool:
-        ahead: deque[Future[Batch]] = deque()
-        for number in range(first, steps_of(len(chosen), recipe)):
-            rows = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
-            rng = np.random.default_rng((recipe.seed, epoch, number))
-            pixels = [dataset.pixels[index] for index in chosen[rows]]
-            ahead.append(pool.submit(_batch, pixels, rows, size, recipe, rng))
-            if len(ahead) >= AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    shares = []
+    for number in range(first, steps_of(len(chosen), recipe)):
+        rows = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]
+        shares.append(group.share([(int(row), (recipe.seed, epoch, number, place)) for place, row in enumerate(rows)]))
+    wanted = ([Wanted(int(chosen[row]), size, draw) for row, draw in share] for share in shares)
+    for share, views in zip(shares, load(wanted), strict=True):
+        yield Batch(recipe.preprocessing.normalise(views.numpy()), tensor([row for row, _ in share]))
 
 
-def _batch(pixels: list[Pixels], rows: Indices, size: int, recipe: Recipe, rng: np.random.Generator) -> Batch:
-    views = np.stack([random_view(one, size, recipe, rng) for one in pixels])
-    return Batch(recipe.preprocessing.normalise(views), from_numpy(rows))
+def _look(recipe: Recipe, pixels: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    return random_view(pixels, size, recipe, rng)
 
 
 def random_view(pixels: Pixels, size: int, recipe: Recipe, rng: np.random.Generator) -> Pixels:

@@ -9,21 +9,44 @@ import torch
 from torch import Tensor, nn
 
 from ml import backbones
+from ml.devices import training_dtype
 from ml.evaluation.validation import precision
 from ml.network import EmbeddingNetwork
 from ml.training.arcface import ArcFace
 from ml.training.batches import Batch
+from ml.training.group import ALONE, Group
 from ml.training.progress import Loss
 from ml.training.recipe import Recipe
 
 State = dict[str, Tensor]
 
 
+class Step(nn.Module):
+    """From images to the loss, whose gradients torch can average over processes.
+
+    images: (B, 3, S, S); labels: (B,); start: (B, dim), where the untrained network puts the images; thawed: whether
+    the backbone learns, or the neck alone → loss, and its parts arcface and drift, each a scalar.
+    """
+
+    def __init__(self, network: EmbeddingNetwork, head: ArcFace, distillation: float) -> None:
+        super().__init__()
+        self.network, self.head, self.distillation = network, head, distillation
+
+    def forward(self, images: Tensor, labels: Tensor, start: Tensor, thawed: bool) -> tuple[Tensor, Tensor, Tensor]:
+        with precision(images.device):
+            with torch.set_grad_enabled(thawed):
+                pooled = self.network.pooled(images)
+            embeddings = self.network.embed(pooled)
+        arcface, drift = self.head(embeddings, labels), cosine_drift(embeddings, start)
+        return arcface + self.distillation * drift, arcface, drift
+
+
 class Learner:
     """What changes with each step, and can be kept and restored.
 
     labels: (N,) class of each training image; start: (N, dim), where the untrained network puts each of them
-    without variation; folders: see ArcFace; steps: in the whole run.
+    without variation; folders: see ArcFace; steps: in the whole run; group: of each batch only this process's share
+    is brought.
     """
 
     def __init__(
@@ -35,7 +58,9 @@ class Learner:
         start: Tensor,
         folders: Tensor | None,
         steps: int,
+        group: Group = ALONE,
     ) -> None:
+        self.group = group
         self.network, self.recipe, self.steps, self.done = network, recipe, steps, 0
         self.labels, self.start = labels, start
         self.device = next(network.parameters()).device
@@ -47,6 +72,10 @@ class Learner:
         self.average = copy.deepcopy(network)
         self.best: State = {}  # the average after the best epoch so far
         self.optimizer = torch.optim.AdamW(parameter_groups(network, self.head, recipe))
+        # Gradients of fp16 vanish unless the loss is scaled up. Source: Micikevicius et al. 2018, arXiv:1710.03740.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training_dtype(self.device) is torch.float16)
+        step = Step(network, self.head, recipe.distillation)
+        self.together = group.together(step, self.device, unused=recipe.neck_first > 0)
 
     def step(self, batch: Batch) -> Loss:
         """Learn from one batch."""
@@ -54,27 +83,23 @@ class Learner:
         self.head.margin = recipe.margin * min(1.0, self.done / max(1.0, recipe.margin_ramp * self.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * lr_factor(self.done, self.steps, recipe.warm_up)
-        embeddings = self._embed(batch.images.to(self.device, non_blocking=True))
-        arcface = self.head(embeddings, self.labels[batch.rows].to(self.device))
-        drift = cosine_drift(embeddings, self.start[batch.rows].to(self.device))
-        loss = arcface + recipe.distillation * drift
+        # Batch norm stays in eval mode: a few thousand images make worse statistics than the start's.
+        self.network.eval()
+        loss, arcface, drift = self.together(
+            batch.images.to(self.device, non_blocking=True),
+            self.labels[batch.rows].to(self.device),
+            self.start[batch.rows].to(self.device),
+            self.done >= recipe.neck_first * self.steps,
+        )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.done += 1
         self._update_average()
-        return Loss(loss.item(), arcface.item(), drift.item())
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, dim), with gradients as far down as the run has thawed the network."""
-        # Batch norm stays in eval mode: a few thousand images make worse statistics than the start's.
-        network = self.network.eval()
-        thawed = self.done >= self.recipe.neck_first * self.steps
-        with precision(self.device):
-            with torch.set_grad_enabled(thawed):
-                pooled = network.pooled(images)
-            return network.embed(pooled)
+        return Loss(*self.group.mean(torch.stack([loss, arcface, drift]).detach()).tolist())
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -86,6 +111,9 @@ class Learner:
     def tensors(self) -> State:
         """Everything that the next steps depend on, by name; `restore` takes it back."""
         state = {"done": torch.tensor(self.done), "head": self.head.weight.detach()}
+        if self.scaler.is_enabled():
+            kept = self.scaler.state_dict()
+            state["scaler"] = torch.tensor([kept["scale"], kept["_growth_tracker"]], dtype=torch.float64)
         state |= prefixed("network", self.network.state_dict())
         state |= prefixed("average", self.average.state_dict()) | prefixed("best", self.best)
         for number, moments in self.optimizer.state_dict()["state"].items():
@@ -98,6 +126,9 @@ class Learner:
         self.network.load_state_dict(under("network", state))
         self.average.load_state_dict(under("average", state))
         self.best = under("best", state)
+        if self.scaler.is_enabled() and "scaler" in state:
+            scale, tracker = state["scaler"].tolist()
+            self.scaler.load_state_dict(self.scaler.state_dict() | {"scale": scale, "_growth_tracker": int(tracker)})
         with torch.no_grad():
             self.head.weight.copy_(state["head"])
         optimizer = self.optimizer.state_dict()

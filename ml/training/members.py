@@ -18,8 +18,10 @@ from ml.evaluation import validation
 from ml.evaluation.validation import ValidationSet
 from ml.neck import initialize
 from ml.network import EmbeddingNetwork
-from ml.training.batches import epoch_batches, steps_of
+from ml.training.batches import epoch_batches, steps_of, view_loader
+from ml.training.group import ALONE, Group
 from ml.training.learner import Learner, State, copied, prefixed, under
+from ml.training.loaders import Loader
 from ml.training.progress import Epoch, Progress, StateFile
 from ml.training.recipe import Recipe
 
@@ -43,6 +45,7 @@ class Setup:
     start: State
     start_vectors: Tensor
     sets: list[ValidationSet]
+    workers: int = 0  # processes that make the views; 0: threads
 
     @property
     def device(self) -> torch.device:
@@ -99,24 +102,26 @@ def train_members(
     tensors: State | None = None,
     state: StateFile | None = None,
     *,
+    group: Group = ALONE,
     step: Callable[[float], None] = lambda loss: None,
     epoch: Callable[[Epoch], None] = lambda done: None,
 ) -> list[State]:
     """Train each member to its end, or until `patience` epochs in a row were no better; the best weights of each.
 
-    progress, tensors: what `state` held, to go on from; state: where to keep both on the way; step, epoch: told the
-    loss of each step, and each epoch.
+    progress, tensors: what `state` held, to go on from; state: where to keep both on the way; group: the processes that
+    do this together; step, epoch: told the loss of each step, and each epoch.
     """
     recipe, progress, tensors = setup.recipe, progress or Progress(), tensors or {}
+    load = view_loader(setup.dataset, recipe, setup.workers)
     finished = [under(f"member{number}", tensors) for number in range(progress.member)]
     while len(finished) < recipe.members:
-        learner = _new_learner(setup, progress.member)
+        learner = _new_learner(setup, progress.member, group)
         if tensors:
             learner.restore(tensors)
             tensors = {}
-        save = partial(_save, state, progress, learner, finished)
+        save = partial(_save, state, progress, learner, finished, start=setup.start)
         while not progress.member_is_done(recipe):
-            _train_epoch(setup, learner, progress, step, save)
+            _train_epoch(setup, learner, progress, load, step=step, save=save)
             _judge_epoch(setup, learner, progress)
             save()
             epoch(progress.epochs[-1])
@@ -130,7 +135,7 @@ def soup(members: list[State]) -> State:
     return {name: sum((one[name] for one in members[1:]), tensor) / len(members) for name, tensor in members[0].items()}
 
 
-def _new_learner(setup: Setup, member: int) -> Learner:
+def _new_learner(setup: Setup, member: int, group: Group) -> Learner:
     torch.manual_seed(_seed(setup.recipe, member))
     setup.network.load_state_dict(setup.start)
     labels, folders = torch.from_numpy(setup.labels), None
@@ -144,6 +149,7 @@ def _new_learner(setup: Setup, member: int) -> Learner:
         start=setup.start_vectors,
         folders=folders,
         steps=setup.steps_of_member,
+        group=group,
     )
 
 
@@ -152,14 +158,21 @@ def _seed(recipe: Recipe, member: int) -> int:
 
 
 def _train_epoch(
-    setup: Setup, learner: Learner, progress: Progress, step: Callable[[float], None], save: Callable[[], None]
+    setup: Setup,
+    learner: Learner,
+    progress: Progress,
+    load: Loader,
+    *,
+    step: Callable[[float], None],
+    save: Callable[[], None],
 ) -> None:
     """Learn from the batches that are left of the epoch, saving now and then."""
     number = len(progress.of_member(progress.member))
     recipe = replace(setup.recipe, seed=_seed(setup.recipe, progress.member))
     size, first = recipe.sizes[number], learner.done - number * setup.steps_an_epoch
     saved, pause = time.monotonic(), SAVE_EVERY
-    for batch in epoch_batches(setup.dataset, setup.chosen, setup.labels, recipe, epoch=number, size=size, first=first):
+    where = {"epoch": number, "size": size, "first": first}
+    for batch in epoch_batches(load, setup.chosen, setup.labels, recipe, **where, group=learner.group):
         loss = learner.step(batch)
         progress.losses.append(loss)
         step(loss.total)
@@ -171,20 +184,26 @@ def _train_epoch(
 
 
 def _judge_epoch(setup: Setup, learner: Learner, progress: Progress) -> None:
-    """Judge the averaged weights, and keep them if they are the member's best."""
-    loss, arcface, drift = np.mean(progress.losses[-setup.steps_an_epoch :], axis=0).tolist()
-    metrics = validation.judge(setup.sets, setup.judged(learner.average))
-    number = len(progress.of_member(progress.member)) + 1
-    size, score = setup.recipe.sizes[number - 1], validation.score(metrics)
-    done = Epoch(progress.member, number, size, loss, arcface, drift, metrics, score)
+    """Judge the averaged weights, and keep them if they are the member's best; helpers are told the verdict."""
+    done = learner.group.told(_judged(setup, learner, progress) if learner.group.first else None)
     progress.epochs.append(done)
     if progress.best(progress.member) is done:
         learner.best = copied(learner.average)
 
 
-def _save(state: StateFile | None, progress: Progress, learner: Learner, finished: list[State]) -> None:
+def _judged(setup: Setup, learner: Learner, progress: Progress) -> Epoch:
+    loss, arcface, drift = np.mean(progress.losses[-setup.steps_an_epoch :], axis=0).tolist()
+    metrics = validation.judge(setup.sets, setup.judged(learner.average))
+    number = len(progress.of_member(progress.member)) + 1
+    size, score = setup.recipe.sizes[number - 1], validation.score(metrics)
+    return Epoch(progress.member, number, size, loss, arcface, drift, metrics, score)
+
+
+def _save(
+    state: StateFile | None, progress: Progress, learner: Learner, finished: list[State], *, start: State
+) -> None:
     if state is not None:
-        tensors = learner.tensors()
+        tensors = learner.tensors() | prefixed("start", start)
         for number, weights in enumerate(finished):
             tensors |= prefixed(f"member{number}", weights)
         state.save(progress, tensors)

@@ -51,11 +51,15 @@ class Epoch:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run got. member: the one being trained, from 0; losses: of each step."""
+    """How far a run got.
+
+    member: the one being trained, from 0; losses: of each step; origin: name and hash of the start.
+    """
 
     member: int = 0
     epochs: list[Epoch] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    origin: tuple[str, str] = ("", "")
 
     def of_member(self, member: int) -> list[Epoch]:
         """The epochs of one member, in order."""
@@ -74,17 +78,18 @@ class Progress:
 
     def as_json(self) -> str:
         epochs = [asdict(one) for one in self.epochs]
-        return json.dumps({"member": self.member, "epochs": epochs, "losses": self.losses})
+        about = {"member": self.member, "epochs": epochs, "losses": self.losses, "origin": self.origin}
+        return json.dumps(about)
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
         raw = json.loads(text)
         epochs = [Epoch.from_dict(one) for one in raw["epochs"]]
-        return cls(raw["member"], epochs, [Loss(*one) for one in raw["losses"]])
+        return cls(raw["member"], epochs, [Loss(*one) for one in raw["losses"]], tuple(raw["origin"]))
 
 
 def fingerprint(recipe: Recipe, images: Iterable[str], start: str) -> str:
-    """What makes a run this run: its recipe, its images' hashes in order, and the weights that it starts from."""
+    """What makes a run this run: its recipe, its images in order, and the start that was asked for."""
     parts = [json.dumps(recipe.as_dict(), sort_keys=True), start, *images]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -1,9 +1,14 @@
 """Every knob of a training run, with the values that the experiments in docs/experiments.md ended at."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ml.preprocess import Preprocessing, Triple
+from umbel.base.errors import InvalidInput
 
 
 def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
@@ -16,6 +21,11 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
     return tuple((max(32, round(size * share / 16) * 16), count) for share, count in wanted if count)
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+Side = Annotated[int, Field(ge=1)]
+Stage = tuple[Annotated[int, Field(ge=32, le=1024)], Annotated[int, Field(ge=1)]]  # image side, epochs
+
+
 class WithinClassWhitening(NamedTuple):
     """What is made of the finished neck: see ml.neck for strength and emphasis, ml.anchors for pull."""
 
@@ -24,48 +34,61 @@ class WithinClassWhitening(NamedTuple):
     pull: float
 
 
+def knob(text: str, **bounds: Any) -> Any:
+    """What a setting does, and the values that it takes, as pydantic bounds them."""
+    return Field(description=text, **bounds)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How to train. Angles in radians, rates per step of AdamW, shares in [0, 1]."""
 
-    name: str = "umbel"
-    seed: int = 1
-    architecture: str = "tf_efficientnetv2_b0"  # of any backbone of timm's
-    dim: int = 512
-    pooling: Literal["avg", "gem"] = "avg"
-    pca_whitening: float = 0.25  # of the projection's start, see ml.neck.initialize
+    name: Annotated[str, knob("of the model and its files", min_length=1)] = "umbel"
+    seed: Annotated[int, knob("the same seed gives the same weights", ge=0)] = 1
+    architecture: Annotated[str, knob("timm's name of the backbone")] = "tf_efficientnetv2_b0"
+    dim: Annotated[int, knob("length of an embedding", ge=2, le=4000)] = 512
+    pooling: Annotated[Literal["avg", "gem"], knob("avg: the backbone's own; gem: learned, of feature maps")] = "avg"
+    pca_whitening: Annotated[float, knob("of the projection's start, see ml.neck.initialize", ge=0, le=1)] = 0.25
 
     # Above training's last side: random crops make things look larger in training than they are in whole images.
     # Source: Touvron et al. 2019, arXiv:1906.06423 (FixRes).
-    size: int = 192  # side of the images that the finished network takes
-    mean: Triple | None = None  # None: what timm's weights of the backbone were trained with
-    std: Triple | None = None
-    flip_average: bool = False  # embeddings are the mean over image and mirror image, for twice the time
-    stages: tuple[tuple[int, int], ...] = progressive(192, 5)  # (image side, epochs), growing
-    members: int = 3  # networks trained from the same start, whose weights are averaged
-    batch_size: int = 64
-    balance: float = 1.0  # a class of n images is drawn in proportion to n**balance: 1 as it comes, 0 all alike
+    size: Annotated[int, knob("side of the images that the finished network takes", ge=32, le=1024)] = 192
+    mean: Annotated[Triple | None, knob("of RGB; null: what timm's weights of the backbone were trained with")] = None
+    std: Annotated[Triple | None, knob("as mean")] = None
+    flip_average: Annotated[bool, knob("embed the mean over image and mirror image, for twice the time")] = False
+    stages: Annotated[tuple[Stage, ...], knob("[image side, epochs] of each, growing", min_length=1)] = progressive(
+        192, 5
+    )
+    members: Annotated[int, knob("networks from the same start, whose weights are averaged", ge=1)] = 3
+    batch_size: Annotated[int, knob("images a step", ge=2)] = 64
+    balance: Annotated[float, knob("a class of n images is drawn in proportion to n**balance", ge=0, le=1)] = 1.0
 
-    margin: float = 0.3
-    margin_ramp: float = 0.3  # share of the run over which the margin grows from 0
-    scale: float = 30.0
-    centers: int = 1
-    compete_across_folders: bool = False  # False: no class is told apart from those of another folder
+    margin: Annotated[float, knob("ArcFace's, in radians", ge=0, le=1)] = 0.3
+    margin_ramp: Annotated[float, knob("share of the run over which the margin grows from 0", ge=0, le=1)] = 0.3
+    scale: Annotated[float, knob("ArcFace's, the inverse temperature", gt=0)] = 30.0
+    centers: Annotated[int, knob("sub-centers a class", ge=1)] = 1
+    compete_across_folders: Annotated[bool, knob("false: no class competes with those of another folder")] = False
 
-    distillation: float = 0.0  # weight of keeping the start's pairwise cosines
-    backbone_lr: float = 3e-4
-    neck_lr: float = 1e-3
-    center_lr: float = 1e-2
-    layer_decay: float = 0.8  # each stage nearer the input learns at this × the next one's rate
-    frozen_stages: int = 2  # the stem and this many stages do not learn at all
-    neck_first: float = 0.0  # share of the run in which only the neck and the centers learn
-    weight_decay: float = 0.02
-    warm_up: float = 0.05  # share of the run
-    clip: float = 5.0  # of the gradient's norm
-    ema: float = 0.995  # per step
+    distillation: Annotated[float, knob("weight of keeping the start's pairwise cosines", ge=0)] = 0.0
+    backbone_lr: Annotated[float, knob("rate of the backbone's last stage", ge=0)] = 3e-4
+    neck_lr: Annotated[float, knob("rate of the projection", ge=0)] = 1e-3
+    center_lr: Annotated[float, knob("rate of the class centers", ge=0)] = 1e-2
+    layer_decay: Annotated[float, knob("each stage learns at this × the next one's rate", gt=0, le=1)] = 0.8
+    frozen_stages: Annotated[int, knob("the stem and this many stages do not learn; 0: all do", ge=0)] = 2
+    neck_first: Annotated[float, knob("share of the run in which the backbone does not learn", ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, knob("AdamW's", ge=0)] = 0.02
+    warm_up: Annotated[float, knob("share of the run in which the rates grow", ge=0, le=1)] = 0.05
+    clip: Annotated[float, knob("of the gradient's norm", gt=0)] = 5.0
+    ema: Annotated[float, knob("memory of the weights' moving average, a step", ge=0, lt=1)] = 0.995
     # What is tried when the epochs are over. Without validation images the first of each is taken.
-    blends: tuple[float, ...] = (0.85, 0.7, 1.0)  # shares of the trained weights against the start
-    within_class_whitenings: tuple[WithinClassWhitening, ...] = (
+    blends: Annotated[tuple[float, ...], knob("shares of trained weights against the start, to try", min_length=1)] = (
+        0.85,
+        0.7,
+        1.0,
+    )
+    within_class_whitenings: Annotated[
+        tuple[WithinClassWhitening, ...], knob("[strength, emphasis, pull] of each, to try", min_length=1)
+    ] = (
         WithinClassWhitening(0.75, 0.5, 1),
         WithinClassWhitening(0.9, 0.5, 1),
         WithinClassWhitening(0.75, 1, 1),
@@ -74,19 +97,20 @@ class Recipe:
         WithinClassWhitening(0.5, 0.5, 0),
         WithinClassWhitening(0, 0, 0),
     )
-    broad: int = 10  # folders of at most this many classes hold broad ones
+    broad: Annotated[int, knob("folders of at most this many classes hold broad ones", ge=0)] = 10
 
-    crop_area: tuple[float, float] = (0.35, 1.0)  # of the random resized crop
-    color: float = 0.25  # ± of brightness, contrast, saturation
-    hue: float = 0.04  # ± of a turn: the color of a flower is part of what it is
-    distortions: int = 1  # of RandAugment, an image
-    magnitude: float = 0.5  # of RandAugment, the strongest that is drawn, in [0, 1]
-    blur: float = 0.35  # share of the sharp images that are shrunk first
-    blur_sides: tuple[int, int] = (48, 128)  # to a shorter side in this range, in pixels
+    crop_area: Annotated[tuple[Share, Share], knob("least and most of the area in a random crop")] = (0.35, 1.0)
+    color: Annotated[float, knob("± of brightness, contrast, saturation", ge=0, le=1)] = 0.25
+    # ± 0.04 is mild: the color of a flower is part of what it is.
+    hue: Annotated[float, knob("± of a turn", ge=0, le=0.5)] = 0.04
+    distortions: Annotated[int, knob("of RandAugment, an image", ge=0)] = 1
+    magnitude: Annotated[float, knob("of RandAugment, the strongest that is drawn", ge=0, le=1)] = 0.5
+    blur: Annotated[float, knob("share of the sharp images that are shrunk first", ge=0, le=1)] = 0.35
+    blur_sides: Annotated[tuple[Side, Side], knob("to a shorter side between these, in pixels")] = (48, 128)
 
-    validation: float = 0.2  # share of each class
-    patience: int = 4  # epochs in a row without a better one, then the run ends
-    held_out_classes: int = 6  # classes of the richest folder that training never sees; 0 if it has few
+    validation: Annotated[float, knob("share of each class that is only judged on", ge=0, le=0.9)] = 0.2
+    patience: Annotated[int, knob("epochs in a row without a better one, then the run ends", ge=1)] = 4
+    held_out_classes: Annotated[int, knob("classes of the richest folder that training never sees", ge=0)] = 6
 
     @property
     def epochs(self) -> int:
@@ -156,3 +180,34 @@ def resized(recipe: Recipe, size: int, epochs: int) -> Recipe:
 
     fixed = pretraining(recipe.architecture).fixed
     return replace(recipe, size=size, stages=((size, epochs),) if fixed else progressive(size, epochs))
+
+
+def described() -> Iterator[tuple[str, str, str]]:
+    """The name of every setting, b0's value as JSON, and what it does."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    for field in fields(Recipe):
+        text: str = hints[field.name].__metadata__[0].description
+        yield field.name, json.dumps(field.default), text
+
+
+def changed(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """The recipe with settings changed: each "name=value", the value as JSON, or text as it is. Raises InvalidInput."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, is_given, text = assignment.partition("=")
+        if not is_given or name not in hints:
+            problem = f"there is no setting {name!r}" if is_given else f"{assignment!r} is not name=value"
+            raise InvalidInput(f"--set: {problem}. Settings: {', '.join(hints)}.")
+        try:
+            values[name] = TypeAdapter(hints[name]).validate_python(_value(text))
+        except ValidationError as error:
+            raise InvalidInput(f"--set {name}: {error.errors()[0]['msg']}, not {text!r}.") from error
+    return replace(recipe, **values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

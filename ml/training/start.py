@@ -1,11 +1,15 @@
 """The weights that a training run begins with."""
 
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from ml.card import card_path, read_card
 from ml.checkpoint import load_checkpoint
@@ -41,6 +45,29 @@ def find_start(weights: Path | None, recipe: Recipe) -> Path | None:
     return None
 
 
+class Origin(NamedTuple):
+    """What a run starts from. name: in words; sha256: of the file, or of timm's weights as a safetensors file."""
+
+    name: str
+    sha256: str
+
+
+def origin(weights: Path | None, network: EmbeddingNetwork) -> Origin:
+    """Of the start that `load_start` made of these weights."""
+    if weights is not None:
+        return Origin(weights.name, hashlib.sha256(weights.read_bytes()).hexdigest())
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.backbone.state_dict().items()}
+    return Origin(f"timm {network.architecture}, from the hub", hashlib.sha256(to_bytes(state)).hexdigest())
+
+
+def resume_start(weights: dict[str, Tensor], recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
+    """The start as an interrupted run kept it, so that neither a file nor the hub is needed to go on."""
+    network = _untrained(recipe)
+    network.load_state_dict(weights)
+    network.trained_neck = True
+    return _placed(network, device)
+
+
 def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
     """The network to begin with, on its device: an Umbel checkpoint, a timm backbone, or, for None, timm's own.
 
@@ -55,6 +82,10 @@ def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> Em
                 network.load_backbone(load_file(weights))
         except (SafetensorError, RuntimeError) as error:
             raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}: {error}.") from error
+    return _placed(network, device)
+
+
+def _placed(network: EmbeddingNetwork, device: torch.device) -> EmbeddingNetwork:
     placed: EmbeddingNetwork = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 

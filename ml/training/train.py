@@ -4,8 +4,8 @@ What each of the steps below gained: docs/experiments.md.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
 from ml.data.dataset import Dataset, load_dataset
 from ml.data.duplicates import Leakage, find_duplicates
-from ml.data.split import draw_split, write_split
+from ml.data.image_files import ImageFiles
+from ml.data.split import draw_split, split_by_roles, write_split
 from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
@@ -27,11 +28,14 @@ from ml.network import EmbeddingNetwork
 from ml.revision import commit
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles
-from ml.training.learner import State, copied
+from ml.training.head_memory import check_head
+from ml.training.learner import State, copied, under
 from ml.training.members import Setup, set_up, soup, train_members
+from ml.training.processes import helped, processes_for
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
 from ml.training.recipe import Recipe, WithinClassWhitening
-from ml.training.start import find_start, load_start
+from ml.training.start import find_start, load_start, origin, resume_start
+from umbel.base.machine import cores
 from umbel.base.settings import Settings
 from umbel.base.settings import settings as configured
 
@@ -43,12 +47,14 @@ class Watcher:
     """What a run tells of itself; each function may do nothing.
 
     reading: told how many files are read, of how many; looking: how many images the start has seen, of how many;
-    begin: told the data set, what duplicates were found, and how many steps are done, of how many.
+    begin: told the data set, what duplicates were found, and how many steps are done, of how many; remark: what else
+    is to be known before the first step.
     """
 
     reading: Callable[[int, int], None] = lambda done, total: None
     looking: Callable[[int, int], None] = lambda done, total: None
     begin: Callable[[Dataset, Leakage, int, int], None] = lambda dataset, leakage, done, steps: None
+    remark: Callable[[str], None] = lambda text: None
     step: Callable[[float], None] = lambda loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
 
@@ -76,45 +82,58 @@ def train(
     *,
     fresh: bool = False,
     include_hidden: bool = False,
+    processes: int | None = None,
+    workers: int | None = None,
     settings: Settings | None = None,
     watcher: Watcher | None = None,
 ) -> Result:
-    """Train on folders of class folders and write `out`/<name>.safetensors with its card, split, curves and duplicates.
+    """Train on folders of class folders, and lists of labels; what goes to `out`: see RunFiles.
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
     shipped model. A run that was killed goes on where it was when it is started again with the same arguments, unless
-    `fresh`. include_hidden: see `umbel_files.walking.walk`.
-    Raises BadDataset, ModelNotFound, BadCheckpoint; Conflict when `out` holds the state of another unfinished run.
-    The same seed gives the same weights on the same machine, in one go or in several.
+    `fresh`. include_hidden: see `umbel_files.walking.walk`. processes: that share each batch, on GPUs one each; None:
+    as many as there are GPUs. workers: processes that decode images and make views, for each of these; 0: threads do;
+    None: threads where one process trains and has room to keep the images decoded.
+    Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput; Conflict when `out` holds the state of another
+    unfinished run. The same seed gives the same weights on the same machine, in one go or in several.
     """
     settings, watcher = settings or configured(), watcher or Watcher()
     torch.manual_seed(recipe.seed)
     files = RunFiles(out, recipe.name)
 
     # Read the images, and see what the start makes of them.
-    start = find_start(start_weights, recipe)
-    side = max(256, recipe.size)
-    dataset = load_dataset(
-        folders, settings, side, watcher.reading, preprocessing=recipe.preprocessing, include_hidden=include_hidden
-    )
-    state = StateFile(files.state, fingerprint(recipe, dataset.sha256, _identity(start)))
+    device = pick_device(settings.device)
+    processes = processes_for(device, processes, recipe.batch_size)
     if fresh:
-        state.remove()
-    network = load_start(start, recipe, pick_device(settings.device))
+        files.state.unlink(missing_ok=True)
+    start = None if files.state.exists() else find_start(start_weights, recipe)
+    # Helpers are sent the names of the files, not what they hold decoded.
+    keep = None if workers is None and processes == 1 else workers == 0 and processes == 1
+    options: dict[str, Any] = {"include_hidden": include_hidden, "keep": keep, "preprocessing": recipe.preprocessing}
+    dataset = load_dataset(folders, settings, max(256, recipe.size), watcher.reading, **options)
+    state = StateFile(files.state, fingerprint(recipe, _labeled(dataset), _asked_for(start_weights)))
+    progress, tensors = state.load() or (Progress(), {})
+    if tensors:
+        network = resume_start(under("start", tensors), recipe, device)
+    else:
+        network = load_start(start, recipe, device)
+        progress.origin = origin(start, network)
     features = _start_features(network, dataset, watcher)
 
     # Split them so that no duplicates are parted.
     plain = torch.nn.functional.normalize(features)
     leakage = find_duplicates(dataset, plain.numpy())
     dataset = leakage.grouped(dataset)
-    split = draw_split(
-        dataset, validation=recipe.validation, held_out_classes=recipe.held_out_classes, seed=recipe.seed
-    )
+    shares: dict[str, Any] = {"validation": recipe.validation, "held_out_classes": recipe.held_out_classes}
+    split = split_by_roles(dataset) if dataset.roles else draw_split(dataset, **shares, seed=recipe.seed)
     setup = set_up(dataset, split, recipe, network, features)
+    if isinstance(dataset.pixels, ImageFiles):
+        setup = replace(setup, workers=max(1, cores() // processes) if workers is None else workers)
     baseline = validation.judge(setup.sets, [plain[one.positions] for one in setup.sets])
-    progress, tensors = state.load() or (Progress(), {})
     steps = setup.steps_of_member * recipe.members
     watcher.begin(dataset, leakage, len(progress.losses), steps)
+    for remark in _remarks(setup):
+        watcher.remark(remark)
     out.mkdir(parents=True, exist_ok=True)
     write_split(files.split, dataset, split, recipe.seed)
     leakage.write(files.duplicates, dataset, split.roles())
@@ -126,7 +145,9 @@ def train(
         draw_curves(files.curves, progress, baseline, recipe=recipe, steps=steps)
         watcher.epoch(done)
 
-    members = train_members(setup, progress, tensors, state, step=watcher.step, epoch=epoch)
+    uneven = len(split.train) < recipe.batch_size and len(split.train) % processes  # one small batch an epoch
+    with helped(1 if uneven else processes, setup, progress, tensors) as group:
+        members = train_members(setup, progress, tensors, state, group=group, step=watcher.step, epoch=epoch)
 
     # Make the most of the weights, as the validation images say; calibrate; save.
     blend = blend_with_start(setup, soup(members))
@@ -144,7 +165,8 @@ def train(
         preprocessing=recipe.preprocessing,
         provenance=Provenance(
             data=_data(setup),
-            start=start.name if start else f"timm {recipe.architecture}, from the hub",
+            start=progress.origin[0],
+            start_sha256=progress.origin[1],
             recipe=recipe.as_dict() | chosen,
             seed=recipe.seed,
             commit=commit(),
@@ -155,6 +177,14 @@ def train(
     )
     state.remove()
     return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)
+
+
+def _remarks(setup: Setup) -> Iterator[str]:
+    """What is to be known before the first step. Raises InvalidInput where the classes have no room."""
+    if isinstance(setup.dataset.pixels, ImageFiles):
+        yield "Pictures are not kept decoded: they are decoded anew for every epoch."
+    if told := check_head(len(np.unique(setup.labels)), setup.recipe, setup.device):
+        yield told
 
 
 def _start_features(network: EmbeddingNetwork, dataset: Dataset, watcher: Watcher) -> Tensor:
@@ -239,9 +269,16 @@ def _data(setup: Setup) -> list[str]:
     return [f"{name}: {count} pictures" for name, count in zip(dataset.folder_names, counts, strict=True)]
 
 
-def _identity(start: Path | None) -> str:
-    """What names the weights of the start: their hash, wherever the file lies."""
-    return hashlib.sha256(start.read_bytes()).hexdigest() if start else "hub"
+def _labeled(dataset: Dataset) -> Iterator[str]:
+    """Each image as the run knows it: its bytes, its class, its part of the split where a list fixes it."""
+    roles = dataset.roles or [None] * len(dataset.labels)
+    for sha256, label, role in zip(dataset.sha256, dataset.labels, roles, strict=True):
+        yield f"{sha256} {label} {role}"
+
+
+def _asked_for(start: Path | None) -> str:
+    """What names the start that was asked for: the file's hash, wherever it lies, or what there is without a file."""
+    return hashlib.sha256(start.read_bytes()).hexdigest() if start and start.is_file() else str(start)
 
 
 def by_set(metrics: dict[str, Metrics]) -> dict[str, Any]:

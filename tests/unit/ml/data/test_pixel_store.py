@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.pixel_store import PixelStore
@@ -15,6 +15,7 @@ def picture(number: int) -> np.ndarray:
     return rng.integers(0, 256, (int(rng.integers(1, 40)), int(rng.integers(1, 40)), 3), dtype=np.uint8)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 30), memory=st.integers(0, 40_000))
 def test_every_picture_comes_back_whatever_fits_in_memory(count, memory):
     store = PixelStore(count, memory)

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from ml.data.dataset import load_dataset
-from ml.training.batches import DISTORTIONS, epoch_batches, random_view
+from ml.training.batches import DISTORTIONS, epoch_batches, random_view, view_loader
+from ml.training.group import ALONE, Group
 from ml.training.recipe import Recipe
 from tests.unit.ml.conftest import draw
+from umbel.base.errors import BadDataset
 from umbel.base.settings import Settings
 
 STILL = replace(Recipe(), color=0.0, hue=0.0, crop_area=(1.0, 1.0), blur=0.0, distortions=0)
@@ -102,7 +104,8 @@ def test_an_epoch_begun_in_its_middle_has_the_same_batches(make_folder):
     recipe, everything = replace(Recipe(), batch_size=4), np.arange(len(dataset.labels))
 
     def batches(first=0):
-        return list(epoch_batches(dataset, everything, dataset.labels, recipe, epoch=1, size=32, first=first))
+        load = view_loader(dataset, recipe)
+        return list(epoch_batches(load, everything, dataset.labels, recipe, epoch=1, size=32, first=first))
 
     whole, rest = batches(), batches(first=2)
     assert [len(batch.rows) for batch in whole] == [4] * 4
@@ -110,3 +113,53 @@ def test_an_epoch_begun_in_its_middle_has_the_same_batches(make_folder):
     for one, again in zip(whole[2:], rest, strict=True):
         assert torch.equal(one.images, again.images)
         assert torch.equal(one.rows, again.rows)
+
+
+def test_shares_of_a_batch_make_up_the_whole_batch(make_folder):
+    dataset = load_dataset([make_folder()], Settings())
+    recipe, everything = replace(Recipe(), batch_size=4), np.arange(len(dataset.labels))
+    load = view_loader(dataset, recipe)
+
+    whole, *shares = (
+        list(epoch_batches(load, everything, dataset.labels, recipe, epoch=0, size=32, group=group))
+        for group in (ALONE, Group(0, 2), Group(1, 2))
+    )
+
+    for batch, even, odd in zip(whole, *shares, strict=True):
+        assert torch.equal(batch.rows, torch.stack([even.rows, odd.rows], 1).flatten())
+        assert torch.equal(batch.images[0::2], even.images)
+        assert torch.equal(batch.images[1::2], odd.images)
+
+
+@pytest.mark.slow
+def test_processes_that_decode_anew_make_the_same_batches(make_folder):
+    folder = make_folder()
+    recipe, epochs = replace(Recipe(), batch_size=6), []
+
+    for workers in (0, 2):
+        dataset = load_dataset([folder], Settings(), keep=workers == 0)
+        load = view_loader(dataset, recipe, workers)
+        everything = np.arange(len(dataset.labels))
+        epochs.append(
+            [
+                batch
+                for epoch in (0, 1)
+                for batch in epoch_batches(load, everything, dataset.labels, recipe, epoch=epoch, size=32)
+            ]
+        )
+
+    assert len(epochs[0]) == 6
+    for kept, anew in zip(*epochs, strict=True):
+        assert torch.equal(kept.images, anew.images)
+        assert torch.equal(kept.rows, anew.rows)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_file_that_vanishes_while_it_is_learned_from_is_named(make_folder, workers):
+    folder = make_folder()
+    dataset = load_dataset([folder], Settings(), keep=False)
+    (folder / "kind1" / "3.jpg").unlink()
+    recipe, everything = replace(Recipe(), batch_size=18), np.arange(18)
+
+    with pytest.raises(BadDataset, match=r"^\S*kind1/3.jpg cannot be read any more"):
+        list(epoch_batches(view_loader(dataset, recipe, workers), everything, dataset.labels, recipe, epoch=0, size=32))

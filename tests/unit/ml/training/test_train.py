@@ -1,5 +1,7 @@
 """A tiny real training run, from a folder to an embedder."""
 
+import hashlib
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -7,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
@@ -72,6 +75,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_embeds(make_folder, tmp_path,
     embedder = torch_embedder(*load_checkpoint(result.files.checkpoint), Settings())
     assert embedder.embed([embedder.decode((folder / "kind0" / "0.jpg").read_bytes())]).shape == (1, 16)
     assert result.card.metrics["validation"]["shapes, held-out pictures"]["pictures"] == 9
+    assert result.card.provenance.start_sha256 == hashlib.sha256(start.read_bytes()).hexdigest()
 
 
 def test_the_same_seed_gives_the_same_weights(make_folder, tmp_path, start):
@@ -122,6 +126,39 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_end(make_folder, tmp_path, s
     assert rest.card.weights_sha256 == whole.card.weights_sha256
     assert rest.epochs == whole.epochs
     assert not rest.files.state.exists()
+
+
+@pytest.mark.usefixtures("save_each_step")
+def test_a_run_goes_on_without_the_hub_and_tells_its_start_by_hash(make_folder, tmp_path, monkeypatch):
+    folder, recipe = make_folder(), replace(TINY, size=32, stages=((32, 1),), batch_size=4)
+    create, hub = timm.create_model, {"up": True}
+
+    def with_hub(name: str, *, pretrained: bool = False, **options: object):
+        if pretrained and not hub["up"]:
+            raise OSError("no route to the hub")
+        torch.manual_seed(7)
+        return create(name, **options)
+
+    def cut_off(loss: float) -> None:
+        hub["up"] = False
+        if next(steps) == 1:
+            raise Interrupted
+
+    monkeypatch.setattr(timm, "create_model", with_hub)
+    steps = itertools.count()
+    with pytest.raises(Interrupted):
+        train([folder], tmp_path / "out", None, recipe, settings=Settings(device="cpu"), watcher=Watcher(step=cut_off))
+    begun: list[int] = []
+    watcher = Watcher(begin=lambda *told: begun.append(told[2]))
+
+    result = train([folder], tmp_path / "out", None, recipe, settings=Settings(device="cpu"), watcher=watcher)
+
+    about = result.card.provenance
+    torch.manual_seed(7)
+    weights = create(recipe.architecture, num_classes=0).state_dict()
+    assert begun == [1]
+    assert about.start == "timm tf_efficientnetv2_b0, from the hub"
+    assert about.start_sha256 == hashlib.sha256(save(weights)).hexdigest()
 
 
 @pytest.mark.slow
@@ -256,6 +293,27 @@ def test_a_blend_lies_between():
 
     assert blended(start, trained, 0.25)["w"].tolist() == [0.25, 0.25]
     assert blended(start, trained, 1.0)["w"].tolist() == [1, 1]
+
+
+@pytest.mark.slow
+def test_the_command_takes_labels_and_roles_from_a_list(make_folder, tmp_path, start):
+    make_folder()
+    rows = [
+        f"shapes/kind{kind}/{seed}.jpg,kind{kind},{'validation' if seed > 3 else ''}"
+        for kind in range(3)
+        for seed in range(6)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,role", *rows]))
+    arguments = ["--labels", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out"), "--start", str(start)]
+
+    done = CliRunner().invoke(
+        command, [*arguments, "--epochs", "1", "--size", "48", "--batch-size", "6", "--json"], catch_exceptions=False
+    )
+
+    assert done.exit_code == 0
+    split = json.loads((tmp_path / "out" / "umbel.split.json").read_text())["pictures"]
+    assert {one["path"][-5] for one in split if one["role"] == "validation"} == {"4", "5"}
+    assert len(split) == 18
 
 
 @pytest.mark.slow
