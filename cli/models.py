@@ -14,8 +14,10 @@ from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, local_time, print_json, say, table
 from cli.reindex import report_of, show_report
 from umbel.base.errors import Conflict
+from umbel.base.settings import settings
 
 FIGURES = ("r_at_1", "map_at_r")
+FOLDER = click.Path(file_okay=False, path_type=Path)
 CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # its absence is reported in one line
 
 
@@ -25,6 +27,8 @@ def models() -> None:
 
     \b
     umbel models register models/mine.safetensors     register a checkpoint of `umbel train`
+    umbel models add timm:convnext_tiny               register a backbone as it was pretrained
+    umbel models export --format onnx                 write the model in use for other programs
     umbel reindex mine --activate                     embed every picture with it, and switch if it is as good
     umbel models rollback                             go back to the one before
     umbel models retire mine                          delete its vectors
@@ -92,18 +96,78 @@ def register(checkpoint: Path, as_json: bool) -> None:
 
     Weights, card, width and preprocessing must fit one another. Nothing changes for searches; `umbel reindex` is next.
     """
-    from ml.card import card_path  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
-    from ml.checkpoint import load_checkpoint  # noqa: PLC0415
+    from ml.checkpoint import load_checkpoint  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
 
     load_checkpoint(checkpoint)
     split = checkpoint.with_suffix(".split.json")
-    with api_client() as api:
-        version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
     if not split.is_file() and not as_json:
         say(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
+    _register(checkpoint, as_json=as_json)
+
+
+@models.command()
+@click.argument("source", metavar="timm:NAME|FILE")
+@click.option("--backbone", metavar="NAME", help="What FILE holds, by timm's name; else the file's own name says it.")
+@click.option("--size", type=click.IntRange(32, 1024), help="Side of the model's pictures.  [default: as pretrained]")
+@click.option("--out", default="models", show_default=True, type=FOLDER, help="Where the checkpoint goes.")
+@json_option
+def add(source: str, backbone: str | None, size: int | None, out: Path, as_json: bool) -> None:
+    """Register a backbone of timm's as it was pretrained, without training: a checkpoint is made in --out.
+
+    \b
+    umbel models add timm:vit_small_patch14_reg4_dinov2.lvd142m --size 224
+    umbel models add ./convnext_tiny.safetensors --backbone convnext_tiny
+
+    timm:NAME fetches the weights from the model hub, or takes them from its cache; FILE is timm's safetensors file.
+    Nothing changes for searches; `umbel reindex` is next, and judges it.
+    """
+    from ml.card import card_path  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.untuned import save_untuned  # noqa: PLC0415
+
+    scheme, is_timm, named = source.partition("timm:")
+    weights = None if is_timm and not scheme else Path(source)
+    if weights is not None and card_path(weights).is_file():
+        raise click.UsageError(f"{weights} has a card: umbel models register {weights}")
+    if weights is not None and not weights.is_file():
+        raise click.UsageError(f"There is no file {weights}; for weights from the model hub, write timm:NAME.")
+    architecture = backbone or (named if weights is None else weights.name.removesuffix(weights.suffix))
+    checkpoint = out / f"{architecture}-untuned.safetensors"
+    save_untuned(checkpoint, architecture, weights=weights, size=size)
+    _register(checkpoint, as_json=as_json)
+
+
+def _register(checkpoint: Path, *, as_json: bool) -> None:
+    from ml.card import card_path  # noqa: PLC0415 - see `register`
+
+    split = checkpoint.with_suffix(".split.json")
+    with api_client() as api:
+        version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
     _show(version, "Registered", as_json=as_json)
     if version.state == "registered" and not as_json:
         say(f"To embed every picture with it: umbel reindex {version.id}")
+
+
+@models.command()
+@click.argument("checkpoint", type=CHECKPOINT, required=False)
+@click.option("--format", "kind", type=click.Choice(["onnx", "openvino"]), required=True)
+@click.option("--out", type=CHECKPOINT, help="The file.  [default: the checkpoint's name, .onnx or .xml, here]")
+@json_option
+def export(checkpoint: Path | None, kind: Any, out: Path | None, as_json: bool) -> None:
+    """Write CHECKPOINT, else the model that workers start with, as one file for programs without Umbel.
+
+    It takes uint8 pictures (n, size, size, 3), RGB, cut and resized, and gives unit vectors (n, dim); how to cut and
+    resize stands in the file's metadata, under "umbel". --format onnx needs the package onnx.
+    """
+    from ml.runtimes.export import SUFFIXES, export  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.shipped import find_checkpoint  # noqa: PLC0415
+
+    checkpoint = checkpoint or find_checkpoint(settings())
+    out = out or Path(checkpoint.name.removesuffix(checkpoint.suffix) + SUFFIXES[kind])
+    facts = export(checkpoint, out, kind)
+    if as_json:
+        print_json({"path": str(out), "format": kind, **facts})
+    else:
+        say(f"Written: {out}. Pictures {facts['input']['shape']} in, vectors {facts['output']['shape']} out.")
 
 
 @models.command()

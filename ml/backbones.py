@@ -22,12 +22,16 @@ from timm.models import group_parameters  # noqa: E402
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """How timm's weights of a backbone were trained. size: side of the images; fixed: it takes that size alone."""
+    """How timm's weights of a backbone were trained.
+
+    size: side of the images; fixed: it takes that size alone; tag: timm's word for the data and the recipe.
+    """
 
     size: int
     fixed: bool
     mean: Triple
     std: Triple
+    tag: str
     license: str | None
 
 
@@ -57,7 +61,9 @@ def pretraining(architecture: str) -> Pretraining:
     channels, side, _ = stated.input_size
     if channels != 3:
         raise InvalidInput(f"{architecture} takes images of {channels} channels, not of RGB.")
-    return Pretraining(side, stated.fixed_input_size, tuple(stated.mean), tuple(stated.std), stated.license)
+    return Pretraining(
+        side, stated.fixed_input_size, tuple(stated.mean), tuple(stated.std), stated.tag or "", stated.license
+    )
 
 
 def create(architecture: str, *, size: int | None = None, pretrained: bool = False) -> Any:

@@ -4,7 +4,6 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -13,13 +12,9 @@ from torch import Tensor
 from ml.card import ModelCard, Provenance, card_path, verified_card
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
-from umbel.base.errors import BadCheckpoint, InvalidInput, ModelNotFound
+from umbel.base.errors import BadCheckpoint, InvalidInput
 from umbel.base.replacing import replacing
 from umbel.models.calibration import Calibration
-
-HUB_ARCHITECTURE = "tf_efficientnetv2_b0"
-
-log = structlog.get_logger(__name__)
 
 
 def save_checkpoint(
@@ -77,28 +72,6 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     if missing or fit.unexpected_keys or network.dim != card.dim:
         raise BadCheckpoint(f"The weights in {path} do not fit the architecture {card.architecture} of their card.")
     return network.eval(), card
-
-
-def from_hub(path: Path) -> Path:
-    """timm's pretrained weights as a checkpoint without a projection: plain ImageNet features, honest if not tuned."""
-    if path.is_file():
-        return path
-    try:
-        network = EmbeddingNetwork(HUB_ARCHITECTURE, neck="none", pretrained=True)
-    except Exception as error:  # the hub's client raises many kinds; to us all mean that there are no weights
-        log.warning("hub_unreachable", architecture=HUB_ARCHITECTURE, error=str(error).splitlines()[0][:200])
-        raise ModelNotFound(
-            "No model found: UMBEL_CHECKPOINT is not set, this installation ships none, and the pretrained weights of "
-            f"{HUB_ARCHITECTURE} could not be fetched from the model hub. Set UMBEL_CHECKPOINT to a .safetensors file "
-            "with its card beside it, or make one with `umbel train FOLDER --out DIR`."
-        ) from error
-    provenance = Provenance(
-        data=["ImageNet-1k"], start=f"timm {HUB_ARCHITECTURE}, from the hub", created_at=now(), note="not fine-tuned"
-    )
-    trained = network.backbone.pretrained_cfg
-    preprocessing = Preprocessing(mean=tuple(trained["mean"]), std=tuple(trained["std"]))
-    save_checkpoint(path, network, name=path.stem, preprocessing=preprocessing, provenance=provenance)
-    return path
 
 
 def now() -> str:

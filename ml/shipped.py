@@ -5,6 +5,7 @@ from pathlib import Path
 from umbel.base.errors import ModelNotFound
 from umbel.base.settings import Settings
 
+HUB_ARCHITECTURE = "tf_efficientnetv2_b0"
 SHIPPED = Path(__file__).parent / "weights" / "umbel-b0.safetensors"
 
 
@@ -19,6 +20,16 @@ def find_checkpoint(settings: Settings) -> Path:
         return settings.checkpoint
     if SHIPPED.is_file():
         return SHIPPED
-    from ml.checkpoint import HUB_ARCHITECTURE, from_hub  # noqa: PLC0415 - see the module's docstring
+    path = settings.home / "models" / f"{HUB_ARCHITECTURE}-imagenet.safetensors"
+    if not path.is_file():
+        from ml.untuned import save_untuned  # noqa: PLC0415 - see the module's docstring
 
-    return from_hub(settings.home / "models" / f"{HUB_ARCHITECTURE}-imagenet.safetensors")
+        try:
+            save_untuned(path, HUB_ARCHITECTURE)
+        except ModelNotFound as error:
+            raise ModelNotFound(
+                "No model found: UMBEL_CHECKPOINT is not set, this installation ships none, and the pretrained "
+                f"weights of {HUB_ARCHITECTURE} could not be fetched from the model hub. Set UMBEL_CHECKPOINT to a "
+                ".safetensors file with its card beside it, or make one with `umbel train FOLDER --out DIR`."
+            ) from error
+    return path

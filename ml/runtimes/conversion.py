@@ -108,14 +108,21 @@ def convert(checkpoint: Path, folder: Path) -> None:
     served, size = ServedNetwork(network, card.preprocessing), card.preprocessing.size
     probe = probe_set(size)
     reference = reference_vectors(served, probe)
-    with torch.no_grad(), warnings.catch_warnings():
-        # Traced here, without the check that convert_model() would spend half of its time on: the gate checks more.
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(served, torch.from_numpy(probe[:2]), check_trace=False)
-    model = library().convert_model(traced, input=[([-1, size, size, 3], library().Type.u8)])
+    model = in_openvino(served, size)
     folder.mkdir()
     library().save_model(model, folder / "network.xml", compress_to_fp16=False)
     np.savez(folder / "probe.npz", probe=probe, reference=reference)
+
+
+def in_openvino(served: Any, size: int) -> Any:
+    """A ServedNetwork for images of `size` in OpenVINO's form, for batches of any length."""
+    import torch  # noqa: PLC0415 - only here: see the module's docstring
+
+    with torch.no_grad(), warnings.catch_warnings():
+        # Traced here, without the check that convert_model() would spend half of its time on: the gate checks more.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(served, torch.from_numpy(probe_set(size)[:2]), check_trace=False)
+    return library().convert_model(traced, input=[([-1, size, size, 3], library().Type.u8)])
 
 
 def _read(folder: Path) -> Converted:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ml import checkpoint, shipped
+from ml import shipped, untuned
 from ml.anchors import Anchors
 from ml.card import Provenance, card_path, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
@@ -141,7 +141,7 @@ def test_without_hub_the_error_says_what_to_do(monkeypatch, tmp_path):
         raise OSError("no route to the hub")
 
     monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "none.safetensors")
-    monkeypatch.setattr(checkpoint, "EmbeddingNetwork", unreachable)
+    monkeypatch.setattr(untuned, "EmbeddingNetwork", unreachable)
 
     with pytest.raises(ModelNotFound, match=r"Set UMBEL_CHECKPOINT .*`umbel train"):
         find_checkpoint(Settings(home=tmp_path))
@@ -155,12 +155,12 @@ def test_the_hub_comes_last_and_is_asked_once(monkeypatch, tmp_path):
         return EmbeddingNetwork(architecture, neck="none")
 
     monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "none.safetensors")
-    monkeypatch.setattr(checkpoint, "EmbeddingNetwork", pretrained)
+    monkeypatch.setattr(untuned, "EmbeddingNetwork", pretrained)
 
     first, second = (find_checkpoint(Settings(home=tmp_path)) for _ in range(2))
 
     assert first == second
-    assert asked == [{"neck": "none", "pretrained": True}]
+    assert asked == [{"neck": "none", "pretrained": True, "size": 192}]
     assert read_card(first).dim == 1280
 
 
