@@ -160,6 +160,11 @@ class World:
         """Jobs whose outcome is not known yet, the oldest first."""
         return [job for job in self.jobs.values() if not job.done and not job.gone]
 
+    def others_with(self, job: Job, sha256: str) -> list[Job]:
+        """Other jobs with these bytes whose outcome is not known yet, for the same collection."""
+        others = [each for each in self.unfinished() if each is not job and each.collection is job.collection]
+        return [each for each in others if any(entry.sha256 == sha256 for entry in each.entries)]
+
     def imports_into(self, collection: Collection) -> list[Job]:
         """Imports that a worker may be reading now."""
         return [job for job in self.unfinished() if job.collection is collection and job.source]

@@ -122,8 +122,8 @@ class Run:
         assert entry.sha256 is not None
         known = collection.images.get(entry.sha256)
         if known is not None and known.id == image_id:
-            if state == "cancelled" and known.job not in (None, job):
-                return known  # its bytes came once more since, with a job that goes on
+            if state == "cancelled" and (known.state == "indexed" or self.world.others_with(job, entry.sha256)):
+                return known  # its bytes came otherwise, too
             known.state = state
             if state != "cancelled":
                 known.job = known.job or job

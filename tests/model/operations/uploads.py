@@ -175,7 +175,9 @@ def _placed(run: Run, sent: Sent, known: Image | None, job: Job) -> None:
         if known.state in ("failed", "cancelled"):
             known.state, known.job = "pending", job
         elif known.job is not None:
-            expect(f"the job that embeds image {known.id}", job.id, known.job.id, about=(known.id,))
+            # An import that is under way may have taken it over from one that was cancelled.
+            having = [known.job, *run.world.others_with(known.job, sent.sha256)]
+            expect(f"the job that embeds image {known.id}", job.id, *(each.id for each in having), about=(known.id,))
         return
     if any(sent.sha256 == one.sha256 for each in run.world.imports_into(collection) for one in each.entries):
         body = run.server.get(f"/v1/images/{image_id}").body
