@@ -26,7 +26,11 @@ from umbel.models import collection_calibrations, versions
 
 bp = APIBlueprint("collections", __name__, tag="Collections")
 
-LINKS = {"self": "/v1/collections/{}", "images": "/v1/images?collection={}"}
+LINKS = {
+    "self": "/v1/collections/{}",
+    "images": "/v1/images?collection={}",
+    "calibration": "/v1/collections/{}/calibration",
+}
 Most = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -118,8 +122,7 @@ def get_collection(name: str) -> Any:
         if active := versions.find_active_version(session):
             collection_id = collections.get_collection(session, name)
             own = collection_calibrations.find_calibration(session, collection_id, active.id)
-    links = _out(row).links | {"calibration": link_to(f"/v1/collections/{name}/calibration")}
-    return answer_of(CollectionDetailOut, row, links=links, calibration=own and summary_out(own))
+    return answer_of(CollectionDetailOut, row, links=_out(row).links, calibration=own and summary_out(own))
 
 
 @bp.patch("/v1/collections/<collection:name>")

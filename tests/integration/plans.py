@@ -16,8 +16,18 @@ Cost = Callable[[Callable[[], Any]], tuple[Any, int]]
 
 
 def empty_tables(session: Session) -> None:
-    """Until the session is rolled back: as new. Autovacuum has counted rows that are gone, too."""
-    session.execute(text(f"TRUNCATE {', '.join(Table.metadata.tables)}"))
+    """Until the session is rolled back: as new, also in the statistics, which autovacuum has of rows that are gone."""
+    tables = list(Table.metadata.tables)
+    session.execute(text(f"TRUNCATE {', '.join(tables)}"))
+    session.execute(
+        text("""
+            SELECT pg_clear_relation_stats(schemaname, tablename) FROM pg_tables WHERE tablename = ANY (:tables)
+            UNION ALL
+            SELECT pg_clear_attribute_stats(schemaname, tablename, attname, inherited)
+            FROM pg_stats WHERE tablename = ANY (:tables)
+        """),
+        {"tables": tables},
+    )
 
 
 @contextmanager
