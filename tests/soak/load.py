@@ -100,8 +100,13 @@ class Users:
         return upload.job_id
 
     def wait(self, job_id: UUID) -> None:
-        """Until the job is final; one that did not succeed is on record."""
-        job = self._ask(lambda api: api.jobs.get(job_id, wait=PATIENCE_SECONDS))
+        """Until the job is final; one that did not succeed is on record.
+
+        However long it takes: the next of a client come later then, so that no more piles up than is done.
+        """
+        while not (job := self._ask(lambda api: api.jobs.get(job_id, wait=PATIENCE_SECONDS))).finished_at:
+            if self._stop.is_set():
+                return
         if job.status != "succeeded":
             self._failures[f"a job is {job.status}: {job.error}"] += 1
 
