@@ -25,6 +25,7 @@ from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 from sqlalchemy import text  # noqa: E402
+from sqlalchemy.exc import DBAPIError  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
 from stack.postgres import Postgres  # noqa: E402
@@ -106,10 +107,18 @@ def empty_gallery() -> None:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-        # Not TRUNCATE, which makes each table and each of its indexes anew: four times as long, in hundreds of tests.
-        tables = Table.metadata.tables
-        for table in (*reversed(Table.metadata.sorted_tables), tables["tally"]):  # to which the others' triggers add
-            connection.execute(table.delete())
+    # Not TRUNCATE, which makes each table and each of its indexes anew: four times as long, in hundreds of tests.
+    tables = Table.metadata.tables
+    try:
+        with engine().begin() as connection:
+            for table in (
+                *reversed(Table.metadata.sorted_tables),
+                tables["tally"],
+            ):  # to which the others' triggers add
+                connection.execute(table.delete())
+    except DBAPIError:  # a test has left counts that are wrong, which the triggers refuse to lower
+        with engine().begin() as connection:
+            connection.execute(text(f"TRUNCATE {', '.join(tables)}"))
 
 
 @pytest.fixture

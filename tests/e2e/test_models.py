@@ -62,12 +62,12 @@ def test_a_model_that_has_learnt_nothing_is_refused_with_a_report_to_read(garden
     done = garden.umbel("reindex", "bad", "--activate", "--report", garden.home / "bad.md", check=False)
     assert done.returncode == 1
     assert "The gate: not passed." in done.stdout
-    assert "MAP@R falls from" in done.stdout
+    assert "MAP@R fell by" in done.stdout
     assert "umbel models retire" in (garden.home / "bad.md").read_text()
     assert [name for name, state in states(garden).items() if state == "active"] == [
         name for name, state in before.items() if state == "active"
     ]
-    assert "MAP@R falls from" in garden.umbel("models", "show", "bad").stdout
+    assert "MAP@R fell by" in garden.umbel("models", "show", "bad").stdout
 
 
 def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:

