@@ -62,10 +62,12 @@ def test_a_backbone_learns_is_saved_and_comes_back(backbone, tmp_path):
     assert np.isfinite(loss.total)
     assert card.architecture == recipe.architecture
     assert (card.preprocessing.mean, card.preprocessing.std) == (stated.mean, stated.std)
+    # Matrices are stored in half precision, and many layers of random weights make much of that.
+    weights = network.state_dict().items()
+    network.load_state_dict({name: one.half().float() if one.ndim > 1 else one for name, one in weights})
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        # Half precision on disk; random weights of 80 layers make much of little.
-        assert (loaded(images) * network.eval()(images)).sum(1).min() > 0.95
+        assert (loaded(images) * network.eval()(images)).sum(1).min() > 0.999
 
 
 @pytest.mark.slow
