@@ -16,7 +16,7 @@ from cli.imports import import_images
 from cli.output import api_client, progress, say
 from cli.sample import draw
 from cli.search import opened, show_matches, write_sheet
-from cli.stack import up_detached
+from cli.stack import say_model, up_detached
 from garden import Plan, draw_specimen
 from umbel.base.errors import InvalidInput
 from umbel.base.settings import settings
@@ -77,7 +77,7 @@ def _calibrate(api: Umbel, collection: str) -> None:
         with suppress(Conflict):
             api.collections.calibrate(collection)
     if model := api.ready().model:
-        say(f"Model: {model.name}" + (f", for {model.domain}" if model.domain else ""))
+        say_model(model)
 
 
 def _search(api: Umbel, query: Query, collection: str) -> SearchResult:

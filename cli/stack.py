@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 from umbel_client import Ready, UmbelClientError
+from umbel_client.umbel import ActiveModel
 
 from cli.output import Spinner, api_client, api_url, json_option, print_event, print_json, say, table
 from stack import state
@@ -62,8 +63,13 @@ def status(as_json: bool) -> None:
             missing = [name for name, there in ready.checks.items() if not there]
             say(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
         if ready and ready.model:
-            say(f"Model: {ready.model.name}" + (f", for {ready.model.domain}" if ready.model.domain else ""))
+            say_model(ready.model)
     sys.exit(0 if ready and ready.ready else 1)
+
+
+def say_model(model: ActiveModel) -> None:
+    """Print the model that searches use, and what it is for."""
+    say(f"Model: {model.name}" + (f", for {model.domain}" if model.domain else ""))
 
 
 def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:

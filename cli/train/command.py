@@ -81,13 +81,11 @@ def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> 
     help="List what --set takes, and exit.",
 )
 @click.option("--labels", multiple=True, type=FILE, metavar="FILE.csv", help="Pictures by path,label[,role].")
-@click.option(
-    "--processes", type=click.IntRange(1), help="Share each batch among so many.  [default: one a graphics card]"
-)
+@click.option("--processes", type=click.IntRange(1), help="Share each batch among so many.  [default: one a GPU]")
 @click.option(
     "--workers",
     type=click.IntRange(0),
-    help="Processes that decode pictures anew in every epoch; 0: keep them decoded.  [default: 0 where they have room]",
+    help="Processes that decode pictures in every epoch; 0: keep them decoded.  [default: 0 where they have room]",
 )
 @click.option("--register", is_flag=True, help="Then make it known to the service that runs.")
 @click.option("--reindex", is_flag=True, help="Then embed every picture with it, and judge it. Registers it.")

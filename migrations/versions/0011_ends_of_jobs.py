@@ -2,7 +2,7 @@
 
 Revision: 0011
 
-The table of jobs is written anew: about a second for 100,000 of them.
+The table of jobs is rewritten: about a second for 100,000 of them.
 """
 
 from alembic import op

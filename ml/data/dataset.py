@@ -99,7 +99,7 @@ def load_dataset(
     side: pictures whose shorter side is longer are shrunk to it; enough for crops of `side` and below.
     reading: told how many files are done, of how many. preprocessing: what `served` is made by.
     include_hidden: see `umbel_files.walking.walk`.
-    keep: hold the decoded pictures, or decode them anew whenever they are asked for; None: hold them if there is room.
+    keep: hold the decoded pictures, or decode them whenever they are asked for; None: hold them if there is room.
     Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
     listed = [

@@ -1,4 +1,4 @@
-"""Images that are decoded anew each time: of sets that are too large to be kept decoded."""
+"""Images that are decoded each time they are asked for: of sets that are too large to be kept decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,13 +2,13 @@
 
 import csv
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from umbel_files.names import printable
 
 from umbel.base.errors import BadDataset
 
-ROLES = ("train", "validation", "held-out")
+Role = Literal["train", "validation", "held-out"]  # the parts of a split
 
 
 class Labeled(NamedTuple):
@@ -43,6 +43,7 @@ def _labeled(file: Path, line: int, row: dict[str, str | None]) -> Labeled:
     path, label, role = ((row.get(column) or "").strip() for column in ("path", "label", "role"))
     if not path or not label:
         raise BadDataset(f"{file}, line {line}: a {'label' if path else 'path'} is missing.")
-    if role not in ("", *ROLES):
-        raise BadDataset(f"{file}, line {line}: {role!r} is no role; there are {', '.join(ROLES)}.")
+    roles = get_args(Role)
+    if role not in ("", *roles):
+        raise BadDataset(f"{file}, line {line}: {role!r} is no role; there are {', '.join(roles)}.")
     return Labeled(file.parent / path, printable(label), role or None)

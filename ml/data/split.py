@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml.data.dataset import Dataset, Indices
+from ml.data.label_list import Role
 from umbel.base.errors import BadDataset
-
-Role = Literal["train", "validation", "held-out"]
 
 
 @dataclass(frozen=True, slots=True)

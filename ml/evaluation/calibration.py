@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ml.evaluation.metrics import KNN
 from ml.evaluation.validation import ValidationSet
 from umbel.models.calibration import Calibration
 from umbel.search.calibration_fit import Labelled, fit
 
 
 def fit_sets(
-    sets: Sequence[ValidationSet], vectors: Sequence[Tensor], *, seed: int, class_names: Sequence[str], k: int = KNN
+    sets: Sequence[ValidationSet], vectors: Sequence[Tensor], *, seed: int, class_names: Sequence[str]
 ) -> Calibration | None:
     """`fit` on validation sets and their embeddings (N, D): held-out pictures ask in all that is known of their folder.
 
@@ -22,4 +21,4 @@ def fit_sets(
         for one, found in zip(sets, vectors, strict=True)
     ]
     classes = sorted({class_names[label] for one in sets for label in one.labels.tolist()})
-    return fit(labelled, seed=seed, k=k, description="validation pictures", labels=classes)
+    return fit(labelled, seed=seed, description="validation pictures", labels=classes)

@@ -14,13 +14,14 @@ from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Interval, Replicates, interval, replicate
-from ml.evaluation.metrics import TEMPERATURE, Labels, Metrics, Rankings, rank, summary
+from ml.evaluation.metrics import Labels, Metrics, Rankings, rank, summary
 from ml.evaluation.models import load_model, load_rival
 from ml.evaluation.sets import JudgedSet, Selection, select
 from ml.evaluation.verification import Roc, pairs_of, verification
 from umbel.base.errors import BadDataset
 from umbel.base.settings import Settings
 from umbel.base.types import Vectors
+from umbel.search.vote import TEMPERATURE
 
 Watch = Callable[[str, int, int], None]  # told what is being done, how much of it is done, and of how much
 

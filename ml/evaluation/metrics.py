@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from ml.evaluation.verification import Roc, verification
 from umbel.base.types import Vectors
-from umbel.search.vote import tally
+from umbel.search.vote import TEMPERATURE, K, tally
 
 Labels = NDArray[np.integer]
 Scores = NDArray[np.float32]
@@ -23,8 +23,6 @@ Numbers = NDArray[np.float64]
 
 BLOCK = 1024  # most queries at once
 CELLS = 2**24  # similarities ranked at once: with their order and copies about 300 MiB
-KNN = 11
-TEMPERATURE = 0.05  # of the vote, where no calibration has fitted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def rank(
     labels: Labels,
     protocol: Protocol = EVERY_OTHER,
     *,
-    k: int = KNN,
+    k: int = K,
     temperature: float = TEMPERATURE,
 ) -> Rankings:
     """Let every image that asks be a query; the k nearest vote on its label as they do in the service.
@@ -108,8 +106,9 @@ def rank(
         nearest[rows], similarity[rows] = order[:, :kept], found[:, :kept]
         r_precision[rows], average_precision[rows] = precisions_at_r(hits, relevant[rows])
         predicted[rows] = vote(labels[order[:, :k]], found[:, :k], labels[rows], temperature)
-    asks = np.isin(np.arange(len(labels)), protocol.queries(len(labels)))
-    return Rankings(labels, asks, relevant, nearest, similarity, predicted, r_precision, average_precision)
+    return Rankings(
+        labels, protocol.asking(len(labels)), relevant, nearest, similarity, predicted, r_precision, average_precision
+    )
 
 
 def summary(rankings: Rankings, roc: Roc, counts: NDArray[np.integer] | None = None) -> Metrics:

@@ -27,7 +27,11 @@ class Protocol:
 
     def queries(self, images: int) -> Indices:
         """The positions of those that ask, rising."""
-        return np.arange(images) if self.asks is None else np.flatnonzero(self.asks)
+        return np.flatnonzero(self.asking(images))
+
+    def asking(self, images: int) -> Flags:
+        """(N,): which are queries."""
+        return np.ones(images, bool) if self.asks is None else self.asks
 
     def in_gallery(self, images: int) -> Flags:
         """(N,): which can be found."""
@@ -47,8 +51,7 @@ class Protocol:
         number = np.unique(group_of_class, return_inverse=True)[1]
         count = np.bincount(labels[found], minlength=labels.max(initial=-1) + 1)[labels]
         count -= np.bincount(number[found], minlength=number.max(initial=-1) + 1)[number]  # those of its own group
-        asks = np.ones(images, bool) if self.asks is None else self.asks
-        return np.where(asks, count, 0)
+        return np.where(self.asking(images), count, 0)
 
 
 EVERY_OTHER = Protocol()

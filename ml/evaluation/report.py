@@ -17,10 +17,10 @@ from ml.embedder import NetworkEmbedder
 from ml.evaluation.album import file_name, write_album
 from ml.evaluation.evaluate import Evaluation, Judgement, SetResult, Watch
 from ml.evaluation.intervals import FAR_GRID, LEVEL, NAMES, Interval
-from ml.evaluation.metrics import KNN
 from ml.revision import commit
 from umbel.base.errors import InvalidInput
 from umbel.base.settings import Settings
+from umbel.search.vote import K
 
 VERSION = 1
 Report = dict[str, Any]
@@ -114,7 +114,7 @@ def report(evaluation: Evaluation) -> Report:
         "commit": commit(),
         "seed": evaluation.seed,
         "bootstrap": {"resamples": evaluation.resamples, "level": LEVEL, "method": "percentile, over pictures"},
-        "k": KNN,
+        "k": K,
         "model": judged,
         "against": against,
         "data": _data(evaluation),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.data.dataset import ClassFiles, Skipped, class_files
-from ml.data.split import Role
+from ml.data.label_list import Role
 from umbel.base.errors import BadDataset
 
 Kind = Literal["closed set", "held-out classes"]

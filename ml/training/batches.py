@@ -59,7 +59,7 @@ def epoch_batches(
     first: int = 0,
     group: Group = ALONE,
 ) -> Iterator[Batch]:
-    """One epoch of full batches. The same recipe and epoch give the same batches, whoever makes them.
+    """One epoch of full batches. The same recipe and epoch give the same batches, whichever loader makes them.
 
     load: makes the views; chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the
     images; first: the batch to begin with, for a run that goes on in the middle of an epoch; group: of each batch

@@ -1,4 +1,4 @@
-"""Who makes the views of a batch: threads, of images that are kept decoded, or processes, which decode files anew.
+"""What makes the views of a batch: threads, of images that are kept decoded, or processes, which decode files.
 
 The views follow from what is wanted alone, so that both make the same.
 """

@@ -16,8 +16,8 @@ import torch
 from torch import distributed
 from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
-from ml.network import EmbeddingNetwork
 from ml.training.group import ALONE, Group
+from ml.training.start import placed, untrained
 from umbel.base.errors import InvalidInput
 from umbel.base.machine import cores
 
@@ -85,9 +85,7 @@ def _help(number: int, size: int, folder: str, kind: str) -> None:
     rank = number + 1
     setup, progress, tensors = torch.load(Path(folder) / "setup", weights_only=False, map_location="cpu")
     _meet(rank, size, folder, kind)
-    recipe = setup.recipe
-    network = EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, size=recipe.size).eval()
     device = torch.device(kind, rank) if kind == "cuda" else torch.device(kind)
-    placed: Any = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train_members(replace(setup, network=placed), progress, tensors, group=Group(rank, size))
+    network = placed(untrained(setup.recipe), device)
+    train_members(replace(setup, network=network), progress, tensors, group=Group(rank, size))
     distributed.destroy_process_group()

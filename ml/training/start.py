@@ -62,10 +62,10 @@ def origin(weights: Path | None, network: EmbeddingNetwork) -> Origin:
 
 def resume_start(weights: dict[str, Tensor], recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
     """The start as an interrupted run kept it, so that neither a file nor the hub is needed to go on."""
-    network = _untrained(recipe)
+    network = untrained(recipe)
     network.load_state_dict(weights)
     network.trained_neck = True
-    return _placed(network, device)
+    return placed(network, device)
 
 
 def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> EmbeddingNetwork:
@@ -76,21 +76,23 @@ def load_start(weights: Path | None, recipe: Recipe, device: torch.device) -> Em
     if weights is not None and card_path(weights).is_file():
         network = _trained_before(weights, recipe)
     else:
-        network = _untrained(recipe, pretrained=weights is None)
+        network = untrained(recipe, pretrained=weights is None)
         try:
             if weights is not None:
                 network.load_backbone(load_file(weights))
         except (SafetensorError, RuntimeError) as error:
             raise BadCheckpoint(f"{weights} does not hold the weights of a {recipe.architecture}: {error}.") from error
-    return _placed(network, device)
+    return placed(network, device)
 
 
-def _placed(network: EmbeddingNetwork, device: torch.device) -> EmbeddingNetwork:
-    placed: EmbeddingNetwork = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed
+def placed(network: EmbeddingNetwork, device: torch.device) -> EmbeddingNetwork:
+    """The network on its device, its batch norm at rest."""
+    there: EmbeddingNetwork = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return there
 
 
-def _untrained(recipe: Recipe, *, pretrained: bool = False) -> EmbeddingNetwork:
+def untrained(recipe: Recipe, *, pretrained: bool = False) -> EmbeddingNetwork:
+    """The network of a recipe, with random weights or timm's own backbone."""
     return EmbeddingNetwork(recipe.architecture, recipe.dim, recipe.pooling, pretrained=pretrained, size=recipe.size)
 
 
@@ -99,7 +101,7 @@ def _trained_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
     trained, card = load_checkpoint(weights)
     if card.architecture != recipe.architecture:
         raise BadCheckpoint(f"{weights} holds a {card.architecture}, and the recipe wants a {recipe.architecture}.")
-    network = _untrained(recipe)
+    network = untrained(recipe)
     network.load_backbone(trained.backbone.state_dict())
     if (card.neck, card.dim, card.pooling) == ("projection", recipe.dim, recipe.pooling):
         network.neck.load_state_dict(trained.neck.state_dict())

@@ -182,7 +182,7 @@ def train(
 def _remarks(setup: Setup) -> Iterator[str]:
     """What is to be known before the first step. Raises InvalidInput where the classes have no room."""
     if isinstance(setup.dataset.pixels, ImageFiles):
-        yield "Pictures are not kept decoded: they are decoded anew for every epoch."
+        yield "Pictures are not kept decoded: they are decoded again in every epoch."
     if told := check_head(len(np.unique(setup.labels)), setup.recipe, setup.device):
         yield told
 

@@ -32,7 +32,7 @@ from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.runner import Batch, ItemHandler
 from umbel.jobs.wakeup import Waker
 from umbel.models import collection_calibrations, versions
-from umbel.models.calibration import Calibration, calibration_of
+from umbel.models.calibration import Calibration
 
 log = structlog.get_logger()
 
@@ -129,8 +129,7 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
                 batch.postponed = True
                 batch.outcomes.release([item.id for item in some], delay_seconds=WAIT_SECONDS)
                 return
-            own = collection_calibrations.find_calibration(session, collection_id, version.id)
-            calibration = own.calibration if own else calibration_of(version)
+            calibration = collection_calibrations.calibration_for(session, collection_id, version)
             images = [item.image_id for item in some]
             found = {
                 near.image_id: near

@@ -12,7 +12,7 @@ from umbel.gallery import collections
 from umbel.insights import nearest_neighbors
 from umbel.insights.nearest_neighbors import Progress
 from umbel.models import collection_calibrations, versions
-from umbel.models.calibration import Calibration, calibration_of
+from umbel.models.calibration import Calibration
 from umbel.search.vote import TEMPERATURE, K, tally, vote
 
 MIN_PROBABILITY = 0.5  # more probably another label than not
@@ -101,8 +101,8 @@ def find_label_issues(
     labels = _list_labels(session, [other for image in found for other in image.neighbors])
     progress = nearest_neighbors.count_compared(session, version.id, collection_id)
     issues = [LabelIssue(image, _evidence(image, labels)) for image in found]
-    own = collection_id and collection_calibrations.find_calibration(session, collection_id, version.id)
-    return Found(issues, version.id, bool(own or calibration_of(version)), progress)
+    calibrated = collection_calibrations.calibration_for(session, collection_id, version) is not None
+    return Found(issues, version.id, calibrated, progress)
 
 
 def _evidence(image: LabelErrorImage, labels: Mapping[UUID, str]) -> list[Neighbor]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from umbel.base.tables import CollectionCalibration, ModelVersion
 from umbel.base.types import ModelState
 from umbel.models import partitions
-from umbel.models.calibration import Calibration
+from umbel.models.calibration import Calibration, calibration_of
 
 TABLE = CollectionCalibration
 
@@ -53,6 +53,12 @@ def find_calibration(session: Session, collection_id: UUID, version_id: UUID) ->
     return next((one for one in own if one.model_version_id == version_id), None)
 
 
+def calibration_for(session: Session, collection_id: UUID | None, version: ModelVersion) -> Calibration | None:
+    """The collection's own calibration for this version, else the one in the version's card; None without either."""
+    own = find_calibration(session, collection_id, version.id) if collection_id else None
+    return own.calibration if own else calibration_of(version)
+
+
 def delete_calibrations(session: Session, *, collection_id: UUID | None = None, version_id: UUID | None = None) -> int:
     """Remove those of a collection or of a version. Returns how many there were."""
     of = TABLE.collection_id == collection_id if collection_id else TABLE.model_version_id == version_id
@@ -63,8 +69,9 @@ def list_stale(session: Session) -> list[tuple[UUID, UUID]]:
     """(collection, version) of calibrations for versions whose vectors are gone."""
     retired = select(ModelVersion.id).where(ModelVersion.state == ModelState.RETIRED)
     of_retired = TABLE.model_version_id.in_(retired)
+    there = set(partitions.list_partitions(session))
     rows = session.execute(select(TABLE.collection_id, TABLE.model_version_id).where(of_retired))
-    return [(collection, version) for collection, version in rows if not partitions.has_partition(session, version)]
+    return [(collection, version) for collection, version in rows if version not in there]
 
 
 def _read(stored: object) -> Calibration | None:

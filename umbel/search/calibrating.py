@@ -52,7 +52,7 @@ def calibrate(transaction: Transaction, name: str) -> OwnCalibration:
         rows = [row for row in rows if row.id in vectors]
         names, labels = np.unique([row.label for row in rows], return_inverse=True)
         one = Labelled(name, np.array([vectors[row.id] for row in rows]), labels)
-        known = sorted({names[labels[at]] for at in one.askable()})
+        known = sorted({names[labels[at]] for at in one.askable})
         found = fit([one], seed=SEED, description="the collection's own labels", labels=known, galleries=WHOLE)
         if found is None:
             sizes = np.bincount(labels, minlength=1)

@@ -10,6 +10,7 @@ docs/explanation/calibration.md.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import structlog
@@ -38,7 +39,7 @@ BLOCK = 500  # pictures whose pairs are measured at once
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Labelled:
     """Embeddings of labelled pictures, a gallery of its own: vectors (N, D) unit length, labels (N,) integers.
 
@@ -52,6 +53,7 @@ class Labelled:
     asks: NDArray[np.bool_] | None = None
     groups: NDArray[np.intp] | None = None
 
+    @cached_property
     def askable(self) -> NDArray[np.intp]:
         """Positions of the pictures with another of their class; none where they are not of two classes at least."""
         _, number, sizes = np.unique(self.labels, return_inverse=True, return_counts=True)
@@ -82,8 +84,8 @@ def fit(
     labels: what the classes are called, kept with it. None, with a warning in the log, where the sets have fewer than
     LEAST pictures to ask for, or none with two classes.
     """
-    usable = [one for one in sets if len(one.askable())]
-    pictures = sum(len(one.askable()) for one in usable)
+    usable = [one for one in sets if len(one.askable)]
+    pictures = sum(len(one.askable) for one in usable)
     if pictures < LEAST:
         log.warning("not_calibrated", reason="too few labelled pictures", pictures=pictures, needed=LEAST)
         return None
@@ -107,7 +109,7 @@ def fit(
             description=description,
             sets=[one.name for one in usable],
             pictures=pictures,
-            classes=sum(len(np.unique(one.labels[one.askable()])) for one in usable),
+            classes=sum(len(np.unique(one.labels[one.askable])) for one in usable),
             labels=list(labels),
             votes=len(cast.share),
             threshold_rule=reason,
@@ -125,7 +127,7 @@ def _all_votes(
         for classes, each in galleries:
             if classes is None or classes < labels.max() + 1:
                 gallery = _gallery(labels, classes, each, rng)
-                queries = np.sort(rng.permutation(one.askable())[:QUERIES])
+                queries = np.sort(rng.permutation(one.askable)[:QUERIES])
                 parts = (queries[at : at + ASKED] for at in range(0, len(queries), ASKED))
                 asked = [
                     answer
@@ -198,7 +200,7 @@ def _temperature(sets: Sequence[Labelled], k: int, seed: int) -> float:
 def _neighbourhoods(one: Labelled, k: int, rng: np.random.Generator) -> list[tuple[list[float], list[int], int]]:
     """Distances and labels of the k nearest others of some pictures, and each picture's own label."""
     found, groups = [], one.group_numbers()
-    for query in rng.permutation(one.askable())[: QUERIES // 2]:
+    for query in rng.permutation(one.askable)[: QUERIES // 2]:
         distances = (1 - one.vectors @ one.vectors[query]).clip(0, 2)
         distances[groups == groups[query]] = np.inf
         near = np.argsort(distances)[:k]

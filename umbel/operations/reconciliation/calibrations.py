@@ -5,7 +5,7 @@ from umbel.operations.reconciliation.context import Context, Mismatches
 
 
 def check_calibrations(context: Context) -> list[Mismatches]:
-    """Calibrations for retired versions; a version that comes back is embedded, and calibrated, anew."""
+    """Calibrations for retired versions; one that comes back is embedded and calibrated again."""
     found = Mismatches("stale_calibration", "collections calibrated for a model that is retired", "Removed.")
     with context.transaction() as session:
         stale = collection_calibrations.list_stale(session)

@@ -1,4 +1,4 @@
-"""Images that are decoded anew are those that would have been kept."""
+"""Images that are decoded each time are those that would have been kept."""
 
 from types import SimpleNamespace
 

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from ml.evaluation import metrics
 from ml.evaluation.protocol import Protocol
 from tests.examples import examples
-from umbel.search.vote import vote
+from umbel.search.vote import TEMPERATURE, vote
 
 RATES = ("r_at_1", "r_at_5", "r_at_10", "r_precision", "map_at_r", "knn_macro_f1", "auc")
 TARS = ("tar_at_far_1e2", "tar_at_far_1e3")
@@ -91,7 +91,7 @@ def test_knn_vote_is_that_of_scikit_learn(labelled):
     for query in queries:
         others = np.arange(len(labels)) != query
         vote = KNeighborsClassifier(
-            11, metric="cosine", weights=lambda distance: np.exp((distance.min() - distance) / metrics.TEMPERATURE)
+            11, metric="cosine", weights=lambda distance: np.exp((distance.min() - distance) / TEMPERATURE)
         )
         predicted.append(vote.fit(vectors[others], labels[others]).predict(vectors[[query]])[0])
     expected = f1_score(labels[queries], predicted, labels=np.unique(labels[queries]), average="macro")
