@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 
 from ml.card import ModelCard
-from ml.runtimes.openvino_forward import library
+from ml.runtimes.openvino_forward import core, library
 from ml.runtimes.parity import probe_set
 from umbel.base.types import Pixels, Vectors
 
@@ -128,7 +128,7 @@ def in_openvino(served: Any, size: int) -> Any:
 def _read(folder: Path) -> Converted:
     with np.load(folder / "probe.npz") as kept:
         probe, reference = kept["probe"], kept["reference"]
-    return Converted(library().Core().read_model(folder / "network.xml"), probe, reference)
+    return Converted(core().read_model(folder / "network.xml"), probe, reference)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,23 @@ def library() -> Any:
     return importlib.import_module("openvino")
 
 
+_core: Any = None
+_making = threading.Lock()
+
+
+def core() -> Any:
+    """OpenVINO's one Core in this process, which is never given up. Raises ImportError.
+
+    On a CPU with AMX, every Core gives its thread an alternate signal stack of its own, and when it goes it puts back
+    the one that it found. Of two, the first to go frees the stack that the second puts back: the next signal that
+    Python handles then ends the process.
+    """
+    global _core  # noqa: PLW0603 - once a process is what it is for
+    with _making:
+        _core = _core or library().Core()
+    return _core
+
+
 class OpenVinoForward:
     """ml.runtimes.forward.Forward on OpenVINO's CPU device.
 
@@ -63,19 +80,18 @@ class OpenVinoForward:
             return self._compiled[kind]
 
     def _compile(self, side_by_side: int) -> Any:
-        core = library().Core()
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
             "NUM_STREAMS": side_by_side,
             "INFERENCE_NUM_THREADS": self.lanes,
             "ENABLE_CPU_PINNING": False,  # the decoders, Postgres and the API want these cores too
         }
-        return core.compile_model(self._model, "CPU", options)
+        return core().compile_model(self._model, "CPU", options)
 
 
 def native_precisions(wanted: str) -> list[str]:
     """Arithmetics to try, the fastest first. wanted: as the setting says."""
     if wanted == "fp32":
         return ["fp32"]
-    capabilities = library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ["bf16", "fp32"] if wanted == "bf16" or "BF16" in capabilities else ["fp32"]

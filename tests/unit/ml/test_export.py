@@ -16,7 +16,7 @@ from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.runtimes.export import SUFFIXES, export
-from ml.runtimes.openvino_forward import library
+from ml.runtimes.openvino_forward import core
 from ml.runtimes.parity import probe_set
 from ml.runtimes.torch_forward import ServedNetwork, reference_vectors
 from umbel.base.errors import InvalidInput
@@ -50,9 +50,9 @@ def test_an_exported_model_gives_the_same_vectors_and_says_how_to_feed_it(tmp_pa
     network, card = load_checkpoint(path)
     images = probe_set(32)
     wanted = reference_vectors(ServedNetwork(network, card.preprocessing), images)
-    model = library().Core().read_model(out)
+    model = core().read_model(out)
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = library().Core().compile_model(model, "CPU", options)
+    compiled = core().compile_model(model, "CPU", options)
     for count in (1, len(images)):
         found = compiled({"images": images[:count]})["embeddings"]
         np.testing.assert_allclose((found * wanted[:count]).sum(1), 1, atol=1e-4)
@@ -64,7 +64,7 @@ def test_an_exported_model_gives_the_same_vectors_and_says_how_to_feed_it(tmp_pa
 
 def facts_of(out: Path, kind: str) -> Any:
     if kind == "openvino":
-        return json.loads(library().Core().read_model(out).get_rt_info(["umbel"]).astype(str))
+        return json.loads(core().read_model(out).get_rt_info(["umbel"]).astype(str))
     import onnx  # noqa: PLC0415
 
     return json.loads({one.key: one.value for one in onnx.load(out).metadata_props}["umbel"])

@@ -68,6 +68,25 @@ print(json.dumps([embedder.runtime, "torch" in sys.modules, "openvino_telemetry.
 
 
 @pytest.mark.slow
+def test_a_signal_is_handled_after_models_have_come_and_gone(converted):
+    """It ended the process where the CPU has AMX: see `ml.runtimes.openvino_forward.core`."""
+    program = """
+import gc, json, os, signal
+from umbel.base.settings import Settings
+from ml.runtime import load_embedder
+first, second, handled = load_embedder(Settings()), load_embedder(Settings()), []
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: handled.append(True))
+os.kill(os.getpid(), signal.SIGUSR1)
+print(json.dumps(handled))
+"""
+    assert answer(converted, program) == [True]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux shows them")
 def test_loading_on_torch_leaves_no_thread_behind_and_one_picture_changes_none(settings):
     """GNU's OpenMP lets all threads sleep between two loops once they are more than the cores; and torch forgets how it
