@@ -28,6 +28,10 @@ FILE = click.Path(path_type=Path)  # whether it is there is told in one line, as
 @click.option(
     "--held-out", multiple=True, metavar="FOLDER", type=FOLDER, help="Classes the model never saw; may be repeated."
 )
+@click.option("--queries", metavar="FOLDER", type=FOLDER, help="Pictures that ask in --gallery alone.")
+@click.option(
+    "--gallery", metavar="FOLDER", type=FOLDER, help="Where --queries are searched; classes of one name are one."
+)
 @click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the report and the pictures go.")
 @click.option(
@@ -44,6 +48,8 @@ def evaluate(  # noqa: PLR0917 - click passes by name
     folders: tuple[Path, ...],
     checkpoint: Path | None,
     out: Path | None,
+    queries: Path | None,
+    gallery: Path | None,
     bootstrap: int,
     runtime: str | None,
     as_json: bool,
@@ -60,13 +66,17 @@ def evaluate(  # noqa: PLR0917 - click passes by name
     umbel evaluate photos --checkpoint mine.safetensors \\
         --split mine.split.json           only pictures that it was not trained on
     umbel evaluate --held-out orchids                         classes it never saw
+    umbel evaluate --queries asked --gallery shelf   the first, searched in the second
 
     With --out it also writes evaluation.json, card.md and pictures: the ROC, the similarities of same and different
     pairs, the confusion matrix, the best and worst queries, and a map of the gallery. --against also takes the weights
     of a timm backbone, which stand for a model without fine-tuning. How to read it all: docs/how-to/evaluate.md.
     """
-    if not folders and not chosen["held_out"]:
-        raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out.")
+    if (queries is None) != (gallery is None):
+        raise click.UsageError("--queries and --gallery go together: the first are searched in the second.")
+    apart = (queries, gallery) if queries and gallery else None
+    if not (folders or chosen["held_out"] or apart):
+        raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out, or --queries and --gallery.")
     from ml.evaluation.evaluate import evaluate as run  # noqa: PLC0415
     from ml.evaluation.report import make_folder, report, write_report  # noqa: PLC0415
     from ml.shipped import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
@@ -76,7 +86,8 @@ def evaluate(  # noqa: PLR0917 - click passes by name
         make_folder(out)
     with progress(quiet=as_json) as bars:
         watch = _watch(bars)
-        done = run(folders, checkpoint or find_checkpoint(config), config, resamples=bootstrap, watch=watch, **chosen)
+        options: dict[str, Any] = {"apart": apart, "resamples": bootstrap, "watch": watch}
+        done = run(folders, checkpoint or find_checkpoint(config), config, **options, **chosen)
         found = report(done)
         if out:
             write_report(done, found, out, config, watch)
@@ -100,10 +111,11 @@ def _watch(bars: Progress) -> Watch:
 
 def _show(report: dict[str, Any], out: Path | None) -> None:
     from ml.evaluation.report import figures  # noqa: PLC0415
+    from ml.evaluation.sets import size_in_words  # noqa: PLC0415
 
     for one in report["sets"]:
         kind = "" if one["kind"] == one["name"] else f", {one['kind']}"
-        size = f"{one['pictures']:,} pictures, {one['classes']:,} classes"
+        size = size_in_words(one["kind"], one["asking"], one["gallery"], one["classes"])
         say(f"{report['model']['name']} on {one['name']}{kind}: {size}", bold=True)
         table(None, ("metric", "value", "95 %"), figures(one["metrics"]), right="value")
         for other in one["against"]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ml.evaluation.evaluate import Evaluation, SetResult, Watch
@@ -29,7 +30,7 @@ def set_title(result: SetResult) -> str:
     """A set in words, with its size."""
     judged = result.judged
     name = judged.name if judged.name == judged.kind else f"{judged.name}, {judged.kind}"
-    return f"{name}: {len(judged.pictures):,} pictures, {len(judged.classes):,} classes"
+    return f"{name}: {judged.size}"
 
 
 def write_album(evaluation: Evaluation, out: Path, settings: Settings, watch: Watch) -> None:
@@ -70,8 +71,10 @@ def _queries(result: SetResult, path: Path, settings: Settings, seed: int) -> No
 def _map(result: SetResult, path: Path, settings: Settings, seed: int) -> None:
     judgement, opener = result.judgements[0], _opener(result, settings)
     labels = judgement.rankings.labels
-    shown = chosen(labels, seed)
-    title = set_title(result) + (f"; {len(shown)} of them, drawn by seed" if len(shown) < len(labels) else "")
+    gallery = np.flatnonzero(result.judged.protocol.in_gallery(len(labels)))
+    shown = gallery[chosen(labels[gallery], seed)]
+    drawn = f"; {len(shown)} of the {len(gallery):,} in the gallery, drawn by seed"
+    title = set_title(result) + (drawn if len(shown) < len(gallery) else "")
     points = project(judgement.vectors[shown], seed)
     sheet = draw_map(points, labels[shown], result.judged.classes, title, lambda index: opener(int(shown[index])))
     save_image(sheet, path)

@@ -1,7 +1,7 @@
 """Evaluation: one or more models on the same pictures, each set by itself, with intervals.
 
 The story from top to bottom: choose the pictures; load the models; embed every picture once; on each set let every
-picture be a query, count all pairs, and draw the pictures anew to see how far chance may have moved it all.
+query ask, count all pairs, and draw the pictures anew to see how far chance may have moved it all.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from ml.data.split import read_split
 from ml.embedder import NetworkEmbedder
 from ml.evaluation.embedding import embed_files
 from ml.evaluation.intervals import Interval, Replicates, interval, replicate
-from ml.evaluation.metrics import Labels, Metrics, Rankings, rank, summary
+from ml.evaluation.metrics import Metrics, Rankings, rank, summary
 from ml.evaluation.models import load_model, load_rival
 from ml.evaluation.sets import JudgedSet, Selection, select
 from ml.evaluation.verification import Roc, pairs_of, verification
@@ -75,6 +75,7 @@ def evaluate(
     settings: Settings,
     *,
     held_out: Sequence[Path] = (),
+    apart: tuple[Path, Path] | None = None,
     split: Path | None = None,
     against: Sequence[Path] = (),
     include_hidden: bool = False,
@@ -84,11 +85,13 @@ def evaluate(
 ) -> Evaluation:
     """Judge the checkpoint on folders of class folders, and compare it with others on the same pictures.
 
-    held_out: folders of classes that the model never saw; split: what training wrote about its pictures; against:
-    checkpoints, or bare timm backbones; include_hidden: see `umbel_files.walking.walk`.
+    held_out: folders of classes that the model never saw; apart: a folder of queries and one of the gallery that they
+    are searched in; split: what training wrote about its pictures; against: checkpoints, or bare timm backbones;
+    include_hidden: see `umbel_files.walking.walk`.
     Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput.
     """
-    selection = select(folders, held_out, read_split(split) if split else None, include_hidden=include_hidden)
+    roles = read_split(split) if split else None
+    selection = select(folders, held_out, roles, apart=apart, include_hidden=include_hidden)
     judged = load_model(checkpoint, settings)
     models = (judged, *(load_rival(path, judged.card, settings) for path in against))
     paths = list(dict.fromkeys(picture.path for one in selection.sets for picture in one.pictures))
@@ -144,7 +147,7 @@ def _judge_sets(
             SetResult(
                 one,
                 tuple(
-                    _judge(of_model[chosen], one.labels, temperature, resamples=resamples, seed=(seed, number))
+                    _judge(one, of_model[chosen], temperature, resamples=resamples, seed=(seed, number))
                     for of_model, temperature in zip(vectors, temperatures, strict=True)
                 ),
             )
@@ -159,9 +162,12 @@ def _temperature(model: NetworkEmbedder) -> float:
     return calibration.vote.temperature if calibration else TEMPERATURE
 
 
-def _judge(vectors: Vectors, labels: Labels, temperature: float, *, resamples: int, seed: tuple[int, int]) -> Judgement:
-    rankings, roc = rank(vectors, labels, temperature=temperature), verification(vectors, labels)
-    pairs = pairs_of(vectors, labels, seed[0])
+def _judge(
+    judged: JudgedSet, vectors: Vectors, temperature: float, *, resamples: int, seed: tuple[int, int]
+) -> Judgement:
+    labels, protocol = judged.labels, judged.protocol
+    rankings, roc = rank(vectors, labels, protocol, temperature=temperature), verification(vectors, labels, protocol)
+    pairs = pairs_of(vectors, labels, seed[0], protocol=protocol)
     replicates = replicate(rankings, pairs, resamples, seed)
     return Judgement(vectors, rankings, roc, summary(rankings, roc), replicates, pairs.drawn)
 

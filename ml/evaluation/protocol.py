@@ -37,16 +37,19 @@ class Protocol:
         """(N,): which can be found."""
         return np.ones(images, bool) if self.found is None else self.found
 
+    def group_numbers(self, images: int) -> Indices:
+        """(N,): the number of each image's group, from 0; that of an image without one is its own."""
+        return np.arange(images) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+
     def may_find(self, rows: Indices, images: int) -> Flags:
         """(B, N): which of all images each of the queries at these positions may find."""
         own = np.arange(images) if self.groups is None else self.groups
         return self.in_gallery(images) & (own != own[rows, None])
 
-    def relevant(self, labels: Indices) -> Indices:
+    def relevant(self, labels: NDArray[np.integer]) -> Indices:
         """(N,): how many images of its class a query may find; 0 for an image that does not ask. labels: from 0."""
         images = len(labels)
-        found = self.in_gallery(images)
-        own = np.arange(images) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        found, own = self.in_gallery(images), self.group_numbers(images)
         group_of_class = labels * (own.max(initial=0) + 1) + own
         number = np.unique(group_of_class, return_inverse=True)[1]
         count = np.bincount(labels[found], minlength=labels.max(initial=-1) + 1)[labels]

@@ -158,7 +158,9 @@ def _set(evaluation: Evaluation, result: SetResult) -> Report:
         "name": result.judged.name,
         "kind": result.judged.kind,
         "pictures": len(rankings.labels),
+        "asking": int(rankings.asks.sum()),
         "queries": int(rankings.is_query.sum()),
+        "gallery": int(result.judged.protocol.in_gallery(len(rankings.labels)).sum()),
         "classes": len(result.judged.classes),
         "pairs": {"same": judged.roc.same, "different": judged.roc.different, "intervals_by_draw": judged.drawn_pairs},
         **_figures(judged),
@@ -194,9 +196,9 @@ def _rounded(value: float) -> float | None:
 
 
 def _per_class(result: SetResult) -> list[Report]:
-    """Each class as the judged model fares with it, in the order of their names; None for a class of one image.
+    """Each class as the judged model fares with it, by name; None for a class without a query that can find another.
 
-    right: share of its images that the k-NN vote knows; taken_for: what most of the others are taken for.
+    right: share of its queries that the k-NN vote knows; taken_for: what most of the others are taken for.
     """
     rankings, classes = result.judgements[0].rankings, result.judged.classes
     rows = []

@@ -13,26 +13,36 @@ from numpy.typing import NDArray
 
 from ml.data.dataset import ClassFiles, Skipped, class_files
 from ml.data.label_list import Role
+from ml.evaluation.protocol import EVERY_OTHER, Protocol
 from umbel.base.errors import BadDataset
 
-Kind = Literal["closed set", "held-out classes"]
+Kind = Literal["closed set", "held-out classes", "queries and gallery"]
+Part = Literal["either", "query", "gallery"]
 
 HELD_OUT = "held-out classes"
+APART: Kind = "queries and gallery"
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file that may be judged. folder: the position of the folder it was found in; kind: its class folder's name."""
+    """A file that may be judged. folder: the position of the folder it was found in; kind: its class folder's name.
+
+    part: whether it asks, is found, or either.
+    """
 
     path: Path
     folder: int
     kind: str
     sha256: str
+    part: Part = "either"
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedSet:
-    """Pictures that are searched among one another. Classes of different folders are different classes."""
+    """Pictures that are searched among one another, or queries in a gallery of others.
+
+    Classes of different folders are different classes; those of queries and of their gallery are the same.
+    """
 
     name: str
     kind: Kind
@@ -55,22 +65,46 @@ class JudgedSet:
         shared = Counter(name for name, _ in self.keys)
         return [name if shared[name] == 1 else f"{name} ({folder + 1})" for name, folder in self.keys]
 
+    @property
+    def protocol(self) -> Protocol:
+        """Which pictures ask, and which are found."""
+        if self.kind != APART:
+            return EVERY_OTHER
+        asks = np.array([picture.part == "query" for picture in self.pictures], dtype=bool)
+        return Protocol(asks, ~asks)
+
+    @property
+    def size(self) -> str:
+        """How many pictures and classes it has, in words."""
+        images = len(self.pictures)
+        queries, gallery = int(self.protocol.asking(images).sum()), int(self.protocol.in_gallery(images).sum())
+        return size_in_words(self.kind, queries, gallery, len(self.keys))
+
     def without(self, paths: set[Path]) -> "JudgedSet":
         """The set without these files."""
         return replace(self, pictures=tuple(picture for picture in self.pictures if picture.path not in paths))
 
     def check(self) -> None:
-        """Raises BadDataset where there is nothing to find: less than two classes, or no class of two pictures."""
-        sizes = Counter((picture.kind, picture.folder) for picture in self.pictures)
-        if len(sizes) < 2:
+        """Raises BadDataset where nothing can be told: less than two classes, or no query with another to find."""
+        classes = len(self.keys)
+        if classes < 2:
             raise BadDataset(
-                f"{self.name} ({self.kind}) has {len(sizes)} class(es) with readable pictures to judge; at least two "
-                "are needed, each a folder of pictures."
+                f"{self.name} ({self.kind}) has {classes} class(es) with readable pictures to judge; at least two are "
+                "needed, each a folder of pictures."
             )
-        if max(sizes.values()) < 2:
+        if not self.protocol.asking(len(self.pictures)).any():
+            raise BadDataset(f"{self.name} has no query left: all were trained on, or cannot be read.")
+        if not self.protocol.relevant(self.labels).any():
             raise BadDataset(
-                f"Each class of {self.name} ({self.kind}) has a single picture; nothing can be found for it."
+                f"No query of {self.name} ({self.kind}) can find anything: none has another picture of its class in "
+                "the gallery."
             )
+
+
+def size_in_words(kind: Kind, queries: int, gallery: int, classes: int) -> str:
+    """Of a set: how many pictures ask, how many are found, and of how many classes they are."""
+    apart = f"{queries:,} queries, {gallery:,} pictures in the gallery"
+    return f"{apart if kind == APART else f'{gallery:,} pictures'}, {classes:,} classes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +124,27 @@ def select(
     held_out: Sequence[Path] = (),
     roles: Mapping[str, Role] | None = None,
     *,
+    apart: tuple[Path, Path] | None = None,
     include_hidden: bool = False,
 ) -> Selection:
     """One closed set for each of `folders`, one set of unseen classes for each of `held_out`, one of the split's own.
 
-    roles: the split; pictures that were trained on are left out everywhere. Of files with equal bytes a set keeps the
-    first: each would be a sure hit for the other. Raises BadDataset when nothing is left to judge.
+    roles: the split; pictures that were trained on are left out, though not of the gallery of `apart`, which stays what
+    would be served. Of files with equal bytes a set keeps the first: each would be a sure hit for the other. apart: a
+    folder of queries and one of their gallery, a set of its own. Raises BadDataset when nothing is left to judge.
     """
     roles = roles or {}
-    every = (*folders, *held_out)
+    every = (*folders, *held_out, *(apart or ()))
     names = _names(every)
     listed = [class_files(folder, include_hidden=include_hidden) for folder in every]
     found = [picture for index, one in enumerate(listed) for picture in _pictures(every[index], index, one)]
+    if apart:
+        found = [_set_apart(picture, len(every) - 2) for picture in found]
+        names[-2] = f"{names[-2]} in {names[-1]}"
     parts: dict[tuple[str, Kind], list[Picture]] = {}
     for picture in found:
         role = roles.get(picture.sha256)
-        if role != "train":
+        if role != "train" or picture.part == "gallery":
             parts.setdefault(_part(picture, role, names, len(folders)), []).append(picture)
     trained = len(found) - sum(map(len, parts.values()))
     if not parts:
@@ -119,7 +158,16 @@ def select(
     return Selection(sets, trained, len(found) - trained - kept, new, every, skipped)
 
 
+def _set_apart(picture: Picture, queries: int) -> Picture:
+    """The picture as a query, or as one of the gallery. queries: the position of their folder; the gallery is next."""
+    if picture.folder < queries:
+        return picture
+    return replace(picture, folder=queries, part="query" if picture.folder == queries else "gallery")
+
+
 def _part(picture: Picture, role: Role | None, names: Sequence[str], closed: int) -> tuple[str, Kind]:
+    if picture.part != "either":
+        return names[picture.folder], APART
     if picture.folder >= closed:
         return names[picture.folder], "held-out classes"
     return (HELD_OUT, "held-out classes") if role == "held-out" else (names[picture.folder], "closed set")
@@ -134,7 +182,7 @@ def _without_duplicates(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names, or their paths where two share one."""
-    shared = Counter(folder.resolve().name for folder in folders)
+    shared = Counter(folder.name for folder in {folder.resolve() for folder in folders})
     return [folder.resolve().name if shared[folder.resolve().name] == 1 else str(folder) for folder in folders]
 
 

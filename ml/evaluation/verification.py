@@ -1,6 +1,7 @@
 """Verification: are two images of one class? The ROC over every pair, and over pairs whose images count differently."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -67,17 +68,11 @@ def verification(vectors: Vectors, labels: NDArray[np.integer], protocol: Protoc
 
     Pairs are counted into BINS bins of cosine, block by block, so that memory does not grow with their number.
     """
-    step = max(1, min(BLOCK, CELLS // max(len(vectors), 1)))
     same, every = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-    queries = protocol.queries(len(vectors))
-    for start in range(0, len(queries), step):
-        rows = queries[start : start + step]
-        first = start if protocol.is_leave_one_out else 0  # all earlier pairs are counted
-        block = vectors[rows] @ vectors[first:].T
-        counted = _counted(protocol, rows, len(vectors))[:, first:]
-        bins = ((block[counted] + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
+    for rows, least, counted, cosines in _blocks(vectors, protocol):
+        bins = ((cosines[counted] + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
         every += np.bincount(bins, minlength=BINS)
-        agree = labels[rows, None] == labels[first:]
+        agree = labels[rows, None] == labels[least:]
         same += np.bincount(bins[agree[counted]], minlength=BINS)
     filled = np.flatnonzero(every)[::-1]
     accepted, passed = np.cumsum(same[filled]), np.cumsum(every[filled])
@@ -87,6 +82,16 @@ def verification(vectors: Vectors, labels: NDArray[np.integer], protocol: Protoc
     # At an infinite threshold nothing is accepted.
     curve = (np.append(0, far), np.append(0, tar), np.append(np.inf, filled * 2 / BINS - 1))
     return Roc(*curve, same=int(same.sum()), different=int((every - same).sum()))
+
+
+def _blocks(vectors: Vectors, protocol: Protocol) -> Iterator[tuple[Indices, int, NDArray[np.bool_], Vectors]]:
+    """Blocks of queries (B,), the image from which on they are compared, the pairs that count (B, M), the cosines."""
+    step = max(1, min(BLOCK, CELLS // max(len(vectors), 1)))
+    queries = protocol.queries(len(vectors))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step]
+        least = start if protocol.is_leave_one_out else 0  # all earlier pairs are counted
+        yield rows, least, _counted(protocol, rows, len(vectors))[:, least:], vectors[rows] @ vectors[least:].T
 
 
 def _counted(protocol: Protocol, rows: Indices, images: int) -> NDArray[np.bool_]:
@@ -125,8 +130,8 @@ class _Sorted:
 class Pairs:
     """The same and the different pairs of a labelled set, sorted once, and T thresholds at which they are counted.
 
-    All of them up to ALL_UP_TO; of more, DRAWN of each kind, with replacement: the two rates are each within one kind,
-    so they stay what they are on average, and their error is far below that of a few thousand images.
+    All of them up to ALL_UP_TO; of more, up to DRAWN of each kind, with replacement: the two rates are each within one
+    kind, so they stay what they are on average, and their error is far below that of a few thousand images.
     """
 
     same: _Sorted
@@ -141,36 +146,69 @@ class Pairs:
         return [Roc(far, tar, self.thresholds, len(self.same.first), len(self.different.first)) for far, tar in rates]
 
 
-def pairs_of(vectors: Vectors, labels: NDArray[np.integer], seed: int = 0) -> Pairs:
-    """The pairs of a set, vectors (N, D) of unit length, labels (N,) from 0. The same seed draws the same pairs."""
-    drawn = len(labels) * (len(labels) - 1) // 2 > ALL_UP_TO
+def pairs_of(
+    vectors: Vectors, labels: NDArray[np.integer], seed: int = 0, *, protocol: Protocol = EVERY_OTHER
+) -> Pairs:
+    """The pairs of a set, vectors (N, D) of unit length, labels (N,) from 0. The same seed draws the same pairs.
+
+    They are those that `verification` counts.
+    """
+    drawn = _count(protocol, len(labels)) > ALL_UP_TO
     if drawn:
-        first, second = _drawn(labels, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        one, other = _drawn(labels, protocol, rng)
+        left, right = _drawn(np.zeros_like(labels), protocol, rng)
+        apart = labels[left] != labels[right]
+        first, second = np.append(one, left[apart]), np.append(other, right[apart])
         parts = np.array_split(np.arange(len(first)), 1 + len(first) * vectors.shape[1] // CELLS)
         cosines = [np.einsum("pd,pd->p", vectors[first[part]], vectors[second[part]]) for part in parts]
         scores = np.concatenate(cosines)
     else:
-        first, second = np.triu_indices(len(labels), 1)
-        scores = (vectors @ vectors.T)[first, second]
+        first, second, scores = _every(vectors, protocol)
     is_same = labels[first] == labels[second]
     thresholds = _thresholds(scores[is_same], scores[~is_same])
     same, different = (_sorted(first[kind], second[kind], scores[kind], thresholds) for kind in (is_same, ~is_same))
     return Pairs(same, different, thresholds, drawn)
 
 
-def _drawn(labels: NDArray[np.integer], rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """DRAWN same pairs, all equally likely, and about as many different ones."""
-    order = np.argsort(labels, kind="stable")  # class by class
-    sizes = np.bincount(labels)
-    start = np.cumsum(sizes) - sizes
-    relevant = sizes[labels[order]] - 1.0
-    possible = relevant.sum()
-    at = rng.choice(len(order), DRAWN, p=relevant / possible) if possible else np.empty(0, np.intp)
-    own = labels[order[at]]
-    partner = start[own] + (at - start[own] + rng.integers(1, sizes[own])) % sizes[own]
-    left, right = rng.integers(0, len(labels), (2, DRAWN))
-    apart = labels[left] != labels[right]
-    return np.append(order[at], left[apart]), np.append(order[partner], right[apart])
+def _every(vectors: Vectors, protocol: Protocol) -> tuple[Indices, Indices, NDArray[np.float32]]:
+    """All pairs that count: their images and their cosines, (P,) each."""
+    found = [(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32))]
+    for rows, least, counted, cosines in _blocks(vectors, protocol):
+        row, column = np.nonzero(counted)
+        found.append((rows[row], column + least, cosines[counted]))
+    first, second, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return first, second, scores
+
+
+def _count(protocol: Protocol, images: int) -> int:
+    """How many pairs count: of a query and an image that it may find, those of two queries once."""
+    mutual = protocol.asking(images) & protocol.in_gallery(images)
+    one_class = np.zeros(images, np.intp)
+    ordered, twice = (
+        int(one.relevant(one_class).sum()) for one in (protocol, replace(protocol, asks=mutual, found=mutual))
+    )
+    return ordered - twice // 2
+
+
+def _drawn(labels: NDArray[np.integer], protocol: Protocol, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Up to DRAWN pairs of one label that count, all equally likely: a query, and an image that it may find."""
+    relevant = protocol.relevant(labels)
+    if not relevant.any():
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    first = rng.choice(len(labels), DRAWN, p=relevant / relevant.sum())
+    # The images found lie class by class, and in each class group by group; after a query's own group it goes round.
+    group = protocol.group_numbers(len(labels))
+    there = np.flatnonzero(protocol.in_gallery(len(labels)))
+    there = there[np.lexsort((group[there], labels[there]))]
+    kind, number = labels[there], labels * (group.max() + 1) + group
+    start, end = (np.searchsorted(kind, labels[first], side=side) for side in ("left", "right"))
+    beyond = np.searchsorted(number[there], number[first], side="right") + rng.integers(0, relevant[first])
+    second = there[start + (beyond - start) % (end - start)]
+    mutual = protocol.asking(len(labels)) & protocol.in_gallery(len(labels))
+    twice = mutual[first] & mutual[second]  # two queries that find each other are drawn from both ends
+    kept = (first < second) | ~twice | twice.all()
+    return first[kept], second[kept]
 
 
 def _thresholds(same: NDArray[np.float32], different: NDArray[np.float32]) -> Rates:

@@ -18,6 +18,7 @@ from ml.evaluation.models import load_model
 from ml.preprocess import Preprocessing
 from ml.runtime import load_embedder
 from umbel.base.errors import BadCheckpoint, BadDataset, InvalidInput, ModelNotFound
+from umbel.base.logging import configure_logging
 from umbel.base.settings import Settings
 
 SETTINGS = Settings(device="cpu", precision="fp32", runtime="torch")
@@ -27,6 +28,7 @@ PICTURES = ("roc.png", "similarities.png", "confusion.png", "queries.png", "map.
 @pytest.fixture(autouse=True)
 def plain_settings(monkeypatch) -> None:
     monkeypatch.setattr("cli.evaluate.settings", lambda: SETTINGS)
+    configure_logging(SETTINGS)  # as `umbel` does before any command: the log is not for stdout
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,43 @@ def test_the_report_and_its_pictures(make_folder, tmp_path, checkpoint, backbone
         with Image.open(out / name) as picture:
             picture.load()
             assert 500 < min(picture.size) <= max(picture.size) < 2500
+
+
+def test_queries_are_judged_against_their_gallery(make_folder, tmp_path, checkpoint):
+    queries, gallery, out = make_folder(3, 4, "asked"), make_folder(4, 7, "shelf"), tmp_path / "report"
+    shutil.rmtree(gallery / "kind0")  # nothing for a third of the queries
+    for path in [*gallery.glob("kind1/[0-3].jpg"), *gallery.glob("kind2/[0-3].jpg")]:
+        path.write_bytes((gallery / "kind3" / path.name).read_bytes() + path.parent.name.encode())
+    options = ("--checkpoint", checkpoint, "--against", checkpoint, "--bootstrap", 20, "--out", out)
+
+    seen = " ".join(run("--queries", queries, "--gallery", gallery, *options).split())
+
+    (one,) = json.loads((out / "evaluation.json").read_text())["sets"]
+    assert (one["kind"], one["asking"], one["queries"], one["gallery"]) == ("queries and gallery", 12, 8, 21)
+    assert one["pairs"] == {"same": 2 * 4 * 7, "different": 12 * 21 - 2 * 4 * 7, "intervals_by_draw": False}
+    assert {row["label"]: row["right"] is None for row in one["per_class"]} == {
+        "kind0": True,
+        "kind1": False,
+        "kind2": False,
+        "kind3": True,
+    }
+    for figure in one["metrics"].values():
+        assert 0 <= figure["low"] <= figure["high"] <= 1
+    card = (out / "card.md").read_text()
+    told = "12 queries, 8 of them with their class in the gallery, which has 21 pictures; 4 classes"
+    assert told in card
+    assert "no query is found" in card
+    assert "asked in shelf, queries and gallery: 12 queries, 21 pictures in the gallery, 4 classes" in seen
+    for name in PICTURES:
+        with Image.open(out / name) as picture:
+            picture.load()
+
+
+def test_queries_and_gallery_go_together(make_folder):
+    for flag in ("--queries", "--gallery"):
+        done = CliRunner().invoke(command, [flag, str(make_folder(2, 2, flag[2:]))])
+        assert done.exit_code == 2
+        assert "go together" in done.output
 
 
 def test_the_same_seed_gives_the_same_figures(make_folder, checkpoint):

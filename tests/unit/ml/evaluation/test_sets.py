@@ -102,6 +102,53 @@ def test_bytes_that_were_trained_on_anywhere_are_left_out_everywhere(garden, tmp
     assert select([garden], [garden], read_split(path)).trained == 2
 
 
+@pytest.fixture
+def shelf(tmp_path) -> Path:
+    """A gallery for the garden: two of its classes, and one that it lacks."""
+    for kind in ("rose", "phlox", "tulip"):
+        for number in range(4):
+            write(tmp_path / "shelf" / kind / f"{number}.jpg", f"shelf {kind}{number}")
+    return tmp_path / "shelf"
+
+
+def test_queries_ask_in_their_gallery_alone(garden, shelf):
+    write(shelf / "rose" / "same.jpg", "rose0")
+
+    found = select([garden], apart=(garden, shelf))
+
+    closed, one = found.sets
+    asks, there = one.protocol.asks, one.protocol.found
+    assert (closed.kind, closed.protocol.is_leave_one_out) == ("closed set", True)
+    assert (one.name, one.kind) == ("garden in shelf", "queries and gallery")
+    assert one.classes == ["lily", "phlox", "rose", "tulip"]
+    assert [p.path.is_relative_to(garden) for p in one.pictures] == asks.tolist() == (~there).tolist()
+    assert (asks.sum(), there.sum(), found.duplicates) == (9, 12, 1)
+    assert one.size == "9 queries, 12 pictures in the gallery, 4 classes"
+    assert one.protocol.relevant(one.labels)[asks].tolist() == [0] * 3 + [4] * 3 + [4] * 3
+
+
+def test_queries_that_were_trained_on_are_left_out_and_the_gallery_stays(garden, shelf, tmp_path):
+    trained = ["rose0", "rose1", "shelf rose0", "shelf phlox0"]
+    roles = read_split(split_file(tmp_path / "split.json", dict.fromkeys(trained, "train") | {"lily0": "held-out"}))
+
+    found = select([], roles=roles, apart=(garden, shelf))
+
+    (one,) = found.sets
+    assert (one.protocol.asks.sum(), one.protocol.found.sum(), found.trained) == (7, 12, 2)
+
+
+def test_queries_that_can_find_nothing_are_refused(garden, shelf, tmp_path):
+    for number in range(3):
+        write(tmp_path / "other" / "iris" / f"{number}.jpg", f"iris{number}")
+    every = {f"{kind}{number}": "train" for kind in ("lily", "phlox", "rose") for number in range(3)}
+    roles = read_split(split_file(tmp_path / "split.json", every))
+
+    with pytest.raises(BadDataset, match=r"No query of garden in other .* of its class in the gallery\.$"):
+        select([], apart=(garden, tmp_path / "other"))
+    with pytest.raises(BadDataset, match="garden in shelf has no query left"):
+        select([], roles=roles, apart=(garden, shelf))
+
+
 def test_folders_and_classes_that_share_a_name_are_told_apart(garden, tmp_path):
     for kind in ("lily", "tulip"):
         for number in range(2):
@@ -127,7 +174,11 @@ def test_what_cannot_be_judged_is_said_in_one_line(garden, tmp_path):
     everything = {f"{kind}{number}": "train" for kind in ("lily", "phlox", "rose") for number in range(3)}
     trained = read_split(split_file(tmp_path / "split.json", everything))
 
-    for folder, words in (("empty", "no pictures"), ("one", "two are needed"), ("lonely", "single picture")):
+    for folder, words in (
+        ("empty", "no pictures"),
+        ("one", "two are needed"),
+        ("lonely", "none has another picture of its class"),
+    ):
         with pytest.raises(BadDataset, match=words):
             select([tmp_path / folder])
     with pytest.raises(BadDataset, match="all 9 pictures were trained on"):
