@@ -61,6 +61,13 @@ def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @knob("--validation", SHARE, "Share of each class that is only judged on.")
 @knob("--held-out-classes", click.IntRange(0), "Classes of the richest folder that are only judged on.")
 @knob("--patience", click.IntRange(1), "Epochs without a better one until the run ends early.")
+@click.option(
+    "--hold-out",
+    multiple=True,
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Class folders that are only judged on, and that nothing is chosen by; may be repeated.",
+)
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
@@ -99,6 +106,7 @@ def train(  # noqa: PLR0917 - click passes by name
     out: Path,
     start: Path | None,
     backbone: str,
+    hold_out: tuple[Path, ...],
     tensorboard: Path | None,
     fresh: bool,
     include_hidden: bool,
@@ -135,7 +143,18 @@ def train(  # noqa: PLR0917 - click passes by name
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
     chosen = changed(_recipe(backbone, **knobs), assignments)
-    run = TrainingRun(RunFiles(out, chosen.name), start, chosen, tensorboard, fresh, include_hidden, processes, workers)
+    files = RunFiles(out, chosen.name)
+    run = TrainingRun(
+        files,
+        start,
+        chosen,
+        tensorboard,
+        fresh,
+        include_hidden,
+        processes=processes,
+        workers=workers,
+        hold_out=hold_out,
+    )
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())

@@ -30,8 +30,8 @@ Report = dict[str, Any]
 class TrainingRun:
     """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
 
-    include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers: see
-    `ml.training.train`.
+    include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers,
+    hold_out: see `ml.training.train`.
     """
 
     files: RunFiles
@@ -42,11 +42,13 @@ class TrainingRun:
     include_hidden: bool
     processes: int | None = None
     workers: int | None = None
+    hold_out: tuple[Path, ...] = ()
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes the run this run, besides its images."""
-        return {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
+        known: dict[str, Any] = {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
+        return known | {"hold_out": [str(folder.absolute()) for folder in self.hold_out]}
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
@@ -56,7 +58,7 @@ class TrainingRun:
         with closing(Board(self.tensorboard)) if self.tensorboard else nullcontext() as board:
             watcher = _watcher(bars, board)
             options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
-            options |= {"processes": self.processes, "workers": self.workers}
+            options |= {"processes": self.processes, "workers": self.workers, "hold_out": self.hold_out}
             options |= {"settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
@@ -77,7 +79,8 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
         say_above(bars, leakage.text(dataset))
         if done:
             say_above(bars, f"Going on after step {done:,} of {steps:,}.")
-        bars.reset(task, description=f"Training on {len(dataset.labels):,} pictures", total=steps, completed=done)
+        images = len(dataset.labels) - int(dataset.is_aside.sum())
+        bars.reset(task, description=f"Training on {images:,} pictures", total=steps, completed=done)
         if board:
             board.begin(done)
 
@@ -102,7 +105,7 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
 def show_training(report: Report) -> None:
     """What the model came to, beside the plain features that it started from."""
     card, rows = report["card"], []
-    for name, metrics in card["metrics"]["validation"].items():
+    for name, metrics in (card["metrics"]["validation"] | card["metrics"].get("held_out", {})).items():
         rows.append((f"{name}: before", *_row(card["metrics"]["start_features"][name])))
         rows.append((name, *_row(metrics)))
     figures = ("Pictures", "R@1", "R@5", "MAP@R", "F1", "EER")

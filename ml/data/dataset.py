@@ -68,6 +68,7 @@ class Dataset:
     served: Sequence[Pixels] | PixelStore | ImageFiles = ()
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     roles: list[str | None] = field(default_factory=list)  # of each picture if lists fix the split; else empty
+    aside: frozenset[int] = frozenset()  # folders that are only judged on
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -76,6 +77,11 @@ class Dataset:
     def relative_path(self, index: int) -> str:
         """Where a picture lies below its folder, with forward slashes: "rose/1.jpg"."""
         return Path(os.path.relpath(self.paths[index], self.roots[self.folders[index]])).as_posix()
+
+    @property
+    def is_aside(self) -> NDArray[np.bool_]:
+        """(N,): which pictures lie in a folder that is only judged on."""
+        return np.isin(self.folders, list(self.aside))
 
     def folder_of_class(self) -> Indices:
         """(C,): the folder that each class came from."""
@@ -89,6 +95,7 @@ def load_dataset(
     side: int = 256,
     reading: Callable[[int, int], None] = lambda done, total: None,
     *,
+    aside: Sequence[Path] = (),
     preprocessing: Preprocessing | None = None,
     include_hidden: bool = False,
     keep: bool | None = None,
@@ -97,11 +104,14 @@ def load_dataset(
 
     Files that are no readable picture are skipped and listed; so is the only picture of a class, which teaches nothing.
     side: pictures whose shorter side is longer are shrunk to it; enough for crops of `side` and below.
-    reading: told how many files are done, of how many. preprocessing: what `served` is made by.
+    reading: told how many files are done, of how many. aside: more folders, that are only judged on. preprocessing:
+    what `served` is made by.
     include_hidden: see `umbel_files.walking.walk`.
     keep: hold the decoded pictures, or decode them whenever they are asked for; None: hold them if there is room.
     Raises BadDataset for a folder with fewer than two classes of two pictures.
     """
+    only_judged = frozenset(range(len(folders), len(folders) + len(aside)))
+    folders = [*folders, *aside]
     listed = [
         listed_files(folder) if folder.is_file() else class_files(folder, include_hidden=include_hidden)
         for folder in folders
@@ -137,6 +147,7 @@ def load_dataset(
         served=served.only(good) if keep else ImageFiles(paths, limits, preprocessing),
         preprocessing=preprocessing,
         roles=[roles.get(path) for path in paths] if roles else [],
+        aside=only_judged,
     )
 
 

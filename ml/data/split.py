@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,14 @@ from umbel.base.errors import BadDataset
 class Split:
     """Positions in a Dataset, sorted, no picture twice.
 
-    train: learnt from; validation: pictures of the same classes; held_out: all pictures of classes kept out of it.
+    train: learnt from; validation: pictures of the same classes; held_out: all pictures of classes kept out of it;
+    aside: those of the folders that are only judged on, and what shows the same as they do.
     """
 
     train: Indices
     validation: Indices
     held_out: Indices
+    aside: Indices = field(default_factory=lambda: np.empty(0, np.intp))
 
     def roles(self) -> dict[int, Role]:
         """The role of each position."""
@@ -32,25 +34,35 @@ class Split:
             (self.train, "train"),
             (self.validation, "validation"),
             (self.held_out, "held-out"),
+            (self.aside, "held-out"),
         )
         return {int(index): role for part, role in parts for index in part}
 
 
 def draw_split(dataset: Dataset, *, validation: float, held_out_classes: int, seed: int) -> Split:
     """A split by seed; duplicates stay on one side. validation: share of each class; held_out_classes: see hold_out."""
-    others, held_out = hold_out(dataset, held_out_classes, seed)
+    is_aside = with_groups(dataset, dataset.is_aside)
+    others, held_out = hold_out(dataset, held_out_classes, seed, np.flatnonzero(~is_aside))
     train, judged = split_off(dataset, others, validation, seed)
-    return Split(train, judged, held_out)
+    return _checked(dataset, Split(train, judged, held_out, np.flatnonzero(is_aside)))
 
 
 def split_by_roles(dataset: Dataset) -> Split:
     """The split that lists of labels fix (see Dataset.roles); what has no role is learned from. Raises BadDataset."""
-    roles = np.array([role or "train" for role in dataset.roles])
-    train, validation, held_out = (np.flatnonzero(roles == role) for role in ("train", "validation", "held-out"))
-    classes = len(np.unique(dataset.labels[train]))
+    is_aside = with_groups(dataset, dataset.is_aside)
+    roles = np.where(is_aside, "", [role or "train" for role in dataset.roles])
+    parts = [np.flatnonzero(roles == role) for role in ("train", "validation", "held-out", "")]
+    return _checked(dataset, Split(*parts))
+
+
+def _checked(dataset: Dataset, split: Split) -> Split:
+    classes = len(np.unique(dataset.labels[split.train]))
     if classes < 2:
-        raise BadDataset(f"The roles leave {classes} class(es) to learn from; at least two are needed.")
-    return Split(train, validation, held_out)
+        raise BadDataset(
+            f"{classes} class(es) are left to learn from, without those that are held out and what shows the same as "
+            "their pictures do; at least two are needed."
+        )
+    return split
 
 
 def split_off(dataset: Dataset, among: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
@@ -118,20 +130,21 @@ def folds(dataset: Dataset, among: Indices, count: int, seed: int) -> list[Indic
     return [np.sort(among[fold_of == fold]) for fold in range(count)]
 
 
-def hold_out(dataset: Dataset, count: int, seed: int) -> tuple[Indices, Indices]:
-    """Set whole classes aside: (pictures of the others, pictures of `count` classes of the richest folder).
+def hold_out(dataset: Dataset, count: int, seed: int, among: Indices | None = None) -> tuple[Indices, Indices]:
+    """Divide the pictures `among`, else all: (those of other classes, those of `count` classes of the richest folder).
 
     Pictures of other classes that share a group with those go with them, so that no group is parted. None are set
     aside when that folder has fewer than four times as many classes.
     """
-    everything = np.arange(len(dataset.labels))
-    of_class = dataset.folder_of_class()
-    richest = np.flatnonzero(of_class == np.bincount(of_class).argmax())
+    among = np.arange(len(dataset.labels)) if among is None else among
+    classes, first = np.unique(dataset.labels[among], return_index=True)
+    of_class = dataset.folders[among][first]
+    richest = classes[of_class == np.bincount(of_class, minlength=1).argmax()]
     if not count or len(richest) < 4 * count:
-        return everything, everything[:0]
+        return among, among[:0]
     chosen = np.random.default_rng(seed).choice(richest, count, replace=False)
-    aside = with_groups(dataset, np.isin(dataset.labels, chosen))
-    return everything[~aside], everything[aside]
+    aside = with_groups(dataset, np.isin(dataset.labels, chosen))[among]
+    return among[~aside], among[aside]
 
 
 def with_groups(dataset: Dataset, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,11 +14,12 @@ def fit_sets(
 ) -> Calibration | None:
     """`fit` on validation sets and their embeddings (N, D): held-out pictures ask in all that is known of their folder.
 
-    class_names: by label.
+    Sets that choose nothing stay unseen by the calibration too. class_names: by label.
     """
     labelled = [
         Labelled(one.name, found.numpy(), one.labels, one.protocol.asks, one.protocol.groups)
         for one, found in zip(sets, vectors, strict=True)
+        if one.chooses
     ]
-    classes = sorted({class_names[label] for one in sets for label in one.labels.tolist()})
+    classes = sorted({class_names[label] for one in sets if one.chooses for label in one.labels.tolist()})
     return fit(labelled, seed=seed, description="validation pictures", labels=classes)

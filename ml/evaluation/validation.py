@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -23,27 +24,42 @@ BATCH = 64
 class ValidationSet:
     """Queries and the gallery that they are searched in: all that is known of their folder, as the product is used.
 
-    positions: (N,) in the dataset, of both; labels: (N,); protocol: which ask, and that none finds its own duplicates.
+    positions: (N,) in the dataset, of both; labels: (N,); protocol: which ask, and that none finds its own duplicates;
+    chooses: whether epochs, blends and the calibration go by it.
     """
 
     name: str
     positions: Indices
     labels: Indices
     protocol: Protocol = EVERY_OTHER
+    chooses: bool = True
 
 
 def validation_sets(dataset: Dataset, known: Indices, unseen: Indices) -> list[ValidationSet]:
     """One set a folder whose queries are the pictures held back, and one whose queries are of the classes held out.
 
     The gallery is everything in the queries' folders, training pictures too. Other folders stay out of it: under
-    another name they may hold the same classes.
+    another name they may hold the same classes. Each folder that is only judged on is one more set, leave-one-out,
+    which nothing is chosen by.
     """
     parts = [
         (f"{name}, held-out pictures", known[dataset.folders[known] == index])
         for index, name in enumerate(dataset.folder_names)
     ]
     parts.append(("held-out classes", unseen))
-    return [_against_its_folders(dataset, name, queries) for name, queries in parts if len(queries)]
+    sets = [_against_its_folders(dataset, name, queries) for name, queries in parts if len(queries)]
+    for index in sorted(dataset.aside):
+        queries = np.flatnonzero(dataset.folders == index)
+        taken = [one.name for one in sets]
+        name = next(name for name in _numbered(dataset.folder_names[index]) if name not in taken)
+        sets.append(replace(_against_its_folders(dataset, name, queries), chooses=False))
+    return sets
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """The name, and then the name with a number."""
+    yield name
+    yield from (f"{name} ({number})" for number in count(2))
 
 
 def _against_its_folders(dataset: Dataset, name: str, queries: Indices) -> ValidationSet:
@@ -90,12 +106,13 @@ def embeddings(network: EmbeddingNetwork, pooled: Tensor, device: torch.device) 
         return network.embed(pooled.to(device)).cpu()
 
 
-def score(metrics: dict[str, Metrics]) -> float:
+def score(sets: Sequence[ValidationSet], metrics: dict[str, Metrics]) -> float:
     """One number to choose by: the mean over the sets of R@1 and MAP@R, so that no set can be given up for another.
 
-    A set in which nothing can be found says nothing. NaN without any other.
+    Only of those that choose. One in which nothing can be found says nothing. NaN without any other.
     """
-    scores = [(one.r_at_1 + one.map_at_r) / 2 for one in metrics.values()]
+    chosen = [metrics[one.name] for one in sets if one.chooses]
+    scores = [(one.r_at_1 + one.map_at_r) / 2 for one in chosen]
     known = [one for one in scores if not math.isnan(one)]
     return float(np.mean(known)) if known else math.nan
 

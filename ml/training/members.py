@@ -195,7 +195,7 @@ def _judged(setup: Setup, learner: Learner, progress: Progress) -> Epoch:
     loss, arcface, drift = np.mean(progress.losses[-setup.steps_an_epoch :], axis=0).tolist()
     metrics = validation.judge(setup.sets, setup.judged(learner.average))
     number = len(progress.of_member(progress.member)) + 1
-    size, score = setup.recipe.sizes[number - 1], validation.score(metrics)
+    size, score = setup.recipe.sizes[number - 1], validation.score(setup.sets, metrics)
     return Epoch(progress.member, number, size, loss, arcface, drift, metrics, score)
 
 

@@ -23,6 +23,7 @@ from ml.data.split import draw_split, split_by_roles, write_split
 from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
+from ml.evaluation.validation import ValidationSet
 from ml.neck import within_class_whitening
 from ml.network import EmbeddingNetwork
 from ml.revision import commit
@@ -80,6 +81,7 @@ def train(
     start_weights: Path | None,
     recipe: Recipe,
     *,
+    hold_out: Sequence[Path] = (),
     fresh: bool = False,
     include_hidden: bool = False,
     processes: int | None = None,
@@ -90,7 +92,8 @@ def train(
     """Train on folders of class folders, and lists of labels; what goes to `out`: see RunFiles.
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
-    shipped model. A run that was killed goes on where it was when it is started again with the same arguments, unless
+    shipped model. hold_out: folders of class folders that are only judged on, and that nothing is chosen by. A run that
+    was killed goes on where it was when it is started again with the same arguments, unless
     `fresh`. include_hidden: see `umbel_files.walking.walk`. processes: that share each batch, on GPUs one each; None:
     as many as there are GPUs. workers: processes that decode images and make views, for each of these; 0: threads do;
     None: threads where one process trains and has room to keep the images decoded.
@@ -110,6 +113,7 @@ def train(
     # Helpers are sent the names of the files, not what they hold decoded.
     keep = None if workers is None and processes == 1 else workers == 0 and processes == 1
     options: dict[str, Any] = {"include_hidden": include_hidden, "keep": keep, "preprocessing": recipe.preprocessing}
+    options["aside"] = hold_out
     dataset = load_dataset(folders, settings, max(256, recipe.size), watcher.reading, **options)
     state = StateFile(files.state, fingerprint(recipe, _labeled(dataset), _asked_for(start_weights)))
     progress, tensors = state.load() or (Progress(), {})
@@ -172,7 +176,7 @@ def train(
             commit=commit(),
             created_at=now(),
         ),
-        metrics={"validation": by_set(metrics), "start_features": by_set(baseline)},
+        metrics=_reported(setup.sets, metrics, baseline),
         calibration=calibration.fit_sets(setup.sets, vectors, seed=recipe.seed, class_names=dataset.classes),
     )
     state.remove()
@@ -210,6 +214,7 @@ def blend_with_start(setup: Setup, trained: State) -> float:
         _load(network, blended(setup.start, trained, share))
         return setup.judged(network)
 
+    setup = replace(setup, sets=[one for one in setup.sets if one.chooses])
     best = _best_on_validation(setup, setup.recipe.blends, vectors)
     _load(network, blended(setup.start, trained, best))
     return best
@@ -252,9 +257,15 @@ def _whiten(setup: Setup, training: Tensor, whitening: WithinClassWhitening) -> 
 
 def _best_on_validation(setup: Setup, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
     """The option whose embeddings validation likes best; the first where there is nothing to judge on."""
-    if not setup.sets or len(options) == 1:
+    if not any(one.chooses for one in setup.sets) or len(options) == 1:
         return options[0]
-    return max(options, key=lambda option: validation.score(validation.judge(setup.sets, vectors(option))))
+
+    def score(option: Option) -> float:
+        judged = [pair for pair in zip(setup.sets, vectors(option), strict=True) if pair[0].chooses]
+        sets = [one for one, _ in judged]
+        return validation.score(sets, validation.judge(sets, [found for _, found in judged]))
+
+    return max(options, key=score)
 
 
 def _load(network: EmbeddingNetwork, weights: State) -> None:
@@ -266,14 +277,26 @@ def _data(setup: Setup) -> list[str]:
     """What was learnt from, in words."""
     dataset = setup.dataset
     counts = np.bincount(dataset.folders[setup.chosen], minlength=len(dataset.folder_names))
-    return [f"{name}: {count} pictures" for name, count in zip(dataset.folder_names, counts, strict=True)]
+    names = enumerate(dataset.folder_names)
+    return [f"{name}: {counts[index]} pictures" for index, name in names if index not in dataset.aside]
+
+
+def _reported(
+    sets: Sequence[ValidationSet], metrics: dict[str, Metrics], baseline: dict[str, Metrics]
+) -> dict[str, Any]:
+    """For the card: the sets that were chosen by, those that were not, and what the start reaches on all of them."""
+    known, aside = (
+        {one.name: metrics[one.name] for one in sets if one.chooses == chooses} for chooses in (True, False)
+    )
+    held_out = {"held_out": by_set(aside)} if aside else {}
+    return {"validation": by_set(known), **held_out, "start_features": by_set(baseline)}
 
 
 def _labeled(dataset: Dataset) -> Iterator[str]:
-    """Each image as the run knows it: its bytes, its class, its part of the split where a list fixes it."""
+    """Each image as the run knows it: its bytes, its class, its part of the split where a list or a folder fixes it."""
     roles = dataset.roles or [None] * len(dataset.labels)
-    for sha256, label, role in zip(dataset.sha256, dataset.labels, roles, strict=True):
-        yield f"{sha256} {label} {role}"
+    for sha256, label, role, aside in zip(dataset.sha256, dataset.labels, roles, dataset.is_aside, strict=True):
+        yield f"{sha256} {label} {'aside' if aside else role}"
 
 
 def _asked_for(start: Path | None) -> str:

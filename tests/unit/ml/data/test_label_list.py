@@ -82,5 +82,5 @@ def test_what_is_wrong_in_a_list_is_named(photos, limits, header, line, told):
 def test_roles_that_leave_nothing_to_learn_are_refused(photos, limits):
     labels = listed(photos, *rows((0, 1), (0, 1), "validation"), *rows((2,), (0, 1)))
 
-    with pytest.raises(BadDataset, match=r"1 class\(es\) to learn from"):
+    with pytest.raises(BadDataset, match=r"1 class\(es\) are left to learn from"):
         split_by_roles(load_dataset([labels], limits))

@@ -1,5 +1,6 @@
 """Groups that splits and folds keep whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.data.dataset import Dataset, grouped, groups_of_equal
-from ml.data.split import draw_split, folds, hold_out, split_off
+from ml.data.split import draw_split, folds, hold_out, split_by_roles, split_off
 from tests.examples import examples
+from umbel.base.errors import BadDataset
 
 
 def dataset_of(labels, groups=None) -> Dataset:
@@ -80,6 +82,34 @@ def test_classes_are_held_out_with_all_that_shows_the_same(seed):
     split = draw_split(dataset, validation=0.2, held_out_classes=3, seed=seed)
     parts = [set(dataset.groups[part]) for part in (split.train, split.validation, split.held_out)]
     assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_shows_the_same_as_a_picture_that_is_only_judged_on_is_not_learnt_from(seed, listed):
+    groups = np.arange(100)
+    groups[[3, 17, 40]] = [80, 80, 95]  # two of a class that is learnt from, one of another
+    plain = dataset_of(np.repeat(np.arange(20), 5), groups)
+    roles = ["validation" if index % 5 == 0 else "train" for index in range(100)] if listed else []
+    dataset = replace(plain, folders=np.repeat([0, 1], [75, 25]), aside=frozenset({1}), roles=roles)
+
+    drawn = {"validation": 0.2, "held_out_classes": 3, "seed": seed}
+    split = split_by_roles(dataset) if listed else draw_split(dataset, **drawn)
+
+    assert split.aside.tolist() == [3, 17, 40, *range(75, 100)]
+    assert {split.roles()[index] for index in split.aside} == {"held-out"}
+    assert sorted(split.roles()) == list(range(100))
+    if not listed:
+        assert len(np.unique(dataset.labels[split.held_out])) == 3
+        assert split.held_out.max() < 75
+
+
+def test_a_folder_that_is_both_learnt_from_and_only_judged_on_leaves_nothing_to_learn():
+    labels, groups = np.repeat(np.arange(4), 5), np.tile(np.arange(10), 2)
+    dataset = replace(dataset_of(labels, groups), folders=np.repeat([0, 1], 10), aside=frozenset({1}))
+
+    with pytest.raises(BadDataset, match=r"^0 class\(es\) are left to learn from"):
+        draw_split(dataset, validation=0.2, held_out_classes=0, seed=1)
 
 
 @examples(25)

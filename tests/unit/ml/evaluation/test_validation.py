@@ -40,7 +40,7 @@ def test_small_classes_are_judged_with_what_was_trained_on_in_the_gallery(pictur
     assert [one.name for one in sets] == ["drawn, held-out pictures", "held-out classes"]
     assert [one.pictures for one in metrics.values()] == [len(split.validation), len(split.held_out)]
     assert [one.r_at_1 for one in metrics.values()] == [1.0, 1.0]
-    assert validation.score(metrics) == pytest.approx(1, abs=1e-6)
+    assert validation.score(sets, metrics) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_query_does_not_find_its_duplicates():
@@ -68,7 +68,31 @@ def test_a_set_in_which_nothing_can_be_found_does_not_silence_the_others():
     metrics = validation.judge([found, lonely], [vectors, vectors[[0, 4]]])
 
     assert np.isnan(metrics["lonely"].r_at_1)
-    assert 0 < validation.score(metrics) <= 1
+    assert 0 < validation.score([found, lonely], metrics) <= 1
+
+
+def test_a_folder_that_is_only_judged_on_is_a_set_that_chooses_nothing():
+    dataset = replace(
+        dataset_of(np.repeat(np.arange(20), 10), np.append(np.arange(196), [196, 196, 197, 198])),
+        folders=np.repeat([0, 1], 100),
+        folder_names=["known", "held-out classes"],
+        aside=frozenset({1}),
+    )
+    sets = validation.validation_sets(dataset, np.arange(0, 60, 2), np.arange(60, 100))
+    vectors = vectors_of(dataset.labels)
+
+    metrics = validation.judge(sets, [vectors[one.positions] for one in sets])
+    calibration = fit_sets(sets, [vectors[one.positions] for one in sets], seed=1, class_names=dataset.classes)
+
+    names = ["known, held-out pictures", "held-out classes", "held-out classes (2)"]
+    assert [(one.name, one.chooses) for one in sets] == list(zip(names, (True, True, False), strict=True))
+    assert sets[2].positions.tolist() == list(range(100, 200))
+    assert sets[2].protocol.relevant(sets[2].labels).tolist() == [9] * 96 + [8, 8, 9, 9]
+    metrics[names[2]] = replace(metrics[names[2]], r_at_1=0.0, map_at_r=0.0)
+    assert validation.score(sets, metrics) == validation.score(sets[:2], metrics) > 0
+    assert calibration is not None
+    assert calibration.fitted.sets == names[:2]
+    assert set(calibration.fitted.labels) <= {str(label) for label in range(10)}
 
 
 def test_a_catalogue_of_1500_classes_of_six_is_split_judged_and_calibrated_without_a_nan():

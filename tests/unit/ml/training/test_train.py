@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from cli.train.command import train as command
 from ml.checkpoint import load_checkpoint
-from ml.network import EmbeddingNetwork
 from ml.runtimes.torch_forward import torch_embedder
 from ml.training.learner import cosine_drift, parameter_groups
 from ml.training.progress import Epoch
@@ -46,15 +45,6 @@ TINY = replace(
     validation=0.25,
     backbone_lr=1e-3,
 )
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory) -> Path:
-    """An untrained backbone, as timm would save it."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("start") / "backbone.safetensors"
-    save_file(EmbeddingNetwork(TINY.architecture).backbone.state_dict(), path)
-    return path
 
 
 def run(folder: Path, out: Path, start: Path, recipe: Recipe = TINY, watcher: Watcher | None = None):
