@@ -28,11 +28,11 @@ from ml.data.split import Split, folds
 from ml.devices import pick_device
 from ml.evaluation import validation
 from ml.evaluation.metrics import measure
+from ml.training.finish import blend_with_start, whiten_within_classes
 from ml.training.learner import State
 from ml.training.members import set_up, soup, train_members
 from ml.training.recipe import RECIPES, Recipe
 from ml.training.start import load_start
-from ml.training.train import blend_with_start, whiten_within_classes
 from umbel.base.settings import Settings
 
 FOLDS, DRAWS, EACH = 5, 5, 20

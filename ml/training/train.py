@@ -7,13 +7,12 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ml.anchors import Anchors
 from ml.card import ModelCard, Provenance
 from ml.checkpoint import now, save_checkpoint
 from ml.data.dataset import Dataset, load_dataset
@@ -24,13 +23,13 @@ from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
 from ml.evaluation.validation import ValidationSet
-from ml.neck import within_class_whitening
 from ml.network import EmbeddingNetwork
 from ml.revision import commit
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles
+from ml.training.finish import blend_with_start, whiten_within_classes
 from ml.training.head_memory import check_head
-from ml.training.learner import State, copied, under
+from ml.training.learner import under
 from ml.training.members import Setup, set_up, soup, train_members
 from ml.training.processes import helped, processes_for
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
@@ -39,8 +38,6 @@ from ml.training.start import find_start, load_start, origin, resume_start
 from umbel.base.machine import cores
 from umbel.base.settings import Settings
 from umbel.base.settings import settings as configured
-
-Option = TypeVar("Option")
 
 
 @dataclass(slots=True)
@@ -201,76 +198,6 @@ def _start_features(network: EmbeddingNetwork, dataset: Dataset, watcher: Watche
         watcher.looking(seen, total)
 
     return validation.pooled_features(network, dataset, np.arange(total), done)
-
-
-def blend_with_start(setup: Setup, trained: State) -> float:
-    """Leave in the network the blend of the start and these weights that validation likes best; the latter's share.
-
-    Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).
-    """
-    network = setup.network
-
-    def vectors(share: float) -> list[Tensor]:
-        _load(network, blended(setup.start, trained, share))
-        return setup.judged(network)
-
-    setup = replace(setup, sets=[one for one in setup.sets if one.chooses])
-    best = _best_on_validation(setup, setup.recipe.blends, vectors)
-    _load(network, blended(setup.start, trained, best))
-    return best
-
-
-def blended(start: State, trained: State, share: float) -> State:
-    """Weights between the start (share 0) and the trained ones (1)."""
-    return {
-        name: torch.lerp(tensor, trained[name], share) if tensor.is_floating_point() else trained[name]
-        for name, tensor in start.items()
-    }
-
-
-def whiten_within_classes(setup: Setup) -> tuple[WithinClassWhitening, list[Tensor]]:
-    """Whiten the network's neck as validation likes it best, and add anchors; how, and the validation embeddings."""
-    before, training = copied(setup.network), setup.pooled(setup.chosen)
-    positions = validation.positions_of(setup.sets)
-    judged = setup.pooled(positions)
-
-    def vectors(whitening: WithinClassWhitening) -> list[Tensor]:
-        _load(setup.network, before)
-        _whiten(setup, training, whitening)
-        return validation.of_sets(setup.sets, positions, setup.embedded(judged))
-
-    best = _best_on_validation(setup, setup.recipe.within_class_whitenings, vectors)
-    return best, vectors(best)
-
-
-def _whiten(setup: Setup, training: Tensor, whitening: WithinClassWhitening) -> None:
-    """training: (N, features) of the training images."""
-    network, labels, dataset = setup.network, torch.from_numpy(setup.labels), setup.dataset
-    few = np.bincount(dataset.folder_of_class()) <= setup.recipe.broad
-    broad = torch.from_numpy(few[dataset.folders[setup.chosen]])
-    strength, emphasis, pull = whitening
-    within_class_whitening(network.neck.cpu(), training, labels, strength=strength, emphasis=emphasis, emphasized=broad)
-    network.neck.to(setup.device)
-    if pull and broad.any():
-        network.anchors = Anchors.at_means(setup.embedded(training), labels, broad, pull).to(setup.device)
-
-
-def _best_on_validation(setup: Setup, options: Sequence[Option], vectors: Callable[[Option], list[Tensor]]) -> Option:
-    """The option whose embeddings validation likes best; the first where there is nothing to judge on."""
-    if not any(one.chooses for one in setup.sets) or len(options) == 1:
-        return options[0]
-
-    def score(option: Option) -> float:
-        judged = [pair for pair in zip(setup.sets, vectors(option), strict=True) if pair[0].chooses]
-        sets = [one for one, _ in judged]
-        return validation.score(sets, validation.judge(sets, [found for _, found in judged]))
-
-    return max(options, key=score)
-
-
-def _load(network: EmbeddingNetwork, weights: State) -> None:
-    network.anchors = None  # they come last, with the whitening
-    network.load_state_dict(weights)
 
 
 def _data(setup: Setup) -> list[str]:

@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from cli.train.command import train as command
 from ml.checkpoint import load_checkpoint
 from ml.runtimes.torch_forward import torch_embedder
+from ml.training.finish import blended
 from ml.training.learner import cosine_drift, parameter_groups
 from ml.training.progress import Epoch
 from ml.training.recipe import Recipe, WithinClassWhitening
 from ml.training.start import find_start, load_start
-from ml.training.train import Result, Watcher, blended, train
+from ml.training.train import Result, Watcher, train
 from tests.unit.ml.conftest import plant
 from umbel.base.errors import BadCheckpoint, Conflict, ModelNotFound
 from umbel.base.logging import configure_logging
