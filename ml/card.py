@@ -10,6 +10,8 @@ from ml.preprocess import Preprocessing
 from umbel.base.errors import BadCheckpoint, ModelNotFound
 from umbel.models.calibration import Calibration
 
+LONGEST_DOMAIN = 100  # characters
+
 
 class Provenance(BaseModel):
     """Where the weights come from."""
@@ -34,7 +36,9 @@ class ModelCard(BaseModel):
     name: str
     architecture: str = Field(description="timm's name of the backbone.")
     domain: str | None = Field(
-        default=None, max_length=100, description="The kind of pictures it is for: general, or flowers; None: not said."
+        default=None,
+        max_length=LONGEST_DOMAIN,
+        description="The kind of pictures it is for: general, or flowers; None: not said.",
     )
     dim: int = Field(ge=1, description="Length of an embedding.")
     pooling: Literal["avg", "gem"] = "avg"

@@ -11,6 +11,7 @@ from cli.output import api_client, api_url, json_option, print_json, progress, s
 from cli.reindex import show_outcome
 from cli.train.loop import Loop, Note, Outcome, Plan
 from cli.train.run import TrainingRun, show_training
+from ml.card import LONGEST_DOMAIN
 from ml.training.files import RunFiles
 from ml.training.recipe import RECIPES, Recipe, changed, described, recipe_for, resized
 
@@ -32,6 +33,12 @@ def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> 
         table(None, ("setting", "b0", "what it does"), described())
         say("Values are JSON: --set color=0.1 --set 'stages=[[128,4],[160,2]]'")
         context.exit()
+
+
+def _domain(context: click.Context, _: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not 0 < len(text.strip()) <= LONGEST_DOMAIN:
+        raise click.BadParameter(f"it takes 1 to {LONGEST_DOMAIN} characters, not {len(text.strip())}.")
+    return text and text.strip()
 
 
 @click.command()
@@ -67,6 +74,13 @@ def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> 
     type=FOLDER,
     metavar="FOLDER",
     help="Class folders that are only judged on, and that nothing is chosen by; may be repeated.",
+)
+@click.option(
+    "--domain",
+    metavar="TEXT",
+    callback=_domain,
+    help="What the model is for, on its card: general, or a kind of pictures such as flowers; of a kind, identify "
+    "says unknown by the model's calibration only of classes that this knows.  [default: not said]",
 )
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
@@ -107,6 +121,7 @@ def train(  # noqa: PLR0917 - click passes by name
     start: Path | None,
     backbone: str,
     hold_out: tuple[Path, ...],
+    domain: str | None,
     tensorboard: Path | None,
     fresh: bool,
     include_hidden: bool,
@@ -144,17 +159,8 @@ def train(  # noqa: PLR0917 - click passes by name
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
     chosen = changed(_recipe(backbone, **knobs), assignments)
     files = RunFiles(out, chosen.name)
-    run = TrainingRun(
-        files,
-        start,
-        chosen,
-        tensorboard,
-        fresh,
-        include_hidden,
-        processes=processes,
-        workers=workers,
-        hold_out=hold_out,
-    )
+    options: dict[str, Any] = {"processes": processes, "workers": workers, "hold_out": hold_out, "domain": domain}
+    run = TrainingRun(files, start, chosen, tensorboard, fresh, include_hidden, **options)
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:
         print_json(outcome.as_dict())

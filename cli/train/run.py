@@ -31,7 +31,7 @@ class TrainingRun:
     """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
 
     include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers,
-    hold_out: see `ml.training.train`.
+    hold_out, domain: see `ml.training.train`.
     """
 
     files: RunFiles
@@ -43,12 +43,13 @@ class TrainingRun:
     processes: int | None = None
     workers: int | None = None
     hold_out: tuple[Path, ...] = ()
+    domain: str | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes the run this run, besides its images."""
         known: dict[str, Any] = {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
-        return known | {"hold_out": [str(folder.absolute()) for folder in self.hold_out]}
+        return known | {"hold_out": [str(folder.absolute()) for folder in self.hold_out], "domain": self.domain}
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
@@ -59,7 +60,7 @@ class TrainingRun:
             watcher = _watcher(bars, board)
             options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
             options |= {"processes": self.processes, "workers": self.workers, "hold_out": self.hold_out}
-            options |= {"settings": settings(), "watcher": watcher}
+            options |= {"domain": self.domain, "settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
 

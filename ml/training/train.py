@@ -79,6 +79,7 @@ def train(
     recipe: Recipe,
     *,
     hold_out: Sequence[Path] = (),
+    domain: str | None = None,
     fresh: bool = False,
     include_hidden: bool = False,
     processes: int | None = None,
@@ -89,11 +90,11 @@ def train(
     """Train on folders of class folders, and lists of labels; what goes to `out`: see RunFiles.
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
-    shipped model. hold_out: folders of class folders that are only judged on, and that nothing is chosen by. A run that
-    was killed goes on where it was when it is started again with the same arguments, unless
-    `fresh`. include_hidden: see `umbel_files.walking.walk`. processes: that share each batch, on GPUs one each; None:
-    as many as there are GPUs. workers: processes that decode images and make views, for each of these; 0: threads do;
-    None: threads where one process trains and has room to keep the images decoded.
+    shipped model. hold_out: folders of class folders that are only judged on, and that nothing is chosen by. domain:
+    what the model is for, by its card. A run that was killed goes on where it was when it is started again with the
+    same arguments, unless `fresh`. include_hidden: see `umbel_files.walking.walk`. processes: that share each batch, on
+    GPUs one each; None: as many as there are GPUs. workers: processes that decode images and make views, for each of
+    these; 0: threads do; None: threads where one process trains and has room to keep the images decoded.
     Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput; Conflict when `out` holds the state of another
     unfinished run. The same seed gives the same weights on the same machine, in one go or in several.
     """
@@ -163,6 +164,7 @@ def train(
         files.checkpoint,
         network,
         name=recipe.name,
+        domain=domain,
         preprocessing=recipe.preprocessing,
         provenance=Provenance(
             data=_data(setup),

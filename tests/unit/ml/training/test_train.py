@@ -313,9 +313,19 @@ def test_the_command_trains_and_reports_in_json(make_folder, tmp_path, start):
     folder = make_folder()
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "1", "--size", "48"]
 
-    done = CliRunner().invoke(command, [*arguments, "--batch-size", "8", "--json"], catch_exceptions=False)
+    knobs = ["--batch-size", "8", "--domain", " shapes ", "--json"]
+    done = CliRunner().invoke(command, [*arguments, *knobs], catch_exceptions=False)
 
     report = json.loads(done.stdout)
     assert done.exit_code == 0
     assert Path(report["checkpoint"]).is_file()
     assert report["card"]["provenance"]["recipe"]["seed"] == 1
+    assert report["card"]["domain"] == "shapes"
+
+
+@pytest.mark.parametrize("text", [" ", "x" * 101])
+def test_a_domain_that_a_card_would_not_take_is_refused_before_the_training(make_folder, tmp_path, text):
+    done = CliRunner().invoke(command, [str(make_folder()), "--out", str(tmp_path / "out"), "--domain", text])
+
+    assert done.exit_code == 2
+    assert "1 to 100 characters" in done.output
