@@ -232,6 +232,8 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
         yield "Trained on", "; ".join(map(str, provenance.get("data", [])))
         yield "Started from", provenance.get("start")
         yield "Trained at", provenance.get("created_at")
+        if provenance.get("note"):
+            yield "Note", provenance["note"]
     yield "Registered", local_time(version.created_at)
     if version.activated_at:
         after = f", after {version.replaced}" if version.replaced else ""

@@ -82,6 +82,11 @@ def _domain(context: click.Context, _: click.Parameter, text: str | None) -> str
     help="What the model is for, on its card: general, or a kind of pictures such as flowers; of a kind, identify "
     "says unknown by the model's calibration only of classes that this knows.  [default: not said]",
 )
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="When validation has chosen, train once more on all pictures but --hold-out's, and save that.",
+)
 @click.option("--flip-average", is_flag=True, help="Embed picture and mirror image: a little better, twice the time.")
 @click.option("--tensorboard", type=NEW_FOLDER, help="Write TensorBoard events there.")
 @click.option("--fresh", is_flag=True, help="Begin anew, though an unfinished run is there to go on with.")
@@ -122,6 +127,7 @@ def train(  # noqa: PLR0917 - click passes by name
     backbone: str,
     hold_out: tuple[Path, ...],
     domain: str | None,
+    refit: bool,
     tensorboard: Path | None,
     fresh: bool,
     include_hidden: bool,
@@ -155,11 +161,17 @@ def train(  # noqa: PLR0917 - click passes by name
     folders += labels
     if bool(folders) == bool(from_collection):
         raise click.UsageError("Name FOLDERs to train on, --labels, or a collection with --from-collection.")
+    if refit and activate_if_better and not hold_out:
+        raise click.UsageError(
+            "--activate-if-better judges on pictures that were not learnt from, and --refit leaves none; name some "
+            "with --hold-out, or leave out one of the two."
+        )
     reindex = reindex or activate_if_better
     plan = Plan(folders, from_collection, register=register or reindex, reindex=reindex, activate=activate_if_better)
     chosen = changed(_recipe(backbone, **knobs), assignments)
     files = RunFiles(out, chosen.name)
-    options: dict[str, Any] = {"processes": processes, "workers": workers, "hold_out": hold_out, "domain": domain}
+    options: dict[str, Any] = {"processes": processes, "workers": workers, "hold_out": hold_out}
+    options |= {"domain": domain, "refit": refit}
     run = TrainingRun(files, start, chosen, tensorboard, fresh, include_hidden, **options)
     outcome = _outcome(plan, run, quiet=as_json)
     if as_json:

@@ -31,7 +31,7 @@ class TrainingRun:
     """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
 
     include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers,
-    hold_out, domain: see `ml.training.train`.
+    hold_out, domain, refit: see `ml.training.train`.
     """
 
     files: RunFiles
@@ -44,12 +44,14 @@ class TrainingRun:
     workers: int | None = None
     hold_out: tuple[Path, ...] = ()
     domain: str | None = None
+    refit: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes the run this run, besides its images."""
         known: dict[str, Any] = {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
-        return known | {"hold_out": [str(folder.absolute()) for folder in self.hold_out], "domain": self.domain}
+        known |= {"hold_out": [str(folder.absolute()) for folder in self.hold_out], "domain": self.domain}
+        return known | {"refit": self.refit}
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
@@ -60,7 +62,7 @@ class TrainingRun:
             watcher = _watcher(bars, board)
             options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
             options |= {"processes": self.processes, "workers": self.workers, "hold_out": self.hold_out}
-            options |= {"domain": self.domain, "settings": settings(), "watcher": watcher}
+            options |= {"domain": self.domain, "refitted": self.refit, "settings": settings(), "watcher": watcher}
             return _report(train(folders, self.files.out, self.start, self.recipe, **options))
 
 
@@ -100,7 +102,10 @@ def _watcher(bars: Progress, board: Board | None) -> Watcher:
     def remark(text: str) -> None:
         say_above(bars, text)
 
-    return Watcher(reading=reading, looking=looking, begin=begin, remark=remark, step=step, epoch=epoch)
+    def refit(images: int, done: int, steps: int) -> None:
+        bars.reset(task, description=f"Refitting on {images:,} pictures", total=steps, completed=done)
+
+    return Watcher(reading, looking, begin, remark, step, epoch, refit)
 
 
 def show_training(report: Report) -> None:
@@ -109,8 +114,12 @@ def show_training(report: Report) -> None:
     for name, metrics in (card["metrics"]["validation"] | card["metrics"].get("held_out", {})).items():
         rows.append((f"{name}: before", *_row(card["metrics"]["start_features"][name])))
         rows.append((name, *_row(metrics)))
+        if name in card["metrics"].get("refitted", {}):
+            rows.append((f"{name}: refitted", *_row(card["metrics"]["refitted"][name])))
     figures = ("Pictures", "R@1", "R@5", "MAP@R", "F1", "EER")
     table(card["name"], ("Judged on", *figures), rows, right=" ".join(figures))
+    if note := card["provenance"]["note"]:
+        say(f"{note[0].upper()}{note[1:]}.")
     for line in skipped_lines([(one["path"], one["reason"]) for one in report["skipped"]]):
         say(line)
     say(f"Written to {report['checkpoint']}; curves: {report['curves']}")

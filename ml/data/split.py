@@ -55,6 +55,12 @@ def split_by_roles(dataset: Dataset) -> Split:
     return _checked(dataset, Split(*parts))
 
 
+def refit_split(dataset: Dataset) -> Split:
+    """All pictures learnt from, but those only judged on and what shows the same."""
+    is_aside, none = with_groups(dataset, dataset.is_aside), np.empty(0, np.intp)
+    return Split(np.flatnonzero(~is_aside), none, none, np.flatnonzero(is_aside))
+
+
 def _checked(dataset: Dataset, split: Split) -> Split:
     classes = len(np.unique(dataset.labels[split.train]))
     if classes < 2:

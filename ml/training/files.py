@@ -13,3 +13,4 @@ class RunFiles:
         self.curves = out / f"{name}.curves.png"  # loss, R@1 and MAP@R, drawn anew after each epoch
         self.duplicates = out / f"{name}.duplicates.json"  # a contact sheet of them lies beside it as .png
         self.state = out / f"{name}.unfinished"  # what an unfinished run needs to go on; gone once it is finished
+        self.refit_state = out / f"{name}.refit.unfinished"  # the same of a refit, beside the first

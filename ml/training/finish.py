@@ -27,12 +27,12 @@ def blend_with_start(setup: Setup, trained: State) -> float:
     network = setup.network
 
     def vectors(share: float) -> list[Tensor]:
-        _load(network, blended(setup.start, trained, share))
+        load(network, blended(setup.start, trained, share))
         return setup.judged(network)
 
     setup = replace(setup, sets=[one for one in setup.sets if one.chooses])
     best = _best_on_validation(setup, setup.recipe.blends, vectors)
-    _load(network, blended(setup.start, trained, best))
+    load(network, blended(setup.start, trained, best))
     return best
 
 
@@ -51,12 +51,18 @@ def whiten_within_classes(setup: Setup) -> tuple[WithinClassWhitening, list[Tens
     judged = setup.pooled(positions)
 
     def vectors(whitening: WithinClassWhitening) -> list[Tensor]:
-        _load(setup.network, before)
+        load(setup.network, before)
         _whiten(setup, training, whitening)
         return validation.of_sets(setup.sets, positions, setup.embedded(judged))
 
     best = _best_on_validation(setup, setup.recipe.within_class_whitenings, vectors)
     return best, vectors(best)
+
+
+def finish(setup: Setup, trained: State, blend: float, whitening: WithinClassWhitening) -> None:
+    """Leave in the network the start blended with these weights, whitened: what was chosen for others."""
+    load(setup.network, blended(setup.start, trained, blend))
+    _whiten(setup, setup.pooled(setup.chosen), whitening)
 
 
 def _whiten(setup: Setup, training: Tensor, whitening: WithinClassWhitening) -> None:
@@ -84,6 +90,7 @@ def _best_on_validation(setup: Setup, options: Sequence[Option], vectors: Callab
     return max(options, key=score)
 
 
-def _load(network: EmbeddingNetwork, weights: State) -> None:
+def load(network: EmbeddingNetwork, weights: State) -> None:
+    """Set the weights of a network that may have been whitened."""
     network.anchors = None  # they come last, with the whitening
     network.load_state_dict(weights)

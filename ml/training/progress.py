@@ -132,7 +132,3 @@ class StateFile:
                 "Repeat its command to finish it, begin anew with --fresh, or choose another --out."
             )
         return Progress.from_json(about["progress"]), tensors
-
-    def remove(self) -> None:
-        """Forget the state, once what it led to has been saved."""
-        self.path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from ml.checkpoint import now, save_checkpoint
 from ml.data.dataset import Dataset, load_dataset
 from ml.data.duplicates import Leakage, find_duplicates
 from ml.data.image_files import ImageFiles
-from ml.data.split import draw_split, split_by_roles, write_split
+from ml.data.split import Split, draw_split, refit_split, split_by_roles, write_split
 from ml.devices import pick_device
 from ml.evaluation import calibration, validation
 from ml.evaluation.metrics import Metrics
@@ -28,16 +28,22 @@ from ml.revision import commit
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles
 from ml.training.finish import blend_with_start, whiten_within_classes
+from ml.training.fit import fit, for_refit, refit
 from ml.training.head_memory import check_head
 from ml.training.learner import under
-from ml.training.members import Setup, set_up, soup, train_members
-from ml.training.processes import helped, processes_for
+from ml.training.members import Setup, set_up, soup
+from ml.training.processes import processes_for
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
 from ml.training.recipe import Recipe, WithinClassWhitening
 from ml.training.start import find_start, load_start, origin, resume_start
 from umbel.base.machine import cores
 from umbel.base.settings import Settings
 from umbel.base.settings import settings as configured
+
+REFITTED = (
+    "refitted: when validation had chosen, trained once more from the start on all {pictures:,} pictures, {epochs} "
+    "epoch(s); metrics and calibration are those of the network before, which had not seen what it was judged on"
+)
 
 
 @dataclass(slots=True)
@@ -46,7 +52,7 @@ class Watcher:
 
     reading: told how many files are read, of how many; looking: how many images the start has seen, of how many;
     begin: told the data set, what duplicates were found, and how many steps are done, of how many; remark: what else
-    is to be known before the first step.
+    is to be known before the first step; refit: told on how many images, how many steps are done, of how many.
     """
 
     reading: Callable[[int, int], None] = lambda done, total: None
@@ -55,11 +61,12 @@ class Watcher:
     remark: Callable[[str], None] = lambda text: None
     step: Callable[[float], None] = lambda loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
+    refit: Callable[[int, int, int], None] = lambda images, done, steps: None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished run. baseline: the start's plain features; metrics: the saved network; both by validation set."""
+    """A finished run. baseline: the start's plain features; metrics: the network that was chosen; both by set."""
 
     files: RunFiles
     card: ModelCard
@@ -80,6 +87,7 @@ def train(
     *,
     hold_out: Sequence[Path] = (),
     domain: str | None = None,
+    refitted: bool = False,
     fresh: bool = False,
     include_hidden: bool = False,
     processes: int | None = None,
@@ -91,10 +99,12 @@ def train(
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
     shipped model. hold_out: folders of class folders that are only judged on, and that nothing is chosen by. domain:
-    what the model is for, by its card. A run that was killed goes on where it was when it is started again with the
-    same arguments, unless `fresh`. include_hidden: see `umbel_files.walking.walk`. processes: that share each batch, on
-    GPUs one each; None: as many as there are GPUs. workers: processes that decode images and make views, for each of
-    these; 0: threads do; None: threads where one process trains and has room to keep the images decoded.
+    what the model is for, by its card. refitted: when validation has chosen epochs, blend and whitening, train once
+    more from the start on all images, but those of `hold_out`, and save that. A run that was killed goes on where it
+    was when it is started again with the same arguments, unless `fresh`. include_hidden: see
+    `umbel_files.walking.walk`. processes: that share each batch, on GPUs one each; None: as many as there are GPUs.
+    workers: processes that decode images and make views, for each of these; 0: threads do; None: threads where one
+    process trains and has room to keep the images decoded.
     Raises BadDataset, ModelNotFound, BadCheckpoint, InvalidInput; Conflict when `out` holds the state of another
     unfinished run. The same seed gives the same weights on the same machine, in one go or in several.
     """
@@ -106,60 +116,62 @@ def train(
     device = pick_device(settings.device)
     processes = processes_for(device, processes, recipe.batch_size)
     if fresh:
-        files.state.unlink(missing_ok=True)
+        _forget(files)
     start = None if files.state.exists() else find_start(start_weights, recipe)
     # Helpers are sent the names of the files, not what they hold decoded.
     keep = None if workers is None and processes == 1 else workers == 0 and processes == 1
     options: dict[str, Any] = {"include_hidden": include_hidden, "keep": keep, "preprocessing": recipe.preprocessing}
-    options["aside"] = hold_out
-    dataset = load_dataset(folders, settings, max(256, recipe.size), watcher.reading, **options)
+    dataset = load_dataset(folders, settings, max(256, recipe.size), watcher.reading, aside=hold_out, **options)
     state = StateFile(files.state, fingerprint(recipe, _labeled(dataset), _asked_for(start_weights)))
     progress, tensors = state.load() or (Progress(), {})
-    if tensors:
-        network = resume_start(under("start", tensors), recipe, device)
-    else:
-        network = load_start(start, recipe, device)
-        progress.origin = origin(start, network)
+    network = resume_start(under("start", tensors), recipe, device) if tensors else load_start(start, recipe, device)
+    progress.origin = progress.origin if tensors else origin(start, network)
     features = _start_features(network, dataset, watcher)
 
     # Split them so that no duplicates are parted.
     plain = torch.nn.functional.normalize(features)
     leakage = find_duplicates(dataset, plain.numpy())
     dataset = leakage.grouped(dataset)
-    shares: dict[str, Any] = {"validation": recipe.validation, "held_out_classes": recipe.held_out_classes}
-    split = split_by_roles(dataset) if dataset.roles else draw_split(dataset, **shares, seed=recipe.seed)
+    split = _split(dataset, recipe)
+    refitted &= len(split.validation) + len(split.held_out) > 0
     setup = set_up(dataset, split, recipe, network, features)
-    if isinstance(dataset.pixels, ImageFiles):
-        setup = replace(setup, workers=max(1, cores() // processes) if workers is None else workers)
+    setup = replace(setup, workers=_workers(dataset, workers, processes))
     baseline = validation.judge(setup.sets, [plain[one.positions] for one in setup.sets])
     steps = setup.steps_of_member * recipe.members
     watcher.begin(dataset, leakage, len(progress.losses), steps)
-    for remark in _remarks(setup):
-        watcher.remark(remark)
-    out.mkdir(parents=True, exist_ok=True)
-    write_split(files.split, dataset, split, recipe.seed)
-    leakage.write(files.duplicates, dataset, split.roles())
-    if leakage.findings:
-        leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
+    _remark(setup, watcher)
+    _write_roles(files, dataset, split, leakage, recipe.seed)
+    _draw_duplicates(files, dataset, leakage)
 
     # Train.
     def epoch(done: Epoch) -> None:
         draw_curves(files.curves, progress, baseline, recipe=recipe, steps=steps)
         watcher.epoch(done)
 
-    uneven = len(split.train) < recipe.batch_size and len(split.train) % processes  # one small batch an epoch
-    with helped(1 if uneven else processes, setup, progress, tensors) as group:
-        members = train_members(setup, progress, tensors, state, group=group, step=watcher.step, epoch=epoch)
+    shared: dict[str, Any] = {"processes": processes, "step": watcher.step}
+    members = fit(setup, progress, tensors, state, epoch=epoch, **shared)
 
-    # Make the most of the weights, as the validation images say; calibrate; save.
+    # Make the most of the weights, as the validation images say; calibrate.
     blend = blend_with_start(setup, soup(members))
     whitening, vectors = whiten_within_classes(setup)
     metrics = validation.judge(setup.sets, vectors)
-    chosen = {
+    reported = _reported(setup.sets, metrics, baseline)
+    fitted = calibration.fit_sets(setup.sets, vectors, seed=recipe.seed, class_names=dataset.classes)
+    chosen: dict[str, Any] = {
         "best_epochs": [progress.best(member).number for member in range(recipe.members)],
         "blend": blend,
         "within_class_whitening": whitening._asdict(),
     }
+
+    # Once more on all images, if that is wanted; nothing but what was held out can judge it then.
+    if refitted:
+        split = refit_split(dataset)
+        setup = for_refit(setup, split, progress, features)
+        refit(setup, blend, whitening, StateFile(files.refit_state, state.run), begin=watcher.refit, **shared)
+        chosen["refitted"] = {"epochs": setup.recipe.epochs, "pictures": len(setup.chosen)}
+        reported |= {"refitted": by_set(validation.judge(setup.sets, setup.judged(network)))} if setup.sets else {}
+        _write_roles(files, dataset, split, leakage, recipe.seed)
+
     card = save_checkpoint(
         files.checkpoint,
         network,
@@ -174,20 +186,52 @@ def train(
             seed=recipe.seed,
             commit=commit(),
             created_at=now(),
+            note=REFITTED.format(**chosen["refitted"]) if refitted else "",
         ),
-        metrics=_reported(setup.sets, metrics, baseline),
-        calibration=calibration.fit_sets(setup.sets, vectors, seed=recipe.seed, class_names=dataset.classes),
+        metrics=reported,
+        calibration=fitted,
     )
-    state.remove()
+    _forget(files)
     return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)
 
 
-def _remarks(setup: Setup) -> Iterator[str]:
-    """What is to be known before the first step. Raises InvalidInput where the classes have no room."""
+def _split(dataset: Dataset, recipe: Recipe) -> Split:
+    if dataset.roles:
+        return split_by_roles(dataset)
+    shares: dict[str, Any] = {"validation": recipe.validation, "held_out_classes": recipe.held_out_classes}
+    return draw_split(dataset, **shares, seed=recipe.seed)
+
+
+def _workers(dataset: Dataset, wanted: int | None, processes: int) -> int:
+    """Processes that make the views, for each process that trains; 0 where images are kept decoded: threads do."""
+    if not isinstance(dataset.pixels, ImageFiles):
+        return 0
+    return max(1, cores() // processes) if wanted is None else wanted
+
+
+def _draw_duplicates(files: RunFiles, dataset: Dataset, leakage: Leakage) -> None:
+    if leakage.findings:
+        leakage.contact_sheet(dataset).save(files.duplicates.with_suffix(".png"))
+
+
+def _write_roles(files: RunFiles, dataset: Dataset, split: Split, leakage: Leakage, seed: int) -> None:
+    files.out.mkdir(parents=True, exist_ok=True)
+    write_split(files.split, dataset, split, seed)
+    leakage.write(files.duplicates, dataset, split.roles())
+
+
+def _forget(files: RunFiles) -> None:
+    """Remove the states; that of the refit first, since without the other it is of no use."""
+    files.refit_state.unlink(missing_ok=True)
+    files.state.unlink(missing_ok=True)
+
+
+def _remark(setup: Setup, watcher: Watcher) -> None:
+    """Tell what is to be known before the first step. Raises InvalidInput where the classes have no room."""
     if isinstance(setup.dataset.pixels, ImageFiles):
-        yield "Pictures are not kept decoded: they are decoded again in every epoch."
+        watcher.remark("Pictures are not kept decoded: they are decoded again in every epoch.")
     if told := check_head(len(np.unique(setup.labels)), setup.recipe, setup.device):
-        yield told
+        watcher.remark(told)
 
 
 def _start_features(network: EmbeddingNetwork, dataset: Dataset, watcher: Watcher) -> Tensor:

@@ -32,8 +32,11 @@ def start(tmp_path: Path) -> Path:
     return tmp_path / "start.safetensors"
 
 
-def test_a_run_killed_in_the_middle_comes_to_the_same_end(folder, start, tmp_path):
-    knobs = ("--size", "48", "--epochs", "3", "--members", "2", "--batch-size", "6", "--validation", "0.25")
+@pytest.mark.parametrize(
+    ("flags", "state"), [((), "umbel.unfinished"), (("--refit",), "umbel.refit.unfinished")], ids=["training", "refit"]
+)
+def test_a_run_killed_in_the_middle_comes_to_the_same_end(folder, start, tmp_path, flags, state):
+    knobs = ("--size", "48", "--epochs", "3", "--members", "2", "--batch-size", "6", "--validation", "0.25", *flags)
     environment = {"UMBEL_HOME": str(tmp_path / "home"), "UMBEL_DEVICE": "cpu"}
 
     def arguments(out: str) -> list[str]:
@@ -47,7 +50,7 @@ def test_a_run_killed_in_the_middle_comes_to_the_same_end(folder, start, tmp_pat
 
     whole = finish("whole")
     killed = Process(*arguments("killed"), log=tmp_path / "log", **environment)
-    eventually((tmp_path / "killed" / "umbel.unfinished").exists, within=120)
+    eventually((tmp_path / "killed" / state).exists, within=240)
     killed.kill()
     assert not (tmp_path / "killed" / "umbel.safetensors").exists()
 
@@ -56,4 +59,4 @@ def test_a_run_killed_in_the_middle_comes_to_the_same_end(folder, start, tmp_pat
     assert resumed["card"]["weights_sha256"] == whole["card"]["weights_sha256"]
     assert resumed["card"]["metrics"] == whole["card"]["metrics"]
     assert resumed["epochs"] == whole["epochs"]
-    assert not (tmp_path / "killed" / "umbel.unfinished").exists()
+    assert not list((tmp_path / "killed").glob("*.unfinished"))

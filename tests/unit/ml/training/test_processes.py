@@ -39,7 +39,7 @@ def run(place: Path, start: Path, *, processes: int, watcher: Watcher | None = N
         for kind in range(3):
             shutil.rmtree(unseen / f"kind{kind}")
     options = {"processes": processes, "workers": 0, "settings": Settings(device="cpu"), "watcher": watcher}
-    options["hold_out"] = [unseen]
+    options |= {"hold_out": [unseen], "refitted": True}
     return train([folder], place / "out", start, PAIR, **options)
 
 
