@@ -117,6 +117,8 @@ def _show(report: dict[str, Any], out: Path | None) -> None:
         kind = "" if one["kind"] == one["name"] else f", {one['kind']}"
         size = size_in_words(one["kind"], one["asking"], one["gallery"], one["classes"])
         say(f"{report['model']['name']} on {one['name']}{kind}: {size}", bold=True)
+        if lost := one["asking"] - one["queries"]:
+            say(f"{lost:,} of these have no other of their class to find, and are not counted.")
         table(None, ("metric", "value", "95 %"), figures(one["metrics"]), right="value")
         for other in one["against"]:
             say()

@@ -112,6 +112,7 @@ def test_queries_are_judged_against_their_gallery(make_folder, tmp_path, checkpo
     assert told in card
     assert "no query is found" in card
     assert "asked in shelf, queries and gallery: 12 queries, 21 pictures in the gallery, 4 classes" in seen
+    assert "4 of these have no other of their class to find" in seen
     for name in PICTURES:
         with Image.open(out / name) as picture:
             picture.load()
