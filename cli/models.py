@@ -12,9 +12,13 @@ from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, local_time, print_json, say, table
+from cli.registration import register_checkpoint, show_version
 from cli.reindex import report_of, show_report
+from cli.whiten import whiten
+from umbel.base.blobs import blobs
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
+from umbel.models.checkpoints import fetch_checkpoint
 
 FIGURES = ("r_at_1", "map_at_r")
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -28,6 +32,7 @@ def models() -> None:
     \b
     umbel models register models/mine.safetensors     register a checkpoint of `umbel train`
     umbel models add timm:convnext_tiny               register a backbone as it was pretrained
+    umbel models whiten garden                        register the active one, centered on a collection
     umbel models export --format onnx                 write the model in use for other programs
     umbel reindex mine --activate                     embed every picture with it, and switch if it is as good
     umbel models rollback                             go back to the one before
@@ -35,6 +40,9 @@ def models() -> None:
 
     MODEL is an id, the beginning of one, or a name. How it all goes together: docs/how-to/models.md.
     """
+
+
+models.add_command(whiten)
 
 
 @models.command("list")
@@ -102,7 +110,7 @@ def register(checkpoint: Path, as_json: bool) -> None:
     split = checkpoint.with_suffix(".split.json")
     if not split.is_file() and not as_json:
         say(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
-    _register(checkpoint, as_json=as_json)
+    register_checkpoint(checkpoint, as_json=as_json)
 
 
 @models.command()
@@ -133,41 +141,43 @@ def add(source: str, backbone: str | None, size: int | None, out: Path, as_json:
     architecture = backbone or (named if weights is None else weights.name.removesuffix(weights.suffix))
     checkpoint = out / f"{architecture}-untuned.safetensors"
     save_untuned(checkpoint, architecture, weights=weights, size=size)
-    _register(checkpoint, as_json=as_json)
-
-
-def _register(checkpoint: Path, *, as_json: bool) -> None:
-    from ml.card import card_path  # noqa: PLC0415 - see `register`
-
-    split = checkpoint.with_suffix(".split.json")
-    with api_client() as api:
-        version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
-    _show(version, "Registered", as_json=as_json)
-    if version.state == "registered" and not as_json:
-        say(f"To embed every picture with it: umbel reindex {version.id}")
+    register_checkpoint(checkpoint, as_json=as_json)
 
 
 @models.command()
-@click.argument("checkpoint", type=CHECKPOINT, required=False)
+@click.argument("model", metavar="MODEL|FILE", required=False)
 @click.option("--format", "kind", type=click.Choice(["onnx", "openvino"]), required=True)
-@click.option("--out", type=CHECKPOINT, help="The file.  [default: the checkpoint's name, .onnx or .xml, here]")
+@click.option("--out", type=CHECKPOINT, help="The file.  [default: the model's name, .onnx or .xml, here]")
 @json_option
-def export(checkpoint: Path | None, kind: Any, out: Path | None, as_json: bool) -> None:
-    """Write CHECKPOINT, else the model that workers start with, as one file for programs without Umbel.
+def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> None:
+    """Write a registered MODEL or a checkpoint FILE as one file for programs without Umbel.
 
-    It takes uint8 pictures (n, size, size, 3), RGB, cut and resized, and gives unit vectors (n, dim); how to cut and
-    resize stands in the file's metadata, under "umbel". --format onnx needs the package onnx.
+    Without either, the model that workers start with. The file takes uint8 pictures (n, size, size, 3), RGB, cut and
+    resized, and gives unit vectors (n, dim); how to cut and resize stands in its metadata, under "umbel". MODEL is read
+    from the blob store. --format onnx needs the package onnx.
     """
     from ml.runtimes.export import SUFFIXES, export  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
     from ml.shipped import find_checkpoint  # noqa: PLC0415
 
-    checkpoint = checkpoint or find_checkpoint(settings())
-    out = out or Path(checkpoint.name.removesuffix(checkpoint.suffix) + SUFFIXES[kind])
+    if model is None:
+        name, checkpoint = None, find_checkpoint(settings())
+    elif Path(model).suffix == ".safetensors":
+        name, checkpoint = None, Path(model)
+    else:
+        name, checkpoint = _registered(model)
+    out = out or Path((name or checkpoint.stem) + SUFFIXES[kind])
     facts = export(checkpoint, out, kind)
     if as_json:
         print_json({"path": str(out), "format": kind, **facts})
     else:
         say(f"Written: {out}. Pictures {facts['input']['shape']} in, vectors {facts['output']['shape']} out.")
+
+
+def _registered(model: str) -> tuple[str, Path]:
+    """The name of a registered version, and its weights on this machine."""
+    with api_client() as api:
+        version = find_model(list(api.models.list()), model)
+    return version.name, fetch_checkpoint(blobs(), version.weights_sha256, settings().home / "models")
 
 
 @models.command()
@@ -198,7 +208,7 @@ def _change(verb: Callable[[Models, UUID], Model], model: str | None, done: str,
     with api_client() as api:
         known = list(api.models.list())
         version = verb(api.models, (find_model(known, model) if model else _active(known)).id)
-    _show(version, done, as_json=as_json)
+    show_version(version, done, as_json=as_json)
 
 
 def _active(known: list[Model]) -> Model:
@@ -206,13 +216,6 @@ def _active(known: list[Model]) -> Model:
         if one.state == "active":
             return one
     raise Conflict("No model is active yet: a worker registers one when it first starts.")
-
-
-def _show(version: Model, done: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(version.as_dict())
-    else:
-        say(f"{done}: {version.name} ({version.id})")
 
 
 def latest_reindex(api: Umbel, model: UUID) -> Job | None:

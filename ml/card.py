@@ -44,6 +44,7 @@ class ModelCard(BaseModel):
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["projection", "none"] = "projection"
     anchors: int = Field(default=0, ge=0, description="Known classes that embeddings near them are drawn to.")
+    whitened: bool = Field(default=False, description="Whether a map that a gallery's own vectors taught comes last.")
     preprocessing: Preprocessing
     preprocessing_hash: str
     weights_sha256: str = Field(description="SHA-256 of the safetensors file, hex; names the model version.")

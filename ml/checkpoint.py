@@ -3,6 +3,7 @@
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -38,6 +39,7 @@ def save_checkpoint(
         pooling=network.pooling,
         neck=network.neck_kind,
         anchors=len(network.anchors.centres) if network.anchors is not None else 0,
+        whitened=network.whitening is not None,
         preprocessing=preprocessing,
         preprocessing_hash=preprocessing.hash,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
@@ -61,9 +63,8 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     card = verified_card(path)
     try:
         size = card.preprocessing.size
-        network = EmbeddingNetwork(
-            card.architecture, card.dim, card.pooling, card.neck, size=size, anchors=card.anchors
-        )
+        options: dict[str, Any] = {"size": size, "anchors": card.anchors, "whitened": card.whitened}
+        network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck, **options)
         state = {key: tensor.float() for key, tensor in load_file(path).items()}
         fit = network.load_state_dict(state, strict=False)
     except (SafetensorError, RuntimeError, ValueError, InvalidInput) as error:

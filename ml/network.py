@@ -1,4 +1,4 @@
-"""The network: a backbone's features → pooling → projection → batch norm → unit length → anchors → unit length."""
+"""The network: a backbone's features → pooling → projection → batch norm → unit length → anchors → whitening."""
 
 from typing import Any, Literal
 
@@ -30,13 +30,33 @@ class GeM(nn.Module):
         return features.float().clamp(min=self.eps).pow(self.power).mean((-2, -1)).pow(1 / self.power)
 
 
+class Whitening(nn.Module):
+    """(B, dim) → (B, dim), both of unit length: a linear map, and normalized again. A new one changes nothing.
+
+    What it is taught: ml.whitening.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(dim))
+            self.linear.bias.zero_()
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        # In float32 also under autocast: the mean that is taken away is large beside what is left.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return F.normalize(self.linear(embeddings.float()))
+
+
 class EmbeddingNetwork(nn.Module):
     """Standardized pictures (B, 3, S, S) → embeddings (B, dim) float32 of unit length.
 
     neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
     a backbone that was not fine-tuned; dim is then the backbone's width. pooling "avg": the backbone's own, which for
     a ViT is the token or the mean that its classifier takes. size: S, which matters to backbones of a fixed size;
-    None: what timm's weights were trained on. anchors: how many classes ml.anchors knows; 0 for none.
+    None: what timm's weights were trained on. anchors: how many classes ml.anchors knows; 0 for none. whitened: whether
+    ml.whitening follows.
     Raises InvalidInput for an architecture or a pooling that there is not.
     """
 
@@ -50,6 +70,7 @@ class EmbeddingNetwork(nn.Module):
         pretrained: bool = False,
         size: int | None = None,
         anchors: int = 0,
+        whitened: bool = False,
     ) -> None:
         super().__init__()
         backbone = backbones.create(architecture, size=size, pretrained=pretrained)
@@ -63,6 +84,7 @@ class EmbeddingNetwork(nn.Module):
         self.trained_neck = False  # True once the projection holds more than its random beginning
         self.dim = dim if neck == "projection" else self.features
         self.anchors: Anchors | None = Anchors(anchors, self.dim) if anchors else None
+        self.whitening: Whitening | None = Whitening(self.dim) if whitened else None
 
     def pooled(self, pictures: Tensor) -> Tensor:
         """(B, 3, S, S) → (B, features) float32: what the backbone says, before the neck."""
@@ -74,7 +96,9 @@ class EmbeddingNetwork(nn.Module):
     def embed(self, pooled: Tensor) -> Tensor:
         """(B, features) → (B, dim) float32 of unit length: what the neck makes of the backbone's features."""
         embeddings = F.normalize(self.neck(pooled).float())
-        return embeddings if self.anchors is None else F.normalize(self.anchors(embeddings))
+        if self.anchors is not None:
+            embeddings = F.normalize(self.anchors(embeddings))
+        return embeddings if self.whitening is None else self.whitening(embeddings)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.embed(self.pooled(pictures))

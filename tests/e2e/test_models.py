@@ -83,6 +83,19 @@ def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
     assert (rejected.returncode, rejected.stderr.count("\n"), "retired" in rejected.stderr) == (1, 1, True)
 
 
+def test_a_registered_model_is_exported_by_its_name(garden: Stack) -> None:
+    (known,) = (one for one in json.loads(garden.umbel("models", "list", "--json").stdout) if one["name"] == "umbel-b0")
+    out = garden.home / "exported.xml"
+
+    told = json.loads(
+        garden.umbel("models", "export", "umbel-b0", "--format", "openvino", "--out", out, "--json").stdout
+    )
+    unknown = garden.umbel("models", "export", "nobody", "--format", "openvino", check=False)
+
+    assert (told["weights_sha256"], told["name"], out.is_file()) == (known["weights_sha256"], "umbel-b0", True)
+    assert (unknown.returncode, unknown.stderr.count("\n"), "nobody" in unknown.stderr) == (1, 1, True)
+
+
 def test_what_does_not_fit_its_card_is_refused_in_one_line(garden: Stack) -> None:
     tampered = make_bad(garden.home / "tampered.safetensors")
     tampered.write_bytes(tampered.read_bytes() + b"!")
@@ -101,3 +114,22 @@ def make_bad(path: Path) -> Path:
         provenance=Provenance(data=[], start="nothing", created_at=now()),
     )
     return path
+
+
+def test_the_active_model_is_whitened_on_a_collection_without_labels(garden: Stack) -> None:
+    garden.umbel("sample", garden.home / "more", "--species", 8, "--per-species", 8, "--size", 96)
+    garden.umbel("import", garden.home / "more", "--collection", "more", "--wait")
+
+    few = garden.umbel("models", "whiten", "garden", "--out", garden.home / "models", check=False)
+    made = garden.umbel("models", "whiten", "--name", "centered", "--out", garden.home / "models", "--json")
+
+    assert (few.returncode, few.stderr.count("\n"), "at least 100 vectors" in few.stderr) == (1, 1, True)
+    assert json.loads(made.stdout)["state"] == "registered"
+    garden.umbel("reindex", "centered", check=False)
+    garden.umbel("models", "activate", "centered")
+    image = next((garden.home / "garden").rglob("*.jpg"))
+    matches = json.loads(garden.umbel("similar", image, "-k", "64", "--json").stdout)["matches"]
+    # Around their own mean as many are on the other side, where all were alike before.
+    assert matches[0]["distance"] < 0.05
+    assert max(one["distance"] for one in matches) > 0.9
+    garden.umbel("models", "rollback")

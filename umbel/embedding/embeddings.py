@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
 from umbel.base.types import Vector, Vectors
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import DELETED_SQL, scope_sql
 
+READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 
 
@@ -43,3 +44,26 @@ def find_vectors(session: Session, version_id: UUID, images: Sequence[UUID]) -> 
     """)
     rows = session.execute(statement.columns(image_id=Uuid, vector=HALFVEC), {"images": list(images)})
     return {row.image_id: np.asarray(row.vector, dtype=np.float32) for row in rows}
+
+
+def list_vectors(
+    session: Session, version_id: UUID, collection_id: UUID | None, *, dim: int, most: int
+) -> tuple[list[UUID], Vectors]:
+    """Image ids and their vectors, (n, dim) float32, of one collection or (None) all: at most `most`, drawn by chance.
+
+    The same images are drawn each time.
+    """
+    statement = text(f"""
+        SELECT image_id, vector FROM embedding
+        WHERE model_version_id = '{version_id}' AND collection_id {scope_sql(collection_id)}
+        ORDER BY hashtext(image_id::text), image_id LIMIT :most
+    """).columns(image_id=Uuid, vector=HALFVEC)
+    rows = session.execute(
+        statement, {"collection": collection_id, "most": most}, execution_options={"yield_per": READ_AT_ONCE}
+    )
+    ids: list[UUID] = []
+    parts = [np.empty((0, dim), np.float32)]
+    for some in rows.partitions():
+        ids += [row.image_id for row in some]
+        parts.append(np.asarray([row.vector for row in some], np.float32))
+    return ids, np.concatenate(parts)

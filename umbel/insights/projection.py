@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.types import Plane, Queue, Vectors
+from umbel.embedding import embeddings
 from umbel.gallery import collections
 from umbel.insights import projection_rows
 from umbel.insights.projection_rows import ComputedMap, MapPoint, MapWork
@@ -100,9 +101,7 @@ class MapHandler(StepHandler):
         with self.transaction() as session:
             version = versions.get_version(session, work.version_id)
             images = projection_rows.count_vectors(session, version.id, work.collection_id)
-            ids, vectors = projection_rows.list_vectors(
-                session, version.id, work.collection_id, dim=version.dim, most=MOST
-            )
+            ids, vectors = embeddings.list_vectors(session, version.id, work.collection_id, dim=version.dim, most=MOST)
         if not ids:
             self._end(work, NOTHING)
             return True

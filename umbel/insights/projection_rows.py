@@ -6,19 +6,15 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-import numpy as np
-from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Uuid, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base import tallies
 from umbel.base.tables import GalleryMap, Job
 from umbel.base.tallies import Counted
-from umbel.base.types import JobType, Plane, Vectors
+from umbel.base.types import JobType, Plane
 from umbel.gallery import collections
 from umbel.gallery.collections import DELETED_SQL
-
-READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +88,6 @@ def count_vectors(session: Session, version_id: UUID, collection_id: UUID | None
     """How many pictures the map of a scope would be of."""
     places = [f"{version_id} {each}" for each in collections.list_ids(session, collection_id)]
     return tallies.count(session, Counted.EMBEDDED, places)
-
-
-def list_vectors(
-    session: Session, version_id: UUID, collection_id: UUID | None, *, dim: int, most: int
-) -> tuple[list[UUID], Vectors]:
-    """Image ids and their vectors, (n, dim): at most `most`, in an order by chance that stays."""
-    statement = text(f"""
-        SELECT image_id, vector {_scope(version_id, collection_id)}
-        ORDER BY hashtext(image_id::text), image_id LIMIT :most
-    """).columns(image_id=Uuid, vector=HALFVEC)
-    rows = session.execute(
-        statement, {"collection": collection_id, "most": most}, execution_options={"yield_per": READ_AT_ONCE}
-    )
-    ids: list[UUID] = []
-    parts = [np.empty((0, dim), np.float32)]
-    for some in rows.partitions():
-        ids += [row.image_id for row in some]
-        parts.append(np.asarray([row.vector for row in some], np.float32))
-    return ids, np.concatenate(parts)
 
 
 def store_map(session: Session, work: MapWork, ids: Sequence[UUID], points: Plane, *, images: int) -> bool:

@@ -1,0 +1,27 @@
+"""Checkpoints handed to the service, and what it made of them."""
+
+from pathlib import Path
+
+from umbel_client import Model
+
+from cli.output import api_client, print_json, say
+
+
+def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
+    """Register a checkpoint, its card beside it, and its split if it is there; say what comes next."""
+    from ml.card import card_path  # noqa: PLC0415 - ml takes seconds to import: not for `--help`
+
+    split = checkpoint.with_suffix(".split.json")
+    with api_client() as api:
+        version = api.models.register(checkpoint, card_path(checkpoint), split if split.is_file() else None)
+    show_version(version, "Registered", as_json=as_json)
+    if version.state == "registered" and not as_json:
+        say(f"To embed every picture with it: umbel reindex {version.id}")
+
+
+def show_version(version: Model, done: str, *, as_json: bool) -> None:
+    """Print what was done with a version, or all about it as JSON."""
+    if as_json:
+        print_json(version.as_dict())
+    else:
+        say(f"{done}: {version.name} ({version.id})")
