@@ -1,9 +1,12 @@
-"""How good the recipe is: k-fold validation on a folder of broad classes, and on species that training never saw.
+"""How good the recipe is on what a run has not seen: pictures, classes and whole domains.
 
-Run `python -m benchmarks.cross_validation BROAD SPECIES --start WEIGHTS`. Each run holds out one fold of BROAD and one
-half of SPECIES, trains on all the rest with the recipe's first choices (nothing is chosen on what is judged), and
-compares to the start's own features at the same resolution. Finished runs are kept, so it may be stopped and repeated.
-`--jobs` runs go on side by side: worth it beside a GPU, which waits for the images that a run prepares.
+Run `python -m benchmarks.cross_validation --start WEIGHTS --pictures FLOWERS5 --classes OXFORD51 --domains DIR…`. Each
+run holds out one fold of five of the pictures in each folder of --pictures, one half of the classes in each of
+--classes, and every fifth of --domains whole; it trains on all the rest with the recipe's first choices, so that
+nothing is chosen on what is judged. Folders of --unseen are never trained on and judged by every run. Each held-out set
+is searched within itself, and compared with the start's own features of the same images in the same run. Finished runs
+are kept, so it may be stopped and repeated. `--jobs` runs go on side by side: worth it beside a GPU, which waits for
+the images that a run prepares.
 """
 
 import argparse
@@ -35,11 +38,19 @@ from ml.training.recipe import RECIPES, Recipe
 from ml.training.start import load_start
 from umbel.base.settings import Settings
 
-FOLDS, DRAWS, EACH = 5, 5, 20
+FOLDS = 5
 SHOWN = ("r_at_1", "map_at_r", "knn_macro_f1", "eer")
 
 
+ROLES = {
+    "pictures": "a fifth of the pictures is held out at a time",
+    "classes": "a half of the classes is held out at a time",
+    "domains": "a fifth of these folders is held out whole at a time",
+    "unseen": "folders that are never trained on",
+}
+
 BySet = dict[str, dict[str, float]]
+Held = dict[str, Indices]  # the positions of each set that a run is judged on
 
 
 @dataclass(frozen=True)
@@ -54,55 +65,60 @@ class Run:
     alone: list[BySet]
 
 
-def splits(dataset: Dataset, seed: int, fold: int) -> Split:
-    """Fold `fold` of the first folder, and the half of the second folder's classes whose turn it is."""
-    broad, species = (np.flatnonzero(dataset.folders == folder) for folder in (0, 1))
-    known = folds(dataset, broad, FOLDS, seed)[fold]
-    kinds = np.random.default_rng(seed).permutation(np.unique(dataset.labels[species]))
-    half = kinds[: len(kinds) // 2] if fold % 2 == 0 else kinds[len(kinds) // 2 :]
-    unseen = species[np.isin(dataset.labels[species], half)]
-    held = np.concatenate([known, unseen])
-    # What shows the same thing as a held-out picture may not be learnt from either.
-    train = np.flatnonzero(~np.isin(dataset.groups, dataset.groups[held]))
-    return Split(train, known, unseen)
+@dataclass(frozen=True)
+class Folders:
+    """What is done with each folder, by its position."""
+
+    pictures: tuple[int, ...]
+    classes: tuple[int, ...]
+    domains: tuple[int, ...]
+    unseen: tuple[int, ...]
 
 
-def judge(dataset: Dataset, part: Split, known: np.ndarray, unseen: np.ndarray) -> BySet:
-    """known, unseen: (N, D) unit embeddings of the two held-out parts."""
-    labels = dataset.labels[part.held_out]
-    draws = [_draw(labels, draw) for draw in range(DRAWS)]
-    few = [measure(unseen[rows], labels[rows]).as_dict(6) for rows in draws]
-    return {
-        "held-out pictures": measure(known, dataset.labels[part.validation]).as_dict(),
-        "held-out species": measure(unseen, labels).as_dict(),
-        f"held-out species, {EACH} pictures each": {
-            name: round(float(np.mean([one[name] for one in few])), 4) for name in few[0]
-        },
-    }
+def held_out(dataset: Dataset, folders: Folders, seed: int, fold: int) -> Held:
+    """What a run does not learn from, by folder."""
+    rng = np.random.default_rng(seed)
+    held: Held = {}
+    for folder in folders.pictures:
+        held[dataset.folder_names[folder]] = folds(dataset, _of(dataset, folder), FOLDS, seed)[fold]
+    for folder in folders.classes:
+        rows = _of(dataset, folder)
+        kinds = rng.permutation(np.unique(dataset.labels[rows]))
+        half = kinds[: len(kinds) // 2] if fold % 2 == 0 else kinds[len(kinds) // 2 :]
+        held[dataset.folder_names[folder]] = rows[np.isin(dataset.labels[rows], half)]
+    order = rng.permutation(len(folders.domains))
+    whole = [folders.domains[number] for number in order[fold::FOLDS]]
+    return held | {dataset.folder_names[folder]: _of(dataset, folder) for folder in (*whole, *folders.unseen)}
 
 
-def _draw(labels: Indices, draw: int) -> Indices:
-    rng = np.random.default_rng(draw)
-    kinds = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]
-    return np.concatenate([rng.choice(rows, min(EACH, len(rows)), replace=False) for rows in kinds])
+def _of(dataset: Dataset, folder: int) -> Indices:
+    return np.flatnonzero(dataset.folders == folder)
 
 
-def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, fold: int) -> Run:
+def judge(dataset: Dataset, held: Held, vectors: dict[str, np.ndarray]) -> BySet:
+    """vectors: (N, D) unit embeddings of each set."""
+    return {name: measure(vectors[name], dataset.labels[rows]).as_dict() for name, rows in held.items()}
+
+
+def run(given: "Material", recipe: Recipe, start: Path, fold: int) -> Run:
+    dataset, features = given.dataset, torch.from_numpy(given.features)
     began = time.monotonic()
     torch.manual_seed(recipe.seed)
-    part = splits(dataset, recipe.seed, fold)
+    held = held_out(dataset, given.folders, recipe.seed, fold)
+    # What shows the same thing as a held-out picture may not be learnt from either.
+    aside = np.concatenate([*held.values()])
+    train = np.flatnonzero(~np.isin(dataset.groups, dataset.groups[aside]))
     nothing = np.empty(0, np.intp)
     network = load_start(start, recipe, pick_device("auto"))
     plain = torch.nn.functional.normalize(features).numpy()
-    before = judge(dataset, part, plain[part.validation], plain[part.held_out])
-    setup = set_up(dataset, Split(part.train, nothing, nothing), recipe, network, features)
+    before = judge(dataset, held, {name: plain[rows] for name, rows in held.items()})
+    setup = set_up(dataset, Split(train, nothing, nothing), recipe, network, features)
     members = train_members(setup)
 
     def finished(weights: State) -> BySet:
         blend_with_start(setup, weights)
         whiten_within_classes(setup)
-        known, unseen = (setup.embedded(setup.pooled(rows)).numpy() for rows in (part.validation, part.held_out))
-        return judge(dataset, part, known, unseen)
+        return judge(dataset, held, {name: setup.embedded(setup.pooled(rows)).numpy() for name, rows in held.items()})
 
     after = finished(soup(members))
     minutes = round((time.monotonic() - began) / 60, 1)
@@ -111,18 +127,20 @@ def run(dataset: Dataset, features: torch.Tensor, recipe: Recipe, start: Path, f
 
 
 def summary(runs: list[Run]) -> dict[str, object]:
-    """Mean over the runs of each figure, with a 95 % interval of that mean (normal, over runs)."""
+    """Mean over the runs of each set's figures, and over the sets, with 95 % intervals of the means (normal)."""
+    names = sorted({name for one in runs for name in one.after})
     found: dict[str, object] = {}
-    for name in runs[0].after:
-        for figure in SHOWN:
-            after = np.array([one.after[name][figure] for one in runs])
-            gain = after - [one.before[name][figure] for one in runs]
-            alone = np.array([member[name][figure] for one in runs for member in one.alone])
-            found[f"{name}: {figure}"] = {
-                "after": _interval(after),
-                "gain": _interval(gain),
-                "one member": _interval(alone),
-            }
+    for figure in SHOWN:
+        gains = []
+        for name in names:
+            judged = [one for one in runs if name in one.after]
+            after = np.array([one.after[name][figure] for one in judged])
+            gain = after - [one.before[name][figure] for one in judged]
+            alone = np.array([member[name][figure] for one in judged for member in one.alone])
+            gains.append(float(gain.mean()))
+            means = {"after": _interval(after), "gain": _interval(gain), "one member": _interval(alone)}
+            found[f"{name}: {figure}"] = means
+        found[f"all sets: {figure}"] = {"gain": _interval(np.array(gains)), "least gain": round(min(gains), 4)}
     return found
 
 
@@ -136,9 +154,9 @@ def _interval(values: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("broad", type=Path)
-    parser.add_argument("species", type=Path)
     parser.add_argument("--start", type=Path, required=True)
+    for role, what in ROLES.items():
+        parser.add_argument(f"--{role}", type=Path, nargs="+", default=[], metavar="FOLDER", help=what)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
     parser.add_argument("--members", type=int, default=RECIPES["b0"].members, help="fewer are quicker, and worse")
@@ -154,7 +172,10 @@ def main() -> None:
     # A fold of every seed before the next fold: stopped early, the intervals are over seeds all the same.
     wanted = [(seed, fold) for fold in given.folds for seed in given.seeds if (seed, fold) not in done]
     device = device_name()
-    for one in all_runs(recipe, given.broad, given.species, given.start, wanted, jobs=given.jobs):
+    paths = [path for role in ROLES for path in vars(given)[role]]
+    numbers = iter(range(len(paths)))
+    folders = Folders(**{role: tuple(next(numbers) for _ in vars(given)[role]) for role in ROLES})
+    for one in all_runs(recipe, paths, folders, given.start, wanted, jobs=given.jobs):
         runs.append(one)
         runs.sort(key=lambda run: (run.seed, run.fold))
         write(question, {"device": device, "summary": summary(runs), "runs": [asdict(run) for run in runs]})
@@ -166,13 +187,14 @@ class Material:
 
     dataset: Dataset
     features: np.ndarray  # (N, F), the start's, pooled
+    folders: Folders
 
 
 material: Material
 
 
 def all_runs(
-    recipe: Recipe, broad: Path, species: Path, start: Path, wanted: list[tuple[int, int]], *, jobs: int
+    recipe: Recipe, paths: list[Path], folders: Folders, start: Path, wanted: list[tuple[int, int]], *, jobs: int
 ) -> Iterator[Run]:
     """Each run as it is done, `jobs` of them side by side.
 
@@ -180,10 +202,10 @@ def all_runs(
     neither OpenMP's threads nor a GPU outlive a fork, and a child that needs them would wait for ever.
     """
     global material  # noqa: PLW0603
-    dataset = load_dataset([broad, species], Settings(), side=256, preprocessing=recipe.preprocessing)
-    material = Material(dataset, np.empty(0))
+    dataset = load_dataset(paths, Settings(), side=256, preprocessing=recipe.preprocessing)
+    material = Material(dataset, np.empty(0), folders)
     features, groups = next(_in_children(_features_and_groups, [(recipe, start)], jobs=1))
-    material = Material(dataclasses.replace(dataset, groups=groups), features)
+    material = Material(dataclasses.replace(dataset, groups=groups), features, folders)
     work = [(dataclasses.replace(recipe, seed=seed), start, fold) for seed, fold in wanted]
     yield from _in_children(_run, work, jobs=jobs)
 
@@ -205,7 +227,7 @@ def _features_and_groups(recipe: Recipe, start: Path) -> tuple[np.ndarray, Indic
 
 
 def _run(recipe: Recipe, start: Path, fold: int) -> Run:
-    return run(material.dataset, torch.from_numpy(material.features), recipe, start, fold)
+    return run(material, recipe, start, fold)
 
 
 def device_name() -> str:
