@@ -16,6 +16,7 @@ from tests.model.operations.weights import drawn
 from tests.model.run import Run
 
 LEAST_RECALL = 0.97  # of the matches of all searches through an index
+FEW = 3  # more that may be missing: a short life has so few matches that one is several percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def end(run: Run) -> None:
     models.look_at_models(run, rng)
     jobs.list_jobs(run, rng)
     insights.find_duplicates(run, rng)
-    if run.searched and run.missed > (1 - LEAST_RECALL) * run.searched:
+    if run.missed > FEW + (1 - LEAST_RECALL) * run.searched:
         raise Mismatch(f"of {run.searched} matches through the index {run.missed} were missing")
     expect("what umbel reconcile finds", reconciled(run.target), [])
     broken = [line for line in log_of(run.target, "api").splitlines() if "unexpected error" in line]

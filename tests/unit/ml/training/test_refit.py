@@ -130,7 +130,7 @@ def test_a_refit_that_was_cut_off_goes_on_to_the_same_end(place, whole, monkeypa
     rest = run(place, tmp_path, watcher=Watcher(step=again.append, refit=lambda *now: told.append(now)))
 
     assert told[0][1] == 0
-    assert told[1][1] in (after - 1, after)
+    assert 1 <= told[1][1] <= after  # saving takes its time, so not every step is saved
     assert len(again) == told[1][2] - told[1][1]
     assert rest.card.weights_sha256 == whole.card.weights_sha256
     assert rest.card.metrics == whole.card.metrics
