@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from cli import models as cli
+from cli import registration
 from ml.checkpoint import load_checkpoint
 from ml.untuned import save_untuned
 from umbel.base.errors import BadCheckpoint, InvalidInput, ModelNotFound
@@ -98,7 +99,7 @@ def registered(monkeypatch) -> list[tuple[Path, Path, Path | None]]:
     def client():
         yield SimpleNamespace(models=SimpleNamespace(register=register))
 
-    monkeypatch.setattr(cli, "api_client", client)
+    monkeypatch.setattr(registration, "api_client", client)
     return given
 
 
