@@ -12,13 +12,11 @@ from umbel_client.models import Models
 
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, local_time, print_json, say, table
-from cli.registration import register_checkpoint, show_version
+from cli.registration import register_checkpoint, registered_checkpoint, show_version
 from cli.reindex import report_of, show_report
 from cli.whiten import whiten
-from umbel.base.blobs import blobs
 from umbel.base.errors import Conflict
 from umbel.base.settings import settings
-from umbel.models.checkpoints import fetch_checkpoint
 
 FIGURES = ("r_at_1", "map_at_r")
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -159,25 +157,19 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
     from ml.runtimes.export import SUFFIXES, export  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
     from ml.shipped import find_checkpoint  # noqa: PLC0415
 
-    if model is None:
-        name, checkpoint = None, find_checkpoint(settings())
-    elif Path(model).suffix == ".safetensors":
-        name, checkpoint = None, Path(model)
+    if model is None or Path(model).suffix == ".safetensors":
+        checkpoint = Path(model) if model else find_checkpoint(settings())
+        name = checkpoint.stem
     else:
-        name, checkpoint = _registered(model)
-    out = out or Path((name or checkpoint.stem) + SUFFIXES[kind])
+        with api_client() as api:
+            version = find_model(list(api.models.list()), model)
+        name, checkpoint = version.name, registered_checkpoint(version.weights_sha256)
+    out = out or Path(name + SUFFIXES[kind])
     facts = export(checkpoint, out, kind)
     if as_json:
         print_json({"path": str(out), "format": kind, **facts})
     else:
         say(f"Written: {out}. Pictures {facts['input']['shape']} in, vectors {facts['output']['shape']} out.")
-
-
-def _registered(model: str) -> tuple[str, Path]:
-    """The name of a registered version, and its weights on this machine."""
-    with api_client() as api:
-        version = find_model(list(api.models.list()), model)
-    return version.name, fetch_checkpoint(blobs(), version.weights_sha256, settings().home / "models")
 
 
 @models.command()

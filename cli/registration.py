@@ -1,10 +1,13 @@
-"""Checkpoints handed to the service, and what it made of them."""
+"""Checkpoints handed to the service, what it made of them, and the way back."""
 
 from pathlib import Path
 
 from umbel_client import Model
 
 from cli.output import api_client, print_json, say
+from umbel.base.blobs import blobs
+from umbel.base.settings import settings
+from umbel.models.checkpoints import fetch_checkpoint
 
 
 def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
@@ -17,6 +20,11 @@ def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
     show_version(version, "Registered", as_json=as_json)
     if version.state == "registered" and not as_json:
         say(f"To embed every picture with it: umbel reindex {version.id}")
+
+
+def registered_checkpoint(weights_sha256: str) -> Path:
+    """The weights of a registered version on this machine, its card beside them, from the blob store."""
+    return fetch_checkpoint(blobs(), weights_sha256, settings().home / "models")
 
 
 def show_version(version: Model, done: str, *, as_json: bool) -> None:

@@ -5,14 +5,12 @@ from pathlib import Path
 import click
 
 from cli.output import json_option
-from cli.registration import register_checkpoint
+from cli.registration import register_checkpoint, registered_checkpoint
 from umbel.base import schema
-from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.embedding.embeddings import list_vectors
 from umbel.gallery.collections import get_collection
-from umbel.models.checkpoints import fetch_checkpoint
 from umbel.models.versions import get_active_version
 
 MOST = 20_000  # vectors: the mean of so many is known to a hundredth of their spread
@@ -57,7 +55,7 @@ def whiten(collection: str | None, strength: float, name: str | None, out: Path,
         version = get_active_version(session)
         place = get_collection(session, collection) if collection else None
         _, vectors = list_vectors(session, version.id, place, dim=version.dim, most=MOST)
-    active = fetch_checkpoint(blobs(), version.weights_sha256, settings().home / "models")
+    active = registered_checkpoint(version.weights_sha256)
     name = name or f"{version.name}-{collection or 'centered'}"
     path = out / f"{name}.safetensors"
     save_whitened(path, active, vectors, name=name, gallery=collection or "all collections", strength=strength)

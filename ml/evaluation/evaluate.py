@@ -1,7 +1,7 @@
 """Evaluation: one or more models on the same pictures, each set by itself, with intervals.
 
-The story from top to bottom: choose the pictures; load the models; embed every picture once; on each set let every
-query ask, count all pairs, and draw the pictures anew to see how far chance may have moved it all.
+The story from top to bottom: choose the pictures; load the models; embed every picture once; on each set rank
+the gallery for every query, count all pairs, and resample the pictures for the intervals.
 """
 
 from collections import Counter
