@@ -90,10 +90,10 @@ def test_a_registered_model_is_exported_by_its_name(garden: Stack) -> None:
     told = json.loads(
         garden.umbel("models", "export", "umbel-b0", "--format", "openvino", "--out", out, "--json").stdout
     )
-    unknown = garden.umbel("models", "export", "nobody", "--format", "openvino", check=False)
+    unknown = garden.umbel("models", "export", "no-such-model", "--format", "openvino", check=False)
 
     assert (told["weights_sha256"], told["name"], out.is_file()) == (known["weights_sha256"], "umbel-b0", True)
-    assert (unknown.returncode, unknown.stderr.count("\n"), "nobody" in unknown.stderr) == (1, 1, True)
+    assert (unknown.returncode, unknown.stderr.count("\n"), "no-such-model" in unknown.stderr) == (1, 1, True)
 
 
 def test_what_does_not_fit_its_card_is_refused_in_one_line(garden: Stack) -> None:

@@ -14,10 +14,15 @@ from umbel.base.errors import BadDataset
 @pytest.fixture
 def garden(tmp_path) -> Path:
     """Three classes of three files; nothing here opens them."""
-    for kind in ("lily", "phlox", "rose"):
-        for number in range(3):
-            write(tmp_path / "garden" / kind / f"{number}.jpg", f"{kind}{number}")
-    return tmp_path / "garden"
+    return plant(tmp_path / "garden", ("lily", "phlox", "rose"), 3)
+
+
+def plant(folder: Path, kinds: tuple[str, ...], each: int, prefix: str = "") -> Path:
+    """Class folders of so many files each, which hold their class and number after the prefix."""
+    for kind in kinds:
+        for number in range(each):
+            write(folder / kind / f"{number}.jpg", f"{prefix}{kind}{number}")
+    return folder
 
 
 def write(path: Path, text: str) -> Path:
@@ -105,10 +110,7 @@ def test_bytes_that_were_trained_on_anywhere_are_left_out_everywhere(garden, tmp
 @pytest.fixture
 def shelf(tmp_path) -> Path:
     """A gallery for the garden: two of its classes, and one that it lacks."""
-    for kind in ("rose", "phlox", "tulip"):
-        for number in range(4):
-            write(tmp_path / "shelf" / kind / f"{number}.jpg", f"shelf {kind}{number}")
-    return tmp_path / "shelf"
+    return plant(tmp_path / "shelf", ("rose", "phlox", "tulip"), 4, prefix="shelf ")
 
 
 def test_queries_ask_in_their_gallery_alone(garden, shelf):
