@@ -15,7 +15,7 @@ install: $(STAMP) ## create .venv and install everything into it
 $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (the first time takes a minute or two)…"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[ml,embedded,dev,dev-ml]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ./client -e '.[ml,embedded,dev,dev-ml]'
 	@touch $@
 
 demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=folder), one search
@@ -27,7 +27,8 @@ run: install ## the stack in the foreground, until Ctrl-C
 stop: ## stop what `make demo` or `umbel up` left running
 	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi
 
-PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Without restarts: with them, xdist waits for ever for the files of a worker that has died.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test: install ## the tests, against a real Postgres and Redis that they start themselves
 	@$(PYTEST) -m 'not slow' $(ARGS)

@@ -59,6 +59,15 @@ collect_ignore = [] if find_spec("torch") else ["integration", "e2e", "unit/ml",
 SLOW_FOLDERS = {"browser", "e2e", "faults", "notebooks"}
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file of which no test is asked for is not imported: of more than three hundred, a few dozen have slow tests."""
+    if collection_path.suffix != ".py":
+        return None
+    if collection_path.parent.name in SLOW_FOLDERS:
+        return config.option.markexpr == "not slow" or None
+    return (config.option.markexpr == "slow" and "slow" not in collection_path.read_text()) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS:
