@@ -32,6 +32,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.IdempotencyKeyReused: 409,
     errors.PreconditionFailed: 412,
     errors.NotReady: 503,
+    errors.NotInstalled: 501,
     errors.TimedOut: 503,
     errors.Busy: 503,
     errors.NotEmbedded: 409,

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 from json import JSONDecodeError
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -82,6 +82,23 @@ Metadata = Annotated[
     StorableObject,
     BeforeValidator(json_object),
     Field(examples=[{"camera": "X100V"}], description="A JSON object of your own."),
+]
+With = Annotated[
+    list[Literal["vector"]],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(alias="with", examples=[["vector"]], description="`vector`: also the vector of each image found."),
+]
+# As a query has it.
+WithOne = Annotated[
+    Literal["vector"] | None, Field(alias="with", description="`vector`: also the vector of each image.")
+]
+VectorOut = Annotated[
+    list[float] | None,
+    Field(
+        exclude_if=lambda value: value is None,
+        description="Unit length, as it is kept: in half precision. Only where it was asked for with `with`.",
+        examples=[[0.6, -0.8]],
+    ),
 ]
 K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]
 MaxDistance = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False, description="Cosine distance, 0 to 2.")]

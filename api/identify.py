@@ -27,8 +27,12 @@ class IdentifyIn(Scoped):
         }
     )
 
+    image_id: UUID | None = Field(None, description="An image in the gallery; it does not vote itself.")
     image_ids: list[UUID] | None = Field(
-        None, min_length=1, max_length=MOST_IMAGES, description="Images in the gallery; they do not vote themselves."
+        None,
+        min_length=1,
+        max_length=MOST_IMAGES,
+        description="Images of one subject in the gallery; none of them votes.",
     )
     images: list[Base64] | None = Field(
         None, min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject, base64."
@@ -36,8 +40,8 @@ class IdentifyIn(Scoped):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.image_ids is None) == (self.images is None):
-            raise ValueError("exactly one of image_ids and images must be given")
+        if sum(part is not None for part in (self.image_id, self.image_ids, self.images)) != 1:
+            raise ValueError("exactly one of image_id, image_ids and images must be given")
         return self
 
 
@@ -86,7 +90,7 @@ def identify_images() -> Any:
 
     The nearest labelled images vote. `unknown` is true when no label reaches the threshold of the collection's own
     calibration (POST /v1/collections/{name}/calibration), or else of the active model's: do not trust `results` then.
-    JSON with `images` (base64) or `image_ids`, or multipart with one or more `file`.
+    JSON with `images` (base64), `image_id` or `image_ids`, or multipart with one or more `file`.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
@@ -99,8 +103,9 @@ def identify_images() -> Any:
     within(body.collection)
     if body.images is not None:
         return _voted(queries_by_image(body.images), body, began)
-    check_images(body.image_ids or ())
-    return _voted([query_by_image(image_id) for image_id in body.image_ids or ()], body, began)
+    asked = body.image_ids or [image_id for image_id in [body.image_id] if image_id]
+    check_images(asked)
+    return _voted([query_by_image(image_id) for image_id in asked], body, began)
 
 
 def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:

@@ -28,6 +28,8 @@ from api.fields import (
     NextCursor,
     PageQuery,
     Strict,
+    VectorOut,
+    WithOne,
     answer_of,
     image_links,
     page_of,
@@ -39,14 +41,14 @@ from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searche
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceeded
-from umbel.base.types import ItemState, Queue
+from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
 from umbel.gallery.images import ImageRow
 from umbel.gallery.renditions import PICTURE, THUMBNAIL
 from umbel.gallery.upload import Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
-from umbel.search.search import query_by_image
+from umbel.search.search import get_vector, query_by_image
 
 bp = APIBlueprint("images", __name__, tag="Images")
 
@@ -81,6 +83,10 @@ class CheckIn(Strict):
     collection: IntoCollection = None
 
 
+class ImageQuery(Strict):
+    parts: WithOne = None
+
+
 class ImagesQuery(PageQuery):
     collection: CollectionName | None = None
     label: Label | None = None
@@ -106,6 +112,7 @@ class ImageOut(BaseModel):
     height: int = Field(description="Pixels, upright.", examples=[480])
     note: str | None = Field(description="What is to be said of a damaged file.", examples=[None])
     created_at: datetime
+    vector: VectorOut = None
     links: Links
 
 
@@ -187,11 +194,17 @@ def list_images(query: ImagesQuery) -> Any:
 
 
 @bp.get("/v1/images/<uuid:image_id>")
+@bp.input(ImageQuery, location="query", arg_name="query")
 @bp.output(ImageOut)
-def get_image(image_id: UUID) -> Any:
-    """Describe an image. Its ETag goes with If-Match into requests that change or remove it."""
+@bp.doc(responses=problems(409))
+def get_image(image_id: UUID, query: ImageQuery) -> Any:
+    """Describe an image. Its ETag goes with If-Match into requests that change or remove it.
+
+    With its vector under the active model: 409 `not_embedded` until there is one.
+    """
     with transaction() as session:
-        return _described(images.get_image(session, image_id))
+        image = images.get_image(session, image_id)
+        return _described(image, get_vector(session, image_id) if query.parts else None)
 
 
 @bp.patch("/v1/images/<uuid:image_id>")
@@ -242,17 +255,18 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()
     label = None if query.label is None else [query.label]
-    options = SearchOptions(filter=FilterIn(label=label), **query.model_dump(exclude={"label"}))
+    shared = query.model_dump(exclude={"label", "parts"})
+    options = SearchOptions(filter=FilterIn(label=label), **shared, **{"with": [query.parts] if query.parts else []})
     return searched(query_by_image(image_id), options, began)
 
 
-def image_out(row: ImageRow) -> ImageOut:
-    links = image_links(row.id, "similar")
-    return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), links=links)
+def image_out(row: ImageRow, vector: Vector | None = None) -> ImageOut:
+    found = {"vector": None if vector is None else vector.tolist(), "links": image_links(row.id, "similar")}
+    return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), **found)
 
 
-def _described(row: ImageRow) -> Any:
-    return image_out(row), 200, {"ETag": f'"{etag_of(row)}"'}
+def _described(row: ImageRow, vector: Vector | None = None) -> Any:
+    return image_out(row, vector), 200, {"ETag": f'"{etag_of(row)}"'}
 
 
 @cache

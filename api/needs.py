@@ -84,6 +84,8 @@ NEEDS: dict[str, Need | None] = {
     "search.search": Need(READ, Where.REQUEST),
     "search.legacy_search": Need(READ, Where.REQUEST),
     "identify.identify_images": Need(READ, Where.REQUEST),
+    "embed.embed": Need(READ, Where.NOWHERE),
+    "export.export": Need(READ, Where.REQUEST),
     "duplicates.compare": Need(WRITE, Where.REQUEST),
     "duplicates.list_duplicates": Need(READ, Where.REQUEST),
     "label_issues.list_label_issues": Need(READ, Where.REQUEST),

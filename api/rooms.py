@@ -69,6 +69,12 @@ def large_decodes() -> Room:
 
 
 @cache
+def exports() -> Room:
+    """For downloads of vectors, which hold a thread for as long as their readers take."""
+    return Room(_share(1, 4), 0.0, "As many exports as may run at a time do so.")
+
+
+@cache
 def followers() -> Room:
     """For requests that wait for a job to finish."""
     return Room(_share(1, 4), 0.0, "As many requests as may wait for a job do so.")

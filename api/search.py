@@ -21,6 +21,9 @@ from api.fields import (
     MaxDistance,
     Metadata,
     Strict,
+    VectorOut,
+    With,
+    WithOne,
     answer_of,
     image_links,
     json_object,
@@ -69,6 +72,7 @@ class SimilarQuery(Strict):
     label: Label | None = None
     max_distance: MaxDistance | None = None
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
+    parts: WithOne = None
 
 
 class FilterIn(Strict):
@@ -98,6 +102,7 @@ class SearchOptions(Scoped):
 
     k: K = 10
     max_distance: MaxDistance | None = None
+    parts: With = Field(default_factory=list)
 
 
 class SearchIn(SearchOptions):
@@ -144,8 +149,10 @@ class MatchOut(BaseModel):
     distance: float = Field(description="Cosine distance, 0 to 2; lower is nearer.", examples=[0.12])
     similarity: float = Field(description="1 − distance.", examples=[0.88])
     collection: str = Field(examples=["garden"])
+    name: str | None = Field(description="File name or path it came under.", examples=["tulips/1.jpg"])
     label: str | None = Field(examples=["tulip"])
     metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
+    vector: VectorOut = None
     links: Links
 
 
@@ -221,7 +228,8 @@ def legacy_search(body: LegacySearchIn) -> Any:
 
 def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
     """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound, NotReady."""
-    found = find_matches(query, k=options.k, scope=scope_of(options, options.max_distance), exact=options.exact)
+    scope = scope_of(options, options.max_distance)
+    found = find_matches(query, k=options.k, scope=scope, exact=options.exact, with_vectors="vector" in options.parts)
     matches = [match_out(match) for match in found.matches]
     took_ms = round((time.perf_counter() - began) * 1000, 2)
     info = answer_of(SearchInfo, found, requested=options.k, returned=len(matches), took_ms=took_ms)

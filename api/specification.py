@@ -27,6 +27,7 @@ TAGS = {
     "Imports": "One job for many pictures.",
     "Jobs": "Progress and control of what runs in the background. Status is read from the ledger in Postgres.",
     "Search": "The most similar images, and what an image shows.",
+    "Vectors": "Vectors out of the gallery and into it.",
     "Duplicates": "Near-duplicates.",
     "Label issues": "Probably wrong labels.",
     "Collections": "A collection is deduplicated, searched and deleted on its own.",

@@ -26,7 +26,7 @@ from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.images import Image, Upload
 from umbel_client.jobs import Counts, Item, Job, Reindex, Work
 from umbel_client.models import Model, ModelDetail
-from umbel_client.search import Identified, Match, SearchResult
+from umbel_client.search import Embedded, Identified, Match, SearchResult
 from umbel_client.umbel import Ready, Umbel
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Counts",
     "DuplicateGroup",
     "Duplicates",
+    "Embedded",
     "FolderUpload",
     "Forbidden",
     "Identified",

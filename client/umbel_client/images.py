@@ -42,6 +42,7 @@ class Image(Answer):
     height: int
     note: str | None  # what is to be said of a damaged file
     created_at: datetime
+    vector: list[float] | None = None  # under the active model, where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,10 @@ class Images:
         known = self.check([digest for digest in hashed.values() if digest], collection=collection)
         return {file for file, digest in hashed.items() if digest in known}
 
-    def get(self, image_id: UUID) -> Image:
-        return Image.decode(self._connection.json("GET", f"/v1/images/{image_id}"))
+    def get(self, image_id: UUID, *, with_vector: bool = False) -> Image:
+        """One image. with_vector: and its vector; it is waited for while the image is not embedded yet."""
+        query = given(**{"with": "vector" if with_vector else None})
+        return Image.decode(self._connection.json("GET", f"/v1/images/{image_id}", params=query))
 
     def list(
         self, *, collection: str | None = None, label: str | None = None, page_size: int | None = None
@@ -210,7 +213,9 @@ class Images:
         label: str | None = None,
         max_distance: float | None = None,
         exact: bool | None = None,
+        with_vectors: bool = False,
     ) -> SearchResult:
-        """The k images most similar to one in the gallery."""
+        """The k images most similar to one in the gallery. with_vectors: and the vector of each."""
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
+        query |= {"with": "vector"} if with_vectors else {}
         return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))

@@ -7,14 +7,16 @@ from umbel_client.answer import Answer
 
 
 class Match(Answer):
-    """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance."""
+    """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance; vector: where it was asked for."""
 
     image_id: UUID
     distance: float
     similarity: float
     collection: str
+    name: str | None
     label: str | None
     metadata: dict[str, Any]
+    vector: list[float] | None = None
 
 
 class SearchInfo(Answer):
@@ -30,6 +32,15 @@ class SearchResult(Answer):
     matches: list[Match]
     model_version: UUID
     search: SearchInfo
+
+
+class Embedded(Answer):
+    """vectors: one for each picture, of unit length and `dim` numbers."""
+
+    vectors: list[list[float]]
+    dim: int
+    model_version: UUID
+    took_ms: float
 
 
 class LabelScore(Answer):

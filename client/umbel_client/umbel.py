@@ -14,7 +14,7 @@ from umbel_client.images import Images
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
-from umbel_client.search import Identified, SearchResult
+from umbel_client.search import Embedded, Identified, SearchResult
 
 Image = Path | str | bytes  # a path, or the bytes
 
@@ -75,12 +75,15 @@ class Umbel:
         filter: dict[str, Any] | None = None,
         max_distance: float | None = None,
         exact: bool | None = None,
+        with_vectors: bool = False,
     ) -> SearchResult:
         """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
 
         filter: {"label": […], "metadata": {…}}; max_distance: cosine, 0 to 2; exact: scan instead of the index.
+        with_vectors: the matches have their vectors.
         """
         options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
+        options |= {"with": ["vector"]} if with_vectors else {}
         if image is not None:
             files = [("file", ("picture", content(image)))]
             answer = self._ask("/v1/search", data=form_of(**options), files=files)
@@ -93,6 +96,11 @@ class Umbel:
             )
             answer = self._ask("/v1/search", json=options | query)
         return SearchResult.decode(answer)
+
+    def embed(self, pictures: Sequence[Image]) -> Embedded:
+        """The vectors of 1 to 16 pictures under the active model. The pictures are not kept."""
+        files = [("file", ("picture", content(image))) for image in pictures]
+        return Embedded.decode(self._ask("/v1/embed", files=files))
 
     def identify(
         self,

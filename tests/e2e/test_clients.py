@@ -46,6 +46,8 @@ def test_a_picture_is_uploaded_waited_for_found_changed_and_removed(umbel: Umbel
         assert all(match.label == "rose" or match.image_id != image.image_id for match in found.matches)
     assert umbel.search(image_bytes(1), k=1).matches[0].image_id == image.image_id
     assert umbel.identify([image_bytes(1)]).results[0].label == "rose"
+    embedded, kept = umbel.embed([image_bytes(1)]), umbel.images.get(image.image_id, with_vector=True).vector
+    assert (embedded.dim, kept) == (len(embedded.vectors[0]), pytest.approx(embedded.vectors[0], abs=1e-3))
     assert umbel.images.thumbnail(image.image_id).startswith(b"\xff\xd8")
     assert umbel.images.file(image.image_id).startswith(b"\xff\xd8")
 

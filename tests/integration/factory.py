@@ -51,6 +51,7 @@ class Factory:
         *,
         collection: str = "default",
         label: str | None = None,
+        name: str | None = None,
         meta: dict[str, object] | None = None,
         vector: Vector | None = None,
         version: ModelVersion | None = None,
@@ -59,11 +60,17 @@ class Factory:
         collection_id = self.collection(collection)
         digest = hashlib.sha256(str(self._count).encode()).digest()
         statement = text("""
-            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, label, metadata)
-            VALUES (:collection, :digest, :key, 'image/jpeg', 1, 1, 1, :label, :meta) RETURNING id
+            INSERT INTO image (collection_id, sha256, blob_key, media_type, size, width, height, name, label, metadata)
+            VALUES (:collection, :digest, :key, 'image/jpeg', 1, 1, 1, :name, :label, :meta) RETURNING id
         """)
-        values = {"collection": collection_id, "digest": digest, "key": f"pictures/{self._count}", "label": label}
-        image_id: UUID = self.session.execute(statement, {**values, "meta": Jsonb(meta or {})}).scalar_one()
+        values: dict[str, Any] = {
+            "collection": collection_id,
+            "digest": digest,
+            "key": f"pictures/{self._count}",
+            "label": label,
+        }
+        values |= {"name": name, "meta": Jsonb(meta or {})}
+        image_id: UUID = self.session.execute(statement, values).scalar_one()
         if vector is not None and version is not None:
             embeddings.upsert_embeddings(self.session, version.id, [(image_id, collection_id)], vector[None])
         return image_id

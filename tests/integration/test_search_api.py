@@ -1,6 +1,9 @@
 """Searching and identifying over HTTP, in a gallery of vectors; no worker, so no pictures to search by."""
 
+import io
 import json
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -10,9 +13,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from tests.images import image_bytes
 from tests.integration.callers import UNUSED_ID
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
+from umbel.embedding import query_images
 from umbel.models import versions
 
 FORM = "multipart/form-data"
@@ -50,6 +55,27 @@ def test_search_by_vector_and_by_image(api: FlaskClient) -> None:
     assert [m["image_id"] for m in labelled["matches"]] == [ids[1]]
 
 
+def test_answers_have_names_and_where_asked_for_vectors(api: FlaskClient) -> None:
+    def gallery(make: Factory) -> UUID:
+        version = make.version()
+        make.image(vector=unit(1), version=version, name="roses/1.jpg")
+        return make.image(vector=unit(2), version=version)
+
+    image_id = committed(gallery)
+    plain = api.post("/v1/search", json={"vector": unit(1).tolist()}).get_json()["matches"]
+    assert [match["name"] for match in plain] == ["roses/1.jpg", None]
+    assert "vector" not in plain[0]
+    assert "vector" not in api.get(f"/v1/images/{image_id}").get_json()
+    nearest = {"vector": unit(1).tolist(), "k": 1, "with": ["vector"]}
+    for answer in (
+        api.post("/v1/search", json=nearest),
+        api.get(f"/v1/images/{image_id}/similar?k=1&with=vector"),
+    ):
+        [match] = answer.get_json()["matches"]
+        assert np.array_equal(match["vector"], unit(1))
+    assert np.array_equal(api.get(f"/v1/images/{image_id}?with=vector").get_json()["vector"], unit(2))
+
+
 @pytest.mark.parametrize("asked", ["caf\u00e9", "cafe\u0301"])
 def test_a_label_is_found_in_either_of_its_forms(api: FlaskClient, asked: str) -> None:
     committed(lambda make: make.image(vector=unit(1), version=make.version(), label="caf\u00e9"))
@@ -68,6 +94,8 @@ def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: Flask
         api.get(f"/v1/images/{image_id}/similar"),
         api.post("/v1/search", json={"image_id": image_id}),
         api.post("/v1/search", json={"positive": [image_id]}),
+        api.post("/v1/identify", json={"image_id": image_id}),
+        api.get(f"/v1/images/{image_id}?with=vector"),
     ):
         assert_problem(answer, 409, "not_embedded")
         assert int(answer.headers["Retry-After"]) > 0
@@ -91,6 +119,7 @@ def test_an_image_that_waits_for_its_vector_is_a_conflict_that_passes(api: Flask
         {"positive": [UNUSED_ID], "image_id": UNUSED_ID},
         {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$near": 1}}}},
         {"vector": [1.0] * 8, "filter": {"metadata": {"year": {"$gt": [1]}}}},
+        {"vector": [1.0] * 8, "with": ["pixels"]},
         [],
         7,
     ],
@@ -153,7 +182,7 @@ def kinds(make: Factory) -> dict[str, list[UUID]]:
 
 def test_an_image_is_identified_by_its_labelled_neighbors(api: FlaskClient) -> None:
     made = committed(kinds)
-    answer = api.post("/v1/identify", json={"image_ids": [str(made["rose"][0])]}).get_json()
+    answer = api.post("/v1/identify", json={"image_id": str(made["rose"][0])}).get_json()
     first = answer["results"][0]
     assert (answer["best"], answer["unknown"], first["label"]) == ("rose", False, "rose")
     assert set(first["evidence"]) == {str(image_id) for image_id in made["rose"][1:]}
@@ -185,7 +214,8 @@ def test_several_images_of_one_subject_vote_together(api: FlaskClient) -> None:
     asked = [str(image_id) for image_id in made["tulip"][:3]]
     answer = api.post("/v1/identify", json={"image_ids": asked}).get_json()
     assert answer["best"] == "tulip"
-    assert len(answer["neighbors"]) == 3 * 9  # each of the three asks all labelled images but itself
+    assert len(answer["neighbors"]) == 3 * 7  # each of the three asks all labelled images but the three
+    assert not {match["image_id"] for match in answer["neighbors"]} & set(asked)
 
 
 def test_without_a_calibration_the_votes_are_counted_and_nothing_is_called_unknown(api: FlaskClient) -> None:
@@ -208,11 +238,44 @@ def test_without_a_calibration_the_votes_are_counted_and_nothing_is_called_unkno
         {"image_ids": [UNUSED_ID] * 6},
         {"images": ["???"]},
         {"image_ids": [UNUSED_ID], "images": ["a"]},
+        {"image_ids": [UNUSED_ID], "image_id": UNUSED_ID},
     ],
 )
 def test_an_identification_that_makes_no_sense_is_refused(api: FlaskClient, body: object) -> None:
     committed(lambda make: make.version(card=CARD))
     assert_problem(api.post("/v1/identify", json=body), 422, "invalid_input")
+
+
+def test_pictures_are_embedded_and_not_kept(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = committed(lambda make: make.version())
+    leave = query_images.insert_queries
+
+    def leave_and_answer(images: Mapping[UUID, bytes]) -> None:  # as a worker does
+        leave(images)
+        asked = query_images.claim_queries(len(images))
+        assert asked.version_id == version.id
+        query_images.answer_queries(version.id, {one: unit(len(data)) for one, data in asked.images.items()})
+
+    monkeypatch.setattr(query_images, "insert_queries", leave_and_answer)
+    pictures = [image_bytes(seed) for seed in (1, 2)]
+    expected = {"vectors": [unit(len(data)).tolist() for data in pictures], "dim": 8, "model_version": str(version.id)}
+    for answer in (
+        api.post("/v1/embed", json={"images": [b64encode(data).decode() for data in pictures]}),
+        api.post("/v1/embed", data={"file": [(io.BytesIO(data), "a.jpg") for data in pictures]}, content_type=FORM),
+    ):
+        found = answer.get_json()
+        assert found.pop("took_ms") > 0
+        assert found == expected
+    assert api.get("/v1/images").get_json()["items"] == []
+
+
+def test_what_cannot_be_embedded_is_refused(api: FlaskClient) -> None:
+    committed(lambda make: make.version())
+    picture = b64encode(image_bytes(1)).decode()
+    for body in ({}, {"images": []}, {"images": [picture] * 17}, {"images": ["!"]}):
+        assert_problem(api.post("/v1/embed", json=body), 422, "invalid_input")
+    broken = api.post("/v1/embed", json={"images": [picture, b64encode(b"no picture").decode()]})
+    assert_problem(broken, 415, "unsupported_image")
 
 
 def test_an_identification_without_a_file_is_refused(api: FlaskClient) -> None:

@@ -83,6 +83,12 @@ class NotReady(UmbelError):
     code = "not_ready"
 
 
+class NotInstalled(UmbelError):
+    """This installation lacks an optional package; the detail says which, and how to install it."""
+
+    code = "not_installed"
+
+
 class TimedOut(NotReady):
     """A statement took longer than `statement_seconds`: Postgres ended it, and nothing was changed."""
 

@@ -49,7 +49,7 @@ class Identified:
 
 
 def identify(queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> Identified:
-    """What 1 to 5 pictures of one subject show, by the labelled images nearest to each in `scope`.
+    """What 1 to 5 pictures of one subject show, by the labelled images nearest to each in `scope`, without them all.
 
     How the vote goes and what its probability means: umbel/search/vote.py, docs/explanation/calibration.md. The
     collection's own calibration is used where it has one for the active version, else the model's. That says "unknown"
@@ -60,7 +60,8 @@ def identify(queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> 
     with transaction() as session:
         version = versions.get_active_version(session)
         calibration, source, outdated = _calibration(session, version, scope.collection)
-    labelled = replace(scope, filter=replace(scope.filter, labelled=True))
+    asked = [image_id for query in queries for image_id in query.examples]
+    labelled = replace(scope, filter=replace(scope.filter, labelled=True), without=(*scope.without, *asked))
     k = calibration.vote.k if calibration else K
     answers = [find_matches(query, k=k, scope=labelled, exact=exact) for query in queries]
     if {answer.version_id for answer in answers} != {version.id}:

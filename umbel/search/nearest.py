@@ -35,13 +35,15 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image and its cosine distance to the query, in [0, 2]."""
+    """An image and its cosine distance to the query, in [0, 2]. vector: its embedding, where it was asked for."""
 
     image_id: UUID
     distance: float
     label: str | None
     meta: dict[str, Any]
     collection: str
+    name: str | None
+    vector: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,17 @@ class Found:
 
 # Search the gallery, in one round trip.
 SEARCH = """
-SELECT image_id, distance, label, metadata, collection, mode, model_version, ef_search, exhausted FROM search_images({})
+SELECT m.image_id, m.distance, m.label, m.metadata, m.collection, i.name, {vector}, m.mode, m.model_version,
+       m.ef_search, m.exhausted
+FROM search_images({arguments}) WITH ORDINALITY m LEFT JOIN image i ON i.id = m.image_id {embedding}
+ORDER BY m.ordinality
 """
+# The vectors of the matches, looked up in the partition of their version.
+WITHOUT_VECTORS = {"vector": "NULL::real[]", "embedding": ""}
+WITH_VECTORS = {
+    "vector": "e.vector::real[]",
+    "embedding": "LEFT JOIN embedding e ON e.image_id = m.image_id AND e.model_version_id = m.model_version",
+}
 ARGUMENTS = {
     "query": "halfvec", "example": "uuid", "k": "integer", "collection_name": "text", "besides": "uuid[]",
     "condition": "text", "countable": "boolean", "exact": "boolean", "version": "uuid", "only_ef": "integer",
@@ -81,12 +92,13 @@ def nearest_images(
     example: UUID | None = None,
     exact: bool = False,
     only_ef: int | None = None,
+    with_vectors: bool = False,
 ) -> Found:
     """Up to k images nearest to `query` in `scope`, closest first; ties by image id.
 
     session: None for a statement by itself, in one round trip. query: unit vector of `version` (None: the active one);
     or unset, and the vector of the image `example`, which is left out. only_ef: what the index alone finds with this
-    ef_search, for measurements; the mode is exact where there is no index.
+    ef_search, for measurements; the mode is exact where there is no index. with_vectors: the matches have theirs.
     """
     values = {
         "query": None if query is None else HalfVector(query),
@@ -102,11 +114,12 @@ def nearest_images(
     }
     given = {name: value for name, value in values.items() if value is not None}  # each takes its microseconds
     named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
-    rows = _rows(session, SEARCH.format(named), given)
-    matches = [Match(*row[:5]) for row in rows if row[0] is not None]
+    vectors = WITH_VECTORS if with_vectors else WITHOUT_VECTORS
+    rows = _rows(session, SEARCH.format(arguments=named, **vectors), given)
+    matches = [Match(*row[:7]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
-    return Found(near, *rows[0][5:])
+    return Found(near, *rows[0][7:])
 
 
 def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:

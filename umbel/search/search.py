@@ -87,6 +87,14 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     return Query(_unit(mean, "The examples cancel each other out."), version, examples)
 
 
+def get_vector(session: Session, image_id: UUID) -> Vector:
+    """The embedding of an image under the active version, (dim,) float32. Raises NotFound, NotEmbedded, NotReady."""
+    vectors = embeddings.find_vectors(session, versions.get_active_key(session).id, [image_id])
+    if image_id not in vectors:
+        raise _without_vector(session, image_id)
+    return vectors[image_id]
+
+
 def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes]) -> list[Query]:
     """The vectors of pictures that are in no collection, embedded by a worker while we wait.
 
@@ -112,7 +120,15 @@ def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pict
             raise
 
 
-def find_matches(query: Query, *, k: int, scope: Scope, exact: bool = False, session: Session | None = None) -> Found:
+def find_matches(
+    query: Query,
+    *,
+    k: int,
+    scope: Scope,
+    exact: bool = False,
+    with_vectors: bool = False,
+    session: Session | None = None,
+) -> Found:
     """Up to k images nearest to `query` in `scope`, in one round trip; without the images that the query was made of.
 
     Raises NotReady without an active model, NotFound for the collection or the image to search by, InvalidInput for a
@@ -123,7 +139,14 @@ def find_matches(query: Query, *, k: int, scope: Scope, exact: bool = False, ses
     began = time.perf_counter()
     try:
         found = nearest.nearest_images(
-            session, query.vector, k=k, scope=scope, version=query.version, example=example, exact=exact
+            session,
+            query.vector,
+            k=k,
+            scope=scope,
+            version=query.version,
+            example=example,
+            exact=exact,
+            with_vectors=with_vectors,
         )
     except (psycopg.Error, DBAPIError) as error:
         raise _explained(error, scope) from error

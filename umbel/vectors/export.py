@@ -1,0 +1,87 @@
+"""Exports: a collection's vectors under a model version, read in batches, so that memory stays flat however many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from umbel.base.database import run_prepared
+from umbel.base.errors import NotFound
+from umbel.base.types import ModelState
+from umbel.gallery import collections
+from umbel.gallery.collections import DELETED_SQL
+from umbel.models import versions
+from umbel.search.filters import Filter, filter_sql
+from umbel.vectors.rows import ExportedRows, FileFacts
+
+BATCH = 1_000  # images read at once: of 1,280 numbers each, 2.5 MB
+FIRST = UUID(int=0)
+HEADER_BYTES = 4  # of a halfvec as Postgres sends it: its number of dimensions, and nothing
+
+# The next images of an export. The page comes first, and LATERAL … OFFSET 0 keeps the planner from reading all vectors
+# for each page; the version is a literal, so that only its own partition is looked into.
+NEXT = """
+WITH page AS MATERIALIZED (
+    SELECT i.* FROM image i
+    WHERE i.id > %(after)s AND {scope} AND {condition} ORDER BY i.id LIMIT {batch}
+)
+SELECT page.id, c.name, page.name, page.label, page.metadata::text, page.sha256, e.vector
+FROM page JOIN collection c ON c.id = page.collection_id LEFT JOIN LATERAL (
+    SELECT halfvec_send(vector) AS vector FROM embedding
+    WHERE image_id = page.id AND model_version_id = '{version}' OFFSET 0
+) e ON true
+ORDER BY page.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is exported: images of a collection (None: of all) that meet the filter and have a vector of the version."""
+
+    facts: FileFacts
+    collection_id: UUID | None
+    filter: Filter
+
+
+def begin_export(session: Session, *, collection: str | None, asked: Filter, version_id: UUID | None) -> Export:
+    """An export from the collection under a version (None: the active one).
+
+    Raises NotFound for the collection, for the version and for a retired one; NotReady without an active version.
+    """
+    version = versions.get_version(session, version_id) if version_id else versions.get_active_version(session)
+    if version.state == ModelState.RETIRED:
+        raise NotFound(f"The model {version.name!r} is retired: its vectors are gone.")
+    collection_id = None if collection is None else collections.get_collection(session, collection)
+    return Export(FileFacts(version.id, version.name, version.dim), collection_id, asked)
+
+
+def read_rows(export: Export) -> Iterator[ExportedRows]:
+    """All rows of an export, by id, each batch as it is when it is reached. Raises NotReady."""
+    condition = filter_sql(export.filter).replace("%", "%%")  # no placeholder begins in it
+    scope = "i.collection_id = %(collection)s" if export.collection_id else f"i.collection_id <> ALL ({DELETED_SQL})"
+    statement = NEXT.format(scope=scope, condition=condition, batch=BATCH, version=export.facts.model_version)
+    after, more = FIRST, True
+    while more:
+        page = run_prepared(statement, {"after": after, "collection": export.collection_id})
+        more = len(page) == BATCH
+        if page:
+            after = page[-1][0]
+        if embedded := [row for row in page if row[-1] is not None]:
+            yield _rows(embedded, export.facts.dim)
+
+
+def _rows(page: list[tuple[Any, ...]], dim: int) -> ExportedRows:
+    ids, places, names, labels, metadata, hashes, sent = zip(*page, strict=True)
+    vectors = np.frombuffer(b"".join(one[HEADER_BYTES:] for one in sent), ">f2").reshape(-1, dim)
+    return ExportedRows(
+        image_ids=[str(one) for one in ids],
+        collections=places,
+        names=names,
+        labels=labels,
+        metadata=metadata,
+        sha256=[one.hex() for one in hashes],
+        vectors=vectors.astype(np.float32),
+    )
