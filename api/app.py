@@ -37,6 +37,7 @@ from api import (
     session,
     specification,
     upload_limits,
+    vectors,
 )
 from api.request import UmbelRequest, refuse_encodings
 from umbel.base import tracing
@@ -62,6 +63,7 @@ RESOURCES = (
     collections,
     calibrations,
     models,
+    vectors,
     admin,
     health,
     session,

@@ -9,7 +9,17 @@ from pydantic import BaseModel, Field
 
 from api.access import check_images, within
 from api.errors import also, problems
-from api.fields import CollectionName, Links, NextCursor, PageQuery, Strict, answer_of, image_links, page_of
+from api.fields import (
+    CollectionName,
+    Links,
+    NextCursor,
+    PageQuery,
+    Strict,
+    VersionToUse,
+    answer_of,
+    image_links,
+    page_of,
+)
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
 from umbel.insights.duplicate_groups import COPY_DISTANCE, USUAL
@@ -21,6 +31,7 @@ bp = APIBlueprint("duplicates", __name__, tag="Duplicates")
 
 class ComparisonIn(Strict):
     collection: CollectionName | None = Field(None, description="Left out: every collection, each within itself.")
+    model_version: VersionToUse = None
     again: bool = Field(False, description="Compare all pictures, also those that were compared before.")
 
 
@@ -32,6 +43,7 @@ class ComparisonOut(BaseModel):
 
 class DuplicatesQuery(PageQuery):
     collection: CollectionName | None = None
+    model_version: VersionToUse = None
     image_id: Annotated[UUID, Field(description="Only the group that has this image, if any.")] | None = None
     max_distance: Annotated[
         float,
@@ -85,7 +97,9 @@ def compare(body: ComparisonIn) -> Any:
     202 with a job to follow; 200 when there is nothing to compare; 409 while such a job is unfinished. The comparison
     finds both near-duplicates and label issues.
     """
-    begun = begin_comparison(transaction, waker(), collection=within(body.collection), again=body.again)
+    begun = begin_comparison(
+        transaction, waker(), collection=within(body.collection), again=body.again, version_id=body.model_version
+    )
     if begun is None:
         return ComparisonOut(job_id=None, status="up_to_date", images=0), 200
     headers = {"Location": url_for("jobs.get_job", job_id=begun.job_id), "Retry-After": "1"}
@@ -107,6 +121,7 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
         found = find_duplicates(
             session,
             collection=within(query.collection),
+            version_id=query.model_version,
             image_id=query.image_id,
             max_distance=query.max_distance,
             min_pixel_similarity=query.min_pixel_similarity,

@@ -47,6 +47,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.QuotaExceeded: 507,
     errors.ModelNotFound: 503,
     errors.BadCheckpoint: 422,
+    errors.BadVectors: 422,
     errors.BadDataset: 422,
     errors.InvalidSetting: 500,
     errors.StackError: 503,

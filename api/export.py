@@ -61,7 +61,7 @@ def export(query: ExportQuery) -> Response:
             asked=query.filter.as_filter(),
             version_id=query.model_version,
         )
-    place = rooms.exports().take()
+    place = rooms.transfers().take()
     try:
         rows = read_rows(begun)
         parts = (
@@ -71,7 +71,7 @@ def export(query: ExportQuery) -> Response:
         )
         first = next(parts)  # what goes wrong at once is a problem, not a file that ends too soon
     except BaseException:
-        rooms.exports().leave(place)
+        rooms.transfers().leave(place)
         raise
     response = Response(_sent(chain([first], parts), place), content_type=MEDIA_TYPES[query.format])
     name = f"{query.collection or 'umbel'}.{query.format}"
@@ -83,4 +83,4 @@ def _sent(parts: Iterator[bytes], place: object) -> Iterator[bytes]:
     try:
         yield from parts
     finally:
-        rooms.exports().leave(place)
+        rooms.transfers().leave(place)

@@ -74,6 +74,9 @@ Name = Annotated[
 CollectionName = Annotated[
     str, Field(pattern=f"^{COLLECTION_NAME}$", description="Name of a collection.", examples=["garden"])
 ]
+VersionToUse = Annotated[
+    UUID | None, Field(description="Whose vectors; left out: the active version's. For external versions, say.")
+]
 # As `collection` of what adds images.
 IntoCollection = Annotated[
     CollectionName | None, Field(description="Left out: that of the key, if it is for one; else `default`.")

@@ -37,7 +37,7 @@ from api.fields import (
 from api.idempotency import conflicts, idempotency_key
 from api.preconditions import check_if_match, etag_of
 from api.renditions import responses, served
-from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, searched
+from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, named_version, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceeded
@@ -255,9 +255,9 @@ def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()
     label = None if query.label is None else [query.label]
-    shared = query.model_dump(exclude={"label", "parts"})
+    shared = query.model_dump(exclude={"label", "parts", "model_version"})
     options = SearchOptions(filter=FilterIn(label=label), **shared, **{"with": [query.parts] if query.parts else []})
-    return searched(query_by_image(image_id), options, began)
+    return searched(query_by_image(image_id, named_version(query.model_version)), options, began)
 
 
 def image_out(row: ImageRow, vector: Vector | None = None) -> ImageOut:

@@ -176,7 +176,7 @@ def list_jobs(query: JobsQuery) -> Any:
             within=reach(),
         )
     page, cursor = page_of(found, query.limit)
-    return JobsOut(items=[_out(overview) for overview in page], next_cursor=cursor)
+    return JobsOut(items=[job_out(overview) for overview in page], next_cursor=cursor)
 
 
 @bp.get("/v1/jobs/<uuid:job_id>/items")
@@ -257,12 +257,12 @@ def resume_job(job_id: UUID) -> Any:
 def _changed(job_id: UUID) -> Any:
     with transaction() as session:
         overview = job_overviews.get_overview(session, job_id)
-        return _out(overview), 202 if overview.settles_openly else 200
+        return job_out(overview), 202 if overview.settles_openly else 200
 
 
 def _described(job_id: UUID) -> JobOut:
     with transaction() as session:
-        return _out(job_overviews.get_overview(session, job_id))
+        return job_out(job_overviews.get_overview(session, job_id))
 
 
 def _source_out(source: ImportSource) -> SourceOut:
@@ -271,7 +271,7 @@ def _source_out(source: ImportSource) -> SourceOut:
     return answer_of(SourceOut, source, type=kind, tries=source.retries, next_try=next_try)
 
 
-def _out(overview: JobOverview) -> JobOut:
+def job_out(overview: JobOverview) -> JobOut:
     job, source, reindex = overview.job, overview.source, overview.reindex
     link = link_to(f"/v1/jobs/{job.id}")
     return answer_of(

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from api.access import within
 from api.errors import problems
-from api.fields import CollectionName, Limit, Links, NextCursor, Strict, answer_of, image_links
+from api.fields import CollectionName, Limit, Links, NextCursor, Strict, VersionToUse, answer_of, image_links
 from umbel.base.database import transaction
 from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 
@@ -39,6 +39,7 @@ def _cursor(text: str) -> str:
 
 class LabelIssuesQuery(Strict):
     collection: CollectionName | None = None
+    model_version: VersionToUse = None
     min_probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_PROBABILITY
     limit: Limit = 50
     cursor: Annotated[str, AfterValidator(_cursor), Field(description="`next_cursor` of the page before.")] | None = (
@@ -92,6 +93,7 @@ def list_label_issues(query: LabelIssuesQuery) -> Any:
         found = find_label_issues(
             session,
             collection=within(query.collection),
+            version_id=query.model_version,
             min_probability=query.min_probability,
             after=place_of(query.cursor) if query.cursor else None,
             limit=query.limit + 1,

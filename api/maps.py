@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from api.access import within
 from api.errors import problems
-from api.fields import CollectionName, Strict
+from api.fields import CollectionName, Strict, VersionToUse
 from umbel.base.database import transaction
 from umbel.base.types import JobStatus
 from umbel.insights.projection import begin_map, find_map
@@ -26,10 +26,12 @@ DIGITS = 5
 
 class MapQuery(Strict):
     collection: CollectionName | None = None
+    model_version: VersionToUse = None
 
 
 class MapIn(Strict):
     collection: CollectionName | None = Field(None, description="Left out: all pictures on one map.")
+    model_version: VersionToUse = None
 
 
 class MapAccepted(BaseModel):
@@ -58,13 +60,13 @@ class MapOut(BaseModel):
 @bp.output(MapOut)
 @bp.doc(responses=problems(404))
 def get_map(query: MapQuery) -> Any:
-    """Return the newest map of the collection, or of all, with the active model version: every image is a point.
+    """Return the newest map of the collection, or of all: every image is a point.
 
     Images near each other are similar; larger distances mean nothing.
     """
     collection = within(query.collection)
     with transaction() as session:
-        shown = find_map(session, collection=collection)
+        shown = find_map(session, collection=collection, version_id=query.model_version)
     labels = _labels(shown.points)
     index = {label: at for at, label in enumerate(labels)}
     return MapOut(
@@ -86,11 +88,12 @@ def get_map(query: MapQuery) -> Any:
 @bp.output(MapAccepted, status_code=202, description="Queued")
 @bp.doc(responses=problems(404, 409))
 def compute_map(body: MapIn) -> Any:
-    """Compute the map with the active model version. 409 while one is being computed, or without an image."""
+    """Compute the map with the active model version, or another. 409 while it is computed, or without an image."""
     collection = within(body.collection)
-    job_id = begin_map(transaction, waker(), collection=collection)
+    job_id = begin_map(transaction, waker(), collection=collection, version_id=body.model_version)
     link = url_for("jobs.get_job", job_id=job_id)
-    links = {"self": link, "cancel": f"{link}/cancel", "map": url_for("maps.get_map", collection=collection)}
+    asked = {"collection": collection, "model_version": body.model_version}
+    links = {"self": link, "cancel": f"{link}/cancel", "map": url_for("maps.get_map", **asked)}
     accepted = MapAccepted(job_id=job_id, status=JobStatus.QUEUED, links=links)
     return accepted, 202, {"Location": link, "Retry-After": "1"}
 

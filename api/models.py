@@ -1,7 +1,7 @@
 """/v1/models: register, describe, activate, roll back and retire model versions."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from apiflask import APIBlueprint
@@ -9,19 +9,23 @@ from flask import request, url_for
 from pydantic import BaseModel, Field
 
 from api.errors import problems, validated
-from api.fields import SHA256, File, Links, NextCursor, Strict, answer_of, link_to
+from api.fields import SHA256, File, Links, Metadata, NextCursor, Strict, answer_of, link_to
 from api.specification import either_body
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
+from umbel.base.storable import NormalizedText
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ModelState
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import checkpoints, lifecycle, partitions, versions
 from umbel.models.calibration import domain_of
+from umbel.models.external import register_external
 from umbel.models.partitions import IndexState
 
 bp = APIBlueprint("models", __name__, tag="Models")
 
+MOST_DIM = 4_000  # what HNSW takes in half precision
+ModelName = Annotated[NormalizedText, Field(min_length=1, max_length=200, examples=["clip-vit-b32"])]
 DEAD_SHARE = 0.1  # of an index, beyond which rebuilding it pays
 
 
@@ -30,6 +34,17 @@ class ModelFormIn(Strict):
     card: File = Field(description="The card that lies beside it: .json.")
     split: File | None = Field(
         None, description="The images it was trained on: .split.json. It is not evaluated on those."
+    )
+
+
+class ExternalModelIn(Strict):
+    """A model that runs elsewhere: its vectors are brought by POST /v1/models/{version_id}/vectors."""
+
+    name: ModelName
+    dim: int = Field(ge=1, le=MOST_DIM, description="Length of its vectors.", examples=[512])
+    metric: Literal["cosine"] = Field("cosine", description="How they are compared; they are brought to unit length.")
+    card: Metadata = Field(
+        default_factory=dict, description="What else is to be kept of it: a JSON object of your own."
     )
 
 
@@ -46,12 +61,14 @@ class VersionIndexOut(BaseModel):
 class ModelOut(BaseModel):
     id: UUID
     name: str
-    architecture: str = Field(examples=["tf_efficientnetv2_b0.in1k"])
+    architecture: str = Field(
+        description="By timm's name; `external`: others compute its vectors.", examples=["tf_efficientnetv2_b0.in1k"]
+    )
     domain: str | None = Field(
         description="What it is for, by its card: general, or a kind of pictures; null: not said.", examples=["flowers"]
     )
     dim: int = Field(description="Length of its vectors.")
-    weights_sha256: str = Field(examples=[SHA256])
+    weights_sha256: str = Field(description="Of an external version, a hash of its name.", examples=[SHA256])
     preprocessing_hash: str
     state: ModelState = Field(
         description="active: searches use it; backfilling: a reindex is at work; ready: it has all pictures and can"
@@ -85,12 +102,18 @@ def list_models() -> Any:
 
 @bp.post("/v1/models")
 @bp.output(ModelOut, status_code=201, description="Registered, or known already")
-@bp.doc(extensions=either_body(form=ModelFormIn), responses=problems(409, 507))
+@bp.doc(extensions=either_body(json=ExternalModelIn, form=ModelFormIn), responses=problems(409, 507))
 def register_model() -> Any:
-    """Register a checkpoint of `umbel train`: its weights, its card, and the list of images that it was trained on.
+    """Register a checkpoint of `umbel train`, or an external model, whose vectors are brought.
 
+    As multipart: a checkpoint's weights, its card, and the list of images that it was trained on.
     POST /v1/admin/reindex embeds the images with it. The same weights again are the same version.
+    As JSON: an external model, which no worker runs. POST /v1/models/{version_id}/vectors brings its vectors, and
+    searches, comparisons and maps use them where they name it as `model_version`; it never becomes active. The same
+    name again is the same version.
     """
+    if request.mimetype != "multipart/form-data":
+        return _registered(_register_external(validated(ExternalModelIn.model_validate, request.get_json())))
     form = validated(ModelFormIn.model_validate, request.files.to_dict())
     candidate = checkpoints.read_candidate(
         form.weights.read(), form.card.read(), form.split.read() if form.split else None
@@ -100,7 +123,20 @@ def register_model() -> Any:
         with transaction() as session:
             return checkpoints.register(session, blobs(), candidate)
 
-    version = retry_transient(register)
+    return _registered(retry_transient(register))
+
+
+def _register_external(body: ExternalModelIn) -> ModelVersion:
+    card = {**body.card, "name": body.name, "dim": body.dim, "metric": body.metric}
+
+    def register() -> ModelVersion:
+        with transaction() as session:
+            return register_external(session, name=body.name, dim=body.dim, card=card)
+
+    return retry_transient(register)
+
+
+def _registered(version: ModelVersion) -> Any:
     return _out(version), 201, {"Location": url_for("models.get_model", version_id=version.id)}
 
 

@@ -91,6 +91,7 @@ NEEDS: dict[str, Need | None] = {
     "label_issues.list_label_issues": Need(READ, Where.REQUEST),
     "maps.get_map": Need(READ, Where.REQUEST),
     "maps.compute_map": Need(WRITE, Where.REQUEST),
+    "vectors.bring_vectors": Need(WRITE, Where.REQUEST),
     # Collections
     "collections.create_collection": Need(WRITE, Where.REQUEST),
     "collections.list_collections": Need(READ, Where.LIST),

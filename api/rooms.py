@@ -69,9 +69,9 @@ def large_decodes() -> Room:
 
 
 @cache
-def exports() -> Room:
-    """For downloads of vectors, which hold a thread for as long as their readers take."""
-    return Room(_share(1, 4), 0.0, "As many exports as may run at a time do so.")
+def transfers() -> Room:
+    """For files of vectors, out or in, which hold a thread for as long as they take."""
+    return Room(_share(1, 4), 0.0, "As many exports and imports of vectors as may run at a time do so.")
 
 
 @cache

@@ -22,6 +22,7 @@ from api.fields import (
     Metadata,
     Strict,
     VectorOut,
+    VersionToUse,
     With,
     WithOne,
     answer_of,
@@ -33,6 +34,8 @@ from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.jobs.wakeup import waker
+from umbel.models import versions
+from umbel.models.versions import VersionKey
 from umbel.search.filters import Filter, conditions_of
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import (
@@ -72,6 +75,7 @@ class SimilarQuery(Strict):
     label: Label | None = None
     max_distance: MaxDistance | None = None
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
+    model_version: VersionToUse = None
     parts: WithOne = None
 
 
@@ -105,6 +109,10 @@ class SearchOptions(Scoped):
     parts: With = Field(default_factory=list)
 
 
+class SearchFormIn(SearchOptions):
+    file: File
+
+
 class SearchIn(SearchOptions):
     model_config = ConfigDict(
         json_schema_extra={
@@ -126,6 +134,7 @@ class SearchIn(SearchOptions):
         None, max_length=4_000, description="A vector of the active model's width."
     )
     image: Base64 | None = Field(None, description="A picture, base64.")
+    model_version: VersionToUse = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -133,11 +142,9 @@ class SearchIn(SearchOptions):
             raise ValueError("exactly one of image_id, positive, vector and image must be given")
         if self.negative and self.positive is None:
             raise ValueError("negative examples need positive ones beside them")
+        if self.model_version is not None and self.image is not None:
+            raise ValueError("pictures are embedded by the active model: leave model_version out")
         return self
-
-
-class SearchFormIn(SearchOptions):
-    file: File
 
 
 class LegacySearchIn(BaseModel):
@@ -187,7 +194,8 @@ def search() -> Any:
     """Find the most similar images: to a picture, an image id, examples or a vector.
 
     JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector` and `image` (base64), or
-    multipart with `file`. Images that are part of the query are not among the matches.
+    multipart with `file`. With `model_version`, by that version's vectors. Images that are part of the query are not
+    among the matches.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
@@ -197,15 +205,16 @@ def search() -> Any:
     within(body.collection)
     if body.image is not None:
         return _by_image(body.image, body, began)
+    version = named_version(body.model_version)
     if body.vector is not None:
-        return searched(query_by_vector(body.vector), body, began)
+        return searched(query_by_vector(body.vector, version), body, began)
     if body.image_id is not None:
         check_images([body.image_id])
-        return searched(query_by_image(body.image_id), body, began)
+        return searched(query_by_image(body.image_id, version), body, began)
     positive = body.positive or []
     check_images([*positive, *body.negative])
     with transaction() as session:
-        query = query_by_images(session, positive, body.negative)
+        query = query_by_images(session, positive, body.negative, version)
     return searched(query, body, began)
 
 
@@ -234,6 +243,14 @@ def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
     took_ms = round((time.perf_counter() - began) * 1000, 2)
     info = answer_of(SearchInfo, found, requested=options.k, returned=len(matches), took_ms=took_ms)
     return SearchOut(matches=matches, model_version=found.version_id, search=info)
+
+
+def named_version(version_id: UUID | None) -> VersionKey | None:
+    """The version that a search names; None: the active one. Raises NotFound."""
+    if version_id is None:
+        return None
+    with transaction() as session:
+        return versions.get_named_key(session, version_id)
 
 
 def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:

@@ -35,6 +35,7 @@ SECTIONS = {
         "duplicates": ("cli.duplicates:duplicates", "Find near-duplicates, with the one to keep."),
         "label-issues": ("cli.duplicates:label_issues", "Find labels that are probably wrong."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
+        "export": ("cli.export:export", "Write vectors and their images' labels into a Parquet or npz file."),
         "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
         "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),
         "sample": ("cli.sample:sample", "Draw a folder of labelled flowers to begin with."),

@@ -71,6 +71,26 @@ class Connection:
         )
         return _checked(self.once(method, path, extensions={"retry": retry}, **options))
 
+    def download(self, path: str, target: Path, *, timeout: float, **options: Any) -> None:
+        """Write the answer into the file `target` as it comes; a download that is cut short leaves no file.
+
+        timeout: seconds between two parts of it. Raises as `request` does, and OSError.
+        """
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with self.http.stream("GET", path, timeout=timeout, **options) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                _checked(answer)
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+            part.replace(target)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"No whole answer from {self.place}: {error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+
     def json(self, method: str, path: str, **options: Any) -> Fields:
         """The JSON object of the answer."""
         return self.object_of(self.request(method, path, **options))

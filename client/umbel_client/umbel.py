@@ -1,5 +1,6 @@
 """The client: `Umbel("http://…")`."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,12 +12,13 @@ from umbel_client.collections import Collections
 from umbel_client.connection import Connection, content, form_of, given
 from umbel_client.duplicates import LabelErrors, NearDuplicates
 from umbel_client.images import Images
-from umbel_client.imports import Imports
+from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
 from umbel_client.search import Embedded, Identified, SearchResult
 
 Image = Path | str | bytes  # a path, or the bytes
+FORMATS = ("parquet", "npz")
 
 
 class ActiveModel(Answer):
@@ -101,6 +103,27 @@ class Umbel:
         """The vectors of 1 to 16 pictures under the active model. The pictures are not kept."""
         files = [("file", ("picture", content(image))) for image in pictures]
         return Embedded.decode(self._ask("/v1/embed", files=files))
+
+    def export(
+        self,
+        file: Path | str,
+        *,
+        collection: str | None = None,
+        filter: dict[str, Any] | None = None,
+        model_version: UUID | None = None,
+    ) -> Path:
+        """Write vectors, with ids, names, labels and metadata of their images, into a file: .parquet or .npz.
+
+        Of a collection, or all; under the active model, or another version. Raises ValueError for another suffix.
+        """
+        file = Path(file)
+        kind = file.suffix.removeprefix(".")
+        if kind not in FORMATS:
+            raise ValueError(f"{file} must end in .parquet or .npz.")
+        query = given(format=kind, collection=collection, model_version=model_version and str(model_version))
+        query |= {"filter": json.dumps(filter)} if filter else {}
+        self.connection.download("/v1/export", file, params=query, timeout=LARGE_SECONDS)
+        return file
 
     def identify(
         self,

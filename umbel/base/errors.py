@@ -192,6 +192,12 @@ class BadCheckpoint(UmbelError):
     code = "bad_checkpoint"
 
 
+class BadVectors(UmbelError):
+    """A file of vectors that cannot be read, or does not fit the model version."""
+
+    code = "bad_vectors"
+
+
 class BadDataset(UmbelError):
     """A folder that cannot be trained on or evaluated."""
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_colu
 
 from umbel.base import logging
 from umbel.base.caller import api_key_id
+from umbel.base.types import EXTERNAL
 
 NOW = text("now()")
 UUID7 = text("uuidv7()")
@@ -81,6 +82,11 @@ class ModelVersion(Table):
     retired_at: Mapped[datetime | None]
     hnsw_m: Mapped[int] = mapped_column(server_default=text("24"))
     hnsw_ef_construction: Mapped[int] = mapped_column(server_default=text("128"))
+
+    @property
+    def is_external(self) -> bool:
+        """Whether others compute its vectors: it has no weights, and no worker can embed with it."""
+        return self.architecture == EXTERNAL
 
 
 class Embedding(Table):

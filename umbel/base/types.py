@@ -70,6 +70,9 @@ class ModelState(StrEnum):
     RETIRED = "retired"  # its vectors are gone
 
 
+EXTERNAL = "external"  # the architecture of a version whose vectors others compute and bring
+
+
 class ReindexMode(StrEnum):
     EMBEDDINGS = "embeddings"  # every picture embedded by a model version, beside the active one
     INDEX = "index"  # the active version's HNSW index built anew, beside the old one

@@ -14,22 +14,31 @@ from umbel.base.types import Vector, Vectors
 from umbel.gallery.collections import DELETED_SQL, scope_sql
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
+REPLACE = "(image_id, model_version_id) DO UPDATE SET vector = EXCLUDED.vector"
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
 
 
 def upsert_embeddings(
-    session: Session, version_id: UUID, images: Sequence[tuple[UUID, UUID]], vectors: Vectors
+    session: Session,
+    version_id: UUID,
+    images: Sequence[tuple[UUID, UUID]],
+    vectors: Vectors,
+    *,
+    replace: bool = False,
 ) -> None:
-    """Store one vector for each (image id, collection id). One that is there already stays: same model, same bytes."""
+    """Store one vector for each (image id, collection id).
+
+    One that is there already stays, as the same model made it of the same bytes; replace: or gives way.
+    """
     if not images:
         return
     rows = ((*image, HalfVector(vector)) for image, vector in zip(images, vectors, strict=True))
     stage_rows(session, "staged_embedding", STAGED, rows)
     session.execute(
-        text("""
+        text(f"""
             INSERT INTO embedding (model_version_id, image_id, collection_id, vector)
             SELECT :version, image_id, collection_id, vector FROM staged_embedding
-            ON CONFLICT DO NOTHING
+            ON CONFLICT {REPLACE if replace else "DO NOTHING"}
         """),
         {"version": version_id},
     )

@@ -54,14 +54,20 @@ class Begun:
 
 
 def begin_comparison(
-    transaction: Transaction, waker: Waker, *, collection: str | None, again: bool = False
+    transaction: Transaction,
+    waker: Waker,
+    *,
+    collection: str | None,
+    again: bool = False,
+    version_id: UUID | None = None,
 ) -> Begun | None:
     """Have the images of a collection (None: of each) compared that were not yet, or all of them. None: all were.
 
-    Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished.
+    version_id: by whose vectors; None: the active version's.
+    Raises NotFound for the collection or version, NotReady without a model, Conflict while such a job is unfinished.
     """
     with transaction() as session:
-        version = versions.get_active_version(session)
+        version = versions.get_version_to_use(session, version_id)
         collection_id = collection and collections.get_collection(session, collection)
         take_turns(session, "umbel comparison")
         unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id or None)

@@ -81,14 +81,16 @@ def find_duplicates(
     before: UUID | None,
     limit: int,
     image_id: UUID | None = None,
+    version_id: UUID | None = None,
 ) -> Found:
     """Up to `limit` groups whose newest image is older than `before`.
 
     Linked images form a group, transitively: pairs at most `max_distance` apart whose pixels agree by
     `min_pixel_similarity`; 0 asks for the distance alone. image_id: only the group that this image is in.
+    version_id: by whose vectors; None: the active version's.
     Raises NotFound, NotReady.
     """
-    version = versions.get_active_version(session)
+    version = versions.get_version_to_use(session, version_id)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     scope = collections.list_ids(session, collection_id)
     groupings = current_groupings(session, version.id, scope, Limits(max_distance, min_pixel_similarity))

@@ -92,10 +92,19 @@ def label_error_probability(
 
 
 def find_label_issues(
-    session: Session, *, collection: str | None, min_probability: float, after: tuple[float, UUID] | None, limit: int
+    session: Session,
+    *,
+    collection: str | None,
+    min_probability: float,
+    after: tuple[float, UUID] | None,
+    limit: int,
+    version_id: UUID | None = None,
 ) -> Found:
-    """Up to `limit` issues after the one with this probability and id. Raises NotFound, NotReady."""
-    version = versions.get_active_version(session)
+    """Up to `limit` issues after the one with this probability and id. Raises NotFound, NotReady.
+
+    version_id: by whose vectors; None: the active version's.
+    """
+    version = versions.get_version_to_use(session, version_id)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     found = _list_label_errors(session, version.id, collection_id, least=min_probability, after=after, limit=limit)
     labels = _list_labels(session, [other for image in found for other in image.neighbors])

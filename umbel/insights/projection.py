@@ -41,17 +41,20 @@ class Shown:
     new: int
 
 
-def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None) -> UUID:
-    """Have the map of a collection (None: of all) computed with the active model version; the job's id.
+def begin_map(
+    transaction: Transaction, waker: Waker, *, collection: str | None, version_id: UUID | None = None
+) -> UUID:
+    """Have the map of a collection (None: of all) computed by a version's vectors; the job's id.
 
-    Raises NotFound for the collection, NotReady without a model, Conflict while such a job is unfinished or where there
-    is no picture.
+    version_id: None: the active version.
+    Raises NotFound for the collection or version, NotReady without a model, Conflict while such a job is unfinished or
+    where there is no picture.
     """
     with transaction() as session:
-        version = versions.get_active_version(session)
+        version = versions.get_version_to_use(session, version_id)
         collection_id = collections.get_collection(session, collection) if collection is not None else None
         projection_rows.lock_maps(session)
-        unfinished = projection_rows.find_unfinished_map(session, collection_id)
+        unfinished = projection_rows.find_unfinished_map(session, version.id, collection_id)
         if unfinished is not None:
             raise Conflict(f"Job {unfinished} computes this map already; wait for its end, or cancel it.")
         if not projection_rows.count_vectors(session, version.id, collection_id):
@@ -61,9 +64,12 @@ def begin_map(transaction: Transaction, waker: Waker, *, collection: str | None)
     return job_id
 
 
-def find_map(session: Session, *, collection: str | None) -> Shown:
-    """The newest map of a collection (None: of all) under the active version. Raises NotFound, NotReady."""
-    version = versions.get_active_version(session)
+def find_map(session: Session, *, collection: str | None, version_id: UUID | None = None) -> Shown:
+    """The newest map of a collection (None: of all) under a version (None: the active one).
+
+    Raises NotFound, NotReady.
+    """
+    version = versions.get_version_to_use(session, version_id)
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     images = projection_rows.count_vectors(session, version.id, collection_id)
     computed = projection_rows.find_map(session, version.id, collection_id)

@@ -49,10 +49,10 @@ def lock_maps(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext("begin map"))))
 
 
-def find_unfinished_map(session: Session, collection_id: UUID | None) -> UUID | None:
+def find_unfinished_map(session: Session, version_id: UUID, collection_id: UUID | None) -> UUID | None:
     """The job that is to compute this very map."""
-    same = Job.collection_id.is_not_distinct_from(collection_id)
-    statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id).where(~GalleryMap.done, same)
+    same = (Job.model_version_id == version_id, Job.collection_id.is_not_distinct_from(collection_id))
+    statement = select(Job.id).join(GalleryMap, GalleryMap.job_id == Job.id).where(~GalleryMap.done, *same)
     return session.scalar(statement.limit(1))
 
 

@@ -18,7 +18,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import BadCheckpoint, Conflict
 from umbel.base.fingerprint import fingerprint
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ModelState
+from umbel.base.types import EXTERNAL, ModelState
 from umbel.models import partitions, versions
 
 WIDTH = "neck.linear.weight"  # (dim, features); a network without a neck has none
@@ -64,6 +64,10 @@ def read_candidate(weights: bytes, card_file: bytes, split: bytes | None = None)
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "card"
         raise BadCheckpoint(f"The card cannot be read: {where}: {problem['msg']}.") from error
+    if card.architecture == EXTERNAL:
+        raise BadCheckpoint(
+            f"The card cannot be read: architecture: {EXTERNAL} is kept for vectors that others compute."
+        )
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
         raise BadCheckpoint("The weights are not the ones that the card describes: their SHA-256 differs.")
     if fingerprint(card.preprocessing) != card.preprocessing_hash:
@@ -115,12 +119,17 @@ def register(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersi
             preprocessing_hash=candidate.preprocessing_hash,
             card=candidate.card,
         )
-    elif partitions.has_partition(session, known.id):
-        raise Conflict(f"The vectors of {known.name!r} are still being removed; try again in a minute.")
     else:
-        versions.change_version(session, known.id, state=ModelState.REGISTERED, retired_at=None)
+        bring_back(session, known)
     partitions.create_partition(session, known.id, known.dim, indexed=False)
     return known
+
+
+def bring_back(session: Session, version: ModelVersion) -> None:
+    """Let a retired version be registered again. Raises Conflict while its vectors are still being removed."""
+    if partitions.has_partition(session, version.id):
+        raise Conflict(f"The vectors of {version.name!r} are still being removed; try again in a minute.")
+    versions.change_version(session, version.id, state=ModelState.REGISTERED, retired_at=None)
 
 
 def register_first(session: Session, blobs: Blobs, candidate: Candidate) -> ModelVersion:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from umbel.base.database import Transaction, autocommit, translated_errors
 from umbel.base.errors import TransientError
 from umbel.base.settings import Settings
-from umbel.base.types import ModelState
+from umbel.base.tables import ModelVersion
 from umbel.jobs import jobs
 from umbel.models import partitions, versions
 
@@ -37,8 +37,13 @@ def defer_index(session: Session, job_id: UUID, settings: Settings, *, added: in
         or not job.total - added < settings.defer_index_above <= job.total
     ):
         return
+    leave_out_index(session, job_id, version_id, images=job.pending)
+
+
+def leave_out_index(session: Session, job_id: UUID, version_id: UUID, *, images: int) -> None:
+    """Drop a version's index, unless it has more images than those that come; the job ends when it is there again."""
     if partitions.has_index(session, version_id):
-        if not partitions.has_at_most(session, version_id, min(job.pending, SMALL)):
+        if not partitions.has_at_most(session, version_id, min(images, SMALL)):
             return
         try:
             with session.begin_nested(), translated_errors():
@@ -46,20 +51,22 @@ def defer_index(session: Session, job_id: UUID, settings: Settings, *, added: in
         except TransientError as error:
             log.info("index kept during a load", job_id=str(job_id), error=error.detail)
             return
-        log.info("index left out during the load", job_id=str(job_id), images=job.pending)
+        log.info("index left out during the load", job_id=str(job_id), images=images)
     jobs.change_job(session, job_id, indexing=True)
 
 
-def index_is_due(session: Session) -> bool:
-    """Whether the active version has no index, or jobs that wait for one it has got, and no load goes on without it.
+def find_due_index(session: Session) -> ModelVersion | None:
+    """A version whose index is due: the active one, or an external one."""
+    return next((one for one in versions.list_loaded(session) if index_is_due(session, one)), None)
+
+
+def index_is_due(session: Session, version: ModelVersion) -> bool:
+    """Whether the version has no index, or jobs that wait for one it has got, and no load goes on without it.
 
     A load goes on without it for as long as there are few vectors, and not while its job is paused.
 
     The second is left behind by a process that was killed right after building.
     """
-    version = versions.find_active_version(session)
-    if version is None or version.state != ModelState.ACTIVE:
-        return False
     wanted = jobs.index_is_awaited(session, version.id) or not partitions.has_index(session, version.id)
     return wanted and not (
         jobs.loads_go_on(session, version.id) and partitions.has_at_most(session, version.id, UNINDEXED)
@@ -67,14 +74,14 @@ def index_is_due(session: Session) -> bool:
 
 
 def build_index(transaction: Transaction, settings: Settings) -> bool:
-    """Build the active version's index if it is due, and let the jobs finish that waited for it. True if it was built.
+    """Build an index that is due, and let the jobs finish that waited for it. True if it was built.
 
     Harmless to call at any time, by many at once.
     """
     with transaction() as session:
-        if not index_is_due(session):
-            return False
-        version = versions.get_active_version(session)
+        version = find_due_index(session)
+    if version is None:
+        return False
     with autocommit() as session:
         built = partitions.build_index(
             session,

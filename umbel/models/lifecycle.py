@@ -30,6 +30,8 @@ def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
             return version
         if version.state == ModelState.RETIRED:
             raise Conflict(f"The model {version.name!r} is retired: its vectors are gone. Register it again.")
+        if version.is_external:
+            raise Conflict(f"The model {version.name!r} is external: no worker can embed with it. Name it in searches.")
         lacking = reindexes.count_lacking(session, active=active.id, version_id=version.id)
         if lacking:
             raise Conflict(f"The model {version.name!r} lacks {lacking:,} pictures; reindex with it first.")

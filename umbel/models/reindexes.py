@@ -89,6 +89,8 @@ def _begin_embeddings(
         raise Conflict(f"The model {version.name!r} is active: its pictures are embedded as they come.")
     if version.state == ModelState.RETIRED:
         raise Conflict(f"The model {version.name!r} is retired; register it again first.")
+    if version.is_external:
+        raise Conflict(f"The model {version.name!r} is external: no worker can embed with it.")
     partitions.create_partition(session, version.id, version.dim, indexed=False)
     if version.state == ModelState.REGISTERED:
         partitions.drop_index(session, version.id)  # vectors first, the index after: a fraction of the time
@@ -108,7 +110,7 @@ def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
     waiting = [
         version
         for version in versions.list_versions(session)
-        if version.state not in (ModelState.ACTIVE, ModelState.RETIRED)
+        if version.state not in (ModelState.ACTIVE, ModelState.RETIRED) and not version.is_external
     ]
     if not waiting:
         raise Conflict("There is no model version but the active one; register another first.")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from umbel.base.errors import NotFound, NotReady
 from umbel.base.locks import take_turns
 from umbel.base.tables import ModelVersion, ago
-from umbel.base.types import ModelState
+from umbel.base.types import EXTERNAL, ModelState
 
 NO_MODEL = "No model is active yet: a worker registers one when it first starts."
 
@@ -84,6 +84,25 @@ def get_version(session: Session, version_id: UUID) -> ModelVersion:
     return version
 
 
+def get_named_key(session: Session, version_id: UUID) -> VersionKey:
+    """Id and width of a version that a search names. Raises NotFound, for a retired one too."""
+    version = get_version_to_use(session, version_id)
+    return VersionKey(version.id, version.dim)
+
+
+def get_version_to_use(session: Session, version_id: UUID | None) -> ModelVersion:
+    """The version that a request names, or (None) the active one.
+
+    Raises NotFound, for a retired one too; NotReady when no model is active yet.
+    """
+    if version_id is None:
+        return get_active_version(session)
+    version = get_version(session, version_id)
+    if version.state == ModelState.RETIRED:
+        raise NotFound(f"The model {version.name!r} is retired: its vectors are gone.")
+    return version
+
+
 def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersion | None:
     """The version whose weights have this SHA-256."""
     return session.scalar(select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256))
@@ -92,6 +111,13 @@ def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersi
 def list_versions(session: Session) -> list[ModelVersion]:
     """Newest first."""
     return list(session.scalars(select(ModelVersion).order_by(ModelVersion.id.desc())))
+
+
+def list_loaded(session: Session) -> list[ModelVersion]:
+    """The versions that images, or the vectors of others, are loaded into and searched in: the active one first."""
+    external = (ModelVersion.architecture == EXTERNAL) & (ModelVersion.state != ModelState.RETIRED)
+    statement = select(ModelVersion).where((ModelVersion.state == ModelState.ACTIVE) | external)
+    return list(session.scalars(statement.order_by(ModelVersion.state != ModelState.ACTIVE, ModelVersion.id)))
 
 
 def list_maintained(session: Session) -> list[UUID]:

@@ -59,7 +59,11 @@ class Snapshot:
 
     def models(self) -> list[str]:
         """The SHA-256 of the weights of every model version."""
-        return list(self.session.scalars(text("SELECT weights_sha256 FROM model_version ORDER BY id")))
+        return list(
+            self.session.scalars(
+                text("SELECT weights_sha256 FROM model_version WHERE architecture <> 'external' ORDER BY id")
+            )
+        )
 
 
 @contextmanager

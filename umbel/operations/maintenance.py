@@ -23,7 +23,7 @@ from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
 from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
-from umbel.models.indexing import index_is_due
+from umbel.models.indexing import find_due_index
 from umbel.models.lifecycle import drop_retired
 from umbel.operations.retention import delete_old_jobs
 
@@ -50,7 +50,7 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
             queues = list_waiting_queues(session)
             if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
                 queues.insert(0, Queue.QUERY)
-            if index_is_due(session):
+            if find_due_index(session):
                 queues.append(Queue.INDEX)
         job_log.given_up(given_up)
         for queue in dict.fromkeys([*queues, Queue.DELETE]):  # the cleanup is due with each sweep

@@ -55,17 +55,22 @@ class Query:
     examples: tuple[UUID, ...] = ()
 
 
-def query_by_vector(values: Sequence[float]) -> Query:
-    """A caller's own vector, brought to unit length. Raises InvalidInput."""
-    return Query(_unit(np.asarray(values, dtype=np.float64), "The vector must be finite and not zero."))
+def query_by_vector(values: Sequence[float], version: VersionKey | None = None) -> Query:
+    """A caller's own vector, of a version (None: the active one), brought to unit length. Raises InvalidInput."""
+    return Query(_unit(np.asarray(values, dtype=np.float64), "The vector must be finite and not zero."), version)
 
 
-def query_by_image(image_id: UUID) -> Query:
-    """The vector of an image of the gallery, which the search itself looks up."""
-    return Query(None, examples=(image_id,))
+def query_by_image(image_id: UUID, version: VersionKey | None = None) -> Query:
+    """The vector of an image of the gallery under a version (None: the active one), which the search looks up."""
+    return Query(None, version, examples=(image_id,))
 
 
-def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequence[UUID] = ()) -> Query:
+def query_by_images(
+    session: Session,
+    positive: Sequence[UUID],
+    negative: Sequence[UUID] = (),
+    version: VersionKey | None = None,
+) -> Query:
     """More like these, less like those: the mean of the positive images' vectors, and away from the negatives' mean.
 
     With negatives the vector is 2 · mean(positive) - mean(negative), brought to unit length: as far beyond the
@@ -73,12 +78,12 @@ def query_by_images(session: Session, positive: Sequence[UUID], negative: Sequen
     Qdrant's recommendation API calls it the average vector strategy.
     Raises NotFound, NotEmbedded while an image waits for its vector, InvalidInput for examples that cancel out.
     """
-    version = versions.get_active_key(session)
+    named, version = version, version or versions.get_active_key(session)
     examples = tuple(dict.fromkeys([*positive, *negative]))
     vectors = embeddings.find_vectors(session, version.id, examples)
     for image_id in examples:
         if image_id not in vectors:
-            raise _without_vector(session, image_id)
+            raise _without_vector(session, image_id, named)
     if len(examples) == 1:
         return Query(vectors[examples[0]], version, examples)
     mean = np.mean([vectors[each] for each in positive], axis=0)
@@ -153,7 +158,7 @@ def find_matches(
     if found.mode is None:
         assert example is not None
         with transaction() if session is None else nullcontext(session) as asked:
-            raise _without_vector(asked, example)
+            raise _without_vector(asked, example, query.version)
     SEARCHES.labels(found.mode).observe(time.perf_counter() - began)
     return found
 
@@ -179,9 +184,12 @@ def _unit(vector: NDArray[np.floating], otherwise: str) -> Vector:
     return (vector / norm).astype(np.float32)
 
 
-def _without_vector(session: Session, image_id: UUID) -> UmbelError:
-    """Why an image has no vector. Raises NotFound if there is no such image."""
-    if images.get_image(session, image_id).status == ItemState.FAILED:
+def _without_vector(session: Session, image_id: UUID, named: VersionKey | None = None) -> UmbelError:
+    """Why an image has no vector; named: of a version that was asked for. Raises NotFound without such an image."""
+    image = images.get_image(session, image_id)
+    if named is not None:
+        return NotFound(f"Image {image_id} has no vector of the model version {named.id}.")
+    if image.status == ItemState.FAILED:
         return NotFound(f"Image {image_id} could not be embedded, so it has no vector to search by.")
     return NotEmbedded(f"Image {image_id} is not embedded yet.")
 

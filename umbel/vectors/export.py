@@ -9,15 +9,13 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from umbel.base.database import run_prepared
-from umbel.base.errors import NotFound
-from umbel.base.types import ModelState
 from umbel.gallery import collections
 from umbel.gallery.collections import DELETED_SQL
 from umbel.models import versions
 from umbel.search.filters import Filter, filter_sql
+from umbel.vectors import rows
 from umbel.vectors.rows import ExportedRows, FileFacts
 
-BATCH = 1_000  # images read at once: of 1,280 numbers each, 2.5 MB
 FIRST = UUID(int=0)
 HEADER_BYTES = 4  # of a halfvec as Postgres sends it: its number of dimensions, and nothing
 
@@ -51,9 +49,7 @@ def begin_export(session: Session, *, collection: str | None, asked: Filter, ver
 
     Raises NotFound for the collection, for the version and for a retired one; NotReady without an active version.
     """
-    version = versions.get_version(session, version_id) if version_id else versions.get_active_version(session)
-    if version.state == ModelState.RETIRED:
-        raise NotFound(f"The model {version.name!r} is retired: its vectors are gone.")
+    version = versions.get_version_to_use(session, version_id)
     collection_id = None if collection is None else collections.get_collection(session, collection)
     return Export(FileFacts(version.id, version.name, version.dim), collection_id, asked)
 
@@ -62,11 +58,11 @@ def read_rows(export: Export) -> Iterator[ExportedRows]:
     """All rows of an export, by id, each batch as it is when it is reached. Raises NotReady."""
     condition = filter_sql(export.filter).replace("%", "%%")  # no placeholder begins in it
     scope = "i.collection_id = %(collection)s" if export.collection_id else f"i.collection_id <> ALL ({DELETED_SQL})"
-    statement = NEXT.format(scope=scope, condition=condition, batch=BATCH, version=export.facts.model_version)
+    statement = NEXT.format(scope=scope, condition=condition, batch=rows.BATCH, version=export.facts.model_version)
     after, more = FIRST, True
     while more:
         page = run_prepared(statement, {"after": after, "collection": export.collection_id})
-        more = len(page) == BATCH
+        more = len(page) == rows.BATCH
         if page:
             after = page[-1][0]
         if embedded := [row for row in page if row[-1] is not None]:

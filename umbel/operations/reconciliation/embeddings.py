@@ -59,7 +59,7 @@ def check_index(context: Context) -> list[Mismatches]:
         version = versions.find_active_version(session)
         if version is None:
             return [index, waiting]
-        due = not partitions.has_index(session, version.id) and index_is_due(session)
+        due = not partitions.has_index(session, version.id) and index_is_due(session, version)
         due = due and not index_is_on_its_way(session, version.id, seconds=INDEX_GRACE_SECONDS)
         found = list_jobs_waiting_for_index(session, version.id, seconds=INDEX_GRACE_SECONDS)
         if found and not due and partitions.has_index(session, version.id):

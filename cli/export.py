@@ -1,0 +1,49 @@
+"""`umbel export`: vectors into a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from umbel_client.umbel import FORMATS
+
+from cli.model_names import find_model
+from cli.output import api_client, json_option, print_json, say
+
+
+def _filter(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    try:
+        asked = json.loads(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(f"is no JSON: {error}.") from error
+    if asked is not None and not isinstance(asked, dict):
+        raise click.BadParameter("must be a JSON object.")
+    return asked
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--collection", help="Only this collection.  [default: all]")
+@click.option("--filter", "asked", metavar="JSON", callback=_filter, help="Only these images, as in a search.")
+@click.option("--model", help="Whose vectors: an id, the beginning of one, or a name.  [default: the active one's]")
+@json_option
+def export(file: Path, collection: str | None, asked: dict[str, Any] | None, model: str | None, as_json: bool) -> None:
+    """Write vectors into FILE, with the ids, names, labels and metadata of their images.
+
+    \b
+    umbel export garden.parquet --collection garden
+    umbel export tulips.npz --filter '{"label": ["tulip"]}'
+
+    FILE ends in .parquet (read by pandas, Polars, DuckDB, pyarrow) or in .npz (read by NumPy). What is in it, and how
+    vectors come in: docs/how-to/vectors.md.
+    """
+    if file.suffix.removeprefix(".") not in FORMATS:
+        raise click.UsageError(f"{file} must end in .parquet or .npz.")
+    with api_client() as api:
+        version = find_model(list(api.models.list()), model).id if model else None
+        api.export(file, collection=collection, filter=asked, model_version=version)
+    size = file.stat().st_size
+    if as_json:
+        print_json({"path": str(file), "bytes": size})
+    else:
+        say(f"Written: {file}, {size:,} bytes.")
