@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flask import current_app, request
 
-from api import audit
+from api import audit, signatures
 from api.caller import called_by_key, caller
 from api.needs import NEEDS, STRICTEST, Where
 from api.proxies import is_own
@@ -37,7 +37,7 @@ def check() -> None:
 
 
 def admit() -> None:
-    """Raises Unauthenticated, Forbidden, CrossSite; NotFound for what the caller's key may not see."""
+    """Raises Unauthenticated, Forbidden, BadSignature, CrossSite; NotFound for what the caller's key may not see."""
     set_api_key_id(None)
     if request.endpoint is None or request.method == "OPTIONS":
         return  # no route, or only a list of methods
@@ -46,7 +46,7 @@ def admit() -> None:
     need = NEEDS.get(request.endpoint, STRICTEST)
     if need is None or (request.endpoint == "health.metrics" and current_app.config["OPEN_METRICS"]):
         return
-    who = caller()
+    who = signatures.admit() if signatures.is_signed() else caller()
     set_api_key_id(who.key_id)
     if who.token is not None and request.method not in SAFE_METHODS:
         check_csrf_token(request.headers.get(CSRF_HEADER, ""))

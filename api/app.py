@@ -35,6 +35,7 @@ from api import (
     rates,
     search,
     session,
+    signed_urls,
     specification,
     upload_limits,
     vectors,
@@ -51,6 +52,7 @@ log = structlog.get_logger()
 VERSION = "0.1.0"
 RESOURCES = (
     images,
+    signed_urls,
     imports,
     jobs,
     search,

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.NotFound: 404,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.BadSignature: 403,
     errors.CrossSite: 403,
     errors.UnknownHost: 400,
     errors.Conflict: 409,

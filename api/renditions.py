@@ -12,6 +12,7 @@ from werkzeug.wsgi import FileWrapper, wrap_file
 from api import rooms
 from api.decoding import decoders
 from api.errors import answers
+from api.signatures import open_to_others
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.gallery import images
@@ -43,6 +44,7 @@ def served(image_id: UUID, rendition: Rendition) -> Response:
     response.set_etag(image.sha256.hex(), weak=True)  # of the bytes that arrived; those served are made of them
     response.last_modified = image.created_at
     response.headers["Cache-Control"] = FOR_EVER
+    open_to_others(response)
     response.headers["Accept-Ranges"] = "bytes"
     if not is_resource_modified(request.environ, response.headers["ETag"], last_modified=response.last_modified):
         response.status_code = 304

@@ -13,7 +13,7 @@ from apiflask import APIFlask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import idempotency, preconditions
+from api import idempotency, preconditions, signatures
 from api.errors import ProblemOut, problems
 from api.needs import NEEDS, STRICTEST
 from umbel.base.storable import COLLECTION_NAME
@@ -57,6 +57,8 @@ HEADERS = {
     "open_import": [idempotency.HEADER],
     "change_image": [preconditions.HEADER],
     "remove_image": [preconditions.HEADER],
+    "get_file": signatures.PARAMETERS,
+    "get_thumbnail": signatures.PARAMETERS,
 }
 KEY = {
     "type": "http",

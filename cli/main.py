@@ -36,6 +36,7 @@ SECTIONS = {
         "label-issues": ("cli.duplicates:label_issues", "Find labels that are probably wrong."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
         "export": ("cli.export:export", "Write vectors and their images' labels into a Parquet or npz file."),
+        "sign": ("cli.sign:sign", "Make URLs of pictures that need no key, for a while."),
         "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
         "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),
         "sample": ("cli.sample:sample", "Draw a folder of labelled flowers to begin with."),

@@ -10,6 +10,7 @@ import click
 from umbel_client import Job, Model, ModelDetail, Umbel
 from umbel_client.models import Models
 
+from cli.follow import show_failures
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, json_option, local_time, print_json, say, table
 from cli.registration import register_checkpoint, registered_checkpoint, show_version
@@ -31,6 +32,8 @@ def models() -> None:
     umbel models register models/mine.safetensors     register a checkpoint of `umbel train`
     umbel models add timm:convnext_tiny               register a backbone as it was pretrained
     umbel models whiten garden                        register the active one, centered on a collection
+    umbel models add-external clip --dim 512          register a model that runs elsewhere
+    umbel models bring clip clip.parquet              bring vectors that it computed
     umbel models export --format onnx                 write the model in use for other programs
     umbel reindex mine --activate                     embed every picture with it, and switch if it is as good
     umbel models rollback                             go back to the one before
@@ -109,6 +112,47 @@ def register(checkpoint: Path, as_json: bool) -> None:
     if not split.is_file() and not as_json:
         say(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
     register_checkpoint(checkpoint, as_json=as_json)
+
+
+@models.command("add-external")
+@click.argument("name")
+@click.option("--dim", type=click.IntRange(1, 4000), required=True, help="Length of its vectors.")
+@json_option
+def add_external(name: str, dim: int, as_json: bool) -> None:
+    """Register NAME, a model that runs elsewhere and whose vectors are brought with `umbel models bring`.
+
+    It never becomes active: searches, comparisons and maps use it where they name it. docs/how-to/vectors.md
+    """
+    with api_client() as api:
+        version = api.models.register_external(name, dim)
+    show_version(version, "Registered", as_json=as_json)
+
+
+@models.command()
+@click.argument("model")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--collection", help="Whose images.  [default: that of the key, if it is for one; else `default`]")
+@click.option("--only-vectors", is_flag=True, help="Leave labels and metadata as they are, whatever FILE has.")
+@json_option
+def bring(model: str, file: Path, collection: str | None, only_vectors: bool, as_json: bool) -> None:
+    """Bring vectors of the external MODEL for images of a collection, from FILE: Parquet or npz.
+
+    \b
+    umbel models add-external clip --dim 512
+    umbel models bring clip clip.parquet --collection garden
+
+    FILE names images by id. A vector that is there already is replaced. Exit 1 if any row failed.
+    """
+    with api_client() as api:
+        version = find_model(list(api.models.list()), model)
+        job = api.models.bring_vectors(version.id, file, collection=collection, only_vectors=only_vectors)
+        if as_json:
+            print_json(job.as_dict())
+        else:
+            say(f"{job.counts.indexed:,} vectors stored, {job.counts.failed:,} rows failed.")
+            show_failures(api, job)
+    if job.counts.failed:
+        raise click.exceptions.Exit(1)
 
 
 @models.command()

@@ -23,7 +23,7 @@ from umbel_client.errors import (
     UnsupportedImage,
 )
 from umbel_client.folder import FolderUpload, ImageFile
-from umbel_client.images import Image, Upload
+from umbel_client.images import Image, SignedUrls, Upload
 from umbel_client.jobs import Counts, Item, Job, Reindex, Work
 from umbel_client.models import Model, ModelDetail
 from umbel_client.search import Embedded, Identified, Match, SearchResult
@@ -58,6 +58,7 @@ __all__ = [
     "Recall",
     "Reindex",
     "SearchResult",
+    "SignedUrls",
     "StillRunning",
     "StorageFull",
     "TooLarge",

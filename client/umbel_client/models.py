@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from umbel_client.answer import Answer
-from umbel_client.connection import Connection
+from umbel_client.connection import Connection, form_of
 from umbel_client.imports import LARGE_SECONDS
+from umbel_client.jobs import Job
 
 
 class Model(Answer):
@@ -65,6 +66,25 @@ class Models:
         files = {field: (path.name, path.read_bytes()) for field, path in paths.items() if path is not None}
         answer = self._connection.json("POST", "/v1/models", repeatable=True, files=files, timeout=LARGE_SECONDS)
         return Model.decode(answer)
+
+    def register_external(self, name: str, dim: int, *, card: dict[str, Any] | None = None) -> Model:
+        """Register a model that runs elsewhere, with vectors of `dim` numbers; the same name is the same version."""
+        body = {"name": name, "dim": dim, "card": card or {}}
+        return Model.decode(self._connection.json("POST", "/v1/models", repeatable=True, json=body))
+
+    def bring_vectors(
+        self, model_id: UUID, file: Path | str, *, collection: str | None = None, only_vectors: bool = False
+    ) -> Job:
+        """Bring vectors of an external model for images of a collection, from a Parquet or npz file.
+
+        The job tells of each row. Labels are set and metadata merged, unless only_vectors.
+        """
+        form = form_of(collection=collection, only_vectors=only_vectors or None)
+        path = f"/v1/models/{model_id}/vectors"
+        with Path(file).open("rb") as opened:
+            files = {"file": (Path(file).name, opened)}
+            answer = self._connection.json("POST", path, data=form, files=files, timeout=LARGE_SECONDS)
+        return Job.decode(answer)
 
     def activate(self, model_id: UUID) -> Model:
         """Let searches use the version from now on. It must have a vector of every image."""

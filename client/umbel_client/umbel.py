@@ -77,14 +77,17 @@ class Umbel:
         filter: dict[str, Any] | None = None,
         max_distance: float | None = None,
         exact: bool | None = None,
+        model_version: UUID | None = None,
         with_vectors: bool = False,
     ) -> SearchResult:
         """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
 
         filter: {"label": […], "metadata": {…}}; max_distance: cosine, 0 to 2; exact: scan instead of the index.
+        model_version: by another version's vectors than the active one's, such as an external one's; not for a picture.
         with_vectors: the matches have their vectors.
         """
         options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
+        options |= given(model_version=model_version and str(model_version))
         options |= {"with": ["vector"]} if with_vectors else {}
         if image is not None:
             files = [("file", ("picture", content(image)))]

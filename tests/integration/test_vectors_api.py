@@ -210,8 +210,8 @@ def test_each_row_is_told_of_and_labels_and_metadata_come_along(api: FlaskClient
     data = parquet(image_id=image_id, label=label, metadata=metadata, vector=vector)
     job = bring(api, version_id, data).get_json()
     assert (job["status"], job["counts"]["indexed"], job["counts"]["duplicate"]) == ("partial", 2, 1)
-    failed = api.get(f"/v1/jobs/{job['id']}/items?state=failed").get_json()["items"]
-    assert sorted(one["error"]["code"] for one in failed) == ["invalid_input"] * 4 + ["not_found"] * 2
+    failed = api.get(f"/v1/jobs/{job['id']}/items?status=failed").get_json()["items"]
+    assert sorted(one["error_code"] for one in failed) == ["invalid_input"] * 4 + ["not_found"] * 2
     image = api.get(f"/v1/images/{ids[0]}").get_json()
     assert (image["label"], image["metadata"]) == ("peony", {"said": 'a "quote"\n', "new": 1})
     stored = parquet_rows(api.get(f"/v1/export?model_version={version_id}").data)

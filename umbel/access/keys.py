@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -93,7 +94,7 @@ def create_key(
 
 def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
     """End the key with this public part, and its browser sessions. Twice is harmless. Raises NotFound."""
-    row = _find_key(session, prefix)
+    row = find_key(session, prefix)
     if row is None:
         raise NotFound(f"There is no key {prefix!r}.")
     at = func.coalesce(ApiKey.revoked_at, func.now())
@@ -112,7 +113,7 @@ def list_keys(session: Session) -> list[ApiKey]:
 def authenticate(session: Session, text: str) -> ApiKey:
     """The row of the key with this text. Raises Unauthenticated."""
     prefix = prefix_of(text)
-    row = _find_key(session, prefix) if prefix else None
+    row = find_key(session, prefix) if prefix else None
     # An unknown key is compared too, so that the time does not tell which public parts exist.
     if not hmac.compare_digest(digest(text), row.sha256 if row else bytes(32)) or row is None:
         raise Unauthenticated("This is not a key of this service.")
@@ -148,6 +149,14 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _find_key(session: Session, prefix: str) -> ApiKey | None:
+def get_key(session: Session, key_id: UUID) -> ApiKey:
+    """The key with this id, valid or not. Raises NotFound."""
+    row = session.get(ApiKey, key_id)
+    if row is None:
+        raise NotFound("There is no such key.")
+    return row
+
+
+def find_key(session: Session, prefix: str) -> ApiKey | None:
     """The key that begins with this prefix, valid or not."""
     return session.scalar(select(ApiKey).where(ApiKey.prefix == prefix))

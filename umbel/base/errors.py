@@ -35,6 +35,12 @@ class Forbidden(UmbelError):
     code = "forbidden"
 
 
+class BadSignature(Forbidden):
+    """A signed URL that has expired or was changed, or whose key is no longer valid."""
+
+    code = "bad_signature"
+
+
 class CrossSite(Forbidden):
     """A browser sent this on behalf of another site, or without the token that its own page would have sent."""
 

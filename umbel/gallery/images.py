@@ -83,9 +83,9 @@ def list_images(
     return [ImageRow(*row) for row in session.execute(statement)]
 
 
-def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable[str]) -> None:
-    """Raises NotFound for an image that is in no collection of these names."""
-    named = select(Collection.id).where(Collection.name.in_(names), PRESENT)
+def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable[str] | None) -> None:
+    """Raises NotFound for an image that is in no collection of these names; None: of any."""
+    named = select(Collection.id).where(PRESENT, *([] if names is None else [Collection.name.in_(names)]))
     seen = set(session.scalars(select(Image.id).where(Image.id.in_(image_ids), Image.collection_id.in_(named))))
     for image_id in image_ids:
         if image_id not in seen:

@@ -68,8 +68,8 @@ def import_vectors(
     """Store the file's vectors under an external version for images of a collection; the job, each row an item of it.
 
     A vector that is there already is replaced. Labels of the file are set and metadata merged (JSON Merge Patch), but
-    for only_vectors. A row that names no image of the collection, or has no usable vector, is a failed item. Batches are
-    stored as they are read: after an interruption, bring the file again.
+    for only_vectors. A row that names no image of the collection, or has no usable vector, is a failed item.
+    Batches are stored as they are read: after an interruption, bring the file again.
     Raises NotFound, Conflict for a version that is not external, BadVectors, NotReady.
     """
     with transaction() as session:
