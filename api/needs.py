@@ -66,7 +66,7 @@ NEEDS: dict[str, Need | None] = {
     "images.get_image": Need(READ, Where.IMAGE),
     "images.change_image": Need(WRITE, Where.IMAGE),
     "images.remove_image": Need(WRITE, Where.IMAGE, audited=True),
-    "signed_urls.sign_images": Need(READ, Where.REQUEST, audited=True),
+    "signed_urls.sign_images": Need(READ, Where.LIST, audited=True),
     "images.get_file": Need(READ, Where.IMAGE),
     "images.get_thumbnail": Need(READ, Where.IMAGE),
     "images.similar_images": Need(READ, Where.IMAGE),

@@ -43,13 +43,14 @@ def bring_vectors(version_id: UUID) -> Any:
     already is replaced. Labels are set and metadata merged (JSON Merge Patch), unless `only_vectors`.
     """
     form = validated(VectorsFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
+    collection = into(form.collection)
     with rooms.transfers().place(), io.BufferedReader(form.file.stream) as stream:  # type: ignore[type-var]
         job_id = import_vectors(
             transaction,
             settings(),
             open_vectors(stream),
             version_id=version_id,
-            collection=into(form.collection),
+            collection=collection,
             only_vectors=form.only_vectors,
         )
     waker().wake(Queue.INDEX)

@@ -26,6 +26,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "serving": (1.5, []),
     "unreachable_source": (1.5, []),
     "reindex": (2.5, []),
+    "vectors": (0.5, []),
 }
 LONG: dict[str, tuple[float, list[str]]] = {
     "index_build": (9, ["--images", "100000"]),
@@ -35,6 +36,7 @@ LONG: dict[str, tuple[float, list[str]]] = {
     "decoders": (2, []),
     "peers": (8, []),
     "scale": (1, []),
+    "vectors": (3, ["--images", "100000"]),
 }
 
 

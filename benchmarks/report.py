@@ -42,6 +42,8 @@ TITLES = {
     "unreachable_source": "An import beside unreachable buckets",
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",
+    "vectors": "Vectors out and in",
+    "vectors_large": "Vectors out and in, 100,000 images",
     "observing": "Cost of logs and metrics",
 }
 TITLES = {each: title + added for name, title in TITLES.items() for each, added in ((name, ""), (name + AVX2, ON_AVX2))}

@@ -108,7 +108,9 @@ def generated(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     specification = folder / "openapi.json"
     specification.write_text(json.dumps(httpx.get(f"{running.url}/openapi.json", trust_env=False).json()))
     config = folder / "config.json"  # the tool reads JSON and octet streams; pictures and CSV are bytes to it
-    kinds = ("image/*", "image/jpeg", "text/csv", "text/plain")
+    kinds = (
+        "image/*", "image/jpeg", "text/csv", "text/plain", "application/zip", "application/vnd.apache.parquet",
+    )  # fmt: skip
     config.write_text(json.dumps({"content_type_overrides": dict.fromkeys(kinds, "application/octet-stream")}))
     tools = Path(sys.executable).parent
     made = subprocess.run(

@@ -121,12 +121,13 @@ NAMING: dict[str, dict[str, Any]] = {
     "label_issues.list_label_issues": {"query_string": {"collection": THEIRS}},
     "maps.get_map": {"query_string": {"collection": THEIRS}},
     "maps.compute_map": {"json": {"collection": THEIRS}},
+    "export.export": {"query_string": {"collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
 }
 
 
 def naming(endpoint: str, places: dict[str, dict[str, str]]) -> dict[str, Any]:
-    if endpoint == "images.upload_image":
+    if endpoint in ("images.upload_image", "vectors.bring_vectors"):
         return {"data": {"file": (io.BytesIO(PICTURE), "a.jpg"), "collection": THEIRS}}
     if endpoint == "identify.identify_images":
         return {"json": {"image_ids": [places[OURS]["image_id"]], "collection": THEIRS}}

@@ -1,0 +1,95 @@
+"""docs/how-to/vectors.md and signed-urls.md are run as they stand, against an API whose worker is this test."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from stack.postgres import Postgres
+from stack.redis import Redis
+from tests.images import image_bytes
+from tests.integration.factory import DIM, Factory, committed, unit
+from tests.integration.test_server import Api
+from umbel.embedding import query_images
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+IMAGE = "019b2f6e-0000-7000-8000-000000000000"
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def server(postgres: Postgres, redis: Redis, tmp_path: Path) -> Iterator[Api]:
+    process = Api(tmp_path / "log")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def embedding() -> Iterator[None]:
+    """Answers whoever waits for the vector of a picture, as a worker does."""
+    ended = threading.Event()
+
+    def answer() -> None:
+        while not ended.wait(0.02):
+            asked = query_images.claim_queries(8)
+            if asked.version_id is not None:
+                query_images.answer_queries(asked.version_id, {one: unit(1) for one in asked.images})
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def run(page: str, server: Api, folder: Path, image_id: str) -> str:
+    """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block."""
+    program = folder / "umbel"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cli.main "$@"\n')
+    program.chmod(0o755)
+    (folder / "photo.jpg").write_bytes(image_bytes(1))
+    so_far, script = "", []
+    for kind, code in re.findall(r"```(bash|python)\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
+        so_far += code if kind == "python" else ""
+        script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
+    paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(script).replace(IMAGE, image_id)],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": paths, "UMBEL_URL": f"http://127.0.0.1:{server.port}"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.usefixtures("embedding")
+def test_vectors_go_out_and_come_in_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    def gallery(make: Factory) -> UUID:
+        version = make.version()
+        for n in range(4):
+            make.image(collection="garden", label="tulip", vector=unit(n), version=version)
+        return make.image(collection="garden", label="rose", vector=unit(4), version=version)
+
+    image_id = committed(gallery)
+    printed = run("vectors.md", server, tmp_path, str(image_id))
+    assert f'"dim":{DIM}' in printed
+    assert f"(5, {DIM}) tulip {{}}" in printed
+    assert "5 stored, 0 failed" in printed
+    assert "5 vectors stored, 0 rows failed." in printed
+    assert '"indexed":5' in printed
+
+
+def test_signed_urls_show_pictures_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.port}/v1/images"
+    image_id = httpx.post(url, files={"file": ("a", image_bytes(1))}, timeout=60).json()["image_id"]
+    printed = run("signed-urls.md", server, tmp_path, image_id)
+    assert f"{url}/{image_id}/file?expires=" in printed
+    assert f'<img src="{url}/{image_id}/thumbnail?expires=' in printed
