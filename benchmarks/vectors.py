@@ -1,8 +1,9 @@
 """How fast do vectors go out and come in, in how much memory, and are they the same after the journey?
 
 Run `python -m benchmarks.vectors [--images 100000]`: a gallery of vectors clustered as embeddings are, exported over
-HTTP by the Python client as Parquet and as npz, each file brought in for an external model of its own, and that exported
-again. Seconds are those of the client, to the last byte; memory is that of the API's processes, looked at all along.
+HTTP by the Python client as Parquet and as npz, each file brought in for an external model of its own, and that
+exported again. Seconds are those of the client, to the last byte; memory is that of the API's processes, looked at all
+along.
 """
 
 import argparse
