@@ -7,7 +7,7 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from api import rooms
 from api.access import within
@@ -27,15 +27,19 @@ MEDIA_TYPES = {FileFormat.PARQUET: "application/vnd.apache.parquet", FileFormat.
 FILE = {"schema": {"type": "string", "format": "binary"}}
 
 
+FilterText = Annotated[
+    FilterIn,
+    BeforeValidator(json_object),
+    WithJsonSchema({"type": "string", "examples": ['{"label": ["tulip"]}']}),
+    Field(description="As in a search, as JSON: only these images."),
+]
+
+
 class ExportQuery(Strict):
     format: FileFormat = Field(FileFormat.PARQUET, description="Parquet takes pyarrow, an extra of the service.")
     collection: CollectionName | None = None
     model_version: UUID | None = Field(None, description="Whose vectors; left out: the active version's.")
-    filter: Annotated[FilterIn, BeforeValidator(json_object)] = Field(
-        default_factory=FilterIn,
-        description="As in a search, as JSON: only these images.",
-        examples=['{"label": ["tulip"]}'],
-    )
+    filter: FilterText = Field(default_factory=FilterIn)
 
 
 @bp.get("/v1/export")

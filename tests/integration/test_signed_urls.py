@@ -69,7 +69,9 @@ def test_a_signed_url_shows_one_picture_without_a_key_on_any_site(keyed: FlaskCl
         assert own.headers["Cache-Control"].startswith("private, ")
         assert "Access-Control-Allow-Origin" not in own.headers
     with transaction() as session:
-        audited = session.execute(text("SELECT action, status, details FROM audit_event")).all()
+        audited = session.execute(
+            text("SELECT action, status, details FROM audit_event WHERE action NOT LIKE 'keys.%'")
+        ).all()
     assert [tuple(one) for one in audited] == [("signed_urls.sign_images", 200, {"images": 1, "expires_in": 600})]
 
 

@@ -165,7 +165,7 @@ def _check_vote(run: Run, body: dict[str, Any], subjects: list[Image], asked: di
     if len(subjects) > 1 and any(image.state == "pending" for image in candidates.values()):
         return  # whose neighbors are whose is open
     for subject in subjects:
-        others = {each: image for each, image in candidates.items() if each != subject.id}
+        others = {each: image for each, image in candidates.items() if each not in {one.id for one in subjects}}
         own = distances(run.vectors.of(version, [subject])[subject.id], run.vectors.of(version, list(others.values())))
         mine = neighbors[at : at + min(rule.k, len(own))]
         at += len(mine)
