@@ -1,22 +1,22 @@
 """/v1/export: a collection's vectors, with the ids, labels and metadata of their images, as one file."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import chain
 from typing import Annotated
-from uuid import UUID
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, request
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from api import rooms
 from api.access import within
 from api.errors import problems
-from api.fields import CollectionName, Strict, json_object
+from api.fields import CollectionName, Strict, VersionToUse, json_object
 from api.search import FilterIn
 from api.spool import spool_file
 from umbel.base.database import transaction
-from umbel.vectors.export import begin_export, read_rows
+from umbel.vectors.export import Export, begin_export, read_rows
 from umbel.vectors.npz import write_npz
 from umbel.vectors.parquet import check_pyarrow, write_parquet
 from umbel.vectors.rows import FileFormat
@@ -38,7 +38,7 @@ FilterText = Annotated[
 class ExportQuery(Strict):
     format: FileFormat = Field(FileFormat.PARQUET, description="Parquet takes pyarrow, an extra of the service.")
     collection: CollectionName | None = None
-    model_version: UUID | None = Field(None, description="Whose vectors; left out: the active version's.")
+    model_version: VersionToUse = None
     filter: FilterText = Field(default_factory=FilterIn)
 
 
@@ -65,26 +65,27 @@ def export(query: ExportQuery) -> Response:
             asked=query.filter.as_filter(),
             version_id=query.model_version,
         )
-    place = rooms.transfers().take()
-    try:
-        rows = read_rows(begun)
-        parts = (
-            write_parquet(begun.facts, rows)
-            if query.format is FileFormat.PARQUET
-            else write_npz(begun.facts, rows, spool_file)
-        )
-        first = next(parts)  # what goes wrong at once is a problem, not a file that ends too soon
-    except BaseException:
-        rooms.transfers().leave(place)
-        raise
-    response = Response(_sent(chain([first], parts), place), content_type=MEDIA_TYPES[query.format])
-    name = f"{query.collection or 'umbel'}.{query.format}"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response = Response(content_type=MEDIA_TYPES[query.format])
+    response.headers["Content-Disposition"] = f'attachment; filename="{query.collection or "umbel"}.{query.format}"'
+    if request.method != "HEAD":
+        _fill(response, begun, query.format)
     return response
 
 
-def _sent(parts: Iterator[bytes], place: object) -> Iterator[bytes]:
-    try:
+def _fill(response: Response, begun: Export, kind: FileFormat) -> None:
+    """Answer with the file. What goes wrong at once is raised: a problem, not a file that ends too soon."""
+    with ExitStack() as stack:
+        stack.enter_context(rooms.transfers().place())
+        rows = read_rows(begun)
+        parts = (
+            write_parquet(begun.facts, rows) if kind is FileFormat.PARQUET else write_npz(begun.facts, rows, spool_file)
+        )
+        first = next(parts)
+        held = stack.pop_all()
+    response.response = _sent(chain([first], parts), held)
+    response.call_on_close(held.close)  # of an answer that nobody began to read
+
+
+def _sent(parts: Iterator[bytes], held: ExitStack) -> Iterator[bytes]:
+    with held:
         yield from parts
-    finally:
-        rooms.transfers().leave(place)

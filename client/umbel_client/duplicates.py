@@ -74,9 +74,14 @@ class NearDuplicates:
     def __init__(self, connection: Connection, jobs: Jobs) -> None:
         self._connection, self._jobs = connection, jobs
 
-    def compare(self, *, collection: str | None = None, again: bool = False) -> Work | None:
-        """Compare the new images, or all of them, with their collection. None: nothing was new."""
-        body = given(collection=collection, again=again)
+    def compare(
+        self, *, collection: str | None = None, again: bool = False, model_version: UUID | None = None
+    ) -> Work | None:
+        """Compare the new images, or all of them, with their collection. None: nothing was new.
+
+        model_version: by another version's vectors than the active one's, such as an external one's.
+        """
+        body = given(collection=collection, again=again, model_version=model_version and str(model_version))
         job_id = self._connection.json("POST", "/v1/duplicates", json=body)["job_id"]
         return self._jobs.work(UUID(job_id)) if job_id else None
 
@@ -86,9 +91,15 @@ class NearDuplicates:
         collection: str | None = None,
         max_distance: float | None = None,
         min_pixel_similarity: float | None = None,
+        model_version: UUID | None = None,
     ) -> Iterator[DuplicateGroup]:
         """All groups, the one with the newest image first."""
-        filters = {"collection": collection, "max_distance": max_distance, "min_pixel_similarity": min_pixel_similarity}
+        filters = {
+            "collection": collection,
+            "max_distance": max_distance,
+            "min_pixel_similarity": min_pixel_similarity,
+            "model_version": model_version and str(model_version),
+        }
         return self._connection.pages(DuplicateGroup, "/v1/duplicates", **filters)
 
     def page(
@@ -97,6 +108,7 @@ class NearDuplicates:
         collection: str | None = None,
         max_distance: float | None = None,
         min_pixel_similarity: float | None = None,
+        model_version: UUID | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Duplicates:
@@ -105,6 +117,7 @@ class NearDuplicates:
             collection=collection,
             max_distance=max_distance,
             min_pixel_similarity=min_pixel_similarity,
+            model_version=model_version and str(model_version),
             limit=limit,
             cursor=cursor,
         )
@@ -117,9 +130,16 @@ class LabelErrors:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def list(self, *, collection: str | None = None, min_probability: float | None = None) -> Iterator[LabelIssue]:
+    def list(
+        self,
+        *,
+        collection: str | None = None,
+        min_probability: float | None = None,
+        model_version: UUID | None = None,
+    ) -> Iterator[LabelIssue]:
         """All label issues, the most probable error first."""
-        filters = {"collection": collection, "min_probability": min_probability}
+        version = model_version and str(model_version)
+        filters = {"collection": collection, "min_probability": min_probability, "model_version": version}
         return self._connection.pages(LabelIssue, "/v1/label-issues", **filters)
 
     def page(
@@ -127,9 +147,16 @@ class LabelErrors:
         *,
         collection: str | None = None,
         min_probability: float | None = None,
+        model_version: UUID | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> LabelIssues:
         """One page of label issues, and how many images were compared."""
-        filters = given(collection=collection, min_probability=min_probability, limit=limit, cursor=cursor)
+        filters = given(
+            collection=collection,
+            min_probability=min_probability,
+            model_version=model_version and str(model_version),
+            limit=limit,
+            cursor=cursor,
+        )
         return LabelIssues.decode(self._connection.json("GET", "/v1/label-issues", params=filters))

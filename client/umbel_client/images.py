@@ -228,9 +228,14 @@ class Images:
         label: str | None = None,
         max_distance: float | None = None,
         exact: bool | None = None,
+        model_version: UUID | None = None,
         with_vectors: bool = False,
     ) -> SearchResult:
-        """The k images most similar to one in the gallery. with_vectors: and the vector of each."""
+        """The k images most similar to one in the gallery. with_vectors: and the vector of each.
+
+        model_version: by another version's vectors than the active one's, such as an external one's.
+        """
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
+        query |= given(model_version=model_version and str(model_version))
         query |= {"with": "vector"} if with_vectors else {}
         return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))

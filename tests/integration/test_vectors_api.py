@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
+from umbel.base.settings import settings
 from umbel.vectors import rows
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
@@ -87,6 +88,14 @@ def test_an_export_takes_a_filter_and_a_model_version(api: FlaskClient) -> None:
         make.image(vector=unit(1, 4), version=version, collection="other")
     [row] = parquet_rows(api.get(f"/v1/export?model_version={version.id}").data)
     assert np.array_equal(row["vector"], unit(1, 4))
+
+
+def test_what_is_not_read_keeps_no_other_export_waiting(api: FlaskClient) -> None:
+    committed(gallery)
+    for _ in range(settings().api_threads):
+        assert api.head("/v1/export").status_code == 200
+        api.get("/v1/export").close()
+    assert api.get("/v1/export").status_code == 200
 
 
 def test_an_empty_export_is_a_file_without_rows(api: FlaskClient) -> None:

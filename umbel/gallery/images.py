@@ -14,8 +14,8 @@ from umbel.base.database import Transaction
 from umbel.base.errors import InvalidInput, NotFound
 from umbel.base.pages import page_ids
 from umbel.base.storable import check_object, merged
-from umbel.base.tables import Collection, Embedding, Image, JobItem
-from umbel.base.types import LATER_QUEUES, ItemState
+from umbel.base.tables import Collection, Embedding, Image, JobItem, ModelVersion
+from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
@@ -119,8 +119,9 @@ def _present() -> ColumnElement[bool]:
 
 
 def _status() -> ColumnElement[str]:
-    """`indexed` for an image with a vector, else the state of the newest item that was to give it one."""
-    indexed = exists().where(Embedding.image_id == Image.id)
+    """`indexed` for an image with a vector of our own, else the state of the newest item that was to give it one."""
+    external = select(ModelVersion.id).where(ModelVersion.architecture == EXTERNAL)
+    indexed = exists().where(Embedding.image_id == Image.id, Embedding.model_version_id.not_in(external))
     newest = (
         select(JobItem.state)
         .where(JobItem.image_id == Image.id, JobItem.state != ItemState.DUPLICATE, JobItem.queue.not_in(LATER_QUEUES))
