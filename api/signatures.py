@@ -1,7 +1,7 @@
 """Signed URLs of pictures: made for callers who may see them, and let in without a key."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import urlencode
 from uuid import UUID
@@ -67,7 +67,8 @@ def admit() -> Caller:
         signing.check_signature(NO_KEY.encode(), *signed, now=time.time())
     else:
         with transaction() as session:
-            who = caller_of(signing.find_signer(session, key, *signed, now=time.time()))
+            signer = caller_of(signing.find_signer(session, key, *signed, now=time.time()))
+        who = replace(signer, key_id=None)  # whoever has the URL: counted by address, not among the key's requests
     g.caller, g.signed_until = who, expires
     return who
 

@@ -57,7 +57,7 @@ def sign_images(body: SignIn) -> Any:
     with transaction() as session:
         images.check_images_in(session, body.image_ids, reach())
     expires = int(time.time()) + body.expires_in
-    audit.note(images=len(body.image_ids), expires_in=body.expires_in)
+    audit.note(image_ids=[str(each) for each in body.image_ids], expires_in=body.expires_in)
     signer = Signer.of_caller()
     items = [
         SignedOut(

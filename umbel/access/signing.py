@@ -5,6 +5,7 @@ expires or loses the collection; a new key signs anew, and nothing else has to b
 """
 
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from secrets import token_bytes
 
@@ -15,6 +16,7 @@ from umbel.base.errors import BadSignature, Unauthenticated
 from umbel.base.tables import ApiKey
 
 LONGEST_SECONDS = 7 * 24 * 3600
+PREFIX = re.compile("[0-9a-f]{12}")
 PURPOSE = b"umbel signed URL 1"  # so that nothing else signed with a key is ever taken for a URL
 
 
@@ -36,7 +38,7 @@ def check_signature(secret: bytes, subject: str, expires: int, signature: str, *
 
 def find_signer(session: Session, prefix: str, subject: str, expires: int, signature: str, *, now: float) -> ApiKey:
     """The key with this public part, which has signed the subject and is still valid. Raises BadSignature."""
-    row = keys.find_key(session, prefix)
+    row = keys.find_key(session, prefix) if PREFIX.fullmatch(prefix) else None
     # For an unknown key too, so that neither the time nor the answer tells which public parts exist.
     check_signature(row.sha256 if row else token_bytes(32), subject, expires, signature, now=now)
     assert row is not None
