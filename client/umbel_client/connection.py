@@ -59,24 +59,15 @@ class Connection:
         answer came; unset: by the method. A request that the API refused to begin is sent again in any case.
         """
         repeatable = method in REPEATABLE if repeatable is None else repeatable
-        retry = Retry(
-            total=self._retries,
-            allowed_methods=[method],
-            status_forcelist=(*REFUSED, *GATEWAY) if repeatable else REFUSED,
-            retry_on_exceptions=(Conflict, *(Retry.RETRYABLE_EXCEPTIONS if repeatable else (httpx.ConnectError,))),
-            backoff_factor=FIRST_PAUSE_SECONDS / 2,  # it is doubled before the first pause
-            backoff_jitter=0.5,
-            max_backoff_wait=LONGEST_PAUSE_SECONDS,
-            validate_response=_wait_for_vector,
-        )
-        return _checked(self.once(method, path, extensions={"retry": retry}, **options))
+        return _checked(self.once(method, path, extensions=self._retry(method, repeatable), **options))
 
-    def download(self, path: str, target: Path, *, timeout: float, **options: Any) -> None:
+    def download(self, path: str, target: Path, *, timeout: float, params: dict[str, Any]) -> None:
         """Write the answer into the file `target` as it comes; a download that is cut short leaves no file.
 
         timeout: seconds between two parts of it. Raises as `request` does, and OSError.
         """
         part = target.with_name(f"{target.name}.part")
+        options: dict[str, Any] = {"params": _sendable(params), "extensions": self._retry("GET", True)}
         try:
             with self.http.stream("GET", path, timeout=timeout, **options) as answer:
                 if answer.status_code >= 400:
@@ -90,6 +81,20 @@ class Connection:
             raise Unreachable(f"No whole answer from {self.place}: {error}.") from error
         finally:
             part.unlink(missing_ok=True)
+
+    def _retry(self, method: str, repeatable: bool) -> dict[str, Any]:
+        """How a request is tried again, as the transport is told."""
+        retry = Retry(
+            total=self._retries,
+            allowed_methods=[method],
+            status_forcelist=(*REFUSED, *GATEWAY) if repeatable else REFUSED,
+            retry_on_exceptions=(Conflict, *(Retry.RETRYABLE_EXCEPTIONS if repeatable else (httpx.ConnectError,))),
+            backoff_factor=FIRST_PAUSE_SECONDS / 2,  # it is doubled before the first pause
+            backoff_jitter=0.5,
+            max_backoff_wait=LONGEST_PAUSE_SECONDS,
+            validate_response=_wait_for_vector,
+        )
+        return {"retry": retry}
 
     def json(self, method: str, path: str, **options: Any) -> Fields:
         """The JSON object of the answer."""

@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         data = json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -186,6 +186,13 @@ def test_an_error_says_which_fields_are_wrong(errors: Any, told: str) -> None:
 def test_an_answer_that_is_no_problem_is_still_an_error() -> None:
     with answering((502, {}, ["from a proxy"])) as server, pytest.raises(ApiError, match="from a proxy"):
         Umbel(server.url, retries=0).images.check([])
+
+
+def test_a_download_is_asked_for_again_and_leaves_no_file_when_it_is_cut_short(tmp_path: Path) -> None:
+    cut_short: Answer = (200, {"Content-Length": "1000", "Connection": "close"}, {})
+    with answering(NOT_NOW, cut_short) as server, pytest.raises(Unreachable):
+        Umbel(server.url).export(tmp_path / "a.npz", filter={"label": ["rose"]})
+    assert (len(server.asked), list(tmp_path.iterdir())) == (2, [])
 
 
 def test_nobody_there_is_said_in_one_line() -> None:
