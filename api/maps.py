@@ -92,8 +92,8 @@ def compute_map(body: MapIn) -> Any:
     collection = within(body.collection)
     job_id = begin_map(transaction, waker(), collection=collection, version_id=body.model_version)
     link = url_for("jobs.get_job", job_id=job_id)
-    asked = {"collection": collection, "model_version": body.model_version}
-    links = {"self": link, "cancel": f"{link}/cancel", "map": url_for("maps.get_map", **asked)}
+    shown = url_for("maps.get_map", collection=collection, model_version=body.model_version)
+    links = {"self": link, "cancel": f"{link}/cancel", "map": shown}
     accepted = MapAccepted(job_id=job_id, status=JobStatus.QUEUED, links=links)
     return accepted, 202, {"Location": link, "Retry-After": "1"}
 
