@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import structlog
 
+from umbel.base.machine import cpu
 from umbel.base.types import Embedder, Pixels
 
 RESULTS = Path(__file__).parent / "results"
@@ -152,7 +153,7 @@ def write(question: str, answer: dict[str, object]) -> None:
     frame = {
         "question": question,
         "machine": {
-            "cpu": _cpuinfo("model name") or platform.processor() or "unknown",
+            "cpu": cpu("model name") or platform.processor() or "unknown",
             "cores": os.cpu_count(),
             "arithmetic": _arithmetic(),
             "system": platform.platform(),
@@ -180,7 +181,7 @@ ARITHMETIC = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 with bf16", "avx512f": 
 
 
 def _arithmetic() -> str | None:
-    flags = (_cpuinfo("flags") or "").split()
+    flags = (cpu("flags") or "").split()
     return next((words for flag, words in ARITHMETIC.items() if flag in flags), None)
 
 
@@ -188,11 +189,3 @@ def _gpu() -> dict[str, str]:
     """The one that this process has used, if any."""
     torch = sys.modules.get("torch")
     return {"gpu": torch.cuda.get_device_name()} if torch and torch.cuda.is_initialized() else {}
-
-
-def _cpuinfo(field: str) -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)

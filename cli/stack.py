@@ -1,20 +1,27 @@
 """`umbel up`, `umbel down` and `umbel status`: the whole stack on this machine."""
 
+from __future__ import annotations
+
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 from umbel_client import Ready, UmbelClientError
 from umbel_client.umbel import ActiveModel
 
-from cli.output import Spinner, api_client, api_url, json_option, print_event, print_json, say, table
+from cli.output import Spinner, api_client, api_url, json_option, local_time, print_event, print_json, say, table
 from stack import state
 from stack.control import start_detached, stop_running
 from stack.state import AlreadyRunning, StackStatus
 from stack.supervisor import Supervisor, changes_ahead
 from umbel.base.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from ml.runtimes.choice import Measurement
+    from ml.runtimes.measuring import Timing
 
 
 @click.command()
@@ -46,13 +53,20 @@ def down(as_json: bool) -> None:
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show what runs on this machine and whether it is ready. Exit 0 if it is."""
+    """Show what runs on this machine, how fast, and whether it is ready. Exit 0 if it is.
+
+    The last table is what the choice of a runtime rests on: each was timed when this machine first loaded the model.
+    """
+    from ml.runtimes.choice import list_measurements  # noqa: PLC0415 - not for `up` and `down`
+
     stack = state.status(settings())
+    measurements = list_measurements(settings().home)
     ready: Ready | None = None
     with suppress(UmbelClientError), api_client() as api:
         ready = api.ready()
     if as_json:
-        print_json({"stack": asdict(stack), "api": ready.as_dict() if ready else None})
+        runtimes = [one.model_dump(mode="json") for one in measurements]
+        print_json({"stack": asdict(stack), "api": ready.as_dict() if ready else None, "runtimes": runtimes})
     else:
         if stack.running:
             rows = ((service.name, service.state, service.pid, service.restarts) for service in stack.services)
@@ -64,12 +78,36 @@ def status(as_json: bool) -> None:
             say(f"{api_url()} is " + (f"not ready: no {', no '.join(missing)}." if missing else "ready."))
         if ready and ready.model:
             say_model(ready.model)
+        for worker in ready.workers if ready else []:
+            say(f"{worker['name']}: {worker['device']}")
+        name = ready.model.name if ready and ready.model else None
+        for latest in [one for one in measurements if one.model == (name or one.model)][:1]:
+            show_measurement(latest)
     sys.exit(0 if ready and ready.ready else 1)
 
 
 def say_model(model: ActiveModel) -> None:
     """Print the model that searches use, and what it is for."""
     say(f"Model: {model.name}" + (f", for {model.domain}" if model.domain else ""))
+
+
+def show_measurement(measurement: Measurement) -> None:
+    """Print how fast each setup runs a model here; the chosen one comes first."""
+    rows = (
+        ("" if number else "●", *one.setup.model_dump().values(), *_figures(one))
+        for number, one in enumerate(measurement.timings)
+    )
+    busy = "" if measurement.calm else ", while it was busy"
+    table(
+        f"{measurement.model} on this machine, timed {local_time(measurement.measured_at)}{busy}",
+        ("", "runtime", "precision", "parallel", "threads", "images/s", "parity"),
+        rows,
+        right="parallel threads images/s parity",
+    )
+
+
+def _figures(timing: Timing) -> tuple[str, str]:
+    return "-" if timing.per_second is None else f"{timing.per_second:.0f}", f"{timing.parity:.5f}"
 
 
 def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:

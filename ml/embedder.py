@@ -54,6 +54,11 @@ class NetworkEmbedder:
         return self._limits.batch_size or self._forward.batch * self._lanes
 
     @property
+    def lanes(self) -> int:
+        """Forwards that run side by side."""
+        return self._lanes
+
+    @property
     def device(self) -> str:
         """Where the model runs: cpu, cuda, cuda:1, mps."""
         return self._forward.device

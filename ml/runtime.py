@@ -1,4 +1,4 @@
-"""Which runtime the model gets: the fastest one here that gives the vectors of torch in float32."""
+"""The model on the fastest runtime here that gives the vectors of torch in float32; which it is: ml.runtimes.choice."""
 
 import sys
 import time
@@ -10,13 +10,15 @@ import structlog
 
 from ml.card import ModelCard, verified_card
 from ml.embedder import NetworkEmbedder
-from ml.runtimes.conversion import converted, forget_conversion
+from ml.runtimes.choice import Measurement, measured
+from ml.runtimes.conversion import Converted, converted, forget_conversion
+from ml.runtimes.measuring import Task
 from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
 from ml.runtimes.parity import check_parity
+from ml.runtimes.setups import Precision, Setup, fallbacks, setups
 from ml.shipped import find_checkpoint
 from ml.threads import may_have_gpu
 from umbel.base.errors import InvalidInput, UmbelError
-from umbel.base.machine import cores
 from umbel.base.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,7 @@ def embedder_of(path: Path, settings: Settings) -> NetworkEmbedder:
     """The checkpoint at this path on the runtime that a worker would choose here. Raises as load_embedder does."""
     started = time.perf_counter()
     card = verified_card(path)
-    embedder = (_on_openvino(path, card, settings) if may_use_openvino(settings) else None) or _on_torch(path, settings)
+    embedder = _on_cpu(path, card, settings) if computes_on_cpu(settings) else _on_torch(path, settings)
     log.info(
         "model_loaded",
         model=card.name,
@@ -40,25 +42,25 @@ def embedder_of(path: Path, settings: Settings) -> NetworkEmbedder:
         device=embedder.device,
         runtime=embedder.runtime,
         precision=embedder.precision,
+        lanes=embedder.lanes,
         parity=round(embedder.parity, 5),
         seconds=round(time.perf_counter() - started, 2),
     )
     return embedder
 
 
-def may_use_openvino(settings: Settings) -> bool:
-    """Whether the settings, and what is installed, lead to OpenVINO. Raises InvalidInput when they contradict."""
-    if settings.runtime == "torch":
-        return False
+def computes_on_cpu(settings: Settings) -> bool:
+    """Whether the model runs on the CPU, where there are setups to choose from.
+
+    Raises InvalidInput when the settings ask for a runtime that their device, or what is installed, does not have.
+    """
     if settings.runtime == "openvino":
         if settings.device not in ("auto", "cpu"):
             raise InvalidInput(f"UMBEL_RUNTIME=openvino runs on CPUs, and UMBEL_DEVICE is {settings.device!r}.")
         if find_spec("openvino") is None:
             raise InvalidInput("UMBEL_RUNTIME=openvino needs the package openvino, which is not installed.")
         return True
-    return find_spec("openvino") is not None and (
-        settings.device == "cpu" or (settings.device == "auto" and not _has_gpu())
-    )
+    return settings.device == "cpu" or (settings.device == "auto" and not _has_gpu())
 
 
 def _has_gpu() -> bool:
@@ -70,22 +72,71 @@ def _has_gpu() -> bool:
     return pick_device("auto").type != "cpu"
 
 
-def _on_openvino(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbedder | None:
-    """The model on OpenVINO in its fastest arithmetic that passes; None when there is none."""
-    models = settings.home / "models"
+def _on_cpu(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbedder:
+    """The model in the fastest setup that gives the vectors of torch in float32."""
+    conversion = _conversion(path, card, settings)
+    usable = setups(settings, _native_precisions(conversion), openvino=conversion is not None)
+    known = _measured(path, card, conversion, usable, settings)
+    ranking = [one.setup for one in known.timings if one.per_second] if known else usable
+    damaged = known is not None and not known.trusts_conversion
+    for setup in [*ranking, *fallbacks(settings, openvino=conversion is not None)]:
+        if setup.runtime == "torch":
+            break
+        if conversion and (embedder := _on_openvino(conversion, card, setup, settings)):
+            return embedder
+        damaged = True
+    if damaged:
+        forget_conversion(settings.home / "models", card)  # the next start makes a new one
+    return _on_torch(path, settings.model_copy(update={"device": "cpu", "precision": setup.precision}))
+
+
+def _conversion(path: Path, card: ModelCard, settings: Settings) -> Converted | None:
+    """The model in OpenVINO's form, unless the settings, what is installed, or an error forbid it."""
+    if settings.runtime == "torch" or find_spec("openvino") is None:
+        return None
     try:
-        conversion = converted(path, card, models)
-        for precision in native_precisions(settings.precision):
-            forward = OpenVinoForward(conversion.model, precision, settings.model_threads or cores())
-            passed, parity = check_parity(forward, conversion.probe, conversion.reference)
-            if passed:
-                return NetworkEmbedder(card, forward, settings, parity=parity)
+        return converted(path, card, settings.home / "models")
     except UmbelError:
         raise
     except Exception as error:  # a conversion may raise nearly anything; torch can run all that we train
         log.warning("runtime_failed", runtime="openvino", error=str(error).strip()[-300:])
-    forget_conversion(models, card)  # it may be damaged; the next start makes a new one
-    return None
+        return None
+
+
+def _native_precisions(conversion: Converted | None) -> list[Precision]:
+    if conversion is not None:
+        return native_precisions()
+    import torch  # noqa: PLC0415 - which is to run the model, then
+
+    from ml.devices import has_native_bf16  # noqa: PLC0415
+
+    return ["fp32", "bf16"] if has_native_bf16(torch.device("cpu")) else ["fp32"]
+
+
+def _measured(
+    path: Path, card: ModelCard, conversion: Converted | None, usable: list[Setup], settings: Settings
+) -> Measurement | None:
+    if conversion is not None and conversion.place is None:
+        return None  # nothing can be kept in this home, so each start would measure
+    task = Task(
+        checkpoint=path.absolute(),
+        conversion=conversion and conversion.place,
+        setups=usable,
+        batch_size=settings.batch_size,
+        seconds=settings.measure_seconds,
+    )
+    return measured(task, card, settings.home)
+
+
+def _on_openvino(conversion: Converted, card: ModelCard, setup: Setup, settings: Settings) -> NetworkEmbedder | None:
+    """The model in this setup; None where that fails, or gives other vectors."""
+    try:
+        forward = OpenVinoForward(conversion.model, setup.precision, setup.lanes, setup.threads)
+        passed, parity = check_parity(forward, conversion.probe, conversion.reference)
+    except RuntimeError as error:
+        log.warning("runtime_failed", runtime="openvino", error=str(error).strip()[-300:])
+        return None
+    return NetworkEmbedder(card, forward, settings, parity=parity) if passed else None
 
 
 def _on_torch(path: Path, settings: Settings) -> NetworkEmbedder:

@@ -5,12 +5,11 @@ It is made in a process of its own, so that a worker never needs torch, nor its 
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,6 +18,7 @@ import numpy as np
 import structlog
 
 from ml.card import ModelCard
+from ml.runtimes.elsewhere import run_elsewhere
 from ml.runtimes.openvino_forward import core, library
 from ml.runtimes.parity import probe_set
 from umbel.base.types import Pixels, Vectors
@@ -30,11 +30,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A network in OpenVINO's form; probe: pictures; reference: what torch in float32 makes of them."""
+    """A network in OpenVINO's form; probe: pictures; reference: what torch in float32 makes of them.
+
+    place: the folder where it is kept; None where it could not be.
+    """
 
     model: Any
     probe: Pixels
     reference: Vectors
+    place: Path | None
 
 
 def converted(checkpoint: Path, card: ModelCard, models: Path) -> Converted:
@@ -45,14 +49,14 @@ def converted(checkpoint: Path, card: ModelCard, models: Path) -> Converted:
     place = _place(models, card)
     if place.is_dir():
         try:
-            return _read(place)
+            return read_conversion(place)
         except (OSError, RuntimeError, ValueError, KeyError, BadZipFile) as error:
             log.warning("conversion_unreadable", path=str(place), error=str(error).strip()[-300:])
             forget_conversion(models, card)
     with ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umbel-", dir=_beside(place)))) / "made"
-        _convert_elsewhere(checkpoint, made)
-        return _read(place if _kept(made, place) else made)
+        run_elsewhere(__name__, str(checkpoint), str(made), seconds=PATIENCE_SECONDS)
+        return read_conversion(place) if _kept(made, place) else replace(read_conversion(made), place=None)
 
 
 def forget_conversion(models: Path, card: ModelCard) -> None:
@@ -86,16 +90,6 @@ def _kept(made: Path, place: Path) -> bool:
     return True
 
 
-def _convert_elsewhere(checkpoint: Path, folder: Path) -> None:
-    command = [sys.executable, "-P", "-m", __name__, str(checkpoint), str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"The conversion failed: {error.stderr.strip()[-300:]}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeError(f"The conversion failed: {error}") from error
-
-
 def convert(checkpoint: Path, folder: Path) -> None:
     """Write the whole network, from bytes to unit vectors, for batches of any length, in float32, into a new folder."""
     import torch  # noqa: PLC0415 - only here: see the module's docstring
@@ -125,10 +119,11 @@ def in_openvino(served: Any, size: int) -> Any:
     return library().convert_model(traced, input=[([-1, size, size, 3], library().Type.u8)])
 
 
-def _read(folder: Path) -> Converted:
-    with np.load(folder / "probe.npz") as kept:
+def read_conversion(place: Path) -> Converted:
+    """What is kept in a folder. Raises OSError, RuntimeError, ValueError, KeyError, BadZipFile where it is damaged."""
+    with np.load(place / "probe.npz") as kept:
         probe, reference = kept["probe"], kept["reference"]
-    return Converted(core().read_model(folder / "network.xml"), probe, reference)
+    return Converted(core().read_model(place / "network.xml"), probe, reference, place)
 
 
 if __name__ == "__main__":

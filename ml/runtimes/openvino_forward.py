@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml.runtimes.forward import Batch
+from ml.runtimes.setups import Precision
 from ml.threads import be_nice
 from umbel.base.types import Vectors
 
@@ -43,17 +44,17 @@ def core() -> Any:
 class OpenVinoForward:
     """ml.runtimes.forward.Forward on OpenVINO's CPU device.
 
-    OpenVINO computes on threads of its own, one a lane, and which and how nice they are is settled when a model is
-    compiled. So forwards in the background, and those that have all threads to themselves, have compiled models of
-    their own, made when they are first needed.
+    OpenVINO computes on threads of its own, and which and how nice they are is settled when a model is compiled. So
+    forwards in the background, and those that have all threads to themselves, have compiled models of their own, made
+    when they are first needed.
     """
 
     runtime, device, batch = "openvino", "cpu", BATCH
 
-    def __init__(self, model: Any, precision: str, lanes: int) -> None:
-        """precision: fp32 or bf16; lanes: forwards side by side, each on one thread."""
+    def __init__(self, model: Any, precision: str, lanes: int, threads: int) -> None:
+        """precision: fp32 or bf16; lanes: forwards side by side; threads: of all of them together."""
         self.precision, self.lanes = precision, lanes
-        self._model = model
+        self._model, self._threads = model, threads
         self._compiled = {FOREGROUND: self._compile(lanes)}
         self._door = threading.Lock()
         self._mine = threading.local()  # a request serves one call at a time, so each thread has its own
@@ -83,15 +84,12 @@ class OpenVinoForward:
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
             "NUM_STREAMS": side_by_side,
-            "INFERENCE_NUM_THREADS": self.lanes,
+            "INFERENCE_NUM_THREADS": self._threads,
             "ENABLE_CPU_PINNING": False,  # the decoders, Postgres and the API want these cores too
         }
         return core().compile_model(self._model, "CPU", options)
 
 
-def native_precisions(wanted: str) -> list[str]:
-    """Arithmetics to try, the fastest first. wanted: as the setting says."""
-    if wanted == "fp32":
-        return ["fp32"]
-    capabilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ["bf16", "fp32"] if wanted == "bf16" or "BF16" in capabilities else ["fp32"]
+def native_precisions() -> list[Precision]:
+    """Arithmetics that this CPU has instructions for, the most exact first. Which is fastest is another question."""
+    return ["fp32", "bf16"] if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ["fp32"]

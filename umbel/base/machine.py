@@ -1,4 +1,5 @@
-"""What of this machine the process may use: cores and memory, by affinity and by the quotas of control groups.
+"""What of this machine the process may use: cores and memory, by affinity and by the quotas of control groups; and what
+processor it has.
 
 A container or a systemd unit is limited by a control group (cgroups(7)), nested in others that may be tighter. Python's
 `os.sched_getaffinity` knows nothing of them, nor does torch or OpenVINO.
@@ -6,11 +7,13 @@ A container or a systemd unit is limited by a control group (cgroups(7)), nested
 
 import math
 import os
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 SELF = Path("/proc/self")
+CPUINFO = Path("/proc/cpuinfo")
 NO_LIMIT = 2**60  # version 1 says so with nearly 2**63, rounded to pages
 
 
@@ -24,8 +27,39 @@ class _Mount(NamedTuple):
 
 def cores(proc: Path = SELF) -> int:
     """The cores that this process may keep busy; a quota of one and a half counts as two."""
+    return max(1, math.ceil(core_share(proc)))
+
+
+def core_share(proc: Path = SELF) -> float:
+    """The cores' worth of time that this process may take: all that it may run on, or its quota of them."""
     affine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([affine, *(max(1, math.ceil(quota)) for quota in _quotas(proc))])
+    return min([affine, *_quotas(proc)])
+
+
+def cpu(field: str) -> str | None:
+    """What Linux says of the first processor, such as `model name` or `flags`; None where it says nothing."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return None
+    return next(
+        (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == field), None
+    )
+
+
+def cpu_identity() -> dict[str, str]:
+    """What tells this kind of processor from others: its names, and its instructions. Virtual ones share names."""
+    fields = ("vendor_id", "model name", "cpu family", "model", "stepping", "flags", "CPU part", "Features")
+    said = {field: value for field in fields if (value := cpu(field))}
+    return {"architecture": platform.machine(), "processor": platform.processor(), **said}
+
+
+def waited_seconds(proc: Path = SELF) -> float:
+    """Seconds in all for which threads of this process were ready to run and had no core; 0 where nobody counts them.
+
+    Source: kernel.org, "Scheduler Statistics", /proc/<pid>/schedstat.
+    """
+    return sum(times[1] for times in _numbers((proc / "task").glob("*/schedstat"))) / 1e9
 
 
 def memory(proc: Path = SELF) -> int:
@@ -86,7 +120,7 @@ def _mounts(mountinfo: str) -> Iterator[_Mount]:
             yield _Mount(root, Path(place), frozenset(options.split(",")))
 
 
-def _numbers(files: Iterator[Path] | list[Path]) -> Iterator[list[int]]:
+def _numbers(files: Iterable[Path]) -> Iterator[list[int]]:
     """The numbers in each file that is there and says no `max`."""
     for file in files:
         try:

@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     )
     runtime: Literal["auto", "torch", "openvino"] = Field(
         "auto",
-        description="What runs the model; auto: OpenVINO on a CPU, torch on a GPU. OpenVINO must agree with torch, else"
-        " torch runs it.",
+        description="What runs the model; auto: on a CPU what is fastest there, torch on a GPU. OpenVINO must agree"
+        " with torch, else torch runs it.",
     )
     device: str = Field(
         "auto",
@@ -102,7 +102,15 @@ class Settings(BaseSettings):
         description="Where the model runs: auto, cpu, cuda, cuda:1, mps.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Arithmetic of the model; auto: bf16 where the hardware has it natively, else fp32."
+        "auto",
+        description="Arithmetic of the model; auto: on a CPU what is fastest there, on a GPU bf16 if it has that.",
+    )
+    measure_seconds: float = Field(
+        1,
+        ge=0,
+        le=60,
+        description="Seconds for which each runtime and arithmetic is timed when a CPU first loads a model. 0: none is"
+        " timed, and OpenVINO runs it in fp32.",
     )
     batch_size: int = Field(
         0, ge=0, le=1024, description="Pictures embedded at once; 0: 16 a core on a CPU, 128 on a GPU."
@@ -111,7 +119,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Inferences that run in parallel on a CPU, one thread each; a single query uses all threads."
-        " 0: one a core.",
+        " 0: one a core, or one for two cores where that is faster.",
     )
     decode_processes: int = Field(
         0,
