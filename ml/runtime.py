@@ -118,14 +118,18 @@ def _measured(
 ) -> Measurement | None:
     if conversion is not None and conversion.place is None:
         return None  # nothing can be kept in this home, so each start would measure
-    task = Task(
+    return measured(task_of(path, conversion, usable, settings), card, settings.home)
+
+
+def task_of(path: Path, conversion: Converted | None, usable: list[Setup], settings: Settings) -> Task:
+    """The timing of these setups of the checkpoint at this path, and of its conversion, if a setup needs that."""
+    return Task(
         checkpoint=path.absolute(),
         conversion=conversion and conversion.place,
         setups=usable,
         batch_size=settings.batch_size,
         seconds=settings.measure_seconds,
     )
-    return measured(task, card, settings.home)
 
 
 def _on_openvino(conversion: Converted, card: ModelCard, setup: Setup, settings: Settings) -> NetworkEmbedder | None:

@@ -16,6 +16,7 @@ for variable in [name for name in os.environ if name.startswith("UMBEL_") and no
     del os.environ[variable]
 os.environ["UMBEL_HOME"] = str(HOME)
 os.environ["UMBEL_LOG_LEVEL"] = "WARNING"
+os.environ["UMBEL_MEASURE_SECONDS"] = "0"  # each home would spend ten seconds of both cores on the same question
 os.environ[FOLDER] = os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="umbel-tests-converted-")  # one for all workers
 share_conversions(HOME)
 if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside us: a team of threads that share cores wait for each other

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml.card import ModelCard
 from ml.runtimes.measuring import Task, Timing, time_elsewhere
-from ml.runtimes.setups import Setup
 from umbel.base.fingerprint import fingerprint
 from umbel.base.locks import one_on_this_machine
 from umbel.base.machine import core_share, cpu, cpu_identity, memory

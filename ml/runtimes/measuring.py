@@ -65,7 +65,7 @@ def time_elsewhere(task: Task) -> Timings:
 
 def time_setups(task: Task) -> Timings:
     """Time setups here. Raises what loading the checkpoint or its conversion raises."""
-    loaded = _Loaded(task)
+    loaded = LoadedTask(task)
     parities: dict[Setup, float] = {}
     works: dict[Setup, Work] = {}
     for setup in task.setups:
@@ -92,7 +92,7 @@ def time_setups(task: Task) -> Timings:
     )
 
 
-class _Loaded:
+class LoadedTask:
     """The model of a task on the runtimes that its setups name."""
 
     def __init__(self, task: Task) -> None:
@@ -104,6 +104,7 @@ class _Loaded:
         self.probe, self.reference = self._known()
 
     def forward(self, setup: Setup) -> Forward:
+        """The model in one of the task's setups. Raises RuntimeError where it cannot be compiled for this CPU."""
         if setup.runtime == "openvino":
             assert self._conversion is not None
             return OpenVinoForward(self._conversion.model, setup.precision, setup.lanes, setup.threads)
@@ -111,6 +112,7 @@ class _Loaded:
         return self._torch.forward(setup)
 
     def embedder(self, forward: Forward) -> NetworkEmbedder:
+        """What a worker would hold, whatever its parity."""
         return NetworkEmbedder(self._card, forward, self._settings, parity=1.0)
 
     def _known(self) -> tuple[Pixels, Vectors]:

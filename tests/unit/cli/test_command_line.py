@@ -1,10 +1,12 @@
 """What a person meets at the command line: help, one-line errors, exit codes."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from click.testing import CliRunner
 
 from cli.main import COMMANDS, main
 from cli.main import umbel as commands
+from ml.runtimes.choice import Measurement, installed, this_machine
+from ml.runtimes.measuring import Timing
+from ml.runtimes.setups import Setup
 from tests.command_line import umbel_here
 
 
@@ -130,6 +135,27 @@ def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_status_without_a_stack_says_so(tmp_path: Path) -> None:
     seen = umbel_here("status", UMBEL_PORT="1", UMBEL_HOME=str(tmp_path))
     assert (seen.returncode, "umbel up" in seen.stdout) == (1, True)
+
+
+def test_status_shows_what_the_choice_of_a_runtime_rests_on(tmp_path: Path) -> None:
+    setups = [Setup(runtime=one, precision="fp32", lanes=2, threads=2) for one in ("torch", "openvino")]
+    timings = [Timing(setup=setup, per_second=rate, parity=1) for setup, rate in zip(setups, (95.4, None), strict=True)]
+    measurement = Measurement(
+        model="plates", weights_sha256="", preprocessing_hash="", machine=this_machine(), packages=installed(),
+        batch_size=0, measured_at=datetime.now(UTC), calm=False, timings=timings,
+    )  # fmt: skip
+    for name, one in (("ours", measurement), ("other", measurement.model_copy(update={"machine": {"cpu": "other"}}))):
+        kept = tmp_path / "models" / "runtimes" / f"{name}.json"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(one.model_dump_json())
+
+    seen = umbel_here("status", UMBEL_PORT="1", UMBEL_HOME=str(tmp_path)).stdout
+    told = json.loads(umbel_here("status", "--json", UMBEL_PORT="1", UMBEL_HOME=str(tmp_path)).stdout)
+
+    assert "plates on this machine" in seen
+    assert "busy" in seen
+    assert re.search(r"● +torch +fp32 +2 +2 +95 +1.00000\n +openvino +fp32 +2 +2 +- ", seen)
+    assert [one["per_second"] for runtime in told["runtimes"] for one in runtime["timings"]] == [95.4, None]
 
 
 def test_a_setting_that_cannot_be_is_one_line() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from ml import devices
+from ml import devices, runtime
 from ml.card import Provenance, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.preprocess import Preprocessing
-from ml.runtime import load_embedder, may_use_openvino
+from ml.runtime import computes_on_cpu, load_embedder
 from ml.runtimes import torch_forward as on_torch
+from ml.runtimes.choice import Measurement, list_measurements
 from ml.runtimes.cuda_graphs import bucket
+from ml.runtimes.measuring import Task, Timing
 from ml.runtimes.parity import REQUIRED, parity, probe_images, probe_set
+from ml.runtimes.setups import Setup
 from ml.runtimes.torch_forward import ServedNetwork, TorchForward, reference_vectors, torch_forward
 from umbel.base.errors import InvalidInput
 from umbel.base.settings import Settings
@@ -48,6 +52,7 @@ def answer(settings: Settings, program: str) -> Any:
     """What a process of its own prints at last, as JSON; it may compute on all cores."""
     environment = {
         "UMBEL_HOME": str(settings.home), "UMBEL_CHECKPOINT": str(settings.checkpoint), "UMBEL_DEVICE": "cpu",
+        "UMBEL_MEASURE_SECONDS": "0",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, cwd=Path.cwd(), capture_output=True, text=True, check=True
@@ -147,10 +152,41 @@ def test_a_home_that_cannot_be_written_to_costs_only_time(settings, tmp_path):
 
 def test_what_openvino_cannot_do_is_said():
     with pytest.raises(InvalidInput, match="cuda:1"):
-        may_use_openvino(Settings(runtime="openvino", device="cuda:1"))
+        computes_on_cpu(Settings(runtime="openvino", device="cuda:1"))
 
-    assert not may_use_openvino(Settings(runtime="torch"))
-    assert not may_use_openvino(Settings(device="cuda"))
+    assert not computes_on_cpu(Settings(device="cuda"))
+    assert computes_on_cpu(Settings(runtime="torch", device="cpu"))
+
+
+@pytest.mark.slow
+def test_a_model_runs_in_the_setup_that_was_the_fastest_here(converted):
+    settings = converted.model_copy(update={"measure_seconds": 0.02})
+
+    embedder = load_embedder(settings)
+
+    [found] = list_measurements(settings.home)
+    fastest = found.timings[0]
+    assert (embedder.runtime, embedder.precision, embedder.lanes) == tuple(fastest.setup.model_dump().values())[:3]
+    assert {one.setup.runtime for one in found.timings} == {"openvino", "torch"}
+    assert all(one.per_second for one in found.timings if one.setup.precision == "fp32")
+    assert (found.model, found.packages["openvino"].split(".")[0]) == ("small", "2026")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "lanes"), [("torch", 2), ("openvino", 1)])
+def test_what_figures_say_is_done(converted, monkeypatch, kind, lanes):
+    def found(task: Task, *_: object) -> Measurement:
+        setup = Setup(runtime=kind, precision="fp32", lanes=lanes, threads=2)
+        return Measurement(
+            model="small", weights_sha256="", preprocessing_hash="", machine={}, packages={}, batch_size=0,
+            measured_at=datetime.now(UTC), calm=True, timings=[Timing(setup=setup, per_second=9, parity=1)],
+        )  # fmt: skip
+
+    monkeypatch.setattr(runtime, "measured", found)
+
+    embedder = load_embedder(converted.model_copy(update={"model_threads": 2}))
+
+    assert (embedder.runtime, embedder.precision, embedder.lanes) == (kind, "fp32", lanes)
 
 
 def test_bf16_that_is_unfaithful_is_refused(settings, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from umbel.base import machine
-from umbel.base.machine import cores, memory
+from umbel.base.machine import core_share, cores, cpu, memory, waited_seconds
 
 MANY = 64
 
@@ -75,6 +75,26 @@ def test_a_path_of_the_host_leads_to_what_is_mounted_of_it(tmp_path: Path) -> No
     group(tmp_path / "cpu", **{"cpu.cfs_quota_us": "100000", "cpu.cfs_period_us": "100000"})
     mounts = [f"/docker/abc {tmp_path}/cpu rw - cgroup cgroup rw,cpu"]
     assert cores(process(tmp_path, groups="2:cpu:/docker/abc\n", mounts=mounts)) == 1
+
+
+def test_a_quota_is_known_to_the_share_of_a_core(tmp_path: Path) -> None:
+    group(tmp_path / "fs", cpu__max="150000 100000")
+    proc = process(tmp_path, groups="0::/\n", mounts=[f"/ {tmp_path}/fs rw - cgroup2 cgroup rw"])
+    assert (core_share(proc), cores(proc)) == (1.5, 2)
+
+
+def test_a_field_of_the_first_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert cpu("model name") is None
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel\t\t: 17\nmodel name\t: A: b\n\nmodel name\t: other\n")
+    assert (cpu("model name"), cpu("model"), cpu("flags")) == ("A: b", "17", None)
+
+
+def test_all_threads_count_in_the_time_that_cores_were_waited_for(tmp_path: Path) -> None:
+    for thread, waited in (("1", 500_000_000), ("2", 250_000_000)):
+        group(tmp_path / "task" / thread, schedstat=f"900 {waited} 7")
+    assert waited_seconds(tmp_path) == 0.75
+    assert waited_seconds(tmp_path / "task") == 0
 
 
 @pytest.fixture
