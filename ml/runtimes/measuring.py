@@ -25,7 +25,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Pixels, Vectors
 
 RUN_SECONDS = 0.2  # of one run of a setup, about: long enough for the clock, short enough for several in a second
-PATIENCE_SECONDS = 300  # a few are usual
+PATIENCE_SECONDS = 600  # ten are usual; minutes on a machine that is busy with other things
 
 log = structlog.get_logger(__name__)
 
