@@ -1,9 +1,9 @@
 """Which of several works is the fastest on a machine that does other things meanwhile.
 
 The works take turns, so that a busy moment meets all of them, and each counts by its best run. Threads that work apart
-count with the time that they would have taken had they never waited for a core: that gave the same figures within
-5 % on two cores with two programs and with fourteen. Threads that wait for one another count by the clock, since a
-worker's cores are never its own: with others on them the one that gets no core holds up the rest.
+count with the time that they would have taken had they never waited for a core (docs/adr/0019). Threads that wait for
+one another count by the clock, since a worker's cores are never its own: with others on them the one that gets no core
+holds up the rest.
 """
 
 import time
