@@ -68,6 +68,7 @@ def begin(target: Target, seed: int, *, tell: Callable[[str], None] = lambda lin
     target.environment |= {
         "UMBEL_CHECKPOINT": str(checkpoints["first"]), "UMBEL_IMPORT_ROOTS": str(sources), "UMBEL_RUNTIME": "torch",
         "OMP_NUM_THREADS": "1",  # a team of threads that share cores with other processes waits for each other
+        "UMBEL_MEASURE_SECONDS": "0",  # one runtime, and models so small that none is worth timing
     }  # fmt: skip
     began = time.monotonic()
     target.up()
