@@ -77,7 +77,7 @@ def _on_cpu(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbedder:
     conversion = _conversion(path, card, settings)
     usable = setups(settings, _native_precisions(conversion), openvino=conversion is not None)
     known = _measured(path, card, conversion, usable, settings)
-    ranking = [one.setup for one in known.timings if one.per_second] if known else usable
+    ranking = [one.setup for one in known.timings if one.per_second is not None] if known else usable
     damaged = known is not None and not known.trusts_conversion
     for setup in [*ranking, *fallbacks(settings, openvino=conversion is not None)]:
         if setup.runtime == "torch":
