@@ -16,7 +16,9 @@ from werkzeug.test import TestResponse
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.models.indexing import build_index
 from umbel.vectors import rows
+from umbel.vectors.importing import import_vectors, open_vectors
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -232,6 +234,31 @@ def test_each_row_is_told_of_and_labels_and_metadata_come_along(api: FlaskClient
     assert api.get(f"/v1/images/{ids[0]}").get_json()["label"] == "peony"
     found = api.post("/v1/search", json={"vector": unit(9).tolist(), "model_version": version_id, "k": 1}).get_json()
     assert found["matches"][0]["image_id"] == ids[0]
+
+
+def test_text_that_cannot_be_kept_is_told_of(api: FlaskClient) -> None:
+    ids = [str(one) for one in committed(gallery)]
+    rows = npz(ids=[*ids[:2], "a\0b", "\ud800"], labels=["\ud800", "a\0b", "", ""], vectors=np.ones((4, 8), np.float32))
+    job = bring(api, external(api), rows).get_json()
+    assert (job["status"], job["counts"]["failed"]) == ("failed", 4)
+    failed = api.get(f"/v1/jobs/{job['id']}/items").get_json()["items"]
+    assert [one["error"] for one in failed[:2]] == [
+        "The label must be valid Unicode.",
+        "The label must not contain a NUL character.",
+    ]
+
+
+def test_the_index_of_a_large_file_is_built_after_it(api: FlaskClient) -> None:
+    ids = [str(one) for one in committed(gallery)]
+    version_id = UUID(external(api))
+    soon = settings().model_copy(update={"defer_index_above": 7})
+    file = open_vectors(io.BytesIO(npz(ids=ids, vectors=np.stack([unit(n) for n in range(7)]))))
+    job_id = import_vectors(transaction, soon, file, version_id=version_id, collection="garden")
+    job = api.get(f"/v1/jobs/{job_id}").get_json()
+    assert (job["status"], job["phase"]) == ("running", "indexing")
+    assert build_index(transaction, settings())
+    assert api.get(f"/v1/jobs/{job_id}").get_json()["status"] == "succeeded"
+    assert api.get(f"/v1/models/{version_id}").get_json()["index"]["valid"]
 
 
 IDS = ["019b2f6e-0000-7000-8000-000000000000"] * 2

@@ -80,7 +80,8 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _check_text(text: str) -> str:
+def check_text(text: str) -> str:
+    """The same text. Raises ValueError where it cannot be stored."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     try:
@@ -98,7 +99,7 @@ def _check_plain(value: Any) -> str:
         raise ValueError("must be plain JSON without NaN or Infinity") from error
     if NUL.search(text):
         raise ValueError("must not contain a NUL character")
-    return _check_text(text)
+    return check_text(text)
 
 
 def check_object(value: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def check_object(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-StorableText = Annotated[str, AfterValidator(_check_text)]
+StorableText = Annotated[str, AfterValidator(check_text)]
 # The one form of people's words that is stored and compared. Not for paths, which must stay what they are.
 NormalizedText = Annotated[StorableText, AfterValidator(normalized)]
 StorableObject = Annotated[dict[str, Any], AfterValidator(check_object)]
