@@ -110,7 +110,7 @@ class NpzVectors:
             with self._file.open(VECTORS) as member:
                 shape, kind = _header(member, VECTORS)
         except UNREADABLE as error:
-            raise _unreadable(error) from error
+            raise BadVectors(f"The file cannot be read as npz: {error}.") from error
         if len(shape) != 2 or kind.kind != "f" or shape[1] == 0:
             raise BadVectors(f"The array `vectors` must be (n, dim) floating-point numbers; it is {shape} of {kind}.")
         self.count, self.dim = shape
@@ -125,7 +125,7 @@ class NpzVectors:
                     size = min(rows.BATCH, self.count - start)
                     yield self._rows(opened, kinds, size)
         except UNREADABLE as error:
-            raise _unreadable(error) from error
+            raise BadVectors(f"The file cannot be read as npz: {error}.") from error
 
     def _kind(self, member: IO[bytes], name: str) -> Any:
         shape, kind = _header(member, name)
@@ -172,7 +172,3 @@ def _metadata(lines: IO[bytes]) -> str | None:
         return json.dumps(json.loads(line)["metadata"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadVectors("A line of `images.jsonl` is no JSON object with `metadata`, or there are too few.") from error
-
-
-def _unreadable(error: Exception) -> BadVectors:
-    return error if isinstance(error, BadVectors) else BadVectors(f"The file cannot be read as npz: {error}.")
