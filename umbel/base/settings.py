@@ -235,7 +235,9 @@ class Settings(BaseSettings):
         " or machine; AWS_SKIP_SIGNATURE=true for public buckets; profiles in ~/.aws are not read.",
     )
     archive_bytes: Bytes = Field(
-        20 * 2**30, gt=0, description="Refuse archives and manifests that are larger than this, packed or unpacked."
+        20 * 2**30,
+        gt=0,
+        description="Refuse archives and manifests that are larger than this, packed or unpacked; files of vectors, too.",
     )
     archive_entries: int = Field(
         1_000_000, gt=0, description="Refuse archives and manifests with more entries than this."

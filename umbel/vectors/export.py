@@ -27,7 +27,7 @@ WITH page AS MATERIALIZED (
     WHERE i.id > %(after)s AND {scope} AND {condition} ORDER BY i.id LIMIT {batch}
 )
 SELECT page.id, c.name, page.name, page.label, page.metadata::text, page.sha256, e.vector
-FROM page JOIN collection c ON c.id = page.collection_id LEFT JOIN LATERAL (
+FROM page JOIN collection c ON c.id = page.collection_id AND c.deleted_at IS NULL LEFT JOIN LATERAL (
     SELECT halfvec_send(vector) AS vector FROM embedding
     WHERE image_id = page.id AND model_version_id = '{version}' OFFSET 0
 ) e ON true
