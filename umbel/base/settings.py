@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     archive_bytes: Bytes = Field(
         20 * 2**30,
         gt=0,
-        description="Refuse archives and manifests that are larger than this, packed or unpacked; files of vectors, too.",
+        description="Refuse archives and manifests that are larger than this, packed or unpacked; or files of vectors.",
     )
     archive_entries: int = Field(
         1_000_000, gt=0, description="Refuse archives and manifests with more entries than this."
