@@ -25,9 +25,9 @@ IMAGE = "019b2f6e-0000-7000-8000-000000000000"
 pytestmark = pytest.mark.usefixtures("database")
 
 
-@pytest.fixture
-def server(postgres: Postgres, redis: Redis, tmp_path: Path) -> Iterator[Api]:
-    process = Api(tmp_path / "log")
+@pytest.fixture(scope="module")
+def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    process = Api(tmp_path_factory.mktemp("api") / "log")
     yield process
     process.stop()
 
