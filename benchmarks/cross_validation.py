@@ -2,8 +2,8 @@
 
 Run `python -m benchmarks.cross_validation --start WEIGHTS --pictures FLOWERS5 --classes OXFORD51 --domains DIR…`. Each
 run holds out one fold of five of the pictures in each folder of --pictures, one half of the classes in each of
---classes, and every fifth of --domains whole; it trains on all the rest with the recipe's first choices, so that
-nothing is chosen on what is judged. Folders of --unseen are never trained on and judged by every run. Each held-out set
+--classes, and every fifth of --domains whole; it trains on all the rest with one recipe, so that nothing is
+chosen on what is judged. Folders of --unseen are never trained on and judged by every run. Each held-out set
 is searched within itself, and compared with the start's own features of the same images in the same run. Finished runs
 are kept, so it may be stopped and repeated. `--jobs` runs go on side by side: worth it beside a GPU, which waits for
 the images that a run prepares.
@@ -31,10 +31,10 @@ from ml.data.split import Split, folds
 from ml.devices import pick_device
 from ml.evaluation import validation
 from ml.evaluation.metrics import measure
-from ml.training.finish import blend_with_start, whiten_within_classes
+from ml.training.finish import finish
 from ml.training.learner import State
 from ml.training.members import set_up, soup, train_members
-from ml.training.recipe import RECIPES, Recipe
+from ml.training.recipe import RECIPES, Recipe, changed
 from ml.training.start import load_start
 from umbel.base.settings import Settings
 
@@ -116,8 +116,7 @@ def run(given: "Material", recipe: Recipe, start: Path, fold: int) -> Run:
     members = train_members(setup)
 
     def finished(weights: State) -> BySet:
-        blend_with_start(setup, weights)
-        whiten_within_classes(setup)
+        finish(setup, weights)
         return judge(dataset, held, {name: setup.embedded(setup.pooled(rows)).numpy() for name, rows in held.items()})
 
     after = finished(soup(members))
@@ -160,11 +159,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
     parser.add_argument("--members", type=int, default=RECIPES["b0"].members, help="fewer are quicker, and worse")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="of the recipe"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     given = parser.parse_args()
-    base = RECIPES["b0"]
-    recipe = dataclasses.replace(base, members=given.members, blends=base.blends[:1])
-    recipe = dataclasses.replace(recipe, within_class_whitenings=base.within_class_whitenings[:1])
+    recipe = changed(dataclasses.replace(RECIPES["b0"], members=given.members), given.settings)
     question = f"cross_validation_{given.members}"
     kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []

@@ -69,31 +69,19 @@ def initialize(neck: Projection, pooled: Tensor, whitening: float = 0.25) -> Non
 
 @torch.no_grad()
 def within_class_whitening(
-    neck: Projection,
-    pooled: Tensor,
-    labels: Tensor,
-    *,
-    strength: float = 0.75,
-    emphasis: float = 0.0,
-    emphasized: Tensor | None = None,
-    shrinkage: float = 0.05,
+    neck: Projection, pooled: Tensor, labels: Tensor, *, strength: float = 0.75, shrinkage: float = 0.05
 ) -> None:
-    """Turn down what differs inside classes, and up what tells a few broad classes apart. A linear change of the neck.
+    """Turn down what differs inside classes: a linear change of the neck.
 
     pooled: (N, features) of the training pictures; labels: (N,).
     strength in [0, 1]: 0 changes nothing, 1 gives all directions the same spread within a class. What varies inside
     the known classes (pose, light, background) varies inside unknown ones too, so this helps most with kinds that
-    were not trained on. emphasized: (N,) bool, the pictures of the broad classes; the few directions between their
-    means are stretched by 1 + emphasis, which brings those classes together and costs all others little.
-    Measured in docs/experiments.md. Source: Hatch et al. 2006, "Within-class covariance normalization for SVM-based
-    speaker recognition", with the covariance's power as a strength and the covariance shrunk towards a sphere.
+    were not trained on. Measured in docs/experiments.md.
+    Source: Hatch et al. 2006, "Within-class covariance normalization for SVM-based speaker recognition", with the
+    covariance's power as a strength and the covariance shrunk towards a sphere.
     """
     before = neck(pooled).double()
-    whitening = _whitening_map(_within_class_covariance(before, labels), strength, shrinkage)
-    change = whitening
-    if emphasis and emphasized is not None and emphasized.any():
-        between = _directions_between((before @ whitening)[emphasized], labels[emphasized])
-        change = whitening + emphasis * between.T @ (between @ whitening)
+    change = _whitening_map(_within_class_covariance(before, labels), strength, shrinkage)
     _append(neck, change, before.mean(0))
 
 
@@ -102,13 +90,6 @@ def _whitening_map(within: Tensor, strength: float, shrinkage: float) -> Tensor:
     sphere = torch.eye(len(within), dtype=within.dtype) * within.diagonal().mean()
     values, vectors = torch.linalg.eigh((1 - shrinkage) * within + shrinkage * sphere)
     return vectors @ torch.diag((values / values.max()) ** (-strength / 2)) @ vectors.T
-
-
-def _directions_between(vectors: Tensor, labels: Tensor) -> Tensor:
-    """(N, D), (N,) of C classes → (C − 1, D) orthonormal rows that span the differences of the class means."""
-    means = torch.stack([vectors[labels == label].mean(0) for label in labels.unique()])
-    _, _, rows = torch.linalg.svd(means - means.mean(0), full_matrices=False)
-    return rows[: len(means) - 1]
 
 
 def _append(neck: Projection, change: Tensor, mean: Tensor) -> None:

@@ -21,8 +21,6 @@ def variant(path: Path, *, size: int = 160, noise: float = 0.0, seed: int = 0) -
         for weight in [*changed, network.neck.linear.weight]:
             if weight.numel() > 1:
                 weight.add_((noise + 1e-4) * weight.std() * torch.randn(weight.shape, generator=random))
-        if noise and network.anchors is not None:  # they draw to known classes what has come near them by chance
-            network.anchors.pull.zero_()
     preprocessing = card.preprocessing.model_copy(update={"size": size})
     save_checkpoint(path, network, name=path.stem, preprocessing=preprocessing, provenance=PROVENANCE)
     return path

@@ -135,8 +135,6 @@ def _report(result: Result) -> Report:
         "checkpoint": str(result.files.checkpoint),
         "curves": str(result.files.curves),
         "card": result.card.model_dump(mode="json"),
-        "blend": result.blend,
-        "within_class_whitening": result.whitening._asdict(),
         "duplicates": result.leakage.as_dict(result.dataset),
         "epochs": [
             {

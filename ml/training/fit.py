@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ml.data.split import Split
 from ml.evaluation import validation
-from ml.training.finish import finish, load
+from ml.training.finish import finish
 from ml.training.learner import State
 from ml.training.members import Setup, soup, train_members
 from ml.training.processes import helped
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
-from ml.training.recipe import Recipe, Stage, WithinClassWhitening
+from ml.training.recipe import Recipe, Stage
 
 
 def fit(
@@ -41,7 +41,7 @@ def for_refit(setup: Setup, split: Split, progress: Progress, features: Tensor) 
     """
     recipe, dataset, chosen = setup.recipe, setup.dataset, split.train
     best = [progress.best(member).number for member in range(recipe.members)]
-    load(setup.network, setup.start)
+    setup.network.load_state_dict(setup.start)
     return replace(
         setup,
         recipe=shortened(recipe, round(float(np.mean(best)))),
@@ -54,15 +54,13 @@ def for_refit(setup: Setup, split: Split, progress: Progress, features: Tensor) 
 
 def refit(
     setup: Setup,
-    blend: float,
-    whitening: WithinClassWhitening,
     state: StateFile,
     *,
     processes: int,
     begin: Callable[[int, int, int], None],
     step: Callable[[float], None],
 ) -> None:
-    """Leave in the network what `for_refit` asks for, with this blend and whitening.
+    """Leave in the network what `for_refit` asks for.
 
     state: where it is kept on the way, for the run before; begin: told on how many images, how many steps are done, of
     how many.
@@ -72,7 +70,7 @@ def refit(
     begin(len(setup.chosen), len(progress.losses), setup.steps_of_member * setup.recipe.members)
     unjudged = replace(setup, sets=[])
     members = fit(unjudged, progress, tensors, state, processes=processes, step=step)
-    finish(setup, soup(members), blend, whitening)
+    finish(setup, soup(members))
 
 
 def shortened(recipe: Recipe, epochs: int) -> Recipe:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -24,14 +24,6 @@ def progressive(size: int, epochs: int) -> tuple[tuple[int, int], ...]:
 Share = Annotated[float, Field(gt=0, le=1)]
 Side = Annotated[int, Field(ge=1)]
 Stage = tuple[Annotated[int, Field(ge=32, le=1024)], Annotated[int, Field(ge=1)]]  # image side, epochs
-
-
-class WithinClassWhitening(NamedTuple):
-    """What is made of the finished neck: see ml.neck for strength and emphasis, ml.anchors for pull."""
-
-    strength: float
-    emphasis: float
-    pull: float
 
 
 def knob(text: str, **bounds: Any) -> Any:
@@ -59,7 +51,7 @@ class Recipe:
     stages: Annotated[tuple[Stage, ...], knob("[image side, epochs] of each, growing", min_length=1)] = progressive(
         192, 5
     )
-    members: Annotated[int, knob("networks from the same start, whose weights are averaged", ge=1)] = 3
+    members: Annotated[int, knob("networks from the same start, whose weights are averaged", ge=1)] = 1
     batch_size: Annotated[int, knob("images a step", ge=2)] = 64
     balance: Annotated[float, knob("a class of n images is drawn in proportion to n**balance", ge=0, le=1)] = 1.0
 
@@ -80,24 +72,10 @@ class Recipe:
     warm_up: Annotated[float, knob("share of the run in which the rates grow", ge=0, le=1)] = 0.05
     clip: Annotated[float, knob("of the gradient's norm", gt=0)] = 5.0
     ema: Annotated[float, knob("memory of the weights' moving average, a step", ge=0, lt=1)] = 0.995
-    # What is tried when the epochs are over. Without validation images the first of each is taken.
-    blends: Annotated[tuple[float, ...], knob("shares of trained weights against the start, to try", min_length=1)] = (
-        0.85,
-        0.7,
-        1.0,
+    blend: Annotated[float, knob("of the trained weights in the finished ones; the rest is the start", ge=0, le=1)] = (
+        0.85
     )
-    within_class_whitenings: Annotated[
-        tuple[WithinClassWhitening, ...], knob("[strength, emphasis, pull] of each, to try", min_length=1)
-    ] = (
-        WithinClassWhitening(0.75, 0.5, 1),
-        WithinClassWhitening(0.9, 0.5, 1),
-        WithinClassWhitening(0.75, 1, 1),
-        WithinClassWhitening(0.75, 0.5, 1.5),
-        WithinClassWhitening(0.75, 1, 0),
-        WithinClassWhitening(0.5, 0.5, 0),
-        WithinClassWhitening(0, 0, 0),
-    )
-    broad: Annotated[int, knob("folders of at most this many classes hold broad ones", ge=0)] = 10
+    whitening: Annotated[float, knob("of the finished projection within classes, see ml.neck", ge=0, le=1)] = 0.5
 
     crop_area: Annotated[tuple[Share, Share], knob("least and most of the area in a random crop")] = (0.35, 1.0)
     color: Annotated[float, knob("± of brightness, contrast, saturation", ge=0, le=1)] = 0.25

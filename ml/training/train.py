@@ -27,14 +27,14 @@ from ml.network import EmbeddingNetwork
 from ml.revision import commit
 from ml.training.curves import draw_curves
 from ml.training.files import RunFiles
-from ml.training.finish import blend_with_start, whiten_within_classes
+from ml.training.finish import finish
 from ml.training.fit import fit, for_refit, refit
 from ml.training.head_memory import check_head
 from ml.training.learner import under
 from ml.training.members import Setup, set_up, soup
 from ml.training.processes import processes_for
 from ml.training.progress import Epoch, Progress, StateFile, fingerprint
-from ml.training.recipe import Recipe, WithinClassWhitening
+from ml.training.recipe import Recipe
 from ml.training.start import find_start, load_start, origin, resume_start
 from umbel.base.machine import cores
 from umbel.base.settings import Settings
@@ -71,8 +71,6 @@ class Result:
     files: RunFiles
     card: ModelCard
     epochs: list[Epoch]
-    blend: float
-    whitening: WithinClassWhitening
     baseline: dict[str, Metrics]
     metrics: dict[str, Metrics]
     leakage: Leakage
@@ -99,8 +97,8 @@ def train(
 
     start_weights: a timm backbone's safetensors, or an Umbel checkpoint; None: timm's own, from the hub, or else the
     shipped model. hold_out: folders of class folders that are only judged on, and that nothing is chosen by. domain:
-    what the model is for, by its card. refitted: when validation has chosen epochs, blend and whitening, train once
-    more from the start on all images, but those of `hold_out`, and save that. A run that was killed goes on where it
+    what the model is for, by its card. refitted: when validation has chosen the number of epochs, train once more from
+    the start on all images, but those of `hold_out`, and save that. A run that was killed goes on where it
     was when it is started again with the same arguments, unless `fresh`. include_hidden: see
     `umbel_files.walking.walk`. processes: that share each batch, on GPUs one each; None: as many as there are GPUs.
     workers: processes that decode images and make views, for each of these; 0: threads do; None: threads where one
@@ -151,23 +149,19 @@ def train(
     shared: dict[str, Any] = {"processes": processes, "step": watcher.step}
     members = fit(setup, progress, tensors, state, epoch=epoch, **shared)
 
-    # Make the most of the weights, as the validation images say; calibrate.
-    blend = blend_with_start(setup, soup(members))
-    whitening, vectors = whiten_within_classes(setup)
+    # Make the most of the weights; judge and calibrate what comes of it.
+    finish(setup, soup(members))
+    vectors = setup.judged(network)
     metrics = validation.judge(setup.sets, vectors)
     reported = _reported(setup.sets, metrics, baseline)
     fitted = calibration.fit_sets(setup.sets, vectors, seed=recipe.seed, class_names=dataset.classes)
-    chosen: dict[str, Any] = {
-        "best_epochs": [progress.best(member).number for member in range(recipe.members)],
-        "blend": blend,
-        "within_class_whitening": whitening._asdict(),
-    }
+    chosen: dict[str, Any] = {"best_epochs": [progress.best(member).number for member in range(recipe.members)]}
 
     # Once more on all images, if that is wanted; nothing but what was held out can judge it then.
     if refitted:
         split = refit_split(dataset)
         setup = for_refit(setup, split, progress, features)
-        refit(setup, blend, whitening, StateFile(files.refit_state, state.run), begin=watcher.refit, **shared)
+        refit(setup, StateFile(files.refit_state, state.run), begin=watcher.refit, **shared)
         chosen["refitted"] = {"epochs": setup.recipe.epochs, "pictures": len(setup.chosen)}
         reported |= {"refitted": by_set(validation.judge(setup.sets, setup.judged(network)))} if setup.sets else {}
         _write_roles(files, dataset, split, leakage, recipe.seed)
@@ -192,7 +186,7 @@ def train(
         calibration=fitted,
     )
     _forget(files)
-    return Result(files, card, progress.epochs, blend, whitening, baseline, metrics, leakage, dataset)
+    return Result(files, card, progress.epochs, baseline, metrics, leakage, dataset)
 
 
 def _split(dataset: Dataset, recipe: Recipe) -> Split:

@@ -73,7 +73,7 @@ def test_a_held_out_folder_is_judged_and_not_learnt_from(unseen, tmp_path, start
 @pytest.mark.slow
 def test_the_command_reports_what_was_held_out(unseen, tmp_path, start):
     arguments = [tmp_path / "shapes", "--hold-out", unseen, "--out", tmp_path / "out", "--start", start]
-    knobs = ["--epochs", "1", "--size", "48", "--batch-size", "6", "--set", "blends=[1,0.5]"]
+    knobs = ["--epochs", "1", "--size", "48", "--batch-size", "6", "--set", "blend=0.5"]
 
     done = CliRunner().invoke(command, [*map(str, arguments), *knobs], catch_exceptions=False)
 

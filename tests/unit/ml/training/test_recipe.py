@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.train.command import train
-from ml.training.recipe import RECIPES, Recipe, WithinClassWhitening, changed, described, progressive
+from ml.training.recipe import RECIPES, Recipe, changed, described, progressive
 from umbel.base.errors import InvalidInput
 
 
@@ -30,7 +30,7 @@ def test_progressive_stages_add_up_and_grow_towards_the_size(epochs):
         ("mean=[0.5, 0.5, 0.5]", (0.5, 0.5, 0.5)),
         ("mean=null", None),
         ("stages=[[128,4],[160,2]]", ((128, 4), (160, 2))),
-        ("within_class_whitenings=[[0.5,0,0]]", (WithinClassWhitening(0.5, 0, 0),)),
+        ("crop_area=[0.5,1]", (0.5, 1.0)),
     ],
 )
 def test_a_setting_takes_json_of_its_type(assignment, value):

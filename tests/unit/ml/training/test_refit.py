@@ -14,7 +14,6 @@ from ml.checkpoint import save_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
 from ml.training.fit import shortened
-from ml.training.recipe import WithinClassWhitening
 from ml.training.train import Result, Watcher, train
 from tests.unit.ml.conftest import plant
 from tests.unit.ml.training.test_train import TINY, Interrupted
@@ -27,7 +26,7 @@ QUICK = replace(
     stages=((32, 1), (48, 1)),
     members=2,
     batch_size=6,
-    blends=(1.0, 0.5),
+    blend=0.5,
     held_out_classes=1,
     validation=0.3,
 )
@@ -73,8 +72,6 @@ def test_what_is_saved_is_a_run_on_all_images_for_the_time_that_was_chosen(place
         shortened(QUICK, refitted["epochs"]),
         validation=0.0,
         held_out_classes=0,
-        blends=(chosen["blend"],),
-        within_class_whitenings=(WithinClassWhitening(**chosen["within_class_whitening"]),),
     )
 
     alone = run(place, place / "alone", everything, refitted=False)

@@ -23,7 +23,7 @@ from ml.runtimes.torch_forward import torch_embedder
 from ml.training.finish import blended
 from ml.training.learner import cosine_drift, parameter_groups
 from ml.training.progress import Epoch
-from ml.training.recipe import Recipe, WithinClassWhitening
+from ml.training.recipe import Recipe
 from ml.training.start import find_start, load_start
 from ml.training.train import Result, Watcher, train
 from tests.unit.ml.conftest import plant
@@ -41,8 +41,7 @@ TINY = replace(
     batch_size=8,
     members=1,
     distortions=0,
-    blends=(1.0,),
-    within_class_whitenings=(WithinClassWhitening(0, 0, 0), WithinClassWhitening(0.75, 1, 1)),
+    blend=1.0,
     validation=0.25,
     backbone_lr=1e-3,
 )
@@ -186,7 +185,6 @@ def test_while_the_neck_learns_first_the_backbone_stays(make_folder, tmp_path, s
         size=48,
         stages=((48, 1),),
         neck_first=1.0,
-        within_class_whitenings=(WithinClassWhitening(0, 0, 0),),
         validation=0.0,
     )
 
