@@ -3,7 +3,8 @@
 Run `python -m benchmarks.cross_validation --start WEIGHTS --pictures FLOWERS5 --classes OXFORD51 --domains DIR…`. Each
 run holds out one fold of five of the pictures in each folder of --pictures, one half of the classes in each of
 --classes, and every fifth of --domains whole; it trains on all the rest with one recipe, so that nothing is
-chosen on what is judged. Folders of --unseen are never trained on and judged by every run. Each held-out set
+chosen on what is judged. Folders of --unseen are never trained on and judged by every run;
+those of --taught are trained on by every run and not judged. Each held-out set
 is searched within itself, and compared with the start's own features of the same images in the same run. Finished runs
 are kept, so it may be stopped and repeated. `--jobs` runs go on side by side: worth it beside a GPU, which waits for
 the images that a run prepares.
@@ -47,6 +48,7 @@ ROLES = {
     "classes": "a half of the classes is held out at a time",
     "domains": "a fifth of these folders is held out whole at a time",
     "unseen": "folders that are never trained on",
+    "taught": "folders that every run is trained on",
 }
 
 BySet = dict[str, dict[str, float]]
@@ -73,6 +75,7 @@ class Folders:
     classes: tuple[int, ...]
     domains: tuple[int, ...]
     unseen: tuple[int, ...]
+    taught: tuple[int, ...]
 
 
 def held_out(dataset: Dataset, folders: Folders, seed: int, fold: int) -> Held:
@@ -162,10 +165,11 @@ def main() -> None:
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NAME=VALUE", help="of the recipe"
     )
+    parser.add_argument("--name", default="b0", help="of the file that keeps the runs")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     given = parser.parse_args()
     recipe = changed(dataclasses.replace(RECIPES["b0"], members=given.members), given.settings)
-    question = f"cross_validation_{given.members}"
+    question = f"cross_validation_{given.name}"
     kept = RESULTS / f"{question}.json"
     runs = [Run(**one) for one in json.loads(kept.read_text())["runs"]] if kept.exists() else []
     done = {(one.seed, one.fold) for one in runs}

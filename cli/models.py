@@ -156,24 +156,30 @@ def bring(model: str, file: Path, collection: str | None, only_vectors: bool, as
 
 
 @models.command()
-@click.argument("source", metavar="timm:NAME|FILE")
+@click.argument("source", metavar="NAME|timm:NAME|FILE")
 @click.option("--backbone", metavar="NAME", help="What FILE holds, by timm's name; else the file's own name says it.")
 @click.option("--size", type=click.IntRange(32, 1024), help="Side of the model's pictures.  [default: as pretrained]")
 @click.option("--out", default="models", show_default=True, type=FOLDER, help="Where the checkpoint goes.")
 @json_option
 def add(source: str, backbone: str | None, size: int | None, out: Path, as_json: bool) -> None:
-    """Register a backbone of timm's as it was pretrained, without training: a checkpoint is made in --out.
+    """Register a model that comes with Umbel, or a backbone of timm's as it was pretrained, without training.
 
     \b
+    umbel models add umbel-b0-flowers
     umbel models add timm:vit_small_patch14_reg4_dinov2.lvd142m --size 224
     umbel models add ./convnext_tiny.safetensors --backbone convnext_tiny
 
-    timm:NAME fetches the weights from the model hub, or takes them from its cache; FILE is timm's safetensors file.
+    NAME is umbel-b0 (any pictures) or umbel-b0-flowers. timm:NAME fetches the weights from the model hub, or takes them
+    from its cache; FILE is timm's safetensors file: of both a checkpoint is made in --out.
     Nothing changes for searches; `umbel reindex` is next, and judges it.
     """
     from ml.card import card_path  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.shipped import shipped_checkpoint  # noqa: PLC0415
     from ml.untuned import save_untuned  # noqa: PLC0415
 
+    if shipped := shipped_checkpoint(source):
+        register_checkpoint(shipped, as_json=as_json)
+        return
     scheme, is_timm, named = source.partition("timm:")
     weights = None if is_timm and not scheme else Path(source)
     if weights is not None and card_path(weights).is_file():

@@ -6,7 +6,14 @@ from umbel.base.errors import ModelNotFound
 from umbel.base.settings import Settings
 
 HUB_ARCHITECTURE = "tf_efficientnetv2_b0"
-SHIPPED = Path(__file__).parent / "weights" / "umbel-b0.safetensors"
+WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = WEIGHTS / "umbel-b0.safetensors"  # the default
+
+
+def shipped_checkpoint(name: str) -> Path | None:
+    """The checkpoint of this name that comes with Umbel; None where there is none."""
+    path = WEIGHTS / f"{name}.safetensors"
+    return path if Path(name).name == name and path.is_file() else None
 
 
 def find_checkpoint(settings: Settings) -> Path:

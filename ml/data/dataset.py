@@ -235,13 +235,18 @@ def grouped(dataset: Dataset, groups: Indices) -> Dataset:
     return replace(dataset, groups=groups)
 
 
-def draw_epoch(labels: Indices, balance: float, rng: np.random.Generator) -> Indices:
+def draw_epoch(
+    labels: Indices, folders: Indices, rng: np.random.Generator, *, balance: float, folder_balance: float
+) -> Indices:
     """One epoch's images, as many as there are, in random order: (N,) positions in `labels`.
 
-    balance: a class of n images gets a share in proportion to n**balance. No image is drawn more than once more often
-    than another of its class; at balance 1 each is drawn once.
+    labels, folders: (N,) class and folder of each image. folder_balance: a folder of n images gets a share in
+    proportion to n**folder_balance; balance: so does a class within its folder. No image is drawn more than once more
+    often than another of its class; with both at 1 each is drawn once.
     """
     weight = np.bincount(labels)[labels].astype(float) ** (balance - 1)
+    images, drawn_alike = np.bincount(folders), np.bincount(folders, weight)
+    weight *= (images.astype(float) ** folder_balance / np.maximum(drawn_alike, 1e-12))[folders]
     order = rng.permutation(len(labels))
     ends = np.cumsum(weight[order]) * (len(labels) / weight.sum())
     drawn = np.searchsorted(ends, np.arange(len(labels)) + rng.random(), side="right")  # systematic sampling

@@ -52,6 +52,7 @@ def epoch_batches(
     load: Loader,
     chosen: Indices,
     labels: Indices,
+    folders: Indices,
     recipe: Recipe,
     *,
     epoch: int,
@@ -61,11 +62,12 @@ def epoch_batches(
 ) -> Iterator[Batch]:
     """One epoch of full batches. The same recipe and epoch give the same batches, whichever loader makes them.
 
-    load: makes the views; chosen: (N,) positions in the dataset; labels: (N,) their classes; size: side of the
-    images; first: the batch to begin with, for a run that goes on in the middle of an epoch; group: of each batch
-    only this process's share is made.
+    load: makes the views; chosen: (N,) positions in the dataset; labels, folders: (N,) their classes and
+    folders; size: side of the images; first: the batch to begin with, for a run that goes on in the middle of an epoch;
+    group: of each batch only this process's share is made.
     """
-    order = draw_epoch(labels, recipe.balance, np.random.default_rng((recipe.seed, epoch)))
+    rng, balance = np.random.default_rng((recipe.seed, epoch)), recipe.balance
+    order = draw_epoch(labels, folders, rng, balance=balance, folder_balance=recipe.folder_balance)
     shares = []
     for number in range(first, steps_of(len(chosen), recipe)):
         rows = order[number * recipe.batch_size : (number + 1) * recipe.batch_size]

@@ -15,6 +15,8 @@ def finish(setup: Setup, trained: State) -> None:
     """
     network, recipe = setup.network, setup.recipe
     network.load_state_dict(blended(setup.start, trained, recipe.blend))
+    if not recipe.whitening:
+        return
     labels = torch.from_numpy(setup.labels)
     within_class_whitening(network.neck.cpu(), setup.pooled(setup.chosen), labels, strength=recipe.whitening)
     network.neck.to(setup.device)

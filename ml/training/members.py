@@ -172,7 +172,8 @@ def _train_epoch(
     size, first = recipe.sizes[number], learner.done - number * setup.steps_an_epoch
     saved, pause = time.monotonic(), SAVE_EVERY
     where = {"epoch": number, "size": size, "first": first}
-    for batch in epoch_batches(load, setup.chosen, setup.labels, recipe, **where, group=learner.group):
+    folders = setup.dataset.folders[setup.chosen]
+    for batch in epoch_batches(load, setup.chosen, setup.labels, folders, recipe, **where, group=learner.group):
         loss = learner.step(batch)
         progress.losses.append(loss)
         step(loss.total)

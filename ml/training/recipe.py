@@ -54,6 +54,7 @@ class Recipe:
     members: Annotated[int, knob("networks from the same start, whose weights are averaged", ge=1)] = 1
     batch_size: Annotated[int, knob("images a step", ge=2)] = 64
     balance: Annotated[float, knob("a class of n images is drawn in proportion to n**balance", ge=0, le=1)] = 1.0
+    folder_balance: Annotated[float, knob("so is a folder, to n**folder_balance", ge=0, le=1)] = 1.0
 
     margin: Annotated[float, knob("ArcFace's, in radians", ge=0, le=1)] = 0.3
     margin_ramp: Annotated[float, knob("share of the run over which the margin grows from 0", ge=0, le=1)] = 0.3
@@ -75,7 +76,7 @@ class Recipe:
     blend: Annotated[float, knob("of the trained weights in the finished ones; the rest is the start", ge=0, le=1)] = (
         0.85
     )
-    whitening: Annotated[float, knob("of the finished projection within classes, see ml.neck", ge=0, le=1)] = 0.5
+    whitening: Annotated[float, knob("of the finished projection within classes; 0: none", ge=0, le=1)] = 0.5
 
     crop_area: Annotated[tuple[Share, Share], knob("least and most of the area in a random crop")] = (0.35, 1.0)
     color: Annotated[float, knob("± of brightness, contrast, saturation", ge=0, le=1)] = 0.25

@@ -137,7 +137,7 @@ def train(
     baseline = validation.judge(setup.sets, [plain[one.positions] for one in setup.sets])
     steps = setup.steps_of_member * recipe.members
     watcher.begin(dataset, leakage, len(progress.losses), steps)
-    _remark(setup, watcher)
+    _remark(setup, watcher, refitted=refitted)
     _write_roles(files, dataset, split, leakage, recipe.seed)
     _draw_duplicates(files, dataset, leakage)
 
@@ -220,11 +220,13 @@ def _forget(files: RunFiles) -> None:
     files.state.unlink(missing_ok=True)
 
 
-def _remark(setup: Setup, watcher: Watcher) -> None:
+def _remark(setup: Setup, watcher: Watcher, *, refitted: bool) -> None:
     """Tell what is to be known before the first step. Raises InvalidInput where the classes have no room."""
-    if isinstance(setup.dataset.pixels, ImageFiles):
+    dataset = setup.dataset
+    learnt = dataset.labels[~dataset.is_aside] if refitted else setup.labels  # a refit learns the held-out classes too
+    if isinstance(dataset.pixels, ImageFiles):
         watcher.remark("Pictures are not kept decoded: they are decoded again in every epoch.")
-    if told := check_head(len(np.unique(setup.labels)), setup.recipe, setup.device):
+    if told := check_head(len(np.unique(learnt)), setup.recipe, setup.device):
         watcher.remark(told)
 
 

@@ -132,12 +132,27 @@ def test_no_class_is_held_out_where_there_are_few(make_folder, limits):
 def test_balance_sets_how_often_a_class_is_drawn(balance, expected):
     labels = np.repeat([0, 1], [9000, 1000])
 
-    drawn = labels[draw_epoch(labels, balance, np.random.default_rng(0))]
+    rng = np.random.default_rng(0)
+    drawn = labels[draw_epoch(labels, np.zeros_like(labels), rng, balance=balance, folder_balance=1.0)]
 
     assert (drawn == 0).mean() == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(("folder_balance", "expected"), [(1.0, 0.9), (0.0, 0.5), (0.5, 0.75)])
+def test_folder_balance_sets_how_often_a_folder_is_drawn_whatever_its_classes_get(folder_balance, expected):
+    labels = np.repeat([0, 1, 2], [8100, 900, 1000])
+    folders = np.repeat([0, 1], [9000, 1000])
+
+    rng = np.random.default_rng(0)
+    drawn = draw_epoch(labels, folders, rng, balance=0.0, folder_balance=folder_balance)
+
+    assert (folders[drawn] == 0).mean() == pytest.approx(expected, abs=0.02)
+    assert (labels[drawn] == 0).mean() == pytest.approx(expected / 2, abs=0.02)
 
 
 def test_without_balancing_each_image_is_drawn_once():
     labels = np.repeat([0, 1, 2], [700, 299, 1])
 
-    assert sorted(draw_epoch(labels, 1.0, np.random.default_rng(5))) == list(range(1000))
+    drawn = draw_epoch(labels, labels, np.random.default_rng(5), balance=1.0, folder_balance=1.0)
+
+    assert sorted(drawn) == list(range(1000))

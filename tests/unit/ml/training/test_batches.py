@@ -105,7 +105,9 @@ def test_an_epoch_begun_in_its_middle_has_the_same_batches(make_folder):
 
     def batches(first=0):
         load = view_loader(dataset, recipe)
-        return list(epoch_batches(load, everything, dataset.labels, recipe, epoch=1, size=32, first=first))
+        return list(
+            epoch_batches(load, everything, dataset.labels, dataset.folders, recipe, epoch=1, size=32, first=first)
+        )
 
     whole, rest = batches(), batches(first=2)
     assert [len(batch.rows) for batch in whole] == [4] * 4
@@ -121,7 +123,7 @@ def test_shares_of_a_batch_make_up_the_whole_batch(make_folder):
     load = view_loader(dataset, recipe)
 
     whole, *shares = (
-        list(epoch_batches(load, everything, dataset.labels, recipe, epoch=0, size=32, group=group))
+        list(epoch_batches(load, everything, dataset.labels, dataset.folders, recipe, epoch=0, size=32, group=group))
         for group in (ALONE, Group(0, 2), Group(1, 2))
     )
 
@@ -144,7 +146,9 @@ def test_processes_that_decode_anew_make_the_same_batches(make_folder):
             [
                 batch
                 for epoch in (0, 1)
-                for batch in epoch_batches(load, everything, dataset.labels, recipe, epoch=epoch, size=32)
+                for batch in epoch_batches(
+                    load, everything, dataset.labels, dataset.folders, recipe, epoch=epoch, size=32
+                )
             ]
         )
 
@@ -162,4 +166,14 @@ def test_a_file_that_vanishes_while_it_is_learned_from_is_named(make_folder, wor
     recipe, everything = replace(Recipe(), batch_size=18), np.arange(18)
 
     with pytest.raises(BadDataset, match=r"^\S*kind1/3.jpg cannot be read any more"):
-        list(epoch_batches(view_loader(dataset, recipe, workers), everything, dataset.labels, recipe, epoch=0, size=32))
+        list(
+            epoch_batches(
+                view_loader(dataset, recipe, workers),
+                everything,
+                dataset.labels,
+                dataset.folders,
+                recipe,
+                epoch=0,
+                size=32,
+            )
+        )
