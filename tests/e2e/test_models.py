@@ -96,6 +96,16 @@ def test_a_registered_model_is_exported_by_its_name(garden: Stack) -> None:
     assert (unknown.returncode, unknown.stderr.count("\n"), "no-such-model" in unknown.stderr) == (1, 1, True)
 
 
+def test_the_model_for_flowers_is_registered_by_its_name(garden: Stack) -> None:
+    told = json.loads(garden.umbel("models", "add", "umbel-b0-flowers", "--json").stdout)
+
+    assert (told["name"], told["domain"], states(garden)["umbel-b0-flowers"]) == (
+        "umbel-b0-flowers",
+        "flowers",
+        "registered",
+    )
+
+
 def test_what_does_not_fit_its_card_is_refused_in_one_line(garden: Stack) -> None:
     tampered = make_bad(garden.home / "tampered.safetensors")
     tampered.write_bytes(tampered.read_bytes() + b"!")

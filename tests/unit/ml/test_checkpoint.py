@@ -158,12 +158,18 @@ def test_the_hub_comes_last_and_is_asked_once(monkeypatch, tmp_path):
     assert read_card(first).dim == 1280
 
 
-def test_the_shipped_checkpoint_is_small_and_its_card_tells_what_it_is():
-    size = sum(path.stat().st_size for path in (shipped.SHIPPED, card_path(shipped.SHIPPED)))
-    card = read_card(shipped.SHIPPED)
+@pytest.mark.parametrize("name", ["umbel-b9", "../weights/umbel-b0", "umbel-b0.safetensors"])
+def test_no_other_name_is_a_shipped_checkpoint(name):
+    assert shipped.shipped_checkpoint(name) is None
 
-    assert size < 15_000_000
-    assert (card.architecture, card.dim) == ("tf_efficientnetv2_b0", 512)
+
+@pytest.mark.parametrize(("name", "domain"), [("umbel-b0", "general"), ("umbel-b0-flowers", "flowers")])
+def test_each_shipped_checkpoint_is_small_and_its_card_tells_what_it_is(name, domain):
+    path = shipped.shipped_checkpoint(name)
+    card = read_card(path)
+
+    assert sum(file.stat().st_size for file in (path, card_path(path))) < 15_000_000
+    assert (card.name, card.domain, card.architecture, card.dim) == (name, domain, "tf_efficientnetv2_b0", 512)
     assert card.provenance.data
     assert card.metrics
     assert card.calibration is not None
