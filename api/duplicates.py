@@ -1,5 +1,6 @@
 """/v1/duplicates: compare images, and list the near-duplicates."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from apiflask import APIBlueprint
 from flask import url_for
 from pydantic import BaseModel, Field
 
+from api import rooms
 from api.access import check_images, within
 from api.errors import also, problems
 from api.fields import (
@@ -22,7 +24,7 @@ from api.fields import (
 )
 from umbel.base.database import transaction
 from umbel.insights.comparison import begin_comparison
-from umbel.insights.duplicate_groups import COPY_DISTANCE, USUAL
+from umbel.insights.duplicate_groups import COPY_DISTANCE, USUAL, Limits
 from umbel.insights.duplicates import Group, find_duplicates
 from umbel.jobs.wakeup import waker
 
@@ -109,7 +111,7 @@ def compare(body: ComparisonIn) -> Any:
 @bp.get("/v1/duplicates")
 @bp.input(DuplicatesQuery, location="query", arg_name="query")
 @bp.output(DuplicatesOut)
-@bp.doc(responses=problems(404))
+@bp.doc(responses=problems(404, 503))
 def list_duplicates(query: DuplicatesQuery) -> Any:
     """List groups of near-duplicates, the one with the newest image first, each with the image to keep.
 
@@ -117,7 +119,8 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
     """
     if query.image_id is not None:
         check_images([query.image_id])
-    with transaction() as session:
+    usual = Limits(query.max_distance, query.min_pixel_similarity) == USUAL
+    with nullcontext() if usual else rooms.groupings().place(), transaction() as session:
         found = find_duplicates(
             session,
             collection=within(query.collection),

@@ -75,6 +75,12 @@ def transfers() -> Room:
 
 
 @cache
+def groupings() -> Room:
+    """For groups of duplicates by other limits than the usual ones, which are computed while the request waits."""
+    return Room(_share(1, 8), 1.0, "As many requests for duplicates by limits of their own as may run at a time do so.")
+
+
+@cache
 def followers() -> Room:
     """For requests that wait for a job to finish."""
     return Room(_share(1, 4), 0.0, "As many requests as may wait for a job do so.")

@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
+from api.rooms import Room
 from tests.integration.callers import UNUSED_ID
 from tests.integration.scene import (
     add,
@@ -229,6 +230,23 @@ def test_other_limits_are_computed_once_and_few_of_them_are_kept(api: FlaskClien
     with transaction() as session:
         known = session.execute(text("SELECT max_distance FROM duplicate_grouping ORDER BY id")).scalars().all()
     assert known == [0.5, *(pytest.approx(0.1 + number / 100) for number in range(5, 9))]
+
+
+def test_few_requests_at_a_time_compute_groups_by_limits_of_their_own(
+    api: FlaskClient, line: ComparisonHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = version()
+    pair = {add(of, near(axis(0), 0.02, n), photograph(n)) for n in range(2)}
+    compare(line)
+    room = Room(1, 0.0, "full")
+    monkeypatch.setattr("api.rooms.groupings", lambda: room)
+
+    with room.place():
+        other = api.get("/v1/duplicates", query_string={"max_distance": 0.1})
+        usual = api.get("/v1/duplicates")
+
+    assert (other.status_code, other.json["code"], usual.status_code) == (503, "busy", 200)
+    assert groups(api, min_pixel_similarity=0, max_distance=0.1) == [pair]
 
 
 def test_while_images_are_compared_the_groups_are_those_from_before(api: FlaskClient, line: ComparisonHandler) -> None:

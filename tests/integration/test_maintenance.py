@@ -3,16 +3,17 @@
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from structlog.testing import capture_logs
 
 from stack.redis import Redis
 from tests.integration.factory import Factory, unit
 from tests.processes import eventually
 from umbel.base.blobs import Blobs, blobs
-from umbel.base.database import transaction
+from umbel.base.database import engine, transaction
 from umbel.base.errors import TransientError
 from umbel.base.locks import only_one
 from umbel.base.settings import settings
@@ -90,6 +91,40 @@ def test_vectors_are_dropped_once_a_dump_is_over_and_it_is_not_waited_for() -> N
     maintenance.clean_up(transaction, blobs(), soon)
     with transaction() as session:
         assert not partitions.has_partition(session, retired)
+
+
+def test_what_a_version_knew_of_neighbors_is_deleted_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "BATCH", 2)
+    deleted: list[str] = []
+
+    def count(*asked: Any) -> None:
+        if asked[2].startswith("DELETE FROM nearest_neighbors"):
+            deleted.append(asked[2])
+
+    with transaction() as session:
+        make = Factory(session)
+        version_id = make.version(active=False).id
+        for _ in range(5):
+            make.image()
+        session.execute(
+            text("""
+                INSERT INTO nearest_neighbors (model_version_id, image_id, collection_id, neighbors, distances,
+                                               pixel_similarities, pixel_similarity)
+                SELECT :version, id, collection_id, '{}', '{}', '{}', 0 FROM image
+            """),
+            {"version": version_id},
+        )
+    lifecycle.retire(transaction, version_id)
+
+    event.listen(engine(), "before_cursor_execute", count)
+    try:
+        lifecycle.drop_retired(transaction, seconds=0)
+    finally:
+        event.remove(engine(), "before_cursor_execute", count)
+
+    assert len(deleted) == 3
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM nearest_neighbors")) == 0
 
 
 def test_vectors_that_are_being_read_keep_no_others_from_being_dropped() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from umbel_client import Umbel
 
 from api.page import STATIC, TEMPLATES
+from api.upload_limits import largest_request
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.images import image_bytes
@@ -22,6 +24,7 @@ from tests.processes import UMBEL, eventually, free_port
 from tests.reverse_proxy import reverse_proxy
 from umbel.access.keys import KeyScope, create_key
 from umbel.base.database import transaction
+from umbel.base.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -49,6 +52,16 @@ def url(api: Api) -> Iterator[str]:
 def client(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, trust_env=False) as client:
         yield client
+
+
+@pytest.mark.parametrize("path", ["/v1/imports", "/v1/models", "/v1/models/1/vectors"])
+def test_caddy_as_documented_passes_on_requests_that_may_be_large(path: str) -> None:
+    assert largest_request(Settings(), path) > 2 * largest_request(Settings())
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "proxy.md").read_text()
+    large, others = re.findall(r"^ *@(?:large|others)(?: not)? path (.*)$", page, re.MULTILINE)
+
+    assert large == others
+    assert any(fnmatch(path, pattern) for pattern in large.split())
 
 
 def upload(client: httpx.Client, seed: int = 1, **headers: str) -> httpx.Response:

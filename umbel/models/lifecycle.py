@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from umbel.base import tallies
@@ -15,6 +15,8 @@ from umbel.jobs import jobs
 from umbel.models import collection_calibrations, partitions, reindexes, versions
 
 log = structlog.get_logger()
+
+BATCH = 2_000  # rows deleted in one transaction
 
 
 def activate(transaction: Transaction, version_id: UUID) -> ModelVersion:
@@ -111,8 +113,17 @@ def _drop(transaction: Transaction, version_id: UUID) -> None:
     """Killed midway, its partition is still there, and all of it is done again. Raises NotReady, TransientError."""
     with autocommit() as session:
         partitions.detach_partition(session, version_id)
-    with transaction() as session:
-        session.execute(delete(NearestNeighbors).where(NearestNeighbors.model_version_id == version_id))
+    of_version = NearestNeighbors.model_version_id == version_id
+    some = select(NearestNeighbors.image_id).where(of_version).limit(BATCH)
+    deleted = BATCH
+    while deleted == BATCH:
+        with transaction() as session:
+            gone = session.scalars(
+                delete(NearestNeighbors)
+                .where(of_version, NearestNeighbors.image_id.in_(some))
+                .returning(NearestNeighbors.image_id)
+            )
+            deleted = len(gone.all())
     with transaction() as session:
         collection_calibrations.delete_calibrations(session, version_id=version_id)
         tallies.forget_version(session, version_id)
