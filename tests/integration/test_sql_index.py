@@ -106,7 +106,8 @@ def test_the_functions_use_the_index(session: Session, gallery: ModelVersion, ca
             "SELECT 'collection_deleted'::regclass::oid, 'image_pkey'::regclass::oid, 'collection_pkey'::regclass::oid"
         )
     ).one()
-    beside = {("SUBQUERYSCAN", ""), ("CTESCAN", ""), ("INDEXONLYSCAN", str(deleted))}  # the collections left out
+    # The collections left out; their index is read alone where a vacuum has passed.
+    beside = {("SUBQUERYSCAN", ""), ("CTESCAN", ""), ("INDEXONLYSCAN", str(deleted)), ("INDEXSCAN", str(deleted))}
     beside |= {("INDEXSCAN", str(images)), ("INDEXSCAN", str(collections))}  # of what is told of each match
     assert [scanned(plan) - beside for plan in searches] == [{("INDEXSCAN", oid)}]
     assert [after - earlier for after, earlier in zip(counted(session, gallery), before, strict=True)] == [1, 0]

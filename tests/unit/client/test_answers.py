@@ -56,8 +56,8 @@ def test_fields_and_words_of_a_newer_api_are_no_error() -> None:
 
 
 def test_whole_numbers_are_taken_for_fractions() -> None:
-    match = {"image_id": str(ID), "distance": 0, "similarity": 1, "collection": "c", "label": None, "metadata": {}}
-    assert isinstance(Match.decode(match).distance, float)
+    told = {"image_id": str(ID), "name": None, "collection": "c", "label": None, "metadata": {}}
+    assert isinstance(Match.decode(told | {"distance": 0, "similarity": 1}).distance, float)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_without_labelled_neighbors_nobody_can_say(calibration: Calibration | No
 
 def test_far_neighbors_are_little_reason_to_doubt() -> None:
     near = label_error_probability("rose", [0.05] * 11, ["tulip"] * 11, CALIBRATION)
-    far = label_error_probability("rose", [0.9] * 11, ["tulip"] * 11, CALIBRATION)
+    far = label_error_probability("rose", [1.2] * 11, ["tulip"] * 11, CALIBRATION)
     assert near is not None
     assert far is not None
     assert far.label_error_probability < 0.1 < near.label_error_probability
