@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ml.preprocess import Preprocessing
 from umbel.base.errors import BadCheckpoint, ModelNotFound
@@ -43,6 +43,7 @@ class ModelCard(BaseModel):
     dim: int = Field(ge=1, description="Length of an embedding.")
     pooling: Literal["avg", "gem"] = "avg"
     neck: Literal["projection", "none"] = "projection"
+    anchors: int = Field(default=0, ge=0, description="Known classes that embeddings near them are drawn to.")
     whitened: bool = Field(default=False, description="Whether a map that a gallery's own vectors taught comes last.")
     preprocessing: Preprocessing
     preprocessing_hash: str
@@ -52,16 +53,6 @@ class ModelCard(BaseModel):
     calibration: Calibration | None = Field(
         default=None, description="What distances and votes mean, learnt on validation pictures; None: not known."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_anchors(cls, stated: Any) -> Any:
-        """Cards of earlier days counted anchors, a layer that is gone: without any they say what they say today."""
-        if not isinstance(stated, dict) or "anchors" not in stated:
-            return stated
-        if stated["anchors"]:
-            raise ValueError("it was trained with anchors, which this version of Umbel does not have; train it anew")
-        return {name: value for name, value in stated.items() if name != "anchors"}
 
     @field_validator("preprocessing", mode="before")
     @classmethod

@@ -38,6 +38,7 @@ def save_checkpoint(
         dim=network.dim,
         pooling=network.pooling,
         neck=network.neck_kind,
+        anchors=len(network.anchors.centres) if network.anchors is not None else 0,
         whitened=network.whitening is not None,
         preprocessing=preprocessing,
         preprocessing_hash=preprocessing.hash,
@@ -62,7 +63,7 @@ def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     card = verified_card(path)
     try:
         size = card.preprocessing.size
-        options: dict[str, Any] = {"size": size, "whitened": card.whitened}
+        options: dict[str, Any] = {"size": size, "anchors": card.anchors, "whitened": card.whitened}
         network = EmbeddingNetwork(card.architecture, card.dim, card.pooling, card.neck, **options)
         state = {key: tensor.float() for key, tensor in load_file(path).items()}
         fit = network.load_state_dict(state, strict=False)

@@ -1,4 +1,4 @@
-"""The network: a backbone's features → pooling → projection → batch norm → unit length → whitening."""
+"""The network: a backbone's features → pooling → projection → batch norm → unit length → anchors → whitening."""
 
 from typing import Any, Literal
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml import backbones
+from ml.anchors import Anchors
 from ml.neck import Projection
 from umbel.base.errors import InvalidInput
 
@@ -54,7 +55,8 @@ class EmbeddingNetwork(nn.Module):
     neck "projection": Linear(features → dim), then BatchNorm1d. neck "none": the pooled features themselves, for
     a backbone that was not fine-tuned; dim is then the backbone's width. pooling "avg": the backbone's own, which for
     a ViT is the token or the mean that its classifier takes. size: S, which matters to backbones of a fixed size;
-    None: what timm's weights were trained on. whitened: whether ml.whitening follows.
+    None: what timm's weights were trained on. anchors: how many classes ml.anchors knows; 0 for none. whitened: whether
+    ml.whitening follows.
     Raises InvalidInput for an architecture or a pooling that there is not.
     """
 
@@ -67,6 +69,7 @@ class EmbeddingNetwork(nn.Module):
         *,
         pretrained: bool = False,
         size: int | None = None,
+        anchors: int = 0,
         whitened: bool = False,
     ) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class EmbeddingNetwork(nn.Module):
         self.architecture, self.pooling, self.neck_kind = architecture, pooling, neck
         self.trained_neck = False  # True once the projection holds more than its random beginning
         self.dim = dim if neck == "projection" else self.features
+        self.anchors: Anchors | None = Anchors(anchors, self.dim) if anchors else None
         self.whitening: Whitening | None = Whitening(self.dim) if whitened else None
 
     def pooled(self, pictures: Tensor) -> Tensor:
@@ -92,6 +96,8 @@ class EmbeddingNetwork(nn.Module):
     def embed(self, pooled: Tensor) -> Tensor:
         """(B, features) → (B, dim) float32 of unit length: what the neck makes of the backbone's features."""
         embeddings = F.normalize(self.neck(pooled).float())
+        if self.anchors is not None:
+            embeddings = F.normalize(self.anchors(embeddings))
         return embeddings if self.whitening is None else self.whitening(embeddings)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def untrained(recipe: Recipe, *, pretrained: bool = False) -> EmbeddingNetwork:
 
 
 def _trained_before(weights: Path, recipe: Recipe) -> EmbeddingNetwork:
-    """The network of an Umbel checkpoint, without the whitening that a gallery taught it."""
+    """The network of an Umbel checkpoint, without the layers that come after its projection."""
     trained, card = load_checkpoint(weights)
     if card.architecture != recipe.architecture:
         raise BadCheckpoint(f"{weights} holds a {card.architecture}, and the recipe wants a {recipe.architecture}.")

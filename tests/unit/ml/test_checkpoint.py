@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 
 from ml import shipped, untuned
+from ml.anchors import Anchors
 from ml.card import Provenance, card_path, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
@@ -56,17 +58,23 @@ def test_a_checkpoint_comes_back_as_it_was_written(saved, network, pictures):
     assert card.preprocessing == Preprocessing(size=64)
 
 
-def test_a_card_that_counts_no_anchors_is_read_as_before(copy):
-    change_card(copy, anchors=0)
+def test_anchors_of_earlier_models_come_back_with_the_rest(network, pictures, tmp_path):
+    anchored = deepcopy(network)
+    with torch.no_grad():
+        plain = network(pictures)
+        anchored.anchors = Anchors(4, network.dim)
+        anchored.anchors.centres.copy_(plain)
+        anchored.anchors.pull[:2] = 2.0
+        before = anchored(pictures)
+    path = tmp_path / "anchored.safetensors"
 
-    assert read_card(copy).name == "shapes"
+    save_checkpoint(path, anchored, name="anchored", preprocessing=Preprocessing(size=64), provenance=PROVENANCE)
+    loaded, card = load_checkpoint(path)
 
-
-def test_a_checkpoint_with_anchors_is_refused_with_what_to_do(copy):
-    change_card(copy, anchors=4)
-
-    with pytest.raises(BadCheckpoint, match="trained with anchors"):
-        read_card(copy)
+    assert card.anchors == 4
+    with torch.no_grad():
+        assert (loaded(pictures) * before).sum(1).min() > 0.9999
+    assert (plain * before).sum(1).min() < 0.9999
 
 
 def test_weights_that_were_changed_are_refused(copy):
