@@ -21,6 +21,7 @@ from api import (
     embed,
     errors,
     export,
+    facets,
     headers,
     health,
     identify,
@@ -52,6 +53,7 @@ log = structlog.get_logger()
 VERSION = "0.1.0"
 RESOURCES = (
     images,
+    facets,
     signed_urls,
     imports,
     jobs,

@@ -3,19 +3,18 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
-from typing import Annotated
 
 from apiflask import APIBlueprint
 from flask import Response, request
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from api import rooms
 from api.access import within
 from api.errors import problems
-from api.fields import CollectionName, Strict, VersionToUse, json_object
-from api.search import FilterIn
+from api.fields import CollectionName, FilterText, Strict, VersionToUse
 from api.spool import spool_file
 from umbel.base.database import transaction
+from umbel.gallery.filters import Filter
 from umbel.vectors.export import Export, begin_export, read_rows
 from umbel.vectors.npz import write_npz
 from umbel.vectors.parquet import check_pyarrow, write_parquet
@@ -27,19 +26,11 @@ MEDIA_TYPES = {FileFormat.PARQUET: "application/vnd.apache.parquet", FileFormat.
 FILE = {"schema": {"type": "string", "format": "binary"}}
 
 
-FilterText = Annotated[
-    FilterIn,
-    BeforeValidator(json_object),
-    WithJsonSchema({"type": "string", "examples": ['{"label": ["tulip"]}']}),
-    Field(description="As in a search, as JSON: only these images."),
-]
-
-
 class ExportQuery(Strict):
     format: FileFormat = Field(FileFormat.PARQUET, description="Parquet takes pyarrow, an extra of the service.")
     collection: CollectionName | None = None
     model_version: VersionToUse = None
-    filter: FilterText = Field(default_factory=FilterIn)
+    filter: FilterText = Field(default_factory=Filter)
 
 
 @bp.get("/v1/export")
@@ -62,7 +53,7 @@ def export(query: ExportQuery) -> Response:
         begun = begin_export(
             session,
             collection=within(query.collection),
-            asked=query.filter.as_filter(),
+            asked=query.filter,
             version_id=query.model_version,
         )
     response = Response(content_type=MEDIA_TYPES[query.format])

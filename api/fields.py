@@ -1,5 +1,6 @@
 """Fields that several resources share: names, limits and pages."""
 
+import json
 import re
 from base64 import b64decode
 from json import JSONDecodeError
@@ -14,6 +15,7 @@ from umbel_files.names import LONGEST_LABEL, printable
 from werkzeug.datastructures import FileStorage
 
 from umbel.base.storable import COLLECTION_NAME, NormalizedText, StorableObject, StorableText, parse_json
+from umbel.gallery.filters import Filter
 
 
 class HasId(Protocol):
@@ -22,6 +24,8 @@ class HasId(Protocol):
     @property
     def id(self) -> UUID: ...
 
+
+SOME_FILTER = {"label": ["tulip"], "metadata": {"year": {"gte": 2020}}}  # an example
 
 T = TypeVar("T", bound=HasId)
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -102,6 +106,13 @@ VectorOut = Annotated[
         description="Unit length, as it is kept: in half precision. Only where it was asked for with `with`.",
         examples=[[0.6, -0.8]],
     ),
+]
+# In a query, where a parameter is text.
+FilterText = Annotated[
+    Filter,
+    BeforeValidator(json_object),
+    WithJsonSchema({"type": "string", "contentMediaType": "application/json", "examples": [json.dumps(SOME_FILTER)]}),
+    Field(description="A filter as JSON, as in the body of a search."),
 ]
 K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]
 MaxDistance = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False, description="Cosine distance, 0 to 2.")]

@@ -20,6 +20,7 @@ from api.fields import (
     SHA256,
     CollectionName,
     File,
+    FilterText,
     IntoCollection,
     Label,
     Links,
@@ -37,13 +38,15 @@ from api.fields import (
 from api.idempotency import conflicts, idempotency_key
 from api.preconditions import check_if_match, etag_of
 from api.renditions import responses, served
-from api.search import FilterIn, SearchOptions, SearchOut, SimilarQuery, named_version, searched
+from api.search import SearchOptions, SearchOut, SimilarQuery, named_version, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceeded
 from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
+from umbel.gallery.filters import Filter, both, of_label
 from umbel.gallery.images import ImageRow
+from umbel.gallery.passing import count_passing
 from umbel.gallery.renditions import PICTURE, THUMBNAIL
 from umbel.gallery.upload import Upload, Uploader, reject_image
 from umbel.jobs.backpressure import gate
@@ -90,6 +93,8 @@ class ImageQuery(Strict):
 class ImagesQuery(PageQuery):
     collection: CollectionName | None = None
     label: Label | None = None
+    filter: FilterText = Field(default_factory=Filter)
+    total: bool = Field(False, description="Count the images, too.")
 
 
 class AcceptedOut(BaseModel):
@@ -119,6 +124,7 @@ class ImageOut(BaseModel):
 class ImagesOut(BaseModel):
     items: list[ImageOut]
     next_cursor: NextCursor
+    total: int | None = Field(description="How many images there are on all pages; null: not asked for.")
 
 
 class CheckOut(BaseModel):
@@ -181,16 +187,22 @@ def check_images(body: CheckIn) -> Any:
 @bp.output(ImagesOut)
 @bp.doc(responses=problems(404))
 def list_images(query: ImagesQuery) -> Any:
-    """List images, newest first."""
+    """List images, newest first: all, those of a label, or those that pass a filter."""
     collection = within(query.collection)
     with transaction() as session:
         if query.collection is not None:  # while the one that a key is for may still have to come
             collections.get_collection(session, query.collection)
         rows = images.list_images(
-            session, collection=collection, label=query.label, before=query.cursor, limit=query.limit + 1
+            session,
+            collection=collection,
+            label=query.label,
+            asked=query.filter,
+            before=query.cursor,
+            limit=query.limit + 1,
         )
+        total = count_passing(session, query.filter, collection=collection, label=query.label) if query.total else None
     page, cursor = page_of(rows, query.limit)
-    return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor)
+    return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor, total=total)
 
 
 @bp.get("/v1/images/<uuid:image_id>")
@@ -254,9 +266,9 @@ def get_thumbnail(image_id: UUID) -> Response:
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()
-    label = None if query.label is None else [query.label]
-    shared = query.model_dump(exclude={"label", "parts", "model_version"})
-    options = SearchOptions(filter=FilterIn(label=label), **shared, **{"with": [query.parts] if query.parts else []})
+    asked = query.filter if query.label is None else both(query.filter, of_label(query.label))
+    shared = query.model_dump(exclude={"label", "filter", "parts", "model_version"})
+    options = SearchOptions(filter=asked, **shared, **{"with": [query.parts] if query.parts else []})
     return searched(query_by_image(image_id, named_version(query.model_version)), options, began)
 
 

@@ -63,6 +63,7 @@ NEEDS: dict[str, Need | None] = {
     "images.upload_image": Need(UPLOAD, Where.REQUEST),
     "images.check_images": Need(READ, Where.REQUEST, uploaders=True),
     "images.list_images": Need(READ, Where.REQUEST),
+    "facets.list_facets": Need(READ, Where.REQUEST),
     "images.get_image": Need(READ, Where.IMAGE),
     "images.change_image": Need(WRITE, Where.IMAGE),
     "images.remove_image": Need(WRITE, Where.IMAGE, audited=True),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from api import rooms
 from api.access import check_images, within
@@ -15,11 +15,11 @@ from api.fields import (
     Base64,
     CollectionName,
     File,
+    FilterText,
     K,
     Label,
     Links,
     MaxDistance,
-    Metadata,
     Strict,
     VectorOut,
     VersionToUse,
@@ -33,10 +33,10 @@ from api.specification import either_body
 from umbel.base.database import transaction
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.gallery.filters import Filter
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.models.versions import VersionKey
-from umbel.search.filters import Filter, conditions_of
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import (
     Query,
@@ -50,7 +50,6 @@ from umbel.search.search import (
 bp = APIBlueprint("search", __name__, tag="Search")
 
 LEGACY_K = 5
-MOST_LABELS = 1_000
 MOST_EXAMPLES = 100  # of each kind
 
 # A PNG of one color, 32 × 32 pixels.
@@ -59,45 +58,23 @@ EXAMPLE_PICTURE = (
     "WkV6GAAAAABJRU5ErkJggg=="
 )
 
-MetadataFilter = Annotated[
-    Metadata,
-    Field(
-        examples=[{"camera": "X100V", "year": {"$gte": 2020, "$lt": 2024}, "season": {"$in": ["spring", "summer"]}}],
-        description="For each key the value that it has, or an object of operators: `$eq`, `$in`, `$gt`, `$gte`, `$lt`,"
-        " `$lte` (numbers with numbers, text with text), `$exists` (true or false).",
-    ),
-]
-
 
 class SimilarQuery(Strict):
     k: K = 10
     collection: CollectionName | None = None
     label: Label | None = None
+    filter: FilterText = Field(default_factory=Filter)
     max_distance: MaxDistance | None = None
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
     model_version: VersionToUse = None
     parts: WithOne = None
 
 
-class FilterIn(Strict):
-    label: list[Label] | None = Field(None, max_length=MOST_LABELS, description="One of these labels.")
-    metadata: MetadataFilter = Field(default_factory=dict)
-
-    @field_validator("metadata")
-    @classmethod
-    def _understood(cls, value: dict[str, Any]) -> dict[str, Any]:
-        conditions_of(value)
-        return value
-
-    def as_filter(self) -> Filter:
-        return Filter(labels=self.label, metadata=conditions_of(self.metadata))
-
-
 class Scoped(Strict):
     """Which images may match, and how they are looked for."""
 
     collection: CollectionName | None = None
-    filter: Annotated[FilterIn, BeforeValidator(json_object)] = FilterIn()
+    filter: Annotated[Filter, BeforeValidator(json_object)] = Field(default_factory=Filter)
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
 
 
@@ -261,7 +238,7 @@ def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut
 
 def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
     """The part of the gallery that a request searches."""
-    return Scope(within(options.collection), options.filter.as_filter(), max_distance)
+    return Scope(within(options.collection), options.filter, max_distance)
 
 
 def match_out(match: Match) -> MatchOut:

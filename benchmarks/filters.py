@@ -1,32 +1,38 @@
-"""How long does a search take behind a filter, however few images pass and wherever they lie?
+"""How long do searches, pages and facets take behind a filter, however few images pass and wherever they lie?
 
     python -m benchmarks.filters [--images 100000] [--home FOLDER]
 
-Random unit vectors, which are the hardest to search. So many images pass: none, ten, 0.1 %, 1 % and 50 %; spread
+Random unit vectors, which are the hardest to search. So many images pass: none, ten, 0.1 %, 1 %, 10 % and 50 %; spread
 evenly, or those that lie farthest from the queries, where the index is of no use. By a value that an index finds
-(`$eq`) and by a range that none does (`$lt`); and within a collection that has so many, scattered over the table.
+(`eq`) and by a range that none does (`lt`); and within a collection that has so many, scattered over the table. Then
+the first page of a list behind the same filters, and facets of a hundred labels, of 25 years, of fifty tags in lists of
+two, and of a key that has another value in each image.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median, quantiles
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import own_home, write
+from benchmarks.common import own_home, seconds, write
 from benchmarks.database import DIM, add_version, own_database, own_server
 
-K = 10
+K, PAGE = 10, 50
+TIMES = 15  # that a page or a facet is asked for
 QUERIES = 30
-SHARES = {"none": 0.0, "ten": 0.0, "0.1 %": 0.001, "1 %": 0.01, "50 %": 0.5}
+SHARES = {"none": 0.0, "ten": 0.0, "0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5}
 PORTION = 20_000  # images copied in one transaction
 COLUMNS = {
     "id": "uuid", "collection_id": "uuid", "sha256": "bytea", "blob_key": "text", "media_type": "text", "size": "int8",
-    "width": "int4", "height": "int4", "metadata": "jsonb",
+    "width": "int4", "height": "int4", "label": "text", "metadata": "jsonb",
 }  # fmt: skip
 
 
@@ -37,7 +43,10 @@ def main() -> None:
     asked = parser.parse_args()
     with own_home(asked.home) as home, own_server(home) as server, own_database(server, "filters") as new:
         made = _fill(asked.images) if new else {}
-        write("filters", {"images": asked.images, "dim": DIM, "k": K, **made, "filters": _measured(asked.images)})
+        searches = _searches(asked.images)
+        lists, facets = _lists(asked.images), _facets(asked.images)
+        sizes = {"images": asked.images, "dim": DIM, "k": K, "page": PAGE}
+        write("filters", {**sizes, **made, "searches": searches, "lists": lists, "facets": facets})
 
 
 def passing(name: str, images: int) -> int:
@@ -97,15 +106,17 @@ def _copy(
     ids, rest = list(ids), (b"", "none/", "image/jpeg", 1, 1, 1)
     values = zip(ids, names, anyhow.tolist(), far.tolist(), strict=True)
     copy_rows(session, "image", COLUMNS, (
-        (one, owners[name], one.bytes * 2, *rest[1:], Jsonb({"n": n, "far": f, "group": str(name)}))
+        (one, owners[name], one.bytes * 2, *rest[1:], f"label {n % 100}", Jsonb({
+            "n": n, "far": f, "group": str(name), "year": 2000 + n % 25, "tags": [f"tag {n % 50}", f"tag {n % 7}"],
+        }))
         for one, name, n, f in values
     ))  # fmt: skip
     kept = [(one, owners[name]) for one, name in zip(ids, names, strict=True)]
     embeddings.upsert_embeddings(session, version.id, kept, vectors)
 
 
-def _measured(images: int) -> dict[str, Any]:
-    from umbel.search.filters import Filter, conditions_of  # noqa: PLC0415
+def _searches(images: int) -> dict[str, Any]:
+    from umbel.gallery.filters import Filter  # noqa: PLC0415
     from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
 
     rng = np.random.default_rng(2)
@@ -130,21 +141,68 @@ def _measured(images: int) -> dict[str, Any]:
             "p50_ms": round(median(took), 1),
             "p99_ms": round(quantiles(took, n=100)[98], 1),
             "modes": sorted({f"{one.mode}{' after the index' if one.exhausted else ''}" for one in found}),
+            "fewest": min(len(one.matches) for one in found),
             "recall": round(fmean(len(some & every) / len(every) if every else 1.0 for some, every in pairs), 3),
         }
 
     answer: dict[str, Any] = {"unfiltered": compared(Scope())}
     for name in SHARES:
         most = passing(name, images)
-        ways: dict[str, dict[str, Any]] = {
-            "by an index": {"group": name},
-            "by a range": {"n": {"$lt": most}},
-            "far": {"far": {"$lt": most}},
-        }
-        answer[name] = {
-            way: compared(Scope(filter=Filter(metadata=conditions_of(asked)))) for way, asked in ways.items()
-        } | {"collection": compared(Scope(collection=_slug(name)))}
+        ways = {**_ways(name, images), "far": {"metadata": {"far": {"lt": most}}}}
+        answer[name] = {way: compared(Scope(filter=Filter.model_validate(asked))) for way, asked in ways.items()}
+        answer[name]["collection"] = compared(Scope(collection=_slug(name)))
         print(os.getloadavg()[0], name, json.dumps(answer[name]), flush=True)
+    return answer
+
+
+def _ways(name: str, images: int) -> dict[str, dict[str, Any]]:
+    """Filters that so many images pass."""
+    return {
+        "by an index": {"metadata": {"group": name}},
+        "by a range": {"metadata": {"n": {"lt": passing(name, images)}}},
+    }
+
+
+def _p50_ms(work: Callable[[], object]) -> float:
+    work()
+    return round(1000 * median(seconds(work) for _ in range(TIMES)), 1)
+
+
+def _lists(images: int) -> dict[str, Any]:
+    """The first page, and the number of all that pass."""
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.gallery.filters import Filter  # noqa: PLC0415
+    from umbel.gallery.images import list_images  # noqa: PLC0415
+    from umbel.gallery.passing import count_passing  # noqa: PLC0415
+
+    answer: dict[str, Any] = {}
+    with transaction() as session:
+        for name, way in product(SHARES, ("by an index", "by a range")):
+            asked = Filter.model_validate(_ways(name, images)[way])
+            row = answer.setdefault(name, {})
+            page = partial(list_images, session, collection=None, asked=asked, before=None, limit=PAGE)
+            row[f"page {way}, p50 ms"] = _p50_ms(page)
+            row[f"total {way}, p50 ms"] = _p50_ms(partial(count_passing, session, asked, collection=None))
+    return answer
+
+
+def _facets(images: int) -> dict[str, Any]:
+    from umbel.base.database import transaction  # noqa: PLC0415
+    from umbel.gallery.facets import By, count_facets  # noqa: PLC0415
+    from umbel.gallery.filters import Filter  # noqa: PLC0415
+
+    answer: dict[str, Any] = {}
+    filters = {"all": {}, "1 %": _ways("1 %", images)["by an index"], "50 %": _ways("50 %", images)["by a range"]}
+    with transaction() as session:
+        for by in ("label", "collection", "created_at.day", "metadata.year", "metadata.tags", "metadata.n"):
+            answer[by] = {
+                f"{name}, p50 ms": _p50_ms(
+                    partial(
+                        count_facets, session, By.parse(by), Filter.model_validate(asked), collection=None, limit=PAGE
+                    )
+                )
+                for name, asked in filters.items()
+            }
     return answer
 
 

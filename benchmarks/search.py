@@ -85,7 +85,7 @@ def _fill(version_id: UUID, dim: int, vectors: Any, labels: Sequence[str]) -> di
 
 
 def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
-    from umbel.search.filters import Filter, conditions_of  # noqa: PLC0415
+    from umbel.gallery.filters import Filter  # noqa: PLC0415
     from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
 
     def search(query: Any, scope: Scope, exact: bool) -> Any:
@@ -122,8 +122,8 @@ def _recall_and_filters(version: Any, queries: Any) -> dict[str, object]:
     unfiltered = compared(Scope())
     filtered = {}
     for percent in SELECTIVITIES:
-        conditions = conditions_of({"percent": {"$lt": percent}})
-        filtered[f"{percent} %"] = found = compared(Scope(filter=Filter(metadata=conditions)))
+        asked = Filter.model_validate({"metadata": {"percent": {"$lt": percent}}})
+        filtered[f"{percent} %"] = found = compared(Scope(filter=asked))
         found["over_unfiltered"] = round(found["p50_ms"] / unfiltered["p50_ms"], 2)
     return {"recall_at_10": unfiltered, "filtered": filtered}
 

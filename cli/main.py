@@ -34,6 +34,7 @@ SECTIONS = {
         "calibrate": ("cli.calibrate:calibrate", "Fit what identify trusts to a collection's own labels."),
         "duplicates": ("cli.duplicates:duplicates", "Find near-duplicates, with the one to keep."),
         "label-issues": ("cli.duplicates:label_issues", "Find labels that are probably wrong."),
+        "facets": ("cli.facets:facets", "Count pictures by label, metadata, collection or time."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
         "export": ("cli.export:export", "Write vectors and their images' labels into a Parquet or npz file."),
         "sign": ("cli.sign:sign", "Make URLs of pictures that need no key, for a while."),

@@ -9,6 +9,7 @@ import click
 from PIL import Image
 from umbel_client import Identified, SearchResult, Umbel
 
+from cli.filters import filter_option
 from cli.output import api_client, json_option, print_json, say, table
 from cli.pictures import content_of
 from ml.contact_sheet import Tile, contact_sheet
@@ -25,14 +26,23 @@ Query = Callable[[], bytes]  # the picture that was searched with
 @click.argument("file_or_id")
 @click.option("-k", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @click.option("--collection", help="Search only this collection.")
+@filter_option
 @click.option(
     "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG)."
 )
 @json_option
-def similar(file_or_id: str, k: int, collection: str | None, image: Path | None, as_json: bool) -> None:
+def similar(
+    file_or_id: str,
+    *,
+    k: int,
+    collection: str | None,
+    asked: dict[str, Any] | None,
+    image: Path | None,
+    as_json: bool,
+) -> None:
     """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery."""
     with api_client() as api:
-        query, found = _search(api, file_or_id, k, collection)
+        query, found = _search(api, file_or_id, k=k, collection=collection, filter=asked)
         print_json(found.as_dict()) if as_json else show_matches(found)
         if image:
             write_sheet(api, opened(query()), found, image)
@@ -48,8 +58,9 @@ def similar(file_or_id: str, k: int, collection: str | None, image: Path | None,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option("--collection", help="Let only the images of this collection vote.")
+@filter_option
 @json_option
-def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) -> None:
+def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, Any] | None, as_json: bool) -> None:
     """Say what PICTURES show: one picture, or up to five of the same subject.
 
     The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
@@ -58,7 +69,7 @@ def identify(images: tuple[Path, ...], collection: str | None, as_json: bool) ->
     if len(images) > MOST_IMAGES:
         raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
     with api_client() as api:
-        found = api.identify([content_of(path) for path in images], collection=collection)
+        found = api.identify([content_of(path) for path in images], collection=collection, filter=asked)
     print_json(found.as_dict()) if as_json else _show_labels(found)
 
 
@@ -84,17 +95,16 @@ def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path,
     sheet.save(path, "PNG")
 
 
-def _search(api: Umbel, file_or_id: str, k: int, collection: str | None) -> tuple[Query, SearchResult]:
-    options: dict[str, Any] = {"collection": collection} if collection else {}
+def _search(api: Umbel, file_or_id: str, **options: Any) -> tuple[Query, SearchResult]:
     file = Path(file_or_id)
     if file.exists() and not file.is_dir():
         data = content_of(file)
-        return lambda: data, api.search(data, k=k, **options)
+        return lambda: data, api.search(data, **options)
     try:
         image_id = UUID(file_or_id)
     except ValueError as error:
         raise click.BadParameter(f"{file_or_id!r} is neither a file nor an image id.") from error
-    return lambda: api.images.file(image_id), api.images.similar(image_id, k=k, **options)
+    return lambda: api.images.file(image_id), api.images.similar(image_id, **options)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -22,6 +22,7 @@ from umbel_client.errors import (
     Unreachable,
     UnsupportedImage,
 )
+from umbel_client.facets import Facet, Facets
 from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.images import Image, SignedUrls, Upload
 from umbel_client.jobs import Counts, Item, Job, Reindex, Work
@@ -37,6 +38,8 @@ __all__ = [
     "DuplicateGroup",
     "Duplicates",
     "Embedded",
+    "Facet",
+    "Facets",
     "FolderUpload",
     "Forbidden",
     "Identified",

@@ -153,6 +153,11 @@ def form_of(**options: Any) -> dict[str, str]:
     }
 
 
+def as_text(filter: dict[str, Any] | None) -> str | None:
+    """A filter as a parameter of a query."""
+    return None if filter is None else json.dumps(filter)
+
+
 def content(image: Path | str | bytes) -> bytes:
     """The bytes of an image, given by its path or itself."""
     return image if isinstance(image, bytes) else Path(image).read_bytes()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from umbel_client.answer import Answer
-from umbel_client.connection import Connection, content, form_of, given
+from umbel_client.connection import Connection, as_text, content, form_of, given
 from umbel_client.errors import NotIndexed, StillRunning
 from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, list_images, send_files, sha256_of
 from umbel_client.imports import Imports
@@ -186,10 +186,27 @@ class Images:
         return Image.decode(self._connection.json("GET", f"/v1/images/{image_id}", params=query))
 
     def list(
-        self, *, collection: str | None = None, label: str | None = None, page_size: int | None = None
+        self,
+        *,
+        collection: str | None = None,
+        label: str | None = None,
+        filter: dict[str, Any] | None = None,
+        page_size: int | None = None,
     ) -> Iterator[Image]:
-        """All images, newest first. page_size: how many are fetched at once."""
-        return self._connection.pages(Image, "/v1/images", collection=collection, label=label, limit=page_size)
+        """Images, newest first: all, those of a label, those that pass a filter.
+
+        filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; page_size: how many are fetched at
+        once.
+        """
+        filters = {"collection": collection, "label": label, "filter": as_text(filter)}
+        return self._connection.pages(Image, "/v1/images", **filters, limit=page_size)
+
+    def count(
+        self, *, collection: str | None = None, label: str | None = None, filter: dict[str, Any] | None = None
+    ) -> int:
+        """How many images `list` would give."""
+        query = given(collection=collection, label=label, filter=as_text(filter), total=True, limit=1)
+        return int(self._connection.json("GET", "/v1/images", params=query)["total"])
 
     def update(self, image_id: UUID, *, label: str | None = UNCHANGED, metadata: dict[str, Any] = UNCHANGED) -> Image:
         """Change the label, metadata, or both; label=None removes the label.
@@ -226,6 +243,7 @@ class Images:
         k: int = 10,
         collection: str | None = None,
         label: str | None = None,
+        filter: dict[str, Any] | None = None,
         max_distance: float | None = None,
         exact: bool | None = None,
         model_version: UUID | None = None,
@@ -236,6 +254,7 @@ class Images:
         model_version: by another version's vectors than the active one's, such as an external one's.
         """
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
+        query |= given(filter=as_text(filter))
         query |= given(model_version=model_version and str(model_version))
         query |= {"with": "vector"} if with_vectors else {}
         return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))

@@ -9,8 +9,9 @@ from uuid import UUID
 from umbel_client.admin import Admin
 from umbel_client.answer import Answer
 from umbel_client.collections import Collections
-from umbel_client.connection import Connection, content, form_of, given
+from umbel_client.connection import Connection, as_text, content, form_of, given
 from umbel_client.duplicates import LabelErrors, NearDuplicates
+from umbel_client.facets import Facets
 from umbel_client.images import Images
 from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
@@ -82,7 +83,8 @@ class Umbel:
     ) -> SearchResult:
         """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
 
-        filter: {"label": […], "metadata": {…}}; max_distance: cosine, 0 to 2; exact: scan instead of the index.
+        filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; max_distance: cosine, 0 to 2; exact:
+        scan instead of the index.
         model_version: by another version's vectors than the active one's, such as an external one's; not for a picture.
         with_vectors: the matches have their vectors.
         """
@@ -145,6 +147,21 @@ class Umbel:
         else:
             answer = self._ask("/v1/identify", json={**options, "image_ids": [str(each) for each in image_ids]})
         return Identified.decode(answer)
+
+    def facets(
+        self,
+        by: str = "label",
+        *,
+        collection: str | None = None,
+        filter: dict[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Facets:
+        """How many images have each label, value of a metadata key, and so on, among those that pass a filter.
+
+        by: label, collection, metadata.KEY, created_at.year, created_at.month or created_at.day; limit: of values.
+        """
+        query = given(by=by, collection=collection, filter=as_text(filter), limit=limit)
+        return Facets.decode(self.connection.json("GET", "/v1/facets", params=query))
 
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""

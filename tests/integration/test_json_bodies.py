@@ -12,15 +12,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from api.search import FilterIn
 from tests.images import image_bytes
 from tests.integration.test_api import assert_problem
 from tests.integration.uploads import post_image
 from umbel.base.database import transaction
 from umbel.base.storable import DEEPEST
 from umbel.base.types import Queue
+from umbel.gallery.filter_sql import filter_literal
+from umbel.gallery.filters import Filter
 from umbel.jobs.claims import claim_items
-from umbel.search.filters import filter_sql
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -104,7 +104,7 @@ def test_what_only_looks_odd_is_kept_and_found(api: FlaskClient, metadata: str) 
         changed = api.patch(f"/v1/images/{image}", data=f'{{"metadata": {metadata}}}', content_type=JSON)
         assert changed.get_json()["metadata"] == expected
         asked = {key: {"$eq": value} for key, value in expected.items()}
-        condition = filter_sql(FilterIn(metadata=asked).as_filter())
+        condition = filter_literal(Filter.model_validate({"metadata": asked}))
         with transaction() as session:
             found = session.connection().exec_driver_sql(f"SELECT id FROM image i WHERE {condition}".replace("%", "%%"))
             assert [str(row.id) for row in found] == [image]

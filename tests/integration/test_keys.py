@@ -113,6 +113,7 @@ PICTURE = image_bytes(1)
 NAMING: dict[str, dict[str, Any]] = {
     "images.check_images": {"json": {"sha256": ["0" * 64], "collection": THEIRS}},
     "images.list_images": {"query_string": {"collection": THEIRS}},
+    "facets.list_facets": {"query_string": {"by": "label", "collection": THEIRS}},
     "imports.open_import": {"json": {"source": {"type": "upload"}, "collection": THEIRS}},
     "search.search": {"json": {"vector": [1.0], "collection": THEIRS}},
     "search.legacy_search": {"json": {"image": "AAAA"}},  # names none, so asks all that the key reaches
@@ -181,6 +182,33 @@ def test_lists_hold_what_the_key_reaches(app: Flask, keys: dict[str, str], place
     ours = listed("jobs.list_jobs", "read ours", "id")
     assert places[OURS]["job_id"] in ours
     assert places[THEIRS]["job_id"] not in ours
+
+
+@pytest.mark.parametrize("by", ["label", "collection", "metadata.secret", "created_at.year"])
+@pytest.mark.parametrize("asked", [{}, {"any": [{}, {"label": "secret"}]}, {"not": {"label": "ours"}}])
+def test_facets_and_totals_are_of_what_the_key_reaches(
+    app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], by: str, asked: dict[str, Any]
+) -> None:
+    with transaction() as session:
+        make = Factory(session, start=5000)
+        ids = [make.image(collection=THEIRS, label="secret", meta={"secret": "secret"})]
+        ids.append(make.image(collection=OURS, label="open"))
+    try:
+        query = {"by": by, "filter": json.dumps(asked)}
+        found = call(app, "facets.list_facets", keys["read ours"], query_string=query).get_json()
+        listing = {"filter": json.dumps(asked), "total": "true"}
+        listed = call(app, "images.list_images", keys["read ours"], query_string=listing).get_json()
+        all_of_it = call(app, "facets.list_facets", keys["read"], query_string=query).get_json()
+        with transaction() as session:
+            there = session.scalar(
+                text("SELECT count(*) FROM image JOIN collection c ON c.id = collection_id AND c.name = 'ours'")
+            )
+    finally:
+        with transaction() as session:
+            session.execute(text("DELETE FROM image WHERE id = ANY (:ids)"), {"ids": ids})
+    assert "secret" not in [one["value"] for one in found["values"]]
+    assert THEIRS not in [one["value"] for one in found["values"]]
+    assert found["images"] == listed["total"] == there < all_of_it["images"]
 
 
 @pytest.mark.parametrize(

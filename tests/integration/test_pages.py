@@ -15,6 +15,8 @@ from umbel.access import audit
 from umbel.base.database import engine
 from umbel.base.types import ItemState, JobStatus, JobType
 from umbel.gallery import images
+from umbel.gallery.filters import Filter
+from umbel.gallery.passing import FEW
 from umbel.jobs import items, jobs
 
 MANY, LIMIT = 12_000, 10
@@ -105,6 +107,35 @@ def test_images(
     assert [one.id for one in found] == sorted((one.id for one in found), reverse=True)
     assert {one.collection for one in found} <= ({collection} if collection else {"old", "new"})
     assert read <= READ
+
+
+@pytest.mark.parametrize("collection", ["old", None])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"label": ["rare old", "none"]},
+        {"any": [{"label": {"in": ["rare old"]}}, {"metadata": {"n": 5}}]},
+        {"metadata": {"n": 5}},
+        {"created_at": {"lt": "2000-01-01"}},
+        {"not": {"label": {"exists": True}}},
+        {"created_at": {"gte": "2000-01-01"}},
+    ],
+)
+def test_images_that_pass_a_filter(
+    session: Session, gallery: dict[str, UUID], cost: Cost, collection: str | None, asked: dict[str, Any]
+) -> None:
+    """Which index leads to few is known once the table was analyzed; until then the collection is read."""
+    analyzed = session.scalar(text("SELECT reltuples > 0 FROM pg_class WHERE oid = CAST('image' AS regclass)"))
+    many, few = "exists" in str(asked) or "gte" in str(asked), "rare" in str(asked)
+    there = LIMIT if many else 3 if few else 0
+    before = middle(session, "image", "collection_id = :c", c=gallery["old"]) if many else None
+    passing = Filter.model_validate(asked)
+    found, read = cost(
+        lambda: images.list_images(session, collection=collection, asked=passing, before=before, limit=LIMIT)
+    )
+    assert len(found) == there
+    if analyzed:
+        assert read <= READ + (FEW if "gte" in str(asked) else 0)  # which an index would find, if they were fewer
 
 
 @pytest.mark.parametrize("state", [None, ItemState.FAILED])

@@ -1,5 +1,6 @@
 """Search gives the rows that a plain computation gives, and says how it found them."""
 
+from itertools import product
 from uuid import uuid4
 
 import numpy as np
@@ -11,9 +12,9 @@ from tests.integration.factory import DIM, Factory, fill, unit
 from tests.integration.threshold import scan_up_to
 from umbel.base.errors import InvalidInput, NotEmbedded, NotFound, NotReady
 from umbel.base.tables import ModelVersion
+from umbel.gallery.filters import LABELLED, Filter, of_label
 from umbel.models.partitions import drop_index, index_name, partition_name
 from umbel.search import nearest
-from umbel.search.filters import Filter, conditions_of
 from umbel.search.nearest import Scope, nearest_images
 from umbel.search.recall import share_found
 from umbel.search.search import find_matches, query_by_image, query_by_images, query_by_vector
@@ -85,10 +86,10 @@ def test_versions_of_different_width_live_side_by_side(session: Session, make: F
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
-        (Scope(filter=Filter(labels=["rose"])), {"a", "b"}),
-        (Scope(filter=Filter(labels=["rose", "tulip"])), {"a", "b", "c"}),
-        (Scope(filter=Filter(labels=[])), set()),
-        (Scope(filter=Filter(labelled=True)), {"a", "b", "c"}),
+        (Scope(filter=of_label("rose")), {"a", "b"}),
+        (Scope(filter=Filter.model_validate({"label": ["rose", "tulip"]})), {"a", "b", "c"}),
+        (Scope(filter=Filter.model_validate({"label": []})), set()),
+        (Scope(filter=LABELLED), {"a", "b", "c"}),
         (Scope(max_distance=0.0), set()),
     ],
 )
@@ -109,7 +110,7 @@ def test_a_selective_filter_still_returns_k_matches(session: Session, make: Fact
     for seed in range(1, 120):
         make.image(vector=unit(seed), version=version, label="rare" if seed % 20 == 0 else "common")
     scan_up_to(session, 2)
-    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=Filter(labels=["rare"])))
+    found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=of_label("rare")))
     assert len(found.matches) == 5
 
 
@@ -197,7 +198,7 @@ def test_a_filter_that_lets_few_through_is_said_to_have_exhausted_the_index(sess
     version = make.version()
     for seed in range(200):
         make.image(vector=unit(seed), version=version, meta={"year": 1900 + seed})
-    early = Filter(metadata=conditions_of({"year": {"$lt": 1903}}))
+    early = Filter.model_validate({"metadata": {"year": {"$lt": 1903}}})
     found = nearest_images(session, unit(0), version=version, k=5, scope=Scope(filter=early))
     assert (found.mode, found.exhausted, len(found.matches)) == ("exact", True, 3)
 
@@ -226,14 +227,19 @@ def test_a_collection_that_is_not_there_is_not_found(session: Session, make: Fac
         find_matches(query_by_vector(unit(1).tolist()), k=1, scope=Scope(collection="no such"), session=session)
 
 
+def fill_and_index(session: Session, make: Factory, version: ModelVersion, **images: int) -> None:
+    """So many images in each collection, and the index afterwards: that is quicker."""
+    index = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = :n"), {"n": index_name(version.id)})
+    drop_index(session, version.id)
+    for name, count in images.items():
+        fill(session, version, make.collection(name), count)
+    session.execute(text(index or ""))
+
+
 def test_recall_within_a_collection_of_one_percent(session: Session, make: Factory) -> None:
     """Its images lie anywhere among 8,000 others: the index is followed until ten of them have passed."""
     version = make.version()
-    index = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = :n"), {"n": index_name(version.id)})
-    drop_index(session, version.id)
-    for name, images in (("many", 8_000), ("few", 80)):
-        fill(session, version, make.collection(name), images)
-    session.execute(text(index or ""))
+    fill_and_index(session, make, version, many=8_000, few=80)
     scan_up_to(session, 40)
     recalls = []
     for seed in range(100):
@@ -244,3 +250,32 @@ def test_recall_within_a_collection_of_one_percent(session: Session, make: Facto
             recalls.append(share_found(found.matches, exact.matches))
     assert len(recalls) >= 80
     assert np.mean(recalls) >= 0.95
+
+
+# Each image's place when ordered by chance, and by how far it lies from the first axis, the farthest first.
+PLACES = """
+UPDATE image SET metadata = jsonb_build_object('chance', chance, 'far', far) FROM (
+    SELECT image_id, row_number() OVER (ORDER BY random()) AS chance, row_number() OVER (ORDER BY
+        vector <=> CAST(:axis AS halfvec) DESC) AS far FROM embedding WHERE model_version_id = :version) place
+WHERE id = image_id
+"""
+
+
+def test_recall_and_k_rows_behind_filters(session: Session, make: Factory) -> None:
+    """However few pass, and where they lie on the far side of what is searched for, where the index hardly comes."""
+    images, k = 2_000, 10
+    version, axis = make.version(), np.eye(DIM)[0]
+    fill_and_index(session, make, version, garden=images)
+    session.execute(text(PLACES), {"axis": str(axis.tolist()), "version": version.id})
+    scan_up_to(session, 100)  # behind a filter 20
+    for key, share in product(("chance", "far"), (0.001, 0.01, 0.1, 0.5)):
+        scope = Scope(filter=Filter.model_validate({"any": [{"metadata": {key: {"lte": share * images}}}]}))
+        recalls = []
+        for seed in range(15):
+            query = 3 * axis + unit(seed)
+            query = (query / np.linalg.norm(query)).astype(np.float32)
+            found = nearest_images(session, query, version=version, k=k, scope=scope)
+            exact = nearest_images(session, query, version=version, k=k, scope=scope, exact=True)
+            assert len(found.matches) == len(exact.matches) == min(k, share * images)
+            recalls.append(share_found(found.matches, exact.matches))
+        assert np.mean(recalls) >= 0.95, (key, share)

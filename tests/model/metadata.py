@@ -2,7 +2,9 @@
 
 import random
 import unicodedata
+from datetime import UTC, datetime
 from decimal import Decimal
+from operator import eq, ge, gt, le, lt
 from typing import Any
 
 LABELS = (
@@ -55,11 +57,11 @@ def _nested(depth: int) -> Any:
     return value
 
 
-def draw_filter(rng: random.Random, known: list[dict[str, Any]]) -> dict[str, Any]:
+def draw_filter(rng: random.Random, known: list[dict[str, Any]], depth: int = 2) -> dict[str, Any]:
     """The `filter` of a request. known: metadata that images have, so that something is found."""
     asked: dict[str, Any] = {}
     if rng.random() < 0.3:
-        asked["label"] = rng.sample(LABELS, rng.choice((0, 1, 1, 2, 5)))
+        asked["label"] = _draw_label_condition(rng)
     if rng.random() < 0.3:
         conditions = {}
         for _ in range(rng.choice((1, 1, 2))):
@@ -67,55 +69,118 @@ def draw_filter(rng: random.Random, known: list[dict[str, Any]]) -> dict[str, An
             key = rng.choice([*some] or list(KEYS))
             conditions[key] = _condition(rng, some.get(key))
         asked["metadata"] = conditions
+    if depth and rng.random() < 0.2:
+        several = rng.choice(("any", "all"))
+        asked[several] = [draw_filter(rng, known, depth - 1) for _ in range(rng.choice((0, 1, 2, 3)))]
+    if depth and rng.random() < 0.1:
+        asked["not"] = draw_filter(rng, known, depth - 1)
     return asked
 
 
+def _draw_label_condition(rng: random.Random) -> Any:
+    label = rng.choice(LABELS)
+    some = rng.sample(LABELS, rng.choice((0, 1, 1, 2, 5)))
+    operators = {"in": some, "prefix": label[:1], "exists": rng.random() < 0.5, "gte": label, "lt": label}
+    operator = rng.choice(list(operators))
+    return rng.choice((some, some, label, {operator: operators[operator]}))
+
+
 def _condition(rng: random.Random, value: Any) -> Any:
-    operator = rng.choice(("value", "$eq", "$in", "$exists", "$gt", "$gte", "$lt", "$lte", "range"))
+    operator = rng.choice(("value", "eq", "in", "exists", "gt", "gte", "lt", "lte", "prefix", "range"))
     words = value if isinstance(value, str) else rng.choice(WORDS)
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else rng.choice(NUMBERS)
-    edge = rng.choice((words, number))
+    dollar = rng.choice(("", "$"))
     match operator:
         case "value":
             return value
-        case "$eq":
-            return {"$eq": value}
-        case "$in":
-            return {"$in": [value, _value(rng, 1)][: rng.randrange(3)]}
-        case "$exists":
-            return {"$exists": rng.random() < 0.5}
         case "range":
-            return {"$gte": number, "$lt": number + rng.choice((0, 1, 10**6))}
-    return {operator: edge}
+            return {f"{dollar}gte": number, f"{dollar}lt": number + rng.choice((0, 1, 10**6))}
+    values = {
+        "eq": value,
+        "in": [value, _value(rng, 1)][: rng.randrange(3)],
+        "exists": rng.random() < 0.5,
+        "prefix": words[: rng.randrange(1, 4)] or "X",
+    }
+    return {f"{dollar}{operator}": values.get(operator, rng.choice((words, number)))}
 
 
-def passes(asked: dict[str, Any], label: str | None, metadata: dict[str, Any]) -> bool:
-    """Whether an image meets a filter."""
-    labels = asked.get("label")
-    if labels is not None and label not in [normal(one) for one in labels]:
-        return False
-    return all(_meets(metadata, key, wanted) for key, wanted in asked.get("metadata", {}).items())
+OPERATORS = {"eq", "in", "gt", "gte", "lt", "lte", "prefix", "exists"}
+
+
+def passes(
+    asked: dict[str, Any],
+    label: str | None,
+    metadata: dict[str, Any],
+    *,
+    name: str | None = None,
+    created_at: Any = None,
+) -> bool:
+    """Whether an image meets a filter: the reference of the translation to SQL. created_at: a datetime."""
+    rest = {"name": name, "created_at": created_at}
+    held = [_says(asked["label"], label)] if asked.get("label") is not None else []
+    held += [_says(asked["name"], name)] if "name" in asked else []
+    for operator, bound in asked.get("created_at", {}).items():
+        held.append(_compares(operator, created_at, _time(bound)))
+    held += [_meets(metadata, key, wanted) for key, wanted in asked.get("metadata", {}).items()]
+    inner = {word: [passes(one, label, metadata, **rest) for one in asked.get(word, ())] for word in ("any", "all")}
+    held += [any(inner["any"])] if "any" in asked else []
+    held += inner["all"]
+    held += [not passes(asked["not"], label, metadata, **rest)] if "not" in asked else []
+    return all(held)
+
+
+def _says(wanted: Any, text: str | None) -> bool:
+    """Whether a label or name is as it should be."""
+    if isinstance(wanted, list | str):
+        wanted = {"in": [wanted] if isinstance(wanted, str) else wanted}
+    for operator, value in wanted.items():
+        if operator == "exists":
+            held = (text is not None) == value
+        elif text is None:
+            held = False
+        elif operator == "in":
+            held = text in map(normal, value)
+        elif operator == "prefix":
+            held = text.startswith(normal(value))
+        else:
+            held = _compares(operator, text, normal(value))
+        if not held:
+            return False
+    return True
+
+
+def _time(written: str) -> datetime:
+    at = datetime.fromisoformat(written)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _compares(operator: str, left: Any, right: Any) -> bool:
+    compare = {"eq": eq, "gt": gt, "gte": ge, "lt": lt, "lte": le}[operator]
+    return bool(compare(left, right))
 
 
 def _meets(metadata: dict[str, Any], key: str, wanted: Any) -> bool:
-    if not isinstance(wanted, dict) or not any(name.startswith("$") for name in wanted):
+    if not isinstance(wanted, dict) or not wanted:
         return contains(metadata, {key: wanted})
-    return all(_holds(metadata, key, operator, value) for operator, value in wanted.items())
+    if not any(name.startswith("$") for name in wanted) and not wanted.keys() <= OPERATORS:
+        return contains(metadata, {key: wanted})
+    return all(_holds(metadata, key, operator.removeprefix("$"), value) for operator, value in wanted.items())
 
 
 def _holds(metadata: dict[str, Any], key: str, operator: str, value: Any) -> bool:
     match operator:
-        case "$eq":
+        case "eq":
             return contains(metadata, {key: value})
-        case "$in":
+        case "in":
             return any(contains(metadata, {key: one}) for one in value)
-        case "$exists":
+        case "exists":
             return (key in metadata) == value
     have = metadata.get(key)
+    if operator == "prefix":
+        return isinstance(have, str) and have.startswith(value)
     if isinstance(value, str) != isinstance(have, str) or have is None or isinstance(have, bool | list | dict):
         return False
-    left, right = (have, value) if isinstance(value, str) else (_exactly(have), _exactly(value))
-    return {"$gt": left > right, "$gte": left >= right, "$lt": left < right, "$lte": left <= right}[operator]
+    return _compares(operator, *((have, value) if isinstance(value, str) else (_exactly(have), _exactly(value))))
 
 
 def contains(have: Any, wanted: Any) -> bool:

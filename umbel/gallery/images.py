@@ -19,6 +19,8 @@ from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
+from umbel.gallery.filters import EVERYTHING, Filter
+from umbel.gallery.passing import find_passing
 from umbel.jobs import items
 
 
@@ -66,13 +68,21 @@ def get_image(session: Session, image_id: UUID, *, lock: bool = False) -> ImageR
 
 
 def list_images(
-    session: Session, *, collection: str | None, label: str | None, before: UUID | None, limit: int
+    session: Session,
+    *,
+    collection: str | None,
+    label: str | None = None,
+    asked: Filter = EVERYTHING,
+    before: UUID | None,
+    limit: int,
 ) -> list[ImageRow]:
-    """Up to `limit` images, newest first (ids are UUIDv7), older than `before`."""
+    """Up to `limit` images, newest first (ids are UUIDv7), older than `before`, of a label, passing a filter."""
     older = [] if before is None else [Image.id < before]
-    if collection is None and label is None:
+    if asked:
+        ids: Any = find_passing(session, asked, collection=collection, label=label, before=before, limit=limit)
+    elif collection is None and label is None:
         present = text(f"image.collection_id <> ALL ({DELETED_SQL})")
-        ids: Select[Any] = select(Image.id).where(present, *older).order_by(Image.id.desc()).limit(limit)
+        ids = select(Image.id).where(present, *older).order_by(Image.id.desc()).limit(limit)
     else:
         named = [PRESENT] if collection is None else [PRESENT, Collection.name == collection]
         groups: dict[Any, list[Any]] = {Image.collection_id: list(session.scalars(select(Collection.id).where(*named)))}

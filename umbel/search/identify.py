@@ -12,6 +12,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import NotReady
 from umbel.base.tables import ModelVersion
 from umbel.gallery import collections
+from umbel.gallery.filters import LABELLED, both
 from umbel.models import collection_calibrations, versions
 from umbel.models.calibration import GENERAL, Calibration, calibration_of, domain_of
 from umbel.search.nearest import Match, Scope
@@ -61,7 +62,7 @@ def identify(queries: Sequence[Query], *, scope: Scope, exact: bool = False) -> 
         version = versions.get_active_version(session)
         calibration, source, outdated = _calibration(session, version, scope.collection)
     asked = [image_id for query in queries for image_id in query.examples]
-    labelled = replace(scope, filter=replace(scope.filter, labelled=True), without=(*scope.without, *asked))
+    labelled = replace(scope, filter=both(scope.filter, LABELLED), without=(*scope.without, *asked))
     k = calibration.vote.k if calibration else K
     answers = [find_matches(query, k=k, scope=labelled, exact=exact) for query in queries]
     if {answer.version_id for answer in answers} != {version.id}:

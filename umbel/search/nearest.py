@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import run_prepared
 from umbel.base.types import Vector
-from umbel.search.filters import Filter, filter_sql
+from umbel.gallery.filter_sql import filter_literal, is_indexed
+from umbel.gallery.filters import EVERYTHING, Filter
 
 Mode = Literal["exact", "hnsw"]
-NO_FILTER = Filter()
 
 
 class Version(Protocol):
@@ -28,7 +28,7 @@ class Scope:
     """Which images may match. None: no restriction. without: images that must not match, such as the query itself."""
 
     collection: str | None = None
-    filter: Filter = NO_FILTER
+    filter: Filter = EVERYTHING
     max_distance: float | None = None
     without: Sequence[UUID] = ()
 
@@ -106,8 +106,8 @@ def nearest_images(
         "k": k,
         "collection_name": scope.collection,
         "besides": list(scope.without) or None,
-        "condition": filter_sql(scope.filter) if scope.filter else None,
-        "countable": scope.filter.indexed if scope.filter else None,
+        "condition": filter_literal(scope.filter) if scope.filter else None,
+        "countable": is_indexed(scope.filter) if scope.filter else None,
         "exact": exact or None,
         "version": version.id if version else None,
         "only_ef": only_ef,

@@ -1,10 +1,11 @@
 """Images and collections: looked at, listed, changed, removed."""
 
+import json
 import random
 from typing import Any
 from uuid import uuid4
 
-from tests.model.metadata import LABELS, draw_label, draw_metadata, merged, normal, same
+from tests.model.metadata import LABELS, draw_filter, draw_label, draw_metadata, merged, normal, passes, same
 from tests.model.mismatch import Mismatch, expect
 from tests.model.operations.uploads import NAMES
 from tests.model.pictures import sha256, size_of
@@ -123,14 +124,18 @@ def list_images(run: Run, rng: random.Random) -> str:
     """Images by pages: of all collections or one, with a label or all."""
     name = rng.choice((*NAMES, None)) if rng.random() < 0.9 else "missing"
     label = rng.choice(LABELS) if rng.random() < 0.4 else None
-    return listed(run, name, label, rng.choice((7, 50, 120, 500)), most=rng.choice((1, 3, 40)))
+    known = [image.metadata for image in list(run.world.images.values())[-50:] if image.metadata]
+    wanted = draw_filter(rng, known) if rng.random() < 0.5 else {}
+    return listed(run, name, label, rng.choice((7, 50, 120, 500)), most=rng.choice((1, 3, 40)), filter=wanted)
 
 
-def listed(run: Run, name: str | None, label: str | None, limit: int, most: int) -> str:
+def listed(
+    run: Run, name: str | None, label: str | None, limit: int, *, most: int, filter: dict[str, Any] | None = None
+) -> str:
     """Compare up to `most` pages of a list with what it must be."""
-    what = f"list {name}, label {label!r:.20}, by {limit}"
+    what = f"list {name}, label {label!r:.20}, by {limit}" + (f", {filter!r:.200}" if filter else "")
     run.say(what)
-    asked = {"collection": name, "label": label, "limit": limit}
+    asked = {"collection": name, "label": label, "limit": limit, "filter": json.dumps(filter) if filter else None}
     params = {field: value for field, value in asked.items() if value is not None}
     seen: list[str] = []
     for _ in range(most):
@@ -150,7 +155,9 @@ def listed(run: Run, name: str | None, label: str | None, limit: int, most: int)
             break
     wanted = [
         image.id for image in run.world.images.values()
-        if name in (None, image.collection.name) and (label is None or image.label == normal(label))
+        if name in (None, image.collection.name)
+        and (label is None or image.label == normal(label))
+        and passes(filter or {}, image.label, image.metadata)
     ]  # fmt: skip
     wanted.sort(reverse=True)
     if seen != (wanted if not params.get("cursor") else wanted[: len(seen)]):

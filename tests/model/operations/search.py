@@ -1,5 +1,6 @@
 """Searches and identifications, each compared with an exact one."""
 
+import json
 import math
 import random
 from base64 import b64encode
@@ -33,12 +34,9 @@ def search_by_image(run: Run, rng: random.Random) -> str | None:
         return None
     asked = _draw_options(run, rng)
     run.say(f"search by {image.id} with {asked!r:.200}")
-    if rng.random() < 0.3 and "metadata" not in asked.get("filter", {}) and len(asked["filter"].get("label", "a")) == 1:
-        params = {name: value for name, value in asked.items() if name != "filter"}
-        params |= {"label": asked["filter"]["label"][0]} if "label" in asked["filter"] else {}
-        answer = run.server.get(
-            f"/v1/images/{image.id}/similar", params={**params, "exact": str(params["exact"]).lower()}
-        )
+    if rng.random() < 0.3:
+        params = {**asked, "filter": json.dumps(asked["filter"]), "exact": str(asked["exact"]).lower()}
+        answer = run.server.get(f"/v1/images/{image.id}/similar", params=params)
     else:
         answer = run.server.post("/v1/search", json={"image_id": image.id, **asked})
     query = run.vectors.of(run.world.active.id, [image])[image.id]
