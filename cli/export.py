@@ -1,30 +1,20 @@
 """`umbel export`: vectors into a file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 from umbel_client.umbel import FORMATS
 
+from cli.filters import filter_option
 from cli.model_names import find_model
 from cli.output import api_client, json_option, print_json, say
-
-
-def _filter(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Any] | None:
-    try:
-        asked = json.loads(value) if value else None
-    except ValueError as error:
-        raise click.BadParameter(f"is no JSON: {error}.") from error
-    if asked is not None and not isinstance(asked, dict):
-        raise click.BadParameter("must be a JSON object.")
-    return asked
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--collection", help="Only this collection.  [default: all]")
-@click.option("--filter", "asked", metavar="JSON", callback=_filter, help="Only these images, as in a search.")
+@filter_option
 @click.option("--model", help="Whose vectors: an id, the beginning of one, or a name.  [default: the active one's]")
 @json_option
 def export(file: Path, collection: str | None, asked: dict[str, Any] | None, model: str | None, as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """The client: `Umbel("http://…")`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -125,8 +124,8 @@ class Umbel:
         kind = file.suffix.removeprefix(".")
         if kind not in FORMATS:
             raise ValueError(f"{file} must end in .parquet or .npz.")
-        query = given(format=kind, collection=collection, model_version=model_version and str(model_version))
-        query |= {"filter": json.dumps(filter)} if filter else {}
+        query = given(format=kind, collection=collection, filter=as_text(filter))
+        query |= given(model_version=model_version and str(model_version))
         self.connection.download("/v1/export", file, params=query, timeout=LARGE_SECONDS)
         return file
 

@@ -104,6 +104,7 @@ for _ in range(DEEPEST_FILTER):
         ({"created_at": {"eq": "2026-11-27"}}, "filter.created_at.eq"),
         ({"created_at": {"gte": "2026-11-27T10:00"}}, "filter.created_at.gte"),
         ({"created_at": {"gte": 0}}, "filter.created_at.gte"),
+        ({"created_at": {"gte": "0001-01-01T00:00:00+23:59"}}, "filter.created_at.gte"),
         ({"metadata": {"year": {"$near": 1}}}, "filter.metadata.year"),
         ({"metadata": {"year": {"$gt": 1, "gt": 2}}}, "filter.metadata.year"),
         ({"metadata": {"year": {"$gt": True}}}, "filter.metadata.year.gt"),

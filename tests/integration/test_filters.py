@@ -99,7 +99,7 @@ texts = st.one_of(
     st.fixed_dictionaries({"prefix": st.sampled_from(["r", "rose", "a/", "%", "' OR"])}),
     st.fixed_dictionaries({"exists": st.booleans()}),
 )
-times = st.sampled_from(["2026-11-27", "2026-11-28T12:00:00Z", "2026-11-29T02:00:00+02:00", "1970-01-01", "9999-12-31"])
+times = st.sampled_from(["2026-11-27", "2026-11-28T12:00:00Z", "2026-11-29T02:00:00+23:59", "1970-01-01", "9999-12-31"])
 simple = st.fixed_dictionaries(
     {},
     optional={

@@ -99,7 +99,7 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def _time(value: Any) -> datetime:
-    """A point in time as RFC 3339 writes it; a day is its beginning in UTC."""
+    """A point in time as RFC 3339 writes it, in UTC; a day is its beginning in UTC."""
     try:
         at = datetime.fromisoformat(value.upper())
     except (AttributeError, ValueError) as error:
@@ -108,7 +108,10 @@ def _time(value: Any) -> datetime:
         return at.replace(tzinfo=UTC)
     if at.tzinfo is None:
         raise ValueError("must say its zone: end in Z for UTC, or in an offset such as +02:00")
-    return at
+    try:
+        return at.astimezone(UTC)  # Postgres knows no offset of 16 hours or more
+    except OverflowError as error:
+        raise ValueError("must be in the years 1 to 9999, in UTC") from error
 
 
 Time = Annotated[datetime | None, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
