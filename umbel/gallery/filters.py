@@ -145,7 +145,9 @@ def _beginning(value: Any) -> Any:
 
 
 Bound = Annotated[Any, AfterValidator(_bound), WithJsonSchema({"type": ["number", "string"]})]
-Values = Annotated[Any, AfterValidator(_values), WithJsonSchema({"type": "array", "maxItems": MOST_VALUES})]
+Values = Annotated[
+    Any, AfterValidator(_values), WithJsonSchema({"type": "array", "items": {}, "maxItems": MOST_VALUES})
+]
 Beginning = Annotated[Any, AfterValidator(_beginning), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
