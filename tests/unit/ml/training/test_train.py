@@ -216,7 +216,7 @@ def test_a_run_leaves_its_split_its_curves_and_its_duplicates(make_folder, tmp_p
 @pytest.mark.slow
 def test_tensorboard_events_are_written_when_asked_for(make_folder, tmp_path, start):
     folder, events = make_folder(), tmp_path / "events"
-    arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "1", "--size", "48"]
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", str(start), "--epochs", "3", "--size", "48"]
 
     done = CliRunner().invoke(
         command, [*arguments, "--batch-size", "8", "--tensorboard", str(events)], catch_exceptions=False
