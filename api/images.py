@@ -200,7 +200,8 @@ def list_images(query: ImagesQuery) -> Any:
             before=query.cursor,
             limit=query.limit + 1,
         )
-        total = count_passing(session, query.filter, collection=collection, label=query.label) if query.total else None
+        asked = both(query.filter, of_label(query.label))
+        total = count_passing(session, asked, collection=collection) if query.total else None
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor, total=total)
 
@@ -266,7 +267,7 @@ def get_thumbnail(image_id: UUID) -> Response:
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
     """Find the images most similar to one that is in the gallery, which is left out itself."""
     began = time.perf_counter()
-    asked = query.filter if query.label is None else both(query.filter, of_label(query.label))
+    asked = both(query.filter, of_label(query.label))
     shared = query.model_dump(exclude={"label", "filter", "parts", "model_version"})
     options = SearchOptions(filter=asked, **shared, **{"with": [query.parts] if query.parts else []})
     return searched(query_by_image(image_id, named_version(query.model_version)), options, began)

@@ -13,6 +13,7 @@ from ml.preprocess import Preprocessing
 from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
+from tests.integration.test_server import Api
 from umbel.base.blobs import Blobs
 from umbel.base.settings import settings
 from worker.decoders import WorkerDecoders
@@ -44,3 +45,11 @@ def app(postgres: Postgres, redis: Redis) -> Flask:
 @pytest.fixture
 def api(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API as a process of its own."""
+    process = Api(tmp_path_factory.mktemp("api") / "log")
+    yield process
+    process.stop()

@@ -3,7 +3,6 @@
 import http.client
 import io
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -28,13 +27,6 @@ from umbel.gallery.upload import Upload
 MOST = 400 * 10**6  # bytes of the API's processes, their decoders apart
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    process = Api(tmp_path_factory.mktemp("api") / "log")
-    yield process
-    process.stop()
 
 
 def uploaded(server: Api, data: bytes) -> str:

@@ -12,8 +12,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from stack.postgres import Postgres
-from stack.redis import Redis
 from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, committed, unit
 from tests.integration.test_server import Api
@@ -23,13 +21,6 @@ HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 IMAGE = "019b2f6e-0000-7000-8000-000000000000"
 
 pytestmark = pytest.mark.usefixtures("database")
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    process = Api(tmp_path_factory.mktemp("api") / "log")
-    yield process
-    process.stop()
 
 
 @pytest.fixture

@@ -272,9 +272,9 @@ EVERYTHING = Filter()
 LABELLED = Filter.model_validate({"label": {"exists": True}})
 
 
-def of_label(label: str) -> Filter:
-    """Images of this label."""
-    return Filter.model_validate({"label": label})
+def of_label(label: str | None) -> Filter:
+    """Images of this label; None: of any, or none."""
+    return EVERYTHING if label is None else Filter.model_validate({"label": label})
 
 
 def both(one: Filter, other: Filter) -> Filter:

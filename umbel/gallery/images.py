@@ -19,7 +19,7 @@ from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
-from umbel.gallery.filters import EVERYTHING, Filter
+from umbel.gallery.filters import EVERYTHING, Filter, both, of_label
 from umbel.gallery.passing import find_passing
 from umbel.jobs import items
 
@@ -79,7 +79,8 @@ def list_images(
     """Up to `limit` images, newest first (ids are UUIDv7), older than `before`, of a label, passing a filter."""
     older = [] if before is None else [Image.id < before]
     if asked:
-        ids: Any = find_passing(session, asked, collection=collection, label=label, before=before, limit=limit)
+        asked = both(asked, of_label(label))
+        ids: Any = find_passing(session, asked, collection=collection, before=before, limit=limit)
     elif collection is None and label is None:
         present = text(f"image.collection_id <> ALL ({DELETED_SQL})")
         ids = select(Image.id).where(present, *older).order_by(Image.id.desc()).limit(limit)
