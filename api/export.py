@@ -74,7 +74,7 @@ def _fill(response: Response, begun: Export, kind: FileFormat) -> None:
         first = next(parts)
         held = stack.pop_all()
     response.response = _sent(chain([first], parts), held)
-    response.call_on_close(held.close)  # of an answer that nobody began to read
+    response.call_on_close(held.close)  # also when the client disconnects before it reads
 
 
 def _sent(parts: Iterator[bytes], held: ExitStack) -> Iterator[bytes]:

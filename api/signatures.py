@@ -68,7 +68,7 @@ def admit() -> Caller:
     else:
         with transaction() as session:
             signer = caller_of(signing.find_signer(session, key, *signed, now=time.time()))
-        who = replace(signer, key_id=None)  # whoever has the URL: counted by address, not among the key's requests
+        who = replace(signer, key_id=None)  # rate-limited by address, since anybody may hold the URL
     g.caller, g.signed_until = who, expires
     return who
 
