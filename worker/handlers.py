@@ -83,6 +83,7 @@ class Handlers:
         deletion = DeletionHandler(**steps, blobs=blobs())
         maps = MapHandler(**steps, project=project_apart)
 
+        watchdog.watch("loading of a model", models.loading)
         watchdog.watch("embedding", embedding_leases.progress)
         watchdog.watch("embedding for searches", embedding.searching)
         watchdog.watch("comparing", comparison_leases.progress)

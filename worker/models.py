@@ -17,6 +17,7 @@ from ml.shipped import find_checkpoint
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint, TransientError, UmbelError
+from umbel.base.progress import Progress
 from umbel.base.settings import Settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import Decoder, LoadedModel
@@ -37,6 +38,7 @@ class HeldModels:
 
     def __init__(self, settings: Settings, fit: Fit) -> None:
         """fit: the decoder for a preprocessing."""
+        self.loading = Progress()
         self._settings = settings
         self._fit = fit
         self._held: dict[UUID, Future[LoadedModel]] = {}  # the least recently used first
@@ -57,7 +59,8 @@ class HeldModels:
             for oldest in list(self._held)[:-MOST]:
                 del self._held[oldest]
         if known is None:
-            self._load(version_id, loading)
+            with self.loading.working():
+                self._load(version_id, loading)
         return loading
 
     def _load(self, version_id: UUID, loading: Future[LoadedModel]) -> None:
@@ -87,6 +90,7 @@ class OneModel:
     """umbel.base.types.Models of a process that has one model, such as a benchmark."""
 
     def __init__(self, model: LoadedModel) -> None:
+        self.loading = Progress()
         self._model = model
 
     def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:

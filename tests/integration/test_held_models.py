@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,9 @@ from umbel.base.settings import settings
 from umbel.base.types import LoadedModel
 from umbel.models.checkpoints import Candidate, blob_keys, read_candidate, register
 from worker import models as held_models
+from worker.handlers import Handlers
 from worker.models import HeldModels
+from worker.watchdog import Exit, Watchdog
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -113,3 +116,23 @@ def test_a_model_that_makes_no_numbers_is_refused(models: HeldModels, tmp_path: 
 def test_preprocessing_changed_by_a_copy_has_another_hash() -> None:
     plain = Preprocessing()
     assert plain.hash != plain.model_copy(update={"size": 64}).hash
+
+
+def test_a_process_whose_model_hangs_while_it_is_loaded_ends(
+    models: HeldModels, versions: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, left = threading.Event(), SimpleQueue[Exit]()
+    monkeypatch.setattr(held_models, "load_version", lambda *_: goes_on.wait())
+    config = settings().model_copy(update={"hang_seconds": 0.01})
+    watchdog = Watchdog(transaction, config, [], left.put)
+    Handlers(config, models, None, watchdog, name="hangs", queues=[], stopping=lambda: False)  # type: ignore[arg-type]
+    watchdog.look(progressed=False)  # nothing is loaded yet
+    assert left.empty()
+    loading = threading.Thread(target=can_be_loaded, args=[models, versions[0]])
+    loading.start()
+    try:
+        eventually(lambda: watchdog.look(progressed=False) or not left.empty())
+        assert left.get() == Exit.HANGS
+    finally:
+        goes_on.set()
+        loading.join()

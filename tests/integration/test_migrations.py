@@ -122,6 +122,13 @@ def test_the_tables_have_the_columns_that_the_code_names(postgres: Postgres) -> 
     assert changed == []
 
 
+def test_tables_whose_rows_are_changed_many_times_are_vacuumed_early(postgres: Postgres) -> None:
+    early = "array_to_string(reloptions, ' ') LIKE '%autovacuum_vacuum_scale_factor=0.01%'"
+    with postgres.connect() as connection:
+        tables = connection.execute(f"SELECT relname FROM pg_class WHERE {early}").fetchall()
+    assert {"job", "job_item", "pending_blob_cleanup", "worker", "tally"} <= {name for (name,) in tables}
+
+
 def test_exactly_one_model_version_can_be_active(postgres: Postgres) -> None:
     with postgres.connect() as connection:
         index = connection.execute(

@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         300,
         gt=0,
         description="A worker exits, to be restarted, when a batch gets no further for this many seconds, such as a"
-        " forward that does not return, whatever else goes on.",
+        " forward that does not return, or a model is not loaded by then, whatever else goes on.",
     )
     max_failed_batches: int = Field(
         2, ge=1, description="A worker exits, to be restarted, when this many batches in a row gave no vector."

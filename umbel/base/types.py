@@ -10,6 +10,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from umbel.base.progress import Progress
+
 Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
 Plane = NDArray[np.float32]  # (n, 2), x and y in [0, 1]
@@ -177,7 +179,12 @@ class LoadedModel:
 
 
 class Models(Protocol):
-    """The model versions that a process holds. Any thread may use it."""
+    """The model versions that a process holds. Any thread may use it.
+
+    loading: of one that is being loaded, which may hang on a disk or a driver.
+    """
+
+    loading: Progress
 
     def load(self, versions: Sequence[UUID]) -> list[LoadedModel]:
         """These versions, loaded if they are not yet; others are let go where memory is short.

@@ -11,6 +11,7 @@ from tests.integration.factory import DIM, Factory, unit
 from tests.integration.scene import Silent
 from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint
+from umbel.base.progress import Progress
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding.embedding import EmbeddingHandler
@@ -55,6 +56,7 @@ class Models:
     """Every version that a test has made a model for; the others cannot be loaded."""
 
     def __init__(self) -> None:
+        self.loading = Progress()
         self.known: dict[UUID, LoadedModel] = {}
 
     def add(self, version: ModelVersion, *, noise: float = 0.05, seed: int = 0) -> Embedder:
