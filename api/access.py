@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address, ip_network
 from typing import overload
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -17,6 +16,7 @@ from umbel.access.keys import KeyScope
 from umbel.base.caller import set_api_key_id
 from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, UnknownHost
+from umbel.base.hosts import is_listed
 from umbel.base.settings import is_loopback
 from umbel.gallery import images
 from umbel.gallery.upload import DEFAULT_COLLECTION
@@ -83,18 +83,7 @@ def _is_one_of(host: str, allowed: Sequence[str]) -> bool:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
         return False
-    below = (each for each in allowed if each.startswith("."))
-    if is_loopback(name) or name in allowed or "*" in allowed or any(f".{name}".endswith(each) for each in below):
-        return True
-    networks = (ip_network(each) for each in allowed if "/" in each)
-    return _is_address(name) and any(ip_address(name) in network for network in networks)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        return bool(ip_address(name))
-    except ValueError:
-        return False
+    return is_loopback(name) or is_listed(name, allowed)
 
 
 def refuse_other_sites() -> None:

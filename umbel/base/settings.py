@@ -214,6 +214,11 @@ class Settings(BaseSettings):
     import_urls: bool = Field(
         False, description="Whether manifests may name http and https URLs, which the workers then fetch."
     )
+    private_hosts: Hosts = Field(
+        (),
+        description="Hosts, separated by commas, that URLs of imports and webhooks may lead to though their addresses"
+        " are not public: names, .example.org for subdomains, 10.0.0.0/8 for a network, * for any; unset: none.",
+    )
     url_seconds: float = Field(20, gt=0, description="Longest time for fetching one URL, in seconds.")
     url_tries: int = Field(
         12,

@@ -19,11 +19,12 @@ from umbel.base.errors import (
     Unreadable,
     UnsafePath,
 )
+from umbel.base.outbound import url_fault
 from umbel.base.settings import Settings
 from umbel.imports.sources.manifest_rows import BadRow, Row, row_of
 from umbel.imports.sources.paths import quoted, unsafe
 from umbel.imports.sources.source import Entry, ManifestSource, Source
-from umbel.imports.sources.web import Web, url_fault
+from umbel.imports.sources.web import Web
 
 URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
 NO_BASE = "The list came without a base that its paths are relative to: give one (--base)."

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from umbel.base.errors import AddressRefused, FileTooLarge, TransientError, Unreadable
+from umbel.base.outbound import url_fault
 from umbel.base.settings import Settings
-from umbel.imports.sources.web import Web, url_fault
+from umbel.imports.sources.web import Web
 
 IMAGE = bytes(range(256)) * 40
 FOREVER = 30.0  # longer than any test may take
@@ -119,6 +120,16 @@ def test_this_machine_is_refused_however_it_is_spelt(host: str, server: Server) 
     with pytest.raises(AddressRefused):
         Web(Settings()).fetch(url(server, host=host))
     assert server.paths == []
+
+
+@pytest.mark.parametrize("listed", ["pictures.test", ".test", "127.0.0.0/8", "*"])
+def test_a_host_that_the_operator_lists_may_be_private(listed: str, server: Server) -> None:
+    fetcher = Web(Settings(private_hosts=(listed,)), resolve=lambda host, port: ["127.0.0.1"])
+    assert fetcher.fetch(url(server, host="pictures.test")) == IMAGE
+    with pytest.raises(AddressRefused):
+        Web(Settings(private_hosts=("other.test", "10.0.0.0/8")), resolve=lambda host, port: ["127.0.0.1"]).fetch(
+            url(server, host="pictures.test")
+        )
 
 
 def test_a_host_with_any_address_that_is_not_public_is_refused(server: Server) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel.imports.sources.web import is_public
+from umbel.base.outbound import is_public
 
 PRIVATE = {
     "loopback": "127.0.0.1",
