@@ -102,7 +102,9 @@ class ProblemOut(BaseModel):
 
     model_config = ConfigDict(title="Problem")
 
-    type: str = Field(examples=["about:blank"])
+    type: str = Field(
+        description="Leads to what the code means, on a page of this service.", examples=["/errors#invalid_input"]
+    )
     title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
     status: int = Field(examples=[422])
     detail: str = Field(description="For people.", examples=["The request has fields that cannot be taken."])
@@ -118,16 +120,24 @@ class ProblemOut(BaseModel):
 
 
 def problem_body(
-    status: int, detail: str, *, instance: str, request_id: str | None, code: str | None = None, errors: Any = None
+    status: int,
+    detail: str,
+    *,
+    instance: str,
+    request_id: str | None,
+    code: str | None = None,
+    errors: Any = None,
+    below: str = "",
 ) -> dict[str, Any]:
-    """A problem by RFC 9457. code: unset, the one of the status."""
+    """A problem by RFC 9457. code: unset, the one of the status; below: the path that a proxy serves this API under."""
+    code = code or _code(status)
     return {
-        "type": "about:blank",
+        "type": f"{below}/errors#{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "instance": instance,
-        "code": code or _code(status),
+        "code": code,
         "errors": errors or {},
         "request_id": request_id,
     }
@@ -138,8 +148,9 @@ def problem(
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
     structlog.contextvars.bind_contextvars(code=code)  # for the log line of the request
-    path, request_id = f"{request.script_root}{request.path}", g.get("request_id")
-    body = problem_body(status, detail, code=code, errors=errors, instance=path, request_id=request_id)
+    below, request_id = request.script_root, g.get("request_id")
+    path = f"{below}{request.path}"
+    body = problem_body(status, detail, code=code, errors=errors, instance=path, request_id=request_id, below=below)
     answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
     if status in RETRY_AFTER_SECONDS:
         answer.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS[status])

@@ -59,6 +59,7 @@ NEEDS: dict[str, Need | None] = {
     "health.ready": None,
     "openapi.spec": None,
     "page.reference": None,
+    "page.errors": None,
     # Pictures
     "images.upload_image": Need(UPLOAD, Where.REQUEST),
     "images.check_images": Need(READ, Where.REQUEST, uploaders=True),

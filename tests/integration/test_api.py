@@ -31,6 +31,7 @@ def assert_problem(answer: TestResponse, status: int, code: str) -> None:
     body = answer.get_json()
     assert (body["status"], body["code"], bool(body["detail"])) == (status, code, True)
     assert f"| `{status}` | `{code}` |" in described()
+    assert body["type"] == f"/errors#{code}"
     assert body["request_id"] == answer.headers["X-Request-ID"]
 
 

@@ -14,7 +14,16 @@ from pydantic import BaseModel
 from api.specification import FOLLOWED, METHODS, TAGS, operations
 from umbel.base.settings import settings
 
-NOT_OF_THE_API = {"/", "/docs", "/files.json", "/openapi.json", "/static/<path:filename>", "/signin", "/signout"}
+NOT_OF_THE_API = {
+    "/",
+    "/docs",
+    "/errors",
+    "/files.json",
+    "/openapi.json",
+    "/static/<path:filename>",
+    "/signin",
+    "/signout",
+}
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,11 @@ def test_every_link_leads_below_the_path(client: httpx.Client, url: str) -> None
     for link in [*found, accepted.headers["Location"], made.headers["Location"]]:
         assert link.startswith(f"{PREFIX}/v1/")
         assert httpx.get(root + link, trust_env=False).status_code in (200, 405, 503)
-    assert client.get("/v1/nothing").json()["instance"] == f"{PREFIX}/v1/nothing"
+    problem = client.get("/v1/nothing").json()
+    assert problem["instance"] == f"{PREFIX}/v1/nothing"
+    page, _, code = problem["type"].partition("#")
+    assert page == f"{PREFIX}/errors"
+    assert f'<div id="{code}">' in httpx.get(root + page, trust_env=False).text
 
 
 def test_the_specification_names_the_path_of_each_caller(client: httpx.Client, api: Api) -> None:
@@ -100,7 +104,7 @@ def test_the_specification_names_the_path_of_each_caller(client: httpx.Client, a
         assert direct.json()["servers"] == [{"url": "/"}]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/signin"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/errors", "/signin"])
 def test_the_pages_load_all_that_they_need(client: httpx.Client, path: str) -> None:
     page = client.get(path)
     named = re.findall(r'(?:src|href|spec-url|action)="([^"#]+)', page.text)
