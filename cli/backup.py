@@ -34,7 +34,7 @@ def backup(folder: Path, as_json: bool) -> None:
     with embedded_database(config), progress(quiet=as_json) as bars:
         origin = backups.Origin(
             snapshot=dump.snapshot,
-            dump=lambda snapshot, target: dump.dump(pg_dump, config.database, target, snapshot=snapshot.name),
+            dump=lambda snapshot, target: dump.dump(pg_dump, config.direct_database, target, snapshot=snapshot.name),
             blobs=blobs(),
             umbel=version("umbel"),
             schema_revision=_revision(),
@@ -65,13 +65,13 @@ def restore(folder: Path, as_json: bool) -> None:
     if not schema.knows(made.schema_revision):
         raise Conflict(f"The backup is of a later version, Umbel {made.umbel}: restore it with that, or a later one.")
     with embedded_database(config, alone=True), progress(quiet=as_json) as bars:
-        if schema.current(config.database) is not None:
+        if schema.current(config.direct_database) is not None:
             raise Conflict(
                 "The database holds a gallery already: restore into an empty one, or set another UMBEL_HOME."
             )
-        load = partial(dump.load, pg_restore, config.database, index_memory_mb=config.index_memory_mb)
+        load = partial(dump.load, pg_restore, config.direct_database, index_memory_mb=config.index_memory_mb)
         damaged = restoring.restore(folder, blobs(), load, partial(bar, bars))
-        schema.upgrade(config.database)
+        schema.upgrade(config.direct_database)
         found = [kind for kind in compare(bars) if kind.found]
     _report(made, found, damaged, as_json=as_json)
     sys.exit(1 if found or damaged else 0)
@@ -79,7 +79,7 @@ def restore(folder: Path, as_json: bool) -> None:
 
 def _revision() -> str:
     """The schema's revision. Raises StackError without a gallery."""
-    revision = schema.current(settings().database)
+    revision = schema.current(settings().direct_database)
     if revision is None:
         raise StackError("There is no gallery in this database to back up.")
     return revision

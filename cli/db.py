@@ -16,7 +16,7 @@ def db() -> None:
 @json_option
 def upgrade(as_json: bool) -> None:
     """Apply the migrations that are missing."""
-    schema.upgrade(settings().database)
+    schema.upgrade(settings().direct_database)
     _report(as_json)
 
 
@@ -28,7 +28,7 @@ def downgrade(revision: str, yes: bool, as_json: bool) -> None:
     """Take migrations back to REVISION (`base`: all of them, with all data)."""
     if not yes:
         confirm(f"Take the schema back to {revision}? What the migrations since then hold is lost.")
-    schema.downgrade(settings().database, revision)
+    schema.downgrade(settings().direct_database, revision)
     _report(as_json)
 
 
@@ -36,12 +36,12 @@ def downgrade(revision: str, yes: bool, as_json: bool) -> None:
 @json_option
 def check(as_json: bool) -> None:
     """Exit 0 if this version can work with the schema: its own, or a newer one that says so. Else exit 1."""
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     _report(as_json)
 
 
 def _report(as_json: bool) -> None:
-    current = schema.current(settings().database)
+    current = schema.current(settings().direct_database)
     if as_json:
         print_json({"revision": current, "head": schema.head()})
     else:

@@ -79,7 +79,7 @@ def create(
     for collection in collections:
         if not re.fullmatch(COLLECTION_NAME, collection):
             raise click.BadParameter(f"{collection!r} is no collection's name.", param_hint="--collection")
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     with transaction() as session:
         text, row = services.create_key(
             session,
@@ -101,7 +101,7 @@ def create(
 @json_option
 def list_(as_json: bool) -> None:
     """List the keys, newest first."""
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     with transaction() as session:
         found = services.list_keys(session)
     if as_json:
@@ -127,7 +127,7 @@ def list_(as_json: bool) -> None:
 @json_option
 def revoke(key: str, as_json: bool) -> None:
     """Revoke KEY, given by its public part or whole. It cannot be restored."""
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     with transaction() as session:
         row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
     print_json(_facts(row)) if as_json else say(f"Revoked {row.name} ({row.prefix}).")

@@ -31,7 +31,7 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     Needs only the database and the blob store, and is safe beside a running service. Exit 0 if nothing is wrong or all
     of it was repaired, else 1.
     """
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     with progress(quiet=as_json) as bars:
         found = compare(bars, repair=repair, deep=deep)
     ok = all(kind.repaired == kind.found for kind in found)

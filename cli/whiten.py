@@ -50,7 +50,7 @@ def whiten(collection: str | None, strength: float, name: str | None, out: Path,
     """
     from ml.whitening import save_whitened  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
 
-    schema.check(settings().database)
+    schema.check(settings().direct_database)
     with transaction() as session:
         version = get_active_version(session)
         place = get_collection(session, collection) if collection else None

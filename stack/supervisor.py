@@ -160,7 +160,7 @@ class Supervisor:
         try:
             if embedded:
                 embedded.ensure_database()
-            self._migrate(self.settings.database)
+            self._migrate(self.settings.direct_database)
         except (UmbelError, StopRequested):
             raise
         except Exception as error:

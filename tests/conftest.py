@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.conversions import FOLDER, share_conversions
 
@@ -29,27 +30,38 @@ from sqlalchemy import text  # noqa: E402
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
-from stack.postgres import Postgres  # noqa: E402
+from stack.postgres import DATABASE, PORT, ROLE, Postgres  # noqa: E402
 from stack.redis import Redis  # noqa: E402
 from tests.examples import load_profile  # noqa: E402
+from tests.pooler import POOLER_PORT, Pooler  # noqa: E402
 from umbel.base import schema  # noqa: E402
 from umbel.base.database import engine  # noqa: E402
-from umbel.base.settings import settings  # noqa: E402
+from umbel.base.settings import Settings, settings  # noqa: E402
 from umbel.base.tables import Table  # noqa: E402
 
 load_profile()
+
+POOLED = bool(os.environ.get("UMBEL_TEST_POOLER"))  # the whole run through PgBouncer
+if POOLED:
+    folder = quote(str(Settings().socket_dir))
+    os.environ["UMBEL_DATABASE_DIRECT_URL"] = f"postgresql://{ROLE}@/{DATABASE}?host={folder}&port={PORT}"
+    os.environ["UMBEL_DATABASE_URL"] = f"postgresql://{ROLE}@/{DATABASE}?host={folder}&port={POOLER_PORT}"
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server of this run, migrated. fsync is off: these tests kill processes, not the machine."""
     server = Postgres(HOME, settings().socket_dir, durable=False)
+    pooler = Pooler(HOME, settings().socket_dir)
     server.start()
     try:
-        schema.upgrade(settings().database)
+        schema.upgrade(settings().direct_database)
+        if POOLED:
+            pooler.start()
         yield server
     finally:
         engine().dispose()
+        pooler.stop()
         server.stop()
 
 

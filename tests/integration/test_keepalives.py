@@ -25,7 +25,7 @@ def url(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with Proxy(server) as proxy:
         by_tcp = target.set(host="127.0.0.1", port=proxy.port, query={})
         text = by_tcp.render_as_string(hide_password=False)
-        monkeypatch.setattr(notify, "engine", lambda: engine_of(text))
+        monkeypatch.setattr(notify, "direct_engine", lambda: engine_of(text))
         yield text
         engine_of(text).dispose()
 

@@ -109,7 +109,7 @@ def connect(settings: Settings, *, as_reader: bool) -> "psycopg.Connection[tuple
 def connection_parameters(settings: Settings, *, as_reader: bool) -> dict[str, str]:
     """What libpq needs to connect. The embedded database lets the reader in by itself; elsewhere the settings' own user
     is let in and becomes the reader."""
-    url = make_url(settings.database)
+    url = make_url(settings.direct_database)
     parameters = {name: str(value) for name, value in url.get_dialect()().create_connect_args(url)[1].items()}
     if as_reader and settings.database_url is None:
         parameters["user"] = READER
@@ -123,7 +123,7 @@ def _remedied(reason: str, settings: Settings) -> str:
     if f'role "{READER}" does not exist' in reason:
         return f"The role {READER} is not there yet: run `umbel db upgrade`."
     if "permission denied to set role" in reason:
-        user = make_url(settings.database).username
+        user = make_url(settings.direct_database).username
         return f"{user} may not become {READER}: as an administrator run `GRANT {READER} TO {user}`, or use --owner."
     start = "" if settings.database_url else " Is it running? `umbel up` starts it."
     return f"The database cannot be reached: {reason}.{start}"

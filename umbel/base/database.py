@@ -6,7 +6,7 @@ does outside of any; `run_prepared` is for what has to cost as little as it can.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ import psycopg
 from pgvector import HalfVector
 from pgvector.psycopg.halfvec import HalfVectorBinaryDumper
 from psycopg.types.string import StrDumper
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -50,6 +50,7 @@ Transaction = Callable[[], AbstractContextManager[Session]]
 
 # What Postgres ends by itself in the connections that this process opens; nothing, until `limit_connections` says so.
 _limits: dict[str, str] = {}
+LIMIT = "SELECT set_config(%s, %s, %s)"
 
 
 def limit_connections(*, statement_seconds: float, idle_seconds: float) -> None:
@@ -62,9 +63,13 @@ def limit_connections(*, statement_seconds: float, idle_seconds: float) -> None:
 
 
 @cache
-def engine_of(url: str, pool_size: int = 8) -> Engine:
+def engine_of(url: str, pool_size: int = 8, *, pooled: bool = False) -> Engine:
     """The process's engine for `url`. Connections that rested are tested before use, so that a restarted database is
-    survived; under load that test would cost each transaction a round trip."""
+    survived; under load that test would cost each transaction a round trip.
+
+    pooled: a pooler lends a connection to each transaction, so that nothing may be left in one: no prepared statements,
+    and the limits with each transaction.
+    """
     made = create_engine(
         url,
         pool_size=pool_size,
@@ -72,18 +77,26 @@ def engine_of(url: str, pool_size: int = 8) -> Engine:
         pool_timeout=10,
         json_deserializer=parse_stored,
         pool_use_lifo=True,  # the one used last: it has not rested, and knows the statements that it prepared
-        connect_args=CONNECTION,
+        connect_args={**CONNECTION, "prepare_threshold": None} if pooled else CONNECTION,
     )
-    event.listen(made, "connect", _set_limits)
+    if pooled:
+        event.listen(made, "begin", _limit_transaction)
+    else:
+        event.listen(made, "connect", _limit_connection)
     event.listen(made, "checkin", _note_rest)
     event.listen(made, "checkout", _test_rested)
     return made
 
 
-def _set_limits(connection: Any, _: object) -> None:
+def _limit_connection(connection: Any, _: object) -> None:
     for name, limit in _limits.items():
-        connection.execute("SELECT set_config(%s, %s, false)", [name, limit])
+        connection.execute(LIMIT, [name, limit, False])
     connection.commit()
+
+
+def _limit_transaction(connection: Connection) -> None:
+    for name, limit in _limits.items():
+        connection.exec_driver_sql(LIMIT, (name, limit, True))
 
 
 def _note_rest(_: object, record: Any) -> None:
@@ -104,7 +117,16 @@ def _test_rested(connection: Any, record: Any, _: object) -> None:
 
 def engine() -> Engine:
     """The engine of this process's settings."""
-    return engine_of(settings().database)
+    return engine_of(settings().database, pooled=_is_pooled())
+
+
+def direct_engine() -> Engine:
+    """That of what needs a connection of its own; the same where there is no pooler."""
+    return engine_of(settings().direct_database) if _is_pooled() else engine()
+
+
+def _is_pooled() -> bool:
+    return settings().database_direct_url is not None
 
 
 @contextmanager
@@ -123,10 +145,10 @@ def transaction() -> Iterator[Session]:
 def autocommit() -> Iterator[Session]:
     """A session each of whose statements is a transaction by itself, and costs one round trip.
 
-    For what Postgres does only so, such as CREATE INDEX CONCURRENTLY, and for what must not hold a snapshot for long.
-    Raises as `transaction` does.
+    It has a connection of its own, past any pooler, so that what is set in it stays. For what Postgres does only so,
+    such as CREATE INDEX CONCURRENTLY, and for what must not hold a snapshot for long. Raises as `transaction` does.
     """
-    with translated_errors(), Session(_autocommit_engine_of(engine()), expire_on_commit=False) as session:
+    with translated_errors(), Session(_autocommit_engine_of(direct_engine()), expire_on_commit=False) as session:
         yield session
 
 
@@ -144,22 +166,36 @@ def run_prepared(statement: str, *values: Sequence[Any] | Mapping[str, Any]) -> 
     takes three times as long. Raises as `transaction` does.
     """
     with translated_errors():
-        pooled = engine().raw_connection()
-        connection: psycopg.Connection[Any] = pooled.driver_connection  # type: ignore[assignment]
+        held = engine().raw_connection()
+        connection: psycopg.Connection[Any] = held.driver_connection  # type: ignore[assignment]
         try:
             connection.autocommit = True  # no BEGIN and COMMIT around it
-            with connection.cursor(binary=True) as cursor:
+            with (
+                _limited_pipeline(connection) if _is_pooled() else nullcontext() as pipeline,
+                connection.cursor(binary=True) as cursor,
+            ):
                 if len(values) == 1:
-                    cursor.execute(statement, values[0], prepare=True)
+                    cursor.execute(statement, values[0], prepare=pipeline is None)
                 else:
                     cursor.executemany(statement, values)  # a pipeline, which is one transaction
+                if pipeline:
+                    pipeline.sync()
                 return cursor.fetchall() if cursor.description else []
         finally:
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
                 connection.autocommit = False
             else:
-                pooled.invalidate()
-            pooled.close()
+                held.invalidate()
+            held.close()
+
+
+@contextmanager
+def _limited_pipeline(connection: "psycopg.Connection[Any]") -> Iterator[psycopg.Pipeline]:
+    """What is run in it goes to the server at once, after the limits, in one transaction."""
+    with connection.pipeline() as pipeline:
+        for name, limit in _limits.items():
+            connection.execute(LIMIT, [name, limit, True])
+        yield pipeline
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from umbel.base.database import CONNECTION, engine
+from umbel.base.database import CONNECTION, direct_engine
 
 CHANNEL = "umbel"
 QUERIES_WAIT = "queries wait"  # pictures to search by are there
@@ -50,7 +50,7 @@ class Listener:
 
     def _receive(self) -> None:
         """Listen to Postgres until the connection ends, and set the events that wait for what is heard."""
-        arguments, keywords = engine().dialect.create_connect_args(engine().url)
+        arguments, keywords = direct_engine().dialect.create_connect_args(direct_engine().url)
         with psycopg.connect(*arguments, **{**CONNECTION, **keywords}, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             for notification in connection.notifies():

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         repr=False,
         description="Postgres, as postgresql://… or postgres://…; unset: the embedded one in UMBEL_HOME.",
     )
+    database_direct_url: Annotated[str, AfterValidator(environment.database_url)] | None = Field(
+        None,
+        repr=False,
+        description="The same database past the pooler, where UMBEL_DATABASE_URL leads to one that lends connections to"
+        " transactions, such as PgBouncer: for migrations, backups, locks, building indexes and LISTEN.",
+    )
     redis_url: Annotated[str, AfterValidator(environment.redis_url)] | None = Field(
         None, repr=False, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME."
     )
@@ -389,8 +395,13 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the database, embedded or not."""
+        """SQLAlchemy URL of the database, embedded or not; it may lead through a pooler of transactions."""
         return self.database_url or f"postgresql+psycopg://umbel@/umbel?host={quote(os.fsencode(self.socket_dir))}"
+
+    @property
+    def direct_database(self) -> str:
+        """SQLAlchemy URL for what needs a connection of its own: its state, its locks, its notifications."""
+        return self.database_direct_url or self.database
 
     @property
     def redis(self) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from umbel.access.reader import ENSURE_ROLE
-from umbel.base.database import autocommit, engine, translated_errors
+from umbel.base.database import autocommit, direct_engine, translated_errors
 from umbel.base.errors import DumpFailed
 
 # Entries of a dump that belong to the server: a plain user may not change them, and the target server has its own.
@@ -69,7 +69,7 @@ class Snapshot:
 @contextmanager
 def snapshot() -> Iterator[Snapshot]:
     """A moment that other connections, and `dump`, can be shown. Raises as `umbel.base.database.transaction` does."""
-    with translated_errors(), engine().connect() as connection:
+    with translated_errors(), direct_engine().connect() as connection:
         frozen = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with Session(frozen) as session, session.begin():
             yield Snapshot(session, session.execute(text("SELECT pg_export_snapshot()")).scalar_one())

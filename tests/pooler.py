@@ -1,0 +1,80 @@
+"""PgBouncer before the Postgres of a test run, lending a connection for a transaction."""
+
+import shutil
+import signal
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from stack.postgres import DATABASE, PORT, ROLE
+from stack.server import Server
+from stack.server_user import Account, let_through, private_folder
+
+POOLER_PORT = 6432  # only names the socket
+CONNECTIONS = 12  # to Postgres; fewer than the clients', so that they do share
+
+CONFIGURATION = """
+[databases]
+* = host={socket_dir} port={port}
+[pgbouncer]
+listen_addr =
+listen_port = {pooler_port}
+unix_socket_dir = {socket_dir}
+auth_type = trust
+auth_file = {users}
+pool_mode = transaction
+max_client_conn = 500
+default_pool_size = {connections}
+"""
+
+
+def is_installed() -> bool:
+    return shutil.which("pgbouncer") is not None
+
+
+class Pooler(Server):
+    """Before the server with the same `socket_dir`."""
+
+    name = "pgbouncer"
+
+    @property
+    def socket(self) -> Path:
+        return self.socket_dir / f".s.PGSQL.{POOLER_PORT}"
+
+    def command(self) -> tuple[str, ...]:
+        return (str(shutil.which("pgbouncer")), str(self.data / "pgbouncer.ini"))
+
+    def prepare_data(self, account: Account | None) -> None:
+        let_through(self.data, account)
+        private_folder(self.data, account)
+        users = self.data / "users"
+        users.write_text(f'"{ROLE}" ""\n')
+        configuration = CONFIGURATION.format(
+            socket_dir=self.socket_dir, port=PORT, pooler_port=POOLER_PORT, users=users, connections=CONNECTIONS
+        )
+        (self.data / "pgbouncer.ini").write_text(configuration)
+        for file in self.data.iterdir():
+            file.chmod(0o644)
+
+    def clear_leftovers(self) -> bool:
+        return False
+
+    def is_ready(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self) -> str:
+        """SQLAlchemy URL of Umbel's database behind it."""
+        return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={quote(str(self.socket_dir))}&port={POOLER_PORT}"
+
+    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(
+            host=str(self.socket_dir), port=POOLER_PORT, user=ROLE, dbname=DATABASE, connect_timeout=2
+        )
+
+    def stop(self, mode: signal.Signals | None = None) -> None:
+        super().stop(mode or signal.SIGTERM)  # to PgBouncer: at once
