@@ -115,13 +115,14 @@ class Build:
 
     def _copy(self, stage: Stage, rest: str) -> None:
         words = rest.split()
+        folder = words[0] == "." or words[-1].endswith("/")  # else the target is the file's new name
         target = stage.root / str(Path(stage.workdir, words[-1])).lstrip("/")
         if words[0].startswith("--from="):
             source = self.stages[words.pop(0).removeprefix("--from=")].root / words[0].lstrip("/")
             shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
             return
         for path in copied(rest):
-            into = target / (path if words[0] == "." else Path(path).name)
+            into = target / (path if words[0] == "." else Path(path).name) if folder else target
             into.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, into)
 
