@@ -1,4 +1,4 @@
-"""docs/how-to/vectors.md and signed-urls.md are run as they stand, against an API whose worker is this test."""
+"""vectors.md, signed-urls.md and website.md are run as they stand, against an API whose worker is this test."""
 
 import os
 import re
@@ -84,3 +84,17 @@ def test_signed_urls_show_pictures_as_the_page_says(server: Api, tmp_path: Path)
     printed = run("signed-urls.md", server, tmp_path, image_id)
     assert f"{url}/{image_id}/file?expires=" in printed
     assert f'<img src="{url}/{image_id}/thumbnail?expires=' in printed
+
+
+def test_a_site_shows_similar_products_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    def catalog(make: Factory) -> UUID:
+        version = make.version()
+        for n in range(3):
+            make.image(collection="catalog", meta={"product": str(4711 + n)}, vector=unit(n), version=version)
+        return make.image(collection="other", meta={"product": "4711"}, vector=unit(1), version=version)
+
+    committed(catalog)
+    printed = run("website.md", server, tmp_path, "")
+    assert "'product': '4711'" not in printed
+    assert "'product': '4712'" in printed
+    assert f"'src': 'http://127.0.0.1:{server.port}/v1/images/" in printed
