@@ -60,6 +60,7 @@ class DuplicatesQuery(PageQuery):
 class MemberOut(BaseModel):
     image_id: UUID
     name: str | None = Field(examples=["tulips/1.jpg"])
+    external_id: str | None = Field(examples=["sku-1042"])
     label: str | None = Field(examples=["tulip"])
     width: int = Field(description="Pixels, upright.", examples=[640])
     height: int = Field(description="Pixels, upright.", examples=[480])

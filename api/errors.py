@@ -30,6 +30,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.Conflict: 409,
     errors.ActionRefused: 409,
     errors.TooFewLabels: 409,
+    errors.ExternalIdTaken: 409,
     errors.IdempotencyKeyReused: 409,
     errors.PreconditionFailed: 412,
     errors.NotReady: 503,

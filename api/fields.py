@@ -11,7 +11,7 @@ from uuid import UUID
 from apiflask.fields import UploadFile
 from flask import request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from umbel_files.names import LONGEST_LABEL, printable
+from umbel_files.names import LONGEST_EXTERNAL_ID, LONGEST_LABEL, printable
 from werkzeug.datastructures import FileStorage
 
 from umbel.base.storable import COLLECTION_NAME, NormalizedText, StorableObject, StorableText, parse_json
@@ -70,6 +70,15 @@ URL_SAFE = str.maketrans("-_", "+/")
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 Base64 = Annotated[bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "format": "byte"})]
 Label = Annotated[NormalizedText, Field(min_length=1, max_length=LONGEST_LABEL, examples=["tulip"])]
+ExternalId = Annotated[
+    NormalizedText,
+    Field(
+        min_length=1,
+        max_length=LONGEST_EXTERNAL_ID,
+        description="Your own id of the image, unique in its collection.",
+        examples=["sku-1042"],
+    ),
+]
 Name = Annotated[
     StorableText,
     AfterValidator(printable),

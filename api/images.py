@@ -19,6 +19,7 @@ from api.errors import also, problems
 from api.fields import (
     SHA256,
     CollectionName,
+    ExternalId,
     File,
     FilterText,
     IntoCollection,
@@ -41,10 +42,10 @@ from api.renditions import responses, served
 from api.search import SearchOptions, SearchOut, SimilarQuery, named_version, searched
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
-from umbel.base.errors import DecoderDied, ImageError, InvalidInput, QuotaExceeded
+from umbel.base.errors import DecoderDied, ExternalIdTaken, ImageError, InvalidInput, QuotaExceeded
 from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
-from umbel.gallery.filters import Filter, both, of_label
+from umbel.gallery.filters import Filter, both, of_external_id, of_label
 from umbel.gallery.images import ImageRow
 from umbel.gallery.passing import count_passing
 from umbel.gallery.renditions import PICTURE, THUMBNAIL
@@ -56,7 +57,8 @@ from umbel.search.search import get_vector, query_by_image
 bp = APIBlueprint("images", __name__, tag="Images")
 
 ALREADY_THERE = also(200, "These bytes are in the collection already", "AcceptedOut")
-CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed")
+TAKEN = "`external_id_taken`: another image has the id, or these bytes under another one"
+CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed", TAKEN)
 MOST_HASHES = 1_000
 
 
@@ -65,6 +67,7 @@ class UploadIn(Strict):
     collection: IntoCollection = None
     label: Label | None = None
     metadata: Metadata = Field(default_factory=dict)
+    external_id: ExternalId | None = None
     name: Name | None = Field(None, description="Overrides the file name of the part.")
     job_id: UUID | None = Field(None, description="An open import job to which the picture belongs.")
 
@@ -75,6 +78,7 @@ class ImagePatchIn(Strict):
     )
 
     label: Label | None = None
+    external_id: ExternalId | None = None
     metadata: Metadata | None = Field(
         None,
         description="Merged into what is there (JSON Merge Patch, RFC 7396): null removes a key, or all.",
@@ -93,6 +97,7 @@ class ImageQuery(Strict):
 class ImagesQuery(PageQuery):
     collection: CollectionName | None = None
     label: Label | None = None
+    external_id: ExternalId | None = None
     filter: FilterText = Field(default_factory=Filter)
     total: bool = Field(False, description="Count the images, too.")
 
@@ -107,6 +112,7 @@ class ImageOut(BaseModel):
     image_id: UUID
     collection: str = Field(examples=["garden"])
     name: str | None = Field(examples=["tulips/1.jpg"])
+    external_id: str | None = Field(examples=["sku-1042"])
     label: str | None = Field(examples=["tulip"])
     metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
     status: ItemState
@@ -117,6 +123,9 @@ class ImageOut(BaseModel):
     height: int = Field(description="Pixels, upright.", examples=[480])
     note: str | None = Field(description="What is to be said of a damaged file.", examples=[None])
     created_at: datetime
+    replaced_at: datetime | None = Field(
+        description="When it got the picture that it has now; null: its first.", examples=[None]
+    )
     vector: VectorOut = None
     links: Links
 
@@ -138,8 +147,9 @@ class CheckOut(BaseModel):
 def upload_image(form: UploadIn) -> Any:
     """Store a picture and queue its embedding.
 
-    202 with a job to follow; 200 with `status: duplicate` when the collection has these very bytes already. With the
-    header `Idempotency-Key`, a repeated request is answered as the first one was.
+    202 with a job to follow; 200 with `status: duplicate` when the collection has these very bytes already. With an
+    `external_id` that an image of the collection has, that image gets this picture, and what is given of its name,
+    label and metadata. With the header `Idempotency-Key`, a repeated request is answered as the first one was.
     """
     if form.job_id is not None:
         check_job(form.job_id)
@@ -149,13 +159,14 @@ def upload_image(form: UploadIn) -> Any:
         name=form.name or printable(form.file.filename or "") or None,
         label=form.label,
         metadata=form.metadata,
+        external_id=form.external_id,
         job_id=form.job_id,
         idempotency_key=idempotency_key(),
     )
     gate().enter()
     try:
         accepted = uploader().add_image(upload)
-    except (ImageError, DecoderDied, QuotaExceeded) as error:
+    except (ImageError, DecoderDied, QuotaExceeded, ExternalIdTaken) as error:
         with transaction() as session:
             reject_image(session, upload, error)
         raise
@@ -187,8 +198,9 @@ def check_images(body: CheckIn) -> Any:
 @bp.output(ImagesOut)
 @bp.doc(responses=problems(404))
 def list_images(query: ImagesQuery) -> Any:
-    """List images, newest first: all, those of a label, or those that pass a filter."""
+    """List images, newest first: all, those of a label or an external id, or those that pass a filter."""
     collection = within(query.collection)
+    wanted = both(query.filter, of_external_id(query.external_id))
     with transaction() as session:
         if query.collection is not None:  # while the one that a key is for may still have to come
             collections.get_collection(session, query.collection)
@@ -196,11 +208,11 @@ def list_images(query: ImagesQuery) -> Any:
             session,
             collection=collection,
             label=query.label,
-            asked=query.filter,
+            asked=wanted,
             before=query.cursor,
             limit=query.limit + 1,
         )
-        asked = both(query.filter, of_label(query.label))
+        asked = both(wanted, of_label(query.label))
         total = count_passing(session, asked, collection=collection) if query.total else None
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor, total=total)
@@ -223,14 +235,14 @@ def get_image(image_id: UUID, query: ImageQuery) -> Any:
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
 @bp.output(ImageOut)
-@bp.doc(responses=problems(412))
+@bp.doc(responses={**problems(412), 409: {**problems(409)[409], "description": TAKEN}})
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
-    """Change an image's label or metadata by a JSON Merge Patch: null removes the label, or a key of the metadata."""
+    """Change an image's label, external_id, metadata by a JSON Merge Patch: null removes them, or a key of the last."""
     changes = patch.model_dump(exclude_unset=True)
     if not changes:
-        raise InvalidInput("Give a label or metadata to change.")
+        raise InvalidInput("Give a label, external_id or metadata to change.")
     with transaction() as session:
-        image = images.get_image(session, image_id, lock=True)
+        image = images.lock_image(session, image_id, changes)
         check_if_match(image)
         images.update_image(session, image, changes)
         return _described(images.get_image(session, image_id))

@@ -58,6 +58,7 @@ class LabelIssueOut(BaseModel):
     image_id: UUID
     collection: str = Field(examples=["garden"])
     name: str | None = Field(examples=["tulips/1.jpg"])
+    external_id: str | None = Field(examples=["sku-1042"])
     label: str = Field(examples=["tulip"])
     suggested_label: str
     label_error_probability: float = Field(

@@ -18,7 +18,8 @@ from umbel.base.database import transaction
 from umbel.gallery import images
 from umbel.gallery.renditions import Rendition, Renditions
 
-FOR_EVER = "private, max-age=31536000, immutable"  # what is shown of an image never changes under its id
+FOR_EVER = "private, max-age=31536000, immutable"  # what is shown of an image without an external id does not change
+ASK_AGAIN = "private, no-cache"  # an upload may replace the picture
 READ = 2**17  # bytes of an answer at a time
 
 
@@ -42,8 +43,8 @@ def served(image_id: UUID, rendition: Rendition) -> Response:
         image = images.get_image(session, image_id)
     response = Response(content_type=rendition.media_type(image.media_type))
     response.set_etag(image.sha256.hex(), weak=True)  # of the bytes that arrived; those served are made of them
-    response.last_modified = image.created_at
-    response.headers["Cache-Control"] = FOR_EVER
+    response.last_modified = image.replaced_at or image.created_at
+    response.headers["Cache-Control"] = FOR_EVER if image.external_id is None else ASK_AGAIN
     open_to_others(response)
     response.headers["Accept-Ranges"] = "bytes"
     if not is_resource_modified(request.environ, response.headers["ETag"], last_modified=response.last_modified):

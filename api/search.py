@@ -134,6 +134,7 @@ class MatchOut(BaseModel):
     similarity: float = Field(description="1 − distance.", examples=[0.88])
     collection: str = Field(examples=["garden"])
     name: str | None = Field(description="File name or path it came under.", examples=["tulips/1.jpg"])
+    external_id: str | None = Field(description="The sender's own id.", examples=["sku-1042"])
     label: str | None = Field(examples=["tulip"])
     metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
     vector: VectorOut = None

@@ -3,7 +3,7 @@
 from alembic import op
 
 
-def create_index(name: str, definition: str) -> None:
+def create_index(name: str, definition: str, *, unique: bool = False) -> None:
     """Build an index beside running writes; definition: all that follows its name, such as `ON image (id)`.
 
     It waits for transactions that are open, as long as it takes, and nothing waits for it. What came before in the
@@ -14,5 +14,5 @@ def create_index(name: str, definition: str) -> None:
     with op.get_context().autocommit_block():
         op.execute("SET lock_timeout = 0; SET statement_timeout = 0")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-        op.execute(f"CREATE INDEX CONCURRENTLY {name} {definition}")
+        op.execute(f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {name} {definition}")
         op.execute("SET lock_timeout = '4s'; SET statement_timeout = '60s'")

@@ -13,6 +13,7 @@ class Duplicate(Answer):
 
     image_id: UUID
     name: str | None
+    external_id: str | None = None
     label: str | None
     width: int
     height: int
@@ -52,6 +53,7 @@ class LabelIssue(Answer):
     image_id: UUID
     collection: str
     name: str | None
+    external_id: str | None = None
     label: str
     suggested_label: str
     label_error_probability: float

@@ -33,6 +33,7 @@ class Image(Answer):
     image_id: UUID
     collection: str
     name: str | None
+    external_id: str | None = None  # of its sender's own, unique in the collection
     label: str | None
     metadata: dict[str, Any]
     status: str
@@ -43,6 +44,7 @@ class Image(Answer):
     height: int
     note: str | None  # what is to be said of a damaged file
     created_at: datetime
+    replaced_at: datetime | None = None  # when it got the picture that it has now; None: its first
     vector: list[float] | None = None  # under the active model, where it was asked for
 
 
@@ -95,17 +97,20 @@ class Images:
         collection: str | None = None,
         label: str | None = None,
         metadata: dict[str, Any] | None = None,
+        external_id: str | None = None,
         name: str | None = None,
         job_id: UUID | None = None,
         idempotency_key: str | None = None,
     ) -> Upload:
         """Upload an image (a path, or its bytes). Call `.wait()` on the result until searches can find it.
 
-        job_id: an open import that it belongs to, see `imports.open`. idempotency_key: unset, one of this call, so
-        that a retry after a broken connection is recognized.
+        external_id: your own id of it, unique in the collection; an image that has it gets this picture, and what is
+        given of name, label and metadata. job_id: an open import that it belongs to, see `imports.open`.
+        idempotency_key: unset, one of this call, so that a retry after a broken connection is recognized.
         """
         name = name or ("picture" if isinstance(image, bytes) else Path(image).name)
         form = form_of(collection=collection, label=label, name=name, job_id=job_id, metadata=metadata or None)
+        form |= form_of(external_id=external_id)
         answer = self._connection.json(
             "POST",
             "/v1/images",
@@ -190,15 +195,16 @@ class Images:
         *,
         collection: str | None = None,
         label: str | None = None,
+        external_id: str | None = None,
         filter: dict[str, Any] | None = None,
         page_size: int | None = None,
     ) -> Iterator[Image]:
-        """Images, newest first: all, those of a label, those that pass a filter.
+        """Images, newest first: all, those of a label or an external id, those that pass a filter.
 
         filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; page_size: how many are fetched at
         once.
         """
-        filters = {"collection": collection, "label": label, "filter": as_text(filter)}
+        filters = {"collection": collection, "label": label, "external_id": external_id, "filter": as_text(filter)}
         return self._connection.pages(Image, "/v1/images", **filters, limit=page_size)
 
     def count(
@@ -208,12 +214,19 @@ class Images:
         query = given(collection=collection, label=label, filter=as_text(filter), total=True, limit=1)
         return int(self._connection.json("GET", "/v1/images", params=query)["total"])
 
-    def update(self, image_id: UUID, *, label: str | None = UNCHANGED, metadata: dict[str, Any] = UNCHANGED) -> Image:
-        """Change the label, metadata, or both; label=None removes the label.
+    def update(
+        self,
+        image_id: UUID,
+        *,
+        label: str | None = UNCHANGED,
+        external_id: str | None = UNCHANGED,
+        metadata: dict[str, Any] = UNCHANGED,
+    ) -> Image:
+        """Change the label, external id or metadata; label=None removes the label, likewise external_id.
 
         metadata: merged into what is there; None as the value of a key removes it.
         """
-        changes = {"label": label, "metadata": metadata}
+        changes = {"label": label, "external_id": external_id, "metadata": metadata}
         changes = {field: value for field, value in changes.items() if value is not UNCHANGED}
         answer = self._connection.json("PATCH", f"/v1/images/{image_id}", repeatable=True, json=changes)
         return Image.decode(answer)

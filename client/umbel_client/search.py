@@ -14,6 +14,7 @@ class Match(Answer):
     similarity: float
     collection: str
     name: str | None
+    external_id: str | None = None
     label: str | None
     metadata: dict[str, Any]
     vector: list[float] | None = None

@@ -5,6 +5,7 @@ import unicodedata
 
 LONGEST_NAME = 1000  # characters
 LONGEST_LABEL = 200
+LONGEST_EXTERNAL_ID = 500
 
 PICTURES = (
     *("jpg", "jpeg", "jpe", "jfif", "pjpeg", "mpo", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff"),

@@ -71,6 +71,12 @@ class TooFewLabels(Conflict):
     code = "too_few_labels"
 
 
+class ExternalIdTaken(Conflict):
+    """Another image of the collection has this `external_id`, or has these bytes under another one."""
+
+    code = "external_id_taken"
+
+
 class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key was used for another request."""
 

@@ -57,10 +57,12 @@ class Image(Table):
     width: Mapped[int]  # pixels, upright
     height: Mapped[int]
     name: Mapped[str | None]  # file name or path it arrived under
+    external_id: Mapped[str | None]  # of its sender's own, unique in the collection
     label: Mapped[str | None]
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
     note: Mapped[str | None]  # what is to be said of a damaged file
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    replaced_at: Mapped[datetime | None]  # when it got the picture that it has now, if that is not its first
 
 
 class ModelVersion(Table):
@@ -252,6 +254,7 @@ class JobItem(Table):
     error_detail: Mapped[str | None]
     locator: Mapped[str | None]  # where its source has it, for an item that was listed rather than sent
     label: Mapped[str | None]
+    external_id: Mapped[str | None]
     meta: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     paused: Mapped[bool] = mapped_column(server_default=text("false"))  # put aside, as its job is paused
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

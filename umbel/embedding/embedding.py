@@ -187,9 +187,10 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         if not rows:
             return
         owners = [(batch.ready[row].image_id, batch.ready[row].collection_id) for row in rows]
+        made_of = [batch.ready[row].blob_key for row in rows]
         for version_id in versions.list_with_vectors(session).intersection(batch.vectors):
             vectors = np.concatenate(batch.vectors[version_id])[rows]
-            embeddings.upsert_embeddings(session, version_id, owners, vectors)
+            embeddings.upsert_embeddings(session, version_id, owners, vectors, made_of=made_of)
 
     def _catch_up(self, batch: EmbeddingBatch, missed: list[UUID]) -> None:
         """Embed what is ready with versions that came late; an image that fails under one counts as failing all."""

@@ -15,7 +15,9 @@ from umbel.gallery.collections import DELETED_SQL, scope_sql
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 REPLACE = "(image_id, model_version_id) DO UPDATE SET vector = EXCLUDED.vector"
-STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec"}
+# Waits for a transaction that replaces the picture, and then sees its blob.
+OF_BLOBS = "JOIN image i ON i.id = s.image_id AND i.blob_key = s.blob_key ORDER BY image_id FOR KEY SHARE OF i"
+STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec", "blob_key": "text"}
 
 
 def upsert_embeddings(
@@ -25,19 +27,23 @@ def upsert_embeddings(
     vectors: Vectors,
     *,
     replace: bool = False,
+    made_of: Sequence[str] | None = None,
 ) -> None:
     """Store one vector for each (image id, collection id).
 
-    One that is there already stays, as the same model made it of the same bytes; replace: or gives way.
+    One that is there already stays, as the same model made it of the same bytes; replace: or gives way. made_of: the
+    blobs that they were made of; an image that has another by now gets none.
     """
     if not images:
         return
-    rows = ((*image, HalfVector(vector)) for image, vector in zip(images, vectors, strict=True))
+    blobs: Sequence[str | None] = made_of or [None] * len(images)
+    rows = ((*image, HalfVector(vector), key) for image, vector, key in zip(images, vectors, blobs, strict=True))
     stage_rows(session, "staged_embedding", STAGED, rows)
     session.execute(
         text(f"""
             INSERT INTO embedding (model_version_id, image_id, collection_id, vector)
-            SELECT :version, image_id, collection_id, vector FROM staged_embedding
+            SELECT :version, image_id, s.collection_id, vector FROM staged_embedding s
+            {"" if made_of is None else OF_BLOBS}
             ON CONFLICT {REPLACE if replace else "DO NOTHING"}
         """),
         {"version": version_id},

@@ -52,13 +52,16 @@ def is_indexed(asked: Filter) -> bool:
         operator in (Operator.EQ, Operator.IN) or (operator is Operator.EXISTS and value)
         for operator, value in asked.label.terms()
     )
+    by_external_id = asked.external_id is not None and any(
+        operator in (Operator.EQ, Operator.IN) for operator, _ in asked.external_id.terms()
+    )
     by_metadata = any(
         (operator is Operator.EQ and _has_scalar(value)) or (operator is Operator.IN and all(map(_has_scalar, value)))
         for condition in asked.metadata.values()
         for operator, value in condition.terms()
     )
     by_parts = any(map(is_indexed, asked.all or ())) or (asked.any is not None and all(map(is_indexed, asked.any)))
-    return by_label or asked.created_at is not None or by_metadata or by_parts
+    return by_label or by_external_id or asked.created_at is not None or by_metadata or by_parts
 
 
 def _has_scalar(value: Any) -> bool:
@@ -75,6 +78,8 @@ def _translated(asked: Filter) -> Clause:
         clauses += _text("i.label", asked.label)
     if asked.name is not None:
         clauses += _text("i.name", asked.name)
+    if asked.external_id is not None:
+        clauses += _text("i.external_id", asked.external_id)
     if asked.created_at is not None:
         for operator, value in asked.created_at.terms():
             clauses.append(Clause("i.created_at " + COMPARISONS[operator] + " CAST(%s AS timestamptz)", (value,)))

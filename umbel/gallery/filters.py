@@ -73,7 +73,10 @@ GivenBool = Annotated[StrictBool | None, NOT_NULL]
 
 
 class TextCondition(_Condition):
-    """A label or name. eq, in: the same text, or one of these; gt, gte, lt, lte: by code points; exists: has one."""
+    """A label, name or external id. eq, in: the same text, or one of these; gt, gte, lt, lte: by code points.
+
+    exists: it has one.
+    """
 
     eq: GivenWord = None
     in_: Annotated[Annotated[list[Word], Field(max_length=MOST_WORDS)] | None, NOT_NULL] = Field(None, alias="in")
@@ -221,6 +224,7 @@ class Filter(BaseModel):
 
     label: Text | None = Field(None, description="The label, one of several, or an object of operators.")
     name: Annotated[Text | None, NOT_NULL] = Field(None, description="The name of the file, likewise.")
+    external_id: Annotated[Text | None, NOT_NULL] = Field(None, description="The sender's own id, likewise.")
     created_at: Annotated[TimeCondition | None, NOT_NULL] = Field(None, description="When the image came in.")
     metadata: Conditions = Field(
         default_factory=dict,
@@ -235,7 +239,7 @@ class Filter(BaseModel):
 
     def __bool__(self) -> bool:
         """Whether it says anything."""
-        said = (self.label, self.name, self.created_at, self.any, self.not_)
+        said = (self.label, self.name, self.external_id, self.created_at, self.any, self.not_)
         return any(each is not None for each in said) or bool(self.metadata or self.all)
 
     @property
@@ -257,7 +261,8 @@ class Filter(BaseModel):
     def _weighed(self) -> Weight:
         inner = [part._weight for part in self.parts]
         terms, length = sum(each.terms for each in inner), sum(each.length for each in inner)
-        conditions = [each for each in (self.label, self.name, self.created_at) if each is not None]
+        fields = (self.label, self.name, self.external_id, self.created_at)
+        conditions = [each for each in fields if each is not None]
         for operator, value in (term for each in conditions for term in each.terms()):
             terms += 1
             length += sum(map(len, value)) if operator is Operator.IN else len(str(value))
@@ -275,6 +280,11 @@ LABELLED = Filter.model_validate({"label": {"exists": True}})
 def of_label(label: str | None) -> Filter:
     """Images of this label; None: of any, or none."""
     return EVERYTHING if label is None else Filter.model_validate({"label": label})
+
+
+def of_external_id(external_id: str | None) -> Filter:
+    """The images of this external id, one of a collection; None: of any, or none."""
+    return EVERYTHING if external_id is None else Filter.model_validate({"external_id": external_id})
 
 
 def both(one: Filter, other: Filter) -> Filter:

@@ -16,7 +16,7 @@ from umbel.base.pages import page_ids
 from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Embedding, Image, JobItem, ModelVersion
 from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
-from umbel.gallery import blob_cleanups
+from umbel.gallery import blob_cleanups, external_ids
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
 from umbel.gallery.filters import EVERYTHING, Filter, both, of_label
@@ -37,10 +37,12 @@ class ImageRow:
     width: int
     height: int
     name: str | None
+    external_id: str | None
     label: str | None
     meta: dict[str, Any]
     note: str | None
     created_at: datetime
+    replaced_at: datetime | None
     status: str
 
 
@@ -65,6 +67,14 @@ def get_image(session: Session, image_id: UUID, *, lock: bool = False) -> ImageR
     if row is None:
         raise NotFound(f"There is no image {image_id}.")
     return ImageRow(*row)
+
+
+def lock_image(session: Session, image_id: UUID, changes: Mapping[str, Any]) -> ImageRow:
+    """The image, which no other changes or removes until this transaction ends, and `changes` may. Raises NotFound."""
+    if external_id := changes.get("external_id"):  # before the image, as uploads lock them
+        place = session.scalar(select(Image.collection_id).where(Image.id == image_id))
+        external_ids.lock_external_ids(session, [(place, external_id)] if place else [])
+    return get_image(session, image_id, lock=True)
 
 
 def list_images(
@@ -104,8 +114,13 @@ def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable
 
 
 def update_image(session: Session, image: ImageRow, changes: Mapping[str, Any]) -> None:
-    """Change the `label` of a locked image, its `metadata` by a JSON Merge Patch, or both. Raises InvalidInput."""
+    """Change the `label` and `external_id` of an image of `lock_image`, and its `metadata` by a JSON Merge Patch.
+
+    Raises InvalidInput, ExternalIdTaken.
+    """
     values = dict(changes)
+    if values.get("external_id") is not None:
+        external_ids.check_free(session, image.id, values["external_id"])
     if "metadata" in values:
         try:
             values["metadata"] = check_object(merged(image.meta, values["metadata"]) or {})
@@ -155,10 +170,12 @@ def _images() -> Select[*tuple[Any, ...]]:
         Image.width,
         Image.height,
         Image.name,
+        Image.external_id,
         Image.label,
         Image.meta,
         Image.note,
         Image.created_at,
+        Image.replaced_at,
         _status().label("status"),
     ).join(Collection, (Collection.id == Image.collection_id) & PRESENT)
 

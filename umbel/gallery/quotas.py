@@ -30,6 +30,12 @@ class Room:
         self.images -= 1
         self.bytes -= size
 
+    def replace(self, former: int, size: int) -> None:
+        """Give the room of a picture of `former` bytes to another one. Raises QuotaExceeded where it needs too much."""
+        if self.bytes < size - former:
+            raise QuotaExceeded(f"The collection {self.collection!r} has no room for {size:,} bytes under its quota.")
+        self.bytes -= size - former
+
 
 def lock_rooms(session: Session, collection_ids: Ids[UUID]) -> dict[UUID, Room]:
     """The room of collections that have a quota; no other transaction adds to them until this one ends."""

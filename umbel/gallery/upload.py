@@ -20,13 +20,13 @@ from sqlalchemy.orm import Session
 from umbel.base import caller, logging
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
-from umbel.base.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, UmbelError
+from umbel.base.errors import Conflict, InvalidInput, NotFound, UmbelError
 from umbel.base.tables import Job
 from umbel.base.types import ImageInfo, ItemState, JobType, Queue
 from umbel.gallery import collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.collections import Place
-from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
+from umbel.gallery.storing import ReceivedImage, Refused, StoredImage, store_images
 from umbel.jobs import idempotency, items, jobs
 from umbel.jobs.idempotency import FirstAnswer, KeyedRequest
 from umbel.jobs.jobs import NewUpload
@@ -41,13 +41,14 @@ LARGE = 4 * 2**20  # bytes; a larger upload goes alone, since others would wait 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image as it was sent. name: its file name or path, for people only."""
+    """An image as it was sent. name: its file name or path, for people only; external_id: its sender's own."""
 
     data: bytes
     collection: str = DEFAULT_COLLECTION
     name: str | None = None
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    external_id: str | None = None
     job_id: UUID | None = None  # an open import that the image belongs to
     idempotency_key: str | None = None
 
@@ -91,13 +92,20 @@ class Uploader:
     def add_image(self, upload: Upload) -> Accepted:
         """Store an image and queue its embedding; or recognize bytes that the collection has already.
 
-        Raises ImageError, DecoderDied, StorageFull, QuotaExceeded, NotFound, Conflict (closed job),
+        Raises ImageError, DecoderDied, StorageFull, QuotaExceeded, ExternalIdTaken, NotFound, Conflict (closed job),
         IdempotencyKeyReused, and InvalidInput for a job that takes no uploads of the collection, or text that
         Postgres does not take.
         """
         info = self._look(upload.data)
-        described = {"name": upload.name, "label": upload.label, "meta": upload.metadata}
-        image = ReceivedImage.of(upload.data, info, upload.collection, **described)
+        image = ReceivedImage.of(
+            upload.data,
+            info,
+            upload.collection,
+            name=upload.name,
+            label=upload.label,
+            meta=upload.metadata,
+            external_id=upload.external_id,
+        )
         pending = PendingUpload(upload, image, _keyed(upload, image.sha256))
         if len(upload.data) <= LARGE:
             self._waiting.append(pending)
@@ -161,11 +169,13 @@ def reject_image(session: Session, upload: Upload, error: UmbelError) -> None:
 
 
 def _distinct(group: Sequence[PendingUpload]) -> list[PendingUpload]:
-    """Of those with the same bytes or the same key, the first: the others are to find it stored."""
+    """Of those with the same bytes, key or external id, the first: the others are to find it stored."""
     distinct: list[PendingUpload] = []
-    seen: set[str | None] = set()
+    seen: set[object] = set()
     for pending in group:
-        marks = {pending.image.blob_key, pending.upload.idempotency_key} - {None}
+        upload = pending.upload
+        own = (upload.collection, upload.external_id) if upload.external_id is not None else None
+        marks = {pending.image.blob_key, upload.idempotency_key, own} - {None}
         if seen.isdisjoint(marks):
             distinct.append(pending)
         seen |= marks
@@ -181,6 +191,7 @@ def _keyed(upload: Upload, digest: bytes) -> KeyedRequest | None:
         name=upload.name,
         label=upload.label,
         metadata=upload.metadata,
+        external_id=upload.external_id,
         job_id=upload.job_id,
     )
 
@@ -226,7 +237,7 @@ def _misplaced(upload: Upload, places: dict[str, Place], imports: dict[UUID, Job
 
 def _queued(
     session: Session,
-    stored: dict[PendingUpload, StoredImage | QuotaExceeded],
+    stored: dict[PendingUpload, StoredImage | Refused],
     places: dict[str, Place],
     imports: dict[UUID, Job],
 ) -> Answers:
@@ -235,7 +246,7 @@ def _queued(
     new: list[NewUpload] = []
     for pending, image in stored.items():
         upload = pending.upload
-        if isinstance(image, QuotaExceeded):
+        if not isinstance(image, StoredImage):
             answers[pending] = image
         elif image.job_id is None or upload.job_id:
             new.append(

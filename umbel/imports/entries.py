@@ -13,11 +13,13 @@ from umbel.base.copy import copy_rows
 from umbel.base.tables import JobItem
 from umbel.base.types import ItemState, Queue
 from umbel.gallery.storing import StoredImage
-from umbel.jobs import items
+from umbel.jobs import items, jobs
+from umbel.jobs.claims import ClaimedEntry
+from umbel.jobs.jobs import NewUpload
 
 LISTED = {
     "job_id": "uuid", "queue": "text", "state": "text", "name": "text", "locator": "text",
-    "label": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
+    "label": "text", "external_id": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
 }  # fmt: skip
 
 
@@ -30,6 +32,7 @@ class NewEntry:
     label: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     error: tuple[str, str] | None = None
+    external_id: str | None = None
 
 
 def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry]) -> None:
@@ -77,8 +80,29 @@ def assign_images(session: Session, stored: Mapping[UUID, StoredImage], unread: 
     return list(session.scalars(ORPHANS, {"new": [image.id for image in stored.values() if image.new]}))
 
 
+def embed_replaced(
+    session: Session, listed: Sequence[ClaimedEntry], stored: Mapping[UUID, StoredImage], unread: Container[UUID]
+) -> None:
+    """An image whose picture was replaced is embedded, also where the item that did so was cancelled meanwhile."""
+    left = [item for item in listed if item.id in stored and stored[item.id].replaced and item.id not in unread]
+    uploads = [
+        NewUpload(
+            collection_id=item.collection_id,
+            image_id=stored[item.id].id,
+            name=item.name,
+            job_id=None,
+            duplicate=False,
+            request_id=item.request_id,
+            traceparent=item.traceparent,
+            api_key_id=None,
+        )
+        for item in left
+    ]
+    jobs.insert_uploads(session, uploads)
+
+
 def _listed(job_id: UUID, entry: NewEntry) -> tuple[Any, ...]:
     state = ItemState.FAILED if entry.error else ItemState.PENDING
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
-    return (job_id, Queue.FETCH, state, entry.name, entry.locator, entry.label, meta, code, detail)
+    return (job_id, Queue.FETCH, state, entry.name, entry.locator, entry.label, entry.external_id, meta, code, detail)

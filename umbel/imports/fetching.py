@@ -187,7 +187,15 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             return error
         except RuntimeError as error:  # what no decoder should raise, as text
             return DecoderDied(str(error))
-        return ReceivedImage.of(data, info, entry.collection, name=entry.name, label=entry.label, meta=entry.meta)
+        return ReceivedImage.of(
+            data,
+            info,
+            entry.collection,
+            name=entry.name,
+            label=entry.label,
+            meta=entry.meta,
+            external_id=entry.external_id,
+        )
 
     def store(self, batch: FetchedBatch) -> None:
         """Store the bytes, and give each item its image."""
@@ -208,6 +216,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             stored = self._store_images(session, batch)
             unread = entries.lock_unread(session, [*stored, *batch.outcomes])
             orphans = entries.assign_images(session, stored, unread)
+            entries.embed_replaced(session, batch.items, stored, unread)
             blob_cleanups.insert_cleanups(session, orphans)
             batch.outcomes.store(session, self.leases.owner, among=unread)
 
@@ -221,7 +230,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
                 note_unreachable(session, source_rows.lock_source(session, job_id), batch.unreachable, self.settings)
 
     def _store_images(self, session: Session, batch: FetchedBatch) -> dict[UUID, StoredImage]:
-        """Those beyond a quota fail; those whose collection was deleted meanwhile are left to the deletion."""
+        """Those that are refused fail; those whose collection was deleted meanwhile are left to the deletion."""
         places = collections.lock_collections(session, {image.collection for image in batch.read.values()})
         ids = {entry.id: entry.collection_id for entry in batch.items}
         received = {

@@ -162,4 +162,4 @@ def _row(entry: Entry, source: ImportSource) -> NewEntry:
     if source.label_from_folder and not label:
         top = PurePosixPath(source.spec.get("path") or source.spec.get("url") or "")
         label = folder_label((top / entry.name).parent.name)
-    return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected)
+    return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected, entry.external_id)

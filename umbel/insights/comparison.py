@@ -82,11 +82,12 @@ def begin_comparison(
 
 @dataclass(slots=True)
 class ComparisonBatch(Batch):
-    """Claimed items and what comes of them. rows: by item; seen: by image."""
+    """Claimed items and what comes of them. rows: by item; seen, blob_keys: by image, of those that were looked at."""
 
     items: Sequence[ClaimedItem]
     rows: dict[UUID, ComparedImage] = field(default_factory=dict)
     seen: dict[UUID, ImageSignature | None] = field(default_factory=dict)
+    blob_keys: dict[UUID, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -156,6 +157,7 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
         """How well the pixels of each pair agree, in [0, 1]; without the pairs of which one cannot be looked at."""
         with self.transaction() as session:
             known = signatures.list_signatures(session, list({image for pair in pairs for image in pair}))
+        batch.blob_keys |= known.unseen
         batch.seen |= (new := self._sign(known.unseen))
         every = known.signatures | new
         seen = {
@@ -206,7 +208,7 @@ class ComparisonHandler(ItemHandler[ComparisonBatch]):
             version_id = jobs.get_job(session, job_id).model_version_id
             nearest_neighbors.upsert_nearest_neighbors(session, version_id, some)  # type: ignore[arg-type]
             duplicate_groups.note_changes(session, version_id, [row.collection_id for row in some])  # type: ignore[arg-type]
-        signatures.insert_signatures(session, batch.seen)
+        signatures.insert_signatures(session, batch.seen, batch.blob_keys)
 
 
 def _owners(item: ClaimedItem) -> tuple[UUID, UUID]:

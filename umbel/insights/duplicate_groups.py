@@ -212,7 +212,7 @@ def _list_links(session: Session, grouping: Grouping) -> list[tuple[str, str]]:
             FROM nearest_neighbors n
             CROSS JOIN LATERAL unnest(n.neighbors, n.distances, n.pixel_similarities)
                 AS link(other, distance, pixel_similarity)
-            JOIN image ON image.id = link.other
+            JOIN image ON image.id = link.other AND (image.replaced_at IS NULL OR image.replaced_at < n.compared_at)
             WHERE n.model_version_id = :version AND n.collection_id = :collection
               AND n.nearest <= :distance AND n.pixel_similarity >= :similarity
               AND link.distance <= :distance AND link.pixel_similarity >= :similarity

@@ -30,6 +30,7 @@ class Copy:
     image_id: UUID
     collection: str
     name: str | None
+    external_id: str | None
     label: str | None
     width: int
     height: int
@@ -144,7 +145,7 @@ def _list_copies(session: Session, images: Sequence[UUID]) -> dict[UUID, Copy]:
     """What is known of `images`; those that are gone are left out."""
     rows = session.execute(
         text("""
-            SELECT i.id, c.name, i.name, i.label, i.width, i.height, i.size, s.sharpness
+            SELECT i.id, c.name, i.name, i.external_id, i.label, i.width, i.height, i.size, s.sharpness
             FROM image i JOIN collection c ON c.id = i.collection_id LEFT JOIN image_signature s ON s.image_id = i.id
             WHERE i.id = ANY (:images)
         """),

@@ -43,6 +43,7 @@ class LabelErrorImage:
     id: UUID
     collection: str
     name: str | None
+    external_id: str | None
     label: str
     suggested_label: str
     label_error_probability: float
@@ -137,8 +138,8 @@ def _list_label_errors(
     probability, image = after or (None, None)
     rows = session.execute(
         text(f"""
-            SELECT i.id, c.name, i.name, i.label, n.suggested_label, n.label_error_probability, n.neighbors,
-                   n.distances, n.compared_at
+            SELECT i.id, c.name, i.name, i.external_id, i.label, n.suggested_label, n.label_error_probability,
+                   n.neighbors, n.distances, n.compared_at
             FROM nearest_neighbors n
             JOIN image i ON i.id = n.image_id AND i.label = n.voted_label
             JOIN collection c ON c.id = n.collection_id AND c.deleted_at IS NULL

@@ -11,7 +11,7 @@ from umbel.base.copy import stage_rows
 from umbel.base.types import ImageSignature
 from umbel.insights.signature import packed, unpacked
 
-STAGED = {"image_id": "uuid", "sharpness": "float4", "pixels": "bytea"}
+STAGED = {"image_id": "uuid", "sharpness": "float4", "pixels": "bytea", "blob_key": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,25 @@ def list_signatures(session: Session, images: Sequence[UUID]) -> Seen:
     return Seen(signatures, {row.id: row.blob_key for row in rows if not row.seen})
 
 
-def insert_signatures(session: Session, signatures: Mapping[UUID, ImageSignature | None]) -> None:
-    """Keep what was seen; None: nothing can be. Images that are gone, or have a signature, are skipped."""
+def insert_signatures(
+    session: Session, signatures: Mapping[UUID, ImageSignature | None], blob_keys: Mapping[UUID, str]
+) -> None:
+    """Keep what was seen of these blobs; None: nothing can be.
+
+    Images that are gone, have another blob by now, or have a signature are skipped.
+    """
     if not signatures:
         return
-    rows = ((image, seen and seen.sharpness, seen and packed(seen.pixels)) for image, seen in signatures.items())
+    rows = (
+        (image, seen and seen.sharpness, seen and packed(seen.pixels), blob_keys[image])
+        for image, seen in signatures.items()
+    )
     stage_rows(session, "staged_image_signature", STAGED, rows)
     session.execute(
         text("""
             INSERT INTO image_signature (image_id, sharpness, pixels)
-            SELECT s.image_id, s.sharpness, s.pixels FROM staged_image_signature s JOIN image i ON i.id = s.image_id
+            SELECT s.image_id, s.sharpness, s.pixels FROM staged_image_signature s
+            JOIN image i ON i.id = s.image_id AND i.blob_key = s.blob_key
             ORDER BY s.image_id FOR KEY SHARE OF i ON CONFLICT DO NOTHING
         """)
     )

@@ -49,6 +49,7 @@ class ClaimedEntry(Claimed):
     name: str | None
     locator: str
     label: str | None
+    external_id: str | None
     meta: dict[str, Any]
 
 
@@ -83,7 +84,7 @@ CLAIM_ENTRIES = f"""
 {CLAIM.format(condition=OF_SOURCE)} FROM free, job, collection
 WHERE item.id = free.id AND job.id = item.job_id AND collection.id = job.collection_id
 {CLAIMED}, collection.id AS collection_id, collection.name AS collection, item.name, item.locator, item.label,
-coalesce(item.metadata, '{{}}') AS meta
+item.external_id, coalesce(item.metadata, '{{}}') AS meta
 """
 
 

@@ -43,6 +43,7 @@ class Match:
     meta: dict[str, Any]
     collection: str
     name: str | None
+    external_id: str | None
     vector: list[float] | None = None
 
 
@@ -63,8 +64,8 @@ class Found:
 
 # Search the gallery, in one round trip.
 SEARCH = """
-SELECT m.image_id, m.distance, m.label, m.metadata, m.collection, i.name, {vector}, m.mode, m.model_version,
-       m.ef_search, m.exhausted
+SELECT m.image_id, m.distance, m.label, m.metadata, m.collection, i.name, i.external_id, {vector}, m.mode,
+       m.model_version, m.ef_search, m.exhausted
 FROM search_images({arguments}) WITH ORDINALITY m LEFT JOIN image i ON i.id = m.image_id {embedding}
 ORDER BY m.ordinality
 """
@@ -116,10 +117,10 @@ def nearest_images(
     named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
     vectors = WITH_VECTORS if with_vectors else WITHOUT_VECTORS
     rows = _rows(session, SEARCH.format(arguments=named, **vectors), given)
-    matches = [Match(*row[:7]) for row in rows if row[0] is not None]
+    matches = [Match(*row[:8]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
-    return Found(near, *rows[0][7:])
+    return Found(near, *rows[0][8:])
 
 
 def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:

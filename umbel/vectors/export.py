@@ -27,7 +27,7 @@ WITH page AS MATERIALIZED (
     SELECT i.* FROM image i
     WHERE i.id > %(after)s AND {scope} AND {condition} ORDER BY i.id LIMIT {batch}
 )
-SELECT page.id, c.name, page.name, page.label, page.metadata::text, page.sha256, e.vector
+SELECT page.id, c.name, page.name, page.external_id, page.label, page.metadata::text, page.sha256, e.vector
 FROM page JOIN collection c ON c.id = page.collection_id AND c.deleted_at IS NULL LEFT JOIN LATERAL (
     SELECT halfvec_send(vector) AS vector FROM embedding
     WHERE image_id = page.id AND model_version_id = '{version}' OFFSET 0
@@ -71,12 +71,13 @@ def read_rows(export: Export) -> Iterator[ExportedRows]:
 
 
 def _rows(page: list[tuple[Any, ...]], dim: int) -> ExportedRows:
-    ids, places, names, labels, metadata, hashes, sent = zip(*page, strict=True)
+    ids, places, names, external_ids, labels, metadata, hashes, sent = zip(*page, strict=True)
     vectors = np.frombuffer(b"".join(one[HEADER_BYTES:] for one in sent), ">f2").reshape(-1, dim)
     return ExportedRows(
         image_ids=[str(one) for one in ids],
         collections=places,
         names=names,
+        external_ids=external_ids,
         labels=labels,
         metadata=metadata,
         sha256=[one.hex() for one in hashes],

@@ -54,9 +54,10 @@ def write_npz(facts: FileFacts, batches: Iterator[ExportedRows], spool: Callable
 
 
 def _lines(some: ExportedRows) -> Iterator[bytes]:
-    columns = (some.image_ids, some.collections, some.names, some.labels, some.sha256, some.metadata)
-    for image_id, collection, name, label, sha256, metadata in zip(*columns, strict=True):
-        row = {"image_id": image_id, "collection": collection, "name": name, "label": label, "sha256": sha256}
+    columns = (some.image_ids, some.collections, some.names, some.external_ids, some.labels, some.sha256, some.metadata)
+    for image_id, collection, name, external_id, label, sha256, metadata in zip(*columns, strict=True):
+        row = {"image_id": image_id, "collection": collection, "name": name, "external_id": external_id, "label": label}
+        row["sha256"] = sha256
         yield (json.dumps(row)[:-1] + f', "metadata": {metadata}}}\n').encode()
 
 

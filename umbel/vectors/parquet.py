@@ -12,6 +12,7 @@ from umbel.vectors import rows
 from umbel.vectors.rows import ExportedRows, FileFacts, GivenRows
 from umbel.vectors.streams import Outgoing
 
+TEXTS = ("image_id", "collection", "name", "external_id", "label", "metadata", "sha256")
 KNOWN_TEXT = ["collection", "label"]  # few values, often repeated
 FACTS = "umbel"  # the key of the file's own metadata
 
@@ -32,18 +33,19 @@ def check_pyarrow() -> Any:
 def write_parquet(facts: FileFacts, batches: Iterator[ExportedRows]) -> Iterator[bytes]:
     """A Parquet file, one row group a batch, as it is written. Raises NotInstalled.
 
-    Columns: image_id, collection, name, label, metadata (JSON), sha256 as text, vector as a list of `dim` float32.
+    Columns: image_id, collection, name, external_id, label, metadata (JSON), sha256 as text; vector as a list of `dim`
+    float32.
     """
     pyarrow, outgoing = check_pyarrow(), Outgoing()
-    text = {name: pyarrow.string() for name in ("image_id", "collection", "name", "label", "metadata", "sha256")}
-    fields = [*text.items(), ("vector", pyarrow.list_(pyarrow.float32(), facts.dim))]
+    fields = [*((name, pyarrow.string()) for name in TEXTS), ("vector", pyarrow.list_(pyarrow.float32(), facts.dim))]
     schema = pyarrow.schema(fields, metadata={FACTS: json.dumps(facts.as_dict())})
     # Halves widened to float32 have 13 bits of nothing at their ends, which this encoding brings together.
     encodings = {"use_dictionary": KNOWN_TEXT, "use_byte_stream_split": ["vector.list.element"]}
     with pyarrow.parquet.ParquetWriter(outgoing, schema, compression="zstd", **encodings) as writer:
         for some in batches:
             flat = pyarrow.array(some.vectors.reshape(-1))
-            columns = [some.image_ids, some.collections, some.names, some.labels, some.metadata, some.sha256]
+            columns = [some.image_ids, some.collections, some.names, some.external_ids, some.labels]
+            columns += [some.metadata, some.sha256]
             arrays = [*(pyarrow.array(column, pyarrow.string()) for column in columns)]
             arrays.append(pyarrow.FixedSizeListArray.from_arrays(flat, facts.dim))
             writer.write_batch(pyarrow.record_batch(arrays, schema=schema))

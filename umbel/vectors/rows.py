@@ -63,6 +63,7 @@ class ExportedRows:
     image_ids: Sequence[str]
     collections: Sequence[str]
     names: Sequence[str | None]
+    external_ids: Sequence[str | None]
     labels: Sequence[str | None]
     metadata: Sequence[str]
     sha256: Sequence[str]

@@ -88,7 +88,8 @@ class Manifest:
         else:
             path = self._relative(row)
             shown, locator, rejected = _turned(path), {"path": path}, self._path_fault(path)
-        return Entry(position, printable(shown), json.dumps(locator), row.label, row.metadata, rejected)
+        found = json.dumps(locator), row.label, row.metadata, rejected, row.external_id
+        return Entry(position, printable(shown), *found)
 
     def _relative(self, row: Row) -> str:
         """The path relative to the base, which it may begin with; `find .` puts `./` in front."""

@@ -13,7 +13,7 @@ from umbel.imports.sources.manifest_text import PLACES, Lines, check_text, no_pl
 if TYPE_CHECKING:
     from _csv import Reader
 
-NAMED = (*PLACES, "label", "metadata")
+NAMED = (*PLACES, "label", "external_id", "metadata")
 SEPARATORS = ",;\t|"
 UNUSED = "\x1f"  # the separator where there is a single column: a comma is then part of a name
 SEPARATOR_LINE = re.compile(r'("?)sep=(.*?)\1[\r\n]*', re.IGNORECASE)  # written for Excel

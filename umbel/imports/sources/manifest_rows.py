@@ -6,7 +6,7 @@ from json import JSONDecodeError
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from umbel_files.names import LONGEST_LABEL, printable
+from umbel_files.names import LONGEST_EXTERNAL_ID, LONGEST_LABEL, printable
 
 from umbel.base.storable import NormalizedText, StorableObject, StorableText, parse_json
 from umbel.imports.sources.manifest_csv import NAMED
@@ -20,6 +20,7 @@ class Row(BaseModel):
     path: Annotated[StorableText, Field(min_length=1, max_length=4096)] | None = None
     url: Annotated[StorableText, Field(min_length=1, max_length=8192)] | None = None
     label: Annotated[NormalizedText, Field(min_length=1, max_length=LONGEST_LABEL)] | None = None
+    external_id: Annotated[NormalizedText, Field(min_length=1, max_length=LONGEST_EXTERNAL_ID)] | None = None
     metadata: StorableObject = {}
 
     @model_validator(mode="after")

@@ -71,6 +71,7 @@ class Entry:
     position: opaque; `entries(after=position)` continues behind it, also in a later process.
     name: its path in the source, for people, as `printable` shows it.
     locator: all that `read` needs to find it in a source opened from the same spec; ASCII text.
+    external_id: of its sender's own, where the source tells one.
     rejected: why it cannot or must not be read, where listing already shows it.
     """
 
@@ -80,6 +81,7 @@ class Entry:
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     rejected: ImageError | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

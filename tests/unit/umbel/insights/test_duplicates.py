@@ -6,7 +6,7 @@ from umbel.insights.duplicates import Copy, keeper
 
 
 def copy(number: int, *, width: int = 100, size: int = 1000, sharpness: float | None = 50.0) -> Copy:
-    return Copy(UUID(int=number), "default", None, None, width, 100, size, sharpness)
+    return Copy(UUID(int=number), "default", None, None, None, width, 100, size, sharpness)
 
 
 def test_most_pixels_before_all() -> None:
