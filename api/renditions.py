@@ -45,7 +45,7 @@ def served(image_id: UUID, rendition: Rendition) -> Response:
     response.set_etag(image.sha256.hex(), weak=True)  # of the bytes that arrived; those served are made of them
     response.last_modified = image.replaced_at or image.created_at
     response.headers["Cache-Control"] = FOR_EVER if image.external_id is None else ASK_AGAIN
-    open_to_others(response)
+    open_to_others(response, replaceable=image.external_id is not None)
     response.headers["Accept-Ranges"] = "bytes"
     if not is_resource_modified(request.environ, response.headers["ETag"], last_modified=response.last_modified):
         response.status_code = 304

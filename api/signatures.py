@@ -73,8 +73,12 @@ def admit() -> Caller:
     return who
 
 
-def open_to_others(response: Response) -> None:
-    """Let the answer to a signed URL be shown by other sites, and kept by any cache for as long as the URL holds."""
+def open_to_others(response: Response, *, replaceable: bool) -> None:
+    """Let the answer to a signed URL be shown by other sites, and kept by any cache for as long as the URL holds.
+
+    replaceable: the picture may be replaced, so that caches have to ask again.
+    """
     if (until := g.get("signed_until")) is not None:
         response.headers.update(FOR_OTHER_SITES)
-        response.headers["Cache-Control"] = f"public, max-age={max(0, int(until - time.time()))}, immutable"
+        for_long = f"public, max-age={max(0, int(until - time.time()))}, immutable"
+        response.headers["Cache-Control"] = "public, no-cache" if replaceable else for_long

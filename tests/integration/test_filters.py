@@ -32,6 +32,7 @@ KEYS = ["year", "camera", "mixed", "tags", "gone", "a'b", '"; DROP TABLE image; 
 SCALARS: list[Any] = [0, 1, 2020, -3.5, 0.1, 1e21, True, False, None, "", "X100V", "z", "ß", "😀", "'; --", "2020"]
 VALUES: list[Any] = [*SCALARS, ["red", "small"], {"lens": {"f": 2}}]
 LABELS = ["rose", "roses", "tulip", "' OR true --", "ß", None]
+OWN = ["rose", "a/1", "😀"]  # external ids of the first images
 NAMES = ["a/1.jpg", "a/b/2.jpg", "%_.jpg", "😀", None]
 BEGAN = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -41,12 +42,15 @@ class Row:
     id: UUID
     label: str | None
     name: str | None
+    external_id: str | None
     meta: dict[str, Any]
     created_at: datetime
     vector: np.ndarray
 
     def passes(self, asked: dict[str, Any]) -> bool:
-        return passes(asked, self.label, self.meta, name=self.name, created_at=self.created_at)
+        return passes(
+            asked, self.label, self.meta, name=self.name, external_id=self.external_id, created_at=self.created_at
+        )
 
 
 Gallery = tuple[Session, Any, list[Row]]
@@ -65,10 +69,11 @@ def gallery(postgres: object) -> Iterator[Gallery]:
             meta = {key: VALUES[rng.integers(len(VALUES))] for key in keys}
             at = BEGAN + timedelta(hours=int(rng.integers(100)))
             image_id = make.image(vector=unit(number), version=version, label=label, meta=meta)
-            rows.append(Row(image_id, label, name, meta, at, unit(number)))
+            own = OWN[number] if number < len(OWN) else None
+            rows.append(Row(image_id, label, name, own, meta, at, unit(number)))
         session.execute(
-            text("UPDATE image SET name = :name, created_at = :at WHERE id = :id"),
-            [{"id": row.id, "name": row.name, "at": row.created_at} for row in rows],
+            text("UPDATE image SET name = :name, external_id = :own, created_at = :at WHERE id = :id"),
+            [{"id": row.id, "name": row.name, "own": row.external_id, "at": row.created_at} for row in rows],
         )
         yield session, version, rows
         outer.rollback()
@@ -90,7 +95,7 @@ operators = st.one_of(
     st.dictionaries(st.sampled_from(RANGES), bounds, min_size=1, max_size=2),
 )
 values = st.builds(lambda dollar, some: {dollar + name: value for name, value in some.items()}, dollars, operators)
-words = st.sampled_from([*(word for word in (*LABELS, *NAMES) if word), "no such"])
+words = st.sampled_from([*(word for word in (*LABELS, *NAMES, *OWN) if word), "no such"])
 texts = st.one_of(
     words,
     st.lists(words, max_size=3),
@@ -105,6 +110,7 @@ simple = st.fixed_dictionaries(
     optional={
         "label": texts,
         "name": texts,
+        "external_id": texts,
         "created_at": st.dictionaries(st.sampled_from(RANGES), times, min_size=1, max_size=2),
         "metadata": st.dictionaries(st.sampled_from(KEYS), values | st.sampled_from(VALUES), max_size=3),
     },

@@ -1,4 +1,4 @@
-"""vectors.md, signed-urls.md and website.md are run as they stand, against an API whose worker is this test."""
+"""vectors.md, external-ids.md, signed-urls.md and website.md are run as they stand; the worker is this test."""
 
 import os
 import re
@@ -76,6 +76,10 @@ def test_vectors_go_out_and_come_in_as_the_page_says(server: Api, tmp_path: Path
     assert "5 stored, 0 failed" in printed
     assert "5 vectors stored, 0 rows failed." in printed
     assert '"indexed":5' in printed
+
+
+def test_images_are_known_by_ids_of_their_senders_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    assert run("external-ids.md", server, tmp_path, IMAGE).count('"external_id":"sku-1042"') == 1
 
 
 def test_signed_urls_show_pictures_as_the_page_says(server: Api, tmp_path: Path) -> None:

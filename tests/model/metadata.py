@@ -113,12 +113,14 @@ def passes(
     metadata: dict[str, Any],
     *,
     name: str | None = None,
+    external_id: str | None = None,
     created_at: Any = None,
 ) -> bool:
     """Whether an image meets a filter: the reference of the translation to SQL. created_at: a datetime."""
-    rest = {"name": name, "created_at": created_at}
+    rest = {"name": name, "external_id": external_id, "created_at": created_at}
     held = [_says(asked["label"], label)] if asked.get("label") is not None else []
     held += [_says(asked["name"], name)] if "name" in asked else []
+    held += [_says(asked["external_id"], external_id)] if "external_id" in asked else []
     for operator, bound in asked.get("created_at", {}).items():
         held.append(_compares(operator, created_at, _time(bound)))
     held += [_meets(metadata, key, wanted) for key, wanted in asked.get("metadata", {}).items()]

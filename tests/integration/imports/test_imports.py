@@ -99,6 +99,30 @@ def test_a_list_names_files_below_a_root_with_labels_and_metadata(
     assert counts(api, job_id) == {"pending": 1, "failed": 1}
 
 
+def test_a_list_gives_external_ids_and_one_of_a_later_list_replaces_the_picture(
+    api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("a.jpg", "b.jpg", "c.jpg")):
+        (tmp_path / name).write_bytes(image_bytes(number))
+    use(monkeypatch, import_roots=(str(tmp_path),))
+    allowed = settings().model_copy(update={"import_roots": (str(tmp_path),)})
+
+    def brought(rows: str) -> tuple[dict[str, Any], dict[str, int]]:
+        job_id = imported(api, rows.encode(), "list.csv", base=str(tmp_path))
+        fetch(config=allowed)
+        found = api.get("/v1/images").get_json()["items"]
+        return {each["external_id"]: each for each in found}, counts(api, job_id)
+
+    first, counted = brought("path,External_ID,label\na.jpg,1,rose\nb.jpg,2,tulip\n")
+    assert counted == {"pending": 2}
+    # Of one list: another picture, the same one again, bytes of another id, and an id that comes twice.
+    again, counted = brought("path,external_id\nc.jpg,1\nb.jpg,2\nb.jpg,3\na.jpg,1\nc.jpg,1\n")
+    assert counted == {"pending": 1, "duplicate": 3, "failed": 1}
+    assert again.keys() == {"1", "2"}
+    assert again["1"]["image_id"] == first["1"]["image_id"]
+    assert (again["1"]["name"], again["1"]["label"]) == ("c.jpg", "rose")
+
+
 def test_a_list_made_on_windows_is_imported_and_a_bad_row_fails_alone(
     api: FlaskClient, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
