@@ -1,24 +1,22 @@
 """`umbel backup` and `umbel restore`: copy the database and the images to a folder and back."""
 
+from __future__ import annotations
+
 import sys
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cli.config import settings
 from cli.output import json_option, print_json, progress, say, table
 from cli.reconcile import bar, compare
-from stack.binaries import postgres_client
-from stack.embedded import embedded_database
-from umbel.base import schema
-from umbel.base.blobs import blobs
 from umbel.base.errors import Conflict, StackError
-from umbel.base.settings import settings
-from umbel.operations import backup as backups
-from umbel.operations import dump
-from umbel.operations import restore as restoring
-from umbel.operations.reconciliation.context import Mismatches
+
+if TYPE_CHECKING:
+    from umbel.operations.backup import Backup
+    from umbel.operations.reconciliation.context import Mismatches
 
 
 @click.command()
@@ -30,6 +28,14 @@ def backup(folder: Path, as_json: bool) -> None:
     The service may keep running. Pictures that are in FOLDER already are not copied again. `sha256sum -c SHA256SUMS` in
     FOLDER checks it. Exit 1 if pictures were missing or damaged in the service, see `umbel reconcile --deep`.
     """
+    from importlib.metadata import version
+
+    from stack.binaries import postgres_client
+    from stack.embedded import embedded_database
+    from umbel.base.blobs import blobs
+    from umbel.operations import backup as backups
+    from umbel.operations import dump
+
     pg_dump, config = postgres_client("pg_dump"), settings()
     with embedded_database(config), progress(quiet=as_json) as bars:
         origin = backups.Origin(
@@ -60,6 +66,14 @@ def restore(folder: Path, as_json: bool) -> None:
 
     The embedded stack must be down. After an interruption, run it again. Exit 1 if anything is wrong afterwards.
     """
+    from stack.binaries import postgres_client
+    from stack.embedded import embedded_database
+    from umbel.base import schema
+    from umbel.base.blobs import blobs
+    from umbel.operations import backup as backups
+    from umbel.operations import dump
+    from umbel.operations import restore as restoring
+
     pg_restore, config = postgres_client("pg_restore"), settings()
     made = backups.read_backup(folder)
     if not schema.knows(made.schema_revision):
@@ -79,13 +93,15 @@ def restore(folder: Path, as_json: bool) -> None:
 
 def _revision() -> str:
     """The schema's revision. Raises StackError without a gallery."""
+    from umbel.base import schema
+
     revision = schema.current(settings().direct_database)
     if revision is None:
         raise StackError("There is no gallery in this database to back up.")
     return revision
 
 
-def _report(made: backups.Backup, found: list[Mismatches], damaged: list[str], *, as_json: bool) -> None:
+def _report(made: Backup, found: list[Mismatches], damaged: list[str], *, as_json: bool) -> None:
     if as_json:
         mismatches = {kind.code: kind.found for kind in found}
         print_json(

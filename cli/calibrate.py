@@ -1,9 +1,15 @@
 """`umbel calibrate`: fit what `identify` trusts to a collection's own labels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
-from umbel_client.collections import CalibrationSummary
 
 from cli.output import api_client, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from umbel_client.collections import CalibrationSummary
 
 
 @click.command()

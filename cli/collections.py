@@ -1,13 +1,17 @@
 """`umbel collections`: list, create, limit and delete collections."""
 
+from __future__ import annotations
+
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from umbel_client import Collection, Job, Umbel
 
-from cli.follow import follow
-from cli.output import api_client, confirm, json_option, local_time, print_json, progress, say, table
+from cli.follow import followed, wait_option
+from cli.output import api_client, confirm, json_option, local_time, print_json, say, table, yes_option
+
+if TYPE_CHECKING:
+    from umbel_client import Collection, Job, Umbel
 
 NO_LIMIT = -1
 
@@ -70,31 +74,27 @@ def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> N
 
 @collections.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", is_flag=True, help="Return when all its data is removed, not when it is no longer found.")
+@yes_option
+@wait_option("Return when all its data is removed, not when it is no longer found.")
 @json_option
 def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
     """Delete the collection NAME: its pictures, their embeddings, and its jobs. There is no way back.
 
     The collection is gone at once, and NAME is free for a new one. With --wait, exit 1 if the data was not removed.
     """
-    if as_json and not yes:
-        raise click.UsageError("--json asks nothing: confirm with --yes.")
     with api_client() as api:
-        if not yes:
-            _confirm(api, name)
+        confirm(lambda: _question(api, name), yes=yes, as_json=as_json)
         job = api.collections.delete(name).job()
         if wait:
-            with progress(quiet=as_json) as bars:
-                job = follow(api, job, bars)
+            job = followed(api, job, quiet=as_json)
     print_json(job.as_dict()) if as_json else _report(name, job)
     sys.exit(1 if wait and job.status != "succeeded" else 0)
 
 
-def _confirm(api: Umbel, name: str) -> None:
+def _question(api: Umbel, name: str) -> str:
     images = api.collections.get(name).images
     pictures = "1 picture" if images == 1 else f"{images:,} pictures"
-    confirm(f"Delete the collection {name} with its {pictures} for ever?")
+    return f"Delete the collection {name} with its {pictures} for ever?"
 
 
 def _show(found: list[Collection]) -> None:
@@ -115,4 +115,4 @@ def _report(name: str, job: Job) -> None:
     if job.finished:
         say(f"Deleted {name}: {job.counts.indexed:,} pictures.")
     else:
-        say(f"{name} is gone; its data is being removed: umbel jobs show {job.id} --wait 60")
+        say(f"{name} is gone; its data is being removed: umbel jobs show {job.id} --wait")

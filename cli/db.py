@@ -2,9 +2,8 @@
 
 import click
 
-from cli.output import confirm, json_option, print_json, say
-from umbel.base import schema
-from umbel.base.settings import settings
+from cli.config import settings
+from cli.output import confirm, json_option, print_json, say, yes_option
 
 
 @click.group()
@@ -16,18 +15,22 @@ def db() -> None:
 @json_option
 def upgrade(as_json: bool) -> None:
     """Apply the migrations that are missing."""
+    from umbel.base import schema
+
     schema.upgrade(settings().direct_database)
     _report(as_json)
 
 
 @db.command()
 @click.argument("revision")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 def downgrade(revision: str, yes: bool, as_json: bool) -> None:
     """Take migrations back to REVISION (`base`: all of them, with all data)."""
-    if not yes:
-        confirm(f"Take the schema back to {revision}? What the migrations since then hold is lost.")
+    question = f"Take the schema back to {revision}? What the migrations since then hold is lost."
+    confirm(question, yes=yes, as_json=as_json)
+    from umbel.base import schema
+
     schema.downgrade(settings().direct_database, revision)
     _report(as_json)
 
@@ -36,11 +39,15 @@ def downgrade(revision: str, yes: bool, as_json: bool) -> None:
 @json_option
 def check(as_json: bool) -> None:
     """Exit 0 if this version can work with the schema: its own, or a newer one that says so. Else exit 1."""
+    from umbel.base import schema
+
     schema.check(settings().direct_database)
     _report(as_json)
 
 
 def _report(as_json: bool) -> None:
+    from umbel.base import schema
+
     current = schema.current(settings().direct_database)
     if as_json:
         print_json({"revision": current, "head": schema.head()})

@@ -1,18 +1,23 @@
 """`umbel duplicates` and `umbel label-issues`: a comparison of all images, and what it finds."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from umbel_client import Conflict, Duplicates, Job, LabelIssues, Umbel, UmbelClientError
 
 from cli.follow import follow, show_failures
 from cli.output import api_client, json_option, print_json, progress, say, table
 from cli.search import opened
-from ml.contact_sheet import Tile
-from ml.row_sheet import MOST_TILES, Row, row_sheet
+
+if TYPE_CHECKING:
+    from umbel_client import Duplicates, Job, LabelIssues, Umbel
+
+    from ml.contact_sheet import Tile
+    from ml.row_sheet import Row
 
 MOST_ROWS = 40  # of a contact sheet
 
@@ -91,6 +96,8 @@ def _list(
 
 def _compare(api: Umbel, *, collection: str | None, again: bool, quiet: bool) -> Job | None:
     """The finished comparison of what is new; None where nothing was. Follows a comparison that already runs."""
+    from umbel_client import Conflict
+
     with progress(quiet=quiet) as bars:
         try:
             begun = api.duplicates.compare(collection=collection, again=again)
@@ -133,6 +140,8 @@ def _show_issues(found: LabelIssues) -> None:
 
 
 def _group_rows(api: Umbel, found: Duplicates) -> list[Row]:
+    from ml.row_sheet import MOST_TILES, Row
+
     rows = []
     for number, group in enumerate(found.items[:MOST_ROWS], 1):
         tiles: list[Tile] = []
@@ -145,6 +154,8 @@ def _group_rows(api: Umbel, found: Duplicates) -> list[Row]:
 
 
 def _issue_rows(api: Umbel, found: LabelIssues) -> list[Row]:
+    from ml.row_sheet import Row
+
     rows = []
     for one in found.items[:MOST_ROWS]:
         tiles = [*_tile(api, one.image_id, one.label, one.name and PurePath(one.name).name, agrees=None)]
@@ -157,12 +168,18 @@ def _issue_rows(api: Umbel, found: LabelIssues) -> list[Row]:
 
 def _tile(api: Umbel, image_id: Any, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
     """The tile of an image, if its thumbnail can be fetched."""
+    from umbel_client import UmbelClientError
+
+    from ml.contact_sheet import Tile
+
     with suppress(UmbelClientError):
         yield Tile(opened(api.images.thumbnail(image_id)), caption, detail, agrees=agrees, fit="contain")
 
 
 def _write_rows(rows: Sequence[Row], path: Path, *, title: str) -> None:
     """Write rows of images: JPEG or PNG, as the path's suffix says."""
+    from ml.row_sheet import row_sheet
+
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
     row_sheet(rows, title=title).save(path, kind)

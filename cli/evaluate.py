@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import Progress, TaskID
 
+from cli.config import settings
 from cli.output import json_option, print_json, progress, say, skipped_lines, table
-from umbel.base.settings import settings
 
-if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from ml.evaluation.evaluate import Watch
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -77,9 +78,9 @@ def evaluate(  # noqa: PLR0917 - click passes by name
     apart = (queries, gallery) if queries and gallery else None
     if not (folders or chosen["held_out"] or apart):
         raise click.UsageError("Name a FOLDER to evaluate on, or one with --held-out, or --queries and --gallery.")
-    from ml.evaluation.evaluate import evaluate as run  # noqa: PLC0415
-    from ml.evaluation.report import make_folder, report, write_report  # noqa: PLC0415
-    from ml.shipped import find_checkpoint  # noqa: PLC0415 - see TYPE_CHECKING above
+    from ml.evaluation.evaluate import evaluate as run
+    from ml.evaluation.report import make_folder, report, write_report
+    from ml.shipped import find_checkpoint
 
     config = settings().model_copy(update={"runtime": runtime} if runtime else {})
     if out:
@@ -110,8 +111,8 @@ def _watch(bars: Progress) -> Watch:
 
 
 def _show(report: dict[str, Any], out: Path | None) -> None:
-    from ml.evaluation.report import figures  # noqa: PLC0415
-    from ml.evaluation.sets import size_in_words  # noqa: PLC0415
+    from ml.evaluation.report import figures
+    from ml.evaluation.sets import size_in_words
 
     for one in report["sets"]:
         kind = "" if one["kind"] == one["name"] else f", {one['kind']}"

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from umbel_client.umbel import FORMATS
 
 from cli.filters import filter_option
 from cli.model_names import find_model
@@ -27,6 +26,8 @@ def export(file: Path, collection: str | None, asked: dict[str, Any] | None, mod
     FILE ends in .parquet (read by pandas, Polars, DuckDB, pyarrow) or in .npz (read by NumPy). What is in it, and how
     vectors come in: docs/how-to/vectors.md.
     """
+    from umbel_client.umbel import FORMATS
+
     if file.suffix.removeprefix(".") not in FORMATS:
         raise click.UsageError(f"{file} must end in .parquet or .npz.")
     with api_client() as api:

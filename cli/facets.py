@@ -1,13 +1,17 @@
 """`umbel facets`: how many pictures have each label, value of a metadata key, and so on."""
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from umbel_client import Facets
 
 from cli.filters import filter_option
 from cli.output import api_client, json_option, print_json, say, table
+
+if TYPE_CHECKING:
+    from umbel_client import Facets
 
 
 @click.command()

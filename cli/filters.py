@@ -5,8 +5,6 @@ from typing import Any, TypeVar
 
 import click
 
-from umbel.base.storable import parse_json
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -16,6 +14,8 @@ class Filter(click.ParamType):
     name = "JSON"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        from umbel.base.storable import parse_json
+
         try:
             found = parse_json(value)
         except ValueError as error:

@@ -1,11 +1,20 @@
 """Follow a job to its end with a progress bar, and list its failures."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.progress import Progress
-from umbel_client import Job, Umbel
+import click
 
-from cli.output import SKIPPED, say, table
+from cli.output import SKIPPED, progress, say, table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from umbel_client import Job, Umbel
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
@@ -21,8 +30,26 @@ DOING = {
 ENDED = {"failed": "Failed", "cancelled": "Cancelled"}
 
 
+def wait_option(text: str, *, default: bool = False) -> Callable[[F], F]:
+    """The option --wait of a command that begins a job."""
+    return click.option("--wait/--no-wait", default=default, help=text)
+
+
+def followed(api: Umbel, job: Job, *, quiet: bool) -> Job:
+    """The job once it has finished, with a progress bar meanwhile. quiet: without it."""
+    with progress(quiet=quiet) as bars:
+        return follow(api, job, bars)
+
+
 def follow(api: Umbel, job: Job, bars: Progress) -> Job:
-    """The job once it has finished. Shows its progress meanwhile."""
+    """The job once it has finished. Shows its progress meanwhile; a Ctrl-C says that the job goes on."""
+    try:
+        return _follow(api, job, bars)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Interrupted; the job goes on: umbel jobs show {job.id} --wait") from None
+
+
+def _follow(api: Umbel, job: Job, bars: Progress) -> Job:
     usual = _usual(job)
     task = bars.add_task(usual, total=job.counts.total, note="")
     while True:

@@ -1,24 +1,29 @@
 """`umbel import`: pictures, folders, archives, lists and buckets into a collection."""
 
+from __future__ import annotations
+
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import Progress
-from umbel_client import ApiError, ImageFile, Job, Umbel
-from umbel_client.folder import CHUNK, NOT_TAKEN, Listing, list_images
 from umbel_files.names import is_list
 from umbel_files.tally import Tally
 
-from cli.follow import follow, show_failures
+from cli.follow import follow, show_failures, wait_option
 from cli.output import api_client, complain, json_option, print_json, progress, say, table
 from cli.pictures import is_pipe, read_pipe
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from umbel_client import ImageFile, Job, Umbel
+    from umbel_client.folder import Listing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tlz")
 
@@ -40,7 +45,7 @@ class Outcome:
     "--collection", help="Collection to import into. [default: that of the key, if it is for one; else `default`]"
 )
 @click.option("--label-from-folder", is_flag=True, help="Label each picture with the name of its folder.")
-@click.option("--wait", is_flag=True, help="Return when everything is embedded, not when it is uploaded.")
+@wait_option("Return when everything is embedded, not when it is uploaded.")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
 @click.option("--on-server", is_flag=True, help="PATHS are folders of the server, below its UMBEL_IMPORT_ROOTS.")
 @click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
@@ -78,7 +83,7 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
         with progress(quiet=as_json) as bars:
             jobs, rejected = import_sources(api, paths, bars=bars, **options)
         if as_json:
-            print_json({"jobs": [job.as_dict() for job in jobs], "rejected": rejected})
+            print_json(_source_facts(jobs) | {"rejected": rejected})
         else:
             _report_jobs(api, jobs, waited=options["wait"])
     for path, reason in rejected.items():
@@ -96,15 +101,15 @@ def _from_here(
     as_json: bool,
     **options: Any,
 ) -> None:
+    from umbel_client.folder import list_images
+
     with ExitStack() as spools:
         found = list_images([_spooled(path, spools) for path in paths], **options)
         with api_client() as api, progress(quiet=as_json or not found.images) as bars:
             outcome = import_images(api, found.images, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     outcome.rejected = found.rejected | outcome.rejected
     if as_json:
-        job = outcome.job and outcome.job.as_dict()
-        kinds = {"not_images": len(found.skipped), "not_images_by_kind": found.not_taken.counts()}
-        print_json({**asdict(outcome), "job": job, **kinds})
+        print_json(_file_facts(outcome, found))
     elif found.images or found.rejected:
         _report(outcome, found, waited=wait, dry_run=dry_run)
     if not found.images:
@@ -112,6 +117,36 @@ def _from_here(
         complain(f"Nothing was imported: {others if others.total else 'there is no file in it'}.")
     failed = outcome.rejected or (outcome.job and outcome.job.counts.failed)
     sys.exit(1 if failed or not found.images else 0)
+
+
+def _file_facts(outcome: Outcome, found: Listing) -> dict[str, Any]:
+    """What became of files of this machine, for machines; `_source_facts` has the same shape."""
+    return {
+        "jobs": [outcome.job.as_dict()] if outcome.job else [],
+        "known": outcome.known,
+        "queued": outcome.queued,
+        "duplicate": outcome.duplicate,
+        "rejected": outcome.rejected,
+        "not_images": len(found.skipped),
+        "not_images_by_kind": found.not_taken.counts(),
+    }
+
+
+def _source_facts(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What has become of sources so far. The jobs tell what is known already while they go on: as `duplicate`."""
+    kinds: Counter[str] = Counter()
+    for job in jobs:
+        kinds.update(job.source.skipped_by_kind if job.source else {})
+    duplicate = sum(job.counts.duplicate for job in jobs)
+    return {
+        "jobs": [job.as_dict() for job in jobs],
+        "known": 0,
+        "queued": sum(job.counts.total for job in jobs) - duplicate,
+        "duplicate": duplicate,
+        "rejected": {},
+        "not_images": sum(job.source.skipped for job in jobs if job.source),
+        "not_images_by_kind": dict(kinds),
+    }
 
 
 def _spooled(path: Path, spools: ExitStack) -> Path:
@@ -144,6 +179,8 @@ def import_images(
     api: Umbel, files: Sequence[ImageFile], *, collection: str | None, wait: bool, bars: Progress, dry_run: bool = False
 ) -> Outcome:
     """Upload `files` as one job, and follow it to its end if `wait`. dry_run: only count the new ones."""
+    from umbel_client.folder import CHUNK
+
     sending = bars.add_task("Looking" if dry_run else "Uploading", total=len(files), note="")
     advance = partial(bars.advance, sending)
     if dry_run:
@@ -180,6 +217,9 @@ def import_sources(
 
     options: as `client.imports` takes them.
     """
+    from umbel_client import ApiError
+    from umbel_client.folder import NOT_TAKEN
+
     found, rejected = [], {}
     for path in paths:
         try:
@@ -206,7 +246,7 @@ def _report_jobs(api: Umbel, jobs: Sequence[Job], *, waited: bool) -> None:
     """Print the outcome of each job."""
     for job in jobs:
         if not waited:
-            say(f"Job {job.id} has begun: umbel jobs show {job.id} --wait 600")
+            say(f"Job {job.id} has begun: umbel jobs show {job.id} --wait")
         elif job.source and job.source.dry_run:
             say(
                 f"{job.source.listed:,} pictures would be imported, {job.source.rejected:,} of them rejected;"

@@ -1,15 +1,19 @@
 """`umbel jobs`: list, show, cancel, retry, pause and resume jobs."""
 
+from __future__ import annotations
+
 from itertools import islice
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from uuid import UUID
 
 import click
-from umbel_client import Job, Umbel
 
-from cli.follow import show_failures
+from cli.follow import followed, show_failures, wait_option
 from cli.output import api_client, json_option, print_json, say, table, write_data
 from cli.reindex import report_of, show_report
+
+if TYPE_CHECKING:
+    from umbel_client import Job, Umbel
 
 STATUSES = ("queued", "running", "succeeded", "partial", "failed", "cancelled")
 VERBS = {
@@ -44,20 +48,27 @@ def list_(status: str | None, limit: int, as_json: bool) -> None:
 @jobs.command()
 @click.argument("job_id", type=click.UUID)
 @LIMIT
-@click.option("--wait", type=click.FloatRange(0), default=0, help="Seconds to wait for JOB_ID to finish.")
+@wait_option("Follow JOB_ID to its end; exit 1 unless all of it succeeded.")
 @click.option(
     "--failures",
     type=click.File("w", encoding="utf-8"),
     help="Write what failed in JOB_ID to this CSV file; - for stdout.",
 )
 @json_option
-def show(job_id: UUID, limit: int, wait: float, failures: TextIO | None, as_json: bool) -> None:
+def show(job_id: UUID, limit: int, wait: bool, failures: TextIO | None, as_json: bool) -> None:
     """Show JOB_ID with what failed in it."""
+    if failures is not None and as_json:
+        raise click.UsageError("--failures writes CSV: leave out --json.")
     with api_client() as api:
+        job = api.jobs.get(job_id)
+        if wait:
+            job = followed(api, job, quiet=as_json)
         if failures is not None:
             write_data(failures, api.jobs.items_csv(job_id, status="failed"))
         else:
-            _show_one(api, api.jobs.get(job_id, wait=wait), limit, as_json=as_json)
+            _show_one(api, job, limit, as_json=as_json)
+    if wait and job.status != "succeeded":
+        raise click.exceptions.Exit(1)
 
 
 def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:

@@ -1,22 +1,26 @@
 """`umbel keys`: keys of the API. Works on the database itself, so an operator needs no key."""
 
+from __future__ import annotations
+
 import getpass
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import json_option, local_time, print_json, say, table
-from umbel.access import keys as services
-from umbel.access.keys import KeyScope, prefix_of
-from umbel.base import schema
-from umbel.base.database import transaction
-from umbel.base.settings import settings
-from umbel.base.storable import COLLECTION_NAME
-from umbel.base.tables import ApiKey
+from cli.config import settings
+from cli.output import confirm, json_option, local_time, print_json, say, table, yes_option
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from umbel.base.tables import ApiKey
 
 SPAN = re.compile(r"(\d{1,5})([hdw])")
+SCOPES = ("read", "upload", "write", "admin")
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
@@ -48,7 +52,7 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--name", required=True, help="Display name.")
-@click.option("--scope", type=click.Choice(list(map(str, KeyScope))), required=True, help="What it allows.")
+@click.option("--scope", type=click.Choice(SCOPES), required=True, help="What it allows.")
 @click.option(
     "--collection", "collections", multiple=True, help="Collection it is for; may be repeated. [default: all]"
 )
@@ -76,12 +80,14 @@ def create(
     read looks and searches; upload only adds pictures and follows them, for cameras; write does both, and changes and
     removes pictures; admin does everything.
     """
+    from umbel.access.keys import KeyScope, create_key
+    from umbel.base.storable import COLLECTION_NAME
+
     for collection in collections:
         if not re.fullmatch(COLLECTION_NAME, collection):
             raise click.BadParameter(f"{collection!r} is no collection's name.", param_hint="--collection")
-    schema.check(settings().direct_database)
-    with transaction() as session:
-        text, row = services.create_key(
+    with _ledger() as session:
+        text, row = create_key(
             session,
             name=name,
             scope=KeyScope(scope),
@@ -101,9 +107,10 @@ def create(
 @json_option
 def list_(as_json: bool) -> None:
     """List the keys, newest first."""
-    schema.check(settings().direct_database)
-    with transaction() as session:
-        found = services.list_keys(session)
+    from umbel.access.keys import list_keys
+
+    with _ledger() as session:
+        found = list_keys(session)
     if as_json:
         print_json([_facts(row) for row in found])
         return
@@ -124,13 +131,28 @@ def list_(as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key")
+@yes_option
 @json_option
-def revoke(key: str, as_json: bool) -> None:
+def revoke(key: str, yes: bool, as_json: bool) -> None:
     """Revoke KEY, given by its public part or whole. It cannot be restored."""
+    from umbel.access.keys import prefix_of, revoke_key
+
+    prefix = prefix_of(key) or key
+    confirm(f"Revoke the key {prefix}? Whoever uses it is refused from then on.", yes=yes, as_json=as_json)
+    with _ledger() as session:
+        row = revoke_key(session, prefix, actor=_actor())
+    print_json(_facts(row)) if as_json else say(f"Revoked {row.name} ({row.prefix}).")
+
+
+@contextmanager
+def _ledger() -> Iterator[Session]:
+    """A transaction on the database of the settings. Raises StackError unless its schema is this version's."""
+    from umbel.base import schema
+    from umbel.base.database import transaction
+
     schema.check(settings().direct_database)
     with transaction() as session:
-        row = services.revoke_key(session, prefix_of(key) or key, actor=_actor())
-    print_json(_facts(row)) if as_json else say(f"Revoked {row.name} ({row.prefix}).")
+        yield session
 
 
 def _actor() -> str:

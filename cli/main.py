@@ -1,18 +1,22 @@
 """The command `umbel`. Errors end in one line on stderr and exit code 1, wrong usage in 2, Ctrl-C in 130.
 
-Only what is raised on purpose and what the system refuses (OSError) is told so; a bug still shows a traceback.
+A bug is told in one line, too, and its traceback is in a file to report it with.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any, TypeVar
 
 import click
-from umbel_client.errors import UmbelClientError
+from click.shell_completion import CompletionItem
 
 from cli.output import complain, let_go_of_stdout, replace_unencodable, say
 from umbel.base.errors import UmbelError
-from umbel.base.logging import configure_logging
-from umbel.base.settings import settings, unknown_settings
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 CTRL_C = 130  # the exit code that shells expect
 
@@ -54,6 +58,7 @@ SECTIONS = {
         "backup": ("cli.backup:backup", "Write the database and all pictures into a folder."),
         "restore": ("cli.backup:restore", "Bring a backup back into an empty database."),
         "db": ("cli.db:db", "Upgrade, downgrade or check the schema."),
+        "completion": ("cli.completion:completion", "Print what makes a shell complete commands."),
     },
 }
 COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}
@@ -70,19 +75,45 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return with_url(command)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands with their lines of the help, none of them imported; and this group's own options."""
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def url_option(*, hidden: bool) -> Callable[[F], F]:
+    """The option --url; what is given last counts."""
+    text = "A service elsewhere, or UMBEL_URL; before or after the command.  [default: this machine's]"
+    variable = None if hidden else "UMBEL_URL"
+    return click.option("--url", envvar=variable, expose_value=False, callback=_remember, hidden=hidden, help=text)
+
+
+def _remember(context: click.Context, _: click.Parameter, url: str | None) -> None:
+    if url is not None:
+        context.find_root().obj = url
+
+
+def with_url(command: click.Command) -> click.Command:
+    """The command, which takes --url itself, and so do all below it."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            with_url(one)
+    elif not any("--url" in one.opts for one in command.params):
+        url_option(hidden=True)(command)
+    return command
+
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--url", envvar="UMBEL_URL", help="A service elsewhere, or UMBEL_URL.  [default: this machine's]")
+@url_option(hidden=False)
 @click.version_option(package_name="umbel", message="umbel %(version)s")
-@click.pass_context
-def umbel(context: click.Context, url: str | None) -> None:
+def umbel() -> None:
     """Umbel: pictures go in, the most similar pictures come out.
 
     \b
@@ -92,7 +123,12 @@ def umbel(context: click.Context, url: str | None) -> None:
 
     Settings are environment variables UMBEL_…, see docs/settings.md.
     """
-    context.obj = url
+    from umbel.base.logging import configure_logging
+    from umbel.base.settings import settings, unknown_settings
+
+    for warning in unknown_settings():
+        complain(warning)
+    configure_logging(settings())
 
 
 def main() -> None:
@@ -102,8 +138,8 @@ def main() -> None:
         status = _status()
         if sys.stdout:
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
-    except KeyboardInterrupt:
-        complain("Interrupted.")
+    except KeyboardInterrupt as interrupt:
+        complain(str(interrupt) or "Interrupted.")
         status = CTRL_C
     except BrokenPipeError:  # `umbel jobs list | head`
         status = 1
@@ -116,24 +152,39 @@ def main() -> None:
 
 def _status() -> int:
     try:
-        for warning in unknown_settings():
-            complain(warning)
-        configure_logging(settings())
-        umbel(standalone_mode=False)
+        umbel(prog_name="umbel", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     except click.Abort as abort:
-        complain("Interrupted.")
-        return CTRL_C if isinstance(abort.__context__, KeyboardInterrupt) else 1
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise abort.__context__ from None
+        complain("Not confirmed, so nothing was done.")
+        return 1
     except click.ClickException as error:
         _explain(error)
         return error.exit_code
-    except (UmbelError, UmbelClientError) as error:
-        complain(str(error))
+    except OSError:
+        raise
+    except Exception as error:
+        complain(told(error))
         return 1
     return 0
+
+
+def told(error: Exception) -> str:
+    """What went wrong, for people; of a bug also where its traceback is. Raises OSError if that cannot be written."""
+    import tempfile
+    import traceback
+
+    from umbel_client.errors import UmbelClientError
+
+    if isinstance(error, UmbelError | UmbelClientError):
+        return str(error)
+    with tempfile.NamedTemporaryFile("w", prefix="umbel-bug-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    return f"This is a bug of Umbel: {type(error).__name__}: {error}. Please report it with {file.name}."
 
 
 def reason_of(error: OSError) -> str:

@@ -1,10 +1,14 @@
 """Model versions as users name them: by id, by the beginning of an id, or by name."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from umbel_client import Model
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from umbel.base.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from umbel_client import Model
 
 SHORT = 8  # characters of an id, if they are unique
 

@@ -1,23 +1,26 @@
 """`umbel models`: list, describe, register, activate, roll back and retire model versions."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-from umbel_client import Job, Model, ModelDetail, Umbel
-from umbel_client.models import Models
 
+from cli.config import settings
 from cli.follow import show_failures
 from cli.model_names import find_model, short_ids
-from cli.output import api_client, json_option, local_time, print_json, say, table
+from cli.output import api_client, confirm, json_option, local_time, print_json, say, table, yes_option
 from cli.registration import register_checkpoint, registered_checkpoint, show_version
 from cli.reindex import report_of, show_report
 from cli.whiten import whiten
 from umbel.base.errors import Conflict
-from umbel.base.settings import settings
+
+if TYPE_CHECKING:
+    from umbel_client import Job, Model, ModelDetail, Umbel
 
 FIGURES = ("r_at_1", "map_at_r")
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -105,7 +108,7 @@ def register(checkpoint: Path, as_json: bool) -> None:
 
     Weights, card, width and preprocessing must fit one another. Nothing changes for searches; `umbel reindex` is next.
     """
-    from ml.checkpoint import load_checkpoint  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.checkpoint import load_checkpoint
 
     load_checkpoint(checkpoint)
     split = checkpoint.with_suffix(".split.json")
@@ -173,9 +176,9 @@ def add(source: str, backbone: str | None, size: int | None, out: Path, as_json:
     from its cache; FILE is timm's safetensors file: of both a checkpoint is made in --out.
     Nothing changes for searches; `umbel reindex` is next, and judges it.
     """
-    from ml.card import card_path  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
-    from ml.shipped import shipped_checkpoint  # noqa: PLC0415
-    from ml.untuned import save_untuned  # noqa: PLC0415
+    from ml.card import card_path
+    from ml.shipped import shipped_checkpoint
+    from ml.untuned import save_untuned
 
     if shipped := shipped_checkpoint(source):
         register_checkpoint(shipped, as_json=as_json)
@@ -204,8 +207,8 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
     resized, and gives unit vectors (n, dim); how to cut and resize stands in its metadata, under "umbel". MODEL is read
     from the blob store. --format onnx needs the package onnx.
     """
-    from ml.runtimes.export import SUFFIXES, export  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
-    from ml.shipped import find_checkpoint  # noqa: PLC0415
+    from ml.runtimes.export import SUFFIXES, export
+    from ml.shipped import find_checkpoint
 
     if model is None or Path(model).suffix == ".safetensors":
         checkpoint = Path(model) if model else find_checkpoint(settings())
@@ -227,7 +230,7 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
 @json_option
 def activate(model: str, as_json: bool) -> None:
     """Let searches use MODEL from now on. It must have a vector of every picture: `umbel reindex` makes them."""
-    _change(Models.activate, model, "Active", as_json=as_json)
+    _change("activate", model, "Active", as_json=as_json)
 
 
 @models.command()
@@ -235,21 +238,23 @@ def activate(model: str, as_json: bool) -> None:
 @json_option
 def rollback(model: str | None, as_json: bool) -> None:
     """Return from MODEL, the active one, to the one that it replaced."""
-    _change(Models.rollback, model, "Active again", as_json=as_json)
+    _change("rollback", model, "Active again", as_json=as_json)
 
 
 @models.command()
 @click.argument("model")
+@yes_option
 @json_option
-def retire(model: str, as_json: bool) -> None:
+def retire(model: str, yes: bool, as_json: bool) -> None:
     """Delete the vectors of MODEL. Its files stay: register it again and reindex to bring it back."""
-    _change(Models.retire, model, "Retired", as_json=as_json)
+    confirm(f"Delete all vectors of the model {model}?", yes=yes, as_json=as_json)
+    _change("retire", model, "Retired", as_json=as_json)
 
 
-def _change(verb: Callable[[Models, UUID], Model], model: str | None, done: str, *, as_json: bool) -> None:
+def _change(verb: str, model: str | None, done: str, *, as_json: bool) -> None:
     with api_client() as api:
         known = list(api.models.list())
-        version = verb(api.models, (find_model(known, model) if model else _active(known)).id)
+        version = getattr(api.models, verb)((find_model(known, model) if model else _active(known)).id)
     show_version(version, done, as_json=as_json)
 
 

@@ -3,33 +3,25 @@
 Names, labels and errors hold what users and files hold: nothing of it is markup, and no terminal obeys it.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from io import TextIOWrapper
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TimeRemainingColumn,
-)
-from rich.status import Status
-from rich.table import Table
-from rich.text import Text
-from umbel_client import Umbel
 
-from stack.state import url
+from cli.config import settings
 from umbel.base.escaping import escaped
-from umbel.base.settings import settings
+
+if TYPE_CHECKING:  # help and completion need neither
+    from datetime import datetime
+
+    from rich.progress import Progress
+    from umbel_client import Umbel
 
 SKIPPED = 20  # files named one by one
 UNLIMITED = 10_000  # columns of a pipe: what reads it need not put words together again
@@ -61,11 +53,17 @@ def api_url() -> str:
     """The address of the API that --url or UMBEL_URL name; else that of this machine's stack."""
     context = click.get_current_context(silent=True)
     given: str | None = context.find_object(str) if context else None
-    return given or url(settings())
+    if given:
+        return given
+    from stack.state import url
+
+    return url(settings())
 
 
 def api_client(at: str | None = None) -> Umbel:
     """A client of the API at this address. at: unset, `api_url()`."""
+    from umbel_client import Umbel
+
     key = settings().key
     return Umbel(at or api_url(), key=key.get_secret_value() if key else None)
 
@@ -82,9 +80,21 @@ def complain(text: str) -> None:
     say(f"umbel: {' '.join(text.split())}", err=True)
 
 
-def confirm(question: str) -> None:
-    """Ask a question. Raises click.Abort unless the answer is yes."""
-    click.confirm(escaped(question), abort=True)
+def yes_option(command: F) -> F:
+    """The option --yes of a command that `confirm` asks for."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(command)
+
+
+def confirm(question: str | Callable[[], str], *, yes: bool, as_json: bool) -> None:
+    """Ask before something is lost, unless --yes was given.
+
+    question: or what makes it, called only to ask. Raises click.Abort unless the answer is yes, UsageError with --json.
+    """
+    if yes:
+        return
+    if as_json:
+        raise click.UsageError("--json asks nothing: confirm with --yes.")
+    click.confirm(escaped(question if isinstance(question, str) else question()), abort=True, err=True)
 
 
 def print_json(value: Any) -> None:
@@ -104,6 +114,10 @@ def write_data(file: IO[str], text: str) -> None:
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable[object]], *, right: str = "") -> None:
     """Print a table. right: the columns, by name and separated by spaces, that hold numbers."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     if title:
         say(title, bold=True)
     grid = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1))
@@ -133,48 +147,8 @@ def skipped_lines(skipped: Sequence[tuple[object, str]]) -> Iterator[str]:
         yield f"… and {len(skipped) - SKIPPED:,} more files skipped."
 
 
-class Words(ProgressColumn):
-    """A task's description or one of its fields, as it is."""
-
-    def __init__(self, of: Callable[[Task], object]) -> None:
-        super().__init__()
-        self._of = of
-
-    def render(self, task: Task) -> Text:
-        return Text(escaped(self._of(task)))
-
-
 def progress(*, quiet: bool = False) -> Progress:
     """Progress bars on stderr; none with --json. Each task has a `note`."""
-    return Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        Words(lambda task: task.description),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Words(lambda task: task.fields["note"]),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True, quiet=quiet, markup=False, emoji=False),
-        disable=quiet,
-    )
+    from cli.bars import bars
 
-
-def say_above(bars: Progress, line: str) -> None:
-    """Print one line above the progress bars, and where they go."""
-    bars.console.print(Text(escaped(line)), highlight=False)
-
-
-class Spinner:
-    """A spinner on stderr, so that stdout holds the result alone; none for machines."""
-
-    def __init__(self, line: str, *, quiet: bool) -> None:
-        self._status = Status(Text(escaped(line)), console=Console(stderr=True, quiet=quiet))
-
-    def __enter__(self) -> "Spinner":
-        self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def update(self, line: str) -> None:
-        self._status.update(Text(escaped(line)))
+    return bars(quiet=quiet)

@@ -5,8 +5,8 @@ import select
 import stat
 from pathlib import Path
 
+from cli.config import settings
 from umbel.base.errors import Unreadable
-from umbel.base.settings import settings
 
 FIRST_BYTE_SECONDS = 10.0  # for the program at the other end to begin
 CHUNK = 2**20

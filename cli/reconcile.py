@@ -1,22 +1,23 @@
 """`umbel reconcile`: compare ledger, blobs, embeddings and index, directly on the database and the blob store."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
-from rich.progress import Progress
 
+from cli.config import settings
 from cli.output import json_option, print_json, progress, say, table
-from umbel.base import schema
-from umbel.base.blobs import blobs
-from umbel.base.database import transaction
-from umbel.base.settings import settings
-from umbel.jobs.wakeup import waker
-from umbel.operations import reconciliation
-from umbel.operations.reconciliation.context import Advance, Context, Mismatches
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from umbel.operations.reconciliation.context import Advance, Mismatches
 
 SHOWN = 20  # examples of each kind
 
@@ -31,6 +32,8 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
     Needs only the database and the blob store, and is safe beside a running service. Exit 0 if nothing is wrong or all
     of it was repaired, else 1.
     """
+    from umbel.base import schema
+
     schema.check(settings().direct_database)
     with progress(quiet=as_json) as bars:
         found = compare(bars, repair=repair, deep=deep)
@@ -44,6 +47,12 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
 
 def compare(bars: Progress, *, repair: bool = False, deep: bool = False) -> list[Mismatches]:
     """The result of every check on this process's database and blob store, with a progress bar."""
+    from umbel.base.blobs import blobs
+    from umbel.base.database import transaction
+    from umbel.jobs.wakeup import waker
+    from umbel.operations import reconciliation
+    from umbel.operations.reconciliation.context import Context
+
     watch = partial(bar, bars)
     context = Context(transaction, blobs(), waker(), settings(), watch, repair=repair, deep=deep)
     return reconciliation.reconcile(context)

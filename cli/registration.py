@@ -1,18 +1,20 @@
 """Checkpoints handed to the service, what it made of them, and the way back."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from umbel_client import Model
-
+from cli.config import settings
 from cli.output import api_client, print_json, say
-from umbel.base.blobs import blobs
-from umbel.base.settings import settings
-from umbel.models.checkpoints import fetch_checkpoint
+
+if TYPE_CHECKING:
+    from umbel_client import Model
 
 
 def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
     """Register a checkpoint, its card beside it, and its split if it is there; say what comes next."""
-    from ml.card import card_path  # noqa: PLC0415 - ml takes seconds to import: not for `--help`
+    from ml.card import card_path
 
     split = checkpoint.with_suffix(".split.json")
     with api_client() as api:
@@ -24,6 +26,9 @@ def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
 
 def registered_checkpoint(weights_sha256: str) -> Path:
     """The weights of a registered version on this machine, its card beside them, from the blob store."""
+    from umbel.base.blobs import blobs
+    from umbel.models.checkpoints import fetch_checkpoint
+
     return fetch_checkpoint(blobs(), weights_sha256, settings().home / "models")
 
 

@@ -1,17 +1,21 @@
 """`umbel reindex`: embed every image with another model version or rebuild the active index, and report the outcome."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from umbel_client import Job
 
-from cli.follow import follow, show_failures
+from cli.follow import followed, show_failures, wait_option
 from cli.model_names import find_model
-from cli.output import api_client, json_option, print_json, progress, say, table
+from cli.output import api_client, json_option, print_json, say, table
+
+if TYPE_CHECKING:
+    from umbel_client import Job
 
 METRICS = {"r_at_1": "R@1", "map_at_r": "MAP@R"}
 MODEL_COLUMNS = ("metric", "active", "candidate", "difference", "95 %")
@@ -35,7 +39,7 @@ INDEX_COLUMNS = ("index", "before", "after")
 )
 @click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbors of each vector.")
 @click.option("--ef-construction", type=click.IntRange(4, 1000), help="Of the new index: candidates for them.")
-@click.option("--wait/--no-wait", default=True, help="Follow it to the end, or only begin it.")
+@wait_option("Follow it to the end, or only begin it.", default=True)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
 def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, **options: Any) -> None:
@@ -50,8 +54,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
         version = find_model(list(api.models.list()), model).id if model else None
         job = api.admin.reindex(model_version=version, **options).job()
         if wait:
-            with progress(quiet=as_json) as bars:
-                job = follow(api, job, bars)
+            job = followed(api, job, quiet=as_json)
     if as_json:
         print_json(job.as_dict())
     elif wait:

@@ -1,13 +1,18 @@
 """`umbel sample`: a folder of labelled pictures to begin with."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.output import json_option, print_json, progress, say
-from garden import Plan, draw_garden, is_drawn
+
+if TYPE_CHECKING:
+    from garden import Plan
 
 COUNT = click.IntRange(1, 1_000_000)
 
@@ -27,6 +32,8 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
 
     The same numbers always give the same pictures. A garden that is already there is left alone.
     """
+    from garden import Plan
+
     started = monotonic()
     plan = Plan(**numbers)
     drawn = draw(directory, plan, processes=processes, quiet=as_json)
@@ -42,6 +49,8 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
 
 def draw(directory: Path, plan: Plan, *, processes: int | None = None, quiet: bool = False) -> int:
     """Draw the garden with a progress bar, unless it is there already. Returns how many pictures were drawn."""
+    from garden import draw_garden, is_drawn
+
     if is_drawn(directory, plan):
         return 0
     with progress(quiet=quiet) as bar:

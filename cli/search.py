@@ -1,21 +1,22 @@
 """`umbel similar` and `umbel identify`: search with a picture, and name what it shows."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-from PIL import Image
-from umbel_client import Identified, SearchResult, Umbel
 
+from cli.config import settings
 from cli.filters import filter_option
 from cli.output import api_client, json_option, print_json, say, table
 from cli.pictures import content_of
-from ml.contact_sheet import Tile, contact_sheet
-from umbel.base.settings import settings
-from umbel.decoding.images import decode
-from umbel.search.vote import MOST_IMAGES
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from umbel_client import Identified, SearchResult, Umbel
 
 SHOWN = 5  # labels
 
@@ -66,6 +67,8 @@ def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, 
     The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
     "unknown": the subject may be none of those that the gallery knows.
     """
+    from umbel.search.vote import MOST_IMAGES
+
     if len(images) > MOST_IMAGES:
         raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
     with api_client() as api:
@@ -86,6 +89,8 @@ def show_matches(found: SearchResult) -> None:
 
 def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path, *, label: str | None = None) -> None:
     """Write the query and its matches as one picture."""
+    from ml.contact_sheet import Tile, contact_sheet
+
     tiles = [
         Tile(opened(api.images.thumbnail(match.image_id)), f"{match.similarity:.3f}", match.label)
         for match in found.matches
@@ -109,6 +114,8 @@ def _search(api: Umbel, file_or_id: str, **options: Any) -> tuple[Query, SearchR
 
 def opened(data: bytes) -> Image.Image:
     """The picture in a user's own file or an answer of the API."""
+    from umbel.decoding.images import decode
+
     return decode(data, settings())
 
 

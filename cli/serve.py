@@ -5,18 +5,18 @@ import sys
 
 import click
 
-from umbel.base.settings import settings, share_metrics
-from umbel.base.tracing import configure_tracing
-from umbel.base.types import Queue
+from cli.config import settings
 
 
 @click.command()
 def api() -> None:
     """Serve the HTTP API until told to stop."""
+    from umbel.base.settings import share_metrics
+
     config = settings()
     config.refuse_to_be_open()
     share_metrics(config)  # before any module with metrics is imported
-    from api.processes import serve  # noqa: PLC0415
+    from api.processes import serve
 
     serve(config)
 
@@ -24,14 +24,12 @@ def api() -> None:
 @click.command()
 @click.option(
     "--queues",
-    default=",".join(Queue),
-    show_default=True,
-    metavar="QUEUES",
-    help="Queues to serve, the more urgent first.",
+    metavar="QUEUE,…",
+    help="Queues to serve, the more urgent first, such as query,single.  [default: all]",
 )
 @click.option("--name", default=None, help="Name in the ledger, unique and lasting. [default: embed@HOST]")
 @click.option("--probe", is_flag=True, help="Start nothing; exit 0 if the worker of this name is alive.")
-def worker(queues: str, name: str | None, probe: bool) -> None:
+def worker(queues: str | None, name: str | None, probe: bool) -> None:
     """Embed pictures with the active model until told to stop.
 
     The model is loaded once. A second worker on one machine needs a --name of its own.
@@ -39,18 +37,20 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
     name = name or f"embed@{socket.gethostname()}"
     if probe:
         sys.exit(0 if _is_alive(name) else 1)
-    from umbel.base.malloc import share_arenas  # noqa: PLC0415
+    from umbel.base.malloc import share_arenas
 
     share_arenas()
-    from ml.preprocess import Preprocessing  # noqa: PLC0415
-    from umbel.base.database import limit_connections  # noqa: PLC0415
-    from worker.decoders import WorkerDecoders  # noqa: PLC0415
-    from worker.exporter import serve_metrics  # noqa: PLC0415
-    from worker.models import HeldModels, ensure_active_version  # noqa: PLC0415
-    from worker.process import serve, withdraw  # noqa: PLC0415
+    from ml.preprocess import Preprocessing
+    from umbel.base.database import limit_connections
+    from umbel.base.tracing import configure_tracing
+    from umbel.base.types import Queue
+    from worker.decoders import WorkerDecoders
+    from worker.exporter import serve_metrics
+    from worker.models import HeldModels, ensure_active_version
+    from worker.process import serve, withdraw
 
     try:
-        served = [Queue(queue.strip()) for queue in queues.split(",")]
+        served = [Queue(queue.strip()) for queue in queues.split(",")] if queues else list(Queue)
     except ValueError as error:
         raise click.BadParameter(f"{error}; there are: {', '.join(Queue)}", param_hint="--queues") from error
     configure_tracing(settings(), "worker")
@@ -72,8 +72,8 @@ def worker(queues: str, name: str | None, probe: bool) -> None:
 
 def _is_alive(name: str) -> bool:
     """Whether the database answers and the worker sent a heartbeat within the last three intervals."""
-    from umbel.base.database import transaction  # noqa: PLC0415
-    from umbel.jobs import workers  # noqa: PLC0415 - none of the other processes waits for the database's library
+    from umbel.base.database import transaction
+    from umbel.jobs import workers  # none of the other processes waits for the database's library
 
     with transaction() as session:
         return any(one.name == name for one in workers.list_workers(session, seen_within_seconds=16))
@@ -82,8 +82,8 @@ def _is_alive(name: str) -> bool:
 @click.command()
 def scheduler() -> None:
     """Wake the workers for work left behind, every few seconds, until told to stop."""
-    from celery.apps.beat import Beat  # noqa: PLC0415
+    from celery.apps.beat import Beat
 
-    from worker.app import celery  # noqa: PLC0415
+    from worker.app import celery
 
     Beat(app=celery, scheduler_cls="celery.beat:Scheduler", quiet=True, pidfile=None).run()

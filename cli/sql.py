@@ -6,15 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import click
-import psycopg
-from psycopg.rows import dict_row
 
+from cli.config import settings
 from cli.output import json_option, print_json, say
-from stack.binaries import postgres_client
-from umbel.access.reader import READER, connect, connection_parameters
 from umbel.base.errors import StackError
-from umbel.base.settings import settings
-from umbel.operations.dump import variable_of
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -41,6 +36,10 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
             raise click.UsageError("--json takes one --command, and nothing for psql.")
         _print_rows(commands[0], owner=owner)
         return
+    from stack.binaries import postgres_client
+    from umbel.access.reader import READER, connect, connection_parameters
+    from umbel.operations.dump import variable_of
+
     program = postgres_client("psql")
     connect(settings(), as_reader=not owner).close()  # psql would report a failure in many words
     if sys.stdin.isatty() and not commands and not psql_arguments:
@@ -54,6 +53,11 @@ def sql(commands: tuple[str, ...], owner: bool, psql_arguments: tuple[str, ...],
 
 
 def _print_rows(command: str, *, owner: bool) -> None:
+    import psycopg
+    from psycopg.rows import dict_row
+
+    from umbel.access.reader import connect
+
     with connect(settings(), as_reader=not owner) as connection:
         try:
             cursor = connection.cursor(row_factory=dict_row).execute(command.encode())

@@ -9,19 +9,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
-from umbel_client import Ready, UmbelClientError
-from umbel_client.umbel import ActiveModel
 
-from cli.output import Spinner, api_client, api_url, json_option, local_time, print_event, print_json, say, table
-from stack import state
-from stack.control import start_detached, stop_running
-from stack.state import AlreadyRunning, StackStatus
-from stack.supervisor import Supervisor, changes_ahead
-from umbel.base.settings import Settings, settings
+from cli.config import settings
+from cli.output import api_client, api_url, json_option, local_time, print_event, print_json, say, table
 
 if TYPE_CHECKING:
+    from umbel_client import Ready
+    from umbel_client.umbel import ActiveModel
+
     from ml.runtimes.choice import Measurement
     from ml.runtimes.measuring import Timing
+    from stack.state import StackStatus
+    from umbel.base.settings import Settings
 
 
 @click.command()
@@ -32,19 +31,27 @@ def up(detach: bool, as_json: bool) -> None:
 
     In the foreground Ctrl-C stops everything; a second one does not wait. All state is in UMBEL_HOME.
     """
+    from stack import state
+
     if detach:
-        up_detached(settings(), as_json=as_json)
+        now = up_detached(settings(), quiet=as_json)
+        if as_json:
+            print_json(asdict(now))
         return
     try:
         run_foreground(settings(), as_json=as_json)
-    except AlreadyRunning:
-        _show(state.status(settings()), "Already running", as_json=as_json)
+    except state.AlreadyRunning:
+        now = state.status(settings())
+        print_json(asdict(now)) if as_json else say(f"Already running: {now.url}")
 
 
 @click.command()
 @json_option
 def down(as_json: bool) -> None:
     """Stop what `umbel up` left running."""
+    from cli.bars import Spinner
+    from stack.control import stop_running
+
     with Spinner(_sentence("Stopping", []), quiet=as_json) as spinner:
         stopped = stop_running(settings(), on_wait=lambda now: spinner.update(_sentence("Stopping", _still_there(now))))
     print_json({"stopped": stopped}) if as_json else say("Stopped." if stopped else "Nothing was running.")
@@ -57,7 +64,10 @@ def status(as_json: bool) -> None:
 
     The last table is what the choice of a runtime rests on: each was timed when this machine first loaded the model.
     """
-    from ml.runtimes.choice import list_measurements  # noqa: PLC0415 - not for `up` and `down`
+    from umbel_client import UmbelClientError
+
+    from ml.runtimes.choice import list_measurements
+    from stack import state
 
     stack = state.status(settings())
     measurements = list_measurements(settings().home)
@@ -110,19 +120,27 @@ def _figures(timing: Timing) -> tuple[str, str]:
     return "-" if timing.per_second is None else f"{timing.per_second:.0f}", f"{timing.parity:.5f}"
 
 
-def up_detached(config: Settings, *, as_json: bool = False) -> StackStatus:
+def up_detached(config: Settings, *, quiet: bool = False) -> StackStatus:
     """Start a stack in the background unless one runs; show what is being waited for, and the address."""
+    from cli.bars import Spinner
+    from stack import state
+    from stack.control import start_detached
+    from stack.supervisor import changes_ahead
+
     was_running = state.status(config).running
-    for change in [] if was_running or as_json else changes_ahead(config):
+    for change in [] if was_running or quiet else changes_ahead(config):
         say(f"{change[0].upper()}{change[1:]}.")
-    with Spinner(_sentence("Starting", []), quiet=as_json) as spinner:
+    with Spinner(_sentence("Starting", []), quiet=quiet) as spinner:
         now = start_detached(config, on_wait=lambda now: spinner.update(_sentence("Waiting for", _missing(now))))
-    _show(now, "Already running" if was_running else "Umbel is ready", as_json=as_json)
+    if not quiet:
+        say(f"{'Already running' if was_running else 'Umbel is ready'}: {now.url}")
     return now
 
 
 def run_foreground(config: Settings, *, as_json: bool = False) -> None:
     """Run the stack until a signal; print a line for each event, with its time where stdout is no terminal."""
+
+    from stack.supervisor import Supervisor
 
     def report(text: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -132,10 +150,6 @@ def run_foreground(config: Settings, *, as_json: bool = False) -> None:
             say(text if sys.stdout.isatty() else f"{now} {text}")
 
     Supervisor(config, report=report).run()
-
-
-def _show(now: StackStatus, greeting: str, *, as_json: bool) -> None:
-    print_json(asdict(now)) if as_json else say(f"{greeting}: {now.url}")
 
 
 def _missing(now: StackStatus) -> list[str]:

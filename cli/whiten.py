@@ -4,14 +4,9 @@ from pathlib import Path
 
 import click
 
+from cli.config import settings
 from cli.output import json_option
 from cli.registration import register_checkpoint, registered_checkpoint
-from umbel.base import schema
-from umbel.base.database import transaction
-from umbel.base.settings import settings
-from umbel.embedding.embeddings import list_vectors
-from umbel.gallery.collections import get_collection
-from umbel.models.versions import get_active_version
 
 MOST = 20_000  # vectors: the mean of so many is known to a hundredth of their spread
 
@@ -48,7 +43,12 @@ def whiten(collection: str | None, strength: float, name: str | None, out: Path,
     Needs the database and the blob store, besides the service. Nothing changes for searches until the reindex is
     activated. Distances are larger with the new model, and `umbel calibrate` is to be run again.
     """
-    from ml.whitening import save_whitened  # noqa: PLC0415 - torch takes seconds to import: not for `--help`
+    from ml.whitening import save_whitened
+    from umbel.base import schema
+    from umbel.base.database import transaction
+    from umbel.embedding.embeddings import list_vectors
+    from umbel.gallery.collections import get_collection
+    from umbel.models.versions import get_active_version
 
     schema.check(settings().direct_database)
     with transaction() as session:

@@ -78,8 +78,10 @@ def _piped(data: bytes) -> Iterator[None]:
     os.close(writing)
     os.dup2(reading, 0)
     os.close(reading)
+    stdin, sys.stdin = sys.stdin, open(0, closefd=False)  # noqa: SIM115 - pytest's own refuses to be read
     try:
         yield
     finally:
+        sys.stdin = stdin
         os.dup2(kept, 0)
         os.close(kept)

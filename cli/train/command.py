@@ -1,19 +1,21 @@
 """`umbel train`: a model for the pictures that someone has."""
 
+from __future__ import annotations
+
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.output import api_client, api_url, json_option, print_json, progress, say, table
 from cli.reindex import show_outcome
-from cli.train.loop import Loop, Note, Outcome, Plan
-from cli.train.run import TrainingRun, show_training
-from ml.card import LONGEST_DOMAIN
-from ml.training.files import RunFiles
-from ml.training.recipe import RECIPES, Recipe, changed, described, recipe_for, resized
+
+if TYPE_CHECKING:
+    from cli.train.loop import Outcome, Plan
+    from cli.train.run import TrainingRun
+    from ml.training.recipe import Recipe
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -21,21 +23,33 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHARE = click.FloatRange(0, 0.9)
 
 
+class Knob(click.Option):
+    """Its help ends with the default, which is read from the recipe when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from ml.training.recipe import RECIPES
+
+        names, text = super().get_help_record(ctx) or ("", "")
+        return names, f"{text.removesuffix(']')}; b0: {getattr(RECIPES['b0'], self.name or '')}]"
+
+
 def knob(flag: str, kind: Any, text: str) -> Any:
     """An option that changes one field of the recipe; without it, the recipe's own value stays."""
-    field = flag[2:].replace("-", "_")
-    default = getattr(RECIPES["b0"], field)
-    return click.option(flag, type=kind, help=f"{text}  [default: the recipe's; b0: {default}]")
+    return click.option(flag, type=kind, help=f"{text}  [default: the recipe's]", cls=Knob)
 
 
 def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
+        from ml.training.recipe import described
+
         table(None, ("setting", "b0", "what it does"), described())
         say("Values are JSON: --set color=0.1 --set 'stages=[[128,4],[160,2]]'")
         context.exit()
 
 
 def _domain(context: click.Context, _: click.Parameter, text: str | None) -> str | None:
+    from ml.card import LONGEST_DOMAIN
+
     if text is not None and not 0 < len(text.strip()) <= LONGEST_DOMAIN:
         raise click.BadParameter(f"it takes 1 to {LONGEST_DOMAIN} characters, not {len(text.strip())}.")
     return text and text.strip()
@@ -54,7 +68,7 @@ def _domain(context: click.Context, _: click.Parameter, text: str | None) -> str
     metavar="NAME",
     default="b0",
     show_default=True,
-    help=f"An EfficientNetV2 ({', '.join(RECIPES)}), or any other of timm's, by its name there.",
+    help="An EfficientNetV2 (b0, b1, b2, b3, s, m, l), or any other of timm's, by its name there.",
 )
 @knob("--members", click.IntRange(1), "Networks to train from the same start; their weights are averaged.")
 @knob("--epochs", click.IntRange(1), "Of each member, over all picture sizes, which grow on the way.")
@@ -158,6 +172,11 @@ def train(  # noqa: PLR0917 - click passes by name
     registered, every picture of every collection is embedded with it, both models are judged on labelled pictures
     that it has not learnt from, and searches switch to it unless it is worse. See docs/how-to/models.md.
     """
+    from cli.train.loop import Plan
+    from cli.train.run import TrainingRun, show_training
+    from ml.training.files import RunFiles
+    from ml.training.recipe import changed
+
     folders += labels
     if bool(folders) == bool(from_collection):
         raise click.UsageError("Name FOLDERs to train on, --labels, or a collection with --from-collection.")
@@ -184,6 +203,8 @@ def train(  # noqa: PLR0917 - click passes by name
 
 
 def _outcome(plan: Plan, run: TrainingRun, *, quiet: bool) -> Outcome:
+    from cli.train.loop import Loop, Note, Outcome
+
     if not (plan.collection or plan.register):
         with progress(quiet=quiet) as bars:
             return Outcome(run.learn(plan.folders, bars))
@@ -209,6 +230,8 @@ def _show_rest(outcome: Outcome) -> None:
 
 
 def _recipe(backbone: str, *, epochs: int | None, size: int | None, **knobs: Any) -> Recipe:
+    from ml.training.recipe import recipe_for, resized
+
     base = recipe_for(backbone)
     if epochs or size:
         base = resized(base, size or base.size, epochs or base.epochs)

@@ -14,9 +14,9 @@ from uuid import UUID
 from rich.progress import Progress
 from umbel_client import ApiError, Job, Model, Umbel
 
+from cli.bars import say_above
 from cli.follow import follow
 from cli.models import latest_reindex
-from cli.output import say_above
 from cli.train.gallery import fetch_labelled, name_by_gallery, remarks
 from cli.train.run import TrainingRun
 from ml.card import card_path, read_card

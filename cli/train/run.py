@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
-from cli.output import say, say_above, skipped_lines, table
+from cli.bars import say_above
+from cli.config import settings
+from cli.output import say, skipped_lines, table
 from ml.training.files import RunFiles
 from ml.training.recipe import Recipe
-from umbel.base.settings import settings
 
-if TYPE_CHECKING:  # torch takes seconds to import: not for `--help`
+if TYPE_CHECKING:
     from ml.data.dataset import Dataset
     from ml.data.duplicates import Leakage
     from ml.training.progress import Epoch
@@ -55,8 +56,8 @@ class TrainingRun:
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
-        from ml.training.tensorboard import Board  # noqa: PLC0415 - see TYPE_CHECKING above
-        from ml.training.train import train  # noqa: PLC0415
+        from ml.training.tensorboard import Board
+        from ml.training.train import train
 
         with closing(Board(self.tensorboard)) if self.tensorboard else nullcontext() as board:
             watcher = _watcher(bars, board)
@@ -68,7 +69,7 @@ class TrainingRun:
 
 def _watcher(bars: Progress, board: Board | None) -> Watcher:
     """A bar over all images, then one over all steps, and a line for each epoch."""
-    from ml.training.train import Watcher  # noqa: PLC0415
+    from ml.training.train import Watcher
 
     task = bars.add_task("Reading pictures", total=None, note="")
 

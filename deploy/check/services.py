@@ -165,7 +165,7 @@ def use(api: Service, backup: Service, folder: Path) -> None:
     asked = {"UMBEL_KEY": key, "UMBEL_HOST": "127.0.0.1"}
     photo = "/var/lib/umbel/blobs/photo.jpg"
     done = json.loads(succeeded(api.run(["umbel", "import", photo, "--wait", "--json"], **asked)))
-    assert done["job"]["counts"]["indexed"] == 1, done
+    assert done["jobs"][0]["counts"]["indexed"] == 1, done
     found = json.loads(succeeded(api.run(["umbel", "similar", photo, "--json"], **asked)))
     assert found["matches"][0]["similarity"] > 0.99, found
     assert succeeded(api.run(["umbel", "sql", "-c", "SELECT count(*) FROM images", "--", "-At"])).strip() == "1"

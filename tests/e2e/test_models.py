@@ -78,7 +78,7 @@ def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
     assert json.loads(garden.umbel("similar", image, "-k", "1", "--json").stdout)["matches"]
     garden.umbel("models", "rollback")
     assert states(garden)[active] == "active"
-    garden.umbel("models", "retire", "bad")
+    garden.umbel("models", "retire", "bad", "--yes")
     rejected = garden.umbel("reindex", "bad", check=False)
     assert (rejected.returncode, rejected.stderr.count("\n"), "retired" in rejected.stderr) == (1, 1, True)
 

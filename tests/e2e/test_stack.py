@@ -71,7 +71,7 @@ def test_kill_9_of_the_worker_in_the_middle_of_an_import(stack: Stack) -> None:
     eventually(some_are_done, every=0.01)
     os.kill(stack.service("worker")["pid"], signal.SIGKILL)
     out, err = importing.communicate(timeout=200)
-    counts = json.loads(out)["job"]["counts"]
+    counts = json.loads(out)["jobs"][0]["counts"]
     assert (importing.returncode, counts["indexed"], counts["total"]) == (0, 400, 400), err
     with stack.client() as api:
         images = list(api.images.list(collection="killed"))
@@ -157,7 +157,7 @@ def test_photographs_find_their_own_kind(stack: Stack, photos: Path) -> None:
             (gallery / kind.name / path.name).symlink_to(path)
         queries += [(path, kind.name) for path in files[1::2][: 50 // len(kinds)]]
     seen = stack.umbel("import", gallery, "--collection", "photos", "--label-from-folder", "--wait", "--json")
-    assert json.loads(seen.stdout)["job"]["counts"]["indexed"] == 40 * len(kinds)
+    assert json.loads(seen.stdout)["jobs"][0]["counts"]["indexed"] == 40 * len(kinds)
     with stack.client() as api:
         right = sum(api.search(path, k=1, collection="photos").matches[0].label == kind for path, kind in queries)
     assert right >= 0.85 * len(queries)  # by the model for any picture; 0.92 when it was made

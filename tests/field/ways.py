@@ -127,8 +127,8 @@ def from_here(service: Service, folder: Path, *, label_from_folder: bool = False
     told = json.loads(done.stdout)
     service.skipped = told["not_images"]
     found = {_below(name): Outcome(REFUSED, None, reason) for name, reason in told["rejected"].items()}
-    if told["job"]:
-        for item in service.failures(told["job"]["id"]):
+    for job in told["jobs"]:
+        for item in service.failures(job["id"]):
             name = _below(item["name"])
             late = name not in found
             found[name] = Outcome(REFUSED, item["error_code"], item["error"], late=late)

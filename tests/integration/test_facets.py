@@ -10,14 +10,13 @@ from uuid import UUID
 
 import httpx
 import pytest
-from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from umbel_client import Umbel
 from werkzeug.test import TestResponse
 
-from cli.main import umbel as commands
+from tests.command_line import umbel_here
 from tests.integration.factory import Factory, committed, unit
 from tests.integration.test_search_api import assert_problem
 from tests.model.metadata import passes
@@ -198,9 +197,9 @@ def client(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Umbel:
 
 @pytest.mark.parametrize("command", re.findall(r"^umbel (.*)$", "".join(code for _, code in BLOCKS), re.MULTILINE))
 def test_the_commands_of_the_page(client: Umbel, images: list[UUID], command: str) -> None:
-    done = CliRunner().invoke(commands, shlex.split(command, comments=True))
-    assert done.exit_code == 0, done.output
-    assert "6 pictures" in done.output or "3 pictures" in done.output
+    done = umbel_here(*shlex.split(command, comments=True))
+    assert done.returncode == 0, done.stderr
+    assert "6 pictures" in done.stdout or "3 pictures" in done.stdout
 
 
 def test_the_python_of_the_page(client: Umbel, images: list[UUID], capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +214,7 @@ def test_a_client_counts_and_searches_by_a_filter(client: Umbel, images: list[UU
     assert client.images.count(filter=asked) == 3
     assert client.images.count(filter=asked, label="iris", collection="garden") == 1
     assert {match.image_id for match in client.images.similar(images[2], filter=asked).matches} == {*images[3:]}
-    done = CliRunner().invoke(commands, ["similar", str(images[0]), "--filter", json.dumps(asked), "--json"])
-    assert len(json.loads(done.output)["matches"]) == 3
-    assert CliRunner().invoke(commands, ["facets", "--filter", "{"]).exit_code == 2
-    assert CliRunner().invoke(commands, ["facets", "--filter", "[]"]).exit_code == 2
+    done = umbel_here("similar", str(images[0]), "--filter", json.dumps(asked), "--json")
+    assert len(json.loads(done.stdout)["matches"]) == 3
+    assert umbel_here("facets", "--filter", "{").returncode == 2
+    assert umbel_here("facets", "--filter", "[]").returncode == 2

@@ -287,7 +287,7 @@ def test_the_command_line_makes_lists_and_revokes_keys(app: Flask) -> None:
     [listed] = [row for row in umbel("list") if row["name"] == "camera"]
     assert listed.keys() == made.keys() - {"key"}
     assert (listed["scope"], listed["collections"], listed["revoked_at"]) == ("upload", [OURS], None)
-    assert umbel("revoke", made["prefix"])["revoked_at"] is not None
+    assert umbel("revoke", made["prefix"], "--yes")["revoked_at"] is not None
     assert_rejected(call(app, "images.list_images", made["key"]), 401, "unauthenticated")
 
 

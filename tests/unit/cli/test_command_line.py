@@ -6,19 +6,23 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner
 
+from cli.keys import SCOPES
 from cli.main import COMMANDS, main
 from cli.main import umbel as commands
 from ml.runtimes.choice import Measurement, installed, this_machine
 from ml.runtimes.measuring import Timing
 from ml.runtimes.setups import Setup
 from tests.command_line import umbel_here
+from umbel.access.keys import KeyScope
 
 
 def umbel(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -35,19 +39,62 @@ def test_help_lists_every_command_once_under_what_it_is_for() -> None:
     assert listed == list(COMMANDS)
 
 
-def test_help_does_not_wait_for_what_only_commands_need() -> None:
-    asked = "import sys; from cli.main import umbel; umbel(['--help'], standalone_mode=False); print(*sys.modules)"
-    seen = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    loaded = set(seen.stdout.split())
-    assert "Operate:" in loaded
-    assert loaded & {"sqlalchemy", "celery", "numpy", "torch"} == set()
+def test_help_and_completion_wait_for_nothing_that_only_commands_need() -> None:
+    asked = """
+import sys
+from cli.main import COMMANDS, umbel
+umbel(["--help"], standalone_mode=False)
+for name in COMMANDS:
+    umbel.get_command(None, name)
+    loaded = {module.partition(".")[0] for module in sys.modules}
+    print("LOADED", name, *loaded & set(sys.argv[1].split()))
+"""
+    heavy = "sqlalchemy alembic celery numpy torch openvino PIL psycopg redis obstore pydantic httpx rich structlog"
+    seen = subprocess.run([sys.executable, "-c", asked, heavy], capture_output=True, text=True, check=True)
+    loaded = [line.split()[1:] for line in seen.stdout.splitlines() if line.startswith("LOADED")]
+    assert loaded == [[name] for name in COMMANDS]
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_has_help(command: str) -> None:
-    seen = CliRunner().invoke(commands, [command, "--help"])
-    assert (seen.exit_code, seen.stderr) == (0, "")
-    assert seen.stdout.startswith("Usage: ")
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [("umbel dup", "duplicates"), ("umbel jobs ca", "cancel"), ("umbel jobs list --st", "--status")],
+)
+def test_bash_completes_commands_and_options(line: str, completed: str, tmp_path: Path) -> None:
+    asked = """
+eval "$(umbel completion bash)"
+read -ra COMP_WORDS <<< "$1"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_umbel_completion umbel; echo "${COMPREPLY[@]}"
+"""
+    here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "UMBEL_HOME": str(tmp_path)}
+    bash = ["bash", "--norc", "-c", asked, "bash", line]
+    seen = subprocess.run(bash, capture_output=True, text=True, check=False, env={**os.environ, **here})
+    assert (seen.stdout, seen.stderr) == (f"{completed}\n", "")
+
+
+def leaves(command: click.Command = commands, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its name: `jobs list`."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    for name in command.list_commands(click.Context(command)):
+        below = command.get_command(click.Context(command), name)
+        assert below is not None
+        yield from leaves(below, *path, name)
+
+
+LEAVES = dict(leaves())
+# They run until told to stop, and log; or print what a shell reads.
+NOT_FOR_MACHINES = {"api", "worker", "scheduler", "completion"}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_has_help_and_json_and_takes_a_url(name: str) -> None:
+    seen = umbel_here(*name.split(), "--help")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert seen.stdout.startswith(f"Usage: umbel {name} ")
+    known = {flag for one in LEAVES[name].params for flag in one.opts}
+    assert ("--json" in known) == (name not in NOT_FOR_MACHINES)
+    assert "--url" in known
 
 
 def test_the_version() -> None:
@@ -101,10 +148,33 @@ def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert seen.stderr.startswith("umbel: ")
 
 
-@pytest.mark.parametrize("asked", [("--url", "http://127.0.0.1:2", "jobs", "list"), ("jobs", "list")])
+ELSEWHERE = ("--url", "http://127.0.0.1:2")
+
+
+@pytest.mark.parametrize("asked", [(*ELSEWHERE, "jobs", "list"), ("jobs", "list", *ELSEWHERE), ("jobs", "list")])
 def test_a_service_elsewhere_is_named_by_option_or_environment(asked: tuple[str, ...]) -> None:
     seen = umbel_here(*asked, UMBEL_URL="http://127.0.0.1:2")
     assert (seen.returncode, "http://127.0.0.1:2" in seen.stderr) == (1, True)
+
+
+def test_the_scopes_of_keys_are_those_of_the_service() -> None:
+    assert list(map(str, KeyScope)) == list(SCOPES)
+
+
+LOST = [("db", "downgrade", "base"), ("keys", "revoke", "k"), ("models", "retire", "m"), ("collections", "delete", "c")]
+
+
+@pytest.mark.parametrize("arguments", LOST)
+def test_what_loses_something_asks_machines_for_yes_and_people_before_it_is_done(arguments: tuple[str, ...]) -> None:
+    seen = umbel_here(*arguments, "--json", UMBEL_URL="http://127.0.0.1:2")
+    assert (seen.returncode, "--yes" in seen.stderr) == (2, True)
+    if arguments[0] != "collections":  # asks with a number of pictures, so the service first
+        seen = umbel_here(*arguments, UMBEL_URL="http://127.0.0.1:2")
+        assert (seen.returncode, "nothing was done" in seen.stderr) == (1, True)
+
+
+# A process that a shell began in the background ignores it.
+TAKING_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 
 
 def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,17 +189,38 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_ctrl_c_is_no_traceback_even_while_modules_are_imported() -> None:
-    begun = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in the background
-    code = f"{begun}; import cli; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)"
+    code = f"{TAKING_CTRL_C}; import os, signal, cli; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(5)"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (seen.returncode, seen.stderr) == (-signal.SIGINT, "")
 
 
-def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_one_line_and_a_traceback_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(commands, "invoke", lambda context: 1 // 0)
-    monkeypatch.setattr(sys, "argv", ["umbel", "status"])
-    with pytest.raises(ZeroDivisionError):
-        main()
+    seen = umbel_here("status")
+    [kept] = tmp_path.glob("umbel-bug-*.txt")
+    assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)
+    assert "ZeroDivisionError" in seen.stderr
+    assert str(kept) in seen.stderr
+    assert kept.read_text().startswith("Traceback ")
+
+
+def test_ctrl_c_ends_a_question_with_130(tmp_path: Path) -> None:
+    asked = [
+        sys.executable,
+        "-P",
+        "-c",
+        f"{TAKING_CTRL_C}; from cli.main import main; main()",
+        "db",
+        "downgrade",
+        "base",
+    ]
+    begun = subprocess.Popen(asked, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert begun.stderr is not None
+    assert begun.stderr.read(9) == b"Take the "  # it asks
+    begun.send_signal(signal.SIGINT)
+    err = begun.communicate(timeout=30)[1]
+    assert (begun.returncode, err.splitlines()[-1]) == (130, b"umbel: Interrupted.")
 
 
 def test_status_without_a_stack_says_so(tmp_path: Path) -> None:
