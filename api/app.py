@@ -32,10 +32,10 @@ from api import (
     maps,
     models,
     page,
-    positions,
     proxies,
     rates,
     search,
+    search_batch,
     session,
     signed_urls,
     specification,
@@ -59,6 +59,7 @@ RESOURCES = (
     imports,
     jobs,
     search,
+    search_batch,
     identify,
     embed,
     export,
@@ -125,13 +126,11 @@ def create_app() -> APIFlask:
         app.register_blueprint(resource.bp)
     specification.install(app)
     app.before_request(_begin)
-    app.before_request(positions.begin)
     app.before_request(door.refuse)
     app.before_request(upload_limits.limit_form)
     app.before_request(refuse_encodings)
     app.before_request(access.check)
     app.before_request(rates.check)
-    app.after_request(positions.end)
     app.after_request(_end)
     app.after_request(headers.harden)
     app.after_request(audit.end)

@@ -10,23 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import problems, validated
 from api.fields import Base64, File, Strict
-from api.search import EXAMPLE_PICTURE, queries_by_image
+from api.search import EXAMPLE_PICTURE, MOST_PICTURES, queries_by_image
 from api.specification import either_body
 from umbel.base.errors import NotReady
 
 bp = APIBlueprint("embed", __name__, tag="Vectors")
 
-MOST_IMAGES = 16  # of one request, which keeps a worker for all of them
-
 
 class EmbedIn(Strict):
     model_config = ConfigDict(json_schema_extra={"examples": [{"images": [EXAMPLE_PICTURE]}]})
 
-    images: list[Base64] = Field(min_length=1, max_length=MOST_IMAGES, description="Pictures, base64.")
+    images: list[Base64] = Field(min_length=1, max_length=MOST_PICTURES, description="Pictures, base64.")
 
 
 class EmbedFormIn(Strict):
-    file: list[File] = Field(min_length=1, max_length=MOST_IMAGES, description="Pictures; the field may be repeated.")
+    file: list[File] = Field(min_length=1, max_length=MOST_PICTURES, description="Pictures; the field may be repeated.")
 
 
 class EmbedOut(BaseModel):

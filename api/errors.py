@@ -21,6 +21,7 @@ T = TypeVar("T")
 STATUS: dict[type[errors.UmbelError], int] = {
     errors.UmbelError: 500,
     errors.InvalidInput: 422,
+    errors.CursorMismatch: 422,
     errors.NotFound: 404,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
@@ -28,6 +29,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.CrossSite: 403,
     errors.UnknownHost: 400,
     errors.Conflict: 409,
+    errors.CursorExpired: 409,
     errors.ActionRefused: 409,
     errors.TooFewLabels: 409,
     errors.ExternalIdTaken: 409,
@@ -120,6 +122,11 @@ class ProblemOut(BaseModel):
     )
 
 
+def status_of(error: errors.UmbelError) -> int:
+    """The status that an error is answered with."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
 def problem_body(
     status: int,
     detail: str,
@@ -149,13 +156,18 @@ def problem(
 ) -> Response:
     """A problem+json answer. errors: {place: {field: [messages]}} where single fields are at fault."""
     structlog.contextvars.bind_contextvars(code=code)  # for the log line of the request
-    below, request_id = request.script_root, g.get("request_id")
-    path = f"{below}{request.path}"
-    body = problem_body(status, detail, code=code, errors=errors, instance=path, request_id=request_id, below=below)
+    body = problem_here(status, code, detail, errors=errors)
     answer = Response(json.dumps(body), status, headers, content_type="application/problem+json")
     if status in RETRY_AFTER_SECONDS:
         answer.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS[status])
     return answer
+
+
+def problem_here(status: int, code: str, detail: str, *, errors: Any = None) -> dict[str, Any]:
+    """A problem of the present request, or of a part of it."""
+    below, request_id = request.script_root, g.get("request_id")
+    path = f"{below}{request.path}"
+    return problem_body(status, detail, code=code, errors=errors, instance=path, request_id=request_id, below=below)
 
 
 def problems(*statuses: int) -> Any:
@@ -192,7 +204,7 @@ def install(app: APIFlask) -> None:
 
     @app.errorhandler(errors.UmbelError)
     def ours(error: errors.UmbelError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        status = status_of(error)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         if isinstance(error, errors.NotEmbedded):
             headers["Retry-After"] = RETRY_AFTER_SECONDS[503]

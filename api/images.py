@@ -9,7 +9,6 @@ from uuid import UUID
 from apiflask import APIBlueprint
 from flask import Response, url_for
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
@@ -40,11 +39,10 @@ from api.fields import (
 from api.idempotency import conflicts, idempotency_key
 from api.preconditions import check_if_match, etag_of
 from api.renditions import responses, served
-from api.search import SearchOptions, SearchOut, SimilarQuery, named_version, searched
+from api.search import SearchOptions, SearchOut, SimilarQuery, cursor_of, searched, version_of
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ExternalIdTaken, ImageError, InvalidInput, QuotaExceeded
-from umbel.base.replicas import read
 from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
 from umbel.gallery.filters import Filter, both, of_external_id, of_label
@@ -203,8 +201,7 @@ def list_images(query: ImagesQuery) -> Any:
     """List images, newest first: all, those of a label or an external id, or those that pass a filter."""
     collection = within(query.collection)
     wanted = both(query.filter, of_external_id(query.external_id))
-
-    def find(session: Session) -> tuple[list[ImageRow], int | None]:
+    with transaction() as session:
         if query.collection is not None:  # while the one that a key is for may still have to come
             collections.get_collection(session, query.collection)
         rows = images.list_images(
@@ -216,9 +213,7 @@ def list_images(query: ImagesQuery) -> Any:
             limit=query.limit + 1,
         )
         asked = both(wanted, of_label(query.label))
-        return rows, count_passing(session, asked, collection=collection) if query.total else None
-
-    rows, total = read(find)
+        total = count_passing(session, asked, collection=collection) if query.total else None
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor, total=total)
 
@@ -282,12 +277,16 @@ def get_thumbnail(image_id: UUID) -> Response:
 @bp.output(SearchOut)
 @bp.doc(responses=problems(409))
 def similar_images(image_id: UUID, query: SimilarQuery) -> Any:
-    """Find the images most similar to one that is in the gallery, which is left out itself."""
+    """Find the images most similar to one that is in the gallery, which is left out itself.
+
+    For the next page send the same again with `cursor`.
+    """
     began = time.perf_counter()
     asked = both(query.filter, of_label(query.label))
     shared = query.model_dump(exclude={"label", "filter", "parts", "model_version"})
     options = SearchOptions(filter=asked, **shared, **{"with": [query.parts] if query.parts else []})
-    return searched(query_by_image(image_id, named_version(query.model_version)), options, began)
+    found = query_by_image(image_id, version_of(cursor_of(query), query.model_version))
+    return searched(found, options, began, asked_by=[[str(image_id)], 0])
 
 
 def image_out(row: ImageRow, vector: Vector | None = None) -> ImageOut:

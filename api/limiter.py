@@ -32,13 +32,13 @@ class Limiter:
         self._counter = SlidingWindowCounterRateLimiter(self._storage)
         self._silent_until = 0.0
 
-    def wait_of(self, limit: RateLimitItem, who: str, *, count: bool = True) -> float | None:
-        """None when `who` may go on; else the seconds to wait. count: False only looks."""
+    def wait_of(self, limit: RateLimitItem, who: str, *, count: bool = True, calls: int = 1) -> float | None:
+        """None when `who` may go on; else the seconds to wait. count: False only looks; calls: how many these are."""
         if time.monotonic() < self._silent_until:
             UNLIMITED.inc()
             return None
         try:
-            if (self._counter.hit if count else self._counter.test)(limit, who):
+            if (self._counter.hit if count else self._counter.test)(limit, who, cost=calls):
                 return None
             return max(0.0, self._counter.get_window_stats(limit, who).reset_time - time.time())
         except (RedisError, OSError) as error:

@@ -86,6 +86,7 @@ NEEDS: dict[str, Need | None] = {
     # Questions
     "search.search": Need(READ, Where.REQUEST),
     "search.legacy_search": Need(READ, Where.REQUEST),
+    "search_batch.search_batch": Need(READ, Where.REQUEST),
     "identify.identify_images": Need(READ, Where.REQUEST),
     "embed.embed": Need(READ, Where.NOWHERE),
     "export.export": Need(READ, Where.REQUEST),

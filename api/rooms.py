@@ -20,30 +20,33 @@ class Room:
     def __init__(self, places: int, patience: float, busy: str) -> None:
         self._places, self._patience, self._busy = places, patience, busy
         self._since: dict[object, float] = {}  # the oldest first
+        self._held: dict[object, int] = {}
         self._changed = threading.Condition()
 
-    def take(self) -> object:
-        """A place, to be given to `leave`. Raises Busy."""
+    def take(self, places: int = 1) -> object:
+        """A place, or several at once, but never more than there are; to be given to `leave`. Raises Busy."""
+        places = min(places, self._places)
         until = time.monotonic() + self._patience
         with self._changed:
-            while len(self._since) >= self._places:
+            while sum(self._held.values()) + places > self._places:
                 now = time.monotonic()
                 if now >= until or now - next(iter(self._since.values())) >= self._patience:
                     raise Busy(self._busy)
                 self._changed.wait(until - now)
             place = object()
             self._since[place] = time.monotonic()
+            self._held[place] = places
             return place
 
     def leave(self, place: object) -> None:
         with self._changed:
-            del self._since[place]
-            self._changed.notify()
+            del self._since[place], self._held[place]
+            self._changed.notify_all()  # one that waits for several may have to go on waiting
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place while this lasts. Raises Busy."""
-        taken = self.take()
+    def place(self, places: int = 1) -> Iterator[None]:
+        """A place, or several, while this lasts. Raises Busy."""
+        taken = self.take(places)
         try:
             yield
         finally:

@@ -8,8 +8,9 @@ from apiflask import APIBlueprint
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from api import rooms
+from api import cursors, rooms
 from api.access import check_images, within
+from api.cursors import SearchCursor
 from api.errors import problems, validated
 from api.fields import (
     Base64,
@@ -20,6 +21,7 @@ from api.fields import (
     Label,
     Links,
     MaxDistance,
+    NextCursor,
     Strict,
     VectorOut,
     VersionToUse,
@@ -29,18 +31,23 @@ from api.fields import (
     image_links,
     json_object,
 )
+from api.selections import Selected
 from api.specification import either_body
 from umbel.base.database import transaction
+from umbel.base.errors import CursorExpired, CursorMismatch, NotFound, UmbelError
 from umbel.base.notify import listener
 from umbel.base.settings import settings
 from umbel.gallery.filters import Filter
+from umbel.insights.selection import find_page
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.models.versions import VersionKey
 from umbel.search.nearest import Match, Scope
 from umbel.search.search import (
     Query,
+    embed_pictures,
     find_matches,
+    mean_query,
     query_by_image,
     query_by_images,
     query_by_pictures,
@@ -51,6 +58,7 @@ bp = APIBlueprint("search", __name__, tag="Search")
 
 LEGACY_K = 5
 MOST_EXAMPLES = 100  # of each kind
+MOST_PICTURES = 16  # of one request, which keeps a worker for all of them
 
 # A PNG of one color, 32 × 32 pixels.
 EXAMPLE_PICTURE = (
@@ -59,7 +67,7 @@ EXAMPLE_PICTURE = (
 )
 
 
-class SimilarQuery(Strict):
+class SimilarQuery(Selected):
     k: K = 10
     collection: CollectionName | None = None
     label: Label | None = None
@@ -78,7 +86,7 @@ class Scoped(Strict):
     exact: bool = Field(False, description="Scan every candidate instead of the HNSW index.")
 
 
-class SearchOptions(Scoped):
+class SearchOptions(Selected, Scoped):
     """How to search; shared by the JSON and the multipart form of a request."""
 
     k: K = 10
@@ -87,7 +95,21 @@ class SearchOptions(Scoped):
 
 
 class SearchFormIn(SearchOptions):
-    file: File
+    file: list[File] = Field(
+        default_factory=list,
+        max_length=MOST_PICTURES,
+        description="A picture; or several of one thing: the field may be repeated.",
+    )
+
+    @model_validator(mode="after")
+    def _picture_or_cursor(self) -> Self:
+        if not self.file and self.cursor is None:
+            raise ValueError("file must be given")
+        return self
+
+    def pictures(self) -> list[bytes]:
+        """The bytes of those that were sent."""
+        return [file.read() for file in self.file]
 
 
 class SearchIn(SearchOptions):
@@ -111,17 +133,26 @@ class SearchIn(SearchOptions):
         None, max_length=4_000, description="A vector of the active model's width."
     )
     image: Base64 | None = Field(None, description="A picture, base64.")
+    images: list[Base64] | None = Field(
+        None, min_length=1, max_length=MOST_PICTURES, description="Pictures of one thing, base64."
+    )
     model_version: VersionToUse = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(part is not None for part in (self.image_id, self.positive, self.vector, self.image)) != 1:
-            raise ValueError("exactly one of image_id, positive, vector and image must be given")
+        parts = (self.image_id, self.positive, self.vector, self.image, self.images)
+        given = sum(part is not None for part in parts)
+        if given != 1 and not (given == 0 and self.cursor is not None):
+            raise ValueError("exactly one of image_id, positive, vector, image and images must be given")
         if self.negative and self.positive is None:
             raise ValueError("negative examples need positive ones beside them")
-        if self.model_version is not None and self.image is not None:
+        if self.model_version is not None and self.pictures():
             raise ValueError("pictures are embedded by the active model: leave model_version out")
         return self
+
+    def pictures(self) -> list[bytes]:
+        """The bytes of those that were sent."""
+        return self.images or ([] if self.image is None else [self.image])
 
 
 class LegacySearchIn(BaseModel):
@@ -138,6 +169,18 @@ class MatchOut(BaseModel):
     label: str | None = Field(examples=["tulip"])
     metadata: dict[str, Any] = Field(examples=[{"camera": "X100V"}])
     vector: VectorOut = None
+    group_value: Any = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="With `group_by`: the label or value that it is the nearest image of.",
+        examples=["tulip"],
+    )
+    group_size: int | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="With `group_by` or `collapse`: how many images that match it stands for, itself among them.",
+        examples=[3],
+    )
     links: Links
 
 
@@ -148,14 +191,11 @@ class SearchInfo(BaseModel):
     ef_search: int | None = Field(description="Candidates that the index kept in sight; null for an exact scan.")
     exhausted: bool = Field(description="The index gave up before it had k, so every candidate was scanned: exact.")
     took_ms: float = Field(examples=[4.2])
-    lag_seconds: float | None = Field(
-        description="A replica of the database answered, which may lack this many seconds of changes; null: none did.",
-        examples=[None],
-    )
 
 
 class SearchOut(BaseModel):
     matches: list[MatchOut]
+    next_cursor: NextCursor
     model_version: UUID
     search: SearchInfo
 
@@ -175,29 +215,19 @@ class LegacyOut(BaseModel):
 def search() -> Any:
     """Find the most similar images: to a picture, an image id, examples or a vector.
 
-    JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector` and `image` (base64), or
-    multipart with `file`. With `model_version`, by that version's vectors. Images that are part of the query are not
-    among the matches.
+    JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector`, `image` and `images`
+    (base64), or multipart with one or more `file`. Several pictures are of one thing: the mean of their vectors is
+    searched by. With `model_version`, by that version's vectors. Images that are part of the query are not among the
+    matches.
+
+    For the next page send the same again with `cursor`, apart from pictures: the cursor stands for them. All pages
+    together have up to 10,000 images.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
-        form = validated(SearchFormIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
-        return _by_image(form.file.read(), form, began)
-    body = validated(SearchIn.model_validate, request.get_json())
-    within(body.collection)
-    if body.image is not None:
-        return _by_image(body.image, body, began)
-    version = named_version(body.model_version)
-    if body.vector is not None:
-        return searched(query_by_vector(body.vector, version), body, began)
-    if body.image_id is not None:
-        check_images([body.image_id])
-        return searched(query_by_image(body.image_id, version), body, began)
-    positive = body.positive or []
-    check_images([*positive, *body.negative])
-    with transaction() as session:
-        query = query_by_images(session, positive, body.negative, version)
-    return searched(query, body, began)
+        fields = {**request.form.to_dict(), "file": request.files.getlist("file")}
+        return answered(validated(SearchFormIn.model_validate, fields), began)
+    return answered(validated(SearchIn.model_validate, request.get_json()), began)
 
 
 @bp.post("/search")
@@ -217,14 +247,80 @@ def legacy_search(body: LegacySearchIn) -> Any:
     )
 
 
-def searched(query: Query, options: SearchOptions, began: float) -> SearchOut:
-    """The matches, and how they were found. took_ms counts from `began` (perf_counter). Raises NotFound, NotReady."""
-    scope = scope_of(options, options.max_distance)
-    found = find_matches(query, k=options.k, scope=scope, exact=options.exact, with_vectors="vector" in options.parts)
+def answered(asked: SearchIn | SearchFormIn, began: float, embedded: Query | None = None) -> SearchOut:
+    """The answer to a search. embedded: its pictures, where they are embedded already."""
+    within(asked.collection)  # before a worker embeds the pictures
+    pictures, cursor = asked.pictures(), cursor_of(asked)
+    if pictures:
+        if cursor is not None:
+            raise CursorMismatch("The cursor stands for the pictures of the first page: send it without any.")
+        query = embedded or mean_query(queries_by_image(pictures))
+        return searched(query, asked, began, asked_by="pictures")
+    version = version_of(cursor, asked.model_version if isinstance(asked, SearchIn) else None)
+    if isinstance(asked, SearchFormIn) or not (asked.image_id or asked.positive or asked.vector is not None):
+        assert cursor is not None
+        if cursor.vector is None:
+            raise CursorMismatch("The cursor is of a search by an image, examples or a vector: send them with it.")
+        return searched(Query(cursor.vector, version), asked, began, asked_by="pictures")
+    if asked.vector is not None:
+        query = query_by_vector(asked.vector, version)
+        return searched(query, asked, began, asked_by=[float(value) for value in query.vector])  # type: ignore[union-attr]
+    ids = [asked.image_id] if asked.image_id is not None else [*(asked.positive or ()), *asked.negative]
+    check_images(ids)
+    if asked.image_id is not None:
+        query = query_by_image(asked.image_id, version)
+    else:
+        with transaction() as session:
+            query = query_by_images(session, asked.positive or [], asked.negative, version)
+    return searched(query, asked, began, asked_by=[list(map(str, ids)), len(asked.negative)])
+
+
+def searched(query: Query, options: SearchOptions, began: float, *, asked_by: Any) -> SearchOut:
+    """The matches, and how they were found. took_ms counts from `began` (perf_counter).
+
+    asked_by: JSON that stands for the query on all pages; "pictures": the cursor has its vector.
+    Raises NotFound, NotReady, CursorMismatch.
+    """
+    scope, cursor = scope_of(options, options.max_distance), cursor_of(options)
+    shared = options.model_dump(mode="json", include={"filter", "max_distance", "exact", "collapse", "group_by"})
+    digest = cursors.digest([shared, scope.collection, asked_by])
+    if cursor is not None and cursor.asked != digest:
+        raise CursorMismatch("The cursor is of another search: all but `k` and `with` must be as for the page before.")
+    page = find_page(
+        query,
+        k=options.k,
+        scope=scope,
+        selection=options.selection,
+        exact=options.exact,
+        with_vectors="vector" in options.parts,
+        after=cursor.place if cursor else None,
+    )
+    found, vector = page.found, query.vector if asked_by == "pictures" else None
+    next_cursor = page.next and cursors.written(SearchCursor(page.next, found.version_id, digest, vector))
     matches = [match_out(match) for match in found.matches]
     took_ms = round((time.perf_counter() - began) * 1000, 2)
     info = answer_of(SearchInfo, found, requested=options.k, returned=len(matches), took_ms=took_ms)
-    return SearchOut(matches=matches, model_version=found.version_id, search=info)
+    return SearchOut(matches=matches, next_cursor=next_cursor, model_version=found.version_id, search=info)
+
+
+def cursor_of(options: Selected) -> SearchCursor | None:
+    """Where the page before ended; None for the first."""
+    return None if options.cursor is None else cursors.read(options.cursor)
+
+
+def version_of(cursor: SearchCursor | None, named: UUID | None) -> VersionKey | None:
+    """The version by which to search: the one of the page before, the one named, or (None) the active one.
+
+    Raises NotFound, CursorExpired.
+    """
+    if cursor is None:
+        return named_version(named)
+    if named not in (None, cursor.version_id):
+        raise CursorMismatch("The cursor is of a search by another model_version.")
+    try:
+        return named_version(cursor.version_id)
+    except NotFound as error:
+        raise CursorExpired(f"The page before is of another time: {error.detail}") from error
 
 
 def named_version(version_id: UUID | None) -> VersionKey | None:
@@ -235,12 +331,6 @@ def named_version(version_id: UUID | None) -> VersionKey | None:
         return versions.get_named_key(session, version_id)
 
 
-def _by_image(picture: bytes, options: SearchOptions, began: float) -> SearchOut:
-    within(options.collection)  # before a worker embeds the image
-    [query] = queries_by_image([picture])
-    return searched(query, options, began)
-
-
 def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
     """The part of the gallery that a request searches."""
     return Scope(within(options.collection), options.filter, max_distance)
@@ -249,6 +339,12 @@ def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
 def match_out(match: Match) -> MatchOut:
     similarity, links = 1 - match.distance, image_links(match.image_id)
     return answer_of(MatchOut, match, similarity=similarity, metadata=match.meta, links=links)
+
+
+def embedded_by(images: list[bytes]) -> list[Query | UmbelError | None]:
+    """The pictures as queries, or what is wrong with each; many take more than one place. Raises Busy."""
+    with rooms.searches().place(-(-len(images) // MOST_PICTURES)):
+        return embed_pictures(listener(), waker(), settings(), images)
 
 
 def queries_by_image(images: list[bytes]) -> list[Query]:

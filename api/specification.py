@@ -89,7 +89,7 @@ BY_TYPE = {"string": "text", "integer": 1, "number": 0.5, "boolean": False, "nul
 _referenced: set[type[BaseModel]] = {ProblemOut}
 
 
-def either_body(*, form: type[BaseModel], json: type[BaseModel] | None = None) -> dict[str, Any]:
+def either_body(*, form: type[BaseModel] | None = None, json: type[BaseModel] | None = None) -> dict[str, Any]:
     """For `bp.doc(extensions=…)`: the body of a route that takes JSON or a form, or validates its form itself."""
     models = {"application/json": json, "multipart/form-data": form}
     _referenced.update(model for model in models.values() if model)

@@ -20,7 +20,7 @@ from cli.keys import keys as cli_keys
 from stack.postgres import Postgres
 from tests.images import image_bytes
 from tests.integration.callers import OURS, UNUSED_ID, assert_rejected, call, make_key
-from tests.integration.factory import Factory
+from tests.integration.factory import Factory, committed, unit
 from tests.integration.uploads import post_image
 from umbel.access.keys import KeyScope, revoke_key
 from umbel.base.database import transaction
@@ -116,6 +116,7 @@ NAMING: dict[str, dict[str, Any]] = {
     "facets.list_facets": {"query_string": {"by": "label", "collection": THEIRS}},
     "imports.open_import": {"json": {"source": {"type": "upload"}, "collection": THEIRS}},
     "search.search": {"json": {"vector": [1.0], "collection": THEIRS}},
+    "search_batch.search_batch": {"json": {"queries": [{"vector": [1.0], "collection": THEIRS}]}},
     "search.legacy_search": {"json": {"image": "AAAA"}},  # names none, so asks all that the key reaches
     "duplicates.compare": {"json": {"collection": THEIRS}},
     "duplicates.list_duplicates": {"query_string": {"collection": THEIRS}},
@@ -140,7 +141,11 @@ def test_a_request_about_anothers_collection_is_refused(
     app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
 ) -> None:
     two = make_key(GUARDED[endpoint].scope, OURS, "meadow")
-    assert_rejected(call(app, endpoint, two, **naming(endpoint, places)), 403, "forbidden")
+    answer = call(app, endpoint, two, **naming(endpoint, places))
+    if endpoint == "search_batch.search_batch":  # each of its searches is answered by itself
+        assert [(one["status"], one["code"]) for one in answer.get_json()["answers"]] == [(403, "forbidden")]
+    else:
+        assert_rejected(answer, 403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -221,6 +226,40 @@ def test_anothers_images_cannot_be_searched_by(
     answer = call(app, "search.search", keys["read ours"], json=ids)
     assert_rejected(answer, 404, "not_found")
     assert places[THEIRS]["image_id"] in answer.get_json()["detail"]
+
+
+def test_a_cursor_leads_into_no_others_collection(app: Flask, keys: dict[str, str]) -> None:
+    """Of one who sees all: a key for one collection goes on in its own, or nowhere."""
+
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [
+            make.image(collection=where, vector=unit(n), version=version, label="a")
+            for n in range(3)
+            for where in (OURS, THEIRS)
+        ]
+
+    ids = committed(gallery)
+    try:
+        for asked in ({}, {"collection": THEIRS}):
+            body = {"vector": unit(1).tolist(), "k": 1, **asked}
+            cursor = call(app, "search.search", keys["read"], json=body).get_json()["next_cursor"]
+            for more, rejected in (({}, (422, "cursor_mismatch")), ({"collection": THEIRS}, (403, "forbidden"))):
+                again = {"vector": unit(1).tolist(), "k": 1, "cursor": cursor, **more}
+                assert_rejected(call(app, "search.search", keys["read ours"], json=again), *rejected)
+                batch = call(app, "search_batch.search_batch", keys["read ours"], json={"queries": [again]})
+                assert [(one["status"], one["code"]) for one in batch.get_json()["answers"]] == [rejected]
+            at = {"image_id": str(ids[0])}
+            similar = call(app, "images.similar_images", keys["read ours"], at=at, query_string={"cursor": cursor})
+            assert_rejected(similar, 422, "cursor_mismatch")
+        for grouped in ({"group_by": "label"}, {"collapse": "duplicates"}, {"diversity": 0.5}, {}):
+            body = {"vector": unit(1).tolist(), **grouped}
+            found = call(app, "search.search", keys["read ours"], json=body).get_json()["matches"]
+            assert {match["collection"] for match in found} <= {OURS}
+    finally:
+        with transaction() as session:
+            session.execute(text("DELETE FROM image WHERE id = ANY (:ids)"), {"ids": ids})
+            session.execute(text("UPDATE model_version SET state = 'ready' WHERE state = 'active'"))
 
 
 def test_nothing_is_written_into_anothers_job(

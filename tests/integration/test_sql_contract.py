@@ -71,13 +71,13 @@ def test_a_partition_is_made_beside_its_parent(session: Session, make: Factory) 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("nearest('[1,1,1,1,1,1,1,1]', 0)", "k must be 1 to 1000, not 0"),
-        ("nearest('[1,1,1,1,1,1,1,1]', 1001)", "k must be 1 to 1000, not 1001"),
-        ("nearest('[1,1,1,1,1,1,1,1]', NULL)", "k must be 1 to 1000, not null"),
+        ("nearest('[1,1,1,1,1,1,1,1]', 0)", "k must be 1 to 10000, not 0"),
+        ("nearest('[1,1,1,1,1,1,1,1]', 10001)", "k must be 1 to 10000, not 10001"),
+        ("nearest('[1,1,1,1,1,1,1,1]', NULL)", "k must be 1 to 10000, not null"),
         ("nearest('[1,2,3]')", "the query has 3 numbers, the active model's vectors have 8"),
         ("nearest('[0,0,0,0,0,0,0,0]')", "zero vector"),
         ("nearest('[1,1,1,1,1,1,1,1]', collection => 'nowhere')", "there is no collection 'nowhere'"),
-        ("similar_images('01990000-0000-7000-8000-000000000000', -1)", "k must be 1 to 1000, not -1"),
+        ("similar_images('01990000-0000-7000-8000-000000000000', -1)", "k must be 1 to 10000, not -1"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_line(session: Session, make: Factory, call: str, message: str) -> None:

@@ -17,6 +17,12 @@ class InvalidInput(UmbelError):
     code = "invalid_input"
 
 
+class CursorMismatch(InvalidInput):
+    """The cursor is of another search: what is asked for must be the same on all its pages, apart from `k`."""
+
+    code = "cursor_mismatch"
+
+
 class NotFound(UmbelError):
     """No such path, image, job, collection or model version."""
 
@@ -57,6 +63,12 @@ class Conflict(UmbelError):
     """The request contradicts the present state."""
 
     code = "conflict"
+
+
+class CursorExpired(Conflict):
+    """The model version that found the pages before is retired: search anew from the first page."""
+
+    code = "cursor_expired"
 
 
 class ActionRefused(Conflict):

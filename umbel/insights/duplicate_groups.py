@@ -150,6 +150,19 @@ def list_groups_of(session: Session, groupings: Sequence[UUID], image_id: UUID) 
     return [StoredGroup(*row) for row in rows]
 
 
+def list_groups_with(session: Session, version_id: UUID, images: Sequence[UUID]) -> list[StoredGroup]:
+    """The groups by the usual limits, as they were last computed, that have any of these images."""
+    rows = session.execute(
+        text("""
+            SELECT g.id, g.images FROM duplicate_group g JOIN duplicate_grouping s ON s.id = g.grouping_id
+            WHERE g.images && CAST(:images AS uuid[]) AND s.model_version_id = :version
+              AND s.max_distance = :distance AND s.min_pixel_similarity = :similarity
+        """),
+        {"images": list(images), "version": version_id, **_values(USUAL)},
+    )
+    return [StoredGroup(*row) for row in rows]
+
+
 def _grouping(row: Sequence[object]) -> Grouping:
     return Grouping(*row)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Nearest images by cosine distance; `search_images` in migrations/baseline/search.sql decides how they are found."""
+"""Nearest images by cosine distance; `search_images` in the schema (migrations/) decides how they are found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from pgvector import HalfVector
+from psycopg.sql import SQL
 from sqlalchemy.orm import Session
 
-from umbel.base.replicas import read_prepared
+from umbel.base.database import run_prepared
 from umbel.base.types import Vector
 from umbel.gallery.filter_sql import filter_literal, is_indexed
 from umbel.gallery.filters import EVERYTHING, Filter
@@ -25,17 +26,33 @@ class Version(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which images may match. None: no restriction. without: images that must not match, such as the query itself."""
+    """Which images may match. None: no restriction. without: images that must not match, such as the query itself.
+
+    among: only these.
+    """
 
     collection: str | None = None
     filter: Filter = EVERYTHING
     max_distance: float | None = None
     without: Sequence[UUID] = ()
+    among: Sequence[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ends in the order of a search, by distance and id. passed: how many images it is behind."""
+
+    distance: float
+    image_id: UUID
+    passed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image and its cosine distance to the query, in [0, 2]. vector: its embedding, where it was asked for."""
+    """An image and its cosine distance to the query, in [0, 2]. vector: its embedding, where it was asked for.
+
+    Where it stands for a group: group_size, how many images of the group match; group_value, what they have in common.
+    """
 
     image_id: UUID
     distance: float
@@ -45,6 +62,13 @@ class Match:
     name: str | None
     external_id: str | None
     vector: list[float] | None = None
+    group_value: Any = None
+    group_size: int | None = None
+
+    @property
+    def order(self) -> tuple[float, UUID]:
+        """What matches are ordered by."""
+        return self.distance, self.image_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +77,6 @@ class Found:
 
     mode: None where the image to search by has no vector. ef_search: candidates that the index kept in sight; None
     where it was not used. exhausted: the index gave up before it had k, and all candidates were scanned instead.
-    lag_seconds: changes that the replica may lack that answered; None where the primary did.
     """
 
     matches: list[Match]
@@ -61,7 +84,6 @@ class Found:
     version_id: UUID
     ef_search: int | None = None
     exhausted: bool = False
-    lag_seconds: float | None = None
 
 
 # Search the gallery, in one round trip.
@@ -80,6 +102,7 @@ WITH_VECTORS = {
 ARGUMENTS = {
     "query": "halfvec", "example": "uuid", "k": "integer", "collection_name": "text", "besides": "uuid[]",
     "condition": "text", "countable": "boolean", "exact": "boolean", "version": "uuid", "only_ef": "integer",
+    "behind_distance": "double precision", "behind_image": "uuid", "passed": "integer",
 }  # fmt: skip
 # The ef_search with which k images are looked for.
 EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, %(restricted)s)"
@@ -96,12 +119,14 @@ def nearest_images(
     exact: bool = False,
     only_ef: int | None = None,
     with_vectors: bool = False,
+    after: Place | None = None,
 ) -> Found:
     """Up to k images nearest to `query` in `scope`, closest first; ties by image id.
 
     session: None for a statement by itself, in one round trip. query: unit vector of `version` (None: the active one);
     or unset, and the vector of the image `example`, which is left out. only_ef: what the index alone finds with this
     ef_search, for measurements; the mode is exact where there is no index. with_vectors: the matches have theirs.
+    after: only images behind this place, in the order by distance and id.
     """
     values = {
         "query": None if query is None else HalfVector(query),
@@ -109,27 +134,31 @@ def nearest_images(
         "k": k,
         "collection_name": scope.collection,
         "besides": list(scope.without) or None,
-        "condition": filter_literal(scope.filter) if scope.filter else None,
-        "countable": is_indexed(scope.filter) if scope.filter else None,
+        "condition": condition_of(scope),
+        "countable": scope.among is not None or is_indexed(scope.filter) if scope.filter else None,
         "exact": exact or None,
         "version": version.id if version else None,
         "only_ef": only_ef,
+        "behind_distance": after and after.distance,
+        "behind_image": after and after.image_id,
+        "passed": after and after.passed,
     }
     given = {name: value for name, value in values.items() if value is not None}  # each takes its microseconds
     named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
     vectors = WITH_VECTORS if with_vectors else WITHOUT_VECTORS
-    statement = SEARCH.format(arguments=named, **vectors)
-    rows: Sequence[Sequence[Any]]
-    lag: float | None = None
-    if session is None:
-        rows, lag = read_prepared(statement, given, complete=_has_example)
-    else:
-        rows = _rows(session, statement, given)
+    rows = _rows(session, SEARCH.format(arguments=named, **vectors), given)
     matches = [Match(*row[:8]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
-    mode, version_id, ef_search, exhausted = rows[0][8:]
-    return Found(near, mode, version_id, ef_search, exhausted, lag)
+    return Found(near, *rows[0][8:])
+
+
+def condition_of(scope: Scope) -> str | None:
+    """The filter of a scope, and the images it is limited to, as SQL over the image `i`; None where it has neither."""
+    parts = [filter_literal(scope.filter)] if scope.filter else []
+    if scope.among is not None:
+        parts.append(SQL("i.id = ANY ({}::uuid[])").format(list(scope.among)).as_string())
+    return " AND ".join(f"({part})" for part in parts) or None
 
 
 def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:
@@ -137,10 +166,7 @@ def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:
     return int(_rows(session, EF_SEARCH, {"k": k, "restricted": restricted})[0][0])
 
 
-def _has_example(rows: Sequence[Sequence[Any]]) -> bool:
-    """Whether the image to search by had a vector."""
-    return rows[0][8] is not None
-
-
-def _rows(session: Session, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+def _rows(session: Session | None, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    if session is None:
+        return run_prepared(statement, values)
     return session.connection().exec_driver_sql(statement, dict(values)).all()

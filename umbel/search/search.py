@@ -36,7 +36,7 @@ from umbel.jobs.wakeup import Waker
 from umbel.models import versions
 from umbel.models.versions import NO_MODEL, VersionKey
 from umbel.search import nearest
-from umbel.search.nearest import Found, Scope
+from umbel.search.nearest import Found, Place, Scope
 
 SOON_SECONDS = 0.25  # in which a worker that listens has answered, unless it is busy
 BROKER_TIMEOUT = 2.0  # how long to wait for an answer when no worker can be woken
@@ -100,29 +100,74 @@ def get_vector(session: Session, image_id: UUID) -> Vector:
     return vectors[image_id]
 
 
-def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes]) -> list[Query]:
-    """The vectors of pictures that are in no collection, embedded by a worker while we wait.
+def all_embedded(found: Sequence[Query | UmbelError | None]) -> list[Query]:
+    """The queries of pictures, if all of them could be embedded; raises what is wrong with the first that could not."""
+    for number, one in enumerate(found, 1):
+        if isinstance(one, UmbelError):
+            raise one if len(found) == 1 else type(one)(f"Picture {number} of {len(found)}: {one.detail}")
+    return [one for one in found if isinstance(one, Query)]
 
-    Workers hear of them from Postgres; should none answer soon, one is rung for.
-    Raises ImageError, QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
+
+def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes]) -> list[Query]:
+    """As `embed_pictures`, for those that are of no use one by one: raises what is wrong with the first that is.
+
+    The error says which it is, where there are several.
     """
-    for image in pictures:
-        quick_look(image, settings)  # what is wrong for certain; a worker finds the rest
+    return all_embedded(embed_pictures(listener, waker, settings, pictures, all_or_none=True))
+
+
+def embed_pictures(
+    listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes], *, all_or_none: bool = False
+) -> list[Query | UmbelError | None]:
+    """The vectors of pictures that are in no collection, embedded by a worker while we wait; or what is wrong with one.
+
+    all_or_none: where one is wrong for certain none is embedded, and the others are None.
+    Workers hear of them from Postgres; should none answer soon, one is rung for.
+    Raises QueueUnavailable when no worker can be rung for either, NotReady when none answers in time.
+    """
+    found = [_rejected(image, settings) for image in pictures]
+    waiting = {uuid4(): place for place, one in enumerate(found) if one is None}
+    if not waiting or (all_or_none and len(waiting) < len(found)):
+        return found
     until = time.monotonic() + settings.query_seconds
-    waiting = {uuid4(): image for image in pictures}
     with QUERY_VECTORS.time(), ExitStack() as stack:
-        answered = [stack.enter_context(listener.expecting(f"query {query_id}")) for query_id in waiting]
-        query_images.insert_queries(waiting)
+        answered = {each: stack.enter_context(listener.expecting(f"query {each}")) for each in waiting}
+        query_images.insert_queries({each: pictures[place] for each, place in waiting.items()})
         try:
             lost = NotReady("No worker embedded the picture in time.")
-            if not answered[0].wait(SOON_SECONDS) and not waker.wake(Queue.QUERY):
+            first = next(iter(answered.values()), None)
+            if first and not first.wait(SOON_SECONDS) and not waker.wake(Queue.QUERY):
                 lost = QueueUnavailable("No worker answers, and Redis cannot be reached to ring for one.")
                 until = min(until, time.monotonic() + BROKER_TIMEOUT)
-            return [_await_answer(*each, until, lost) for each in zip(answered, waiting, strict=True)]
+            for each, place in waiting.items():
+                found[place] = _await_answer(answered[each], each, until, lost)
         except Exception:
             with suppress(NotReady):
                 query_images.delete_queries(list(waiting))
             raise
+    return found
+
+
+def _rejected(picture: bytes, settings: Settings) -> Query | UmbelError | None:
+    """What is wrong with a picture for certain; a worker finds the rest."""
+    try:
+        quick_look(picture, settings)
+    except ImageError as error:
+        return error
+    return None
+
+
+def mean_query(queries: Sequence[Query]) -> Query:
+    """One query for pictures of one thing: the mean of their unit vectors, brought to unit length.
+
+    Raises NotReady when the model was switched between them, InvalidInput where they cancel out.
+    """
+    if len(queries) == 1:
+        return queries[0]
+    if any(query.version != queries[0].version for query in queries):
+        raise NotReady("Another model has become active meanwhile; ask again.")
+    mean = np.mean([query.vector for query in queries if query.vector is not None], axis=0)
+    return Query(_unit(mean, "The pictures cancel each other out."), queries[0].version)
 
 
 def find_matches(
@@ -132,10 +177,12 @@ def find_matches(
     scope: Scope,
     exact: bool = False,
     with_vectors: bool = False,
+    after: Place | None = None,
     session: Session | None = None,
 ) -> Found:
     """Up to k images nearest to `query` in `scope`, in one round trip; without the images that the query was made of.
 
+    after: those behind this place.
     Raises NotReady without an active model, NotFound for the collection or the image to search by, InvalidInput for a
     vector of another length.
     """
@@ -152,6 +199,7 @@ def find_matches(
             example=example,
             exact=exact,
             with_vectors=with_vectors,
+            after=after,
         )
     except (psycopg.Error, DBAPIError) as error:
         raise _explained(error, scope) from error
@@ -194,7 +242,7 @@ def _without_vector(session: Session, image_id: UUID, named: VersionKey | None =
     return NotEmbedded(f"Image {image_id} is not embedded yet.")
 
 
-def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query:
+def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady) -> Query | UmbelError:
     """Raises `lost` when time is up."""
     while (left := until - time.monotonic()) > 0:
         answered.wait(min(left, LOOK_SECONDS))
@@ -203,9 +251,9 @@ def _await_answer(answered: Event, query_id: UUID, until: float, lost: NotReady)
     raise lost
 
 
-def _query(answer: Answer) -> Query:
+def _query(answer: Answer) -> Query | UmbelError:
     if answer.error is not None:
-        raise refusal(*answer.error)
+        return refusal(*answer.error)
     assert answer.vector is not None
     assert answer.model_version_id is not None
     return Query(answer.vector, VersionKey(answer.model_version_id, len(answer.vector)))
