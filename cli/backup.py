@@ -27,6 +27,9 @@ def backup(folder: Path, as_json: bool) -> None:
 
     The service may keep running. Pictures that are in FOLDER already are not copied again. `sha256sum -c SHA256SUMS` in
     FOLDER checks it. Exit 1 if pictures were missing or damaged in the service, see `umbel reconcile --deep`.
+
+    \b
+    umbel backup /mnt/backups/umbel
     """
     from importlib.metadata import version
 
@@ -65,6 +68,9 @@ def restore(folder: Path, as_json: bool) -> None:
     """Bring the backup in FOLDER back, into a database that is empty, and compare everything.
 
     The embedded stack must be down. After an interruption, run it again. Exit 1 if anything is wrong afterwards.
+
+    \b
+    umbel restore /mnt/backups/umbel
     """
     from stack.binaries import postgres_client
     from stack.embedded import embedded_database

@@ -23,6 +23,10 @@ def calibrate(collection: str, show: bool, remove: bool, as_json: bool) -> None:
     Its labelled images are identified among each other, each once with its label in the gallery and once without. It
     takes 30 images that share their label with another, of two labels at least, and some seconds. Do it again when
     many images or labels have come, and after a switch to another model: a calibration belongs to one.
+
+    \b
+    umbel calibrate garden
+    umbel calibrate garden --show
     """
     if show and remove:
         raise click.UsageError("Give --show or --remove, not both.")

@@ -40,7 +40,11 @@ def collections() -> None:
 @collections.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the collections."""
+    """List the collections.
+
+    \b
+    umbel collections list
+    """
     with api_client() as api:
         found = list(api.collections.list())
     print_json([one.as_dict() for one in found]) if as_json else _show(found)
@@ -50,7 +54,11 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def create(name: str, as_json: bool) -> None:
-    """Create the empty collection NAME; an existing one stays as it is."""
+    """Create the empty collection NAME; an existing one stays as it is.
+
+    \b
+    umbel collections create garden
+    """
     with api_client() as api:
         made = api.collections.create(name)
     print_json(made.as_dict()) if as_json else _show([made])
@@ -62,7 +70,11 @@ def create(name: str, as_json: bool) -> None:
 @click.option("--bytes", "size", metavar="NUMBER|none", type=MOST, help="How many bytes these may have together.")
 @json_option
 def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> None:
-    """Set how much the collection NAME may have. Uploads beyond it are rejected; existing pictures stay."""
+    """Set how much the collection NAME may have. Uploads beyond it are rejected; existing pictures stay.
+
+    \b
+    umbel collections quota garden --pictures 10000 --bytes none
+    """
     given = {"max_images": pictures, "max_bytes": size}
     changes = {field: None if most == NO_LIMIT else most for field, most in given.items() if most is not None}
     if not changes:
@@ -81,6 +93,9 @@ def delete(name: str, yes: bool, wait: bool, as_json: bool) -> None:
     """Delete the collection NAME: its pictures, their embeddings, and its jobs. There is no way back.
 
     The collection is gone at once, and NAME is free for a new one. With --wait, exit 1 if the data was not removed.
+
+    \b
+    umbel collections delete garden --wait
     """
     with api_client() as api:
         confirm(lambda: _question(api, name), yes=yes, as_json=as_json)

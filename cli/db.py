@@ -14,7 +14,11 @@ def db() -> None:
 @db.command()
 @json_option
 def upgrade(as_json: bool) -> None:
-    """Apply the migrations that are missing."""
+    """Apply the migrations that are missing.
+
+    \b
+    umbel db upgrade
+    """
     from umbel.base import schema
 
     schema.upgrade(settings().direct_database)
@@ -26,7 +30,11 @@ def upgrade(as_json: bool) -> None:
 @yes_option
 @json_option
 def downgrade(revision: str, yes: bool, as_json: bool) -> None:
-    """Take migrations back to REVISION (`base`: all of them, with all data)."""
+    """Take migrations back to REVISION (`base`: all of them, with all data).
+
+    \b
+    umbel db downgrade -- -1      the newest migration
+    """
     question = f"Take the schema back to {revision}? What the migrations since then hold is lost."
     confirm(question, yes=yes, as_json=as_json)
     from umbel.base import schema
@@ -38,7 +46,11 @@ def downgrade(revision: str, yes: bool, as_json: bool) -> None:
 @db.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Exit 0 if this version can work with the schema: its own, or a newer one that says so. Else exit 1."""
+    """Exit 0 if this version can work with the schema: its own, or a newer one that says so. Else exit 1.
+
+    \b
+    umbel db check
+    """
     from umbel.base import schema
 
     schema.check(settings().direct_database)

@@ -46,6 +46,10 @@ def demo(photos: Path | None, as_json: bool) -> None:
 
     Prints the matches and writes them as a picture, demo.png in UMBEL_HOME. Run again, it is fast and adds nothing
     twice.
+
+    \b
+    umbel demo
+    umbel demo ~/Pictures
     """
     from garden import Plan
 

@@ -47,7 +47,12 @@ def compares(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="Groups shown, newest first.")
 @compares
 def duplicates(**options: Any) -> None:
-    """Find near-duplicates: groups of pictures that are one picture, changed, with the one to keep."""
+    """Find near-duplicates: groups of pictures that are one picture, changed, with the one to keep.
+
+    \b
+    umbel duplicates --collection garden --picture duplicates.png
+    umbel duplicates --max-distance 0.1 --limit 100
+    """
     _list("duplicates", _show_groups, _group_rows, "Near-duplicates, the one to keep first", **options)
 
 
@@ -59,6 +64,9 @@ def label_issues(**options: Any) -> None:
     """Find labels that are probably wrong, with the label that the most similar pictures suggest.
 
     Set one right with PATCH /v1/images/{id}. After many corrections, --again asks the neighbors anew.
+
+    \b
+    umbel label-issues --collection garden --min-probability 0.8
     """
     _list("label_issues", _show_issues, _issue_rows, "Probably wrong labels, with the most similar pictures", **options)
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many values.")
 @json_option
 def facets(by: str, collection: str | None, asked: dict[str, Any] | None, limit: int, as_json: bool) -> None:
-    """Count pictures BY label (unless told otherwise), collection, metadata.KEY, created_at.year, .month or .day."""
+    """Count pictures BY label (unless told otherwise), collection, metadata.KEY, created_at.year, .month or .day.
+
+    \b
+    umbel facets label --collection garden
+    umbel facets metadata.camera --label rose
+    """
     with api_client() as api:
         found = api.facets(by, collection=collection, filter=asked, limit=limit)
     print_json(found.as_dict()) if as_json else _show(found)

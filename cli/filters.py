@@ -1,7 +1,8 @@
-"""The option `--filter` of commands that are about some of the pictures."""
+"""The options `--filter` and `--label` of commands that are about some of the pictures."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -26,5 +27,20 @@ class Filter(click.ParamType):
 
 
 def filter_option(command: F) -> F:
+    """The options --filter and --label. The command gets both as one filter, `asked`."""
+
+    @wraps(command)
+    def filtered(*arguments: Any, asked: dict[str, Any] | None, labels: tuple[str, ...], **options: Any) -> Any:
+        return command(*arguments, asked=_both(asked, labels), **options)
+
     text = """Only pictures that pass this filter, such as '{"label": ["rose"]}': docs/reference/filters.md."""
-    return click.option("--filter", "asked", type=Filter(), metavar="JSON", help=text)(command)
+    labelled = click.option("--label", "labels", multiple=True, help="Only pictures of this label; may be repeated.")
+    option = click.option("--filter", "asked", type=Filter(), metavar="JSON", help=text)
+    return cast(F, option(labelled(filtered)))
+
+
+def _both(asked: dict[str, Any] | None, labels: tuple[str, ...]) -> dict[str, Any] | None:
+    if not labels:
+        return asked
+    labelled = {"label": list(labels)}
+    return {"all": [labelled, asked]} if asked else labelled

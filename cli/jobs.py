@@ -39,7 +39,11 @@ def jobs() -> None:
 @LIMIT
 @json_option
 def list_(status: str | None, limit: int, as_json: bool) -> None:
-    """List the newest jobs."""
+    """List the newest jobs.
+
+    \b
+    umbel jobs list --status failed
+    """
     with api_client() as api:
         found = list(islice(api.jobs.list(status=status), limit))
     print_json([job.as_dict() for job in found]) if as_json else _show(found)
@@ -56,7 +60,12 @@ def list_(status: str | None, limit: int, as_json: bool) -> None:
 )
 @json_option
 def show(job_id: UUID, limit: int, wait: bool, failures: TextIO | None, as_json: bool) -> None:
-    """Show JOB_ID with what failed in it."""
+    """Show JOB_ID with what failed in it.
+
+    \b
+    umbel jobs show 01a209d2-1f04-7442-a1e3-d1864404c09e --wait
+    umbel jobs show 01a209d2-1f04-7442-a1e3-d1864404c09e --failures failed.csv
+    """
     if failures is not None and as_json:
         raise click.UsageError("--failures writes CSV: leave out --json.")
     with api_client() as api:
@@ -86,7 +95,7 @@ def _show_one(api: Umbel, job: Job, limit: int, *, as_json: bool) -> None:
 
 
 def _add_command(verb: str, text: str) -> None:
-    @jobs.command(verb, help=text)
+    @jobs.command(verb, help=f"{text}\n\n\b\numbel jobs {verb} 01a209d2-1f04-7442-a1e3-d1864404c09e")
     @click.argument("job_id", type=click.UUID)
     @json_option
     def change(job_id: UUID, as_json: bool) -> None:

@@ -79,6 +79,9 @@ def create(
 
     read looks and searches; upload only adds pictures and follows them, for cameras; write does both, and changes and
     removes pictures; admin does everything.
+
+    \b
+    umbel keys create --name camera --scope upload --collection garden --expires 90d
     """
     from umbel.access.keys import KeyScope, create_key
     from umbel.base.storable import COLLECTION_NAME
@@ -106,7 +109,11 @@ def create(
 @keys.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the keys, newest first."""
+    """List the keys, newest first.
+
+    \b
+    umbel keys list
+    """
     from umbel.access.keys import list_keys
 
     with _ledger() as session:
@@ -134,7 +141,11 @@ def list_(as_json: bool) -> None:
 @yes_option
 @json_option
 def revoke(key: str, yes: bool, as_json: bool) -> None:
-    """Revoke KEY, given by its public part or whole. It cannot be restored."""
+    """Revoke KEY, given by its public part or whole. It cannot be restored.
+
+    \b
+    umbel keys revoke 3f9a61c0d2b4
+    """
     from umbel.access.keys import prefix_of, revoke_key
 
     prefix = prefix_of(key) or key

@@ -50,10 +50,12 @@ SECTIONS = {
         "train": ("cli.train.command:train", "Train a model on folders, or on a collection."),
         "evaluate": ("cli.evaluate:evaluate", "Measure how well a model tells classes apart."),
         "models": ("cli.models:models", "List, register, activate, roll back or retire models."),
+        "recall": ("cli.recall:recall", "Measure what the index finds of the nearest, or list it."),
         "reindex": ("cli.reindex:reindex", "Embed every picture with another model, or rebuild the index."),
     },
     "Operate": {
         "keys": ("cli.keys:keys", "Create, list and revoke the keys of the API."),
+        "audit": ("cli.audit:audit", "List who changed what, or follow it."),
         "reconcile": ("cli.reconcile:reconcile", "Find where ledger, blobs, embeddings and index disagree."),
         "backup": ("cli.backup:backup", "Write the database and all pictures into a folder."),
         "restore": ("cli.backup:restore", "Bring a backup back into an empty database."),

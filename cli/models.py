@@ -52,7 +52,11 @@ models.add_command(whiten)
 @models.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the model versions: the active one first, then the newest."""
+    """List the model versions: the active one first, then the newest.
+
+    \b
+    umbel models list
+    """
     with api_client() as api:
         found = sorted(api.models.list(), key=lambda one: one.state != "active")
     if as_json:
@@ -79,7 +83,11 @@ def list_(as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show MODEL: its origin, its metrics, the state of its index, and the report of its last reindex."""
+    """Show MODEL: its origin, its metrics, the state of its index, and the report of its last reindex.
+
+    \b
+    umbel models show petals
+    """
     with api_client() as api:
         version = api.models.get(find_model(list(api.models.list()), model).id)
         latest = latest_reindex(api, version.id)
@@ -107,6 +115,9 @@ def register(checkpoint: Path, as_json: bool) -> None:
     """Register CHECKPOINT: a .safetensors file of `umbel train`, its card beside it, and its split if it is there.
 
     Weights, card, width and preprocessing must fit one another. Nothing changes for searches; `umbel reindex` is next.
+
+    \b
+    umbel models register models/petals.safetensors
     """
     from ml.checkpoint import load_checkpoint
 
@@ -125,6 +136,9 @@ def add_external(name: str, dim: int, as_json: bool) -> None:
     """Register NAME, a model that runs elsewhere and whose vectors are brought with `umbel models bring`.
 
     It never becomes active: searches, comparisons and maps use it where they name it. docs/how-to/vectors.md
+
+    \b
+    umbel models add-external clip --dim 512
     """
     with api_client() as api:
         version = api.models.register_external(name, dim)
@@ -206,6 +220,10 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
     Without either, the model that workers start with. The file takes uint8 pictures (n, size, size, 3), RGB, cut and
     resized, and gives unit vectors (n, dim); how to cut and resize stands in its metadata, under "umbel". MODEL is read
     from the blob store. --format onnx needs the package onnx.
+
+    \b
+    umbel models export --format onnx
+    umbel models export petals --format openvino --out petals.xml
     """
     from ml.runtimes.export import SUFFIXES, export
     from ml.shipped import find_checkpoint
@@ -229,7 +247,11 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
 @click.argument("model")
 @json_option
 def activate(model: str, as_json: bool) -> None:
-    """Let searches use MODEL from now on. It must have a vector of every picture: `umbel reindex` makes them."""
+    """Let searches use MODEL from now on. It must have a vector of every picture: `umbel reindex` makes them.
+
+    \b
+    umbel models activate petals
+    """
     _change("activate", model, "Active", as_json=as_json)
 
 
@@ -237,7 +259,11 @@ def activate(model: str, as_json: bool) -> None:
 @click.argument("model", required=False)
 @json_option
 def rollback(model: str | None, as_json: bool) -> None:
-    """Return from MODEL, the active one, to the one that it replaced."""
+    """Return from MODEL, the active one, to the one that it replaced.
+
+    \b
+    umbel models rollback
+    """
     _change("rollback", model, "Active again", as_json=as_json)
 
 
@@ -246,7 +272,11 @@ def rollback(model: str | None, as_json: bool) -> None:
 @yes_option
 @json_option
 def retire(model: str, yes: bool, as_json: bool) -> None:
-    """Delete the vectors of MODEL. Its files stay: register it again and reindex to bring it back."""
+    """Delete the vectors of MODEL. Its files stay: register it again and reindex to bring it back.
+
+    \b
+    umbel models retire petals
+    """
     confirm(f"Delete all vectors of the model {model}?", yes=yes, as_json=as_json)
     _change("retire", model, "Retired", as_json=as_json)
 

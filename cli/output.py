@@ -101,9 +101,9 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
-def print_event(text: str, at: str) -> None:
-    """Print one event as a line of JSON."""
-    click.echo(json.dumps({"at": at, "event": text}))
+def print_json_line(value: Any) -> None:
+    """Print one of many values, as a line of JSON that who reads it gets at once."""
+    click.echo(json.dumps(value, default=str))
 
 
 def write_data(file: IO[str], text: str) -> None:

@@ -31,6 +31,10 @@ def reconcile(repair: bool, deep: bool, as_json: bool) -> None:
 
     Needs only the database and the blob store, and is safe beside a running service. Exit 0 if nothing is wrong or all
     of it was repaired, else 1.
+
+    \b
+    umbel reconcile
+    umbel reconcile --deep --repair
     """
     from umbel.base import schema
 

@@ -48,6 +48,10 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     Searches, uploads and imports go on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models
     list`. Interrupting this command does not end the job: that is `umbel jobs cancel JOB`. How to read the report:
     docs/how-to/models.md.
+
+    \b
+    umbel reindex petals --activate
+    umbel reindex --mode index --m 32 --ef-construction 200
     """
     _check(options, wait=wait, report=report)
     with api_client() as api:

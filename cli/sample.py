@@ -31,6 +31,9 @@ def sample(*, directory: Path, processes: int | None, as_json: bool, **numbers: 
     """Draw the sample garden into DIRECTORY: pictures of invented flowers, one folder a species.
 
     The same numbers always give the same pictures. A garden that is already there is left alone.
+
+    \b
+    umbel sample flowers --species 20
     """
     from garden import Plan
 

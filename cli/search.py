@@ -28,6 +28,8 @@ Query = Callable[[], bytes]  # the picture that was searched with
 @click.option("-k", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @click.option("--collection", help="Search only this collection.")
 @filter_option
+@click.option("--max-distance", type=click.FloatRange(0, 2), help="Cosine distance of the farthest match.")
+@click.option("--exact", is_flag=True, default=None, help="Scan all pictures: nothing is missed, but it takes longer.")
 @click.option(
     "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG)."
 )
@@ -38,12 +40,21 @@ def similar(
     k: int,
     collection: str | None,
     asked: dict[str, Any] | None,
+    max_distance: float | None,
+    exact: bool | None,
     image: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery."""
+    """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery.
+
+    \b
+    umbel similar photo.jpg -k 5 --picture found.png
+    umbel similar photo.jpg --label rose --label tulip --max-distance 0.4
+    umbel similar 01a209d2-1f04-7442-a1e3-d1864404c09e --collection garden --exact
+    """
+    options = {"k": k, "collection": collection, "filter": asked, "max_distance": max_distance, "exact": exact}
     with api_client() as api:
-        query, found = _search(api, file_or_id, k=k, collection=collection, filter=asked)
+        query, found = _search(api, file_or_id, **options)
         print_json(found.as_dict()) if as_json else show_matches(found)
         if image:
             write_sheet(api, opened(query()), found, image)
@@ -66,6 +77,10 @@ def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, 
 
     The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
     "unknown": the subject may be none of those that the gallery knows.
+
+    \b
+    umbel identify photo.jpg
+    umbel identify front.jpg side.jpg --collection garden
     """
     from umbel.search.vote import MOST_IMAGES
 

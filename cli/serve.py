@@ -10,7 +10,11 @@ from cli.config import settings
 
 @click.command()
 def api() -> None:
-    """Serve the HTTP API until told to stop."""
+    """Serve the HTTP API until told to stop.
+
+    \b
+    umbel api
+    """
     from umbel.base.settings import share_metrics
 
     config = settings()
@@ -33,6 +37,10 @@ def worker(queues: str | None, name: str | None, probe: bool) -> None:
     """Embed pictures with the active model until told to stop.
 
     The model is loaded once. A second worker on one machine needs a --name of its own.
+
+    \b
+    umbel worker
+    umbel worker --name second --queues bulk,fetch
     """
     name = name or f"embed@{socket.gethostname()}"
     if probe:
@@ -81,7 +89,11 @@ def _is_alive(name: str) -> bool:
 
 @click.command()
 def scheduler() -> None:
-    """Wake the workers for work left behind, every few seconds, until told to stop."""
+    """Wake the workers for work left behind, every few seconds, until told to stop.
+
+    \b
+    umbel scheduler
+    """
     from celery.apps.beat import Beat
 
     from worker.app import celery

@@ -20,6 +20,9 @@ def sign(images: tuple[UUID, ...], expires: timedelta, thumbnail: bool, as_json:
     """Print URLs of IMAGES, by their ids, that need no key until they expire.
 
     For `<img>` on other sites, say. They end early when the key in UMBEL_KEY is revoked. More: docs/how-to/keys.md.
+
+    \b
+    umbel sign 01a209d2-1f04-7442-a1e3-d1864404c09e --expires 7d --thumbnail
     """
     with api_client() as api:
         signed = api.images.sign(images, expires_in=int(expires.total_seconds()))

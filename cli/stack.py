@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.config import settings
-from cli.output import api_client, api_url, json_option, local_time, print_event, print_json, say, table
+from cli.output import api_client, api_url, json_option, local_time, print_json, print_json_line, say, table
 
 if TYPE_CHECKING:
     from umbel_client import Ready
@@ -30,6 +30,9 @@ def up(detach: bool, as_json: bool) -> None:
     """Start Postgres, Redis, the worker, the scheduler and the API, and keep them running.
 
     In the foreground Ctrl-C stops everything; a second one does not wait. All state is in UMBEL_HOME.
+
+    \b
+    umbel up --detach      and `umbel down` stops it
     """
     from stack import state
 
@@ -48,7 +51,11 @@ def up(detach: bool, as_json: bool) -> None:
 @click.command()
 @json_option
 def down(as_json: bool) -> None:
-    """Stop what `umbel up` left running."""
+    """Stop what `umbel up` left running.
+
+    \b
+    umbel down
+    """
     from cli.bars import Spinner
     from stack.control import stop_running
 
@@ -63,6 +70,10 @@ def status(as_json: bool) -> None:
     """Show what runs on this machine, how fast, and whether it is ready. Exit 0 if it is.
 
     The last table is what the choice of a runtime rests on: each was timed when this machine first loaded the model.
+
+    \b
+    umbel status
+    umbel status --json
     """
     from umbel_client import UmbelClientError
 
@@ -145,7 +156,7 @@ def run_foreground(config: Settings, *, as_json: bool = False) -> None:
     def report(text: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         if as_json:
-            print_event(text, now)
+            print_json_line({"at": now, "event": text})
         else:
             say(text if sys.stdout.isatty() else f"{now} {text}")
 

@@ -1,6 +1,6 @@
 """The typed HTTP client of Umbel. It needs httpx and httpx-retries, and nothing else of this project."""
 
-from umbel_client.admin import Recall
+from umbel_client.admin import AuditEvent, Recall
 from umbel_client.collections import Collection
 from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
@@ -32,6 +32,7 @@ from umbel_client.umbel import Ready, Umbel
 
 __all__ = [
     "ApiError",
+    "AuditEvent",
     "Collection",
     "Conflict",
     "Counts",

@@ -1,8 +1,8 @@
-"""`umbel.admin`: reindexes and measurements of recall, for operators."""
+"""`umbel.admin`: reindexes, measurements of recall and the audit log, for operators."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from umbel_client.answer import Answer
@@ -36,8 +36,22 @@ class Recall(Answer):
     created_at: datetime
 
 
+class AuditEvent(Answer):
+    """What an administrator did. action: a stable word; status: of the answer, None: not known to have ended."""
+
+    id: UUID
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    details: dict[str, Any]
+    status: int | None
+    request_id: str | None
+    address: str | None
+
+
 class Admin:
-    """Reindexes, and measurements of the index."""
+    """Reindexes, measurements of the index, and the audit log."""
 
     def __init__(self, connection: Connection, jobs: Jobs) -> None:
         self._connection, self._jobs = connection, jobs
@@ -74,3 +88,7 @@ class Admin:
     def recalls(self) -> Iterator[Recall]:
         """The measurements, newest first."""
         return self._connection.pages(Recall, "/v1/admin/recall")
+
+    def audit(self) -> Iterator[AuditEvent]:
+        """The audit log, newest first."""
+        return self._connection.pages(AuditEvent, "/v1/admin/audit")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -95,6 +96,34 @@ def test_every_command_has_help_and_json_and_takes_a_url(name: str) -> None:
     known = {flag for one in LEAVES[name].params for flag in one.opts}
     assert ("--json" in known) == (name not in NOT_FOR_MACHINES)
     assert "--url" in known
+
+
+def examples(text: str) -> list[list[str]]:
+    """The words of each `umbel …` in a help text, up to a redirection or the two spaces before what it does."""
+    lines = [line.strip() for line in re.sub(r"\\\n\s*", "", text).splitlines()]
+    return [shlex.split(re.split(r"  | > ", line)[0])[1:] for line in lines if line.startswith("umbel ")]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_teaches_with_examples_that_parse(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(click.Command, "invoke", lambda self, context: None)
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, *_: Path(value))  # the files are not here
+    found = examples(LEAVES[name].help or "")
+    assert any(words[: len(name.split())] == name.split() for words in found)
+    for words in found:
+        seen = umbel_here(*words, cwd=tmp_path)
+        assert (seen.returncode, seen.stderr) == (0, ""), words
+
+
+def test_the_examples_of_groups_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click.Command, "invoke", lambda self, context: None)
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, *_: Path(value))
+    for group in (commands, *(commands.get_command(click.Context(commands), name) for name in COMMANDS)):
+        for words in examples(group.help or "") if isinstance(group, click.Group) else ():
+            seen = umbel_here(*words)
+            assert (seen.returncode, seen.stderr) == (0, ""), words
 
 
 def test_the_version() -> None:
