@@ -32,6 +32,7 @@ from api import (
     maps,
     models,
     page,
+    positions,
     proxies,
     rates,
     search,
@@ -126,11 +127,13 @@ def create_app() -> APIFlask:
         app.register_blueprint(resource.bp)
     specification.install(app)
     app.before_request(_begin)
+    app.before_request(positions.begin)
     app.before_request(door.refuse)
     app.before_request(upload_limits.limit_form)
     app.before_request(refuse_encodings)
     app.before_request(access.check)
     app.before_request(rates.check)
+    app.after_request(positions.end)
     app.after_request(_end)
     app.after_request(headers.harden)
     app.after_request(audit.end)

@@ -4,14 +4,15 @@ from typing import Annotated, Any
 
 from apiflask import APIBlueprint
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from sqlalchemy.orm import Session
 
 from api.access import within
 from api.errors import problems
 from api.fields import CollectionName, FilterText, Limit, Strict, answer_of
-from umbel.base.database import transaction
+from umbel.base.replicas import read
 from umbel.base.storable import StorableText
 from umbel.gallery import collections
-from umbel.gallery.facets import PATTERN, WAYS, By, count_facets
+from umbel.gallery.facets import PATTERN, WAYS, By, Facets, count_facets
 from umbel.gallery.filters import Filter
 
 bp = APIBlueprint("facets", __name__, tag="Images")
@@ -62,9 +63,12 @@ def list_facets(query: FacetsQuery) -> Any:
     its images pass.
     """
     collection = within(query.collection)
-    with transaction() as session:
+
+    def count(session: Session) -> Facets:
         if query.collection is not None:  # while the one that a key is for may still have to come
             collections.get_collection(session, query.collection)
-        found = count_facets(session, By.parse(query.by), query.filter, collection=collection, limit=query.limit)
+        return count_facets(session, By.parse(query.by), query.filter, collection=collection, limit=query.limit)
+
+    found = read(count)
     values = [answer_of(FacetOut, one) for one in found.values]
     return answer_of(FacetsOut, found, by=query.by, values=values)

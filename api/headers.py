@@ -50,9 +50,10 @@ def cors_options(settings: Settings) -> dict[str, Any]:
             "Idempotency-Key",
             "If-Match",
             "If-None-Match",
+            "Umbel-Position",
             "X-Request-ID",
         ],
-        "expose_headers": ["ETag", "Location", "Retry-After", "X-Request-ID"],
+        "expose_headers": ["ETag", "Location", "Retry-After", "Umbel-Position", "X-Request-ID"],
         "supports_credentials": False,
         "max_age": 600,
     }

@@ -9,6 +9,7 @@ from uuid import UUID
 from apiflask import APIBlueprint
 from flask import Response, url_for
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars
 from umbel_files.names import printable
 
@@ -43,6 +44,7 @@ from api.search import SearchOptions, SearchOut, SimilarQuery, cursor_of, search
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ExternalIdTaken, ImageError, InvalidInput, QuotaExceeded
+from umbel.base.replicas import read
 from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
 from umbel.gallery.filters import Filter, both, of_external_id, of_label
@@ -201,7 +203,8 @@ def list_images(query: ImagesQuery) -> Any:
     """List images, newest first: all, those of a label or an external id, or those that pass a filter."""
     collection = within(query.collection)
     wanted = both(query.filter, of_external_id(query.external_id))
-    with transaction() as session:
+
+    def find(session: Session) -> tuple[list[ImageRow], int | None]:
         if query.collection is not None:  # while the one that a key is for may still have to come
             collections.get_collection(session, query.collection)
         rows = images.list_images(
@@ -213,7 +216,9 @@ def list_images(query: ImagesQuery) -> Any:
             limit=query.limit + 1,
         )
         asked = both(wanted, of_label(query.label))
-        total = count_passing(session, asked, collection=collection) if query.total else None
+        return rows, count_passing(session, asked, collection=collection) if query.total else None
+
+    rows, total = read(find)
     page, cursor = page_of(rows, query.limit)
     return ImagesOut(items=[image_out(row) for row in page], next_cursor=cursor, total=total)
 

@@ -191,6 +191,10 @@ class SearchInfo(BaseModel):
     ef_search: int | None = Field(description="Candidates that the index kept in sight; null for an exact scan.")
     exhausted: bool = Field(description="The index gave up before it had k, so every candidate was scanned: exact.")
     took_ms: float = Field(examples=[4.2])
+    lag_seconds: float | None = Field(
+        description="A replica of the database answered, which may lack this many seconds of changes; null: none did.",
+        examples=[None],
+    )
 
 
 class SearchOut(BaseModel):

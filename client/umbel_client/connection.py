@@ -22,6 +22,7 @@ GATEWAY = (502, 504)  # from a proxy: the request may have been carried out
 REPEATABLE = ("GET", "PUT", "DELETE")
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 60.0
+POSITION = "Umbel-Position"
 HEADER_VALUE = re.compile("[!-~]+")
 
 
@@ -49,8 +50,12 @@ class Connection:
         self.place = str(base.copy_with(userinfo=b""))  # without a password
         # trust_env=False: a service on this machine or network is not reached through the environment's proxy.
         transport = RetryTransport(httpx.HTTPTransport(trust_env=False), Retry(total=0))
-        self.http = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport, trust_env=False)
+        hooks: dict[str, list[Any]] = {"request": [self._say_position], "response": [self._note_position]}
+        self.http = httpx.Client(
+            base_url=base, headers=headers, timeout=timeout, transport=transport, trust_env=False, event_hooks=hooks
+        )
         self._retries = retries
+        self._position: str | None = None  # of the database after our last change, which later reads have to see
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, **options: Any) -> httpx.Response:
         """The answer. Tries again with pauses that double, or as long as Retry-After says.
@@ -95,6 +100,13 @@ class Connection:
             validate_response=_wait_for_vector,
         )
         return {"retry": retry}
+
+    def _say_position(self, request: httpx.Request) -> None:
+        if self._position:
+            request.headers[POSITION] = self._position
+
+    def _note_position(self, answer: httpx.Response) -> None:
+        self._position = answer.headers.get(POSITION, self._position)
 
     def json(self, method: str, path: str, **options: Any) -> Fields:
         """The JSON object of the answer."""

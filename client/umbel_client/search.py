@@ -21,12 +21,15 @@ class Match(Answer):
 
 
 class SearchInfo(Answer):
+    """lag_seconds: of the database's replica that answered, which may lack that much; None: the primary did."""
+
     mode: Literal["exact", "hnsw"]
     requested: int
     returned: int
     ef_search: int | None
     exhausted: bool
     took_ms: float
+    lag_seconds: float | None = None
 
 
 class SearchResult(Answer):

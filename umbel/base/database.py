@@ -117,27 +117,28 @@ def _test_rested(connection: Any, record: Any, _: object) -> None:
 
 def engine() -> Engine:
     """The engine of this process's settings."""
-    return engine_of(settings().database, pooled=_is_pooled())
+    return engine_of(settings().database, pooled=is_pooled())
 
 
 def direct_engine() -> Engine:
     """That of what needs a connection of its own; the same where there is no pooler."""
-    return engine_of(settings().direct_database) if _is_pooled() else engine()
+    return engine_of(settings().direct_database) if is_pooled() else engine()
 
 
-def _is_pooled() -> bool:
+def is_pooled() -> bool:
+    """Whether a pooler lends connections to transactions."""
     return settings().database_direct_url is not None
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction(on: Engine | None = None) -> Iterator[Session]:
     """A session whose work is committed on leaving, or rolled back when something is raised.
 
-    Raises NotReady when the database cannot be reached or goes away midway, TimedOut when a statement takes longer than
-    `limit_connections` allows, TransientError when transactions got in each other's way, StorageFull: nothing was
-    written then.
+    on: unset, `engine()`. Raises NotReady when the database cannot be reached or goes away midway, TimedOut when a
+    statement takes longer than `limit_connections` allows, TransientError when transactions got in each other's way,
+    StorageFull: nothing was written then.
     """
-    with translated_errors(), Session(engine(), expire_on_commit=False) as session, session.begin():
+    with translated_errors(), Session(on or engine(), expire_on_commit=False) as session, session.begin():
         yield session
 
 
@@ -158,20 +159,23 @@ def _autocommit_engine_of(one: Engine) -> Engine:
     return one.execution_options(isolation_level="AUTOCOMMIT")
 
 
-def run_prepared(statement: str, *values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def run_prepared(
+    statement: str, *values: Sequence[Any] | Mapping[str, Any], on: Engine | None = None
+) -> list[tuple[Any, ...]]:
     """The rows of a statement, run in one round trip by the driver alone; of several `values`, nothing but all or none.
 
-    statement: in psycopg's words; Postgres plans it once a connection. It is committed when this returns.
+    statement: in psycopg's words; Postgres plans it once a connection. It is committed when this returns. on: unset,
+    `engine()`.
     For the searches and the images to search by, whose callers wait for every fraction of a millisecond: a session
     takes three times as long. Raises as `transaction` does.
     """
     with translated_errors():
-        held = engine().raw_connection()
+        held = (on or engine()).raw_connection()
         connection: psycopg.Connection[Any] = held.driver_connection  # type: ignore[assignment]
         try:
             connection.autocommit = True  # no BEGIN and COMMIT around it
             with (
-                _limited_pipeline(connection) if _is_pooled() else nullcontext() as pipeline,
+                _limited_pipeline(connection) if is_pooled() else nullcontext() as pipeline,
                 connection.cursor(binary=True) as cursor,
             ):
                 if len(values) == 1:

@@ -32,6 +32,14 @@ SEARCHES = Histogram(
 QUERY_VECTORS = Histogram("umbel_query_vector_seconds", "Waiting for a worker to embed a query image.", buckets=SECONDS)
 FAILED_WAKEUPS = Counter("umbel_failed_wakeups_total", "Wake-ups that Redis did not take; the sweep repeats them.")
 UNLIMITED = Counter("umbel_rate_limit_skipped_total", "Requests admitted without a rate limit because Redis was down.")
+DATABASE_READS = Counter(
+    "umbel_database_reads_total",
+    "Reads for which there are replicas, by what answered: replica, primary, or again: the primary after a replica.",
+    ["answered_by"],
+)
+REPLICA_LAG = Gauge(
+    "umbel_replica_lag_seconds", "Changes that a replica may lack.", ["replica"], multiprocess_mode="max"
+)
 
 ITEM_WAITS = Histogram(
     "umbel_item_wait_seconds", "From the creation of an item to its first claim.", ["queue"], buckets=MINUTES
@@ -57,7 +65,15 @@ FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error cod
 RETRIES = Counter("umbel_item_retries_total", "Items that returned to the queue after an attempt.", ["queue"])
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
-BY_API: tuple[MetricWrapperBase, ...] = (REQUESTS, SEARCHES, QUERY_VECTORS, FAILED_WAKEUPS, UNLIMITED)
+BY_API: tuple[MetricWrapperBase, ...] = (
+    REQUESTS,
+    SEARCHES,
+    QUERY_VECTORS,
+    FAILED_WAKEUPS,
+    UNLIMITED,
+    DATABASE_READS,
+    REPLICA_LAG,
+)
 BY_BOTH: tuple[MetricWrapperBase, ...] = (READS, DECODES, UNCONFINED)
 BY_WORKERS: tuple[MetricWrapperBase, ...] = (ITEM_WAITS, BATCHES, STAGES, FINISHED, FAILURES, RETRIES, GPU_MEMORY)
 

@@ -46,6 +46,7 @@ def _separated(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+PostgresUrl = Annotated[str, AfterValidator(environment.database_url)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]  # separated by commas
 Hosts = Annotated[Names, AfterValidator(lambda names: tuple(map(environment.host_name, names)))]
 Origins = Annotated[Names, AfterValidator(lambda names: tuple(map(environment.origin, names)))]
@@ -64,16 +65,25 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address the API listens on."
     )
     port: int = Field(8080, ge=1, le=65535, description="Port the API listens on.")
-    database_url: Annotated[str, AfterValidator(environment.database_url)] | None = Field(
+    database_url: PostgresUrl | None = Field(
         None,
         repr=False,
         description="Postgres, as postgresql://… or postgres://…; unset: the embedded one in UMBEL_HOME.",
     )
-    database_direct_url: Annotated[str, AfterValidator(environment.database_url)] | None = Field(
+    database_direct_url: PostgresUrl | None = Field(
         None,
         repr=False,
         description="The same database past the pooler, where UMBEL_DATABASE_URL leads to one that lends connections to"
         " transactions, such as PgBouncer: for migrations, backups, locks, building indexes and LISTEN.",
+    )
+    database_read_url: Annotated[tuple[PostgresUrl, ...], NoDecode, BeforeValidator(_separated)] = Field(
+        (),
+        repr=False,
+        description="Replicas of the database (streaming replication), separated by commas, which searches, lists,"
+        " counts and exports may read from.",
+    )
+    replica_lag_seconds: float = Field(
+        5, gt=0, description="A replica is not read from while it lacks changes that are older than this, in seconds."
     )
     redis_url: Annotated[str, AfterValidator(environment.redis_url)] | None = Field(
         None, repr=False, description="Redis, as redis://…; unset: the embedded one in UMBEL_HOME."

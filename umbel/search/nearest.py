@@ -9,7 +9,7 @@ from pgvector import HalfVector
 from psycopg.sql import SQL
 from sqlalchemy.orm import Session
 
-from umbel.base.database import run_prepared
+from umbel.base.replicas import read_prepared
 from umbel.base.types import Vector
 from umbel.gallery.filter_sql import filter_literal, is_indexed
 from umbel.gallery.filters import EVERYTHING, Filter
@@ -77,6 +77,7 @@ class Found:
 
     mode: None where the image to search by has no vector. ef_search: candidates that the index kept in sight; None
     where it was not used. exhausted: the index gave up before it had k, and all candidates were scanned instead.
+    lag_seconds: changes that the replica may lack that answered; None where the primary did.
     """
 
     matches: list[Match]
@@ -84,6 +85,7 @@ class Found:
     version_id: UUID
     ef_search: int | None = None
     exhausted: bool = False
+    lag_seconds: float | None = None
 
 
 # Search the gallery, in one round trip.
@@ -146,11 +148,18 @@ def nearest_images(
     given = {name: value for name, value in values.items() if value is not None}  # each takes its microseconds
     named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
     vectors = WITH_VECTORS if with_vectors else WITHOUT_VECTORS
-    rows = _rows(session, SEARCH.format(arguments=named, **vectors), given)
+    statement = SEARCH.format(arguments=named, **vectors)
+    rows: Sequence[Sequence[Any]]
+    lag: float | None = None
+    if session is None:
+        rows, lag = read_prepared(statement, given, complete=_has_example)
+    else:
+        rows = _rows(session, statement, given)
     matches = [Match(*row[:8]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
-    return Found(near, *rows[0][8:])
+    mode, version_id, ef_search, exhausted = rows[0][8:]
+    return Found(near, mode, version_id, ef_search, exhausted, lag)
 
 
 def condition_of(scope: Scope) -> str | None:
@@ -166,7 +175,10 @@ def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:
     return int(_rows(session, EF_SEARCH, {"k": k, "restricted": restricted})[0][0])
 
 
-def _rows(session: Session | None, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-    if session is None:
-        return run_prepared(statement, values)
+def _has_example(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the image to search by had a vector."""
+    return rows[0][8] is not None
+
+
+def _rows(session: Session, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     return session.connection().exec_driver_sql(statement, dict(values)).all()

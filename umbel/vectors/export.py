@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.orm import Session
 
-from umbel.base.database import run_prepared
+from umbel.base.replicas import read_prepared
 from umbel.gallery import collections
 from umbel.gallery.collections import DELETED_SQL
 from umbel.gallery.filter_sql import filter_literal
@@ -62,7 +62,7 @@ def read_rows(export: Export) -> Iterator[ExportedRows]:
     statement = NEXT.format(scope=scope, condition=condition, batch=rows.BATCH, version=export.facts.model_version)
     after, more = FIRST, True
     while more:
-        page = run_prepared(statement, {"after": after, "collection": export.collection_id})
+        page, _ = read_prepared(statement, {"after": after, "collection": export.collection_id})
         more = len(page) == rows.BATCH
         if page:
             after = page[-1][0]

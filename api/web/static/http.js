@@ -8,6 +8,7 @@ export class Refusal extends Error {
 }
 
 const READING = ["GET", "HEAD"];
+let position = null; // of the database after our last change, which what is read next has to include
 let session = null; // {signed_in, keys_required, scope, collections, csrf_token}
 
 /** Who we are: asked once, before anything else. */
@@ -34,6 +35,7 @@ export async function request(path, { method = "GET", body = null, signal = null
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }
+  if (position) headers["Umbel-Position"] = position;
   let response;
   try {
     response = await fetch(path, { method, headers, body, signal });
@@ -41,6 +43,7 @@ export async function request(path, { method = "GET", body = null, signal = null
     if (error.name === "AbortError") throw error;
     throw new Refusal("No answer from the server.");
   }
+  position = response.headers.get("Umbel-Position") ?? position;
   if (response.status === 401) {
     location.assign("signin");
     throw new Refusal("Sign in first.", { status: 401 });
