@@ -1,6 +1,5 @@
 """The handlers that one worker process has, by the queues that they serve."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,11 @@ from ml.data.duplicates import quick_pixel_similarities
 from ml.evaluation.intervals import compare_models
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
+from umbel.base.one_at_a_time import OneAtATime
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
 from umbel.embedding.embedding import EmbeddingHandler
+from umbel.events.handler import EventHandler
 from umbel.gallery.deletion import DeletionHandler
 from umbel.imports.fetching import READERS, TURNS_AT_ONCE, FetchingHandler
 from umbel.imports.turns import Turns
@@ -82,6 +83,7 @@ class Handlers:
         reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
         deletion = DeletionHandler(**steps, blobs=blobs())
         maps = MapHandler(**steps, project=project_apart)
+        events = EventHandler(**items, owner=name)
 
         watchdog.watch("loading of a model", models.loading)
         watchdog.watch("embedding", embedding_leases.progress)
@@ -98,7 +100,7 @@ class Handlers:
         self._add(reindex.queues, reindexing.run)
         self._add(embedding.queues, self._embedding.run)
         self._add(reindex.queues, reindexing.run)
-        others: list[Any] = [*fetching, comparison, deletion, maps]
+        others: list[Any] = [*fetching, comparison, deletion, maps, events]
         for handler in others:
             self._add(handler.queues, OneAtATime(handler.run).run)
         self._add([Queue.QUERY], embedding.answer_queries)
@@ -128,26 +130,3 @@ class Handlers:
     def _add(self, queues: Sequence[Queue], run: Callable[[], object]) -> None:
         for queue in queues:
             self._runs[queue].append(run)
-
-
-class OneAtATime:
-    """Runs a piece of work in at most one thread; a call meanwhile makes that thread run it once more."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        self._busy = threading.Lock()
-        self._asked = False
-
-    def run(self) -> None:
-        self._asked = True
-        while self._asked and self._busy.acquire(blocking=False):
-            try:
-                self._asked = False
-                self._work()
-            finally:
-                self._busy.release()
-
-    def wait(self) -> None:
-        """Until no thread runs it."""
-        with self._busy:
-            pass

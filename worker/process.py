@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, TransientError
-from umbel.base.notify import QUERIES_WAIT, listener
+from umbel.base.notify import EVENTS, QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 5.0
 BEATS_A_LEASE = 6  # at least, where leases are short: they are renewed at heartbeats
+HEARD = {Queue.QUERY: QUERIES_WAIT, Queue.EVENTS: EVENTS}  # what Postgres itself tells of
 LEAVE_SECONDS = 10.0  # for a process that gives up to put its work back
 # One thread embeds items however often it is woken, some read sources, one may build an index, one compares, one may
 # be at a reindex, one deletes, one cleans up, one waits for a map, one settles what was asked of jobs; the others keep
@@ -85,8 +86,9 @@ class WorkerProcess:
         signals.task_prerun.connect(self._watchdog.heard, weak=False)
         self._introduce()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        if Queue.QUERY in self.queues:
-            threading.Thread(target=self._hear_queries, name="queries", daemon=True).start()
+        for queue, message in HEARD.items():
+            if queue in self.queues:
+                threading.Thread(target=self._hear, args=[queue, message], name=queue, daemon=True).start()
         worker = CeleryWorker(
             stopping=self._celery_stops,
             app=celery,
@@ -130,17 +132,17 @@ class WorkerProcess:
             except (NotReady, TransientError) as error:
                 log.warning("no heartbeat", error=error.detail)
 
-    def _hear_queries(self) -> None:
-        """Answer searches as soon as Postgres says that they wait: a wake-up through Redis and Celery takes longer."""
-        with listener().expecting(QUERIES_WAIT) as waiting:
+    def _hear(self, queue: Queue, message: str) -> None:
+        """Work as soon as Postgres says that there is some: a wake-up through Redis and Celery takes longer."""
+        with listener().expecting(message) as waiting:
             while not self._stopping.is_set():
                 if not waiting.wait(HEARTBEAT_SECONDS):
                     continue
                 waiting.clear()
                 try:
-                    self.work(Queue.QUERY)
-                except Exception as error:  # a request that waits wakes a worker after a while
-                    log.warning("searches wait for a wake-up", error=str(error))
+                    self.work(queue)
+                except Exception as error:  # a request that waits, or the sweep, wakes a worker after a while
+                    log.warning("work is left to a wake-up", queue=queue, error=str(error))
 
     def _stop(self, **_: object) -> None:
         self._stopping.set()

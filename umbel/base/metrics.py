@@ -65,6 +65,14 @@ FAILURES = Counter("umbel_item_failures_total", "Items that failed, by error cod
 RETRIES = Counter("umbel_item_retries_total", "Items that returned to the queue after an attempt.", ["queue"])
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
+LISTENERS = Gauge("umbel_event_listeners", "Listeners of GET /v1/events.", multiprocess_mode="livesum")
+DELIVERIES = Histogram(
+    "umbel_webhook_seconds",
+    "One attempt to deliver an event to a webhook: delivered or failed.",
+    ["outcome"],
+    buckets=SECONDS,
+)
+
 BY_API: tuple[MetricWrapperBase, ...] = (
     REQUESTS,
     SEARCHES,
@@ -73,14 +81,29 @@ BY_API: tuple[MetricWrapperBase, ...] = (
     UNLIMITED,
     DATABASE_READS,
     REPLICA_LAG,
+    LISTENERS,
 )
 BY_BOTH: tuple[MetricWrapperBase, ...] = (READS, DECODES, UNCONFINED)
-BY_WORKERS: tuple[MetricWrapperBase, ...] = (ITEM_WAITS, BATCHES, STAGES, FINISHED, FAILURES, RETRIES, GPU_MEMORY)
+BY_WORKERS: tuple[MetricWrapperBase, ...] = (
+    ITEM_WAITS,
+    BATCHES,
+    STAGES,
+    FINISHED,
+    FAILURES,
+    RETRIES,
+    GPU_MEMORY,
+    DELIVERIES,
+)
 
 
 # prometheus_client maps its files into memory: on a disk that fills up, writing to a part that is not there yet ends
 # the process with SIGBUS. So all the room that is needed, and more, is taken at the beginning.
-RESERVED = {"counter": 2**18, "gauge_max": 2**16, "histogram": 2**20}  # bytes, by kind of metric
+RESERVED = {
+    "counter": 2**18,
+    "gauge_max": 2**16,
+    "gauge_livesum": 2**16,
+    "histogram": 2**20,
+}  # bytes, by kind of metric
 
 
 def begin_counting() -> None:

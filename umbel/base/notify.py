@@ -12,6 +12,7 @@ from umbel.base.database import CONNECTION, direct_engine
 
 CHANNEL = "umbel"
 QUERIES_WAIT = "queries wait"  # pictures to search by are there
+EVENTS = "events"  # some were written, and wait to be published
 RETRY_SECONDS = 1.0
 # Waiting threads look for themselves this often, should a notification be lost with its connection.
 LOOK_SECONDS = 1.0

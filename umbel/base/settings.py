@@ -287,6 +287,28 @@ class Settings(BaseSettings):
         description="How long finished jobs are kept with their items and idempotency keys, in days; 0: for ever. Jobs"
         " with images that could not be embedded stay as long as these images.",
     )
+    event_days: int = Field(
+        7, ge=1, description="How long events are kept, for listeners that resume and for replays, in days."
+    )
+    event_listeners: int = Field(
+        256, ge=0, description="Most listeners of GET /v1/events that each process of the API has at once."
+    )
+    webhook_seconds: float = Field(
+        10, gt=0, le=60, description="Longest time for one delivery to a webhook, in seconds."
+    )
+    webhook_hours: float = Field(
+        24,
+        gt=0,
+        le=168,
+        description="How long a delivery is tried again before it is given up, and a webhook may fail before it is"
+        " disabled, in hours.",
+    )
+    webhook_retry_seconds: float = Field(
+        5,
+        gt=0,
+        description="Seconds before a failed delivery is tried again, then three times as long each time, up to three"
+        " hours, each drawn between 0.8 and 1.2 times that.",
+    )
     audit_days: int = Field(400, ge=1, description="How long the audit log keeps entries, in days.")
     allowed_hosts: Hosts = Field(
         (),

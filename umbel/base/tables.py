@@ -420,3 +420,56 @@ class AuditEvent(Table):
     status: Mapped[int | None]  # of the answer; NULL: begun, and not known to have ended
     request_id: Mapped[str | None]
     address: Mapped[str | None]
+
+
+class EventRow(Table):
+    """Something that happened; see umbel/events/log.py."""
+
+    __tablename__ = "event"
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, server_default=text("generated"))
+    position: Mapped[int | None] = mapped_column(BigInteger)  # in the log, once it is published
+    id: Mapped[UUID] = mapped_column(server_default=UUID7)
+    type: Mapped[str]
+    collection: Mapped[str | None]  # its name then; NULL: it concerns no single one
+    job_id: Mapped[UUID | None]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class Webhook(Table):
+    """An address that events are delivered to."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    url: Mapped[str]
+    secret: Mapped[str]  # as it is, since each delivery is signed with it
+    types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # of events, or `job.*`; NULL: all
+    collection: Mapped[str | None]  # by name; NULL: all
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))  # in a row
+    failing_since: Mapped[datetime | None]
+    next_try: Mapped[datetime] = mapped_column(server_default=NOW)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+
+
+class WebhookDelivery(Table):
+    """An event on its way to a webhook."""
+
+    __tablename__ = "webhook_delivery"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id"))
+    position: Mapped[int] = mapped_column(BigInteger, ForeignKey("event.position"))
+    state: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    next_try: Mapped[datetime] = mapped_column(server_default=NOW)
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None]  # why the last attempt failed
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]

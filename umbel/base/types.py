@@ -30,6 +30,7 @@ class Queue(StrEnum):
     REINDEX = "reindex"  # every picture embedded once more, by another model version
     DELETE = "delete"  # pictures of deleted collections
     MAP = "map"  # maps of the gallery
+    EVENTS = "events"  # published, and delivered to webhooks
     MAINTENANCE = "maintenance"  # the sweep
 
 
@@ -62,6 +63,28 @@ class ItemState(StrEnum):
     DUPLICATE = "duplicate"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class EventType(StrEnum):
+    JOB_QUEUED = "job.queued"
+    JOB_RUNNING = "job.running"
+    JOB_PAUSED = "job.paused"
+    JOB_RESUMED = "job.resumed"
+    JOB_FINISHED = "job.finished"  # succeeded, or some items failed
+    JOB_FAILED = "job.failed"  # every item failed
+    JOB_CANCELLED = "job.cancelled"
+    IMAGE_INDEXED = "image.indexed"  # searches find it
+    IMAGE_FAILED = "image.failed"
+    IMAGE_CHANGED = "image.changed"  # its label or metadata
+    IMAGE_DELETED = "image.deleted"
+    MODEL_SWITCHED = "model.switched"
+    MODEL_ROLLED_BACK = "model.rolled_back"
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"  # given up
 
 
 class ModelState(StrEnum):

@@ -1,5 +1,6 @@
 """What happens to a model version after its registration: activated, rolled back, retired, its vectors dropped."""
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -10,7 +11,8 @@ from umbel.base import tallies
 from umbel.base.database import Transaction, autocommit
 from umbel.base.errors import Conflict, TransientError
 from umbel.base.tables import ModelVersion, NearestNeighbors
-from umbel.base.types import ModelState
+from umbel.base.types import EventType, ModelState
+from umbel.events.log import insert_event
 from umbel.jobs import jobs
 from umbel.models import collection_calibrations, partitions, reindexes, versions
 
@@ -63,6 +65,7 @@ def rollback(transaction: Transaction, version_id: UUID) -> ModelVersion:
             )
         versions.activate_version(session, former.id)
         jobs.end_indexing(session, version.id)
+        insert_event(session, EventType.MODEL_ROLLED_BACK, _told(former, version))
         return versions.get_version(session, former.id)
 
 
@@ -89,6 +92,13 @@ def switch(session: Session, version_id: UUID) -> None:
     active = versions.get_active_key(session)
     versions.activate_version(session, version_id, replaced=active.id)
     jobs.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
+    told = _told(versions.get_version(session, version_id), versions.get_version(session, active.id))
+    insert_event(session, EventType.MODEL_SWITCHED, told)
+
+
+def _told(now: ModelVersion, before: ModelVersion) -> dict[str, Any]:
+    """What an event says of a switch."""
+    return {"model_version": str(now.id), "name": now.name, "replaced": str(before.id), "replaced_name": before.name}
 
 
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:

@@ -18,6 +18,8 @@ from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.embedding import query_images
+from umbel.events import deliveries
+from umbel.events.log import delete_old_events
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
@@ -52,6 +54,8 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
                 queues.insert(0, Queue.QUERY)
             if find_due_index(session):
                 queues.append(Queue.INDEX)
+            if deliveries.is_work_left(session):
+                queues.append(Queue.EVENTS)
         job_log.given_up(given_up)
         for queue in dict.fromkeys([*queues, Queue.DELETE]):  # the cleanup is due with each sweep
             waker.wake(queue)
@@ -67,11 +71,12 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
 
 
 def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None:
-    """Remove unused bytes, the vectors of retired model versions, and old jobs. What fails is left to the next."""
+    """Remove unused bytes, vectors of retired model versions, old jobs and events. What fails is left to the next."""
     for chore in (
         lambda: tidy_blobs(transaction, blobs),
         lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
         lambda: delete_old_jobs(transaction, settings.job_days),
+        lambda: delete_old_events(transaction, settings.event_days),
     ):
         try:
             chore()
