@@ -18,6 +18,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import CrossSite, Forbidden, UnknownHost
 from umbel.base.hosts import is_listed
 from umbel.base.settings import is_loopback
+from umbel.events import webhooks
 from umbel.gallery import images
 from umbel.gallery.upload import DEFAULT_COLLECTION
 from umbel.imports.sources import is_below
@@ -122,6 +123,9 @@ def _check_place(where: Where) -> None:
             within(arguments["name"])
         case Where.IMAGE:
             check_images([arguments["image_id"]])
+        case Where.WEBHOOK:
+            with transaction() as session:
+                webhooks.check_webhook_in(session, arguments["webhook_id"], reach() or ())
         case Where.ALL:
             raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed(reach() or ())}.")
 

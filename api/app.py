@@ -20,6 +20,7 @@ from api import (
     duplicates,
     embed,
     errors,
+    events,
     export,
     facets,
     headers,
@@ -42,6 +43,7 @@ from api import (
     specification,
     upload_limits,
     vectors,
+    webhooks,
 )
 from api.request import UmbelRequest, refuse_encodings
 from umbel.base import tracing
@@ -59,6 +61,8 @@ RESOURCES = (
     signed_urls,
     imports,
     jobs,
+    events,
+    webhooks,
     search,
     search_batch,
     identify,

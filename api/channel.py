@@ -2,15 +2,17 @@
 
 import json
 import socket
+import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
 import structlog
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
@@ -22,6 +24,8 @@ from api.spool import is_no_room
 
 log = structlog.get_logger()
 
+GOES_ON = "umbel.goes_on"  # in the environment: call it with a function, which is handed the answer as a Stream
+LARGE_BUFFER = 2**16  # bytes that one of a stream's buffers holds
 STALLED_SECONDS = 30  # of an answer of which nothing is read
 LINGER_SECONDS = 3  # for a rejected client to read the answer
 
@@ -47,13 +51,67 @@ class ProblemTask(ErrorTask):
         self.write(answer)
 
 
+class Stream:
+    """An answer that goes on after the application's thread is done with its request. Any thread may use it."""
+
+    def __init__(self, task: "AnswerTask", channel: "Channel") -> None:
+        self._task, self._channel = task, channel
+        self._lock = threading.Lock()
+        self._ended = False
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not read yet."""
+        return int(self._channel.total_outbufs_len)
+
+    def write(self, data: bytes) -> bool:
+        """Send the next part. False if the client is gone, or the stream has ended."""
+        with self._lock:
+            if self._ended:
+                return False
+            try:
+                self._task.write(data)
+            except (ClientDisconnected, OSError):
+                return False
+            self._channel.renew_buffer()
+        return True
+
+    def end(self) -> None:
+        """Let the client read what was written, and close the connection. Twice is harmless."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            with suppress(ClientDisconnected, OSError):
+                WSGITask.finish(self._task)
+        self._channel.leave_stream()
+
+
+class StreamBegins(BaseException):
+    """Leads out of waitress' handling of a request, which would end it: no Exception, which it would answer."""
+
+
 class AnswerTask(WSGITask):
     """The application's answer to a request that has arrived, or that the door has refused."""
+
+    begin: Callable[[Stream], object] | None = None  # what goes on with the answer, if anything does
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[COUNTED], environ[REFUSAL] = self.request.passed_door, self.request.refusal
+        environ[GOES_ON] = self._go_on
         return environ
+
+    def _go_on(self, begin: Callable[[Stream], object]) -> None:
+        self.begin = begin
+
+    def finish(self) -> None:
+        if self.begin is None:
+            super().finish()
+            return
+        self.channel.stream = stream = Stream(self, self.channel)
+        self.begin(stream)
+        raise StreamBegins
 
     def execute(self) -> None:
         if self.request.refusal is not None:
@@ -81,14 +139,24 @@ class Channel(HTTPChannel):
     """A connection."""
 
     request: Incoming | None
+    requests: list[Incoming]
+    close_when_flushed: bool
+    current_outbuf_count: int
     parser_class = Incoming
     task_class = AnswerTask
     error_task_class = ProblemTask
     rest_unread = False  # the client still sends, and the server no longer reads
     lingering_since = 0.0
     next_waits = False  # a request that has arrived begins once the client has read the answers before it
+    stream: Stream | None = None  # an answer that goes on without a thread
+
+    def service(self) -> None:
+        with suppress(StreamBegins):
+            super().service()
 
     def readable(self) -> bool:
+        if self.stream is not None:  # or it would not be seen that the client has gone
+            return not (self.will_close or self.close_when_flushed)
         return bool(self.lingering_since) or (super().readable() and not self._at_door())
 
     def writable(self) -> bool:
@@ -109,6 +177,8 @@ class Channel(HTTPChannel):
                 self.socket.shutdown(socket.SHUT_WR)
 
     def received(self, data: bytes) -> bool:
+        if self.stream is not None:  # nothing can follow it
+            return True
         try:
             taken = bool(super().received(data))
         except OSError as error:
@@ -158,6 +228,22 @@ class Channel(HTTPChannel):
         self.request = None
         if len(self.requests) == 1:
             self.server.add_task(self)
+
+    def renew_buffer(self) -> None:
+        """Begin another buffer once the present one is read: waitress' keep what they have had, for as long as they
+        are used."""
+        with self.outbuf_lock:
+            if not self.total_outbufs_len and self.current_outbuf_count > LARGE_BUFFER:
+                self.current_outbuf_count = self.adj.outbuf_high_watermark
+
+    def leave_stream(self) -> None:
+        """Close the connection once all of the stream is read."""
+        with self.requests_lock:
+            for request in self.requests:
+                request.close()
+            self.requests = []
+            self.close_when_flushed = True
+        self.server.pull_trigger()
 
     def is_busy(self) -> bool:
         return bool(self.requests or self.request or self.total_outbufs_len)

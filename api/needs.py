@@ -12,6 +12,7 @@ class Where(Enum):
     NOWHERE = auto()  # it is about none
     PATH = auto()  # `name` in the path
     IMAGE = auto()  # the collection of `image_id` in the path; elsewhere such an image is a 404
+    WEBHOOK = auto()  # the collection of `webhook_id` in the path; elsewhere, or for all, such a webhook is a 404
     JOB = auto()  # the collection of `job_id` in the path; elsewhere, or across collections, such a job is a 404
     REQUEST = auto()  # named in the query or the body, which the route hands to access.within()
     LIST = auto()  # all that the key reaches: the route asks access.reach()
@@ -83,6 +84,16 @@ NEEDS: dict[str, Need | None] = {
     "jobs.retry_job": CONTROL,
     "jobs.pause_job": CONTROL,
     "jobs.resume_job": CONTROL,
+    # Events
+    "events.follow_events": Need(READ, Where.LIST),
+    "webhooks.create_webhook": Need(ADMIN, Where.REQUEST),
+    "webhooks.list_webhooks": Need(ADMIN, Where.LIST),
+    "webhooks.get_webhook": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.delete_webhook": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.enable_webhook": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.replay_events": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.list_deliveries": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.replay_delivery": Need(ADMIN, Where.WEBHOOK),
     # Questions
     "search.search": Need(READ, Where.REQUEST),
     "search.legacy_search": Need(READ, Where.REQUEST),

@@ -119,6 +119,9 @@ class Server(TcpWSGIServer):
             self.accepting = False
             self.del_channel(self._map)
             self.socket.close()
+        for channel in list(self.active_channels.values()):
+            if channel.stream is not None:  # its client resumes where it was
+                channel.stream.end()
         self.maintenance(time.time())
         over = time.time() > self.stopping_since + GRACE_SECONDS
         return over or not any(channel.is_busy() for channel in self.active_channels.values())

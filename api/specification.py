@@ -13,7 +13,7 @@ from apiflask import APIFlask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api import idempotency, preconditions, signatures
+from api import events, idempotency, preconditions, signatures
 from api.errors import ProblemOut, problems
 from api.needs import NEEDS, STRICTEST
 from umbel.base.storable import COLLECTION_NAME
@@ -26,6 +26,8 @@ TAGS = {
     "Images": "Upload, list, describe, change and remove images.",
     "Imports": "One job for many pictures.",
     "Jobs": "Progress and control of what runs in the background. Status is read from the ledger in Postgres.",
+    "Events": "What happens to jobs, images and models, as it happens.",
+    "Webhooks": "Events delivered to an address, signed, until they are taken.",
     "Search": "The most similar images, and what an image shows.",
     "Vectors": "Vectors out of the gallery and into it.",
     "Duplicates": "Near-duplicates.",
@@ -42,7 +44,7 @@ IN_PATHS: dict[str, Any] = {
     "name": {"type": "string", "pattern": f"^{COLLECTION_NAME}$", "examples": ["garden"]},
     **{
         name: {"type": "string", "format": "uuid", "examples": ["019b2f6e-0000-7000-8000-000000000000"]}
-        for name in ("image_id", "job_id", "version_id")
+        for name in ("image_id", "job_id", "version_id", "webhook_id", "delivery_id")
     },
 }
 REQUEST_ID: Any = {
@@ -57,6 +59,7 @@ HEADERS = {
     "open_import": [idempotency.HEADER],
     "change_image": [preconditions.HEADER],
     "remove_image": [preconditions.HEADER],
+    "follow_events": [events.LAST_EVENT_ID],
     "get_file": signatures.PARAMETERS,
     "get_thumbnail": signatures.PARAMETERS,
 }
@@ -75,9 +78,19 @@ FOLLOWED = {
     "create_collection": {"name": ["get_collection", "delete_collection"]},
     "delete_collection": {"job_id": ["get_job"]},
     "register_model": {"id": ["get_model"]},
+    "create_webhook": {
+        "id": [
+            "get_webhook",
+            "list_deliveries",
+            "enable_webhook",
+            "replay_events",
+            "delete_webhook",
+        ]
+    },
     "reindex": {"job_id": ["get_job", "cancel_job"]},
 }
-TAKEN_AS = {"id": "version_id"}  # the parameter's name, where it is not the field's
+# The parameter's name, by operation, where it is not the field's.
+TAKEN_AS = {"register_model": {"id": "version_id"}, "create_webhook": {"id": "webhook_id"}}
 
 BY_FORMAT = {
     "uuid": "019b2f6e-0000-7000-8000-000000000000",
@@ -86,7 +99,7 @@ BY_FORMAT = {
 }
 BY_TYPE = {"string": "text", "integer": 1, "number": 0.5, "boolean": False, "null": None}
 
-_referenced: set[type[BaseModel]] = {ProblemOut}
+_referenced: set[type[BaseModel]] = {ProblemOut, events.EventOut}
 
 
 def either_body(*, form: type[BaseModel] | None = None, json: type[BaseModel] | None = None) -> dict[str, Any]:
@@ -117,9 +130,33 @@ def install(app: APIFlask) -> None:
             _complete_parameters(operation)
             _complete_answers(path, operation)
             _add_links(operation)
+        spec["webhooks"] = {"event": {"post": _delivery(spec)}}
         _add_examples(spec)
         spec["tags"] = [{"name": tag, "description": description} for tag, description in TAGS.items()]
         return spec
+
+
+def _delivery(spec: Any) -> dict[str, Any]:
+    """The request that a webhook receives."""
+    schema = _ref(events.EventOut.__name__)
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "operationId": "receive_event",
+        "summary": "An event, sent to the URL of a webhook.",
+        "description": "Signed as https://www.standardwebhooks.com specify. Sent until it is answered with 2xx.",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in headers
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example_of(schema, spec)}},
+        },
+        "responses": {
+            "2XX": {"description": "Taken."},
+            "410": {"description": "Gone for good: the webhook is disabled."},
+            "default": {"description": "Not taken: it is sent again later."},
+        },
+    }
 
 
 def operations(spec: Any) -> Iterator[tuple[str, str, Any]]:
@@ -203,8 +240,9 @@ def _complete_answers(path: str, operation: Any) -> None:
 
 
 def _add_links(operation: Any) -> None:
+    taken_as = TAKEN_AS.get(operation["operationId"], {})
     links = {
-        target: {"operationId": target, "parameters": {TAKEN_AS.get(field, field): f"$response.body#/{field}"}}
+        target: {"operationId": target, "parameters": {taken_as.get(field, field): f"$response.body#/{field}"}}
         for field, targets in FOLLOWED.get(operation["operationId"], {}).items()
         for target in targets
     }

@@ -5,6 +5,7 @@ from umbel_client.collections import Collection
 from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
     ApiError,
+    BadSignature,
     Conflict,
     Forbidden,
     InvalidRequest,
@@ -22,6 +23,7 @@ from umbel_client.errors import (
     Unreachable,
     UnsupportedImage,
 )
+from umbel_client.events import Event
 from umbel_client.facets import Facet, Facets
 from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.images import Image, SignedUrls, Upload
@@ -29,16 +31,20 @@ from umbel_client.jobs import Counts, Item, Job, Reindex, Work
 from umbel_client.models import Model, ModelDetail
 from umbel_client.search import Embedded, Identified, Match, SearchResult
 from umbel_client.umbel import Ready, Umbel
+from umbel_client.webhooks import Delivery, NewWebhook, Webhook, verify_webhook
 
 __all__ = [
     "ApiError",
     "AuditEvent",
+    "BadSignature",
     "Collection",
     "Conflict",
     "Counts",
+    "Delivery",
     "DuplicateGroup",
     "Duplicates",
     "Embedded",
+    "Event",
     "Facet",
     "Facets",
     "FolderUpload",
@@ -54,6 +60,7 @@ __all__ = [
     "Match",
     "Model",
     "ModelDetail",
+    "NewWebhook",
     "NotFound",
     "NotIndexed",
     "NotReady",
@@ -74,5 +81,7 @@ __all__ = [
     "Unreachable",
     "UnsupportedImage",
     "Upload",
+    "Webhook",
     "Work",
+    "verify_webhook",
 ]

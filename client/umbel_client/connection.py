@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -107,6 +108,18 @@ class Connection:
 
     def _note_position(self, answer: httpx.Response) -> None:
         self._position = answer.headers.get(POSITION, self._position)
+
+    @contextmanager
+    def lines(self, path: str, *, timeout: float, params: dict[str, Any]) -> Iterator[Iterator[str]]:
+        """The lines of an answer, as they come. timeout: seconds between two of them. Raises as `request` does."""
+        try:
+            with self.http.stream("GET", path, timeout=timeout, params=_sendable(params)) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                _checked(answer)
+                yield answer.iter_lines()
+        except httpx.HTTPError as error:
+            raise Unreachable(f"No answer from {self.place}: {error}. Is it running? `umbel up`") from error
 
     def json(self, method: str, path: str, **options: Any) -> Fields:
         """The JSON object of the answer."""

@@ -27,6 +27,10 @@ class NotIndexed(UmbelClientError):
         self.code = code
 
 
+class BadSignature(UmbelClientError):
+    """A request to a webhook that is not signed with its secret, or of another time."""
+
+
 class ApiError(UmbelClientError):
     """The API refused, with problem+json. code is stable; detail is for people; errors: {place: {field: [messages]}}.
 

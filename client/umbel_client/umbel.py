@@ -1,21 +1,24 @@
 """The client: `Umbel("http://…")`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
+from umbel_client import events
 from umbel_client.admin import Admin
 from umbel_client.answer import Answer
 from umbel_client.collections import Collections
 from umbel_client.connection import Connection, as_text, content, form_of, given
 from umbel_client.duplicates import LabelErrors, NearDuplicates
+from umbel_client.events import Event
 from umbel_client.facets import Facets
 from umbel_client.images import Images
 from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
 from umbel_client.search import Embedded, Identified, SearchResult
+from umbel_client.webhooks import Webhooks
 
 Image = Path | str | bytes  # a path, or the bytes
 FORMATS = ("parquet", "npz")
@@ -54,6 +57,7 @@ class Umbel:
         self.duplicates = NearDuplicates(self.connection, self.jobs)
         self.label_issues = LabelErrors(self.connection)
         self.admin = Admin(self.connection, self.jobs)
+        self.webhooks = Webhooks(self.connection)
 
     def __enter__(self) -> Self:
         return self
@@ -161,6 +165,23 @@ class Umbel:
         """
         query = given(by=by, collection=collection, filter=as_text(filter), limit=limit)
         return Facets.decode(self.connection.json("GET", "/v1/facets", params=query))
+
+    def events(
+        self,
+        *,
+        types: Sequence[str] = (),
+        collection: str | None = None,
+        job_id: UUID | None = None,
+        after: int | None = None,
+        follow: bool = True,
+    ) -> Iterator[Event]:
+        """What happens from now on, for as long as it is asked; a connection that breaks is made again, without a loss.
+
+        types: such as "job.finished" or "image.*"; job_id: of this job and its images. after: begin after the event
+        with this `position`, 0: with the oldest that is kept. follow: False: end with what there is now.
+        """
+        options: dict[str, Any] = {"types": types, "collection": collection, "job_id": job_id}
+        return events.follow(self.connection, **options, after=after, follow=follow)
 
     def ready(self) -> Ready:
         """Whether the service can serve, and what is missing if not."""

@@ -64,7 +64,8 @@ CREATE TABLE webhook_delivery (
     UNIQUE (webhook_id, position)
 );
 CREATE INDEX webhook_delivery_pending ON webhook_delivery (webhook_id, position) WHERE state = 'pending';
-CREATE INDEX webhook_delivery_by_state ON webhook_delivery (webhook_id, state, id);
+CREATE INDEX webhook_delivery_failed ON webhook_delivery (webhook_id, id) WHERE state = 'failed';
+CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook_id, id);
 CREATE INDEX webhook_delivery_by_event ON webhook_delivery (position);
 """
 
@@ -77,6 +78,7 @@ CREATE FUNCTION job_event(job job) RETURNS jsonb LANGUAGE sql STABLE AS $$
             'failed', job.failed, 'cancelled', job.cancelled),
         'model_version', job.model_version_id, 'error', job.error, 'attempts', job.attempts)
 $$;
+REVOKE EXECUTE ON FUNCTION job_event FROM PUBLIC;
 
 CREATE FUNCTION event_of_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

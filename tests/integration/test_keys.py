@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from api.caller import COOKIE
@@ -25,6 +26,8 @@ from tests.integration.uploads import post_image
 from umbel.access.keys import KeyScope, revoke_key
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.base.tables import Webhook
+from umbel.events.webhooks import create_webhook
 from umbel.jobs.wakeup import waker
 from umbel.operations import maintenance
 
@@ -57,7 +60,12 @@ def places(app: Flask) -> dict[str, dict[str, str]]:
                 {"c": make.collection(name)},
             )
             made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": UNUSED_ID}
+            made[name] |= {"webhook_id": str(webhook(session, name).id), "delivery_id": UNUSED_ID}
     return made
+
+
+def webhook(session: Session, collection: str | None) -> Webhook:
+    return create_webhook(session, "https://hooks.test", types=None, collection=collection, created_by="test")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +133,7 @@ NAMING: dict[str, dict[str, Any]] = {
     "maps.compute_map": {"json": {"collection": THEIRS}},
     "export.export": {"query_string": {"collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
+    "webhooks.create_webhook": {"json": {"url": "https://hooks.test", "collection": THEIRS}},
 }
 
 
@@ -149,7 +158,8 @@ def test_a_request_about_anothers_collection_is_refused(
 
 
 @pytest.mark.parametrize(
-    "endpoint", [name for name, need in GUARDED.items() if need.where in (Where.PATH, Where.IMAGE, Where.JOB)]
+    "endpoint",
+    [name for name, need in GUARDED.items() if need.where in (Where.PATH, Where.IMAGE, Where.JOB, Where.WEBHOOK)],
 )
 def test_a_path_into_anothers_collection_leads_nowhere(
     app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
@@ -171,6 +181,9 @@ def test_the_right_key_gets_through(
     need: Need = GUARDED[endpoint]
     if endpoint == "collections.delete_collection":
         places = {OURS: {**places[OURS], "name": "nobodys"}}
+    if endpoint == "webhooks.delete_webhook":
+        with transaction() as session:
+            places = {OURS: {**places[OURS], "webhook_id": str(webhook(session, OURS).id)}}
     key = keys[need.scope] if need.where is Where.ALL or endpoint == "collections.delete_collection" else None
     answer = call(app, endpoint, key or keys[f"{need.scope} ours"], at={**places[OURS], "image_id": UNUSED_ID})
     assert answer.status_code not in (401, 403), answer.text

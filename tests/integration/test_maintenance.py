@@ -34,7 +34,7 @@ def test_a_sweep_beside_another_does_nothing(redis: Redis) -> None:
         make.item(make.job())
     with only_one("umbel sweep"):
         beside = maintenance.sweep(transaction, waker(), settings())
-    assert (beside, maintenance.sweep(transaction, waker(), settings())) == ([], [Queue.SINGLE])
+    assert (beside, maintenance.sweep(transaction, waker(), settings())) == ([], [Queue.SINGLE, Queue.EVENTS])
 
 
 class StuckBlobs(Blobs):
@@ -169,7 +169,7 @@ def test_all_goes_on_while_vectors_are_detached_that_a_dump_is_in_the_way_of(red
             images.delete_image(session, made[1])  # with its vectors, in whatever partitions they are
             [match] = nearest_images(session, unit(seed), k=1, scope=Scope()).matches
         assert match.image_id == made[0]
-        assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE]
+        assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE, Queue.EVENTS]
 
     with ThreadPoolExecutor(1) as pool, transaction() as dump:
         dump.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -108,6 +108,14 @@ def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
 def list_keys(session: Session) -> list[ApiKey]:
     """All keys, newest first."""
     return list(session.scalars(select(ApiKey).order_by(ApiKey.id.desc())))
+
+
+def list_valid_keys(session: Session, key_ids: Collection[UUID]) -> set[UUID]:
+    """Those of the keys that are neither revoked nor expired."""
+    if not key_ids:
+        return set()
+    lasting = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    return set(session.scalars(select(ApiKey.id).where(ApiKey.id.in_(key_ids), ApiKey.revoked_at.is_(None), lasting)))
 
 
 def authenticate(session: Session, text: str) -> ApiKey:

@@ -1,5 +1,6 @@
 """Browser sessions: a cookie's token that stands for the key its user signed in with."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -31,3 +32,11 @@ def close_session(session: Session, token: str) -> None:
 def delete_expired_sessions(session: Session) -> None:
     """Delete the sessions whose time is over."""
     session.execute(delete(WebSession).where(WebSession.expires_at <= func.now()))
+
+
+def list_open_sessions(session: Session, hashes: Collection[bytes]) -> set[bytes]:
+    """Those of the sessions, by the SHA-256 of their tokens, that have not ended."""
+    if not hashes:
+        return set()
+    statement = select(WebSession.sha256).where(WebSession.sha256.in_(hashes), WebSession.expires_at > func.now())
+    return set(session.scalars(statement))

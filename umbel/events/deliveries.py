@@ -174,7 +174,7 @@ def list_deliveries(
     session: Session, webhook_id: UUID, *, state: str | None, before: UUID | None, limit: int
 ) -> list[Delivery]:
     """Up to `limit` deliveries, newest first."""
-    statement: Select[Any] = (
+    statement: Select[*tuple[Any, ...]] = (
         select(
             WebhookDelivery.id,
             EventRow.id,

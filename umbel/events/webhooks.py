@@ -42,18 +42,24 @@ def list_webhooks(
     return list(session.scalars(statement))
 
 
-def get_webhook(session: Session, webhook_id: UUID, *, within: Names[str] | None = None) -> Webhook:
-    """Raises NotFound, as for one that is not there if it is not of these collections. within: None: of any."""
+def get_webhook(session: Session, webhook_id: UUID) -> Webhook:
+    """Raises NotFound."""
     row = session.get(Webhook, webhook_id, populate_existing=True)
-    if row is None or (within is not None and row.collection not in within):
-        raise NotFound(f"There is no webhook {webhook_id}.")
+    if row is None:
+        raise _unknown(webhook_id)
     return row
+
+
+def check_webhook_in(session: Session, webhook_id: UUID, names: Names[str]) -> None:
+    """Raises NotFound, as for one that is not there, for a webhook that is not of one of these collections."""
+    if get_webhook(session, webhook_id).collection not in names:
+        raise _unknown(webhook_id)
 
 
 def delete_webhook(session: Session, webhook_id: UUID) -> None:
     """Remove a webhook with its deliveries. Raises NotFound."""
     if not session.execute(delete(Webhook).where(Webhook.id == webhook_id)).rowcount:  # type: ignore[attr-defined]
-        raise NotFound(f"There is no webhook {webhook_id}.")
+        raise _unknown(webhook_id)
 
 
 def enable_webhook(session: Session, webhook_id: UUID) -> None:
@@ -78,3 +84,7 @@ def disable_webhook(session: Session, webhook_id: UUID, reason: str) -> None:
         """),
         {"id": webhook_id, "reason": f"The webhook was disabled: {reason}"},
     )
+
+
+def _unknown(webhook_id: UUID) -> NotFound:
+    return NotFound(f"There is no webhook {webhook_id}.")

@@ -65,6 +65,24 @@ SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
 IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
 BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
 
+DELIVERIES = """
+SELECT 'pending', count(*) FROM webhook_delivery WHERE state = 'pending'
+UNION ALL SELECT 'failed', count(*) FROM webhook_delivery WHERE state = 'failed'
+"""
+OLDEST_DELIVERY = """
+SELECT w.id::text, coalesce(extract(epoch FROM now() - min(d.created_at)), 0)
+FROM webhook w LEFT JOIN webhook_delivery d ON d.webhook_id = w.id AND d.state = 'pending' GROUP BY w.id
+"""
+WEBHOOKS = """
+SELECT states.state, count(w.id) FROM (VALUES ('working'), ('failing'), ('disabled')) AS states(state)
+LEFT JOIN (
+    SELECT id, CASE WHEN disabled_at IS NOT NULL THEN 'disabled' WHEN failures > 0 THEN 'failing' ELSE 'working' END
+           AS state
+    FROM webhook
+) w USING (state) GROUP BY states.state
+"""
+UNPUBLISHED = "SELECT 'unpublished', count(*) FROM event WHERE position IS NULL"
+
 FIGURES = (
     Figure("umbel_images", "Images by collection.", "collection", IMAGES),
     Figure("umbel_jobs", "Jobs by status.", "status", JOBS),
@@ -74,5 +92,9 @@ FIGURES = (
     Figure("umbel_index_recall", "Recall of the index at its last measurement, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Time since a worker's last heartbeat.", "worker", SILENCE),
     Figure("umbel_worker_idle_seconds", "Time since a worker finished an item or had none to do.", "worker", IDLE),
+    Figure("umbel_events", "Events that wait to be published.", "state", UNPUBLISHED),
+    Figure("umbel_webhooks", "Webhooks: working, failing or disabled.", "state", WEBHOOKS),
+    Figure("umbel_webhook_deliveries", "Deliveries of events that are kept: pending or failed.", "state", DELIVERIES),
+    Figure("umbel_oldest_delivery_seconds", "Age of the oldest pending delivery.", "webhook", OLDEST_DELIVERY),
     Figure("umbel_worker_broker_connected", "Whether a worker reaches Redis: 1 or 0.", "worker", BROKER_CONNECTED),
 )
