@@ -26,6 +26,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "serving": (1.5, []),
     "unreachable_source": (1.5, []),
     "reindex": (2.5, []),
+    "events": (2, []),
     "vectors": (0.5, []),
 }
 LONG: dict[str, tuple[float, list[str]]] = {

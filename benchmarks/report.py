@@ -39,6 +39,7 @@ TITLES = {
     "slow_clients": "Slow clients",
     "waiting_searches": "Health checks while searches wait",
     "serving": "Memory while large pictures are fetched",
+    "events": "Events: latency, and what they cost",
     "unreachable_source": "An import beside unreachable buckets",
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",

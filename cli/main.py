@@ -43,6 +43,7 @@ SECTIONS = {
         "export": ("cli.export:export", "Write vectors and their images' labels into a Parquet or npz file."),
         "sign": ("cli.sign:sign", "Make URLs of pictures that need no key, for a while."),
         "jobs": ("cli.jobs:jobs", "List, show, cancel, retry, pause or resume jobs."),
+        "events": ("cli.events:events", "List what happened to jobs and images, or follow it."),
         "sql": ("cli.sql:sql", "Open psql on the schema `umbel`, to read only."),
         "sample": ("cli.sample:sample", "Draw a folder of labelled flowers to begin with."),
     },
@@ -56,6 +57,7 @@ SECTIONS = {
     "Operate": {
         "keys": ("cli.keys:keys", "Create, list and revoke the keys of the API."),
         "audit": ("cli.audit:audit", "List who changed what, or follow it."),
+        "webhooks": ("cli.webhooks:webhooks", "Have events delivered to addresses; list and replay deliveries."),
         "reconcile": ("cli.reconcile:reconcile", "Find where ledger, blobs, embeddings and index disagree."),
         "backup": ("cli.backup:backup", "Write the database and all pictures into a folder."),
         "restore": ("cli.backup:restore", "Bring a backup back into an empty database."),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from umbel_client.answer import Answer
 from umbel_client.connection import Connection, given
-from umbel_client.errors import ApiError, NotReady, TooManyRequests, UnexpectedAnswer, Unreachable
+from umbel_client.errors import NotReady, TooManyRequests, UnexpectedAnswer, Unreachable
 
 SILENT_SECONDS = 60.0  # the API says every 15 that it is still there
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
@@ -40,21 +40,21 @@ def follow(
     after: int | None,
     follow: bool,
 ) -> Iterator[Event]:
-    """The events, from connection to connection. Raises ApiError, UnexpectedAnswer; without `follow` Unreachable."""
+    """The events, from connection to connection. Raises ApiError, UnexpectedAnswer; Unreachable before the first."""
     query = given(types=",".join(types) or None, collection=collection, job_id=job_id and str(job_id))
     query["follow"] = str(follow).lower()
-    pause = FIRST_PAUSE_SECONDS
+    pause, connected = FIRST_PAUSE_SECONDS, False
     while True:
         try:
             with connection.lines("/v1/events", timeout=SILENT_SECONDS, params=query | given(after=after)) as lines:
                 for position, event in _read(lines):
-                    after, pause = position, FIRST_PAUSE_SECONDS
+                    after, pause, connected = position, FIRST_PAUSE_SECONDS, True
                     if event is not None:
                         yield event
             if not follow:
                 return
-        except PASSING as error:
-            if not follow or (isinstance(error, ApiError) and error.status not in (429, 503)):
+        except PASSING:
+            if not (follow and connected):
                 raise
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

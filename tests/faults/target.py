@@ -38,6 +38,7 @@ class Target(Stack):
     def __init__(self, *, exposed: bool = False) -> None:
         super().__init__()
         self.settings = Settings(home=self.home / "var", port=self.port)
+        self.environment["UMBEL_PRIVATE_HOSTS"] = "127.0.0.1"  # where receivers of events are
         self.disk = Disk(self.home / "var") if exposed else None
         self.blob_disk = Disk(self.home / "var" / "blobs") if exposed else None
         self.bucket = Bucket() if exposed else None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from tests.faults.schedule import Kind, draw_schedule, nominal_seconds
 from tests.faults.snapshot import read_snapshot
 from tests.faults.storm import Storm
 from tests.faults.target import Scene, Target
+from tests.faults.told import Told
 from tests.faults.traffic import IMPORTS, Heal, Probes, confirm_imports, draw_singles, promise, upload_singles
+from tests.receiver import receiving
 
 PEOPLE = 4
 LOOK_SECONDS = 0.5
@@ -89,9 +92,14 @@ class Trial:
         self._began = time.monotonic()
         clients = Clients(self._target.url, self._receipts, patience=self._plan.patience, stop=self._stop)
         try:
-            with Sampler(self._target, self.collection) as sampler:
+            with receiving() as [receiver], Sampler(self._target, self.collection) as sampler:
+                told = Told(clients, receiver, self.collection)
                 calm = self._weather(clients, folder)
-                self.outcome.failures += self._wait_for_peace(calm)
+                self.outcome.failures += self._wait_for_peace(calm, self._hanging)
+                told.revive()
+                self.outcome.failures += self._wait_for_peace(time.monotonic(), partial(self._seen, told.waiting))
+                self.outcome.failures += told.missing(self._target)
+                told.close()
                 promise(clients, folder)
                 self.outcome.failures += confirm_imports(clients, self.collection)
             self.outcome.samples = sampler.samples
@@ -133,15 +141,16 @@ class Trial:
             raise Stopped
         return calm
 
-    def _wait_for_peace(self, calm: float) -> list[str]:
+    def _wait_for_peace(self, calm: float, look: Callable[[], list[str]]) -> list[str]:
         """Wait until nothing is on its way any more. Returns what hangs when patience since `calm` is at its end."""
-        while hangs := self._hanging():
+        while hangs := look():
             if time.monotonic() - calm > self._plan.patience:
                 return [f"after {self._plan.patience:g} s still not final: {each}" for each in hangs]
             if self._stop.wait(LOOK_SECONDS):
                 raise Stopped
-        self.outcome.drained = round(time.monotonic() - calm, 1)
-        self._note(f"all is final after {self.outcome.drained} s")
+        took = round(time.monotonic() - calm, 1)
+        self.outcome.drained = self.outcome.drained or took
+        self._note(f"all is final after {took} s")
         return []
 
     def _judge(self, clients: Clients) -> list[str]:
@@ -159,9 +168,12 @@ class Trial:
         ]
 
     def _hanging(self) -> list[str]:
+        return self._seen(lambda connection: hanging(connection, self.collection))
+
+    def _seen(self, look: Callable[["psycopg.Connection[Any]"], list[str]]) -> list[str]:
         try:
             with self._target.ledger() as connection:
-                return hanging(connection, self.collection)
+                return look(connection)
         except psycopg.Error as error:
             return [f"Postgres is away: {error}"]
 

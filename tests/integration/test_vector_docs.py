@@ -15,10 +15,15 @@ import pytest
 from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, committed, unit
 from tests.integration.test_server import Api
+from tests.processes import free_port
+from umbel.base.database import transaction
+from umbel.base.settings import settings
 from umbel.embedding import query_images
+from umbel.events.handler import EventHandler
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 IMAGE = "019b2f6e-0000-7000-8000-000000000000"
+PORT = "9000"  # where examples listen
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -41,6 +46,25 @@ def embedding() -> Iterator[None]:
     thread.join()
 
 
+@pytest.fixture
+def delivering() -> Iterator[None]:
+    """Delivers events, as a worker does."""
+    ended = threading.Event()
+    limits = settings().model_copy(update={"private_hosts": ("127.0.0.1",)})
+    handler = EventHandler(transaction=transaction, settings=limits, owner="tester")
+
+    def deliver() -> None:
+        while not ended.wait(0.05):
+            handler.run()
+
+    thread = threading.Thread(target=deliver)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+    handler.close()
+
+
 def run(page: str, server: Api, folder: Path, image_id: str) -> str:
     """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block."""
     program = folder / "umbel"
@@ -53,7 +77,7 @@ def run(page: str, server: Api, folder: Path, image_id: str) -> str:
         script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
     paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(script).replace(IMAGE, image_id)],
+        ["bash", "-euo", "pipefail", "-c", "\n".join(script).replace(IMAGE, image_id).replace(PORT, str(free_port()))],
         cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "PATH": paths, "UMBEL_URL": f"http://127.0.0.1:{server.port}"},
     )  # fmt: skip
@@ -102,3 +126,13 @@ def test_a_site_shows_similar_products_as_the_page_says(server: Api, tmp_path: P
     assert "'product': '4711'" not in printed
     assert "'product': '4712'" in printed
     assert f"'src': 'http://127.0.0.1:{server.port}/v1/images/" in printed
+
+
+@pytest.mark.usefixtures("delivering")
+def test_events_are_heard_and_received_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.port}/v1/images"
+    image_id = httpx.post(url, files={"file": ("a", image_bytes(1))}, timeout=60).json()["image_id"]
+    printed = run("events.md", server, tmp_path, image_id)
+    assert " job.queued default" in printed
+    assert f"image.changed default {{'changed': ['label'], 'image_ids': ['{image_id}']}}" in printed
+    assert "delivered" in printed

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from umbel_client import verify_webhook
 
 from tests.integration.callers import assert_rejected
-from tests.integration.receiver import Receiver, receiving
 from tests.processes import eventually
+from tests.receiver import Receiver, receiving
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.types import EventType

@@ -6,10 +6,11 @@ import { chosen, sorted } from "./files.js";
 import { labelInput } from "./filters.js";
 import { counted, number } from "./format.js";
 import { forget } from "./gallery.js";
+import * as live from "./live.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { TAKEN } from "./search.js";
-import { ENDS, repeat, uploads } from "./uploads.js";
+import { ENDS, uploads } from "./uploads.js";
 
 export const title = "Add pictures";
 const MOST_TILES = 600;
@@ -164,7 +165,7 @@ async function followJob(id, list, progress, bar, signal) {
     forget();
     return job.finished_at;
   };
-  return (await look()) ? null : () => repeat(look, LOOK_MS, signal);
+  return (await look()) ? null : () => live.follow(look, LOOK_MS, signal, id);
 }
 
 function stateOf({ status, attempts, image_id }) {

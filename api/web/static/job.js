@@ -4,10 +4,10 @@ import * as api from "./api.js";
 import { action, h } from "./dom.js";
 import { ago, counted, number, seconds, when } from "./format.js";
 import { badge, described, progress, TYPES } from "./jobs.js";
+import { follow, pollFor } from "./live.js";
 import { reindexProgress } from "./reindex.js";
 import { to } from "./router.js";
 import { tried } from "./say.js";
-import { repeat } from "./uploads.js";
 
 export const title = "Job";
 const FAILURES = 200;
@@ -32,9 +32,10 @@ export async function show({ main, heading, id, signal }) {
     if (job.counts.failed !== failed) await listFailures(failures, job, signal);
     failed = job.counts.failed;
     before = now;
+    return pollFor([job]);
   };
   await look();
-  return () => repeat(look, LOOK_MS, signal);
+  return () => follow(look, LOOK_MS, signal, id);
 }
 
 function sentence({ counts, status, phase, error }) {

@@ -4,8 +4,8 @@ import * as api from "./api.js";
 import { h, select, field } from "./dom.js";
 import { empty } from "./empty.js";
 import { ago, counted, number, when } from "./format.js";
+import { follow, pollFor } from "./live.js";
 import { go, to } from "./router.js";
-import { repeat } from "./uploads.js";
 
 export const title = "Jobs";
 const LOOK_MS = 1500;
@@ -43,9 +43,10 @@ export async function show({ main, heading, parameters, signal }) {
     if (!page.items.length && !main.querySelector(".empty")) {
       main.append(empty("jobs", "No jobs", "Uploads, imports, comparisons and reindexes are listed here while they run, and after.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
     }
+    return pollFor(page.items);
   };
   await look();
-  return () => repeat(look, LOOK_MS, signal);
+  return () => follow(look, LOOK_MS, signal);
 }
 
 /** Rows stay where they are while they change, so that neither focus nor reader loses them. */

@@ -6,11 +6,11 @@ import { empty, nothingYet } from "./empty.js";
 import { collectionFilter, sizes } from "./filters.js";
 import { ago, number, seconds } from "./format.js";
 import { colourOf, legend } from "./legend.js";
+import * as live from "./live.js";
 import { Plane } from "./plane.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { selection } from "./selection.js";
-import { repeat } from "./uploads.js";
 
 export const title = "Map";
 const LOOK_MS = 800;
@@ -37,9 +37,9 @@ export async function show({ main, heading, parameters, signal }) {
         return true;
       }
       told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Computing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
-      return false;
+      return live.POLL; // it says for how long it computes
     };
-    if (!(await look())) await repeat(look, LOOK_MS, signal);
+    if ((await look()) !== true) await live.follow(look, LOOK_MS, signal, id);
     if (signal.aborted) return;
     await fill();
   };

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Refusal } from "./http.js";
+import { Watch } from "./live.js";
 
 const AT_A_TIME = 4;
 const LOOK_MS = 700;
@@ -68,11 +69,12 @@ class Uploads extends EventTarget {
 
   /** Ask how far they are until none is on its way. What is neither pending nor failed was stored. */
   async #follow(job, uploads, sent) {
+    const watch = new Watch(job);
     for (;;) {
-      await pause(LOOK_MS);
+      await watch.news(LOOK_MS);
       const underway = uploads.filter(({ state }) => ["queued", "embedding"].includes(state));
       if (!underway.length) {
-        if (sent()) return;
+        if (sent()) return watch.end();
         continue;
       }
       let pending, failed;
@@ -108,18 +110,6 @@ async function everyItem(job, status) {
   }
 }
 
-const pause = (milliseconds, signal = null) =>
-  new Promise((go) => {
-    const timer = setTimeout(go, milliseconds);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), go()));
-  });
-
-/** Call `look` again and again until it has seen all, or `signal` says that the view is closed. */
-export async function repeat(look, milliseconds, signal) {
-  for (;;) {
-    await pause(milliseconds, signal);
-    if (signal.aborted || (await look())) return;
-  }
-}
+const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
 
 export const uploads = new Uploads();

@@ -2,20 +2,22 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request, and the status that it was answered with."""
+    """A request, and the status that it was answered with. at: by time.perf_counter()."""
 
     headers: dict[str, str]
     body: bytes
     status: int
+    at: float = field(default_factory=time.perf_counter)
 
     @property
     def event(self) -> Any:

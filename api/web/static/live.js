@@ -1,0 +1,87 @@
+// What happens on the server, as it happens: what shows a job looks again when it was told to, or else now and then.
+
+const TYPES = ["job.queued", "job.running", "job.paused", "job.resumed", "job.finished", "job.failed", "job.cancelled", "image.indexed", "image.failed"];
+const SLOW_MS = 15_000; // between two looks while the stream is there: it tells of no index, say
+const watches = new Set();
+let source = null;
+
+/** One stream for all that is shown; none while nothing is, or the tab is hidden: browsers open few connections. */
+function adjust() {
+  if (watches.size && !document.hidden) {
+    if (source) return;
+    source = new EventSource(`v1/events?types=${TYPES.join(",")}`);
+    for (const type of TYPES) source.addEventListener(type, ({ data }) => tell(JSON.parse(data).data.job_id));
+    // It connects again by itself, and resumes; what is refused stays closed, and is asked for with the next view.
+    source.onerror = () => tell();
+  } else {
+    source?.close();
+    source = null;
+  }
+}
+
+function tell(job = null) {
+  for (const watch of watches) watch.tell(job);
+}
+
+document.addEventListener("visibilitychange", adjust);
+
+const pause = (milliseconds, signal) =>
+  new Promise((go) => {
+    const timer = setTimeout(go, milliseconds);
+    signal?.addEventListener("abort", () => (clearTimeout(timer), go()), { once: true });
+  });
+
+/** Waits for news of a job, or of any. */
+export class Watch {
+  #told = false;
+  #wake = () => {};
+
+  constructor(job = null, signal = null) {
+    Object.assign(this, { job, signal });
+    watches.add(this);
+    if (source?.readyState === EventSource.CLOSED) source = null;
+    adjust();
+    signal?.addEventListener("abort", () => this.end(), { once: true });
+  }
+
+  tell(job) {
+    if (job && this.job && job !== this.job) return;
+    this.#told = true;
+    this.#wake();
+  }
+
+  /** Until there are news, but at least so long; so long, without a stream or where no events tell of it. */
+  async news(milliseconds, { poll = false } = {}) {
+    await pause(milliseconds, this.signal);
+    if (!poll && !this.#told && !this.signal?.aborted && source?.readyState === EventSource.OPEN) {
+      await Promise.race([new Promise((go) => (this.#wake = go)), pause(SLOW_MS, this.signal)]);
+    }
+    this.#told = false;
+  }
+
+  end() {
+    watches.delete(this);
+    this.#wake();
+    adjust();
+  }
+}
+
+// Kinds of jobs whose progress events tell of; of the others they tell when they begin and end.
+const TOLD = ["upload", "import", "repair"];
+export const POLL = "poll";
+
+/** What `look` returns where one of the jobs that it shows has progress that no event tells of. */
+export const pollFor = (jobs) => jobs.some(({ type, finished_at: ended }) => !ended && !TOLD.includes(type)) && POLL;
+
+/** Call `look` when there are news of a job, or of any, until it returns true, or `signal` says that the view is closed. */
+export async function follow(look, milliseconds, signal, job = null) {
+  const watch = new Watch(job, signal);
+  let poll = true; // the stream has yet to begin
+  do {
+    await watch.news(milliseconds, { poll });
+    const seen = signal.aborted || (await look());
+    if (seen && seen !== POLL) break;
+    poll = seen === POLL;
+  } while (!signal.aborted);
+  watch.end();
+}
