@@ -75,7 +75,7 @@ class EventType(StrEnum):
     JOB_CANCELLED = "job.cancelled"
     IMAGE_INDEXED = "image.indexed"  # searches find it
     IMAGE_FAILED = "image.failed"
-    IMAGE_CHANGED = "image.changed"  # its label or metadata
+    IMAGE_CHANGED = "image.changed"  # its label, metadata or external id, or its picture
     IMAGE_DELETED = "image.deleted"
     MODEL_SWITCHED = "model.switched"
     MODEL_ROLLED_BACK = "model.rolled_back"

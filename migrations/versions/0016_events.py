@@ -1,12 +1,12 @@
 """Events: what happens is written in its own transaction, published in one order, and delivered to webhooks.
 
-Revision: 0015
+Revision: 0016
 """
 
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
@@ -166,7 +166,9 @@ BEGIN
             FROM after now JOIN before was ON was.id = now.id JOIN collection c ON c.id = now.collection_id
             CROSS JOIN LATERAL (SELECT array_remove(ARRAY[
                 CASE WHEN now.label IS DISTINCT FROM was.label THEN 'label' END,
-                CASE WHEN now.metadata <> was.metadata THEN 'metadata' END], NULL) AS changed) changed
+                CASE WHEN now.metadata <> was.metadata THEN 'metadata' END,
+                CASE WHEN now.external_id IS DISTINCT FROM was.external_id THEN 'external_id' END,
+                CASE WHEN now.sha256 <> was.sha256 THEN 'picture' END], NULL) AS changed) changed
             WHERE cardinality(changed.changed) > 0
         ) image GROUP BY name, changed, part ORDER BY name, part;
     END IF;
