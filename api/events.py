@@ -97,7 +97,8 @@ def follow_events(query: EventsQuery) -> Response:
     were removed before they could be sent. A key for some collections follows theirs alone.
     """
     interest = _interest(query)
-    after = _last_seen() if query.after is None else query.after
+    seen = _last_seen()  # before `after`: a browser that connects again has both
+    after = query.after if seen is None else seen
     published, pruned = _bounds()
     if after is None:
         after = published

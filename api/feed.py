@@ -8,8 +8,11 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from uuid import UUID
 
 import structlog
@@ -28,8 +31,8 @@ log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 15.0  # proxies close connections on which nothing comes for a minute
 PAUSE_SECONDS = 0.1  # before more is written to one that is behind
-RECENT = 1_000  # events that are kept in memory for those that listen
-PAGE = 200  # older ones are read so many at a time
+RECENT = 256  # events that are kept in memory for those that listen
+PAGE = 100  # are read, or written, at a time
 UNREAD = 2**18  # bytes that wait for a client, beyond which it gets no more
 MISSED = "events.missed"  # some were removed before they could be sent
 
@@ -105,15 +108,24 @@ class Feed:
                         self._thread = None
                         self._recent.clear()
                         return
-                try:
+                with self._surviving():
                     self._read()
+                with self._surviving():
                     if time.monotonic() - checked > HEARTBEAT_SECONDS:
                         self._dismiss_revoked(followers)
                         checked = time.monotonic()
-                except UmbelError as error:
-                    log.warning("listeners wait for the database", error=error.detail)
                 served = [self._serve(follower) for follower in followers]
                 behind = not all(served)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Whatever goes wrong is logged and tried again at the next look: nothing else would serve the listeners."""
+        try:
+            yield
+        except UmbelError as error:
+            log.warning("listeners wait for the database", error=error.detail)
+        except Exception:
+            log.exception("listeners could not be served")
 
     def _read(self) -> None:
         """Publish what was written, and read what is new. Raises NotReady, TransientError."""
@@ -129,11 +141,9 @@ class Feed:
 
     def _serve(self, follower: Follower) -> bool:
         """Write what a listener can take. False if there is more for it."""
-        try:
+        alive = True
+        with self._surviving():
             alive = self._catch_up(follower)
-        except UmbelError as error:
-            log.warning("a listener waits for the database", error=error.detail)
-            return False
         if alive and time.monotonic() - follower.written_at > HEARTBEAT_SECONDS:
             # A client keeps an id also of a message without data, and resumes after what was none of its interest.
             alive = follower.write(f": still here\nid: {follower.position}\n\n".encode())
@@ -152,12 +162,10 @@ class Feed:
 
     def _after(self, follower: Follower) -> tuple[list[bytes], int]:
         """The next messages for a listener, and the position that it has reached with them."""
-        oldest = self._recent[0][0].position if self._recent else self._position + 1
-        if follower.position + 1 >= oldest:
-            start = follower.position + 1 - oldest
-            some = [self._recent[at] for at in range(start, min(start + PAGE, len(self._recent)))]
-            chosen = [message for event, message in some if follower.interest.includes(event)]
-            return chosen, some[-1][0].position if some else self._position
+        if self._recent and self._recent[0][0].position <= follower.position + 1:
+            newer = list(takewhile(lambda one: one[0].position > follower.position, reversed(self._recent)))
+            some = newer[: -PAGE - 1 : -1]
+            return [message for event, message in some if follower.interest.includes(event)], some[-1][0].position
         with self._transaction() as session:
             found = read_events(session, follower.interest, after=follower.position, until=self._position, limit=PAGE)
         until = found[-1].position if len(found) == PAGE else self._position

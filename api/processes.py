@@ -15,7 +15,7 @@ from api.open_files import raise_limit
 from umbel.base.errors import StackError
 from umbel.base.machine import memory
 from umbel.base.malloc import return_blocks, share_arenas
-from umbel.base.metrics import begin_counting
+from umbel.base.metrics import begin_counting, stop_counting
 from umbel.base.settings import Settings
 
 log = structlog.get_logger()
@@ -81,6 +81,7 @@ class _Supervisor:
         while self._children:
             pid, status = os.wait()
             self._children.discard(pid)
+            stop_counting(pid)
             if not self._stopping:
                 log.warning("a process of the API died", pid=pid, status=os.waitstatus_to_exitcode(status))
                 time.sleep(PAUSE_SECONDS)

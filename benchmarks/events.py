@@ -146,7 +146,6 @@ def _costs(port: int, load: Callable[[], None], images: int) -> dict[str, object
 
     own = engine().execution_options(isolation_level="AUTOCOMMIT")
     jpegs, numbers = drawn_jpegs(320), count()
-    clients = [Client(port) for _ in range(CLIENTS)]
     written: dict[str, list[int]] = {"import": [], "uploads": []}
     with ThreadPoolExecutor(CLIENTS) as pool, own.connect() as connection:
 
@@ -162,9 +161,12 @@ def _costs(port: int, load: Callable[[], None], images: int) -> dict[str, object
         def upload() -> None:
             before = events()
             sent = [[request(jpegs, next(numbers)) for _ in range(EACH)] for _ in range(CLIENTS)]
+            clients = [Client(port) for _ in range(CLIENTS)]
             list(pool.map(Client.send_all, clients, sent))
             while connection.scalar(text("SELECT count(*) FROM job_item WHERE state = 'pending'")):
                 time.sleep(LOOK_SECONDS)
+            for client in clients:
+                client.close()
             written["uploads"].append(events() - before)
 
         def bring() -> None:
@@ -176,8 +178,6 @@ def _costs(port: int, load: Callable[[], None], images: int) -> dict[str, object
             switch, import_with=bring, import_without=bring, uploads_with=upload, uploads_without=upload
         )
         switch("with")
-    for client in clients:
-        client.close()
     sizes = {"import": images, "uploads": CLIENTS * EACH}
     return {
         what: {

@@ -16,6 +16,7 @@ from umbel.base.notify import EVENTS, QUERIES_WAIT, listener
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
+from umbel.events import deliveries
 from umbel.imports.fetching import TURNS_AT_ONCE
 from umbel.jobs import claims, workers
 from umbel.jobs.wakeup import waker
@@ -110,6 +111,7 @@ class WorkerProcess:
         with transaction() as session:
             self._write_down(session)
             released = claims.release_items_of(session, self.name)
+            deliveries.release_webhooks_of(session, self.name)
         log.info("worker ready", name=self.name, device=self._device, released=released)
         for queue in self.queues:
             if queue != Queue.MAINTENANCE:

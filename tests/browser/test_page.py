@@ -5,9 +5,10 @@ import json
 import re
 import zipfile
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from garden import SampleGarden
 from tests.browser.chromium import Watch
@@ -79,6 +80,37 @@ def test_what_is_no_picture_says_why_at_its_tile_and_in_its_job(watch: tuple[Pag
     page.locator(".row", has_text="1 failed").first.click()
     expect(page.get_by_role("row", name=re.compile("broken.jpg"))).to_contain_text(reason)
     expect(page.get_by_role("link", name="Failures as CSV")).to_be_visible()
+
+
+def test_jobs_are_shown_when_they_happen_and_without_events_by_asking(watch: tuple[Page, Watch], site: Stack) -> None:
+    page, watched = watch
+    watched.rejected = {503}
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    def looks() -> int:
+        return sum("/v1/jobs?" in url for url in asked)
+
+    def row_of(number: int) -> Locator:
+        sent = {"file": ("new.jpg", specimen(1, number))}
+        job = httpx.post(f"{site.url}/v1/images", files=sent, timeout=30).json()["job_id"]
+        return page.locator(f'li[data-id="{job}"]')
+
+    page.clock.install()
+    with page.expect_response("**/v1/events?*"):
+        page.goto("/#/jobs")
+    expect(page.locator(".row").first).to_be_visible()
+    page.clock.run_for(2_000)  # the first look does not wait for the stream
+    before = looks()
+    page.clock.run_for(12_000)
+    assert looks() - before <= 1
+    expect(row_of(950)).to_be_visible()  # though no time passes
+    page.route("**/v1/events?*", lambda route: route.fulfill(status=503))
+    page.reload()
+    expect(page.locator(".row").first).to_be_visible()
+    row = row_of(951)
+    page.clock.run_for(4_000)
+    expect(row).to_be_visible()
 
 
 def test_what_fails_between_two_answers_is_not_shown_as_done(page: Page) -> None:

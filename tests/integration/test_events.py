@@ -211,6 +211,13 @@ def test_a_key_follows_its_own_collections_alone(app: Any, api: FlaskClient, sta
         app.config["REQUIRE_KEYS"] = False
 
 
+def test_a_browser_that_connects_again_goes_on_where_it_was(api: FlaskClient, start: int) -> None:
+    committed(lambda make: [make.job(closed=False) for _ in range(3)])
+    headers = {"Last-Event-ID": str(start + 2)}
+    answer = api.get("/v1/events", query_string={"after": start, "follow": "false"}, headers=headers)
+    assert answer.text.count("data: ") == 1
+
+
 @pytest.mark.parametrize("query", [{"types": "job.done"}, {"after": "-1"}, {"after": "x"}, {"follow": "perhaps"}])
 def test_what_cannot_be_followed_is_refused(api: FlaskClient, query: dict[str, str]) -> None:
     assert_rejected(api.get("/v1/events", query_string=query), 422, "invalid_input")

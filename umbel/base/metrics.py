@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from umbel.base.settings import share_no_metrics, shared_metrics
 
@@ -125,6 +125,12 @@ def _reserve(folder: str) -> None:
     for kind, size in RESERVED.items():
         with Path(folder, f"{kind}_{os.getpid()}.db").open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, size)
+
+
+def stop_counting(pid: int) -> None:
+    """Forget what a process that has ended told of itself alone, such as how many listen to it."""
+    if folder := shared_metrics():
+        mark_process_dead(pid, folder)
 
 
 def counted() -> bytes:

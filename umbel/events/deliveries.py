@@ -164,6 +164,11 @@ def release_webhook(session: Session, webhook: ClaimedWebhook, *, owner: str) ->
     session.execute(ours.values(lease_owner=None, lease_until=None))
 
 
+def release_webhooks_of(session: Session, owner: str) -> None:
+    """End the leases of `owner`, whose process is known to be gone."""
+    session.execute(update(Webhook).where(Webhook.lease_owner == owner).values(lease_owner=None, lease_until=None))
+
+
 def delay_of(failures: int, first: float) -> float:
     """Seconds before the next try after so many failures, drawn around `first` times FACTOR for each."""
     usual = min(LONGEST_SECONDS, first * FACTOR ** min(failures - 1, 30))

@@ -26,7 +26,8 @@ log = structlog.get_logger()
 
 SENDERS = 8  # webhooks that one process delivers to at once
 FOR_HEALTHY = 4  # of these, only to such as took the last event
-TURN = 50  # deliveries of a webhook, before the next has its turn
+TURN = 50  # deliveries of a webhook, at most, before the next has its turn
+TURN_SECONDS = 15.0  # or for so long
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,7 +80,7 @@ class EventHandler:
             log.exception("a sender failed")
 
     def _claim(self, *, failing: bool) -> ClaimedWebhook | None:
-        seconds = self.settings.lease_seconds + TURN * self.settings.webhook_seconds
+        seconds = TURN_SECONDS + self.settings.webhook_seconds + self.settings.lease_seconds
         with self.transaction() as session:
             return deliveries.claim_webhook(session, owner=self.owner, lease_seconds=seconds, failing=failing)
 
@@ -88,10 +89,11 @@ class EventHandler:
         limits: dict[str, Any] = {"seconds": self.settings.webhook_seconds, "private": self.settings.private_hosts}
         with self.transaction() as session:
             due = deliveries.list_due(session, webhook.id, TURN)
+        until = monotonic() + TURN_SECONDS
         for delivery in due:
-            if self.stopping():
-                return
             began = monotonic()
+            if began > until or self.stopping():
+                return
             answer = send(webhook.url, webhook.secret, delivery.event, **limits)
             DELIVERIES.labels("failed" if answer.error else "delivered").observe(monotonic() - began)
             goes_on = retry_transient(partial(self._store, webhook, delivery, answer))
