@@ -1,35 +1,53 @@
 """`umbel events`: what happened, and what happens now."""
 
-import json
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
-from umbel_client import Event
 
-from cli.output import api_client, json_option, say
+from cli.output import api_client, json_option, print_json, print_json_line, say
+
+if TYPE_CHECKING:
+    from umbel_client import Event
+
+
+def types_option(command: click.decorators.FC) -> click.decorators.FC:
+    """Which events."""
+    return click.option(
+        "--types", metavar="TYPE,…", default="", callback=_separated, help="Only these, such as job.finished,image.*"
+    )(command)
+
+
+def _separated(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    return [kind.strip() for kind in value.split(",") if kind.strip()]
 
 
 @click.command()
 @click.option("--follow", "-f", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
-@click.option("--types", metavar="TYPE,…", default="", help="Only these, such as job.finished,image.*")
+@types_option
 @click.option("--collection", help="Only events of this collection.")
 @click.option("--job", "job_id", type=click.UUID, help="Only events of this job and its images.")
 @click.option("--after", type=click.IntRange(0), help="Begin after the event with this position; 0: with the oldest.")
 @json_option
 def events(
-    *, follow: bool, types: str, collection: str | None, job_id: UUID | None, after: int | None, as_json: bool
+    *, follow: bool, types: list[str], collection: str | None, job_id: UUID | None, after: int | None, as_json: bool
 ) -> None:
-    """List the events that are kept, or follow them as they happen. With --json, a line of JSON for each.
+    """List the events that are kept, the oldest first, or follow them as they happen. More: docs/how-to/events.md
 
-    More: docs/how-to/events.md.
+    \b
+    umbel events --types job.finished,job.failed
+    umbel events --follow --json          a line of JSON for each event
     """
-    kinds = [kind.strip() for kind in types.split(",") if kind.strip()]
     after = after if follow or after is not None else 0
     with api_client() as api:
-        found = api.events(types=kinds, collection=collection, job_id=job_id, after=after, follow=follow)
+        found = api.events(types=types, collection=collection, job_id=job_id, after=after, follow=follow)
+        if as_json and not follow:
+            print_json([event.as_dict() for event in found])
+            return
         for event in found:
-            # Not all at the end: what reads the lines waits for each.
-            click.echo(json.dumps(event.as_dict())) if as_json else say(_line(event))
+            print_json_line(event.as_dict()) if as_json else say(_line(event))
 
 
 def _line(event: Event) -> str:

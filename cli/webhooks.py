@@ -1,14 +1,20 @@
 """`umbel webhooks`: add, list, delete and enable webhooks; list and replay deliveries."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
-from umbel_client import Webhook
 
+from cli.events import types_option
 from cli.keys import Span
-from cli.output import api_client, json_option, local_time, print_json, say, table
+from cli.output import api_client, confirm, json_option, local_time, print_json, say, table, yes_option
+
+if TYPE_CHECKING:
+    from umbel_client import Webhook
 
 ID = click.argument("webhook_id", type=click.UUID)
 
@@ -19,15 +25,18 @@ def webhooks() -> None:
 
 
 @webhooks.command()
-@click.argument("url")
-@click.option("--types", metavar="TYPE,…", default="", help="Only these, such as job.finished,image.*")
+@click.argument("address", metavar="URL")
+@types_option
 @click.option("--collection", help="Only events of this collection.")
 @json_option
-def add(url: str, types: str, collection: str | None, as_json: bool) -> None:
-    """Deliver events to URL from now on. Prints the secret that signs them, once."""
-    kinds = [kind.strip() for kind in types.split(",") if kind.strip()]
+def add(address: str, types: list[str], collection: str | None, as_json: bool) -> None:
+    """Deliver events to URL from now on. Prints the secret that signs them, once.
+
+    \b
+    umbel webhooks add https://hooks.example.com/umbel --types job.finished,job.failed --collection garden
+    """
     with api_client() as api:
-        made = api.webhooks.create(url, types=kinds, collection=collection)
+        made = api.webhooks.create(address, types=types, collection=collection)
     if as_json:
         print_json(made.as_dict())
         return
@@ -38,7 +47,11 @@ def add(url: str, types: str, collection: str | None, as_json: bool) -> None:
 @webhooks.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the webhooks."""
+    """List the webhooks.
+
+    \b
+    umbel webhooks list
+    """
     with api_client() as api:
         found = list(api.webhooks.list())
     if as_json:
@@ -50,9 +63,15 @@ def list_(as_json: bool) -> None:
 
 @webhooks.command()
 @ID
+@yes_option
 @json_option
-def delete(webhook_id: UUID, as_json: bool) -> None:
-    """Remove a webhook; what is on its way to it is not delivered any more."""
+def delete(webhook_id: UUID, yes: bool, as_json: bool) -> None:
+    """Remove a webhook; what is on its way to it is not delivered any more.
+
+    \b
+    umbel webhooks delete 019b2f6e-0000-7000-8000-000000000000
+    """
+    confirm(f"Delete the webhook {webhook_id}, with its deliveries?", yes=yes, as_json=as_json)
     with api_client() as api:
         api.webhooks.delete(webhook_id)
     print_json({"id": webhook_id, "deleted": True}) if as_json else say(f"Deleted {webhook_id}.")
@@ -62,7 +81,11 @@ def delete(webhook_id: UUID, as_json: bool) -> None:
 @ID
 @json_option
 def enable(webhook_id: UUID, as_json: bool) -> None:
-    """Deliver to a webhook again, and at once what waits for its next try."""
+    """Deliver to a webhook again, and at once what waits for its next try.
+
+    \b
+    umbel webhooks enable 019b2f6e-0000-7000-8000-000000000000
+    """
     with api_client() as api:
         one = api.webhooks.enable(webhook_id)
     print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
@@ -74,7 +97,11 @@ def enable(webhook_id: UUID, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
 @json_option
 def deliveries(webhook_id: UUID, state: str | None, limit: int, as_json: bool) -> None:
-    """List the newest deliveries of a webhook."""
+    """List the newest deliveries of a webhook.
+
+    \b
+    umbel webhooks deliveries 019b2f6e-0000-7000-8000-000000000000 --state failed
+    """
     with api_client() as api:
         found = list(islice(api.webhooks.deliveries(webhook_id, state=state), limit))
     if as_json:
@@ -93,7 +120,11 @@ def deliveries(webhook_id: UUID, state: str | None, limit: int, as_json: bool) -
 @click.option("--since", type=Span(), metavar="12h|7d|1w", help="All that was not delivered for so long.")
 @json_option
 def replay(webhook_id: UUID, delivery_id: UUID | None, since: timedelta | None, as_json: bool) -> None:
-    """Deliver DELIVERY_ID once more, or with --since all that was given up or missed."""
+    """Deliver DELIVERY_ID once more, or with --since all that was given up or missed.
+
+    \b
+    umbel webhooks replay 019b2f6e-0000-7000-8000-000000000000 --since 1d
+    """
     if (delivery_id is None) == (since is None):
         raise click.UsageError("Name a delivery, or give --since.")
     with api_client() as api:

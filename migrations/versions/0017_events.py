@@ -1,12 +1,12 @@
 """Events: what happens is written in its own transaction, published in one order, and delivered to webhooks.
 
-Revision: 0016
+Revision: 0017
 """
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
