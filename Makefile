@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test docs clean
+.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -64,6 +64,9 @@ soak: install ## half of the load that a stack bears for MINUTES=60, and whether
 
 model-test: install ## 10,000 random operations and restarts, each answer compared with a reference model; SEED=, LIVES=
 	@$(BIN)/python -m tests.model $(if $(SEED),--seed $(SEED)) --lives $(or $(LIVES),1) $(ARGS)
+
+upgrade-check: install ## FROM=COMMIT: a service upgraded while it is used, and back; no request may fail
+	@$(BIN)/python -m tests.upgrade --from $(FROM) $(ARGS)
 
 docs: install ## the documentation as a site, in var/site; fails on a broken link
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

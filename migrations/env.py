@@ -26,7 +26,7 @@ WITHOUT_OUR_SCHEMA = """
 
 
 def run() -> None:
-    url = context.config.attributes.get("url") or settings().database
+    url = context.config.attributes.get("url") or settings().direct_database
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
     with engine.connect() as connection:
         _take_our_turn(connection)
