@@ -132,6 +132,11 @@ class ImageOut(BaseModel):
     links: Links
 
 
+class ImageDetailOut(ImageOut):
+    job_id: UUID | None = Field(description="The job that it came with; null: it is no longer kept.")
+    embedded_by: list[UUID] = Field(description="The model versions that it has a vector of.")
+
+
 class ImagesOut(BaseModel):
     items: list[ImageOut]
     next_cursor: NextCursor
@@ -225,7 +230,7 @@ def list_images(query: ImagesQuery) -> Any:
 
 @bp.get("/v1/images/<uuid:image_id>")
 @bp.input(ImageQuery, location="query", arg_name="query")
-@bp.output(ImageOut)
+@bp.output(ImageDetailOut)
 @bp.doc(responses=problems(409))
 def get_image(image_id: UUID, query: ImageQuery) -> Any:
     """Describe an image. Its ETag goes with If-Match into requests that change or remove it.
@@ -234,7 +239,10 @@ def get_image(image_id: UUID, query: ImageQuery) -> Any:
     """
     with transaction() as session:
         image = images.get_image(session, image_id)
-        return _described(image, get_vector(session, image_id) if query.parts else None)
+        origin = images.get_origin(session, image_id)
+        described = image_out(image, get_vector(session, image_id) if query.parts else None)
+    detail = ImageDetailOut(**dict(described), job_id=origin.job_id, embedded_by=origin.embedded_by)
+    return detail, 200, _etag(image)
 
 
 @bp.patch("/v1/images/<uuid:image_id>")
@@ -299,8 +307,12 @@ def image_out(row: ImageRow, vector: Vector | None = None) -> ImageOut:
     return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), **found)
 
 
-def _described(row: ImageRow, vector: Vector | None = None) -> Any:
-    return image_out(row, vector), 200, {"ETag": f'"{etag_of(row)}"'}
+def _described(row: ImageRow) -> Any:
+    return image_out(row), 200, _etag(row)
+
+
+def _etag(row: ImageRow) -> dict[str, str]:
+    return {"ETag": f'"{etag_of(row)}"'}
 
 
 @cache

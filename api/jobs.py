@@ -71,6 +71,10 @@ class CountsOut(BaseModel):
 
 class SourceOut(BaseModel):
     type: str
+    location: str | None = Field(
+        description="The folder or bucket that it is read from; of a list, what its paths are relative to.",
+        examples=["/srv/pictures"],
+    )
     listed: int = Field(description="Entries found so far.")
     rejected: int = Field(description="Of these, the ones that may not or cannot be read: failed items.")
     skipped: int = Field(description="Other files, which are no pictures; a hidden folder counts as one.")
@@ -107,6 +111,8 @@ class JobOut(BaseModel):
     id: UUID
     type: JobType = Field(examples=["import"])
     status: JobStatus = Field(examples=["partial"])
+    collection: str | None = Field(examples=["garden"], description="That it is about; null: all.")
+    first_name: str | None = Field(examples=["tulips/1.jpg"], description="Of the first picture that it was given.")
     phase: Phase | None = Field(
         examples=[None],
         description="What an unfinished job is at; indexing: all is embedded and found, its index is built.",
@@ -268,7 +274,8 @@ def _described(job_id: UUID) -> JobOut:
 def _source_out(source: ImportSource) -> SourceOut:
     waits = source.error is not None and not source.given_up
     kind, next_try = source.spec["type"], source.next_try if waits else None
-    return answer_of(SourceOut, source, type=kind, tries=source.retries, next_try=next_try)
+    location = next((source.spec[part] for part in ("path", "url", "base") if source.spec.get(part)), None)
+    return answer_of(SourceOut, source, type=kind, location=location, tries=source.retries, next_try=next_try)
 
 
 def job_out(overview: JobOverview) -> JobOut:
@@ -277,6 +284,8 @@ def job_out(overview: JobOverview) -> JobOut:
     return answer_of(
         JobOut,
         job,
+        collection=overview.collection,
+        first_name=overview.first_name,
         phase=overview.phase,
         source=source and _source_out(source),
         index=overview.index and answer_of(IndexOut, overview.index),

@@ -46,6 +46,8 @@ class Image(Answer):
     created_at: datetime
     replaced_at: datetime | None = None  # when it got the picture that it has now; None: its first
     vector: list[float] | None = None  # under the active model, where it was asked for
+    job_id: UUID | None = None  # that it came with; of `get` alone, as the next
+    embedded_by: list[UUID] | None = None  # the model versions that it has a vector of
 
 
 class SignedUrls(Answer):

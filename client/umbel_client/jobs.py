@@ -37,6 +37,7 @@ class Source(Answer):
     rejected: int
     skipped: int
     skipped_by_kind: dict[str, int]
+    location: str | None = None  # the folder or bucket; of a list, what its paths are relative to
     done: bool
     dry_run: bool
     error: str | None
@@ -70,6 +71,8 @@ class Job(Answer):
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
+    collection: str | None = None  # that it is about; None: all
+    first_name: str | None = None  # of the first picture that it was given
     # Of an unfinished job: cancelling, retrying, paused, listing, embedding, indexing, evaluating, switching …
     phase: str | None = None
     paused: bool = False

@@ -268,21 +268,53 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_never_lost(page: Pag
     expect(page.get_by_role("heading", level=1, name="Gallery")).to_be_focused()
 
 
+def test_a_picture_is_looked_at_closely_and_the_next_of_its_list_is_a_key_away(page: Page) -> None:
+    page.goto("/#/gallery?collection=garden")
+    tiles = page.locator(".grid .picture")
+    second, third = (tiles.nth(at).get_attribute("href") for at in (1, 2))
+    tiles.nth(1).click()
+    stage = page.locator(".stage[data-state=ready]")
+    expect(stage).to_be_visible()
+    place = "document.querySelector('.stage img').getBoundingClientRect().width"
+    fitted = page.evaluate(place)
+    page.keyboard.press("+")
+    assert page.evaluate(place) == pytest.approx(1.5 * fitted)
+    stage.hover()
+    page.mouse.wheel(0, -400)
+    assert page.evaluate(place) > 2 * fitted
+    page.keyboard.press("0")
+    assert page.evaluate(place) == fitted
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{third}")
+    expect(page.get_by_role("button", name="Next picture")).to_be_focused()
+    page.get_by_role("button", name="Previous picture").click()
+    page.wait_for_url(f"**/{second}")
+    expect(page.get_by_text("Embedded by")).to_be_visible()
+    page.get_by_role("link", name="its job").click()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_role("heading", level=1, name="Gallery")).to_be_focused()
+
+
 def test_a_browser_signs_in_with_a_key_changes_something_and_signs_out(page: Page, site: Stack) -> None:
     key = json.loads(site.umbel("keys", "create", "--name", "browser", "--scope", "write", "--json").stdout)["key"]
     page.goto("/signin")
     page.get_by_label("Key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".grid .picture").first.click()
-    metadata = page.get_by_label("Metadata, JSON")
-    for written, kept in (
-        ('{"a": {"b": 1, "c": 2}, "d": 3}', {"a": {"b": 1, "c": 2}, "d": 3}),
-        ('{"a": {"c": 2}}', None),
+    for write, kept in (
+        ({"camera": "X100V", "year": "2020", "code": '"12"', "lens": '{"mm": 35, "f": 2}'}, None),
+        ({"lens": '{"mm": 35}'}, {"camera": "X100V", "year": 2020, "code": "12", "lens": {"mm": 35}}),
     ):
-        metadata.fill(written)
+        for key, value in write.items():
+            if kept is None:
+                page.get_by_role("button", name="Add metadata").click()
+                page.get_by_label("Key", exact=True).last.fill(key)
+            page.get_by_label(f"Value of {key}").fill(value)
         with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
             page.get_by_role("button", name="Save").click()
-        assert saved.value.json()["metadata"] == (kept or json.loads(written))
+        assert kept is None or saved.value.json()["metadata"] == kept
         expect(page.locator("#said")).to_have_text("Saved.")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Key")).to_be_visible()

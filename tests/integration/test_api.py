@@ -45,6 +45,16 @@ def test_an_upload_is_accepted_with_a_job_to_follow(api: FlaskClient) -> None:
     assert (job["status"], job["counts"]["pending"], job["counts"]["total"]) == ("queued", 1, 1)
 
 
+def test_a_job_says_what_came_where_and_an_image_which_job_it_came_with(api: FlaskClient) -> None:
+    job_id = api.post("/v1/imports", json={"source": {"type": "upload"}, "collection": "garden"}).get_json()["job_id"]
+    for number in (1, 2):
+        sent = upload(api, image_bytes(number), name=f"roses/{number}.jpg", job_id=job_id, collection="garden")
+    job = api.get(f"/v1/jobs/{job_id}").get_json()
+    assert (job["collection"], job["first_name"]) == ("garden", "roses/1.jpg")
+    image = api.get(f"/v1/images/{sent.get_json()['image_id']}").get_json()
+    assert (image["job_id"], image["embedded_by"]) == (job_id, [])
+
+
 def test_the_same_bytes_again_are_a_duplicate(api: FlaskClient) -> None:
     first = upload(api, image_bytes(1)).get_json()
     again = upload(api, image_bytes(1))

@@ -69,6 +69,21 @@ def get_image(session: Session, image_id: UUID, *, lock: bool = False) -> ImageR
     return ImageRow(*row)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an image and its vectors come from. job_id: the first job it came with, None once that is not kept."""
+
+    job_id: UUID | None
+    embedded_by: list[UUID]
+
+
+def get_origin(session: Session, image_id: UUID) -> Origin:
+    """Of an image: the job that brought it, and the model versions that it has a vector of."""
+    job = select(JobItem.job_id).where(JobItem.image_id == image_id, JobItem.queue.not_in(LATER_QUEUES))
+    versions = select(Embedding.model_version_id).where(Embedding.image_id == image_id)
+    return Origin(session.scalar(job.order_by(JobItem.id).limit(1)), list(session.scalars(versions)))
+
+
 def lock_image(session: Session, image_id: UUID, changes: Mapping[str, Any]) -> ImageRow:
     """The image, which no other changes or removes until this transaction ends, and `changes` may. Raises NotFound."""
     if external_id := changes.get("external_id"):  # before the image, as uploads lock them

@@ -35,6 +35,27 @@ def insert_item(
     return session.execute(statement.returning(JobItem.__table__.c.id)).scalar_one()
 
 
+# By the index (job_id, state, id): a job may have a million items.
+FIRST_NAMES = text("""
+    SELECT job.id, first.name FROM unnest(CAST(:ids AS uuid[])) AS job(id)
+    CROSS JOIN LATERAL (
+        SELECT one.name FROM unnest(CAST(:states AS text[])) AS each(state)
+        CROSS JOIN LATERAL (
+            SELECT id, name FROM job_item WHERE job_id = job.id AND job_item.state = each.state ORDER BY id LIMIT 1
+        ) AS one
+        ORDER BY one.id LIMIT 1
+    ) AS first
+""")
+
+
+def list_first_names(session: Session, job_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+    """The name of the first item of each job that has any."""
+    if not job_ids:
+        return {}
+    rows = session.execute(FIRST_NAMES, {"ids": list(job_ids), "states": list(ItemState)})
+    return {row.id: row.name for row in rows}
+
+
 def lock_items(session: Session, items: Sequence[UUID]) -> None:
     """Lock items, then the jobs that count them, each in the order of their ids.
 

@@ -89,6 +89,14 @@ def find_collection_name(session: Session, job_id: UUID) -> str | None:
     return session.scalar(select(Collection.name).join(Job, Job.collection_id == Collection.id).where(Job.id == job_id))
 
 
+def list_collection_names(session: Session, job_ids: Names[UUID]) -> dict[UUID, str]:
+    """Names of the collections that jobs are about, by job; without those that are about all."""
+    rows = session.execute(
+        select(Job.id, Collection.name).join(Collection, Job.collection_id == Collection.id).where(Job.id.in_(job_ids))
+    )
+    return {row.id: row.name for row in rows}
+
+
 def lock_jobs(session: Session, job_ids: Names[UUID]) -> dict[UUID, Job]:
     """Those of the jobs that exist; until this transaction ends, none of them is closed."""
     # FOR KEY SHARE: in the way of closing alone. Uploads into one job must not wait for each other, and the trigger

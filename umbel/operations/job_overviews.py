@@ -19,6 +19,7 @@ from umbel.models import partitions, reindexes
 from umbel.models.partitions import IndexProgress
 
 PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
+GIVEN = (JobType.UPLOAD, JobType.IMPORT)  # whose items are pictures that someone gave
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at", "note")
 PAGE = 1_000
@@ -27,9 +28,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadshe
 
 @dataclass(frozen=True, slots=True)
 class JobOverview:
-    """A job. source: what workers list for it; index: while one is built that it waits for."""
+    """A job. source: what workers list for it; index: while one is built that it waits for.
+
+    collection: its name; None: about all, or deleted since. first_name: of the first picture that it was given.
+    """
 
     job: Job
+    collection: str | None
+    first_name: str | None
     source: ImportSource | None
     reindex: Reindex | None
     index: IndexProgress | None
@@ -138,20 +144,24 @@ def _csv_lines(rows: list[tuple[object, ...]]) -> str:
     return out.getvalue()
 
 
-def _overviews(session: Session, jobs: Sequence[Job]) -> list[JobOverview]:
-    ids = [job.id for job in jobs]
+def _overviews(session: Session, rows: Sequence[Job]) -> list[JobOverview]:
+    ids = [job.id for job in rows]
     sources, known = source_rows.list_sources(session, ids), reindexes.list_reindexes(session, ids)
-    building = {job.id for job in jobs if job.indexing or _builds(known.get(job.id))}
-    versions = {job.model_version_id for job in jobs if job.id in building}
+    building = {job.id for job in rows if job.indexing or _builds(known.get(job.id))}
+    versions = {job.model_version_id for job in rows if job.id in building}
     progress = {version: partitions.find_index_progress(session, version) for version in versions if version}
+    collections = jobs.list_collection_names(session, ids)
+    names = items.list_first_names(session, [job.id for job in rows if job.type in GIVEN])
     return [
         JobOverview(
             job,
+            collections.get(job.id),
+            names.get(job.id),
             sources.get(job.id),
             known.get(job.id),
             progress.get(job.model_version_id) if job.model_version_id and job.id in building else None,
         )
-        for job in jobs
+        for job in rows
     ]
 
 

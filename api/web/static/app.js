@@ -3,7 +3,7 @@
 import { ready } from "./api.js";
 import { showTray } from "./basket.js";
 import { chosen, dropped } from "./files.js";
-import { openSession, ownCollection, signedIn, signOut } from "./http.js";
+import { leftAt, may, openSession, ownCollection, signedIn, signOut } from "./http.js";
 import { current, start } from "./router.js";
 import { tried } from "./say.js";
 
@@ -69,6 +69,9 @@ async function state() {
 }
 
 await openSession();
+const left = leftAt();
+if (left && !location.hash) history.replaceState(null, "", left);
+document.querySelector("nav [data-view=admin]").hidden = !may("admin", { everywhere: true });
 $("sign-out").hidden = !signedIn();
 $("sign-out").addEventListener("click", () => tried(signOut));
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -4,132 +4,251 @@ import * as api from "./api.js";
 import { ask } from "./ask.js";
 import { basket } from "./basket.js";
 import { action, field, h, icon } from "./dom.js";
+import { empty } from "./empty.js";
 import { labelInput, seen } from "./filters.js";
 import { ago, size, when } from "./format.js";
 import { forget } from "./gallery.js";
-import { to } from "./router.js";
+import { may } from "./http.js";
+import { mergePatch, rows, write } from "./metadata.js";
+import { replace, to } from "./router.js";
 import { say, tried } from "./say.js";
+import { forgetPicture, placeOf, remember } from "./sequence.js";
 import { tiles } from "./tiles.js";
+import { Viewer } from "./viewer.js";
 
 export const title = "Picture";
 const SIMILAR = 24;
+const UNNAMED = "Picture without a label";
+const coming = new Map(); // the neighbors in the list, asked for before they are wanted
+let pressed = null; // which of the two buttons led here
+
+const nameOf = (image) => image.label ?? image.name ?? UNNAMED;
 
 export async function show({ main, heading, id, signal }) {
-  const image = await api.image(id, signal);
+  const stepped = pressed;
+  pressed = null;
+  let image;
+  try {
+    image = await (coming.get(id) ?? api.image(id, signal));
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return void main.append(empty("gallery", "This picture is not here", "It was deleted, or is in a collection that this key is not for.", h("a", { class: "button quiet", href: to("gallery") }, "To the gallery")));
+  } finally {
+    coming.clear();
+  }
   seen([image]);
-  heading.textContent = image.label ?? image.name ?? "Picture without a label";
+  heading.textContent = nameOf(image);
+  const viewer = new Viewer(image, nameOf(image), signal);
+  const steps = h("nav", { class: "steps", "aria-label": "In the list" });
+  const titled = h("div", { class: "titled" });
+  heading.replaceWith(titled);
+  titled.append(heading, steps);
+  const origin = h("dl", { class: "facts" });
+  const near = h("section", { "aria-label": "Nearest neighbors" }, h("h2", {}, "Similar pictures"), waiting());
   main.append(
     h(
       "div",
       { class: "detail" },
-      h("figure", {}, h("img", { src: api.file(image.image_id), alt: heading.textContent, width: image.width, height: image.height })),
-      h("aside", { class: "panel", "aria-label": "About this picture" }, acts(image), editor(image, heading), facts(image)),
+      viewer.element,
+      h("aside", { class: "panel", "aria-label": "About this picture" }, acts(image), may("write") ? editor(image, heading) : written(image), facts(image), origin),
+      near,
     ),
   );
-  await similar(main, image, signal);
+  const place = await placeOf(id);
+  if (signal.aborted) return undefined;
+  if (place) stepThrough(place, steps, viewer, signal);
+  else listenTo(viewer, {}, signal);
+  return async () => {
+    if (stepped) (steps.querySelector(`[data-step="${stepped}"]:not(:disabled)`) ?? steps.querySelector("button:not(:disabled)"))?.focus({ preventScroll: true });
+    for (const next of [place?.after, place?.before]) if (next) prefetch(next);
+    await Promise.all([similar(near, image, signal), provenance(origin, image, signal)]);
+  };
+}
+
+/** Grey tiles where pictures will be. */
+const waiting = () => h("ul", { class: "tiles waiting", "aria-label": "Looking for similar pictures", "aria-busy": "true" }, Array.from({ length: 6 }, () => h("li", { class: "tile" }, h("span", { class: "blank" }))));
+
+function prefetch(id) {
+  const asked = api.image(id);
+  asked.catch(() => coming.delete(id));
+  coming.set(id, asked);
+  new Image().src = api.file(id);
+}
+
+function stepThrough({ before, after, address }, steps, viewer, signal) {
+  const step = (which, id) => () => {
+    if (!id) return;
+    pressed = which;
+    replace(`image/${id}`);
+  };
+  const button = (which, id, symbol, text) =>
+    h("button", { type: "button", class: "quiet round", "data-step": which, disabled: !id, title: text, "aria-label": text, onclick: step(which, id) }, icon(symbol));
+  steps.append(
+    h("a", { class: "button quiet", href: address }, "Back to the list"),
+    button("before", before, "left", "Previous picture (←)"),
+    button("after", after, "right", "Next picture (→)"),
+  );
+  listenTo(viewer, { ArrowLeft: step("before", before), ArrowRight: step("after", after), Escape: () => (location.hash = address) }, signal);
+}
+
+/** The keys of the viewer and of the list, wherever the focus is but in a field or a dialog. */
+function listenTo(viewer, others, signal) {
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) return;
+      if (event.key === "Escape" && !viewer.fitted) viewer.fit();
+      else if (viewer.key(event.key)) return event.preventDefault();
+      else if (others[event.key]) others[event.key]();
+      else return;
+      event.preventDefault();
+    },
+    { signal },
+  );
 }
 
 function acts(image) {
   const { image_id: id } = image;
+  const collect = h("button", { type: "button", class: "quiet" }, icon("plus"), h("span", {}));
+  const drawn = (inside) => {
+    collect.setAttribute("aria-pressed", String(inside));
+    collect.lastChild.textContent = inside ? "Collected" : "Collect";
+  };
+  drawn(basket.has(id));
+  collect.addEventListener("click", () => drawn(basket.toggle(image)));
   return h(
     "div",
     { class: "actions" },
     h("a", { class: "button primary", href: to("search", { image: id }) }, icon("search"), h("span", {}, "Search")),
     h("a", { class: "button quiet", href: to("identify", { image: id }) }, icon("identify"), h("span", {}, "Identify")),
-    action("Collect", () => say(basket.toggle(image) ? "Collected to search with." : "Taken out again."), { quiet: true, symbol: "plus" }),
-    action("Delete", () => remove(image), { quiet: true, symbol: "trash" }),
+    collect,
+    h("a", { class: "button quiet", href: api.file(id), download: image.name?.split("/").at(-1) ?? "" }, "Download"),
+    may("write") && action("Delete", () => remove(image), { quiet: true, symbol: "trash" }),
   );
 }
 
 async function remove({ image_id: id, label, name }) {
   const sure = await ask("Delete this picture?", `${label ?? name ?? "The picture"}, its bytes and its vectors are removed. This cannot be undone.`, "Delete");
   if (!sure) return;
+  const place = await placeOf(id);
   const gone = await tried(() => api.remove(id).then(() => true), "Deleted.");
   if (!gone) return;
   forget();
-  location.replace(to("gallery"));
+  forgetPicture(id);
+  const next = place?.after ?? place?.before;
+  if (next) replace(`image/${next}`);
+  else location.replace(place?.address ?? to("gallery"));
 }
 
 function editor(image, heading) {
   const label = labelInput(image.label ?? "", { placeholder: "no label" });
-  const shown = ({ metadata: known }) => JSON.stringify(known, null, 1);
-  const metadata = h("textarea", { rows: 3, spellcheck: false, value: shown(image) });
-  const save = async () => {
-    let object;
-    try {
-      object = JSON.parse(metadata.value || "{}");
-    } catch {
-      return say("Metadata must be a JSON object.", { bad: true });
-    }
-    if (!isObject(object)) return say("Metadata must be a JSON object.", { bad: true });
-    const changes = { label: label.value.trim() || null, metadata: mergePatch(image.metadata, object) };
-    const changed = await tried(() => api.change(image.image_id, changes), "Saved.");
-    if (!changed) return undefined;
-    image.metadata = changed.metadata;
-    metadata.value = shown(changed);
-    heading.textContent = changed.label ?? changed.name ?? "Picture without a label";
-    return forget();
+  const external = h("input", { type: "text", value: image.external_id ?? "", placeholder: "none", spellcheck: false, autocomplete: "off" });
+  const metadata = rows(image.metadata);
+  const save = h("button", { class: "quiet", disabled: true }, "Save");
+  const form = h("form", { class: "editor" }, field("Label", label), field("External id", external, "Your own id of it, unique in its collection."), h("h2", {}, "Metadata"), metadata.element, save);
+  const changes = () => {
+    const changed = {};
+    if ((label.value.trim() || null) !== image.label) changed.label = label.value.trim() || null;
+    if ((external.value.trim() || null) !== image.external_id) changed.external_id = external.value.trim() || null;
+    const patch = mergePatch(image.metadata, metadata.value());
+    return Object.keys(patch).length ? { ...changed, metadata: patch } : changed;
   };
-  const form = h(
-    "form",
-    { class: "editor" },
-    field("Label", label),
-    field("Metadata, JSON", metadata),
-    h("button", { class: "quiet" }, "Save"),
-  );
-  form.addEventListener("submit", (event) => {
+  const compare = () => {
+    try {
+      save.disabled = !Object.keys(changes()).length;
+    } catch {
+      save.disabled = false; // pressing it says what is wrong
+    }
+  };
+  form.addEventListener("input", compare);
+  form.addEventListener("click", compare);
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    save();
+    const saved = await tried(() => api.change(image.image_id, changes()), "Saved.");
+    if (!saved) return;
+    Object.assign(image, { label: saved.label, external_id: saved.external_id, metadata: saved.metadata });
+    metadata.set(saved.metadata);
+    heading.textContent = nameOf(image);
+    compare();
+    forget();
   });
   return form;
 }
 
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const pairs = (list) => list.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
 
-/** What makes the one object of the other: a JSON Merge Patch (RFC 7396), in which null removes a key. */
-function mergePatch(before, after) {
-  const patch = {};
-  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    const [was, is] = [before[key], after[key]];
-    if (is === undefined) patch[key] = null;
-    else if (isObject(was) && isObject(is)) patch[key] = mergePatch(was, is);
-    else if (JSON.stringify(was) !== JSON.stringify(is)) patch[key] = is;
-  }
-  return patch;
-}
+/** For those who may not change it. */
+const written = ({ label, external_id: external, metadata }) =>
+  h("dl", { class: "facts" }, pairs([["Label", label ?? "none"], ["External id", external ?? "none"], ...Object.entries(metadata).map(([key, value]) => [key, write(value)])]));
+
+const time = (text) => h("time", { dateTime: text, title: when(text) }, ago(text));
 
 function facts(image) {
-  const rows = [
-    ["Name", image.name ?? "none"],
-    ["Collection", h("a", { href: to("gallery", { collection: image.collection }) }, image.collection)],
-    ["Size", `${image.width} × ${image.height}, ${size(image.size)}`],
-    ["Type", image.media_type],
-    ...(image.note ? [["Note", image.note]] : []),
-    ["Added", h("time", { dateTime: image.created_at, title: when(image.created_at) }, ago(image.created_at))],
-    ["State", image.status],
-    ["SHA-256", h("code", { title: image.sha256 }, `${image.sha256.slice(0, 16)}…`)],
-  ];
-  return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    pairs([
+      ["Name", image.name ?? "none"],
+      ["Collection", h("a", { href: to("gallery", { collection: image.collection }) }, image.collection)],
+      ["Size", `${image.width} × ${image.height}, ${size(image.size)}`],
+      ["Type", image.media_type],
+      ...(image.note ? [["Note", image.note]] : []),
+      ["Added", time(image.created_at)],
+      ...(image.replaced_at ? [["Replaced", time(image.replaced_at)]] : []),
+      ["State", image.status],
+      ["Id", h("code", {}, image.image_id)],
+      ["SHA-256", h("code", { title: image.sha256 }, `${image.sha256.slice(0, 16)}…`)],
+    ]),
+  );
 }
 
-async function similar(main, image, signal) {
+/** Which job brought it, and which model versions have embedded it. */
+async function provenance(list, image, signal) {
+  const { items } = await api.models(signal);
+  const versions = items.filter(({ id }) => image.embedded_by.includes(id)).map(({ name, state }) => (state === "active" ? name : `${name} (${state})`));
+  list.replaceChildren(
+    ...pairs([
+      ["Embedded by", versions.join(", ") || "no model version yet"],
+      ["Came with", image.job_id ? h("a", { href: to(`job/${image.job_id}`) }, "its job") : "a job that is no longer kept"],
+    ]),
+  );
+}
+
+async function similar(section, image, signal) {
   if (image.status !== "indexed") {
-    main.append(h("p", { class: "faint" }, "It has no vector yet, so nothing can be said of what is similar."));
+    section.replaceChildren(h("h2", {}, "Similar pictures"), h("p", { class: "faint" }, "It has no vector yet, so nothing can be said of what is similar."));
     return;
   }
-  const [{ matches }, { items: [group] }] = await Promise.all([
-    api.similar(image.image_id, { k: SIMILAR }, signal),
-    api.duplicates({ image_id: image.image_id, collection: image.collection }, signal),
-  ]);
+  let answers;
+  try {
+    answers = await Promise.all([
+      api.similar(image.image_id, { k: SIMILAR }, signal),
+      api.duplicates({ image_id: image.image_id, collection: image.collection }, signal),
+    ]);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    const again = h("button", { type: "button", class: "quiet", onclick: () => (section.replaceChildren(h("h2", {}, "Similar pictures"), waiting()), similar(section, image, signal)) }, "Try again");
+    section.replaceChildren(h("h2", {}, "Similar pictures"), h("p", { class: "trouble", role: "alert" }, error.message), again);
+    return;
+  }
+  const [{ matches }, { items: [group] }] = answers;
   const copies = (group?.images ?? []).filter(({ image_id: id }) => id !== image.image_id);
   const others = matches.filter(({ image_id: id }) => !copies.some((copy) => copy.image_id === id));
-  const noted = ({ similarity }) => ({ note: similarity.toFixed(2) });
+  const listed = (images, options) => {
+    const list = tiles(images, options);
+    remember(list);
+    return list;
+  };
+  section.replaceChildren();
   if (copies.length) {
-    main.append(
+    section.append(
       h("h2", {}, "The same picture, changed"),
-      tiles(copies, ({ width, height }) => ({ note: `${width} × ${height}` })),
+      listed(copies, ({ width, height }) => ({ note: `${width} × ${height}` })),
       h("p", { class: "further" }, h("a", { href: to("duplicates", { collection: image.collection }) }, "Keep one of them")),
     );
   }
-  if (others.length) main.append(h("h2", {}, "Similar pictures"), tiles(others, noted));
+  section.append(
+    h("h2", {}, "Similar pictures"),
+    others.length ? listed(others, ({ similarity }) => ({ note: similarity.toFixed(2) })) : h("p", { class: "faint" }, "It is the only picture so far."),
+  );
 }

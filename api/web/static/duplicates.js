@@ -54,9 +54,11 @@ async function compare(collection) {
   else if (begun) say("All pictures were compared before.");
 }
 
+let numbered = 0;
+
 function group({ keep, images, size: many, largest_distance: largest }) {
   const name = `group-${keep}`;
-  const section = h("section", { class: "group", "aria-label": `Group of ${many}` });
+  const section = h("section", { class: "group", "aria-label": `Group ${++numbered}, ${counted(many, "picture")}` });
   const chosen = () => section.querySelector("input:checked").value;
   const cards = h(
     "ul",

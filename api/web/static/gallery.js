@@ -7,6 +7,7 @@ import { Grid } from "./grid.js";
 import { counted } from "./format.js";
 import { h, icon } from "./dom.js";
 import { go, to } from "./router.js";
+import { remember } from "./sequence.js";
 import { tile } from "./tiles.js";
 
 const FIRST = 80; // fills a large screen; the rest comes in larger pages as one scrolls
@@ -67,5 +68,6 @@ function pages(collection, label) {
     return coming;
   };
   const grid = new Grid((image) => tile(image, { note: image.status === "indexed" ? "" : image.status }), next);
+  remember(grid.element, () => grid.items.map(({ image_id: id }) => id), next);
   return { grid, first: async () => grid.items.length || next() };
 }

@@ -7,6 +7,7 @@ export class Refusal extends Error {
   }
 }
 
+const LEFT = "umbel-left";
 const READING = ["GET", "HEAD"];
 let position = null; // of the database after our last change, which what is read next has to include
 let session = null; // {signed_in, keys_required, scope, collections, csrf_token}
@@ -17,7 +18,22 @@ export async function openSession() {
   session = response.ok ? await response.json() : null;
 }
 
+const SCOPES = ["read", "upload", "write", "admin"]; // each may what those before it may
+
+/** Whether the caller may do what takes this scope. what: for one collection, or for those that only keys for all may do. */
+export function may(scope, { everywhere = false } = {}) {
+  const own = SCOPES.indexOf(session?.scope);
+  return own >= SCOPES.indexOf(scope) && !(everywhere && session.collections);
+}
+
 export const signedIn = () => Boolean(session?.signed_in && session.csrf_token);
+
+/** The address of the view that was left to sign in, once. */
+export function leftAt() {
+  const address = sessionStorage.getItem(LEFT);
+  sessionStorage.removeItem(LEFT);
+  return address;
+}
 
 /** The collection that is meant where none is named: with a key for some, the first of them. */
 export const ownCollection = () => session?.collections?.[0] ?? null;
@@ -45,6 +61,7 @@ export async function request(path, { method = "GET", body = null, signal = null
   }
   position = response.headers.get("Umbel-Position") ?? position;
   if (response.status === 401) {
+    sessionStorage.setItem(LEFT, location.hash); // where to go on after signing in
     location.assign("signin");
     throw new Refusal("Sign in first.", { status: 401 });
   }

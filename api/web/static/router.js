@@ -16,6 +16,9 @@ export function to(view, parameters = {}) {
 
 export const go = (...address) => (location.hash = to(...address));
 
+/** The same without a way back to the view that is left: for going through a list. */
+export const replace = (...address) => location.replace(to(...address));
+
 /** Change the address without showing the view anew: it has changed itself already. */
 export const note = (...address) => history.replaceState(null, "", to(...address));
 

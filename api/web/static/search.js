@@ -6,6 +6,7 @@ import { empty } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
 import { counted } from "./format.js";
 import { go, note, to } from "./router.js";
+import { remember } from "./sequence.js";
 import { thumb, tile } from "./tiles.js";
 
 export const title = "Search";
@@ -23,6 +24,7 @@ export async function show({ main, heading, parameters, signal }) {
   const asked = file ? picture : image || more;
   if (!asked) return main.append(ways());
   const results = h("ul", { class: "tiles", "aria-label": "Matches" });
+  remember(results);
   const how = h("p", { class: "faint", role: "status" }, "Searching…");
   const further = h("p", { class: "further" });
   const reach = slider(within, () => narrow());
