@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check docs clean
+.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -23,6 +23,9 @@ demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=f
 
 run: install ## the stack in the foreground, until Ctrl-C
 	@$(BIN)/umbel up
+
+dev: install ## the stack, begun anew where code changes, its logs in this terminal
+	@$(BIN)/python -m stack.development
 
 stop: ## stop what `make demo` or `umbel up` left running
 	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi

@@ -26,6 +26,7 @@ SECTIONS = {
         "up": ("cli.stack:up", "Start Postgres, Redis, the worker, the scheduler and the API."),
         "down": ("cli.stack:down", "Stop what `umbel up` left running."),
         "status": ("cli.stack:status", "Show what runs on this machine and whether it is ready."),
+        "doctor": ("cli.doctor.command:doctor", "Find what is wrong on this machine, and what to do."),
         "demo": ("cli.demo:demo", "Start everything, import a sample, search with one picture."),
         "api": ("cli.serve:api", "Serve the HTTP API until told to stop."),
         "worker": ("cli.serve:worker", "Embed pictures with the active model until told to stop."),
@@ -124,6 +125,7 @@ def umbel() -> None:
     umbel up --detach            start everything on this machine
     umbel import ~/Pictures      add a folder of pictures
     umbel similar photo.jpg      find what looks like this one
+    umbel doctor                 find what is wrong
 
     Settings are environment variables UMBEL_…, see docs/settings.md.
     """

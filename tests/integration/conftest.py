@@ -15,6 +15,7 @@ from stack.redis import Redis
 from tests.integration.factory import Factory
 from tests.integration.test_server import Api
 from umbel.base.blobs import Blobs
+from umbel.base.database import engine_of
 from umbel.base.settings import settings
 from worker.decoders import WorkerDecoders
 
@@ -53,3 +54,16 @@ def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFa
     process = Api(tmp_path_factory.mktemp("api") / "log")
     yield process
     process.stop()
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database with pgvector and nothing else."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE migrated OWNER umbel")
+    with postgres.connect("migrated") as connection:
+        connection.execute("CREATE EXTENSION vector")
+    yield postgres.url("migrated")
+    engine_of(postgres.url("migrated")).dispose()
+    with postgres.connect() as connection:
+        connection.execute("DROP DATABASE migrated WITH (FORCE)")

@@ -22,18 +22,6 @@ from umbel.base.errors import Conflict, StackError
 from umbel.base.tables import Table
 
 
-@pytest.fixture
-def empty_database(postgres: Postgres) -> Iterator[str]:
-    with postgres.connect() as connection:
-        connection.execute("CREATE DATABASE migrated OWNER umbel")
-    with postgres.connect("migrated") as connection:
-        connection.execute("CREATE EXTENSION vector")
-    yield postgres.url("migrated")
-    schema.engine_of(postgres.url("migrated")).dispose()
-    with postgres.connect() as connection:
-        connection.execute("DROP DATABASE migrated WITH (FORCE)")
-
-
 def tables(url: str) -> set[str]:
     engine = create_engine(url)
     try:
