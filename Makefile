@@ -41,11 +41,12 @@ test-slow: install ## what takes longer: kills at each phase, storms, training r
 
 test-all: test test-slow ## all tests
 
-lint: install ## ruff, mypy, import-linter
+lint: install ## ruff, mypy, import-linter, spelling, the documentation and its links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/codespell
 	@$(MAKE) --no-print-directory docs
 
 check: test test-slow lint ## what CI runs

@@ -66,6 +66,7 @@ class Collections:
         return self._connection.pages(Collection, "/v1/collections")
 
     def get(self, name: str) -> CollectionDetail:
+        """The collection of this name. Raises NotFound."""
         return CollectionDetail.decode(self._connection.json("GET", _path_of(name)))
 
     def create(self, name: str) -> Collection:

@@ -42,6 +42,8 @@ class Duplicates(Answer):
 
 
 class Neighbor(Answer):
+    """A labelled image near another one. distance: cosine, 0 to 2."""
+
     image_id: UUID
     label: str
     distance: float

@@ -30,6 +30,8 @@ class Accepted(Answer):
 
 
 class Image(Answer):
+    """An image of the gallery, without its bytes."""
+
     image_id: UUID
     collection: str
     name: str | None

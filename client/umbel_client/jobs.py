@@ -46,6 +46,8 @@ class Source(Answer):
 
 
 class IndexProgress(Answer):
+    """How far the build of an index is: `done` of `total` in this phase."""
+
     phase: str
     done: int
     total: int
@@ -68,6 +70,8 @@ class Reindex(Answer):
 
 
 class Job(Answer):
+    """The state of a job: what is counted, what went wrong, since when."""
+
     id: UUID
     type: str
     status: Literal["queued", "running", "succeeded", "partial", "failed", "cancelled"]
@@ -89,10 +93,13 @@ class Job(Answer):
 
     @property
     def finished(self) -> bool:
+        """Whether it has come to its end, whatever that was."""
         return self.finished_at is not None
 
 
 class Item(Answer):
+    """One image of a job. error_code: stable; error: for people."""
+
     id: UUID
     image_id: UUID | None
     name: str | None
@@ -110,6 +117,7 @@ class Work:
     _jobs: "Jobs"
 
     def job(self) -> Job:
+        """Its present state."""
         return self._jobs.get(self.job_id)
 
     def wait(self, timeout: float | None = None) -> Job:

@@ -42,6 +42,8 @@ class ModelIndex(Answer):
 
 
 class ModelDetail(Model):
+    """A model version with its card and the state of its index."""
+
     card: dict[str, Any]
     index: ModelIndex | None
 

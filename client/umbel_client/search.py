@@ -21,7 +21,10 @@ class Match(Answer):
 
 
 class SearchInfo(Answer):
-    """lag_seconds: of the database's replica that answered, which may lack that much; None: the primary did."""
+    """How a search was made. exhausted: every image that passes the filter was looked at.
+
+    lag_seconds: of the database's replica that answered, which may lack that much; None: the primary did.
+    """
 
     mode: Literal["exact", "hnsw"]
     requested: int
@@ -33,6 +36,8 @@ class SearchInfo(Answer):
 
 
 class SearchResult(Answer):
+    """The matches, nearest first, and how they were found."""
+
     matches: list[Match]
     model_version: UUID
     search: SearchInfo

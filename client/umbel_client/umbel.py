@@ -32,6 +32,8 @@ class ActiveModel(Answer):
 
 
 class Ready(Answer):
+    """Whether the service can serve: `checks` says what of it is there."""
+
     ready: bool
     checks: dict[str, bool]
     model: ActiveModel | None = None
@@ -66,6 +68,7 @@ class Umbel:
         self.close()
 
     def close(self) -> None:
+        """Close the connections."""
         self.connection.http.close()
 
     def search(

@@ -70,9 +70,11 @@ class Webhooks:
         return self._connection.pages(Webhook, "/v1/webhooks")
 
     def get(self, webhook_id: UUID) -> Webhook:
+        """The webhook of this id. Raises NotFound."""
         return Webhook.decode(self._connection.json("GET", f"/v1/webhooks/{webhook_id}"))
 
     def delete(self, webhook_id: UUID) -> None:
+        """Remove it: nothing is delivered to it any more."""
         self._connection.request("DELETE", f"/v1/webhooks/{webhook_id}")
 
     def enable(self, webhook_id: UUID) -> Webhook:

@@ -24,6 +24,11 @@ CHECKS = {
 }  # fmt: skip
 
 
+def test_the_page_names_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "doctor.md").read_text()
+    assert {check for check in CHECKS if f"`{check}`" not in page} == set()
+
+
 @pytest.fixture(autouse=True)
 def _without_loading_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml.checkpoint.load_checkpoint", lambda path: None)  # seconds; it has tests of its own
