@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check docs clean
+.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check js-client docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -71,6 +71,10 @@ model-test: install ## 10,000 random operations and restarts, each answer compar
 
 upgrade-check: install ## FROM=COMMIT: a service upgraded while it is used, and back; no request may fail
 	@$(BIN)/python -m tests.upgrade --from $(FROM) $(ARGS)
+
+js-client: install ## the JavaScript client as a package in var/, its types made of the specification
+	@mkdir -p var && $(BIN)/python -c "import json; from api import create_app; print(json.dumps(create_app().spec))" > var/openapi.json
+	@cd client-js && npm ci --no-fund --no-audit && npm pack --pack-destination ../var
 
 docs: install ## the documentation as a site, in var/site; fails on a broken link
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
