@@ -1,6 +1,7 @@
-"""The typed HTTP client of Umbel. It needs httpx and httpx-retries, and nothing else of this project."""
+"""The typed HTTP client of Umbel. It needs httpx, httpx-retries and anyio, and nothing else of this project."""
 
 from umbel_client.admin import AuditEvent, Recall
+from umbel_client.aio import AsyncUmbel
 from umbel_client.collections import Collection
 from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
@@ -35,6 +36,7 @@ from umbel_client.webhooks import Delivery, NewWebhook, Webhook, verify_webhook
 
 __all__ = [
     "ApiError",
+    "AsyncUmbel",
     "AuditEvent",
     "BadSignature",
     "Collection",

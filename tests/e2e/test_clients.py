@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -155,3 +156,17 @@ def test_a_generated_client_uploads_polls_and_searches(running: Stack, generated
     assert (found.search.mode, found.search.requested) == ("exact", 3)
     missing = part("api.images.get_image").sync(UUID(int=1), client=client)
     assert (missing.status, missing.code) == (404, "not_found")
+
+
+def test_the_async_client_runs_as_its_page_says(running: Stack, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "python.md").read_text()
+    [program] = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "anyio.run" in code]
+    (tmp_path / "photo.jpg").write_bytes(image_bytes(77))
+    with running.client() as umbel:
+        [labelled] = [umbel.images.upload(image_bytes(78), label="rose").wait(PATIENCE)]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"UMBEL_URL": running.url},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(labelled.image_id) in done.stdout
