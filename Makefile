@@ -47,6 +47,7 @@ lint: install ## ruff, mypy, import-linter, spelling, the documentation and its 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/codespell
+	@$(BIN)/python .ci/links.py
 	@$(MAKE) --no-print-directory docs
 
 check: test test-slow lint ## what CI runs
