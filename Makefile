@@ -78,7 +78,7 @@ js-client: install ## the JavaScript client as a package in var/, its types made
 	@cd client-js && npm ci --no-fund --no-audit && npm pack --pack-destination ../var
 
 docs: install ## the documentation as a site, in var/site; fails on a broken link
-	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 fuzz: install ## the API of a stack that has lived under schemathesis: thousands of requests, no 500, nothing unspecified
 	@$(BIN)/python -m tests.fuzz $(ARGS)
