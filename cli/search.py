@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,45 +18,65 @@ from cli.pictures import content_of
 
 if TYPE_CHECKING:
     from PIL import Image
-    from umbel_client import Identified, SearchResult, Umbel
+    from umbel_client import Identified, Match, SearchOptions, SearchResult, Umbel
 
 SHOWN = 5  # labels
+LARGEST_PAGE, MOST_RESULTS = 1_000, 10_000
 
 Query = Callable[[], bytes]  # the picture that was searched with
 
 
 @click.command()
-@click.argument("file_or_id")
-@click.option("-k", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+@click.argument("files_or_id", metavar="FILE_OR_ID...", nargs=-1, required=True)
+@click.option("-k", "--limit", type=click.IntRange(1, MOST_RESULTS), default=10, show_default=True, help="How many.")
 @click.option("--collection", help="Search only this collection.")
 @filter_option
 @click.option("--max-distance", type=click.FloatRange(0, 2), help="Cosine distance of the farthest match.")
 @click.option("--exact", is_flag=True, default=None, help="Scan all pictures: nothing is missed, but it takes longer.")
+@click.option("--collapse", is_flag=True, help="Of each group of near-duplicates only the most similar picture.")
+@click.option("--group-by", metavar="label|metadata.KEY", help="The most similar picture of each label or value.")
+@click.option("--diversity", type=click.FloatRange(0, 1), help="Up to 1: pictures that differ from each other.")
 @click.option(
     "--picture", "image", type=click.Path(dir_okay=False, path_type=Path), help="Write a contact sheet (PNG)."
 )
 @json_option
 def similar(
-    file_or_id: str,
+    files_or_id: tuple[str, ...],
     *,
-    k: int,
+    limit: int,
     collection: str | None,
     asked: dict[str, Any] | None,
     max_distance: float | None,
     exact: bool | None,
+    collapse: bool,
+    group_by: str | None,
+    diversity: float | None,
     image: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the pictures most similar to FILE_OR_ID: a picture file, or the id of an image in the gallery.
+    """Find the pictures most similar to FILE_OR_ID: a picture file, several of one thing, or the id of an image in the
+    gallery.
 
     \b
     umbel similar photo.jpg -k 5 --picture found.png
+    umbel similar front.jpg back.jpg --collapse --limit 2000
     umbel similar photo.jpg --label rose --label tulip --max-distance 0.4
-    umbel similar 01a209d2-1f04-7442-a1e3-d1864404c09e --collection garden --exact
+    umbel similar photo.jpg --group-by metadata.camera
+    umbel similar 01a209d2-1f04-7442-a1e3-d1864404c09e --collection garden --exact --diversity 0.3
     """
-    options = {"k": k, "collection": collection, "filter": asked, "max_distance": max_distance, "exact": exact}
+    if diversity and limit > LARGEST_PAGE:
+        raise click.UsageError(f"With --diversity at most {LARGEST_PAGE:,} pictures are found.")
     with api_client() as api:
-        query, found = _search(api, file_or_id, **options)
+        options: SearchOptions = {
+            "collection": collection,
+            "filter": asked,
+            "max_distance": max_distance,
+            "exact": exact,
+            "collapse": "duplicates" if collapse else None,
+            "group_by": group_by,
+            "diversity": diversity,
+        }
+        query, found = _search(api, files_or_id, limit, options)
         print_json(found.as_dict()) if as_json else show_matches(found)
         if image:
             write_sheet(api, opened(query()), found, image)
@@ -93,13 +115,23 @@ def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, 
 
 def show_matches(found: SearchResult) -> None:
     """Print matches as a table."""
+    grouped = any(match.group_size is not None for match in found.matches)
     rows = (
-        (rank, f"{match.similarity:.3f}", match.label, match.image_id, match.collection)
+        (rank, f"{match.similarity:.3f}", match.label, match.image_id, match.collection, *_group(match, grouped))
         for rank, match in enumerate(found.matches, 1)
     )
-    table(None, ("#", "similarity", "label", "image", "collection"), rows, right="# similarity")
+    columns = ("#", "similarity", "label", "image", "collection", *(("images", "value") if grouped else ()))
+    table(None, columns, rows, right="# similarity images")
     info = found.search
-    say(f"{info.returned} of {info.requested} asked for, {info.mode} search, {info.took_ms:.0f} ms.")
+    more = "; there are more, see --limit" if found.next_cursor else ""
+    say(f"{info.returned:,} of {info.requested:,} asked for, {info.mode} search, {info.took_ms:.0f} ms{more}.")
+
+
+def _group(match: Match, grouped: bool) -> tuple[Any, ...]:
+    if not grouped:
+        return ()
+    value = match.group_value
+    return match.group_size, value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path, *, label: str | None = None) -> None:
@@ -115,16 +147,35 @@ def write_sheet(api: Umbel, query: Image.Image, found: SearchResult, path: Path,
     sheet.save(path, "PNG")
 
 
-def _search(api: Umbel, file_or_id: str, **options: Any) -> tuple[Query, SearchResult]:
-    file = Path(file_or_id)
-    if file.exists() and not file.is_dir():
-        data = content_of(file)
-        return lambda: data, api.search(data, **options)
+def _search(api: Umbel, files_or_id: Sequence[str], limit: int, options: SearchOptions) -> tuple[Query, SearchResult]:
+    """How to get the first picture that was searched with, and all pages of the answer as one."""
+    files = [Path(each) for each in files_or_id]
+    if all(file.exists() and not file.is_dir() for file in files):
+        pictures = [content_of(file) for file in files]
+        pages = api.search_pages(pictures, limit=limit, page_size=LARGEST_PAGE, **options)
+        return lambda: pictures[0], _all_pages(pages)
+    if len(files) > 1:
+        missing = next(name for name, file in zip(files_or_id, files, strict=True) if not file.is_file())
+        raise click.BadParameter(f"{missing!r} is no file; of images in the gallery give one alone.")
     try:
-        image_id = UUID(file_or_id)
+        image_id = UUID(files_or_id[0])
     except ValueError as error:
-        raise click.BadParameter(f"{file_or_id!r} is neither a file nor an image id.") from error
-    return lambda: api.images.file(image_id), api.images.similar(image_id, **options)
+        raise click.BadParameter(f"{files_or_id[0]!r} is neither a file nor an image id.") from error
+    options["image_id"] = image_id
+    pages = api.search_pages(limit=limit, page_size=LARGEST_PAGE, **options)
+    return lambda: api.images.file(image_id), _all_pages(pages)
+
+
+def _all_pages(pages: Iterable[SearchResult]) -> SearchResult:
+    some = list(pages)
+    matches = [match for page in some for match in page.matches]
+    info = replace(
+        some[0].search,
+        requested=sum(page.search.requested for page in some),
+        returned=len(matches),
+        took_ms=sum(page.search.took_ms for page in some),
+    )
+    return replace(some[-1], matches=matches, search=info)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -30,6 +30,7 @@ from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.images import Image, SignedUrls, Upload
 from umbel_client.jobs import Counts, Item, Job, Reindex, Work
 from umbel_client.models import Model, ModelDetail
+from umbel_client.queries import Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
 from umbel_client.umbel import Ready, Umbel
 from umbel_client.webhooks import Delivery, NewWebhook, Webhook, verify_webhook
@@ -70,6 +71,8 @@ __all__ = [
     "Ready",
     "Recall",
     "Reindex",
+    "Search",
+    "SearchOptions",
     "SearchResult",
     "SignedUrls",
     "StillRunning",

@@ -265,13 +265,17 @@ class Images:
         exact: bool | None = None,
         model_version: UUID | None = None,
         with_vectors: bool = False,
+        collapse: Literal["duplicates"] | None = None,
+        group_by: str | None = None,
+        diversity: float | None = None,
+        cursor: str | None = None,
     ) -> SearchResult:
-        """The k images most similar to one in the gallery. with_vectors: and the vector of each.
+        """The k images most similar to one in the gallery. with_vectors: and the vector of each; others: as `search`.
 
         model_version: by another version's vectors than the active one's, such as an external one's.
         """
         query = given(k=k, collection=collection, label=label, max_distance=max_distance, exact=exact)
-        query |= given(filter=as_text(filter))
+        query |= given(filter=as_text(filter), collapse=collapse, group_by=group_by, diversity=diversity, cursor=cursor)
         query |= given(model_version=model_version and str(model_version))
         query |= {"with": "vector"} if with_vectors else {}
         return SearchResult.decode(self._connection.json("GET", f"/v1/images/{image_id}/similar", params=query))

@@ -7,7 +7,10 @@ from umbel_client.answer import Answer
 
 
 class Match(Answer):
-    """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance; vector: where it was asked for."""
+    """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance; vector: where it was asked for.
+
+    Where it stands for a group: group_size, how many images that match it has; group_value, what these have in common.
+    """
 
     image_id: UUID
     distance: float
@@ -18,6 +21,8 @@ class Match(Answer):
     label: str | None
     metadata: dict[str, Any]
     vector: list[float] | None = None
+    group_value: Any = None
+    group_size: int | None = None
 
 
 class SearchInfo(Answer):
@@ -36,9 +41,10 @@ class SearchInfo(Answer):
 
 
 class SearchResult(Answer):
-    """The matches, nearest first, and how they were found."""
+    """The matches, nearest first, and how they were found. next_cursor: for the next page; None: this is the last."""
 
     matches: list[Match]
+    next_cursor: str | None = None
     model_version: UUID
     search: SearchInfo
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import UUID
 
 from umbel_client import events
@@ -11,16 +11,17 @@ from umbel_client.answer import Answer
 from umbel_client.collections import Collections
 from umbel_client.connection import Connection, as_text, content, form_of, given
 from umbel_client.duplicates import LabelErrors, NearDuplicates
+from umbel_client.errors import ApiError
 from umbel_client.events import Event
 from umbel_client.facets import Facets
 from umbel_client.images import Images
 from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
-from umbel_client.search import Embedded, Identified, SearchResult
+from umbel_client.queries import PAGE, Image, Queries, Search, SearchOptions
+from umbel_client.search import Embedded, Identified, Match, SearchResult
 from umbel_client.webhooks import Webhooks
 
-Image = Path | str | bytes  # a path, or the bytes
 FORMATS = ("parquet", "npz")
 
 
@@ -51,6 +52,7 @@ class Umbel:
         self, url: str | None = None, *, key: str | None = None, timeout: float = 60, retries: int = 4
     ) -> None:
         self.connection = Connection(url, key=key, timeout=timeout, retries=retries)
+        self._queries = Queries(self.connection)
         self.jobs = Jobs(self.connection)
         self.imports = Imports(self.connection, self.jobs)
         self.images = Images(self.connection, self.jobs, self.imports)
@@ -71,44 +73,52 @@ class Umbel:
         """Close the connections."""
         self.connection.http.close()
 
-    def search(
-        self,
-        image: Image | None = None,
-        *,
-        image_id: UUID | None = None,
-        positive: Sequence[UUID] | None = None,
-        negative: Sequence[UUID] = (),
-        vector: Sequence[float] | None = None,
-        k: int = 10,
-        collection: str | None = None,
-        filter: dict[str, Any] | None = None,
-        max_distance: float | None = None,
-        exact: bool | None = None,
-        model_version: UUID | None = None,
-        with_vectors: bool = False,
-    ) -> SearchResult:
+    def search(self, image: Image | Sequence[Image] | None = None, **options: Unpack[SearchOptions]) -> SearchResult:
         """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
 
-        filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; max_distance: cosine, 0 to 2; exact:
-        scan instead of the index.
+        image: a picture, or several of one thing. image_id, vector, or positive with negative: in its stead.
+        k: at most 1,000. filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; max_distance:
+        cosine, 0 to 2; exact: scan instead of the index.
         model_version: by another version's vectors than the active one's, such as an external one's; not for a picture.
         with_vectors: the matches have their vectors.
+        collapse: "duplicates", one image of each group of near-duplicates; group_by: "label" or "metadata.KEY", the
+        nearest image of each; diversity: 0 to 1, images that differ from each other.
+        cursor: `next_cursor` of the page before, with the same options but without a picture; see `search_all`.
         """
-        options = given(k=k, collection=collection, filter=filter, max_distance=max_distance, exact=exact)
-        options |= given(model_version=model_version and str(model_version))
-        options |= {"with": ["vector"]} if with_vectors else {}
-        if image is not None:
-            files = [("file", ("picture", content(image)))]
-            answer = self._ask("/v1/search", data=form_of(**options), files=files)
-        else:
-            query = given(
-                image_id=image_id and str(image_id),
-                positive=positive and [str(each) for each in positive],
-                negative=[str(each) for each in negative] or None,
-                vector=vector if vector is None else list(vector),
-            )
-            answer = self._ask("/v1/search", json=options | query)
-        return SearchResult.decode(answer)
+        return self._queries.one(image, options)
+
+    def search_all(
+        self,
+        image: Image | Sequence[Image] | None = None,
+        *,
+        limit: int | None = None,
+        page_size: int = PAGE,
+        **options: Unpack[SearchOptions],
+    ) -> Iterator[Match]:
+        """All matches, nearest first, at most `limit`, and 10,000 at most: pages are fetched as they are reached.
+
+        Options as for `search`, but k. With `diversity` there is one page alone.
+        """
+        for page in self.search_pages(image, limit=limit, page_size=page_size, **options):
+            yield from page.matches
+
+    def search_pages(
+        self,
+        image: Image | Sequence[Image] | None = None,
+        *,
+        limit: int | None = None,
+        page_size: int = PAGE,
+        **options: Unpack[SearchOptions],
+    ) -> Iterator[SearchResult]:
+        """The same page by page."""
+        return self._queries.pages(image, options, limit=limit, page_size=page_size)
+
+    def search_batch(self, queries: Sequence[Search]) -> list[SearchResult | ApiError]:
+        """The answers to up to 100 searches in one request, in their order; for one that failed its error.
+
+        Each is a dict with `image` and the options of `search`. What would fail all of them is raised.
+        """
+        return self._queries.batch(queries)
 
     def embed(self, pictures: Sequence[Image]) -> Embedded:
         """The vectors of 1 to 16 pictures under the active model. The pictures are not kept."""

@@ -175,6 +175,31 @@ def test_a_click_in_the_gallery_searches_and_the_slider_narrows(page: Page) -> N
     assert 0 < matches.count() < all_of_them
 
 
+def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> None:
+    def eight(route: Route) -> None:
+        route.continue_(post_data=json.dumps({**route.request.post_data_json, "k": 8}))
+
+    page.route("**/v1/search", eight)
+    page.goto(f"/#/gallery?collection=garden&label={LABELS[2]}")
+    page.locator(".grid .picture").first.click()
+    expect(page.get_by_role("heading", name="Similar pictures")).to_be_visible()
+    page.get_by_role("link", name="Search", exact=True).last.click()
+    matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
+    more = page.get_by_role("button", name="Show more")
+    expect(matches.nth(8)).to_be_attached()  # as the end is near
+    while more.is_visible():
+        page.mouse.wheel(0, 2_000)
+    links = [match.get_by_role("link").get_attribute("href") for match in matches.all()]
+    assert len(links) == len(set(links)) > 30
+    page.add_init_script("IntersectionObserver = class { observe() {} unobserve() {} disconnect() {} }")
+    page.reload()
+    expect(matches).to_have_count(8)
+    more.press("Enter")
+    expect(matches).to_have_count(16)
+    expect(matches.nth(8).get_by_role("link")).to_be_focused()
+    assert [match.get_by_role("link").get_attribute("href") for match in matches.all()] == links[:16]
+
+
 def test_more_like_these_less_like_those(page: Page) -> None:
     page.goto("/#/gallery?collection=garden")
     for label in LABELS[:2]:

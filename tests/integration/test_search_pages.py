@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import httpx
 import numpy as np
 import pytest
 from flask import Flask
@@ -17,7 +18,9 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from umbel_client import InvalidRequest, SearchOptions, Umbel
 
+from tests.command_line import umbel_here
 from tests.images import image_bytes
 from tests.integration.answering import BROKEN, answering
 from tests.integration.factory import Factory, committed, unit
@@ -430,3 +433,47 @@ def test_a_batch_larger_than_the_limit_is_told_so(api: FlaskClient) -> None:
     answer = api.post("/v1/search:batch", json={"queries": [{}] * 11})
     assert_problem(answer, 422, "invalid_input")
     assert "10 per 1 minute" in answer.get_json()["detail"]
+
+
+@pytest.fixture
+def client(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Umbel:
+    """A client of the application itself, which the command uses, too."""
+    client = Umbel("http://localhost", retries=0)
+    client.connection.http = httpx.Client(base_url="http://localhost", transport=httpx.WSGITransport(app))
+    monkeypatch.setattr("cli.search.api_client", lambda: nullcontext(client))
+    return client
+
+
+def test_the_client_goes_through_all_pages(client: Umbel, garden: list[UUID]) -> None:
+    asked: SearchOptions = {"vector": QUERY.tolist(), "collection": "garden", "with_vectors": True}
+    found = [str(match.image_id) for match in client.search_all(**asked, page_size=7)]
+    assert found == ordered()
+    assert [str(match.image_id) for match in client.search_all(**asked, page_size=7, limit=10)] == found[:10]
+    with answering(QUERY):
+        pictures = client.search_pages([image_bytes(1), image_bytes(2)], collection="garden", page_size=20)
+        assert [len(page.matches) for page in pictures] == [20, 10]
+    with pytest.raises(InvalidRequest, match="another search"):
+        client.search(**{**asked, "cursor": client.search(**asked, k=1).next_cursor, "exact": True})
+
+
+def test_the_client_has_errors_of_a_batch_in_their_place(client: Umbel, garden: list[UUID]) -> None:
+    with answering(QUERY):
+        found = client.search_batch(
+            [{"image": image_bytes(1), "k": 2}, {"image_id": garden[0], "collection": "nowhere"}, {"k": 3}]
+        )
+    assert [type(one).__name__ for one in found] == ["SearchResult", "NotFound", "InvalidRequest"]
+
+
+def test_the_command_puts_pages_together(client: Umbel, garden: list[UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.search.LARGEST_PAGE", 7)
+    whole = umbel_here("similar", str(garden[0]), "--limit", "20", "--collection", "garden", "--json")
+    found = json.loads(whole.stdout)
+    assert (len(found["matches"]), found["search"]["requested"], found["search"]["returned"]) == (20, 20, 20)
+    assert found["matches"] == sorted(found["matches"], key=lambda one: one["distance"])
+    grouped = umbel_here("similar", str(garden[0]), "--group-by", "metadata.year", "--collection", "garden")
+    assert "4 of 7 asked for" in grouped.stdout
+    for wrong in (["--diversity", "2"], ["--diversity", "0.5", "--limit", "8"], ["--limit", "10001"]):
+        assert umbel_here("similar", str(garden[0]), *wrong).returncode == 2
+    assert umbel_here("similar", str(garden[0]), str(garden[1])).returncode == 2
+    both = umbel_here("similar", str(garden[0]), "--collapse", "--group-by", "label")
+    assert (both.returncode, "do not combine" in both.stderr) == (1, True)

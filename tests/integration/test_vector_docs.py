@@ -70,14 +70,18 @@ def run(page: str, server: Api, folder: Path, image_id: str) -> str:
     program = folder / "umbel"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cli.main "$@"\n')
     program.chmod(0o755)
-    (folder / "photo.jpg").write_bytes(image_bytes(1))
+    for number, name in enumerate(("photo", "back", "leaf", "flower"), 1):
+        (folder / f"{name}.jpg").write_bytes(image_bytes(number))
     so_far, script = "", []
     for kind, code in re.findall(r"```(bash|python)\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
         so_far += code if kind == "python" else ""
         script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
     paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    here = {IMAGE: image_id, "localhost:8080": f"127.0.0.1:{server.port}", PORT: str(free_port())}
+    for said, meant in here.items():
+        script = [each.replace(said, meant) for each in script]
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(script).replace(IMAGE, image_id).replace(PORT, str(free_port()))],
+        ["bash", "-euo", "pipefail", "-c", "\n".join(script)],
         cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "PATH": paths, "UMBEL_URL": f"http://127.0.0.1:{server.port}"},
     )  # fmt: skip
@@ -104,6 +108,23 @@ def test_vectors_go_out_and_come_in_as_the_page_says(server: Api, tmp_path: Path
 
 def test_images_are_known_by_ids_of_their_senders_as_the_page_says(server: Api, tmp_path: Path) -> None:
     assert run("external-ids.md", server, tmp_path, IMAGE).count('"external_id":"sku-1042"') == 1
+
+
+@pytest.mark.usefixtures("embedding")
+def test_searches_find_what_the_page_says(server: Api, tmp_path: Path) -> None:
+    def gallery(make: Factory) -> UUID:
+        version = make.version()
+        for n in range(36):
+            make.image(collection="garden", label=("tulip", "rose", "iris")[n % 3], vector=unit(n), version=version)
+        return make.image(collection="garden", label="rose", vector=unit(99), version=version)
+
+    image_id = committed(gallery)
+    printed = run("search.md", server, tmp_path, str(image_id))
+    assert "2 2 on two pages\n5 of all\n" in printed
+    assert re.search(r"^rose 13 1.0$", printed, re.MULTILINE)
+    assert "3 that differ" in printed
+    assert "3 matches\nThere is no collection called 'nowhere'." in printed
+    assert '"status":422' in printed.replace(" ", "")
 
 
 def test_signed_urls_show_pictures_as_the_page_says(server: Api, tmp_path: Path) -> None:

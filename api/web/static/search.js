@@ -11,7 +11,8 @@ import { thumb, tile } from "./tiles.js";
 
 export const title = "Search";
 export const TAKEN = "image/*,.heic,.heif,.avif"; // whatever it is, the API tells what it does not take
-const STEPS = [48, 200, 1000];
+const PAGE = 48;
+const AHEAD = "600px"; // below the screen, where the next page is asked for
 let picture = null; // the file that was dropped, pasted or chosen
 
 export function searchBy(file) {
@@ -20,13 +21,14 @@ export function searchBy(file) {
 }
 
 export async function show({ main, heading, parameters, signal }) {
-  const { image = "", more = "", less = "", file = "", collection = "", label = "", within = "" } = parameters;
-  const asked = file ? picture : image || more;
+  const { image = "", more: wanted = "", less = "", file = "", collection = "", label = "", within = "" } = parameters;
+  const asked = file ? picture : image || wanted;
   if (!asked) return main.append(ways());
   const results = h("ul", { class: "tiles", "aria-label": "Matches" });
   remember(results);
   const how = h("p", { class: "faint", role: "status" }, "Searching…");
-  const further = h("p", { class: "further" });
+  const more = h("button", { class: "quiet", onclick: () => next() }, "Show more");
+  const further = h("p", { class: "further", hidden: true }, more);
   const reach = slider(within, () => narrow());
   const refilter = (changes) => go("search", { ...parameters, within: reach.value(), ...changes });
   main.append(
@@ -36,7 +38,7 @@ export async function show({ main, heading, parameters, signal }) {
       h(
         "aside",
         { class: "panel", "aria-label": "What is searched for" },
-        await queried({ image, more, less, file }, signal),
+        await queried({ image, more: wanted, less, file }, signal),
         collectionFilter(collection, (value) => refilter({ collection: value }), await sizes(signal)),
         labelFilter(label, (value) => refilter({ label: value })),
         reach.element,
@@ -45,41 +47,59 @@ export async function show({ main, heading, parameters, signal }) {
       h("section", { class: "found", "aria-label": "Results" }, how, results, further),
     ),
   );
+  let told = "";
+  let cursor = null; // of the next page
+  let coming = false;
+  let farthest = 0;
   const narrow = () => {
     const most = reach.value();
     let left = 0;
     for (const item of results.children) left += !(item.hidden = most !== "" && item.distance > Number(most));
     how.textContent = `${told}${left < results.childElementCount ? `; ${counted(left, "picture")} within the distance` : ""}`;
+    further.hidden = !cursor || (most !== "" && farthest > Number(most)); // all that follow are farther away
+    watch();
     note("search", { ...parameters, within: most });
   };
-  let told = "";
-  const ask = async (k) => {
-    const answer = await find({ image, more, less, collection, label, k }, file && picture, signal);
-    seen(answer.matches);
-    results.replaceChildren(...answer.matches.map(match));
-    told = describe(answer);
-    reach.fit(answer.matches.at(-1)?.distance ?? 0);
-    const next = STEPS.find((step) => step > k);
-    further.replaceChildren(
-      answer.search.returned === k && next ? h("button", { class: "quiet", onclick: () => ask(next) }, `Show up to ${next}`) : "",
-    );
-    narrow();
-    if (!answer.matches.length) {
-      results.after(empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
+  const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && next(), { rootMargin: AHEAD });
+  signal.addEventListener("abort", () => near.disconnect());
+  const watch = () => {
+    near.unobserve(more); // and anew: it tells once whether it is near already
+    if (!signal.aborted) near.observe(more);
+  };
+  const next = async () => {
+    if (coming || signal.aborted) return;
+    coming = true;
+    try {
+      const answer = await find({ image, more: wanted, less, collection, label, cursor }, file && picture, signal);
+      const shown = results.childElementCount;
+      const focused = document.activeElement === more;
+      seen(answer.matches);
+      results.append(...answer.matches.map(match));
+      cursor = answer.next_cursor;
+      told = describe(results.childElementCount, answer.search);
+      farthest = Math.max(farthest, answer.matches.at(-1)?.distance ?? 0);
+      reach.fit(farthest);
+      how.classList.remove("trouble");
+      coming = false;
+      narrow();
+      if (focused) results.children[shown]?.querySelector("a").focus();
+    } catch (error) {
+      coming = false; // the button asks again
+      if (error.name === "AbortError") return;
+      how.textContent = error.message;
+      how.classList.add("trouble");
     }
   };
-  try {
-    await ask(STEPS[0]);
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    how.textContent = error.message;
-    how.classList.add("trouble");
+  await next();
+  if (told && !results.childElementCount) {
+    results.after(empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
   }
 }
 
-function find({ image, more, less, collection, label, k }, file, signal) {
-  const options = { k, ...(collection && { collection }) };
+function find({ image, more, less, collection, label, cursor }, file, signal) {
+  const options = { k: PAGE, ...(collection && { collection }), ...(cursor && { cursor }) };
   const filter = label ? { label: [label] } : null;
+  if (file && cursor) return api.search({ ...options, ...(filter && { filter }) }, signal); // which stands for the file
   if (file) return api.searchFile({ file, ...options, filter: filter && JSON.stringify(filter) }, signal);
   const query = image ? { image_id: image } : { positive: more.split(","), negative: less ? less.split(",") : [] };
   return api.search({ ...query, ...options, ...(filter && { filter }) }, signal);
@@ -92,9 +112,9 @@ function match(found) {
   return item;
 }
 
-function describe({ matches, search }) {
+function describe(matches, search) {
   const way = search.mode === "exact" ? "every picture compared" : "through the HNSW index";
-  return `${counted(matches.length, "match", "matches")}, ${way}, ${Math.round(search.took_ms)} ms`;
+  return `${counted(matches, "match", "matches")}, ${way}, ${Math.round(search.took_ms)} ms`;
 }
 
 async function queried({ image, more, less, file }, signal) {
