@@ -93,7 +93,7 @@ DECLARE
 BEGIN
     -- Most searches end here.
     IF collection_name IS NULL AND within IS NULL AND condition IS NULL AND NOT exact AND behind_image IS NULL
-        AND k BETWEEN 1 AND 10000
+        AND k BETWEEN 1 AND 1001
     THEN
         RETURN QUERY SELECT * FROM search_active(query, k,
             CASE WHEN example IS NULL THEN besides ELSE besides || example END, only_ef IS NOT NULL,
@@ -141,7 +141,9 @@ BEGIN
     END IF;
     restricted := within IS NOT NULL OR condition IS NOT NULL;
     few := CASE WHEN condition IS NULL THEN exact_up_to() ELSE exact_up_to() / 5 END;
-    many := many AND NOT exact AND (only_ef IS NOT NULL OR images > few);
+    -- Through the index as deep as the largest ef_search reaches, and one more, which tells whether there are more:
+    -- what it gives beyond is what it happened to pass, and misses a tenth.
+    many := many AND NOT exact AND (only_ef IS NOT NULL OR images > few AND passed + k <= 1001);
     IF condition IS NOT NULL THEN
         passing := format('SELECT coalesce(array_agg(id), ''{}'') FROM (
             SELECT i.id FROM image i WHERE %s%s LIMIT %s) passing',
