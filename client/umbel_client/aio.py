@@ -160,6 +160,8 @@ class AsyncUmbel(Part):
         self.webhooks = AsyncWebhooks(umbel.webhooks)
 
     search, identify, embed = awaited(Umbel.search), awaited(Umbel.identify), awaited(Umbel.embed)
+    search_all, search_pages = iterated(Umbel.search_all), iterated(Umbel.search_pages)
+    search_batch = awaited(Umbel.search_batch)
     facets, ready, export = awaited(Umbel.facets), awaited(Umbel.ready), awaited(Umbel.export)
     events = iterated(Umbel.events)
 
