@@ -89,9 +89,13 @@ class ReindexIn(Strict):
         " build the active version's HNSW index anew, beside the one in use.",
     )
     model_version: UUID | None = Field(
-        None, description="Which version; unset: the newest one that is not active. For `index` always the active one."
+        None,
+        description="Which version. Unset: embed everything anew with the active model, as a version of its own beside"
+        " it. For `index` always the active one.",
     )
-    activate: bool = Field(False, description="Switch to the version if it passes the gate.")
+    activate: bool | None = Field(
+        None, description="Switch to the version if it passes the gate; unset: only if it is the active model anew."
+    )
     max_drop: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
         None, description="By how much R@1 and MAP@R may be below the active version's; unset: UMBEL_GATE_DROP."
     )
@@ -150,9 +154,10 @@ def list_measured(query: PageQuery) -> Any:
 @bp.output(ReindexAccepted, status_code=202, description="Begun")
 @bp.doc(responses=problems(404, 409))
 def reindex(asked: ReindexIn) -> Any:
-    """Embed every image with another model version, or rebuild the active index, while the service goes on.
+    """Embed every image anew or with another model version, or rebuild the active index, while the service goes on.
 
-    The job shows the progress, and its `reindex.report` the outcome. One runs at a time: 409 while one does.
+    `{}` embeds with the active model, after a change of runtime, say, and switches if the gate lets it. The job shows
+    the progress, and its `reindex.report` the outcome. One runs at a time: 409 while one does.
     """
     job_id = begin_reindex(
         transaction,

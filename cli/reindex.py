@@ -1,4 +1,4 @@
-"""`umbel reindex`: embed every image with another model version or rebuild the active index, and report the outcome."""
+"""`umbel reindex`: embed every image anew or with another model, or rebuild the active index; report the outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ INDEX_COLUMNS = ("index", "before", "after")
     show_default=True,
     help="Embed with MODEL; or build the active model's index anew.",
 )
-@click.option("--activate", is_flag=True, help="Switch to MODEL if it passes the gate; exit 1 if it does not.")
+@click.option(
+    "--activate/--no-activate",
+    default=None,
+    help="Switch if it passes the gate; exit 1 if it does not.  [default: only without MODEL]",
+)
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
@@ -43,13 +47,14 @@ INDEX_COLUMNS = ("index", "before", "after")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
 def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, **options: Any) -> None:
-    """Embed every picture with MODEL (default: the newest that is not active) beside the active one, and evaluate both.
+    """Embed every picture with MODEL beside the active one, and evaluate both. Without MODEL: anew with the active one.
 
-    Searches, uploads and imports go on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models
-    list`. Interrupting this command does not end the job: that is `umbel jobs cancel JOB`. How to read the report:
-    docs/how-to/models.md.
+    Anew is for a change of the runtime or of how pictures are decoded, or in doubt. Searches, uploads and imports go
+    on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models list`. Interrupting this command
+    does not end the job: that is `umbel jobs cancel JOB`. How to read the report: docs/how-to/models.md.
 
     \b
+    umbel reindex                                    # anew with the active model
     umbel reindex petals --activate
     umbel reindex --mode index --m 32 --ef-construction 200
     """
@@ -67,7 +72,8 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
         say(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
     if report:
         report.write_text(as_markdown(report_of(job)), encoding="utf-8")
-    if wait and not succeeded(job, to_switch=bool(options["activate"])):
+    to_switch = options["activate"] if options["activate"] is not None else not model and options["mode"] != "index"
+    if wait and not succeeded(job, to_switch=to_switch):
         sys.exit(1)
 
 
@@ -130,7 +136,7 @@ def report_of(job: Job) -> Report:
     assert job.reindex is not None
     report = job.reindex.report or {}
     if job.status == "cancelled":
-        kept = "What was embedded is kept: another reindex with the same model goes on from there."
+        kept = f"What was embedded is kept: umbel reindex {job.model_version} goes on from there."
         return Report("The reindex was cancelled", lines=[kept])
     if "gate" not in report and "after" not in report:
         return Report("The reindex failed", lines=[job.error or f"Why: umbel jobs show {job.id}"])

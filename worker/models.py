@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -67,6 +68,9 @@ class HeldModels:
         try:
             with transaction() as session:
                 version = versions.get_version(session, version_id)
+            if same := self._same_checkpoint(version.weights_sha256):
+                loading.set_result(replace(same, version_id=version_id))
+                return
             embedder = load_version(self._settings, version.weights_sha256)
             loading.set_result(LoadedModel(version_id, embedder, self._decoder(embedder.card.preprocessing)))
         except Exception as error:
@@ -75,6 +79,12 @@ class HeldModels:
             forget = threading.Timer(RETRY_SECONDS, self._forget, [version_id, loading])
             forget.daemon = True
             forget.start()
+
+    def _same_checkpoint(self, weights_sha256: str) -> LoadedModel | None:
+        """Another version of the checkpoint that is held: one whose vectors are made anew."""
+        with self._lock:
+            held = [each.result() for each in self._held.values() if each.done() and not each.exception()]
+        return next((one for one in held if one.embedder.weights_sha256 == weights_sha256), None)
 
     def _decoder(self, preprocessing: Preprocessing) -> Decoder:
         with self._lock:

@@ -61,19 +61,25 @@ class Admin:
         *,
         mode: Literal["embeddings", "index"] = "embeddings",
         model_version: UUID | None = None,
-        activate: bool = False,
+        activate: bool | None = None,
         max_drop: float | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
     ) -> Work:
-        """Embed every image with another model version, or rebuild the index of the active one.
+        """Embed every image with a model version, or rebuild the index of the active one.
 
-        activate, max_drop: switch to it unless it is worse by more than that. m, ef_construction: of the index.
+        model_version: None: the active one, anew. activate, max_drop: switch to it unless it is worse by more than
+        that; activate None: only if it is the active one anew. m, ef_construction: of the index.
         """
         version = str(model_version) if model_version else None
-        body = given(mode=mode, model_version=version, max_drop=max_drop, m=m, ef_construction=ef_construction)
-        if activate:
-            body["activate"] = True
+        body = given(
+            mode=mode,
+            model_version=version,
+            activate=activate,
+            max_drop=max_drop,
+            m=m,
+            ef_construction=ef_construction,
+        )
         return self._jobs.begin("POST", "/v1/admin/reindex", json=body)
 
     def measure_recall(self, *, k: int = 10, sample: int = 100, collection: str | None = None) -> Recall:

@@ -13,7 +13,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 
 from umbel_client.answer import Answer
-from umbel_client.errors import Conflict, UmbelClientError, UnexpectedAnswer, Unreachable, error_of
+from umbel_client.errors import NotEmbedded, UmbelClientError, UnexpectedAnswer, Unreachable, error_of
 
 A = TypeVar("A", bound=Answer)
 
@@ -94,7 +94,7 @@ class Connection:
             total=self._retries,
             allowed_methods=[method],
             status_forcelist=(*REFUSED, *GATEWAY) if repeatable else REFUSED,
-            retry_on_exceptions=(Conflict, *(Retry.RETRYABLE_EXCEPTIONS if repeatable else (httpx.ConnectError,))),
+            retry_on_exceptions=(NotEmbedded, *(Retry.RETRYABLE_EXCEPTIONS if repeatable else (httpx.ConnectError,))),
             backoff_factor=FIRST_PAUSE_SECONDS / 2,  # it is doubled before the first pause
             backoff_jitter=0.5,
             max_backoff_wait=LONGEST_PAUSE_SECONDS,
@@ -198,10 +198,10 @@ def _sendable(value: Any) -> Any:
 
 
 def _wait_for_vector(answer: httpx.Response) -> None:
-    """Raises Conflict, which is retried, for a 409 with Retry-After (`not_embedded`)."""
+    """Raises NotEmbedded, which is retried, for a 409 with Retry-After."""
     if answer.status_code == 409 and "Retry-After" in answer.headers:
         answer.read()
-        raise Conflict(answer.status_code, _problem(answer))
+        raise NotEmbedded(answer.status_code, _problem(answer))
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

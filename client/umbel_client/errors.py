@@ -70,6 +70,10 @@ class Conflict(ApiError):
     """409: it contradicts the present state."""
 
 
+class NotEmbedded(Conflict):
+    """409 `not_embedded`: an image of the gallery has no vector yet, and longer than the client waited for one."""
+
+
 class PreconditionFailed(ApiError):
     """412: it was changed since."""
 
@@ -114,6 +118,9 @@ BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+BY_CODE: dict[str, type[ApiError]] = {"not_embedded": NotEmbedded}  # where the status says too little
+
+
 def error_of(status: int, problem: dict[str, Any]) -> ApiError:
-    """The error of this status."""
-    return BY_STATUS.get(status, ApiError)(status, problem)
+    """The error of this code, or else of this status."""
+    return (BY_CODE.get(str(problem.get("code"))) or BY_STATUS.get(status, ApiError))(status, problem)

@@ -13,7 +13,10 @@ from umbel_client.jobs import Job
 
 
 class Model(Answer):
-    """state: registered, backfilling, ready, active or retired; metrics, domain (what it is for): from its card."""
+    """state: registered, backfilling, ready, active or retired; metrics, domain (what it is for): from its card.
+
+    generation: 2 or more where the same checkpoint had embedded everything before.
+    """
 
     id: UUID
     name: str
@@ -21,6 +24,7 @@ class Model(Answer):
     domain: str | None = None
     dim: int
     weights_sha256: str
+    generation: int = 1
     preprocessing_hash: str
     state: str
     metrics: dict[str, Any]

@@ -83,6 +83,17 @@ def test_switched_by_hand_gone_back_and_retired(garden: Stack) -> None:
     assert (rejected.returncode, rejected.stderr.count("\n"), "retired" in rejected.stderr) == (1, 1, True)
 
 
+def test_everything_is_embedded_anew_with_the_active_model(garden: Stack) -> None:
+    (active,) = (name for name, state in states(garden).items() if state == "active")
+    job = json.loads(garden.umbel("reindex", "--json").stdout)
+    report = job["reindex"]["report"]
+    assert (report["active"], report["candidate"], report["missing"]) == (active, f"{active}@2", 0)
+    assert (job["counts"]["indexed"], report["overlap_at_10"], report["switched"]) == (64, 1, True)
+    assert states(garden)[f"{active}@2"] == "active"
+    garden.umbel("models", "rollback")
+    assert states(garden)[active] == "active"
+
+
 def test_a_registered_model_is_exported_by_its_name(garden: Stack) -> None:
     (known,) = (one for one in json.loads(garden.umbel("models", "list", "--json").stdout) if one["name"] == "umbel-b0")
     out = garden.home / "exported.xml"

@@ -18,6 +18,7 @@ from umbel.base.errors import BadCheckpoint, UmbelError
 from umbel.base.settings import settings
 from umbel.base.types import LoadedModel
 from umbel.models.checkpoints import Candidate, blob_keys, read_candidate, register
+from umbel.models.versions import get_version, insert_next_generation
 from worker import models as held_models
 from worker.handlers import Handlers
 from worker.models import HeldModels
@@ -59,6 +60,14 @@ def test_a_version_is_what_its_weights_are_and_models_that_see_alike_share_a_dec
     assert len({model.embedder.weights_sha256 for model in loaded}) == 3
     assert loaded[0].decoder is loaded[1].decoder
     assert loaded[0].decoder != loaded[2].decoder
+
+
+def test_a_checkpoint_that_embeds_anew_is_loaded_once(models: HeldModels, versions: list[UUID]) -> None:
+    with transaction() as session:
+        anew = insert_next_generation(session, get_version(session, versions[0])).id
+    one, other = models.load([versions[0], anew])
+    assert (one.version_id, other.version_id) == (versions[0], anew)
+    assert one.embedder is other.embedder
 
 
 def test_two_are_held_and_the_longest_unused_makes_room(models: HeldModels, versions: list[UUID]) -> None:

@@ -66,7 +66,10 @@ class Image(Table):
 
 
 class ModelVersion(Table):
-    """One set of weights with its preprocessing. Vectors of two versions are never compared."""
+    """One set of weights with its preprocessing, and the vectors of one time that all was embedded with it.
+
+    Vectors of two versions are never compared.
+    """
 
     __tablename__ = "model_version"
 
@@ -75,6 +78,7 @@ class ModelVersion(Table):
     architecture: Mapped[str]
     dim: Mapped[int]
     weights_sha256: Mapped[str]
+    generation: Mapped[int] = mapped_column(server_default=text("1"))  # 2 and more: all was embedded anew with it
     preprocessing_hash: Mapped[str]
     card: Mapped[dict[str, Any]]
     state: Mapped[str]

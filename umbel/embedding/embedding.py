@@ -21,7 +21,7 @@ from umbel.base.errors import DecoderDied, ImageError, NotReady, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
 from umbel.base.progress import Progress
-from umbel.base.types import Decoder, LoadedModel, Models, Pixels, Queue, Vectors
+from umbel.base.types import Decoder, Embedder, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
 from umbel.embedding.query_images import Asked
 from umbel.jobs import claims, job_log
@@ -148,12 +148,13 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         return batch
 
     def _embed(self, batch: EmbeddingBatch, some: Sequence[ClaimedItem]) -> None:
-        vectors = {
-            model.version_id: model.embedder.embed(
-                [batch.pixels[item.id][place] for item in some], background=batch.background
-            )
-            for place, model in enumerate(batch.models)
-        }
+        vectors: dict[UUID, Vectors] = {}
+        by_embedder: dict[Embedder, Vectors] = {}  # two versions of one checkpoint have the same
+        for place, model in enumerate(batch.models):
+            if model.embedder not in by_embedder:
+                pixels = [batch.pixels[item.id][place] for item in some]
+                by_embedder[model.embedder] = model.embedder.embed(pixels, background=batch.background)
+            vectors[model.version_id] = by_embedder[model.embedder]
         if not all(np.isfinite(of_model).all() for of_model in vectors.values()):
             raise ArithmeticError("its vector is not finite")
         batch.ready += some

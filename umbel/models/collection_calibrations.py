@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,14 @@ def upsert_calibration(
     statement = statement.on_conflict_do_update(index_elements=["collection_id", "model_version_id"], set_=values)
     at = session.execute(statement.returning(TABLE.calibrated_at)).scalar_one()
     return OwnCalibration(version_id, calibration, at)
+
+
+def copy_calibrations(session: Session, version_id: UUID, to: UUID) -> None:
+    """Let calibrations for one version hold for another of the same model, too, where it has none of its own."""
+    known = select(TABLE.collection_id, literal(to), TABLE.calibration, TABLE.calibrated_at)
+    columns = ["collection_id", "model_version_id", "calibration", "calibrated_at"]
+    statement = insert(TABLE).from_select(columns, known.where(TABLE.model_version_id == version_id))
+    session.execute(statement.on_conflict_do_nothing())
 
 
 def list_calibrations(session: Session, collection_id: UUID) -> list[OwnCalibration]:

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from umbel.base import tallies
@@ -82,15 +82,17 @@ def retire(transaction: Transaction, version_id: UUID) -> ModelVersion:
         if version.state == ModelState.BACKFILLING:
             raise Conflict(f"A reindex is at work on {version.name!r}; cancel it first.")
         if version.state != ModelState.RETIRED:
-            versions.change_version(session, version_id, state=ModelState.RETIRED, retired_at=func.now())
+            versions.change_version(session, version_id, **versions.RETIRED)
             session.refresh(version)
         return version
 
 
 def switch(session: Session, version_id: UUID) -> None:
     """Make a version active in this transaction, which holds `lock_states`; the former one becomes the standby."""
-    active = versions.get_active_key(session)
+    active, version = versions.get_active_version(session), versions.get_version(session, version_id)
     versions.activate_version(session, version_id, replaced=active.id)
+    if version.weights_sha256 == active.weights_sha256:
+        collection_calibrations.copy_calibrations(session, active.id, version_id)
     jobs.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
     told = _told(versions.get_version(session, version_id), versions.get_version(session, active.id))
     insert_event(session, EventType.MODEL_SWITCHED, told)

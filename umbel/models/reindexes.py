@@ -26,15 +26,17 @@ def begin_reindex(
     *,
     mode: ReindexMode,
     version_id: UUID | None = None,
-    activate: bool = False,
+    activate: bool | None = None,
     max_drop: float = 0,
     hnsw: Hnsw | None = None,
 ) -> UUID:
-    """Have every picture embedded by a version (unset: the newest that is not active), or the active index built anew.
+    """Have every picture embedded by a version, or the active index built anew.
 
-    activate: switch when the version passes the gate; max_drop: of R@1 and MAP@R that it lets through; hnsw: of the
-    new index. Returns the job's id.
-    Raises NotFound, NotReady without an active version, Conflict while a reindex runs or where there is nothing to do.
+    version_id: None: everything is embedded anew with the active model, as a version of its own beside it.
+    activate: switch when the version passes the gate; None: if it is the active model anew. max_drop: of R@1 and MAP@R
+    that the gate lets through; hnsw: of the new index. Returns the job's id.
+    Raises NotFound, NotReady without an active version, Conflict while a reindex runs or for a version that cannot be
+    reindexed; TransientError.
     """
     with transaction() as session:
         versions.lock_states(session)
@@ -82,11 +84,14 @@ def _begin_index(session: Session, active: ModelVersion, version_id: UUID | None
 
 
 def _begin_embeddings(
-    session: Session, active: ModelVersion, version_id: UUID | None, *, activate: bool, max_drop: float
+    session: Session, active: ModelVersion, version_id: UUID | None, *, activate: bool | None, max_drop: float
 ) -> UUID:
-    version = _chosen(session, version_id)
+    version = versions.get_version(session, version_id) if version_id else _begin_anew(session, active)
     if version.id == active.id:
-        raise Conflict(f"The model {version.name!r} is active: its pictures are embedded as they come.")
+        raise Conflict(
+            f"The model {version.name!r} is active: its pictures are embedded as they come."
+            " To embed all of them anew, name no model."
+        )
     if version.state == ModelState.RETIRED:
         raise Conflict(f"The model {version.name!r} is retired; register it again first.")
     if version.is_external:
@@ -99,22 +104,15 @@ def _begin_embeddings(
         version.id,
         mode=ReindexMode.EMBEDDINGS,
         phase=ReindexPhase.LISTING,
-        activate=activate,
+        activate=version_id is None if activate is None else activate,
         max_drop=max_drop,
     )
 
 
-def _chosen(session: Session, version_id: UUID | None) -> ModelVersion:
-    if version_id is not None:
-        return versions.get_version(session, version_id)
-    waiting = [
-        version
-        for version in versions.list_versions(session)
-        if version.state not in (ModelState.ACTIVE, ModelState.RETIRED) and not version.is_external
-    ]
-    if not waiting:
-        raise Conflict("There is no model version but the active one; register another first.")
-    return waiting[0]
+def _begin_anew(session: Session, active: ModelVersion) -> ModelVersion:
+    """The active model as a version without vectors. Those of its earlier generations that fell behind are given up."""
+    versions.retire_superseded(session, active)
+    return versions.insert_next_generation(session, active)
 
 
 def _insert_reindex(session: Session, version_id: UUID, **values: Any) -> UUID:

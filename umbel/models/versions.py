@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound, NotReady
@@ -12,6 +12,7 @@ from umbel.base.locks import take_turns
 from umbel.base.tables import ModelVersion, ago
 from umbel.base.types import EXTERNAL, ModelState
 
+RETIRED = {"state": ModelState.RETIRED, "retired_at": func.now()}
 NO_MODEL = "No model is active yet: a worker registers one when it first starts."
 
 
@@ -46,6 +47,41 @@ def insert_model_version(
     session.add(version)
     session.flush()
     return version
+
+
+def insert_next_generation(session: Session, version: ModelVersion) -> ModelVersion:
+    """The same checkpoint as a version of its own, for vectors that are made anew; named `umbel-b0@2`, say."""
+    of_checkpoint = ModelVersion.weights_sha256 == version.weights_sha256
+    latest = session.scalars(select(func.max(ModelVersion.generation)).where(of_checkpoint)).one()
+    first_name = version.name.removesuffix(f"@{version.generation}")
+    following = ModelVersion(
+        name=f"{first_name}@{latest + 1}",
+        architecture=version.architecture,
+        dim=version.dim,
+        weights_sha256=version.weights_sha256,
+        generation=latest + 1,
+        preprocessing_hash=version.preprocessing_hash,
+        card=version.card,
+        hnsw_m=version.hnsw_m,
+        hnsw_ef_construction=version.hnsw_ef_construction,
+        state=ModelState.REGISTERED,
+    )
+    session.add(following)
+    session.flush()
+    return following
+
+
+def retire_superseded(session: Session, version: ModelVersion) -> None:
+    """Retire the generations of an active version's checkpoint that fell behind; not the one that it replaced."""
+    session.execute(
+        update(ModelVersion)
+        .where(
+            ModelVersion.weights_sha256 == version.weights_sha256,
+            ModelVersion.state == ModelState.REGISTERED,
+            ModelVersion.id.is_distinct_from(version.replaced_id),
+        )
+        .values(RETIRED)
+    )
 
 
 def find_active_version(session: Session) -> ModelVersion | None:
@@ -104,8 +140,10 @@ def get_version_to_use(session: Session, version_id: UUID | None) -> ModelVersio
 
 
 def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersion | None:
-    """The version whose weights have this SHA-256."""
-    return session.scalar(select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256))
+    """The version whose weights have this SHA-256: of several the active one, else the newest that is not retired."""
+    first = (ModelVersion.state != ModelState.ACTIVE, ModelVersion.state == ModelState.RETIRED, ModelVersion.id.desc())
+    statement = select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256).order_by(*first)
+    return session.scalar(statement.limit(1))
 
 
 def list_versions(session: Session) -> list[ModelVersion]:

@@ -58,10 +58,13 @@ class Snapshot:
         return (Owned(*row) for row in rows)
 
     def models(self) -> list[str]:
-        """The SHA-256 of the weights of every model version."""
+        """The SHA-256 of the weights of all model versions, each once."""
         return list(
             self.session.scalars(
-                text("SELECT weights_sha256 FROM model_version WHERE architecture <> 'external' ORDER BY id")
+                text("""
+                    SELECT weights_sha256 FROM model_version WHERE architecture <> 'external'
+                    GROUP BY weights_sha256 ORDER BY min(id::text)
+                """)
             )
         )
 

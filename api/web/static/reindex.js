@@ -16,15 +16,22 @@ const PHASES = {
 export async function reindexing(signal) {
   const [{ items: models }, { items: past }] = await Promise.all([api.models(signal), api.jobs({ type: "reindex", limit: 5 }, signal)]);
   const others = models.filter(({ state }) => !["active", "retired"].includes(state));
-  const mode = select([["index", "Build the active index anew"], ...(others.length ? [["embeddings", "Embed all pictures with another model"]] : [])], others.length ? "embeddings" : "index");
+  const modes = [["index", "Build the active index anew"], ["anew", "Embed all pictures anew"], ...(others.length ? [["other", "Embed all pictures with another model"]] : [])];
+  const mode = select(modes, others.length ? "other" : "index");
   const version = field("Model", select(others.map(({ id, name }) => [id, name]), others[0]?.id));
   const activate = check("Switch to it if it is no worse", { checked: true });
-  const fitting = () => [version, activate].forEach((part) => (part.hidden = mode.value === "index"));
+  const fitting = () => {
+    version.hidden = mode.value !== "other";
+    activate.hidden = mode.value === "index";
+  };
   mode.addEventListener("change", fitting);
   fitting();
   const begin = async () => {
-    const index = mode.value === "index";
-    const asked = index ? { mode: "index" } : { mode: "embeddings", model_version: version.querySelector("select").value, activate: activate.querySelector("input").checked };
+    const asked = {
+      index: { mode: "index" },
+      anew: { activate: activate.querySelector("input").checked },
+      other: { model_version: version.querySelector("select").value, activate: activate.querySelector("input").checked },
+    }[mode.value];
     const begun = await tried(() => api.reindex(asked), "The reindex has begun.");
     if (begun) go(`job/${begun.job_id}`);
   };

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -63,6 +64,10 @@ class Models:
         embedder = Embedder(version, noise=noise, seed=seed)
         self.known[version.id] = LoadedModel(version.id, embedder, Decoder())  # type: ignore[arg-type]
         return embedder
+
+    def share(self, version: ModelVersion, other: UUID) -> None:
+        """Let a version have the embedder of another one of its checkpoint, as a worker does."""
+        self.known[version.id] = replace(self.known[other], version_id=version.id)
 
     def load(self, asked: Sequence[UUID]) -> list[LoadedModel]:
         if any(each not in self.known for each in asked):

@@ -27,6 +27,7 @@ MODEL: dict[str, Any] = {
     "domain": "flowers",
     "dim": 512,
     "weights_sha256": "00",
+    "generation": 1,
     "preprocessing_hash": "11",
     "state": "active",
     "metrics": {"r_at_1": 0.9, "nested": {"any": ["thing", None]}},

@@ -14,7 +14,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from umbel_client import ApiError, Conflict, NotFound, TooManyRequests, Umbel, UmbelClientError, Unreachable
+from umbel_client import (
+    ApiError,
+    Conflict,
+    NotEmbedded,
+    NotFound,
+    TooManyRequests,
+    Umbel,
+    UmbelClientError,
+    Unreachable,
+)
 from umbel_client import connection as connection_module
 from umbel_client.connection import Connection
 from umbel_client.errors import BY_STATUS, error_of
@@ -89,9 +98,11 @@ def test_an_image_that_waits_for_its_vector_is_searched_by_again_other_conflicts
     waiting: Answer = (409, {"Retry-After": "0"}, {"detail": "not embedded yet", "code": "not_embedded"})
     conflict: Answer = (409, {}, {"detail": "it is there", "code": "conflict"})
     with answering(waiting, waiting, conflict) as server:
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict) as raised:
             Umbel(server.url).collections.get("garden")
-        assert len(server.asked) == 3
+        assert (len(server.asked), type(raised.value)) == (3, Conflict)
+    with answering(waiting) as server, pytest.raises(NotEmbedded):
+        Umbel(server.url, retries=0).collections.get("garden")
 
 
 def test_an_upload_is_repeated_under_one_idempotency_key_and_another_has_another() -> None:

@@ -71,7 +71,8 @@ def check_models(context: Context) -> list[Mismatches]:
     listed = [blob.key for blob in context.blobs.list("models")]
     with context.transaction() as session:
         versions.lock_registration(session)  # every writer of model files holds it
-        hashes = [version.weights_sha256 for version in versions.list_versions(session) if not version.is_external]
+        own = [version for version in versions.list_versions(session) if not version.is_external]
+        hashes = list(dict.fromkeys(version.weights_sha256 for version in own))
         unowned = list_unowned(session, [key for key in listed if key.split("/")[1] not in hashes])
         strays = [key for key in listed if key in unowned and context.blobs.exists(key)]
         for key in strays if context.repair else ():
