@@ -121,7 +121,7 @@ def list_duplicates(query: DuplicatesQuery) -> Any:
     if query.image_id is not None:
         check_images([query.image_id])
     usual = Limits(query.max_distance, query.min_pixel_similarity) == USUAL
-    with nullcontext() if usual else rooms.groupings().place(), transaction() as session:
+    with nullcontext() if usual else rooms.graphs().place(), transaction() as session:
         found = find_duplicates(
             session,
             collection=within(query.collection),

@@ -5,36 +5,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.access import within
 from api.errors import problems
 from api.fields import CollectionName, Limit, Links, NextCursor, Strict, VersionToUse, answer_of, image_links
+from api.ranked_pages import RankedCursor, cursor_of, place_of
 from umbel.base.database import transaction
 from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 
 bp = APIBlueprint("label_issues", __name__, tag="Label issues")
-
-
-def cursor_of(label_error_probability: float, image_id: UUID) -> str:
-    """Where a page ends."""
-    return f"{label_error_probability:.9e}_{image_id}"
-
-
-def place_of(cursor: str) -> tuple[float, UUID]:
-    """What `cursor_of` was given."""
-    label_error_probability, _, image_id = cursor.partition("_")
-    return float(label_error_probability), UUID(image_id)
-
-
-def _cursor(text: str) -> str:
-    try:
-        label_error_probability, _ = place_of(text)
-    except ValueError as error:
-        raise ValueError("must be the `next_cursor` of the page before") from error
-    if not 0 <= label_error_probability <= 1:
-        raise ValueError("must be the `next_cursor` of the page before")
-    return text
 
 
 class LabelIssuesQuery(Strict):
@@ -42,9 +22,7 @@ class LabelIssuesQuery(Strict):
     model_version: VersionToUse = None
     min_probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_PROBABILITY
     limit: Limit = 50
-    cursor: Annotated[str, AfterValidator(_cursor), Field(description="`next_cursor` of the page before.")] | None = (
-        None
-    )
+    cursor: RankedCursor | None = None
 
 
 class NeighborOut(BaseModel):

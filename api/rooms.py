@@ -78,9 +78,9 @@ def transfers() -> Room:
 
 
 @cache
-def groupings() -> Room:
-    """For groups of duplicates by other limits than the usual ones, which are computed while the request waits."""
-    return Room(_share(1, 8), 1.0, "As many requests for duplicates by limits of their own as may run at a time do so.")
+def graphs() -> Room:
+    """For what is computed of all stored neighbors while the request waits: duplicates by limits of their own, say."""
+    return Room(_share(1, 8), 1.0, "As many requests that compute with all neighbors as may run at a time do so.")
 
 
 @cache

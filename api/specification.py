@@ -32,6 +32,7 @@ TAGS = {
     "Vectors": "Vectors out of the gallery and into it.",
     "Duplicates": "Near-duplicates.",
     "Label issues": "Probably wrong labels.",
+    "Curation": "Which images to look at first: outliers, representatives, those most worth a label.",
     "Collections": "A collection is deduplicated, searched and deleted on its own.",
     "Map": "The gallery in two dimensions: similar images lie together.",
     "Models": "Model versions. Exactly one is active; searches use it.",

@@ -53,7 +53,13 @@ def duplicates(**options: Any) -> None:
     umbel duplicates --collection garden --picture duplicates.png
     umbel duplicates --max-distance 0.1 --limit 100
     """
-    _list("duplicates", _show_groups, _group_rows, "Near-duplicates, the one to keep first", **options)
+    show_compared(
+        lambda api, **page: api.duplicates.page(**page),
+        _show_groups,
+        _group_rows,
+        "Near-duplicates, the one to keep first",
+        **options,
+    )
 
 
 @click.command("label-issues")
@@ -68,11 +74,12 @@ def label_issues(**options: Any) -> None:
     \b
     umbel label-issues --collection garden --min-probability 0.8
     """
-    _list("label_issues", _show_issues, _issue_rows, "Probably wrong labels, with the most similar pictures", **options)
+    title = "Probably wrong labels, with the most similar pictures"
+    show_compared(lambda api, **page: api.label_issues.page(**page), _show_issues, _issue_rows, title, **options)
 
 
-def _list(
-    resource: str,
+def show_compared(
+    read: Callable[..., Any],
     show: Callable[[Any], None],
     rows: Callable[[Umbel, Any], list[Row]],
     title: str,
@@ -84,12 +91,12 @@ def _list(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Compare what is new, then show one page of what comparisons found."""
+    """Compare what is new, then show one page of what comparisons found: `read(api, collection=…, **filters)`."""
     if again and not do_compare:
         raise click.UsageError("--again compares, --no-compare does not.")
     with api_client() as api:
         job = _compare(api, collection=collection, again=again, quiet=as_json) if do_compare else None
-        found = getattr(api, resource).page(collection=collection, **filters)
+        found = read(api, collection=collection, **filters)
         if image:
             _write_rows(rows(api, found), image, title=title)
         if as_json:
@@ -156,7 +163,7 @@ def _group_rows(api: Umbel, found: Duplicates) -> list[Row]:
         for one in group.images[:MOST_TILES]:
             keep = one.image_id == group.keep
             caption = f"{one.width} x {one.height}" + ("" if keep else f", {one.distance_to_keep:.3f}")
-            tiles += _tile(api, one.image_id, caption, one.name and PurePath(one.name).name, agrees=keep or None)
+            tiles += tile_of(api, one.image_id, caption, one.name and PurePath(one.name).name, agrees=keep or None)
         rows.append(Row(f"{number}: {group.size} pictures in {group.collection}", tiles))
     return rows
 
@@ -166,15 +173,15 @@ def _issue_rows(api: Umbel, found: LabelIssues) -> list[Row]:
 
     rows = []
     for one in found.items[:MOST_ROWS]:
-        tiles = [*_tile(api, one.image_id, one.label, one.name and PurePath(one.name).name, agrees=None)]
+        tiles = [*tile_of(api, one.image_id, one.label, one.name and PurePath(one.name).name, agrees=None)]
         for near in one.evidence:
             caption = f"{1 - near.distance:.3f}"
-            tiles += _tile(api, near.image_id, near.label, caption, agrees=near.label == one.suggested_label)
+            tiles += tile_of(api, near.image_id, near.label, caption, agrees=near.label == one.suggested_label)
         rows.append(Row(f"{one.label}, rather {one.suggested_label}: {one.label_error_probability:.2f}", tiles))
     return rows
 
 
-def _tile(api: Umbel, image_id: Any, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
+def tile_of(api: Umbel, image_id: Any, caption: str, detail: str | None, *, agrees: bool | None) -> Iterator[Tile]:
     """The tile of an image, if its thumbnail can be fetched."""
     from umbel_client import UmbelClientError
 

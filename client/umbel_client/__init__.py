@@ -3,6 +3,7 @@
 from umbel_client.admin import AuditEvent, Recall
 from umbel_client.aio import AsyncUmbel
 from umbel_client.collections import Collection
+from umbel_client.curation import LabelNext, Outliers, Representatives
 from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
     ApiError,
@@ -61,6 +62,7 @@ __all__ = [
     "Job",
     "LabelIssue",
     "LabelIssues",
+    "LabelNext",
     "Match",
     "Model",
     "ModelDetail",
@@ -69,10 +71,12 @@ __all__ = [
     "NotFound",
     "NotIndexed",
     "NotReady",
+    "Outliers",
     "PreconditionFailed",
     "Ready",
     "Recall",
     "Reindex",
+    "Representatives",
     "Search",
     "SearchOptions",
     "SearchResult",

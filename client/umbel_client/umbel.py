@@ -10,6 +10,7 @@ from umbel_client.admin import Admin
 from umbel_client.answer import Answer
 from umbel_client.collections import Collections
 from umbel_client.connection import Connection, as_text, content, form_of, given
+from umbel_client.curation import Curation
 from umbel_client.duplicates import LabelErrors, NearDuplicates
 from umbel_client.errors import ApiError
 from umbel_client.events import Event
@@ -60,6 +61,7 @@ class Umbel:
         self.models = Models(self.connection)
         self.duplicates = NearDuplicates(self.connection, self.jobs)
         self.label_issues = LabelErrors(self.connection)
+        self.curation = Curation(self.connection)
         self.admin = Admin(self.connection, self.jobs)
         self.webhooks = Webhooks(self.connection)
 
