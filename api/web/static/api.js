@@ -42,6 +42,9 @@ export const computeMap = (collection) => post("v1/map", collection ? { collecti
 
 export const duplicates = (parameters, signal) => request(url("v1/duplicates", parameters), { signal });
 export const compare = (collection) => post("v1/duplicates", collection ? { collection } : {});
+export const outliers = (parameters, signal) => request(url("v1/outliers", parameters), { signal });
+export const representatives = (parameters, signal) => request(url("v1/representatives", parameters), { signal });
+export const labelNext = (parameters, signal) => request(url("v1/label-next", parameters), { signal });
 export const labelIssues = (parameters, signal) => request(url("v1/label-issues", parameters), { signal });
 
 export const models = (signal) => request("v1/models", { signal });
