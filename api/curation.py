@@ -45,6 +45,7 @@ class CuratedOut(BaseModel):
     image_id: UUID
     collection: str = Field(examples=["garden"])
     name: str | None = Field(examples=["tulips/1.jpg"])
+    external_id: str | None = Field(examples=["sku-1042"])
     label: str | None = Field(examples=["tulip"])
     links: Links
 

@@ -13,6 +13,7 @@ class Curated(Answer):
     image_id: UUID
     collection: str
     name: str | None
+    external_id: str | None
     label: str | None
 
 

@@ -35,6 +35,7 @@ class Outlier:
     id: UUID
     collection: str
     name: str | None
+    external_id: str | None
     label: str | None
     distance: float
     usual: float
@@ -95,8 +96,8 @@ def find_outliers(
     )
     shown = aliased(Image, name="shown")
     rows = session.execute(
-        select(shown.id, Collection.name, shown.name, shown.label, first.c.distance, first.c.collection_id,
-               first.c.compared_at)
+        select(shown.id, Collection.name, shown.name, shown.external_id, shown.label, first.c.distance,
+               first.c.collection_id, first.c.compared_at)
         .select_from(scope.join(first, true()))
         .join(shown, shown.id == first.c.image_id)
         .join(Collection, Collection.id == first.c.collection_id)
@@ -104,9 +105,7 @@ def find_outliers(
         .limit(limit)
     ).all()  # fmt: skip
     usual = _usual_distances(session, version.id, list({row.collection_id for row in rows}))
-    found = [
-        Outlier(id_, place, name, label, distance, usual[of], at) for id_, place, name, label, distance, of, at in rows
-    ]
+    found = [Outlier(*known, usual[collection_id], at) for *known, collection_id, at in rows]
     return Found(found, version.id, nearest_neighbors.count_compared(session, version.id, collection_id))
 
 

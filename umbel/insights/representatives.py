@@ -26,6 +26,7 @@ class Representative:
     image_id: UUID
     collection: str
     name: str | None
+    external_id: str | None
     label: str | None
     stands_for: int
 
@@ -156,7 +157,7 @@ def _read(
 def _described(session: Session, graph: NeighborGraph, chosen: Chosen) -> dict[int, Representative]:
     """What is known of the chosen ones, by position; one that has just been deleted is left out."""
     rows = session.execute(
-        select(I.id, Collection.name, I.name, I.label)
+        select(I.id, Collection.name, I.name, I.external_id, I.label)
         .join(Collection, Collection.id == I.collection_id)
         .where(I.id.in_([graph.ids[at] for at in chosen.images]))
     )

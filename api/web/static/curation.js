@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { action, h } from "./dom.js";
+import { labelInput } from "./filters.js";
 import { counted, number, percent } from "./format.js";
 import { forget } from "./gallery.js";
 import { to } from "./router.js";
@@ -24,7 +25,7 @@ export async function worthLabelling(signal) {
 }
 
 function suggestion({ image_id: id, name, suggested_label: suggested, confidence, stands_for: many }, left) {
-  const field = h("input", { type: "text", value: suggested ?? "", "aria-label": `Label of ${name ?? "this picture"}`, placeholder: "Label", maxLength: 200 });
+  const field = labelInput(suggested ?? "", { "aria-label": `Label of ${name ?? "this picture"}`, placeholder: "Label" });
   const item = h("li", {});
   const give = async () => {
     const label = field.value.trim();
