@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from umbel_files.names import LONGEST_LABEL, LONGEST_NAME
 
-from api import embed, idempotency, identify, images, search, signed_urls
+from api import idempotency, identify, images, search, signed_urls
 from umbel.base.settings import Settings
 from umbel.base.storable import DEEPEST, LONGEST_OBJECT
 from umbel.gallery import filters
+from umbel.insights import neighbor_graph
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "limits.md").read_text()
 UNITS = {"MiB": 2**20, "GiB": 2**30, "million": 10**6}
@@ -28,7 +29,8 @@ UNITS = {"MiB": 2**20, "GiB": 2**30, "million": 10**6}
         ),
         ("examples of a search (`positive`, `negative`)", [search.MOST_EXAMPLES]),
         ("pictures of one subject in `identify`", [identify.MOST_IMAGES]),
-        ("pictures of one `POST /v1/embed`", [embed.MOST_IMAGES]),
+        ("pictures of one `POST /v1/embed`", [search.MOST_PICTURES]),
+        ("images of one choice of representatives, or of what to label next", [neighbor_graph.MOST]),
         ("hashes of one `POST /v1/images:check`", [images.MOST_HASHES]),
         ("images of one `POST /v1/images:sign`, and how long a URL holds", [signed_urls.MOST_SIGNED]),
     ],
