@@ -205,10 +205,10 @@ def test_a_reindex_of_nothing(api: FlaskClient) -> None:
 
 
 def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient, active: ModelVersion) -> None:
-    assert_problem(api.post("/v1/admin/reindex", json={}), 409, "conflict")
+    assert_problem(api.post("/v1/admin/reindex", json={"model_version": str(active.id)}), 409, "conflict")
     assert_problem(api.post("/v1/admin/reindex", json={"model_version": UNUSED_ID}), 404, "not_found")
     model = registered(api)
-    answer = api.post("/v1/admin/reindex", json={"activate": True, "max_drop": 0.02})
+    answer = api.post("/v1/admin/reindex", json={"model_version": model, "activate": True, "max_drop": 0.02})
     job_id = answer.get_json()["job_id"]
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/jobs/{job_id}")
     job = api.get(answer.headers["Location"]).get_json()
@@ -223,6 +223,16 @@ def test_one_reindex_at_a_time_is_paused_resumed_and_cancelled(api: FlaskClient,
     assert api.post(f"/v1/jobs/{job_id}/cancel").get_json()["status"] == "cancelled"
     assert [one["id"] for one in api.get("/v1/jobs?type=reindex").get_json()["items"]] == [job_id]
     assert api.post("/v1/admin/reindex", json={"mode": "index"}).status_code == 202
+
+
+def test_without_a_version_everything_is_embedded_anew_with_the_active_one(
+    api: FlaskClient, active: ModelVersion
+) -> None:
+    job = api.get(api.post("/v1/admin/reindex", json={}).headers["Location"]).get_json()
+    assert job["reindex"]["activate"] is True
+    version = api.get(f"/v1/models/{job['model_version']}").get_json()
+    assert (version["name"], version["generation"]) == (f"{active.name}@2", 2)
+    assert version["weights_sha256"] == active.weights_sha256
 
 
 def test_the_specification_has_the_models(api: FlaskClient) -> None:

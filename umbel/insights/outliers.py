@@ -105,7 +105,10 @@ def find_outliers(
         .limit(limit)
     ).all()  # fmt: skip
     usual = _usual_distances(session, version.id, list({row.collection_id for row in rows}))
-    found = [Outlier(*row[:-2], usual[row.collection_id], row.compared_at) for row in rows]
+    found = [
+        Outlier(id_, place, name, external_id, label, distance, usual[of], at)
+        for id_, place, name, external_id, label, distance, of, at in rows
+    ]
     return Found(found, version.id, nearest_neighbors.count_compared(session, version.id, collection_id))
 
 
