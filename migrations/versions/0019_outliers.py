@@ -1,6 +1,6 @@
 """An index for the images that are least like others.
 
-Revision: 0018
+Revision: 0019
 
 Built beside running writes: seconds for a million images.
 """
@@ -9,8 +9,8 @@ from alembic import op
 
 from migrations import concurrently
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
