@@ -10,6 +10,8 @@ from umbel_client.connection import Connection, as_text, given
 
 
 class Curated(Answer):
+    """An image of one of the lists."""
+
     image_id: UUID
     collection: str
     name: str | None
