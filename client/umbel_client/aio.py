@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from umbel_client.admin import Admin
 from umbel_client.collections import Collections
+from umbel_client.curation import Curation
 from umbel_client.duplicates import LabelErrors, NearDuplicates
 from umbel_client.images import Images
 from umbel_client.imports import Imports
@@ -125,6 +126,13 @@ class AsyncLabelErrors(Part):
     list, page = iterated(LabelErrors.list), awaited(LabelErrors.page)
 
 
+class AsyncCuration(Part):
+    """The methods of `Curation`."""
+
+    outliers, outliers_page = iterated(Curation.outliers), awaited(Curation.outliers_page)
+    representatives, label_next = awaited(Curation.representatives), awaited(Curation.label_next)
+
+
 class AsyncAdmin(Part):
     """The methods of `Admin`."""
 
@@ -156,6 +164,7 @@ class AsyncUmbel(Part):
         self.models = AsyncModels(umbel.models)
         self.duplicates = AsyncNearDuplicates(umbel.duplicates)
         self.label_issues = AsyncLabelErrors(umbel.label_issues)
+        self.curation = AsyncCuration(umbel.curation)
         self.admin = AsyncAdmin(umbel.admin)
         self.webhooks = AsyncWebhooks(umbel.webhooks)
 
