@@ -35,6 +35,8 @@ LONG: dict[str, tuple[float, list[str]]] = {
     "reindex": (4, ["--images", "10000"]),
     "bulk_import": (6, []),
     "decoders": (2, []),
+    "filters": (4, []),
+    "paging": (5, []),
     "peers": (8, []),
     "scale": (1, []),
     "vectors": (3, ["--images", "100000"]),

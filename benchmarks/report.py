@@ -35,6 +35,8 @@ TITLES = {
     "growth": "Search by gallery size",
     "growth_large": "Search by gallery size, up to a million images",
     "search": "Search: recall, filters and HTTP",
+    "filters": "Filters and facets",
+    "paging": "Pages of a search",
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
     "waiting_searches": "Health checks while searches wait",

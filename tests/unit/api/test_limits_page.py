@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from umbel_files.names import LONGEST_LABEL, LONGEST_NAME
 
-from api import idempotency, identify, images, search, signed_urls
+from api import idempotency, identify, images, search, search_batch, signed_urls
 from umbel.base.settings import Settings
 from umbel.base.storable import DEEPEST, LONGEST_OBJECT
 from umbel.gallery import filters
 from umbel.insights import neighbor_graph
+from umbel.insights.selection import MOST_RESULTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "limits.md").read_text()
 UNITS = {"MiB": 2**20, "GiB": 2**30, "million": 10**6}
@@ -31,6 +32,9 @@ UNITS = {"MiB": 2**20, "GiB": 2**30, "million": 10**6}
         ("pictures of one subject in `identify`", [identify.MOST_IMAGES]),
         ("pictures of one `POST /v1/embed`", [search.MOST_PICTURES]),
         ("images of one choice of representatives, or of what to label next", [neighbor_graph.MOST]),
+        ("pictures of one thing in a search (`file`, `images`)", [search.MOST_PICTURES]),
+        ("results on all pages of a search", [MOST_RESULTS]),
+        ("searches of a batch", [search_batch.MOST_QUERIES]),
         ("hashes of one `POST /v1/images:check`", [images.MOST_HASHES]),
         ("images of one `POST /v1/images:sign`, and how long a URL holds", [signed_urls.MOST_SIGNED]),
     ],

@@ -21,6 +21,18 @@ def test_who_finds_no_place_is_told_at_once() -> None:
         pass
 
 
+def test_several_places_are_taken_at_once_and_never_more_than_there_are() -> None:
+    room = Room(3, 0.0, "full")
+    with room.place(2), room.place(), pytest.raises(Busy), room.place():
+        pass
+    with room.place(), pytest.raises(Busy), room.place(3):
+        pass
+    with room.place(100), pytest.raises(Busy), room.place():
+        pass
+    with room.place(3):
+        pass
+
+
 def test_a_place_that_becomes_free_goes_to_who_waits_for_it() -> None:
     room = Room(1, 60.0, "full")
     taken = room.take()
