@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from garden import Plan
 
 MATCHES = 10
+SIZE = 640  # pixels: sharp where the page shows a picture large, and drawn in some seconds
 QUERY_SPECIES = 4
 
 
@@ -56,7 +57,7 @@ def demo(photos: Path | None, as_json: bool) -> None:
     where = up_detached(settings(), quiet=as_json).url
     home = settings().home
     if photos is None:
-        plan = Plan()
+        plan = Plan(size=SIZE)
         collection, folder, query = "garden", home / "garden", _unseen_specimen(plan)
         draw(folder, plan, quiet=as_json)
     else:

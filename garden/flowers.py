@@ -18,6 +18,7 @@ from garden.species import Species
 OWN_DRAWINGS = 12
 SECTORS = 6
 DETAIL = 0.70  # pixels of a petal's drawing to one pixel of the (supersampled) picture
+FINE = 300  # pixels of the same: the radius up to which petals are drawn in that detail
 SEPAL = Shape(0.35, 1.0, fold=0.3)
 FLORET = 1.25  # half side of a floret's picture, in radii of the floret
 
@@ -89,7 +90,7 @@ def _shared_drawings(petals: Petals, behind: NDArray[np.bool_]) -> tuple[NDArray
 
 
 def _drawing_size(petals: Petals, radius: float) -> tuple[int, int]:
-    scale = radius * DETAIL
+    scale = max(min(radius, FINE), radius / 2) * DETAIL  # large flowers are reduced by half when they are done
     length = float(petals.length.max()) * scale * (1 + BEFORE + BEYOND)
     width = float(petals.half_width.max()) * scale * 2 * BESIDE
     return max(round(length), 8), max(round(width), 8)

@@ -18,7 +18,7 @@ from garden.species import species_of
 from umbel.base.errors import InvalidInput, UmbelError
 
 # Raised whenever the same numbers give other pictures than before, so that old gardens are drawn anew.
-VERSION = 2
+VERSION = 3
 MANIFEST = "garden.json"
 # A process of its own pays from about this many pictures: starting one takes as long as drawing ten.
 IMAGES_PER_PROCESS = 40
@@ -67,9 +67,10 @@ class SampleGarden:
     def name(self, species: int) -> str:
         return species_of(self._plan.seed, species).name
 
-    def draw(self, species: int, specimen: int) -> bytes:
+    def draw(self, species: int, specimen: int, size: int | None = None) -> bytes:
+        """A JPEG; size: its side in pixels, unset that of the plan."""
         drawn = io.BytesIO()
-        draw_specimen(self._plan.seed, species, specimen, size=self._plan.size).save(drawn, "JPEG", quality=90)
+        draw_specimen(self._plan.seed, species, specimen, size=size or self._plan.size).save(drawn, "JPEG", quality=90)
         return drawn.getvalue()
 
 

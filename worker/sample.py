@@ -19,5 +19,5 @@ class LazyGarden:
     def name(self, species: int) -> str:
         return self._garden.name(species)
 
-    def draw(self, species: int, specimen: int) -> bytes:
-        return self._garden.draw(species, specimen)
+    def draw(self, species: int, specimen: int, size: int) -> bytes:
+        return self._garden.draw(species, specimen, size)

@@ -27,7 +27,7 @@ export const nothingYet = () =>
   );
 
 async function loadGarden() {
-  const begun = await tried(() => api.openImport({ source: { type: "sample" }, collection: "garden" }));
+  const begun = await tried(() => api.openImport({ source: { type: "sample", size: 640 }, collection: "garden" }));
   if (!begun) return;
   say("The sample garden is being drawn.");
   go(`add`, { job: begun.job_id });

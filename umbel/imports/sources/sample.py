@@ -14,8 +14,8 @@ class Garden(Protocol):
         """Name of a species, counted from 0; it is the label of its images."""
         ...
 
-    def draw(self, species: int, specimen: int) -> bytes:
-        """A JPEG of one specimen, counted from 0; always the same."""
+    def draw(self, species: int, specimen: int, size: int) -> bytes:
+        """A JPEG of one specimen, counted from 0, size × size pixels; always the same."""
         ...
 
 
@@ -40,7 +40,7 @@ class Sample:
         if self._garden is None:
             raise Unreadable("The sample garden is drawn by workers.")
         species, specimen = map(int, locator.split("/"))
-        return self._garden.draw(species, specimen)
+        return self._garden.draw(species, specimen, self._spec.size)
 
     def close(self) -> None:
         """Nothing is open."""

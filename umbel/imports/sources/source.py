@@ -46,6 +46,7 @@ class SampleSource(_Spec):
     type: Literal["sample"]
     species: int = Field(12, ge=1, le=100, description="Kinds of flower, each a label.")
     per_species: int = Field(20, ge=1, le=1_000, description="Pictures of each kind.")
+    size: int = Field(320, ge=32, le=2048, description="Side of each picture in pixels.")
 
 
 class ManifestSource(_Spec):
