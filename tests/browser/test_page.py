@@ -256,6 +256,20 @@ def test_a_reindex_is_begun_and_watched_to_its_report(page: Page) -> None:
     expect(page.get_by_role("row", name=re.compile("Recall@10"))).to_contain_text("%")
 
 
+def test_the_picture_most_worth_a_label_gets_the_suggested_one(page: Page, site: Stack) -> None:
+    listed = httpx.get(f"{site.url}/v1/images", params={"label": LABELS[2], "limit": 1}, timeout=30).json()["items"]
+    address = f"{site.url}/v1/images/{listed[0]['image_id']}"
+    httpx.patch(address, json={"label": None}, timeout=30).raise_for_status()
+    page.goto("/#/admin")
+    part = page.get_by_role("region", name="Label next")
+    expect(part.locator("input")).to_have_value(LABELS[2])
+    part.get_by_role("button", name="Set label").click()
+    expect(part.get_by_role("listitem")).to_have_count(0)
+    assert httpx.get(address, timeout=30).json()["label"] == LABELS[2]
+    expect(page.get_by_role("region", name="Outliers").get_by_role("listitem").first).to_be_visible()
+    expect(page.get_by_role("region", name="Representatives").get_by_role("listitem").first).to_be_visible()
+
+
 def test_keeping_one_of_two_copies_deletes_the_other(page: Page) -> None:
     page.goto("/#/duplicates?collection=garden")
     groups = page.locator(".group")

@@ -38,8 +38,14 @@ class NeighborGraph:
     distances: Shares
 
 
-def read_graph(session: Session, version_id: UUID, asked: Filter, *, collection: str | None) -> NeighborGraph:
-    """The compared images of a collection (None: of all) that pass the filter, at most MOST."""
+def read_graph(
+    session: Session, version_id: UUID, asked: Filter, *, collection: str | None, compared: int
+) -> NeighborGraph:
+    """The compared images of a collection (None: of all) that pass the filter, at most MOST.
+
+    compared: how many images were compared there. Only where they are more than MOST are they put in an order of
+    chance, the same each time: to sort them takes longer than to read them.
+    """
     # In the form in which Postgres sends them: to make a UUID of each neighbor takes longer than all the rest.
     columns = (func.uuid_send(I.id), I.label, func.array_send(N.neighbors), func.array_send(N.distances))
     rows = session.execute(
@@ -47,7 +53,7 @@ def read_graph(session: Session, version_id: UUID, asked: Filter, *, collection:
         .select_from(I)
         .join(N, N.image_id == I.id)
         .where(N.model_version_id == version_id, *passing(session, asked, collection=collection))
-        .order_by(func.hashtext(cast(I.id, Text)))  # the same images each time
+        .order_by(*([func.hashtext(cast(I.id, Text))] if compared > MOST else []))
         .limit(MOST)
     )
     return graph_of(sorted(map(tuple, rows), key=lambda row: row[0]))

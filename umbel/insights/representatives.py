@@ -151,7 +151,8 @@ def _read(
     version = versions.get_version_to_use(session, version_id).id
     collection_id = collections.get_collection(session, collection) if collection is not None else None
     progress = nearest_neighbors.count_compared(session, version, collection_id)
-    return version, read_graph(session, version, asked, collection=collection), progress
+    graph = read_graph(session, version, asked, collection=collection, compared=progress.compared)
+    return version, graph, progress
 
 
 def _described(session: Session, graph: NeighborGraph, chosen: Chosen) -> dict[int, Representative]:
