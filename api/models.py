@@ -67,6 +67,9 @@ class ModelOut(BaseModel):
     domain: str | None = Field(
         description="What it is for, by its card: general, or a kind of pictures; null: not said.", examples=["flowers"]
     )
+    arithmetic: Literal["float", "int8"] | None = Field(
+        description="What it computes in; vectors of int8 are a version's own. null: others compute it."
+    )
     dim: int = Field(description="Length of its vectors.")
     weights_sha256: str = Field(description="Of an external version, a hash of its name.", examples=[SHA256])
     generation: int = Field(description="2 or more: of those that everything was embedded anew with.", examples=[1])
@@ -184,6 +187,7 @@ def _beside(row: ModelVersion) -> dict[str, Any]:
     link = link_to(f"/v1/models/{row.id}")
     links = {"self": link} | {verb: f"{link}/{verb}" for verb in ("activate", "rollback", "retire")}
     said = {"metrics": row.card.get("metrics", {}), "domain": domain_of(row)}
+    said["arithmetic"] = versions.arithmetic_of(row)
     return said | {"replaced": row.replaced_id, "links": links}
 
 

@@ -14,7 +14,8 @@ from cli.config import settings
 from cli.follow import show_failures
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, confirm, json_option, local_time, print_json, say, table, yes_option
-from cli.registration import register_checkpoint, registered_checkpoint, show_version
+from cli.quantize import quantize
+from cli.registration import named_checkpoint, register_checkpoint, show_version
 from cli.reindex import report_of, show_report
 from cli.whiten import whiten
 from umbel.base.errors import Conflict
@@ -35,6 +36,7 @@ def models() -> None:
     umbel models register models/mine.safetensors     register a checkpoint of `umbel train`
     umbel models add timm:convnext_tiny               register a backbone as it was pretrained
     umbel models whiten garden                        register the active one, centered on a collection
+    umbel models quantize umbel-b0 --pictures photos  register it in int8, which is faster on CPUs
     umbel models add-external clip --dim 512          register a model that runs elsewhere
     umbel models bring clip clip.parquet              bring vectors that it computed
     umbel models export --format onnx                 write the model in use for other programs
@@ -47,6 +49,7 @@ def models() -> None:
 
 
 models.add_command(whiten)
+models.add_command(quantize)
 
 
 @models.command("list")
@@ -119,9 +122,12 @@ def register(checkpoint: Path, as_json: bool) -> None:
     \b
     umbel models register models/petals.safetensors
     """
+    from ml.card import read_card
     from ml.checkpoint import load_checkpoint
+    from ml.quantization import check_quantized
 
-    load_checkpoint(checkpoint)
+    check = load_checkpoint if read_card(checkpoint).quantization is None else check_quantized
+    check(checkpoint)
     split = checkpoint.with_suffix(".split.json")
     if not split.is_file() and not as_json:
         say(f"Without {split.name} it is evaluated on pictures that it may have been trained on.", err=True)
@@ -225,16 +231,12 @@ def export(model: str | None, kind: Any, out: Path | None, as_json: bool) -> Non
     umbel models export --format onnx
     umbel models export petals --format openvino --out petals.xml
     """
+    from ml.card import read_card
     from ml.runtimes.export import SUFFIXES, export
     from ml.shipped import find_checkpoint
 
-    if model is None or Path(model).suffix == ".safetensors":
-        checkpoint = Path(model) if model else find_checkpoint(settings())
-        name = checkpoint.stem
-    else:
-        with api_client() as api:
-            version = find_model(list(api.models.list()), model)
-        name, checkpoint = version.name, registered_checkpoint(version.weights_sha256)
+    checkpoint = named_checkpoint(model) if model else find_checkpoint(settings())
+    name = read_card(checkpoint).name
     out = out or Path(name + SUFFIXES[kind])
     facts = export(checkpoint, out, kind)
     if as_json:
@@ -307,6 +309,8 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
     yield "Weights", f"{version.architecture}, {version.dim} dimensions, SHA-256 {version.weights_sha256}"
     if version.domain:
         yield "For", version.domain
+    if version.arithmetic == "int8":
+        yield "Arithmetic", "int8, on OpenVINO alone"
     yield "Preprocessing", version.preprocessing_hash
     if isinstance(provenance, dict):
         yield "Trained on", "; ".join(map(str, provenance.get("data", [])))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.config import settings
+from cli.model_names import find_model
 from cli.output import api_client, print_json, say
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:
     show_version(version, "Registered", as_json=as_json)
     if version.state == "registered" and not as_json:
         say(f"To embed every picture with it: umbel reindex {version.id}")
+
+
+def named_checkpoint(model: str) -> Path:
+    """The checkpoint of a registered model, by its id, the beginning of one, or its name; or the file of that path."""
+    if Path(model).suffix == ".safetensors":
+        return Path(model)
+    with api_client() as api:
+        return registered_checkpoint(find_model(list(api.models.list()), model).weights_sha256)
 
 
 def registered_checkpoint(weights_sha256: str) -> Path:

@@ -10,11 +10,10 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ml.card import ModelCard, Provenance, card_path, verified_card
+from ml.card import ModelCard, Provenance, verified_card, write_checkpoint
 from ml.network import EmbeddingNetwork
 from ml.preprocess import Preprocessing
-from umbel.base.errors import BadCheckpoint, InvalidInput
-from umbel.base.replacing import replacing
+from umbel.base.errors import BadCheckpoint, Conflict, InvalidInput
 from umbel.models.calibration import Calibration
 
 
@@ -47,20 +46,18 @@ def save_checkpoint(
         metrics=metrics or {},
         calibration=calibration,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for file, data in ((path, weights), (card_path(path), card.model_dump_json(indent=2).encode() + b"\n")):
-        with replacing(file) as partial:
-            partial.write_bytes(data)
-    return card
+    return write_checkpoint(path, weights, card)
 
 
 def load_checkpoint(path: Path) -> tuple[EmbeddingNetwork, ModelCard]:
     """The network, in float32 and eval mode, and its card.
 
     Raises ModelNotFound when there is no such file; BadCheckpoint when weights, card and preprocessing do not fit
-    one another.
+    one another; Conflict for one in int8, which OpenVINO alone runs.
     """
     card = verified_card(path)
+    if card.quantization is not None:
+        raise Conflict(f"{card.name} is in int8, which only OpenVINO on a CPU can run; this needs a model in float.")
     try:
         size = card.preprocessing.size
         options: dict[str, Any] = {"size": size, "anchors": card.anchors, "whitened": card.whitened}

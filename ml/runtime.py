@@ -15,10 +15,10 @@ from ml.runtimes.conversion import Converted, converted, forget_conversion
 from ml.runtimes.measuring import Task
 from ml.runtimes.openvino_forward import OpenVinoForward, native_precisions
 from ml.runtimes.parity import check_parity
-from ml.runtimes.setups import Precision, Setup, fallbacks, setups
+from ml.runtimes.setups import Precision, Setup, fallbacks, int8_setups, setups
 from ml.shipped import find_checkpoint
 from ml.threads import may_have_gpu
-from umbel.base.errors import InvalidInput, UmbelError
+from umbel.base.errors import BadCheckpoint, InvalidInput, UmbelError
 from umbel.base.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,10 @@ def embedder_of(path: Path, settings: Settings) -> NetworkEmbedder:
     """The checkpoint at this path on the runtime that a worker would choose here. Raises as load_embedder does."""
     started = time.perf_counter()
     card = verified_card(path)
-    embedder = _on_cpu(path, card, settings) if computes_on_cpu(settings) else _on_torch(path, settings)
+    if card.quantization is not None:
+        embedder = _in_int8(path, card, settings)
+    else:
+        embedder = _on_cpu(path, card, settings) if computes_on_cpu(settings) else _on_torch(path, settings)
     log.info(
         "model_loaded",
         model=card.name,
@@ -88,6 +91,22 @@ def _on_cpu(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbedder:
     if damaged:
         forget_conversion(settings.home / "models", card)  # the next start makes a new one
     return _on_torch(path, settings.model_copy(update={"device": "cpu", "precision": setup.precision}))
+
+
+def _in_int8(path: Path, card: ModelCard, settings: Settings) -> NetworkEmbedder:
+    """A model in int8, on OpenVINO: its vectors are not those of another runtime, so there is none to fall back on."""
+    conversion = _conversion(path, card, settings) if settings.device in ("auto", "cpu") else None
+    if conversion is None:
+        raise InvalidInput(
+            f"{card.name} is in int8, which only OpenVINO on a CPU can run, and that is not to be had here."
+        )
+    usable = int8_setups(settings)
+    known = _measured(path, card, conversion, usable, settings)
+    for setup in [one.setup for one in known.timings if one.per_second] if known else usable:
+        if embedder := _on_openvino(conversion, card, setup, settings):
+            return embedder
+    forget_conversion(settings.home / "models", card)
+    raise BadCheckpoint(f"{card.name} gives other vectors here than where it was quantized, so it is not used.")
 
 
 def _conversion(path: Path, card: ModelCard, settings: Settings) -> Converted | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rich.progress import Progress
 
 from cli.bars import say_above
 from cli.config import settings
+from cli.nearness import nearness
 from cli.output import say, skipped_lines, table
 from ml.training.files import RunFiles
 from ml.training.recipe import Recipe
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from ml.training.tensorboard import Board
     from ml.training.train import Result, Watcher
 
+INT8_PICTURES = 400  # of the run, at most, that teach and judge a model in int8
+
 Report = dict[str, Any]
 
 
@@ -32,7 +36,7 @@ class TrainingRun:
     """How to train, and where it goes. start: weights to begin with; tensorboard: a folder for its events.
 
     include_hidden: also on what is hidden, or kept beside pictures by systems and programs. processes, workers,
-    hold_out, domain, refit: see `ml.training.train`.
+    hold_out, domain, refit: see `ml.training.train`. int8: also quantize what came of it.
     """
 
     files: RunFiles
@@ -46,13 +50,14 @@ class TrainingRun:
     hold_out: tuple[Path, ...] = ()
     domain: str | None = None
     refit: bool = False
+    int8: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes the run this run, besides its images."""
         known: dict[str, Any] = {"recipe": self.recipe.as_dict(), "start": str(self.start and self.start.absolute())}
         known |= {"hold_out": [str(folder.absolute()) for folder in self.hold_out], "domain": self.domain}
-        return known | {"refit": self.refit}
+        return known | {"refit": self.refit, "int8": self.int8}
 
     def learn(self, folders: Sequence[Path], bars: Progress) -> Report:
         """Train on folders of class folders; the report is plain JSON. Raises what `ml.training.train` does."""
@@ -64,7 +69,24 @@ class TrainingRun:
             options: dict[str, Any] = {"fresh": self.fresh, "include_hidden": self.include_hidden}
             options |= {"processes": self.processes, "workers": self.workers, "hold_out": self.hold_out}
             options |= {"domain": self.domain, "refitted": self.refit, "settings": settings(), "watcher": watcher}
-            return _report(train(folders, self.files.out, self.start, self.recipe, **options))
+            result = train(folders, self.files.out, self.start, self.recipe, **options)
+        return _report(result) | ({"int8": self._in_int8(result, bars)} if self.int8 else {})
+
+    def _in_int8(self, result: Result, bars: Progress) -> Report:
+        """The checkpoint that came of it in int8, beside it, by the pictures of the run."""
+        import numpy as np
+
+        from ml.quantization import save_quantized
+
+        dataset, name = result.dataset, f"{self.files.name}-int8"
+        usable = np.flatnonzero(~dataset.is_aside)
+        drawn = np.random.default_rng(self.recipe.seed).permutation(usable)[:INT8_PICTURES]
+        pictures = [dataset.served[index] for index in drawn.tolist()]
+        path, source = self.files.out / f"{name}.safetensors", f"those that {self.files.name} was trained with"
+        card = save_quantized(
+            path, result.files.checkpoint, pictures, name=name, source=source, tell=partial(say_above, bars)
+        )
+        return {"checkpoint": str(path), "card": card.model_dump(mode="json")}
 
 
 def _watcher(bars: Progress, board: Board | None) -> Watcher:
@@ -124,6 +146,8 @@ def show_training(report: Report) -> None:
     for line in skipped_lines([(one["path"], one["reason"]) for one in report["skipped"]]):
         say(line)
     say(f"Written to {report['checkpoint']}; curves: {report['curves']}")
+    if "int8" in report:
+        say(f"In int8: {report['int8']['checkpoint']}. {nearness(report['int8']['card'])}")
 
 
 def _row(one: dict[str, float | None]) -> list[str]:

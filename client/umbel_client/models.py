@@ -16,12 +16,14 @@ class Model(Answer):
     """state: registered, backfilling, ready, active or retired; metrics, domain (what it is for): from its card.
 
     generation: 2 or more where the same checkpoint had embedded everything before.
+    arithmetic: float or int8; None: others compute its vectors.
     """
 
     id: UUID
     name: str
     architecture: str
     domain: str | None = None
+    arithmetic: str | None = None
     dim: int
     weights_sha256: str
     generation: int = 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ml.runtimes.forward import Batch
+from ml.runtimes.forward import Batch, bucket
 from umbel.base.types import Vectors
 
 WARM_UPS = 3  # before a recording: cuDNN picks its kernels, the allocator its blocks
@@ -56,8 +56,3 @@ class _Graph:
         self._pictures[:count].copy_(self._staged[:count], non_blocking=True)
         self._graph.replay()
         return self._vectors[:count].cpu().numpy()
-
-
-def bucket(count: int) -> int:
-    """The batch size that `count` pictures are padded to: a power of two, and above 32 a multiple of 32."""
-    return 1 << (count - 1).bit_length() if count <= 32 else -(-count // 32) * 32

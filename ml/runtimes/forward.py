@@ -27,7 +27,7 @@ class Forward(Protocol):
 
     @property
     def precision(self) -> str:
-        """Arithmetic: fp32 or bf16."""
+        """Arithmetic: fp32, bf16 or int8."""
         ...
 
     @property
@@ -51,3 +51,8 @@ class Forward(Protocol):
         compute on as many threads as there are lanes.
         """
         ...
+
+
+def bucket(count: int) -> int:
+    """The batch size that `count` pictures are padded to: a power of two, and above 32 a multiple of 32."""
+    return 1 << (count - 1).bit_length() if count <= 32 else -(-count // 32) * 32

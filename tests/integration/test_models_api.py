@@ -95,6 +95,13 @@ def test_a_checkpoint_is_registered_with_its_files(api: FlaskClient, active: Mod
     assert [(one["name"], one["state"]) for one in listed] == [("mine", "registered"), (active.name, "active")]
 
 
+def test_a_model_in_int8_says_so(api: FlaskClient, active: ModelVersion) -> None:
+    register(api, GOOD, card(GOOD, quantization={"pictures": 320}))
+
+    listed = api.get("/v1/models").get_json()["items"]
+    assert {one["name"]: one["arithmetic"] for one in listed} == {"mine": "int8", active.name: "float"}
+
+
 def test_the_same_weights_again_are_the_same_version(api: FlaskClient, active: ModelVersion) -> None:
     assert registered(api) == registered(api)
     assert len(api.get("/v1/models").get_json()["items"]) == 2

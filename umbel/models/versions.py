@@ -1,7 +1,7 @@
 """Rows of model versions and the locks around their states. A partial unique index allows one active version."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import func, select, text, update
@@ -144,6 +144,13 @@ def find_version_by_weights(session: Session, weights_sha256: str) -> ModelVersi
     first = (ModelVersion.state != ModelState.ACTIVE, ModelVersion.state == ModelState.RETIRED, ModelVersion.id.desc())
     statement = select(ModelVersion).where(ModelVersion.weights_sha256 == weights_sha256).order_by(*first)
     return session.scalar(statement.limit(1))
+
+
+def arithmetic_of(version: ModelVersion) -> Literal["float", "int8"] | None:
+    """What a version computes in, by its card; None for an external one, which others compute."""
+    if version.architecture == EXTERNAL:
+        return None
+    return "int8" if version.card.get("quantization") else "float"
 
 
 def list_versions(session: Session) -> list[ModelVersion]:

@@ -25,6 +25,7 @@ MODEL: dict[str, Any] = {
     "name": "flowers",
     "architecture": "efficientnet",
     "domain": "flowers",
+    "arithmetic": "float",
     "dim": 512,
     "weights_sha256": "00",
     "generation": 1,

@@ -18,7 +18,7 @@ from ml.preprocess import Preprocessing
 from ml.runtime import computes_on_cpu, load_embedder
 from ml.runtimes import torch_forward as on_torch
 from ml.runtimes.choice import Measurement, list_measurements
-from ml.runtimes.cuda_graphs import bucket
+from ml.runtimes.forward import bucket
 from ml.runtimes.measuring import Task, Timing
 from ml.runtimes.parity import REQUIRED, parity, probe_images, probe_set
 from ml.runtimes.setups import Setup
