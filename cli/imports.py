@@ -83,7 +83,7 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
         with progress(quiet=as_json) as bars:
             jobs, rejected = import_sources(api, paths, bars=bars, **options)
         if as_json:
-            print_json(_source_facts(jobs) | {"rejected": rejected})
+            print_json(source_facts(jobs, rejected))
         else:
             _report_jobs(api, jobs, waited=options["wait"])
     for path, reason in rejected.items():
@@ -109,7 +109,7 @@ def _from_here(
             outcome = import_images(api, found.images, collection=collection, wait=wait, dry_run=dry_run, bars=bars)
     outcome.rejected = found.rejected | outcome.rejected
     if as_json:
-        print_json(_file_facts(outcome, found))
+        print_json(file_facts(outcome, found))
     elif found.images or found.rejected:
         _report(outcome, found, waited=wait, dry_run=dry_run)
     if not found.images:
@@ -119,8 +119,8 @@ def _from_here(
     sys.exit(1 if failed or not found.images else 0)
 
 
-def _file_facts(outcome: Outcome, found: Listing) -> dict[str, Any]:
-    """What became of files of this machine, for machines; `_source_facts` has the same shape."""
+def file_facts(outcome: Outcome, found: Listing) -> dict[str, Any]:
+    """What became of files of this machine, for machines; `source_facts` has the same shape."""
     return {
         "jobs": [outcome.job.as_dict()] if outcome.job else [],
         "known": outcome.known,
@@ -132,7 +132,7 @@ def _file_facts(outcome: Outcome, found: Listing) -> dict[str, Any]:
     }
 
 
-def _source_facts(jobs: Sequence[Job]) -> dict[str, Any]:
+def source_facts(jobs: Sequence[Job], rejected: dict[str, str]) -> dict[str, Any]:
     """What has become of sources so far. The jobs tell what is known already while they go on: as `duplicate`."""
     kinds: Counter[str] = Counter()
     for job in jobs:
@@ -143,7 +143,7 @@ def _source_facts(jobs: Sequence[Job]) -> dict[str, Any]:
         "known": 0,
         "queued": sum(job.counts.total for job in jobs) - duplicate,
         "duplicate": duplicate,
-        "rejected": {},
+        "rejected": rejected,
         "not_images": sum(job.source.skipped for job in jobs if job.source),
         "not_images_by_kind": dict(kinds),
     }

@@ -30,11 +30,32 @@ CLI = """# Command line
 """
 
 
+EXAMPLES = re.compile(r"\x08\n((?:.*\S.*\n?)+)")  # a paragraph that click leaves as it is
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    _show_examples_as_code()
     made = {"index.md": _front_page(), "reference/api.md": _api(), "reference/cli.md": CLI}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def _show_examples_as_code() -> None:
+    """Change the help of all commands, in this process, so that Markdown keeps the lines of their examples."""
+    import click  # noqa: PLC0415
+
+    from cli.main import umbel  # noqa: PLC0415
+
+    def change(command: click.Command) -> None:
+        command.help = EXAMPLES.sub(r"```text\n\1\n```\n", f"{command.help}\n")
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                if below := command.get_command(context, name):
+                    change(below)
+
+    change(umbel)
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
@@ -42,6 +63,10 @@ def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: F
 
     markdown = FENCE.sub(r"\1", markdown)
     return LINK.sub(lambda link: _within(Path(config.docs_dir), folder, link), markdown)
+
+
+def on_page_content(html: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
+    return html.replace("<code>Sentinel.UNSET</code>", "")  # how mkdocs-click writes that an option has no default
 
 
 def _within(docs: Path, folder: Path, link: "re.Match[str]") -> str:

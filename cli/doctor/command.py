@@ -39,12 +39,12 @@ def doctor(as_json: bool) -> None:
             if not as_json:
                 _show(finding)
     levels = Counter(finding.level for finding in found)
-    wrong = f"{levels['error']} errors, {levels['warning']} warnings." if set(levels) > {"ok"} else "All is well."
+    wrong = ", ".join(_counted(levels[level], level) for level in ("error", "warning"))
     if as_json:
         print_json({"ok": not levels["error"], "findings": [asdict(finding) for finding in found]})
     else:
         say()
-        say(wrong)
+        say(f"{wrong[0].upper()}{wrong[1:]}.")
     sys.exit(1 if levels["error"] else 0)
 
 
@@ -71,6 +71,10 @@ def _safely(check: Check) -> Iterator[Finding]:
         yield error(
             name, f"{type(unforeseen).__name__}: {unforeseen}", "This check could not be finished; please report it."
         )
+
+
+def _counted(number: int, level: str) -> str:
+    return f"{number or 'no'} {level}{'' if number == 1 else 's'}"
 
 
 def _show(finding: Finding) -> None:

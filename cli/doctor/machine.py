@@ -57,7 +57,8 @@ def check_service(settings: Settings) -> Iterator[Finding]:
         if not there:
             yield error("service", f"{api_url()} is not ready: {name}.", HELP.get(name, "See its log."))
     if ready.ready:
-        yield ok("service", f"{api_url()} is ready, with {len(ready.workers)} workers.")
+        workers = "one worker" if len(ready.workers) == 1 else f"{len(ready.workers)} workers"
+        yield ok("service", f"{api_url()} is ready, with {workers}.")
 
 
 def _nobody_listens(settings: Settings) -> Iterator[Finding]:

@@ -190,6 +190,14 @@ def test_the_scopes_of_keys_are_those_of_the_service() -> None:
     assert list(map(str, KeyScope)) == list(SCOPES)
 
 
+def test_every_command_that_loses_something_has_yes() -> None:
+    losing = {
+        name for name in LEAVES if name.split()[-1] in ("delete", "downgrade", "empty", "purge", "retire", "revoke")
+    }
+    assert losing >= {"collections delete", "keys revoke", "models retire", "db downgrade"}
+    assert {name for name in losing if not any("--yes" in one.opts for one in LEAVES[name].params)} == set()
+
+
 LOST = [("db", "downgrade", "base"), ("keys", "revoke", "k"), ("models", "retire", "m"), ("collections", "delete", "c")]
 
 

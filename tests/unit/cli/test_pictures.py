@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from umbel_client import Umbel
+from umbel_client.folder import list_images
 
 from cli import pictures
-from cli.imports import import_sources
+from cli.imports import Outcome, file_facts, import_sources, source_facts
 from cli.output import progress
 from cli.pictures import content_of
 from tests.command_line import umbel_here
@@ -110,3 +111,7 @@ def test_an_archive_that_cannot_be_read_does_not_keep_the_others_out() -> None:
             jobs, rejected = import_sources(api, paths, on_server=False, wait=False, bars=bars, base=None)
     assert jobs == []
     assert [*rejected.values()] == ["Permission denied", "No such file or directory", "Is a directory"]
+
+
+def test_imports_of_files_and_of_sources_are_told_in_one_shape() -> None:
+    assert file_facts(Outcome(), list_images([])).keys() == source_facts([], {}).keys()
