@@ -113,22 +113,7 @@ def test_jobs_are_shown_when_they_happen_and_without_events_by_asking(watch: tup
     expect(row).to_be_visible()
 
 
-def test_what_fails_between_two_answers_is_not_shown_as_done(page: Page) -> None:
-    """The picture fails while the pending items are being answered: a list of the failed asked for before lacks it."""
-    asked: list[str] = []
-    held: list[Route] = []
-
-    def items(*listed: dict[str, object]) -> str:
-        return json.dumps({"items": listed, "next_cursor": None})
-
-    def pending(route: Route) -> None:
-        held.append(route)
-
-    def failed(route: Route) -> None:
-        asked.append("before" if held else "after")
-        error = {"image_id": image_id[0], "error": "It is broken."}
-        route.fulfill(body=items(error) if asked[-1] == "after" else items(), content_type="application/json")
-
+def test_what_was_cancelled_is_not_shown_as_done(page: Page) -> None:
     image_id: list[str] = []
 
     def uploaded(route: Route) -> None:
@@ -136,15 +121,30 @@ def test_what_fails_between_two_answers_is_not_shown_as_done(page: Page) -> None
         image_id.append(answer.json()["image_id"])
         route.fulfill(response=answer)
 
+    def items(route: Route) -> None:
+        item = {"id": "1", "image_id": image_id[0], "status": "cancelled", "attempts": 0, "error": None}
+        route.fulfill(body=json.dumps({"items": [item], "next_cursor": None}), content_type="application/json")
+
     page.route("**/v1/images", uploaded)
-    page.route("**/items?status=pending*", pending)
-    page.route("**/items?status=failed*", failed)
+    page.route("**/v1/jobs/*/items?*", items)
     page.goto("/#/add")
-    with page.expect_request("**/items?status=pending*"):
-        page.locator("input[type=file]").first.set_input_files([file("fails.jpg", specimen(3))])
-    page.evaluate("fetch('healthz')")  # whatever was asked for together with the pending items has been asked for
-    held.pop().fulfill(body=items(), content_type="application/json")
-    expect(page.locator(".arriving .tile", has_text="fails.jpg")).to_have_attribute("data-state", "failed")
+    page.locator("input[type=file]").first.set_input_files([file("stopped.jpg", specimen(3))])
+    expect(page.locator(".arriving .tile", has_text="stopped.jpg")).to_have_attribute("data-state", "cancelled")
+
+
+def test_one_does_not_leave_by_mistake_while_pictures_are_being_sent(page: Page) -> None:
+    held: list[Route] = []
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.route("**/v1/images", lambda route: held.append(route))
+    page.goto("/#/add")
+    with page.expect_request("**/v1/images"):
+        page.locator("input[type=file]").first.set_input_files([file("going.jpg", specimen(3, 77))])
+    page.evaluate("location.assign('docs')")
+    page.wait_for_function("document.visibilityState")  # the question has been answered
+    assert asked == ["beforeunload"]
+    held[0].continue_()
+    expect(page.locator(".arriving .tile")).to_have_attribute("data-state", "done", timeout=PATIENCE)
 
 
 def test_a_zip_becomes_tiles_labelled_by_folder(page: Page) -> None:
@@ -175,6 +175,7 @@ def test_a_click_in_the_gallery_searches_and_the_slider_narrows(page: Page) -> N
     assert 0 < matches.count() < all_of_them
 
 
+<<<<<<< HEAD
 def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> None:
     def eight(route: Route) -> None:
         route.continue_(post_data=json.dumps({**route.request.post_data_json, "k": 8}))
@@ -198,6 +199,36 @@ def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> 
     expect(matches).to_have_count(16)
     expect(matches.nth(8).get_by_role("link")).to_be_focused()
     assert [match.get_by_role("link").get_attribute("href") for match in matches.all()] == links[:16]
+=======
+def test_pictures_are_filtered_by_what_they_have_in_common_and_labelled_together(page: Page, site: Stack) -> None:
+    page.goto("/#/gallery?collection=garden")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_role("region", name="Label").get_by_role("button", name=LABELS[1]).click()
+    chip = page.get_by_role("button", name=f"Remove the filter Label: {LABELS[1]}")
+    expect(chip).to_be_visible()
+    tiles = page.locator(".grid .tile")
+    expect(tiles.first).to_contain_text(LABELS[1])
+    expect(page.get_by_role("button", name=re.compile(rf"^{LABELS[1]} \d+"))).to_be_focused()
+    page.reload()  # the address has it
+    expect(chip).to_be_visible()
+    whole = int(re.findall(r"\d+", page.locator(".lead").inner_text())[0])
+    tiles.nth(1).get_by_role("link").click(modifiers=["Control"])
+    tiles.nth(2).get_by_role("link").click(modifiers=["Shift"])
+    tiles.nth(3).get_by_role("link").focus()
+    page.keyboard.press(" ")
+    picked = page.get_by_role("region", name="Selected pictures")
+    expect(picked).to_contain_text("3 pictures selected")
+    picked.get_by_label("Label for the selected pictures").fill("bulk")
+    picked.get_by_role("button", name="Label them").click()
+    expect(page.locator("#said")).to_have_text("3 pictures labelled bulk.")
+    expect(picked).to_be_hidden()
+    expect(page.locator(".lead")).to_contain_text(f"{whole - 3} picture", timeout=PATIENCE)  # those are no longer in it
+    page.goto("/#/gallery?label=bulk")
+    expect(tiles).to_have_count(3)
+    client = site.client()
+    for image in list(client.images.list(label="bulk")):  # the other tests find what they expect
+        client.images.update(image.image_id, label=LABELS[1])
+>>>>>>> 608e8bd (Filter by facets, label many, fill the map, name jobs, follow uploads anew)
 
 
 def test_more_like_these_less_like_those(page: Page) -> None:
@@ -288,7 +319,7 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_never_lost(page: Pag
     assert focused(page) == "A Skip to the content"
     press("Enter")
     assert focused(page).startswith("MAIN")
-    for _ in range(4):  # collection, label, add, the first picture
+    for _ in range(5):  # collection, label, filters, add, the first picture
         press("Tab")
     assert page.evaluate("document.activeElement.className") == "picture"
     press("Tab")

@@ -104,7 +104,7 @@ function follow(list, progress, bar, signal) {
   const shown = new Map();
   const put = (some) => {
     const fresh = some.slice(0, MOST_TILES).map((upload) => {
-      const tile = new Arriving(upload.name, () => URL.createObjectURL(upload.file));
+      const tile = new Arriving(upload.name, URL.createObjectURL(upload.file), signal);
       shown.set(upload, tile);
       tile.set(upload);
       return tile.element;
@@ -175,10 +175,17 @@ function stateOf({ status, attempts, image_id }) {
 
 /** A tile whose picture is on its way. */
 class Arriving {
-  constructor(name, source = null) {
+  /** source: a URL of what is on its way, given back once it is shown, or when the signal says so. */
+  constructor(name, source = null, signal = null) {
     this.image = h("img", { alt: "", loading: "lazy", decoding: "async" });
     this.image.addEventListener("error", () => (this.image.src = BLANK), { once: true }); // what is no picture
-    if (source) this.image.src = source();
+    if (source) {
+      const giveBack = () => URL.revokeObjectURL(source);
+      this.image.addEventListener("load", giveBack, { once: true });
+      this.image.addEventListener("error", giveBack, { once: true });
+      signal.addEventListener("abort", giveBack, { once: true });
+      this.image.src = source;
+    }
     else this.image.hidden = true;
     this.state = h("span", { class: "state" });
     this.reason = h("span", { class: "reason", hidden: true });

@@ -8,6 +8,9 @@ export const ready = async () => (await fetch("readyz")).json();
 export const collections = (signal) => request("v1/collections?limit=500", { signal });
 
 export const images = (parameters, signal) => request(url("v1/images", parameters), { signal });
+export const collection = (name, signal) => request(`v1/collections/${name}`, { signal });
+export const calibration = (name, signal) => request(`v1/collections/${name}/calibration`, { signal });
+export const facets = (parameters, signal) => request(url("v1/facets", parameters), { signal });
 export const image = (id, signal) => request(`v1/images/${id}`, { signal });
 export const upload = (fields) => post("v1/images", form(fields));
 export const change = (id, changes) => request(`v1/images/${id}`, { method: "PATCH", body: changes });
@@ -49,6 +52,7 @@ export const labelIssues = (parameters, signal) => request(url("v1/label-issues"
 
 export const models = (signal) => request("v1/models", { signal });
 export const steerModel = (id, verb) => post(`v1/models/${id}/${verb}`);
+export const model = (id, signal) => request(`v1/models/${id}`, { signal });
 export const reindex = (options) => post("v1/admin/reindex", options);
 export const recalls = (signal) => request("v1/admin/recall?limit=5", { signal });
 export const measureRecall = (options) => post("v1/admin/recall", options);

@@ -3,6 +3,7 @@
 import { thumbnail } from "./api.js";
 import { h, icon } from "./dom.js";
 import { go } from "./router.js";
+import { say } from "./say.js";
 
 const MOST = 100; // of each kind, as the API takes them
 
@@ -23,8 +24,9 @@ class Basket extends EventTarget {
 
   /** Put a picture in, or take it out. Whether it is in then. */
   toggle(image) {
-    if (!this.#images.delete(image.image_id) && this.#images.size < MOST) {
-      this.#images.set(image.image_id, { image, less: false });
+    if (!this.#images.delete(image.image_id)) {
+      if (this.#images.size < MOST) this.#images.set(image.image_id, { image, less: false });
+      else say(`The basket is full: a search takes ${MOST} pictures.`, { bad: true });
     }
     this.#changed();
     return this.has(image.image_id);

@@ -9,6 +9,7 @@ import { labelInput, seen } from "./filters.js";
 import { ago, size, when } from "./format.js";
 import { forget } from "./gallery.js";
 import { may } from "./http.js";
+import { likenessIn } from "./likeness.js";
 import { mergePatch, rows, write } from "./metadata.js";
 import { replace, to } from "./router.js";
 import { say, tried } from "./say.js";
@@ -231,7 +232,8 @@ async function similar(section, image, signal) {
     section.replaceChildren(h("h2", {}, "Similar pictures"), h("p", { class: "trouble", role: "alert" }, error.message), again);
     return;
   }
-  const [{ matches }, { items: [group] }] = answers;
+  const [{ matches, model_version: version }, { items: [group] }] = answers;
+  const likeness = await likenessIn(image.collection, version, signal);
   const copies = (group?.images ?? []).filter(({ image_id: id }) => id !== image.image_id);
   const others = matches.filter(({ image_id: id }) => !copies.some((copy) => copy.image_id === id));
   const listed = (images, options) => {
@@ -249,6 +251,6 @@ async function similar(section, image, signal) {
   }
   section.append(
     h("h2", {}, "Similar pictures"),
-    others.length ? listed(others, ({ similarity }) => ({ note: similarity.toFixed(2) })) : h("p", { class: "faint" }, "It is the only picture so far."),
+    others.length ? listed(others, (match) => ({ note: match.similarity.toFixed(2), word: likeness(match) })) : h("p", { class: "faint" }, "It is the only picture so far."),
   );
 }

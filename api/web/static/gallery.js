@@ -1,18 +1,24 @@
-// All pictures, newest first, a page at a time as one scrolls.
+// All pictures, newest first, a page at a time as one scrolls; filtered by what they have in common.
 
 import * as api from "./api.js";
-import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
-import { nothingYet, nothingFound } from "./empty.js";
-import { Grid } from "./grid.js";
-import { counted } from "./format.js";
 import { h, icon } from "./dom.js";
+import { nothingFound, nothingYet } from "./empty.js";
+import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
+import { counted } from "./format.js";
+import { Grid } from "./grid.js";
+import { may } from "./http.js";
+import { follow } from "./live.js";
+import { Picking } from "./picking.js";
 import { go, to } from "./router.js";
 import { remember } from "./sequence.js";
 import { tile } from "./tiles.js";
 
 const FIRST = 80; // fills a large screen; the rest comes in larger pages as one scrolls
 const PAGE = 200;
+const LOOK_MS = 2500;
+const NEAR_TOP = 300; // pixels: from here, what is new is shown at once
 let kept = null; // what was last shown, for those who come back
+let open = false; // the facets
 
 export const title = "Gallery";
 
@@ -20,54 +26,117 @@ export const title = "Gallery";
 export const forget = () => (kept = null);
 
 export async function show({ main, heading, parameters, signal }) {
-  const { collection = "", label = "" } = parameters;
-  const filter = (changes) => go("gallery", { collection, label, ...changes });
+  const { collection = "", label = "", where = "" } = parameters;
+  const filtered = Boolean(label || where || open);
+  const facets = filtered ? await import("./facets.js") : null; // not needed to see what there is
+  const chosen = facets?.chosenOf(parameters) ?? [];
+  const filter = facets?.filterOf(chosen) ?? null;
+  const refilter = (changes) => go("gallery", { collection, label, where, ...changes });
   const counts = await sizes(signal);
-  const total = h("span", { class: "faint" });
+  const lead = h("p", { class: "lead", role: "status" });
+  const news = h("button", { type: "button", class: "chip news", hidden: true }, "The gallery has changed: show it");
+  const toggle = h("button", { type: "button", class: "quiet", "aria-expanded": String(open) }, icon("admin"), h("span", {}, "Filters"));
+  toggle.addEventListener("click", async () => {
+    open = !open;
+    toggle.setAttribute("aria-expanded", String(open));
+    await drawFacets();
+  });
   const bar = h(
     "div",
     { class: "bar" },
-    collectionFilter(collection, (value) => filter({ collection: value }), counts),
-    labelFilter(label, (value) => filter({ label: value })),
-    h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
+    collectionFilter(collection, (value) => refilter({ collection: value }), counts),
+    labelFilter(label, (value) => refilter({ label: value })),
+    toggle,
+    may("write") && h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
   );
-  heading.after(h("p", { class: "lead" }, total), bar);
-  const known = kept?.collection === collection && kept.label === label;
-  if (!known) kept = { collection, label, ...pages(collection, label) };
-  const { grid, first } = kept;
-  main.append(grid.element);
+  heading.after(lead, bar);
+  const key = JSON.stringify([collection, filter]);
+  if (kept?.key !== key) kept = Object.assign(pages(collection, filter), { key });
+  const { grid, picking, first } = kept;
+  const body = h("div", { class: "browse" }, grid.element);
+  main.append(...(chosen.length ? [facets.chips(chosen, (left) => refilter(facets.parametersOf(left)))] : []), picking.element, news, body);
   grid.release();
   await first();
-  if (signal.aborted) return;
+  if (signal.aborted) return undefined;
   if (!grid.items.length) {
-    bar.hidden = !collection && !label;
-    main.append(label || collection ? nothingFound("gallery") : nothingYet(signal));
+    bar.hidden = !collection && !filter;
+    body.append(collection || filter ? nothingFound("gallery") : nothingYet(signal));
   }
-  total.textContent = label ? `labelled ${label}` : counted(counts.of(collection), "picture");
+  const count = () => (lead.textContent = filter ? counted(kept?.total ?? grid.items.length, "picture") : counted(counts.of(collection), "picture"));
+  count();
+  kept.renewed = count;
+  const drawFacets = async () => {
+    body.querySelector(".facets")?.remove();
+    body.classList.toggle("filtering", open);
+    if (!open) return;
+    const { chosenOf, panel, parametersOf } = await import("./facets.js");
+    const keys = new Set(grid.items.flatMap(({ metadata }) => Object.keys(metadata)));
+    for (const { by } of chosen) if (by.startsWith("metadata.")) keys.add(by.slice("metadata.".length));
+    body.prepend(panel(chosenOf(parameters), { collection, keys }, (now) => refilter(parametersOf(now)), signal));
+  };
+  await drawFacets();
   grid.attach(signal);
+  const renew = () => {
+    forget();
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  news.addEventListener("click", renew);
+  // What was shown before may be old by now, and pictures come while it is looked at.
+  const look = async () => {
+    if (!(await changed(grid, collection, filter, signal).catch(() => false)) || signal.aborted || picking.size) return;
+    if (scrollY > NEAR_TOP || body.contains(document.activeElement)) news.hidden = false;
+    else await kept?.renew();
+    Object.assign(counts, await sizes(signal));
+    if (!signal.aborted) count();
+  };
+  return async () => {
+    await look();
+    await follow(look, LOOK_MS, signal);
+  };
 }
 
-function pages(collection, label) {
+const asked = (collection, filter) => ({ collection, filter: filter && JSON.stringify(filter) });
+
+/** Whether the first pictures are others now, or have other labels or states. */
+async function changed(grid, collection, filter, signal) {
+  const { items } = await api.images({ ...asked(collection, filter), limit: FIRST }, signal);
+  const state = (some) => JSON.stringify(some.slice(0, FIRST).map(({ image_id: id, label, status }) => [id, label, status]));
+  return state(items) !== state(grid.items);
+}
+
+function pages(collection, filter) {
   let cursor = null;
   let coming = null;
   let ended = false;
+  const known = { total: null, renewed: () => {} };
+  const load = async () => {
+    const page = await api.images({ ...asked(collection, filter), cursor, limit: cursor ? PAGE : FIRST, total: filter && !cursor ? true : null });
+    known.total ??= page.total;
+    cursor = page.next_cursor;
+    ended = !cursor;
+    seen(page.items);
+    return page.items;
+  };
   const next = () => {
     if (ended) return coming;
-    coming ??= api
-      .images({ collection, label, cursor, limit: cursor ? PAGE : FIRST })
-      .then((page) => {
-        cursor = page.next_cursor;
-        ended = !cursor;
-        coming = null;
-        seen(page.items);
-        grid.append(page.items);
-      })
-      .catch(() => {
-        coming = null; // asked for again at the next scroll
-      });
+    coming ??= load()
+      .then((items) => grid.append(items))
+      .catch(() => {}) // asked for again at the next scroll
+      .finally(() => (coming = null));
     return coming;
   };
-  const grid = new Grid((image) => tile(image, { note: image.status === "indexed" ? "" : image.status }), next);
+  const grid = new Grid((image) => {
+    const made = tile(image, { note: image.status === "indexed" ? "" : image.status });
+    made.append(picking.box(image));
+    return made;
+  }, next);
+  const picking = new Picking(grid, () => (filter ? renew() : grid.redraw()));
   remember(grid.element, () => grid.items.map(({ image_id: id }) => id), next);
-  return { grid, first: async () => grid.items.length || next() };
+  const renew = async () => {
+    await coming;
+    [cursor, ended, known.total] = [null, false, null];
+    grid.replace(await load());
+    known.renewed();
+  };
+  return Object.assign(known, { grid, picking, renew, first: async () => grid.items.length || next() });
 }

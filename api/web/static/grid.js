@@ -35,6 +35,19 @@ export class Grid {
     if (this.element.isConnected) this.draw();
   }
 
+  /** Others in place of all. */
+  replace(items) {
+    this.items = [];
+    this.release();
+    this.append(items);
+  }
+
+  /** The same, which have changed. */
+  redraw() {
+    this.release();
+    this.draw();
+  }
+
   draw() {
     const width = this.element.clientWidth;
     if (!width) return;

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { action, h } from "./dom.js";
 import { ago, counted, number, seconds, when } from "./format.js";
-import { badge, described, progress, TYPES } from "./jobs.js";
+import { badge, circumstances, described, progress, subject } from "./jobs.js";
 import { follow, pollFor } from "./live.js";
 import { reindexProgress } from "./reindex.js";
 import { to } from "./router.js";
@@ -23,7 +23,7 @@ export async function show({ main, heading, id, signal }) {
   const look = async () => {
     const job = await api.job(id, signal);
     if (signal.aborted) return;
-    heading.textContent = `${TYPES[job.type] ?? job.type}`;
+    heading.textContent = subject(job);
     const now = JSON.stringify(job);
     if (now !== before) {
       if (told.textContent !== sentence(job)) told.textContent = sentence(job);
@@ -38,9 +38,10 @@ export async function show({ main, heading, id, signal }) {
   return () => follow(look, LOOK_MS, signal, id);
 }
 
-function sentence({ counts, status, phase, error }) {
+function sentence(job) {
+  const { phase, status, counts, error } = job;
   if (error) return error;
-  return `${phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`.replace(/^./, (letter) => letter.toUpperCase());
+  return `${circumstances(job)}, ${phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`;
 }
 
 function redraw(head, job) {
@@ -72,7 +73,7 @@ function steps(job) {
 
 function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done, error, tries }) {
   const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
-  return [`From: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`, error && (tries ? `${error} Tries so far: ${tries}` : error)]
+  return [`Source: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`, error && (tries ? `${error} Tries so far: ${tries}` : error)]
     .filter(Boolean)
     .join(", ");
 }

@@ -66,12 +66,35 @@ function refill(list, jobs) {
   if (rows.length !== list.childElementCount || rows.some((row, at) => list.children[at] !== row)) list.replaceChildren(...rows);
 }
 
+const SOURCES = { sample: "The sample garden", zip: "A zip archive", tar: "A tar archive", manifest: "A list of pictures", s3: "A bucket", folder: "A folder" };
+const SUBJECTS = { comparison: "Comparison for duplicates and labels", deletion: "Deletion", map: "Map", repair: "Repair" };
+
+/** What a job is about, for people. */
+export function subject({ type, counts, source, reindex, collection, first_name: first }) {
+  if (source) return source.location ?? SOURCES[source.type] ?? source.type;
+  if (reindex) return reindex.mode === "index" ? "Index built anew" : "Pictures embedded anew";
+  if (type === "deletion" && collection) return `Deletion of ${collection}`;
+  if (SUBJECTS[type]) return SUBJECTS[type];
+  const folder = first?.split("/").slice(0, -1).join("/");
+  if (counts.total === 1 && first) return first;
+  if (folder) return `Pictures from ${folder}`;
+  return first ? `${first} and others` : (TYPES[type] ?? type);
+}
+
+/** Its kind, and the collection that it is about. */
+export function circumstances({ type, collection }) {
+  const kind = TYPES[type] ?? type;
+  if (["upload", "import"].includes(type)) return collection ? `${kind} into ${collection}` : kind;
+  if (["comparison", "map"].includes(type)) return `${kind} of ${collection ?? "all collections"}`;
+  return kind;
+}
+
 function line(job) {
   const { total, failed } = job.counts;
   return h(
     "a",
     { class: "row", href: to(`job/${job.id}`) },
-    h("span", { class: "kind" }, TYPES[job.type] ?? job.type),
+    h("span", { class: "about" }, h("span", { class: "kind" }, subject(job)), h("span", { class: "faint" }, circumstances(job))),
     badge(job),
     progress(job),
     h("span", { class: "number" }, total ? counted(total, "picture") : "", failed ? h("span", { class: "bad" }, ` ${number(failed)} failed`) : ""),

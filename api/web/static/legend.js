@@ -13,7 +13,7 @@ export function legend({ labels, label }, highlight, select) {
   const counts = new Array(labels.length).fill(0);
   let none = 0;
   for (const index of label) index < 0 ? none++ : counts[index]++;
-  const lit = new Set();
+  const highlighted = new Set();
   const entry = (name, index, count) => {
     const button = h(
       "button",
@@ -23,11 +23,11 @@ export function legend({ labels, label }, highlight, select) {
       h("span", { class: "note" }, number(count)),
     );
     button.addEventListener("click", () => {
-      if (!lit.delete(index)) lit.add(index);
-      button.setAttribute("aria-pressed", String(lit.has(index)));
-      highlight(lit);
+      if (!highlighted.delete(index)) highlighted.add(index);
+      button.setAttribute("aria-pressed", String(highlighted.has(index)));
+      highlight(highlighted);
     });
-    const take = h("button", { type: "button", class: "take", title: `Select ${name}`, "aria-label": `Select ${name}`, onclick: () => select(index) }, icon("check"));
+    const take = h("button", { type: "button", class: "take", title: `Select ${name}`, "aria-label": `Select ${name}`, onclick: () => select(index) }, icon("lasso"));
     return h("li", {}, button, take);
   };
   const entries = labels.map((name, index) => entry(name, index, counts[index]));

@@ -69,11 +69,11 @@ const notComputed = (compute) =>
 
 function chart(data, signal) {
   const canvas = h("canvas", { tabIndex: 0, role: "application", "aria-label": "Map of the gallery", "aria-describedby": "map-keys" });
-  const name = h("p", { class: "faint here", "aria-live": "polite" });
+  const name = h("p", { class: "here", "aria-live": "polite" });
   const plane = new Plane(canvas, data, colourOf, signal);
   const labelled = (index) => data.labels[data.label[index]] ?? "no label";
   const chosen = selection(data, plane);
-  plane.addEventListener("here", ({ detail }) => (name.textContent = detail === null ? "" : labelled(detail)));
+  plane.addEventListener("here", ({ detail }) => name.replaceChildren(...(detail === null ? [] : [h("img", { src: api.thumbnail(data.ids[detail]), alt: "", width: 96, height: 96 }), labelled(detail)])));
   plane.addEventListener("open", ({ detail }) => go(`image/${data.ids[detail]}`));
   plane.addEventListener("lasso", ({ detail }) => {
     chosen.set(detail);
@@ -104,7 +104,7 @@ function chart(data, signal) {
     h(
       "aside",
       { "aria-label": "Legend and selection" },
-      h("div", { class: "actions" }, action("Select what is in view", () => chosen.set(plane.inView()), { quiet: true, symbol: "check" })),
+      h("div", { class: "actions" }, action("Select what is in view", () => chosen.set(plane.inView()), { quiet: true, symbol: "lasso" })),
       chosen.element,
       legend(data, highlight, (index) => chosen.set(data.ids.map((_, at) => at).filter((at) => data.label[at] === index))),
     ),

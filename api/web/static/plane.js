@@ -1,20 +1,21 @@
 // A plane of points: moved, zoomed, opened, encircled.
 
-import { Painter } from "./painter.js";
+import { FEW, Painter, sideOf, TOOLS } from "./painter.js";
+import { apart, Points, stretched } from "./points.js";
 
-const MARGIN = 44;
-const TOOLS = 56; // at the right, of which nothing should lie under
+const MARGIN = 36;
 const NEAREST = 400; // times larger than all at once
 const TOUCH = 16; // pixels around a point that are the point
 const STEP = 80;
 const STILL = 4; // pixels within which a press is a click
+const GAP = 6; // pixels between pictures
 
 export class Plane extends EventTarget {
-  #scale = 1;
-  #stretch = 1; // of the x axis
+  #scale = 1; // 1: all fill the frame
   #left = 0;
   #top = 0;
-  #lit = new Set();
+  #frame = null; // {width, height, left, top, side} in pixels, in which all lie at the scale 1
+  #highlighted = new Set();
   #chosen = new Set();
   #loop = null; // the lasso's way, while it is drawn
   #lassoing = false;
@@ -30,24 +31,27 @@ export class Plane extends EventTarget {
     this.#listen();
   }
 
+  /** Distances say nothing, so the map is stretched to the room there is; few pictures are moved apart to fill it. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    const { x, y } = this.data;
-    const span = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [1, 0]);
-    const [left, right] = span(x);
-    const [low, high] = span(y);
-    // Distances say nothing, so the map may be stretched to the room there is.
-    this.#scale = this.whole = (height - 2 * MARGIN) / (high - low || 1);
-    this.#stretch = (width - MARGIN - TOOLS - MARGIN / 2) / (right - left || 1) / this.#scale;
-    this.#left = (width - TOOLS + MARGIN / 2) / 2 - (this.#scale * this.#stretch * (left + right)) / 2;
-    this.#top = height / 2 - this.#scale * (1 - (low + high) / 2);
+    const { length } = this.data.ids;
+    const few = length <= FEW;
+    const side = few ? sideOf(length, width * height) : 0;
+    const margin = few ? side / 2 + GAP : MARGIN;
+    const frame = { left: margin, top: margin, width: Math.max(1, width - margin - Math.max(TOOLS + side / 2, margin)), height: Math.max(1, height - 2 * margin), side };
+    if (frame.width !== this.#frame?.width || frame.height !== this.#frame.height) {
+      const all = stretched(this.data.x, this.data.y);
+      this.points = new Points(...Object.values(few ? apart(all, side + GAP, frame.width, frame.height) : all));
+    }
+    this.#frame = frame;
+    [this.#scale, this.#left, this.#top] = [1, frame.left, frame.top];
     this.draw();
   }
 
   zoom(by, at = null) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const [x, y] = at ?? [width / 2, height / 2];
-    const scale = Math.min(Math.max(this.#scale * by, this.whole / 2), this.whole * NEAREST);
+    const scale = Math.min(Math.max(this.#scale * by, 0.5), NEAREST);
     const factor = scale / this.#scale;
     this.#left = x - factor * (x - this.#left);
     this.#top = y - factor * (y - this.#top);
@@ -62,7 +66,7 @@ export class Plane extends EventTarget {
   }
 
   highlight(labels) {
-    this.#lit = labels;
+    this.#highlighted = labels;
     this.draw();
   }
 
@@ -78,21 +82,29 @@ export class Plane extends EventTarget {
     return this.#lassoing;
   }
 
-  inView() {
+  /** Points on the screen, and (beyond: pixels) just outside of it. */
+  inView(beyond = 0) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    return this.#all().filter((index) => {
-      const [x, y] = this.place(index);
-      return x >= 0 && y >= 0 && x <= width && y <= height;
-    });
+    const [left, high] = this.#unit([-beyond, -beyond]);
+    const [right, low] = this.#unit([width + beyond, height + beyond]);
+    return this.points.within(left, low, right, high);
+  }
+
+  get #across() {
+    return this.#scale * this.#frame.width;
+  }
+
+  get #up() {
+    return this.#scale * this.#frame.height;
   }
 
   /** Pixels of a point. */
   place(index) {
-    return this.#spot(this.data.x[index], this.data.y[index]);
+    return [this.#left + this.#across * this.points.x[index], this.#top + this.#up * (1 - this.points.y[index])];
   }
 
-  #spot(x, y) {
-    return [this.#left + this.#scale * this.#stretch * x, this.#top + this.#scale * (1 - y)];
+  #unit([x, y]) {
+    return [(x - this.#left) / this.#across, 1 - (y - this.#top) / this.#up];
   }
 
   draw() {
@@ -104,32 +116,28 @@ export class Plane extends EventTarget {
     });
   }
 
-  #all() {
-    return [...this.data.ids.keys()];
-  }
-
   #paint() {
+    if (!this.#frame) return;
     this.painter.paint({
-      visible: this.inView(),
-      nearness: this.#scale / this.whole,
-      lit: this.#lit,
+      visible: this.inView(this.#frame.side),
+      nearness: this.#scale,
+      most: this.#frame.side * this.#scale,
+      highlighted: this.#highlighted,
       chosen: this.#chosen,
       loop: this.#loop,
       middle: this.#keyed,
       place: (index) => this.place(index),
-      spot: (x, y) => this.#spot(x, y),
     });
   }
 
   /** The point at these pixels; within: how far off it may be. */
-  #nearest([x, y], within) {
-    let [best, least] = [null, within ** 2];
-    for (const index of this.data.ids.keys()) {
-      const [a, b] = this.place(index);
-      const way = (a - x) ** 2 + (b - y) ** 2;
-      if (way < least) [best, least] = [index, way];
-    }
-    return best;
+  #nearest(at, within) {
+    return this.points.nearest(...this.#unit(at), this.#across, this.#up, within);
+  }
+
+  /** Pictures are touched all over. */
+  get #touch() {
+    return Math.max(TOUCH, this.painter.side / 2);
   }
 
   #tell(name, detail) {
@@ -151,9 +159,10 @@ export class Plane extends EventTarget {
       },
       { passive: false },
     );
+    on("pointerleave", () => this.#tell("here", null));
     on("keydown", (event) => this.#key(event));
     on("blur", () => this.#showMiddle(false));
-    const sized = new ResizeObserver(() => (this.whole ? this.draw() : this.fit()));
+    const sized = new ResizeObserver(() => (this.#frame && this.#scale !== 1 ? this.draw() : this.fit()));
     sized.observe(canvas);
     signal.addEventListener("abort", () => sized.disconnect());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw(), { signal });
@@ -168,7 +177,7 @@ export class Plane extends EventTarget {
   #drag(event, at) {
     const held = this.#pointers.get(event.pointerId);
     if (!held) {
-      if (event.pointerType === "mouse") this.#tell("here", this.#nearest(at, TOUCH));
+      if (event.pointerType === "mouse") this.#tell("here", this.#nearest(at, this.#touch));
       return;
     }
     if (this.#loop) {
@@ -195,7 +204,7 @@ export class Plane extends EventTarget {
       if (done) this.#tell("lasso", this.#inside(loop));
       this.draw();
     } else if (done && Math.hypot(at[0] - held.from[0], at[1] - held.from[1]) < STILL) {
-      const index = this.#nearest(at, TOUCH);
+      const index = this.#nearest(at, this.#touch);
       if (index !== null) this.#tell("open", index);
     }
   }
@@ -205,7 +214,7 @@ export class Plane extends EventTarget {
     const path = new Path2D();
     for (const [x, y] of loop) path.lineTo(x, y);
     path.closePath();
-    return this.#all().filter((index) => this.painter.holds(path, this.place(index)));
+    return this.inView().filter((index) => this.painter.holds(path, this.place(index)));
   }
 
   #key(event) {

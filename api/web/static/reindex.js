@@ -5,7 +5,7 @@ import { action, check, field, h, select } from "./dom.js";
 import { number, percent, seconds, size } from "./format.js";
 import { go, to } from "./router.js";
 import { tried } from "./say.js";
-import { badge, progress } from "./jobs.js";
+import { badge, progress, subject } from "./jobs.js";
 
 const METRICS = { r_at_1: "R@1", map_at_r: "MAP@R" };
 const PHASES = {
@@ -41,7 +41,7 @@ export async function reindexing(signal) {
     h("h2", { id: "reindex-title" }, "Reindex"),
     h("p", { class: "faint" }, "Searches and uploads go on meanwhile. ", !others.length && "To embed with another model, register one: umbel models register FILE."),
     h("div", { class: "bar" }, field("What", mode), version, activate, action("Begin", begin, { quiet: true })),
-    past.length > 0 && h("ul", { class: "rows" }, past.map((job) => h("li", {}, h("a", { class: "row", href: to(`job/${job.id}`) }, h("span", { class: "kind" }, job.reindex?.mode === "index" ? "Index" : "Embeddings"), badge(job), progress(job), h("span", { class: "faint" }, summary(job)))))),
+    past.length > 0 && h("ul", { class: "rows" }, past.map((job) => h("li", {}, h("a", { class: "row", href: to(`job/${job.id}`) }, h("span", { class: "about" }, h("span", { class: "kind" }, subject(job))), badge(job), progress(job), h("span", { class: "faint" }, summary(job)))))),
   );
 }
 

@@ -1,17 +1,16 @@
 // Pictures taken out of the map: seen, searched with, given a label.
 
-import * as api from "./api.js";
 import { action, field, h } from "./dom.js";
 import { labelInput } from "./filters.js";
 import { counted, number } from "./format.js";
 import { forget } from "./gallery.js";
+import { relabel } from "./relabel.js";
 import { go } from "./router.js";
 import { say } from "./say.js";
 import { thumb } from "./tiles.js";
 
 const SEEN = 24;
 const MOST_EXAMPLES = 100; // as a search takes them
-const AT_A_TIME = 4;
 
 /** {element, set(indices), toggle(index)} of a map's data and plane. */
 export function selection(data, plane) {
@@ -37,7 +36,7 @@ export function selection(data, plane) {
         action("Search", () => go("search", { more: ids.slice(0, MOST_EXAMPLES).join(",") }), { symbol: "search" }),
         action("Clear", () => set([]), { quiet: true }),
       ),
-      h("div", { class: "actions relabel" }, field("Label them all", input), action("Set", () => relabel(ids, input.value.trim()), { quiet: true })),
+      h("div", { class: "actions relabel" }, field("Label them all", input), action("Set", () => label(ids, input.value.trim()), { quiet: true })),
     );
   };
   return {
@@ -47,18 +46,9 @@ export function selection(data, plane) {
   };
 }
 
-async function relabel(ids, label) {
-  if (!label) return say("Type a label first.", { bad: true });
-  const waiting = [...ids];
-  let failed = 0;
-  const work = async () => {
-    for (let id = waiting.pop(); id; id = waiting.pop()) {
-      await api.change(id, { label }).catch(() => failed++);
-      if (waiting.length % 50 === 0) say(`${number(ids.length - waiting.length)} of ${number(ids.length)} labelled…`);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+async function label(ids, text) {
+  if (!text) return say("Type a label first.", { bad: true });
+  await relabel(ids, text);
   forget();
-  say(failed ? `${counted(failed, "picture")} could not be labelled.` : `${counted(ids.length, "picture")} labelled ${label}.`, { bad: failed > 0 });
   return dispatchEvent(new HashChangeEvent("hashchange"));
 }

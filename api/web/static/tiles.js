@@ -5,17 +5,18 @@ import { basket } from "./basket.js";
 import { h, icon } from "./dom.js";
 import { to } from "./router.js";
 
-/** image: {image_id, label}. note: a short text at the right. */
-export function tile(image, { note = "", href = to(`image/${image.image_id}`), least = false } = {}) {
+/** image: {image_id, label}. note: a short text at the right; word: {word, meaning} below. */
+export function tile(image, { note = "", word = null, href = to(`image/${image.image_id}`), least = false } = {}) {
   const name = image.label ?? "no label";
   const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: thumbnail(image.image_id) });
+  picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "blank", title: "There is no thumbnail of it." }, icon("gallery"))), { once: true });
   const caption = h(
     "span",
     { class: "caption" },
     h("span", { class: image.label ? "label" : "label none" }, name),
     note && h("span", { class: "note" }, note),
   );
-  const link = h("a", { class: "picture", href }, picture, caption);
+  const link = h("a", { class: "picture", href }, picture, caption, word && h("span", { class: "word", title: word.meaning }, word.word));
   return h("li", { class: "tile" }, link, least ? null : collect(image));
 }
 

@@ -7,6 +7,8 @@ import { Watch } from "./live.js";
 const AT_A_TIME = 4;
 const LOOK_MS = 700;
 const PAGE = 1000;
+const PAGES = 2; // read at a time: items are worked on in the order they came
+const STATES = { indexed: "done", duplicate: "known", failed: "failed", cancelled: "cancelled" }; // of items that have ended
 const TRIES = 6;
 export const ENDS = ["done", "known", "failed", "cancelled"];
 
@@ -67,30 +69,44 @@ class Uploads extends EventTarget {
     }
   }
 
-  /** Ask how far they are until none is on its way. What is neither pending nor failed was stored. */
+  /** Ask how far they are until none is on its way. */
   async #follow(job, uploads, sent) {
     const watch = new Watch(job);
+    let cursor = null; // before it, all have ended
     for (;;) {
       await watch.news(LOOK_MS);
-      const underway = uploads.filter(({ state }) => ["queued", "embedding"].includes(state));
-      if (!underway.length) {
+      const underway = new Map(uploads.filter(({ state }) => ["queued", "embedding"].includes(state)).map((upload) => [upload.imageId, upload]));
+      if (!underway.size) {
         if (sent()) return watch.end();
         continue;
       }
-      let pending, failed;
       try {
-        pending = await everyItem(job, "pending");
-        failed = await everyItem(job, "failed"); // afterwards: what fails in between is in one of them
+        const ended = sent() && (await api.job(job)).finished_at;
+        // Items that were stored late may stand before the cursor: once the job has ended, all are read again.
+        cursor = await this.#read(job, underway, ended ? null : cursor, ended ? Infinity : PAGES);
+        if (ended) for (const upload of underway.values()) if (!ENDS.includes(upload.state)) this.#set(upload, "cancelled", "It was removed meanwhile.");
       } catch {
         continue; // no answer: ask again
       }
-      for (const upload of underway) {
-        const waits = pending.get(upload.imageId);
-        const error = failed.get(upload.imageId)?.error;
-        if (waits) this.#set(upload, waits.attempts ? "embedding" : "queued");
-        else this.#set(upload, error ? "failed" : "done", error);
-      }
     }
+  }
+
+  /** Read some pages of a job's items behind a cursor. Returns the last cursor before which all have ended. */
+  async #read(job, underway, cursor, pages) {
+    let ended = cursor;
+    let all = true;
+    for (let page = 0; page < pages; page++) {
+      const { items, next_cursor: next } = await api.items(job, { limit: PAGE, cursor });
+      for (const { image_id: id, status, attempts, error } of items) {
+        const upload = underway.get(id);
+        if (status === "pending") all = false;
+        if (upload) this.#set(upload, status === "pending" ? (attempts ? "embedding" : "queued") : STATES[status], error ?? "");
+      }
+      if (!next) break;
+      cursor = next;
+      if (all) ended = next;
+    }
+    return ended;
   }
 
   #set(upload, state, reason = "") {
@@ -100,16 +116,11 @@ class Uploads extends EventTarget {
   }
 }
 
-async function everyItem(job, status) {
-  const found = new Map();
-  for (let cursor = null; ; ) {
-    const page = await api.items(job, { status, limit: PAGE, cursor });
-    for (const item of page.items) found.set(item.image_id, item);
-    cursor = page.next_cursor;
-    if (!cursor) return found;
-  }
-}
-
 const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
 
 export const uploads = new Uploads();
+
+/** What is not sent yet is lost with the page. */
+addEventListener("beforeunload", (event) => {
+  if (uploads.count("waiting", "sending")) event.preventDefault();
+});
