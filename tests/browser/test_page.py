@@ -136,8 +136,9 @@ def test_one_does_not_leave_by_mistake_while_pictures_are_being_sent(page: Page)
     held: list[Route] = []
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
-    page.route("**/v1/images", lambda route: held.append(route))
+    page.route("**/v1/images", held.append)
     page.goto("/#/add")
+    page.get_by_label("Hidden files too").click()  # browsers ask no one who has touched nothing
     with page.expect_request("**/v1/images"):
         page.locator("input[type=file]").first.set_input_files([file("going.jpg", specimen(3, 77))])
     page.evaluate("location.assign('docs')")
@@ -175,7 +176,6 @@ def test_a_click_in_the_gallery_searches_and_the_slider_narrows(page: Page) -> N
     assert 0 < matches.count() < all_of_them
 
 
-<<<<<<< HEAD
 def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> None:
     def eight(route: Route) -> None:
         route.continue_(post_data=json.dumps({**route.request.post_data_json, "k": 8}))
@@ -199,7 +199,8 @@ def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> 
     expect(matches).to_have_count(16)
     expect(matches.nth(8).get_by_role("link")).to_be_focused()
     assert [match.get_by_role("link").get_attribute("href") for match in matches.all()] == links[:16]
-=======
+
+
 def test_pictures_are_filtered_by_what_they_have_in_common_and_labelled_together(page: Page, site: Stack) -> None:
     page.goto("/#/gallery?collection=garden")
     page.get_by_role("button", name="Filters").click()
@@ -228,7 +229,6 @@ def test_pictures_are_filtered_by_what_they_have_in_common_and_labelled_together
     client = site.client()
     for image in list(client.images.list(label="bulk")):  # the other tests find what they expect
         client.images.update(image.image_id, label=LABELS[1])
->>>>>>> 608e8bd (Filter by facets, label many, fill the map, name jobs, follow uploads anew)
 
 
 def test_more_like_these_less_like_those(page: Page) -> None:
@@ -281,6 +281,7 @@ def test_the_map_is_computed_and_pictures_are_taken_out_of_it(page: Page) -> Non
 
 def test_a_reindex_is_begun_and_watched_to_its_report(page: Page) -> None:
     page.goto("/#/admin")
+    page.get_by_role("link", name="Reindex").click()
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("list", name="Phases")).to_be_visible()
     expect(page.get_by_role("table", name="Before and after")).to_be_visible(timeout=PATIENCE)
@@ -388,6 +389,32 @@ def test_a_browser_signs_in_with_a_key_changes_something_and_signs_out(page: Pag
         expect(page.locator("#said")).to_have_text("Saved.")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Key")).to_be_visible()
+
+
+def test_a_reader_is_offered_nothing_forbidden_and_comes_back_to_its_view(
+    watch: tuple[Page, Watch], site: Stack
+) -> None:
+    page, watched = watch
+    watched.rejected = {401}
+    key = json.loads(site.umbel("keys", "create", "--name", "reader", "--scope", "read", "--json").stdout)["key"]
+
+    def sign_in() -> None:
+        page.get_by_label("Key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+
+    page.goto("/signin")
+    sign_in()
+    page.locator(".grid .picture").first.click()
+    expect(page.get_by_role("link", name="Download")).to_be_visible()
+    for name in ("Delete", "Save"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    expect(page.get_by_role("link", name="Admin")).to_be_hidden()
+    expect(page.get_by_role("link", name="Add pictures")).to_have_count(0)
+    page.context.clear_cookies()
+    page.route("**/v1/jobs?*", lambda route: route.fulfill(status=401), times=1)  # its session is over
+    page.goto("/#/jobs?status=failed")
+    sign_in()
+    page.wait_for_url("**/#/jobs?status=failed")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,24 +1,42 @@
-// For the operator of the service: model versions, reindexes, the recall of the index, what to look at and to label.
+// For the operator of the service: a tab for each thing, of which those are offered that the key may use.
 
 import { collections } from "./api.js";
 import { h } from "./dom.js";
-import { outliers, representatives, worthLabelling } from "./curation.js";
 import { counted } from "./format.js";
-import { doubts } from "./labels.js";
-import { versions } from "./models.js";
-import { recall } from "./recall.js";
-import { reindexing } from "./reindex.js";
+import { may } from "./http.js";
 import { to } from "./router.js";
 
 export const title = "Admin";
 
-export async function show({ main, heading, signal }) {
+const of = (load, ...names) => async (signal, redraw) => {
+  const made = await load();
+  return Promise.all(names.map((name) => made[name](signal, redraw)));
+};
+
+// {name, may, parts}: parts are sections, loaded when the tab is first shown.
+const TABS = {
+  models: { name: "Models", parts: [of(() => import("./models.js"), "versions")] },
+  reindex: { name: "Reindex", parts: [of(() => import("./reindex.js"), "reindexing")] },
+  recall: { name: "Recall", parts: [of(() => import("./recall.js"), "recall")] },
+  curation: { name: "Curation", parts: [of(() => import("./labels.js"), "doubts"), of(() => import("./curation.js"), "worthLabelling", "outliers", "representatives")], scope: "write" },
+  audit: { name: "Audit", parts: [of(() => import("./audit.js"), "events")] },
+  health: { name: "Health", parts: [of(() => import("./health.js"), "health")], scope: "read" },
+};
+
+const offered = ({ scope = "admin" }) => may(scope, { everywhere: scope === "admin" });
+
+export async function show({ main, heading, parameters, signal }) {
+  const tabs = Object.entries(TABS).filter(([, tab]) => offered(tab));
+  const [at, tab] = tabs.find(([key]) => key === parameters.tab) ?? tabs[0];
   const { items } = await collections(signal);
   const pictures = items.reduce((sum, { images }) => sum + images, 0);
-  heading.after(h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "docs" }, "The API")));
-  const redraw = () => location.hash === to("admin") && dispatchEvent(new HashChangeEvent("hashchange"));
-  // A key that may not see one of them sees the others.
-  const parts = [versions(signal, redraw), reindexing(signal), recall(signal), doubts(signal), worthLabelling(signal), outliers(signal), representatives(signal)];
-  const refused = (error) => h("p", { class: "trouble" }, error.message);
-  main.append(...(await Promise.all(parts.map((part) => part.catch(refused)))));
+  heading.after(
+    h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "docs" }, "The API")),
+    h("nav", { class: "tabs", "aria-label": "Administration" }, tabs.map(([key, { name }]) => h("a", { href: to("admin", { tab: key }), ...(key === at && { "aria-current": "page" }) }, name))),
+  );
+  document.querySelector(".tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
+  const redraw = () => location.hash.startsWith(to("admin")) && dispatchEvent(new HashChangeEvent("hashchange"));
+  const refused = (error) => h("p", { class: "trouble", role: "alert" }, error.message);
+  const sections = await Promise.all(tab.parts.map((part) => part(signal, redraw).catch(refused)));
+  main.append(...sections.flat());
 }

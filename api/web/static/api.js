@@ -54,5 +54,6 @@ export const models = (signal) => request("v1/models", { signal });
 export const steerModel = (id, verb) => post(`v1/models/${id}/${verb}`);
 export const model = (id, signal) => request(`v1/models/${id}`, { signal });
 export const reindex = (options) => post("v1/admin/reindex", options);
+export const audit = (parameters, signal) => request(url("v1/admin/audit", parameters), { signal });
 export const recalls = (signal) => request("v1/admin/recall?limit=5", { signal });
 export const measureRecall = (options) => post("v1/admin/recall", options);

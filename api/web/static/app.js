@@ -71,7 +71,7 @@ async function state() {
 await openSession();
 const left = leftAt();
 if (left && !location.hash) history.replaceState(null, "", left);
-document.querySelector("nav [data-view=admin]").hidden = !may("admin", { everywhere: true });
+document.querySelector("nav [data-view=admin]").hidden = !may("write");
 $("sign-out").hidden = !signedIn();
 $("sign-out").addEventListener("click", () => tried(signOut));
 document.querySelector(".skip").addEventListener("click", (event) => {

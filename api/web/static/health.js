@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { h } from "./dom.js";
 import { ago, seconds, when } from "./format.js";
-import { follow } from "./live.js";
+import { follow, POLL } from "./live.js";
 
 const LOOK_MS = 5000;
 const CHECKS = { database: "Database", redis: "Redis", model: "Active model", worker: "Workers", progress: "Progress" };
@@ -12,7 +12,7 @@ export async function health(signal) {
   const body = h("div", { class: "health" });
   const look = async () => body.replaceChildren(...drawn(await api.ready()));
   await look();
-  follow(() => look().then(() => "poll"), LOOK_MS, signal).catch(() => {}); // the next visit asks again
+  follow(() => look().then(() => POLL), LOOK_MS, signal).catch(() => {}); // the next visit asks again
   return h("section", { "aria-labelledby": "health-title" }, h("h2", { id: "health-title" }, "Health"), body);
 }
 

@@ -85,7 +85,7 @@ export function subject({ type, counts, source, reindex, collection, first_name:
 export function circumstances({ type, collection }) {
   const kind = TYPES[type] ?? type;
   if (["upload", "import"].includes(type)) return collection ? `${kind} into ${collection}` : kind;
-  if (["comparison", "map"].includes(type)) return `${kind} of ${collection ?? "all collections"}`;
+  if (["comparison", "map"].includes(type)) return collection ?? "All collections";
   return kind;
 }
 

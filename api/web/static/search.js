@@ -5,6 +5,7 @@ import { chooser, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
 import { counted } from "./format.js";
+import { likenessIn } from "./likeness.js";
 import { go, note, to } from "./router.js";
 import { remember } from "./sequence.js";
 import { thumb, tile } from "./tiles.js";
@@ -74,7 +75,9 @@ export async function show({ main, heading, parameters, signal }) {
       const shown = results.childElementCount;
       const focused = document.activeElement === more;
       seen(answer.matches);
-      results.append(...answer.matches.map(match));
+      // What several pictures have in common is nearer or farther than pairs are: no word holds for it.
+      const likeness = image || file ? await likenessIn(collection, answer.model_version, signal) : () => null;
+      results.append(...answer.matches.map((found) => match(found, likeness(found))));
       cursor = answer.next_cursor;
       told = describe(results.childElementCount, answer.search);
       farthest = Math.max(farthest, answer.matches.at(-1)?.distance ?? 0);
@@ -105,8 +108,8 @@ function find({ image, more, less, collection, label, cursor }, file, signal) {
   return api.search({ ...query, ...options, ...(filter && { filter }) }, signal);
 }
 
-function match(found) {
-  const item = tile(found, { note: found.similarity.toFixed(2) });
+function match(found, word) {
+  const item = tile(found, { note: found.similarity.toFixed(2), word });
   item.distance = found.distance;
   item.title = `cosine distance ${found.distance.toFixed(4)}`;
   return item;
