@@ -268,7 +268,7 @@ def answered(asked: SearchIn | SearchFormIn, began: float, embedded: Query | Non
         return searched(Query(cursor.vector, version), asked, began, asked_by="pictures")
     if asked.vector is not None:
         query = query_by_vector(asked.vector, version)
-        return searched(query, asked, began, asked_by=[float(value) for value in query.vector])  # type: ignore[union-attr]
+        return searched(query, asked, began, asked_by=cursors.digest(asked.vector).hex())
     ids = [asked.image_id] if asked.image_id is not None else [*(asked.positive or ()), *asked.negative]
     check_images(ids)
     if asked.image_id is not None:

@@ -7,7 +7,8 @@ dimensions nothing is nearer than the rest, and no index finds it. So many image
 50 %; spread evenly, or those that lie farthest from the queries, where the index is of no use. By a value that an index
 finds (`eq`) and by a range that none does (`lt`); and within a collection that has so many, scattered over the table.
 Then the first page of a list behind the same filters, and facets of a hundred labels, of 25 years, of fifty tags in
-lists of two, and of a key that has another value in each image.
+lists of two, and of a key that has another value in each image. Before all that, by turns, an exact scan and the index
+at sizes around those up to which searches are exact.
 """
 
 import argparse
@@ -45,10 +46,12 @@ def main() -> None:
     asked = parser.parse_args()
     with own_home(asked.home) as home, own_server(home) as server, own_database(server, "filters") as new:
         made = fill(asked.images) if new else {}
-        searches = _searches(asked.images)
+        switch, searches = _switch_over(asked.images), _searches(asked.images)
         lists, facets = _lists(asked.images), _facets(asked.images)
         sizes = {"images": asked.images, "dim": DIM, "k": K, "page": PAGE}
-        write("filters", {**sizes, **made, "searches": searches, "lists": lists, "facets": facets})
+        write(
+            "filters", {**sizes, **made, "switch_over": switch, "searches": searches, "lists": lists, "facets": facets}
+        )
 
 
 def passing(name: str, images: int) -> int:
@@ -159,6 +162,33 @@ def _searches(images: int) -> dict[str, Any]:
         answer[name] = {way: compared(Scope(filter=Filter.model_validate(asked))) for way, asked in ways.items()}
         answer[name]["collection"] = compared(Scope(collection=_slug(name)))
         print(os.getloadavg()[0], name, json.dumps(answer[name]), flush=True)
+    return answer
+
+
+def _switch_over(images: int) -> dict[str, Any]:
+    """At which number of candidates is the index quicker? In a collection, and behind a filter that an index finds."""
+    from umbel.gallery.filters import Filter  # noqa: PLC0415
+    from umbel.search.nearest import Scope, nearest_images  # noqa: PLC0415
+
+    queries = list(unit_vectors(np.random.default_rng(5), QUERIES // 2))
+    scopes = {f"collection of {passing(name, images):,}": Scope(_slug(name)) for name in ("1 %", "10 %", "50 %")}
+    for years in (1, 2, 5):
+        some = {"metadata": {"year": {"in": list(range(2000, 2000 + years))}}}
+        scopes[f"filter that {images // 25 * years:,} pass"] = Scope(filter=Filter.model_validate(some))
+    answer = {}
+    for name, scope in scopes.items():
+        took: dict[str, list[float]] = {"exact": [], "index": []}
+        recalls = []
+        for query in queries:
+            began = time.perf_counter()
+            true = nearest_images(None, query, k=K, scope=scope, exact=True).matches
+            took["exact"].append(time.perf_counter() - began)
+            began = time.perf_counter()
+            found = nearest_images(None, query, k=K, scope=scope, only_ef=300).matches
+            took["index"].append(time.perf_counter() - began)
+            recalls.append(len({one.image_id for one in true} & {one.image_id for one in found}) / len(true))
+        row = {f"{way}, p50 ms": round(1000 * median(times), 1) for way, times in took.items()}
+        answer[name] = {**row, "recall of the index": round(fmean(recalls), 3)}
     return answer
 
 

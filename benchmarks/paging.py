@@ -27,7 +27,7 @@ DEEPEST = 10_000
 SIZES = (100, 1_000)
 # So many matches before a page whose time is told.
 DEPTHS = (0, 500, 2_000, 9_000)
-QUERIES = 3
+QUERIES = 2
 TIMES = 10
 
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -17,9 +17,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import parse
 from sqlalchemy import text
 from umbel_client import InvalidRequest, SearchOptions, Umbel
 
+from api import rates
 from tests.command_line import umbel_here
 from tests.images import image_bytes
 from tests.integration.answering import BROKEN, answering
@@ -193,8 +195,6 @@ def test_a_cursor_is_of_one_search(api: FlaskClient, garden: list[UUID], changed
 @pytest.mark.parametrize("how", ["x", "", "é", "A" * 72, "A" * 71, "A" * 8001, "cut", "beyond", "not a number"])
 def test_what_is_no_cursor_is_refused(api: FlaskClient, garden: list[UUID], how: str) -> None:
     cursor = search(api, vector=QUERY.tolist(), k=1)["next_cursor"]
-    from base64 import urlsafe_b64decode, urlsafe_b64encode  # noqa: PLC0415
-
     data = bytearray(urlsafe_b64decode(cursor + "=="))
     if how == "beyond":
         data[25:29] = (10_000).to_bytes(4)
@@ -407,10 +407,6 @@ def test_without_a_model_a_batch_fails_as_a_whole(api: FlaskClient) -> None:
 @pytest.fixture
 def limited(app: Flask) -> Iterator[None]:
     """Ten calls a minute."""
-    from limits import parse  # noqa: PLC0415
-
-    from api import rates  # noqa: PLC0415
-
     app.config["RATE_LIMIT"] = parse("10/minute")
     rates.limiter.cache_clear()
     rates.limiter().forget()

@@ -135,8 +135,8 @@ def embed_pictures(
         query_images.insert_queries({each: pictures[place] for each, place in waiting.items()})
         try:
             lost = NotReady("No worker embedded the picture in time.")
-            first = next(iter(answered.values()), None)
-            if first and not first.wait(SOON_SECONDS) and not waker.wake(Queue.QUERY):
+            first = next(iter(answered.values()))
+            if not first.wait(SOON_SECONDS) and not waker.wake(Queue.QUERY):
                 lost = QueueUnavailable("No worker answers, and Redis cannot be reached to ring for one.")
                 until = min(until, time.monotonic() + BROKER_TIMEOUT)
             for each, place in waiting.items():
