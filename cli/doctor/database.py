@@ -34,6 +34,8 @@ def check_database(settings: Settings) -> Iterator[Finding]:
                 yield ok("pooler", "The pooler of UMBEL_DATABASE_URL answers.")
     except NotReady as refused:
         yield error("database", refused.detail, _remedy(settings, refused.detail))
+    for number, url in enumerate(settings.database_read_url, 1):
+        yield _replica(url, f"Replica {number} of UMBEL_DATABASE_READ_URL")
     if not settings.database_url:
         free = shutil.disk_usage(next(path for path in (settings.home, *settings.home.parents) if path.exists())).free
         found = f"The disk of the embedded Postgres in {settings.home} has {mib(free)} free."
@@ -71,6 +73,17 @@ def _server(connection: Connection) -> Iterator[Finding]:
     found = f"{used} of {most} connections are in use."
     many = warning("connections", found, "Raise max_connections, or put a pooler before it: docs/how-to/scale-out.md.")
     yield many if used > 0.9 * most else ok("connections", found)
+
+
+def _replica(url: str, name: str) -> Finding:
+    try:
+        with translated_errors(), engine_of(url).connect() as connection:
+            follows = connection.scalar(text("SELECT pg_is_in_recovery()"))
+    except NotReady as refused:
+        return warning("replicas", f"{name}: {refused.detail}", "See to it; meanwhile the primary answers all reads.")
+    if follows:
+        return ok("replicas", f"{name} answers.")
+    return warning("replicas", f"{name} is no replica: it is never read from.", "Name one, or unset it.")
 
 
 def _pgvector(installed: str | None, available: str | None) -> Finding:

@@ -20,7 +20,7 @@ from umbel.base.settings import Settings, settings
 CHECKS = {
     "settings", "service", "database", "database disk", "pgvector", "connections", "clock", "schema", "redis",
     "redis memory", "redis persistence", "blobs", "spool", "temporary files", "shared memory", "decoders", "model",
-    "runtime", "open files", "memory",
+    "runtime", "open files", "memory", "replicas",
 }  # fmt: skip
 
 
@@ -89,6 +89,13 @@ def test_a_wrong_password_a_lost_redis_and_a_lost_service_are_told_apart(locked:
     assert "UMBEL_REDIS_URL" in found["redis"]["remedy"]
     assert "UMBEL_URL" in found["service"]["remedy"]
     assert "wrong@" not in json.dumps(found)
+
+
+def test_replicas_that_are_gone_or_none_are_told(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:
+    primary = postgres.url().replace("+psycopg", "")
+    for url, told in ((f"postgresql:///umbel?host={tmp_path}", "cannot be reached"), (primary, "no replica")):
+        _, found = examined(UMBEL_DATABASE_READ_URL=url)
+        assert (found["replicas"]["level"], told in found["replicas"]["detail"]) == ("warning", True)
 
 
 def test_a_port_of_another_program_is_told(redis: Redis) -> None:
