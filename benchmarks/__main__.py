@@ -27,6 +27,7 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "unreachable_source": (1.5, []),
     "reindex": (2.5, []),
     "events": (2, []),
+    "events_ledger": (0.5, []),
     "vectors": (0.5, []),
 }
 LONG: dict[str, tuple[float, list[str]]] = {

@@ -20,23 +20,19 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.common import BLOCKS, interleaved, own_home, spread, whole_stack, write
+from benchmarks.events_ledger import switch
 from benchmarks.images import draw
 from benchmarks.uploads import CLIENTS, Client, drawn_jpegs, request
 
-EVENTS = 300  # of which the time is taken, each time
+EVENTS = 200  # of which the time is taken, each time
 PAUSE_SECONDS = 0.02
-EACH = 8  # uploads of a client in a block
+EACH = 4  # uploads of a client in a block
 LOOK_SECONDS = 0.02
-TRIGGERS = {
-    "job": ("event_inserted", "event_updated"),
-    "job_item": ("event_inserted", "event_updated"),
-    "image": ("event_deleted", "event_updated"),
-}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256, help="of an import")
+    parser.add_argument("--images", type=int, default=96, help="of an import")
     images = parser.parse_args().images
     with own_home() as home:
         folder = home / "pictures"
@@ -149,12 +145,6 @@ def _costs(port: int, load: Callable[[], None], images: int) -> dict[str, object
     written: dict[str, list[int]] = {"import": [], "uploads": []}
     with ThreadPoolExecutor(CLIENTS) as pool, own.connect() as connection:
 
-        def switch(name: str) -> None:
-            verb = "DISABLE" if name.endswith("without") else "ENABLE"
-            for table, triggers in TRIGGERS.items():
-                for trigger in triggers:
-                    connection.execute(text(f"ALTER TABLE {table} {verb} TRIGGER {trigger}"))
-
         def events() -> int:
             return int(connection.scalar(text("SELECT coalesce(max(seq), 0) FROM event")) or 0)
 
@@ -175,9 +165,13 @@ def _costs(port: int, load: Callable[[], None], images: int) -> dict[str, object
             written["import"].append(events() - before)
 
         taken = interleaved(
-            switch, import_with=bring, import_without=bring, uploads_with=upload, uploads_without=upload
+            lambda name: switch(connection, on=not name.endswith("without")),
+            import_with=bring,
+            import_without=bring,
+            uploads_with=upload,
+            uploads_without=upload,
         )
-        switch("with")
+        switch(connection, on=True)
     sizes = {"import": images, "uploads": CLIENTS * EACH}
     return {
         what: {

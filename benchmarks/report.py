@@ -42,6 +42,7 @@ TITLES = {
     "waiting_searches": "Health checks while searches wait",
     "serving": "Memory while large pictures are fetched",
     "events": "Events: latency, and what they cost",
+    "events_ledger": "Events: what they cost the ledger",
     "unreachable_source": "An import beside unreachable buckets",
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, text, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import NotFound
@@ -159,9 +159,10 @@ def _delivered(session: Session, webhook: ClaimedWebhook, delivery: ClaimedDeliv
 
 
 def release_webhook(session: Session, webhook: ClaimedWebhook, *, owner: str) -> None:
-    """Let others deliver to it."""
+    """Let others deliver to it, once those that wait as well have had their turn."""
     ours = update(Webhook).where(Webhook.id == webhook.id, Webhook.lease_owner == owner)
-    session.execute(ours.values(lease_owner=None, lease_until=None))
+    last = func.greatest(Webhook.next_try, func.now())
+    session.execute(ours.values(lease_owner=None, lease_until=None, next_try=last))
 
 
 def release_webhooks_of(session: Session, owner: str) -> None:
