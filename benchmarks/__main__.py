@@ -26,7 +26,8 @@ QUESTIONS: dict[str, tuple[float, list[str]]] = {
     "serving": (1.5, []),
     "unreachable_source": (1.5, []),
     "reindex": (2.5, []),
-    "events": (2, []),
+    "events": (0.5, []),
+    "events_cost": (1, []),
     "events_ledger": (0.5, []),
     "vectors": (0.5, []),
 }
