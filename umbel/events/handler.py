@@ -1,6 +1,6 @@
 """The worker's part: publishes events and delivers them. A receiver that is slow or dead holds up itself alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ SENDERS = 8  # webhooks that one process delivers to at once
 FOR_HEALTHY = 4  # of these, only to such as took the last event
 TURN = 50  # deliveries of a webhook, at most, before the next has its turn
 TURN_SECONDS = 15.0  # or for so long
+STORED_EVERY = 0.5  # seconds; a worker that dies brings again what it had not written down
 
 
 @dataclass(kw_only=True, eq=False)
@@ -89,20 +90,28 @@ class EventHandler:
         limits: dict[str, Any] = {"seconds": self.settings.webhook_seconds, "private": self.settings.private_hosts}
         with self.transaction() as session:
             due = deliveries.list_due(session, webhook.id, TURN)
-        until = monotonic() + TURN_SECONDS
+        answers: list[tuple[ClaimedDelivery, Answer]] = []  # that are still to be written down
+        stored_at = began_at = monotonic()
         for delivery in due:
             began = monotonic()
-            if began > until or self.stopping():
-                return
+            if began > began_at + TURN_SECONDS or self.stopping():
+                break
             answer = send(webhook.url, webhook.secret, delivery.event, **limits)
             DELIVERIES.labels("failed" if answer.error else "delivered").observe(monotonic() - began)
-            goes_on = retry_transient(partial(self._store, webhook, delivery, answer))
+            answers.append((delivery, answer))
             if answer.error:
                 told = {"webhook_id": str(webhook.id), "event_id": str(delivery.event.id), "status": answer.status}
                 log.info("a delivery failed", **told, error=answer.error)
-            if not goes_on:
-                return
+            if answer.error or monotonic() > stored_at + STORED_EVERY:
+                if not retry_transient(partial(self._store, webhook, answers)):
+                    return
+                answers, stored_at = [], monotonic()
+        retry_transient(partial(self._store, webhook, answers))
 
-    def _store(self, webhook: ClaimedWebhook, delivery: ClaimedDelivery, answer: Answer) -> bool:
+    def _store(self, webhook: ClaimedWebhook, answers: Sequence[tuple[ClaimedDelivery, Answer]]) -> bool:
+        """Write down how a receiver took some events. Returns whether it may be sent more now."""
+        if not answers:
+            return True
         with self.transaction() as session:
-            return deliveries.store_answer(session, webhook, delivery, answer, self.settings)
+            *_, goes_on = (deliveries.store_answer(session, webhook, *one, self.settings) for one in answers)
+            return goes_on

@@ -94,8 +94,7 @@ def switch(session: Session, version_id: UUID) -> None:
     if version.weights_sha256 == active.weights_sha256:
         collection_calibrations.copy_calibrations(session, active.id, version_id)
     jobs.end_indexing(session, active.id)  # a load needs no index of a version that is not searched
-    told = _told(versions.get_version(session, version_id), versions.get_version(session, active.id))
-    insert_event(session, EventType.MODEL_SWITCHED, told)
+    insert_event(session, EventType.MODEL_SWITCHED, _told(version, active))
 
 
 def _told(now: ModelVersion, before: ModelVersion) -> dict[str, Any]:
