@@ -21,7 +21,7 @@ from umbel.base.types import Embedder, Vectors
 from umbel.insights.comparison import NEIGHBORS
 from umbel.insights.coverage import choose, similarities_of
 from umbel.insights.neighbor_graph import NeighborGraph, codes_of
-from umbel.insights.representatives import worth_labelling
+from umbel.insights.representatives import likely_labels, worth_labelling
 from umbel.search.vote import TEMPERATURE, K
 
 PLANTED = 20  # foreign pictures in each folder
@@ -91,7 +91,7 @@ def drawn(generator: np.random.Generator, kinds: list[str], *, alike: bool) -> n
 def measure_labels(vectors: Vectors, labels: list[str]) -> dict[str, dict[str, float]]:
     """Share of the held-out images that the vote of the labelled ones names rightly, by way of choosing and budget."""
     ways: dict[str, Callable[[NeighborGraph, np.random.Generator], list[int]]] = {
-        "label next": lambda graph, _: worth_labelling(graph, STEP).images,
+        "label next": lambda graph, _: suggested(graph),
         "coverage alone": lambda graph, _: covering(graph),
         "random": lambda graph, generator: generator.permutation(unlabelled(graph))[:STEP].tolist(),
     }
@@ -120,6 +120,13 @@ def measure_labels(vectors: Vectors, labels: list[str]) -> dict[str, dict[str, f
                 right = voted(vectors[held], vectors[known], truth[known]) == truth[held]
                 found[way].setdefault(str(budget), []).append(float(right.mean()))
     return {way: {budget: round(fmean(each), 3) for budget, each in by.items()} for way, by in found.items()}
+
+
+def suggested(graph: NeighborGraph) -> list[int]:
+    """As /v1/label-next suggests them."""
+    _, labels = codes_of(graph.labels)
+    _, confidence = likely_labels(labels, graph.neighbors, graph.distances)
+    return worth_labelling(graph, STEP, labels=labels, confidence=confidence).images
 
 
 def covering(graph: NeighborGraph) -> list[int]:

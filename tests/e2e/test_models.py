@@ -88,7 +88,7 @@ def test_everything_is_embedded_anew_with_the_active_model(garden: Stack) -> Non
     job = json.loads(garden.umbel("reindex", "--json").stdout)
     report = job["reindex"]["report"]
     assert (report["active"], report["candidate"], report["missing"]) == (active, f"{active}@2", 0)
-    assert (job["counts"]["indexed"], report["overlap_at_10"], report["switched"]) == (64, 1, True)
+    assert (job["counts"]["indexed"], report["overlap_at_10"] > 0.9, report["switched"]) == (64, True, True)
     assert states(garden)[f"{active}@2"] == "active"
     garden.umbel("models", "rollback")
     assert states(garden)[active] == "active"

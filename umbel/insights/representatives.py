@@ -90,7 +90,7 @@ def find_worth_labelling(
     version, graph, progress = _read(session, asked, collection, version_id)
     names, labels = codes_of(graph.labels)
     likely, confidence = likely_labels(labels, graph.neighbors, graph.distances)
-    chosen = worth_labelling(graph, limit)
+    chosen = worth_labelling(graph, limit, labels=labels, confidence=confidence)
     suggestions = [
         Suggestion(image, names[likely[at]] if likely[at] >= 0 else None, round(float(confidence[at]), 4))
         for at, image in _described(session, graph, chosen).items()
@@ -107,15 +107,15 @@ def representatives_of(graph: NeighborGraph, count: int) -> Chosen:
     return choose(similar, count, weights=nothing + 1, covered=nothing, candidates=np.ones(size, bool))
 
 
-def worth_labelling(graph: NeighborGraph, count: int) -> Chosen:
+def worth_labelling(graph: NeighborGraph, count: int, *, labels: Positions, confidence: Shares) -> Chosen:
     """The `count` images without a label that best cover those whose label is not clear yet.
 
     The labelled ones cover already what is similar to them, and an image counts more, up to twice, the less its
     neighbors settle its label. So the first labels go to what is typical, later ones to what is new or disputed, and of
     a group of similar images one is asked for.
+
+    labels: (n,), -1 for none; confidence: (n,), as of `likely_labels`.
     """
-    _, labels = codes_of(graph.labels)
-    _, confidence = likely_labels(labels, graph.neighbors, graph.distances)
     similar = similarities_of(graph.neighbors, graph.distances)
     unlabelled = labels < 0
     by_labelled = np.where(unlabelled[similar.others], 0, similar.values)
