@@ -23,6 +23,7 @@ TITLES = {
     "singles": "Single uploads by many clients",
     "bulk_import": "Import by the whole stack",
     "runtimes": "Runtimes of the model",
+    "runtimes_avx512": "Runtimes of the model, with AVX-512 and in int8",
     "decoding": "Decoding",
     "decoders": "Number of decoder processes",
     "gpu": "Forward on a GPU",

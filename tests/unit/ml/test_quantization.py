@@ -1,12 +1,13 @@
 """A model in int8 is a model of its own that runs on OpenVINO alone, near to the one in float."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from ml import quantization
 from ml.card import Provenance, card_path, read_card
 from ml.checkpoint import load_checkpoint, save_checkpoint
 from ml.network import EmbeddingNetwork
@@ -18,6 +19,7 @@ from ml.runtimes.int8_file import unpack
 from ml.runtimes.openvino_forward import OpenVinoForward
 from ml.runtimes.parity import probe_images
 from ml.runtimes.torch_forward import ServedNetwork, reference_vectors
+from tests.command_line import umbel_here
 from umbel.base.errors import BadCheckpoint, Conflict, InvalidInput
 from umbel.base.settings import Settings
 
@@ -39,9 +41,8 @@ def quantized(checkpoint: Path) -> Path:
     """With an aim that is out of reach, so that layers are ranked and some stay in float."""
     pytest.importorskip("nncf")
     path = checkpoint.with_name("plates-int8.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantization, "AIM", 1.1)
-        save_quantized(path, checkpoint, [*probe_images(SIZE, LEAST)], name="plates-int8", source="drawings")
+    pictures = [*probe_images(SIZE, LEAST)]
+    save_quantized(path, checkpoint, pictures, name="plates-int8", source="drawings", aim=1.1)
     return path
 
 
@@ -96,6 +97,25 @@ def test_what_holds_no_network_is_refused(checkpoint, tmp_path):
 
     with pytest.raises(BadCheckpoint, match="no network of OpenVINO"):
         check_quantized(path)
+
+
+@pytest.mark.slow
+def test_the_command_takes_of_each_folder_as_many_and_need_not_register(checkpoint, tmp_path):
+    for number, picture in enumerate(probe_images(SIZE, 60)):
+        folder = tmp_path / ("many" if number < 35 else "few")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    (tmp_path / "few" / "none.png").write_bytes(b"no picture")
+    folders = [f"--pictures={tmp_path / name}" for name in ("many", "few")]
+    options = ["--count=50", f"--out={tmp_path}", "--no-register", "--json"]
+
+    done = umbel_here("models", "quantize", str(checkpoint), *folders, *options)
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    card = read_card(tmp_path / "plates-int8.safetensors")
+    assert told == {"checkpoint": str(tmp_path / "plates-int8.safetensors"), "card": card.model_dump(mode="json")}
+    assert card.provenance.data == ["40 pictures of many and few, without labels, for the ranges of int8"]
 
 
 def test_few_pictures_teach_no_ranges(checkpoint, tmp_path):
