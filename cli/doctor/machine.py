@@ -76,8 +76,12 @@ def _nobody_listens(settings: Settings) -> Iterator[Finding]:
             f"The API does not answer, and cannot listen on {host} port {settings.port}: {refused.strerror}.",
             f"Stop what listens there, or set another UMBEL_PORT. {started}",
         )
+        return
+    found = f"The API on port {settings.port} does not run."
+    if settings.database_url:  # as in the container of a worker
+        yield warning("service", found, "Start it, `umbel api`; or, where it is elsewhere, name it by UMBEL_URL.")
     else:
-        yield error("service", f"The API on port {settings.port} does not run.", started)
+        yield error("service", found, started)
 
 
 def check_machine(_: Settings) -> Iterator[Finding]:

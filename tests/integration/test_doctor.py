@@ -14,6 +14,7 @@ from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.command_line import umbel_here
 from tests.integration.test_server import Api
+from tests.processes import free_port
 from umbel.base import schema
 from umbel.base.settings import Settings, settings
 
@@ -89,6 +90,11 @@ def test_a_wrong_password_a_lost_redis_and_a_lost_service_are_told_apart(locked:
     assert "UMBEL_REDIS_URL" in found["redis"]["remedy"]
     assert "UMBEL_URL" in found["service"]["remedy"]
     assert "wrong@" not in json.dumps(found)
+
+
+def test_a_machine_of_a_worker_alone_is_warned_that_no_api_runs(postgres: Postgres, redis: Redis) -> None:
+    _, found = examined(UMBEL_DATABASE_URL=postgres.url().replace("+psycopg", ""), UMBEL_PORT=str(free_port()))
+    assert (found["service"]["level"], "UMBEL_URL" in found["service"]["remedy"]) == ("warning", True)
 
 
 def test_replicas_that_are_gone_or_none_are_told(postgres: Postgres, redis: Redis, tmp_path: Path) -> None:

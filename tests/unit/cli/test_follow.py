@@ -1,0 +1,34 @@
+"""A job that is followed to its end, or as long as a person waits."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli.follow import follow
+from cli.output import progress
+from tests.unit.cli.test_reindex import JOB, ended
+
+
+def followed(*answers: Any) -> Any:
+    """What following a job gives whose later states are these."""
+    later = iter(answers)
+
+    def get(job_id: object, *, wait: float) -> Any:
+        if isinstance(answer := next(later), BaseException):
+            raise answer
+        return answer
+
+    with progress(quiet=True) as bars:
+        api: Any = SimpleNamespace(jobs=SimpleNamespace(get=get))
+        return follow(api, ended(None, status="running", finished_at=None), bars)
+
+
+def test_a_job_is_followed_to_its_end() -> None:
+    end = ended(None)
+    assert followed(ended(None, status="running", finished_at=None), end) is end
+
+
+def test_after_ctrl_c_the_job_goes_on_and_a_person_is_told_so() -> None:
+    with pytest.raises(KeyboardInterrupt, match=f"the job goes on: umbel jobs show {JOB} --wait"):
+        followed(KeyboardInterrupt())
