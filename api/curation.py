@@ -1,7 +1,7 @@
 """/v1/outliers, /v1/representatives, /v1/label-next: which images to look at, by what a comparison has stored."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
@@ -21,7 +21,7 @@ from api.fields import (
     answer_of,
     image_links,
 )
-from api.ranked_pages import RankedCursor, cursor_of, place_of
+from api.ranked_pages import cursor_of, place_of, ranked_cursor
 from umbel.base.database import transaction
 from umbel.gallery.filters import Filter
 from umbel.insights.outliers import Outlier, find_outliers
@@ -38,7 +38,7 @@ class CurationQuery(Strict):
 
 
 class OutliersQuery(CurationQuery):
-    cursor: RankedCursor | None = None
+    cursor: Annotated[str, *ranked_cursor(2.001)] | None = None  # a cosine distance with its rounding
 
 
 class CuratedOut(BaseModel):

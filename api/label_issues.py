@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from api.access import within
 from api.errors import problems
 from api.fields import CollectionName, Limit, Links, NextCursor, Strict, VersionToUse, answer_of, image_links
-from api.ranked_pages import RankedCursor, cursor_of, place_of
+from api.ranked_pages import cursor_of, place_of, ranked_cursor
 from umbel.base.database import transaction
 from umbel.insights.label_errors import MIN_PROBABILITY, LabelIssue, find_label_issues
 
@@ -22,7 +22,7 @@ class LabelIssuesQuery(Strict):
     model_version: VersionToUse = None
     min_probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = MIN_PROBABILITY
     limit: Limit = 50
-    cursor: RankedCursor | None = None
+    cursor: Annotated[str, *ranked_cursor(1)] | None = None
 
 
 class NeighborOut(BaseModel):

@@ -1,6 +1,6 @@
 """Pages of lists that are ordered by a number and then by the image."""
 
-from typing import Annotated
+from typing import Any
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -17,15 +17,15 @@ def place_of(cursor: str) -> tuple[float, UUID]:
     return float(number), UUID(image_id)
 
 
-def _checked(cursor: str) -> str:
-    try:
-        number, _ = place_of(cursor)
-    except ValueError as error:
-        raise ValueError("must be the `next_cursor` of the page before") from error
-    if not 0 <= number <= LARGEST:
+def ranked_cursor(largest: float) -> tuple[Any, ...]:
+    """What is to be said of a text that is a cursor, for Annotated; largest: that the number may be, the least is 0."""
+
+    def checked(cursor: str) -> str:
+        try:
+            if 0 <= place_of(cursor)[0] <= largest:
+                return cursor
+        except ValueError:
+            pass
         raise ValueError("must be the `next_cursor` of the page before")
-    return cursor
 
-
-LARGEST = 2.001  # a probability, or a cosine distance with its rounding
-RankedCursor = Annotated[str, AfterValidator(_checked), Field(description="`next_cursor` of the page before.")]
+    return AfterValidator(checked), Field(description="`next_cursor` of the page before.")

@@ -239,7 +239,7 @@ def test_few_requests_at_a_time_compute_groups_by_limits_of_their_own(
     pair = {add(of, near(axis(0), 0.02, n), photograph(n)) for n in range(2)}
     compare(line)
     room = Room(1, 0.0, "full")
-    monkeypatch.setattr("api.rooms.groupings", lambda: room)
+    monkeypatch.setattr("api.rooms.graphs", lambda: room)
 
     with room.place():
         other = api.get("/v1/duplicates", query_string={"max_distance": 0.1})
