@@ -1,6 +1,7 @@
 """A model in int8 is a model of its own that runs on OpenVINO alone, near to the one in float."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,15 @@ def test_the_command_takes_of_each_folder_as_many_and_need_not_register(checkpoi
     card = read_card(tmp_path / "plates-int8.safetensors")
     assert told == {"checkpoint": str(tmp_path / "plates-int8.safetensors"), "card": card.model_dump(mode="json")}
     assert card.provenance.data == ["40 pictures of many and few, without labels, for the ranges of int8"]
+
+
+def test_a_training_that_could_not_be_quantized_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+
+    done = umbel_here("train", str(tmp_path), "--out", str(tmp_path / "out"), "--int8")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "umbel[quantize]" in done.stderr
 
 
 def test_few_pictures_teach_no_ranges(checkpoint, tmp_path):
