@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import problems, validated
 from api.fields import Base64, File, Strict
-from api.search import EXAMPLE_PICTURE, MOST_PICTURES, queries_by_image
+from api.search import EXAMPLE_PICTURE, MOST_PICTURES, queries_by_pictures
 from api.specification import either_body
 from umbel.base.errors import NotReady
+from umbel.embedding.query_images import Picture
 
 bp = APIBlueprint("embed", __name__, tag="Vectors")
 
@@ -51,7 +52,7 @@ def embed() -> Any:
         pictures = [file.read() for file in form.file]
     else:
         pictures = validated(EmbedIn.model_validate, request.get_json()).images
-    queries = queries_by_image(pictures)
+    queries = queries_by_pictures([Picture(each) for each in pictures])
     version = queries[0].version
     if version is None or any(query.version != version for query in queries):
         raise NotReady("Another model has become active meanwhile; ask again.")

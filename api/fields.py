@@ -15,6 +15,7 @@ from umbel_files.names import LONGEST_EXTERNAL_ID, LONGEST_LABEL, printable
 from werkzeug.datastructures import FileStorage
 
 from umbel.base.storable import COLLECTION_NAME, NormalizedText, StorableObject, StorableText, parse_json
+from umbel.base.types import Box
 from umbel.gallery.filters import Filter
 
 
@@ -65,6 +66,50 @@ def _decoded(text: Any) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4))
 
 
+def _inside(box: Box) -> Box:
+    if not all(0 <= share <= 1 for share in box):
+        raise ValueError("must be four shares of the picture, each from 0 to 1")
+    if box.width == 0 or box.height == 0:
+        raise ValueError("has no area: width and height must be above 0")
+    if max(box.x + box.width, box.y + box.height) > 1 + ROUNDING:
+        raise ValueError("reaches beyond the picture: x + width and y + height must be at most 1")
+    return box
+
+
+def _numbers(text: Any) -> Any:
+    """The parts of `0.1,0.2,0.5,0.5`, also in brackets, as JSON has them."""
+    if not isinstance(text, str):
+        raise ValueError("must be text: four numbers with commas between them")
+    return text.strip().removeprefix("[").removesuffix("]").split(",")
+
+
+ROUNDING = 1e-6  # a sum of shares may be off by
+SOME_BOX = [0.25, 0.25, 0.5, 0.5]
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+ABOUT_BOX = Field(
+    description="Only this part of the picture is searched by: x, y, width, height, as shares of its width and height"
+    " as viewers show it. Each side must cover `UMBEL_MIN_SIDE` pixels."
+)
+PartOfImage = Annotated[
+    Annotated[
+        Box,
+        AfterValidator(_inside),
+        WithJsonSchema({"type": "array", "items": SHARE, "minItems": 4, "maxItems": 4, "examples": [SOME_BOX]}),
+    ]
+    | None,
+    ABOUT_BOX,
+]
+# In a form.
+PartOfImageText = Annotated[
+    Annotated[
+        Box,
+        BeforeValidator(_numbers),
+        AfterValidator(_inside),
+        WithJsonSchema({"type": "string", "examples": [",".join(map(str, SOME_BOX))]}),
+    ]
+    | None,
+    ABOUT_BOX,
+]
 File = Annotated[UploadFile, BeforeValidator(_file)]
 URL_SAFE = str.maketrans("-_", "+/")
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")

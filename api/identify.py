@@ -1,6 +1,7 @@
 """/v1/identify: say what an image shows, or that it is unknown."""
 
 import time
+from dataclasses import replace
 from typing import Any, Self
 from uuid import UUID
 
@@ -10,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.access import check_images, within
 from api.errors import problems, validated
-from api.fields import Base64, File, answer_of
-from api.search import MatchOut, Scoped, match_out, queries_by_image, scope_of
+from api.fields import Base64, File, PartOfImage, PartOfImageText, answer_of
+from api.search import BOX_OF_ONE, MatchOut, Scoped, match_out, queries_by_pictures, scope_of
 from api.specification import either_body
+from umbel.base.database import transaction
+from umbel.embedding.query_images import Picture
 from umbel.search.identify import Source, identify
-from umbel.search.search import Query, query_by_image
+from umbel.search.search import Query, query_by_image, stored_part
 from umbel.search.vote import MOST_IMAGES
 
 bp = APIBlueprint("identify", __name__, tag="Search")
@@ -37,11 +40,14 @@ class IdentifyIn(Scoped):
     images: list[Base64] | None = Field(
         None, min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject, base64."
     )
+    box: PartOfImage = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if sum(part is not None for part in (self.image_id, self.image_ids, self.images)) != 1:
             raise ValueError("exactly one of image_id, image_ids and images must be given")
+        if self.box is not None and len(self.images or self.image_ids or [self.image_id]) > 1:
+            raise ValueError(BOX_OF_ONE)
         return self
 
 
@@ -49,6 +55,13 @@ class IdentifyFormIn(Scoped):
     file: list[File] = Field(
         min_length=1, max_length=MOST_IMAGES, description="Pictures of one subject; the field may be repeated."
     )
+    box: PartOfImageText = None
+
+    @model_validator(mode="after")
+    def _box_of_one(self) -> Self:
+        if self.box is not None and len(self.file) > 1:
+            raise ValueError(BOX_OF_ONE)
+        return self
 
 
 class LabelOut(BaseModel):
@@ -90,7 +103,8 @@ def identify_images() -> Any:
 
     The nearest labelled images vote. `unknown` is true when no label reaches the threshold of the collection's own
     calibration (POST /v1/collections/{name}/calibration), or else of the active model's: do not trust `results` then.
-    JSON with `images` (base64), `image_id` or `image_ids`, or multipart with one or more `file`.
+    JSON with `images` (base64), `image_id` or `image_ids`, or multipart with one or more `file`. Of a single picture or
+    image, `box` has a part named alone.
     """
     began = time.perf_counter()
     if request.mimetype == "multipart/form-data":
@@ -98,14 +112,19 @@ def identify_images() -> Any:
             IdentifyFormIn.model_validate, {**request.form.to_dict(), "file": request.files.getlist("file")}
         )
         within(form.collection)  # before a worker embeds the images
-        return _voted(queries_by_image([file.read() for file in form.file]), form, began)
+        return _voted(queries_by_pictures([Picture(file.read(), form.box) for file in form.file]), form, began)
     body = validated(IdentifyIn.model_validate, request.get_json())
     within(body.collection)
     if body.images is not None:
-        return _voted(queries_by_image(body.images), body, began)
+        return _voted(queries_by_pictures([Picture(image, body.box) for image in body.images]), body, began)
     asked = body.image_ids or [image_id for image_id in [body.image_id] if image_id]
     check_images(asked)
-    return _voted([query_by_image(image_id) for image_id in asked], body, began)
+    if body.box is None:
+        return _voted([query_by_image(image_id) for image_id in asked], body, began)
+    with transaction() as session:
+        parts = [stored_part(session, image_id, body.box) for image_id in asked]
+    queries = [replace(query, examples=(*asked,)) for query in queries_by_pictures(parts)]
+    return _voted(queries, body, began)
 
 
 def _voted(queries: list[Query], options: Scoped, began: float) -> IdentifyOut:

@@ -1,6 +1,7 @@
 """/v1/search, and /search of the predecessor."""
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from api.fields import (
     Links,
     MaxDistance,
     NextCursor,
+    PartOfImage,
+    PartOfImageText,
     Strict,
     VectorOut,
     VersionToUse,
@@ -37,6 +40,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import CursorExpired, CursorMismatch, NotFound, UmbelError
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.embedding.query_images import Picture
 from umbel.gallery.filters import Filter
 from umbel.insights.selection import find_page
 from umbel.jobs.wakeup import waker
@@ -52,6 +56,7 @@ from umbel.search.search import (
     query_by_images,
     query_by_pictures,
     query_by_vector,
+    stored_part,
 )
 
 bp = APIBlueprint("search", __name__, tag="Search")
@@ -59,6 +64,9 @@ bp = APIBlueprint("search", __name__, tag="Search")
 LEGACY_K = 5
 MOST_EXAMPLES = 100  # of each kind
 MOST_PICTURES = 16  # of one request, which keeps a worker for all of them
+BOX_OF_ONE = "a box is a part of one picture: give it with one alone, or with image_id"
+
+OF_ALL_PAGES = {"filter", "max_distance", "exact", "collapse", "group_by", "box"}  # what is the same for each
 
 # A PNG of one color, 32 × 32 pixels.
 EXAMPLE_PICTURE = (
@@ -100,16 +108,19 @@ class SearchFormIn(SearchOptions):
         max_length=MOST_PICTURES,
         description="A picture; or several of one thing: the field may be repeated.",
     )
+    box: PartOfImageText = None
 
     @model_validator(mode="after")
     def _picture_or_cursor(self) -> Self:
         if not self.file and self.cursor is None:
             raise ValueError("file must be given")
+        if self.box is not None and len(self.file) > 1:
+            raise ValueError(BOX_OF_ONE)
         return self
 
-    def pictures(self) -> list[bytes]:
-        """The bytes of those that were sent."""
-        return [file.read() for file in self.file]
+    def pictures(self) -> list[Picture]:
+        """Those that were sent."""
+        return [Picture(file.read(), self.box) for file in self.file]
 
 
 class SearchIn(SearchOptions):
@@ -136,6 +147,7 @@ class SearchIn(SearchOptions):
     images: list[Base64] | None = Field(
         None, min_length=1, max_length=MOST_PICTURES, description="Pictures of one thing, base64."
     )
+    box: PartOfImage = None
     model_version: VersionToUse = None
 
     @model_validator(mode="after")
@@ -146,13 +158,15 @@ class SearchIn(SearchOptions):
             raise ValueError("exactly one of image_id, positive, vector, image and images must be given")
         if self.negative and self.positive is None:
             raise ValueError("negative examples need positive ones beside them")
-        if self.model_version is not None and self.pictures():
-            raise ValueError("pictures are embedded by the active model: leave model_version out")
+        if self.box is not None and (self.positive or self.vector is not None or len(self.images or ()) > 1):
+            raise ValueError(BOX_OF_ONE)
+        if self.model_version is not None and (self.pictures() or self.box is not None):
+            raise ValueError("pictures and parts of them are embedded by the active model: leave model_version out")
         return self
 
-    def pictures(self) -> list[bytes]:
-        """The bytes of those that were sent."""
-        return self.images or ([] if self.image is None else [self.image])
+    def pictures(self) -> list[Picture]:
+        """Those that were sent."""
+        return [Picture(each, self.box) for each in self.images or ([] if self.image is None else [self.image])]
 
 
 class LegacySearchIn(BaseModel):
@@ -217,12 +231,12 @@ class LegacyOut(BaseModel):
 @bp.output(SearchOut)
 @bp.doc(extensions=either_body(json=SearchIn, form=SearchFormIn), responses=problems(404, 409, 415))
 def search() -> Any:
-    """Find the most similar images: to a picture, an image id, examples or a vector.
+    """Find the most similar images: to a picture or a part of it, an image id, examples or a vector.
 
     JSON with exactly one of `image_id`, `positive` (with or without `negative`), `vector`, `image` and `images`
     (base64), or multipart with one or more `file`. Several pictures are of one thing: the mean of their vectors is
-    searched by. With `model_version`, by that version's vectors. Images that are part of the query are not among the
-    matches.
+    searched by. With `box`, by that part of the one picture or of the image with this `image_id`. With `model_version`,
+    by that version's vectors. Images that are part of the query are not among the matches.
 
     For the next page send the same again with `cursor`, apart from pictures: the cursor stands for them. All pages
     together have up to 10,000 images.
@@ -241,7 +255,7 @@ def search() -> Any:
 def legacy_search(body: LegacySearchIn) -> Any:
     """Answer the predecessor's request in its own shape: the five nearest, best first."""
     within(None)
-    [query] = queries_by_image([body.image])
+    [query] = queries_by_pictures([Picture(body.image)])
     found = find_matches(query, k=LEGACY_K, scope=scope_of(Scoped()))
     return LegacyOut(
         results=[
@@ -252,20 +266,21 @@ def legacy_search(body: LegacySearchIn) -> Any:
 
 
 def answered(asked: SearchIn | SearchFormIn, began: float, embedded: Query | None = None) -> SearchOut:
-    """The answer to a search. embedded: its pictures, where they are embedded already."""
+    """The answer to a search. embedded: what `pictures_of` it, where that is embedded already."""
     within(asked.collection)  # before a worker embeds the pictures
-    pictures, cursor = asked.pictures(), cursor_of(asked)
-    if pictures:
-        if cursor is not None:
-            raise CursorMismatch("The cursor stands for the pictures of the first page: send it without any.")
-        query = embedded or mean_query(queries_by_image(pictures))
-        return searched(query, asked, began, asked_by="pictures")
+    cursor, pictures = cursor_of(asked), [] if embedded else pictures_of(asked)
+    part_of = asked.image_id if isinstance(asked, SearchIn) and asked.box is not None else None
+    by_pictures: dict[str, Any] = {"asked_by": ["part of", str(part_of)] if part_of else "pictures", "embedded": True}
+    without = (part_of,) if part_of else ()
+    if embedded or pictures:
+        query = embedded or mean_query(queries_by_pictures(pictures))
+        return searched(replace(query, examples=without), asked, began, **by_pictures)
     version = version_of(cursor, asked.model_version if isinstance(asked, SearchIn) else None)
-    if isinstance(asked, SearchFormIn) or not (asked.image_id or asked.positive or asked.vector is not None):
+    if isinstance(asked, SearchFormIn) or part_of or not (asked.image_id or asked.positive or asked.vector is not None):
         assert cursor is not None
         if cursor.vector is None:
             raise CursorMismatch("The cursor is of a search by an image, examples or a vector: send them with it.")
-        return searched(Query(cursor.vector, version), asked, began, asked_by="pictures")
+        return searched(Query(cursor.vector, version, without), asked, began, **by_pictures)
     if asked.vector is not None:
         query = query_by_vector(asked.vector, version)
         return searched(query, asked, began, asked_by=cursors.digest(asked.vector).hex())
@@ -279,14 +294,30 @@ def answered(asked: SearchIn | SearchFormIn, began: float, embedded: Query | Non
     return searched(query, asked, began, asked_by=[list(map(str, ids)), len(asked.negative)])
 
 
-def searched(query: Query, options: SearchOptions, began: float, *, asked_by: Any) -> SearchOut:
+def pictures_of(asked: SearchIn | SearchFormIn) -> list[Picture]:
+    """What a worker is to embed for a search: what was sent, or a part of a stored image; none where a cursor has it.
+
+    Raises NotFound, CursorMismatch.
+    """
+    pictures = asked.pictures()
+    if asked.cursor is not None and pictures:
+        raise CursorMismatch("The cursor stands for the pictures of the first page: send it without any.")
+    if isinstance(asked, SearchIn) and asked.image_id is not None and asked.box is not None:
+        check_images([asked.image_id])
+        if asked.cursor is None:
+            with transaction() as session:
+                pictures = [stored_part(session, asked.image_id, asked.box)]
+    return pictures
+
+
+def searched(query: Query, options: SearchOptions, began: float, *, asked_by: Any, embedded: bool = False) -> SearchOut:
     """The matches, and how they were found. took_ms counts from `began` (perf_counter).
 
-    asked_by: JSON that stands for the query on all pages; "pictures": the cursor has its vector.
+    asked_by: JSON that stands for the query on all pages. embedded: a worker made its vector, so the cursor has it.
     Raises NotFound, NotReady, CursorMismatch.
     """
     scope, cursor = scope_of(options, options.max_distance), cursor_of(options)
-    shared = options.model_dump(mode="json", include={"filter", "max_distance", "exact", "collapse", "group_by"})
+    shared = options.model_dump(mode="json", include=OF_ALL_PAGES)
     digest = cursors.digest([shared, scope.collection, asked_by])
     if cursor is not None and cursor.asked != digest:
         raise CursorMismatch("The cursor is of another search: all but `k` and `with` must be as for the page before.")
@@ -299,7 +330,7 @@ def searched(query: Query, options: SearchOptions, began: float, *, asked_by: An
         with_vectors="vector" in options.parts,
         after=cursor.place if cursor else None,
     )
-    found, vector = page.found, query.vector if asked_by == "pictures" else None
+    found, vector = page.found, query.vector if embedded else None
     next_cursor = page.next and cursors.written(SearchCursor(page.next, found.version_id, digest, vector))
     matches = [match_out(match) for match in found.matches]
     took_ms = round((time.perf_counter() - began) * 1000, 2)
@@ -345,13 +376,13 @@ def match_out(match: Match) -> MatchOut:
     return answer_of(MatchOut, match, similarity=similarity, metadata=match.meta, links=links)
 
 
-def embedded_by(images: list[bytes]) -> list[Query | UmbelError | None]:
+def embedded_by(pictures: list[Picture]) -> list[Query | UmbelError | None]:
     """The pictures as queries, or what is wrong with each; many take more than one place. Raises Busy."""
-    with rooms.searches().place(-(-len(images) // MOST_PICTURES)):
-        return embed_pictures(listener(), waker(), settings(), images)
+    with rooms.searches().place(-(-len(pictures) // MOST_PICTURES)):
+        return embed_pictures(listener(), waker(), settings(), pictures)
 
 
-def queries_by_image(images: list[bytes]) -> list[Query]:
+def queries_by_pictures(pictures: list[Picture]) -> list[Query]:
     """The pictures as queries, embedded by a worker. Raises Busy while too many wait for one."""
     with rooms.searches().place():
-        return query_by_pictures(listener(), waker(), settings(), images)
+        return query_by_pictures(listener(), waker(), settings(), pictures)

@@ -14,9 +14,10 @@ from api import rates
 from api.access import within
 from api.errors import ProblemOut, problem_here, status_of, validated
 from api.fields import Strict
-from api.search import SearchIn, SearchOut, answered, embedded_by
+from api.search import SearchIn, SearchOut, answered, embedded_by, pictures_of
 from api.specification import either_body
 from umbel.base.errors import UmbelError
+from umbel.embedding.query_images import Picture
 from umbel.search.search import Query, all_embedded, mean_query
 
 bp = APIBlueprint("search_batch", __name__, tag="Search")
@@ -70,21 +71,22 @@ def search_batch() -> Any:
     queries = validated(UNREAD.validate_python, request.get_json())["queries"]
     rates.count_batch(len(queries))
     asked = [_attempted(lambda query=query: _read(query)) for query in queries]  # type: ignore[misc]
-    embedded = _embedded([one.pictures() if isinstance(one, SearchIn) else [] for one in asked])
+    embedded = _embedded([[] if isinstance(one, ProblemOut) else one[1] for one in asked])
     answers = [
-        one if isinstance(one, ProblemOut) else _attempted(lambda one=one, found=found: _answer(one, found))  # type: ignore[misc]
+        one if isinstance(one, ProblemOut) else _attempted(lambda one=one, found=found: _answer(one[0], found))  # type: ignore[misc]
         for one, found in zip(asked, embedded, strict=True)
     ]
     return BatchOut(answers=answers, took_ms=round((time.perf_counter() - began) * 1000, 2))
 
 
-def _read(query: Any) -> SearchIn:
+def _read(query: Any) -> tuple[SearchIn, list[Picture]]:
+    """A search, and what is to be embedded for it."""
     asked = validated(SearchIn.model_validate, query)
     within(asked.collection)  # before a worker embeds its pictures
-    return asked
+    return asked, pictures_of(asked)
 
 
-def _embedded(pictures: list[list[bytes]]) -> list[list[Query | UmbelError | None]]:
+def _embedded(pictures: list[list[Picture]]) -> list[list[Query | UmbelError | None]]:
     """The pictures of each search as queries, all embedded together."""
     every = [picture for some in pictures for picture in some]
     found = iter(embedded_by(every) if every else ())

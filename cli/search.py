@@ -11,6 +11,7 @@ from uuid import UUID
 
 import click
 
+from cli.boxes import box_option
 from cli.config import settings
 from cli.filters import filter_option
 from cli.output import api_client, json_option, print_json, say, table
@@ -19,6 +20,8 @@ from cli.pictures import content_of
 if TYPE_CHECKING:
     from PIL import Image
     from umbel_client import Identified, Match, SearchOptions, SearchResult, Umbel
+
+    from umbel.base.types import Box
 
 SHOWN = 5  # labels
 LARGEST_PAGE, MOST_RESULTS = 1_000, 10_000
@@ -31,6 +34,7 @@ Query = Callable[[], bytes]  # the picture that was searched with
 @click.option("-k", "--limit", type=click.IntRange(1, MOST_RESULTS), default=10, show_default=True, help="How many.")
 @click.option("--collection", help="Search only this collection.")
 @filter_option
+@box_option
 @click.option("--max-distance", type=click.FloatRange(0, 2), help="Cosine distance of the farthest match.")
 @click.option("--exact", is_flag=True, default=None, help="Scan all pictures: nothing is missed, but it takes longer.")
 @click.option("--collapse", is_flag=True, help="Of each group of near-duplicates only the most similar picture.")
@@ -46,6 +50,7 @@ def similar(
     limit: int,
     collection: str | None,
     asked: dict[str, Any] | None,
+    box: Box | None,
     max_distance: float | None,
     exact: bool | None,
     collapse: bool,
@@ -61,6 +66,7 @@ def similar(
     umbel similar photo.jpg -k 5 --picture found.png
     umbel similar front.jpg back.jpg --collapse --limit 2000
     umbel similar photo.jpg --label rose --label tulip --max-distance 0.4
+    umbel similar photo.jpg --box 0.5,0,0.5,1
     umbel similar photo.jpg --group-by metadata.camera
     umbel similar 01a209d2-1f04-7442-a1e3-d1864404c09e --collection garden --exact --diversity 0.3
     """
@@ -70,6 +76,7 @@ def similar(
         options: SearchOptions = {
             "collection": collection,
             "filter": asked,
+            "box": box,
             "max_distance": max_distance,
             "exact": exact,
             "collapse": "duplicates" if collapse else None,
@@ -79,7 +86,7 @@ def similar(
         query, found = _search(api, files_or_id, limit, options)
         print_json(found.as_dict()) if as_json else show_matches(found)
         if image:
-            write_sheet(api, opened(query()), found, image)
+            write_sheet(api, opened(query(), box), found, image)
             say(f"Contact sheet: {image}", err=as_json)
 
 
@@ -93,8 +100,11 @@ def similar(
 )
 @click.option("--collection", help="Let only the images of this collection vote.")
 @filter_option
+@box_option
 @json_option
-def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, Any] | None, as_json: bool) -> None:
+def identify(
+    images: tuple[Path, ...], *, collection: str | None, asked: dict[str, Any] | None, box: Box | None, as_json: bool
+) -> None:
     """Say what PICTURES show: one picture, or up to five of the same subject.
 
     The labelled images of the gallery that are most similar vote. If no label is probable enough the answer is
@@ -103,13 +113,14 @@ def identify(images: tuple[Path, ...], collection: str | None, asked: dict[str, 
     \b
     umbel identify photo.jpg
     umbel identify front.jpg side.jpg --collection garden
+    umbel identify shelf.jpg --box 0.25,0.25,0.5,0.5
     """
     from umbel.search.vote import MOST_IMAGES
 
     if len(images) > MOST_IMAGES:
         raise click.UsageError(f"At most {MOST_IMAGES} pictures of one subject can be given.")
     with api_client() as api:
-        found = api.identify([content_of(path) for path in images], collection=collection, filter=asked)
+        found = api.identify([content_of(path) for path in images], collection=collection, filter=asked, box=box)
     print_json(found.as_dict()) if as_json else _show_labels(found)
 
 
@@ -178,11 +189,11 @@ def _all_pages(pages: Iterable[SearchResult]) -> SearchResult:
     return replace(some[-1], matches=matches, search=info)
 
 
-def opened(data: bytes) -> Image.Image:
-    """The picture in a user's own file or an answer of the API."""
+def opened(data: bytes, box: Box | None = None) -> Image.Image:
+    """The picture in a user's own file or an answer of the API, or a part of it."""
     from umbel.decoding.images import decode
 
-    return decode(data, settings())
+    return decode(data, settings(), box=box)
 
 
 def _show_labels(found: Identified) -> None:

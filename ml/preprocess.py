@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from umbel.base.fingerprint import fingerprint
-from umbel.base.types import Pixels
+from umbel.base.types import Box, Pixels
 from umbel.decoding.images import Color, decode
 from umbel.decoding.limits import Limits
 
@@ -67,13 +67,13 @@ class Preprocessing(BaseModel):
             del stated["color"]
         return stated
 
-    def decode(self, data: bytes, limits: Limits) -> Pixels:
-        """File bytes → (size, size, 3) uint8 RGB, upright. Thread-safe. Raises ImageError."""
-        return self.fit(self.opened(data, limits))
+    def decode(self, data: bytes, limits: Limits, box: Box | None = None) -> Pixels:
+        """File bytes → (size, size, 3) uint8 RGB, upright. box: of this part alone. Thread-safe. Raises ImageError."""
+        return self.fit(self.opened(data, limits, box))
 
-    def opened(self, data: bytes, limits: Limits) -> Image.Image:
-        """File bytes → the upright RGB picture that `fit` takes. Thread-safe. Raises ImageError."""
-        return decode(data, limits, side=self.size * self.draft, color=self.color)
+    def opened(self, data: bytes, limits: Limits, box: Box | None = None) -> Image.Image:
+        """File bytes → the upright RGB picture, or part of it, that `fit` takes. Thread-safe. Raises ImageError."""
+        return decode(data, limits, side=self.size * self.draft, color=self.color, box=box)
 
     def fit(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture → (size, size, 3) uint8."""

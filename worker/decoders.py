@@ -9,7 +9,7 @@ import numpy as np
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
 from umbel.base.settings import Settings
-from umbel.base.types import ImageSignature, Pixels
+from umbel.base.types import Box, ImageSignature, Pixels
 from umbel.decoding.pool import DecoderPool, Priority
 from worker.decoding_jobs import Decode, pixels_by, pixels_for, signature
 
@@ -26,14 +26,14 @@ class WorkerDecoders(DecoderPool):
         pixels = partial(pixels_by, decode) if decode else pixels_for
         super().__init__(decoding_processes(settings), settings, {"pixels": pixels, "signature": signature})
 
-    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
-        """Pixels of file bytes, or of the blob with this key. urgent: before all that are not."""
-        return self.decode_for(self._preprocessing, image, urgent=urgent)
+    def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
+        """Pixels of file bytes, or of the blob with this key. box: of this part alone. urgent: before all others."""
+        return self.decode_for(self._preprocessing, image, box=box, urgent=urgent)
 
-    def decode_for(self, preprocessing: str, image: bytes | str, *, urgent: bool) -> Future[Pixels]:
+    def decode_for(self, preprocessing: str, image: bytes | str, *, box: Box | None, urgent: bool) -> Future[Pixels]:
         """As `decode`, with another preprocessing."""
         priority = Priority.URGENT if urgent else Priority.BATCH
-        return self.submit("pixels", image, _pixels, preprocessing, priority=priority)
+        return self.submit("pixels", image, _pixels, preprocessing, box, priority=priority)
 
     def fitted(self, preprocessing: Preprocessing) -> "FittedDecoder":
         """A decoder on these children that makes pixels for another model."""
@@ -51,9 +51,9 @@ class FittedDecoder:
         self.inspect, self.signature = decoders.inspect, decoders.signature
         self._decoders, self._preprocessing = decoders, preprocessing.model_dump_json()
 
-    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
+    def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         """As `WorkerDecoders.decode`."""
-        return self._decoders.decode_for(self._preprocessing, image, urgent=urgent)
+        return self._decoders.decode_for(self._preprocessing, image, box=box, urgent=urgent)
 
 
 def _pixels(shape: list[Any], body: bytearray) -> Pixels:

@@ -1,23 +1,23 @@
 """What the decoders of a worker do besides the jobs that all decoders know. Their processes import this: no torch."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ml.preprocess import Preprocessing
-from umbel.base.types import Pixels
+from umbel.base.types import Box, Pixels
 from umbel.decoding.limits import Limits
 from umbel.insights.signature import signature_of
 
 Decode = Callable[[bytes], Pixels]
 
 
-def pixels_for(data: bytes, limits: Limits, preprocessing: str) -> tuple[list[Any], bytes]:
-    """What a model sees of a picture; preprocessing: as JSON."""
-    return _framed(_preprocessing(preprocessing).decode(data, limits))
+def pixels_for(data: bytes, limits: Limits, preprocessing: str, box: Sequence[float] | None) -> tuple[list[Any], bytes]:
+    """What a model sees of a picture, or of a part of it; preprocessing: as JSON."""
+    return _framed(_preprocessing(preprocessing).decode(data, limits, Box(*box) if box else None))
 
 
 def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:

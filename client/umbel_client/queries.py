@@ -11,6 +11,7 @@ from umbel_client.errors import ApiError, error_of
 from umbel_client.search import SearchResult
 
 Image = Path | str | bytes  # a path, or the bytes
+Box = tuple[float, float, float, float]  # x, y, width, height, as shares of a picture's width and height
 PAGE = 200
 
 
@@ -21,6 +22,7 @@ class SearchOptions(TypedDict, total=False):
     positive: Sequence[UUID] | None
     negative: Sequence[UUID]
     vector: Sequence[float] | None
+    box: Box | None
     k: int
     collection: str | None
     filter: dict[str, Any] | None

@@ -19,7 +19,7 @@ from umbel_client.images import Images
 from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
-from umbel_client.queries import PAGE, Image, Queries, Search, SearchOptions
+from umbel_client.queries import PAGE, Box, Image, Queries, Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
 from umbel_client.webhooks import Webhooks
 
@@ -79,6 +79,7 @@ class Umbel:
         """The k most similar images to a picture, an image, a vector, or: more like these, less like those.
 
         image: a picture, or several of one thing. image_id, vector, or positive with negative: in its stead.
+        box: of the one picture, or of the image with image_id, search by this part alone.
         k: at most 1,000. filter: as docs/reference/filters.md has it, such as {"label": ["rose"]}; max_distance:
         cosine, 0 to 2; exact: scan instead of the index.
         model_version: by another version's vectors than the active one's, such as an external one's; not for a picture.
@@ -153,12 +154,13 @@ class Umbel:
         pictures: Sequence[Image] = (),
         *,
         image_ids: Sequence[UUID] = (),
+        box: Box | None = None,
         collection: str | None = None,
         filter: dict[str, Any] | None = None,
         exact: bool | None = None,
     ) -> Identified:
-        """What one to five pictures, or images in the gallery, of one subject show."""
-        options = given(collection=collection, filter=filter, exact=exact)
+        """What one to five pictures, or images in the gallery, of one subject show. box: a part of a single one."""
+        options = given(collection=collection, filter=filter, exact=exact, box=box)
         if pictures:
             files = [("file", ("picture", content(image))) for image in pictures]
             answer = self._ask("/v1/identify", data=form_of(**options), files=files)

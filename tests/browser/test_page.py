@@ -8,7 +8,8 @@ import zipfile
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from garden import SampleGarden
 from tests.browser.chromium import Watch
@@ -28,6 +29,12 @@ def file(name: str, data: bytes) -> dict[str, object]:
 
 def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent.trim()"))
+
+
+def boxed(request: Request) -> tuple[float, ...]:
+    """The part that a search by an uploaded picture names; empty: the whole."""
+    found = re.search(rb'name="box"\r\n\r\n(.*?)\r\n', request.post_data_buffer or b"")
+    return tuple(map(float, found[1].split(b","))) if found else ()
 
 
 def test_a_picture_goes_from_upload_to_search_results(page: Page) -> None:
@@ -229,6 +236,59 @@ def test_pictures_are_filtered_by_what_they_have_in_common_and_labelled_together
     client = site.client()
     for image in list(client.images.list(label="bulk")):  # the other tests find what they expect
         client.images.update(image.image_id, label=LABELS[1])
+
+
+def test_a_part_of_the_picture_is_marked_by_dragging_or_by_keys(page: Page) -> None:
+    """Two flowers beside each other: what is marked decides which of them is found."""
+    both, out = Image.new("RGB", (512, 256)), io.BytesIO()
+    for at, species in enumerate((0, 2)):
+        both.paste(Image.open(io.BytesIO(specimen(species))).resize((256, 256)), (256 * at, 0))
+    both.save(out, "PNG")
+    page.goto("/#/search")
+    page.locator("input[type=file]").first.set_input_files([file("both.png", out.getvalue())])
+    matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
+    whole = page.get_by_role("button", name="Whole picture")
+    shown = page.get_by_role("img", name="the picture that is searched by")
+    expect(matches.first).to_be_visible()
+    expect(whole).to_be_hidden()
+    place = shown.bounding_box()
+    assert place is not None
+    assert place["width"] == pytest.approx(2 * place["height"], abs=1)
+    page.mouse.move(place["x"] + place["width"] - 1, place["y"] + 1)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] - 1, steps=4)
+    with page.expect_response("**/v1/search") as by_hand:
+        page.mouse.up()
+    left, top, width, height = boxed(by_hand.value.request)
+    assert (left, top, width, height) == pytest.approx((0.5, 0, 0.5, 1), abs=0.03)
+    expect(matches.first).to_contain_text(LABELS[2])
+    with page.expect_response("**/v1/search") as by_click:
+        whole.click()
+    assert boxed(by_click.value.request) == ()
+    expect(page.locator(".mark")).to_be_hidden()
+    page.get_by_text("Search by a part").click()
+    page.get_by_label("Width").fill("50")
+    with page.expect_response("**/v1/search") as by_keys:
+        page.keyboard.press("Enter")
+    assert boxed(by_keys.value.request) == (0, 0, 0.5, 1)
+    expect(matches.first).to_contain_text(LABELS[0])
+    expect(page.get_by_label("Width")).to_be_focused()
+    expect(page.locator(".mark")).to_be_visible()
+
+
+def test_a_part_of_a_stored_picture_is_in_the_address(watch: tuple[Page, Watch]) -> None:
+    page, watched = watch
+    watched.rejected = {422}
+    page.goto(f"/#/gallery?collection=garden&label={LABELS[2]}")
+    href = page.locator(".grid .picture").first.get_attribute("href")
+    assert href
+    page.goto("/" + href.replace("#/image/", "#/search?image=") + "&box=0.25,0.25,0.5,0.5")
+    expect(page.get_by_label("Left")).to_have_value("25")
+    expect(page.get_by_role("list", name="Matches").get_by_role("listitem").first).to_be_visible()
+    page.get_by_label("Width").fill("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The box covers")).to_be_visible()
+    assert "box=0.25%2C0.25%2C0.01%2C0.5" in page.url
 
 
 def test_more_like_these_less_like_those(page: Page) -> None:

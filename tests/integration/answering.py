@@ -22,7 +22,7 @@ def answering(*vectors: Vector) -> Iterator[list[int]]:
             asked = query_images.claim_queries(32)
             if asked.version_id is not None:
                 batches.append(len(asked.images))
-                broken = {one for one, data in asked.images.items() if BROKEN in data}
+                broken = {one for one, picture in asked.images.items() if BROKEN in picture.image}
                 query_images.refuse_queries(dict.fromkeys(broken, ("corrupt_image", "It is broken.")))
                 fine = [one for one in asked.images if one not in broken]
                 found = {one: vectors[next(given) % len(vectors)] for one in fine}

@@ -16,6 +16,7 @@ from umbel.base.errors import Conflict
 from umbel.base.settings import settings
 from umbel.base.types import ItemState, JobType, Queue
 from umbel.embedding import query_images
+from umbel.embedding.query_images import Picture
 from umbel.gallery.upload import Upload
 from umbel.imports.imports import open_import
 from umbel.jobs import claims, items, jobs
@@ -114,7 +115,7 @@ def test_many_uploads_into_one_import_while_it_is_sealed(tmp_path_factory: pytes
 def test_query_pictures_are_claimed_once_and_freed_when_their_worker_dies() -> None:
     made = [uuid4() for _ in range(3)]
     for query_id in made:
-        query_images.insert_queries({query_id: b"picture"})
+        query_images.insert_queries({query_id: Picture(b"picture")})
     claimed = [list(query_images.claim_queries(limit).images) for limit in (2, 9)]
     assert claimed == [made[:2], made[2:]]
     with transaction() as session:

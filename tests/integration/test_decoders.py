@@ -27,7 +27,7 @@ from tests.processes import eventually
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, DecoderDied, ImageError, TooManyPixels, TransientError
 from umbel.base.settings import Settings
-from umbel.base.types import ImageInfo, Pixels
+from umbel.base.types import Box, ImageInfo, Pixels
 from worker.decoders import WorkerDecoders
 
 SECONDS = 20  # for what takes a fraction of one
@@ -310,8 +310,9 @@ input()
 
 
 def test_pixels_are_those_of_decoding_here(decoding: WorkerDecoders, settings: Settings) -> None:
-    pixels = decoding.decode(image_bytes(1)).result(SECONDS)
-    assert np.array_equal(pixels, Preprocessing().decode(image_bytes(1), settings))
+    for box in (None, Box(0.5, 0.25, 0.5, 0.75)):
+        pixels = decoding.decode(image_bytes(1), box=box).result(SECONDS)
+        assert np.array_equal(pixels, Preprocessing().decode(image_bytes(1), settings, box))
     assert pixels.flags.writeable
 
 

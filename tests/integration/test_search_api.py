@@ -17,7 +17,9 @@ from tests.images import image_bytes
 from tests.integration.callers import UNUSED_ID
 from tests.integration.factory import Factory, committed, unit
 from umbel.base.database import transaction
+from umbel.base.types import Box
 from umbel.embedding import query_images
+from umbel.embedding.query_images import Picture
 from umbel.models import versions
 
 FORM = "multipart/form-data"
@@ -246,17 +248,27 @@ def test_an_identification_that_makes_no_sense_is_refused(api: FlaskClient, body
     assert_problem(api.post("/v1/identify", json=body), 422, "invalid_input")
 
 
-def test_pictures_are_embedded_and_not_kept(api: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = committed(lambda make: make.version())
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[Picture]:
+    """What a worker was asked to embed; it answered with a vector that depends on the picture's length."""
+    seen: list[Picture] = []
     leave = query_images.insert_queries
 
-    def leave_and_answer(images: Mapping[UUID, bytes]) -> None:  # as a worker does
+    def leave_and_answer(images: Mapping[UUID, Picture]) -> None:
         leave(images)
         asked = query_images.claim_queries(len(images))
-        assert asked.version_id == version.id
-        query_images.answer_queries(version.id, {one: unit(len(data)) for one, data in asked.images.items()})
+        assert asked.version_id is not None
+        seen.extend(asked.images.values())
+        vectors = {one: unit(len(picture.image)) for one, picture in asked.images.items()}
+        query_images.answer_queries(asked.version_id, vectors)
 
     monkeypatch.setattr(query_images, "insert_queries", leave_and_answer)
+    return seen
+
+
+@pytest.mark.usefixtures("asked_for")
+def test_pictures_are_embedded_and_not_kept(api: FlaskClient) -> None:
+    version = committed(lambda make: make.version())
     pictures = [image_bytes(seed) for seed in (1, 2)]
     expected = {"vectors": [unit(len(data)).tolist() for data in pictures], "dim": 8, "model_version": str(version.id)}
     for answer in (
@@ -267,6 +279,98 @@ def test_pictures_are_embedded_and_not_kept(api: FlaskClient, monkeypatch: pytes
         assert found.pop("took_ms") > 0
         assert found == expected
     assert api.get("/v1/images").get_json()["items"] == []
+
+
+def test_a_part_of_a_picture_or_image_is_embedded_for_its_search(api: FlaskClient, asked_for: list[Picture]) -> None:
+    def gallery(make: Factory) -> list[UUID]:
+        version = make.version()
+        return [make.image(vector=unit(n), version=version, label="rose") for n in range(3)]
+
+    data, box = image_bytes(1), [0.25, 0, 0.5, 1]
+    text, image_id = b64encode(data).decode(), str(committed(gallery)[1])
+    uploaded, stored = Picture(data, Box(*box)), Picture("pictures/3", Box(*box))
+    for path, sent, expected in (
+        ("/v1/search", {"json": {"image": text, "box": box}}, uploaded),
+        ("/v1/search", {"json": {"image_id": image_id, "box": box}}, stored),
+        ("/v1/search", {"data": {"file": (io.BytesIO(data), "a"), "box": "0.25,0,0.5,1"}}, uploaded),
+        ("/v1/search", {"data": {"file": (io.BytesIO(data), "a"), "box": json.dumps(box)}}, uploaded),
+        ("/v1/identify", {"json": {"images": [text], "box": box}}, uploaded),
+        ("/v1/identify", {"json": {"image_id": image_id, "box": box}}, stored),
+        ("/v1/identify", {"data": {"file": (io.BytesIO(data), "a"), "box": " [.25, 0, .5, 1] "}}, uploaded),
+    ):
+        answer = api.post(path, **sent)
+        assert answer.status_code == 200, answer.text
+        assert asked_for.pop() == expected
+        found = answer.get_json()
+        matched = {match["image_id"] for match in found.get("matches") or found["neighbors"]}
+        assert (image_id in matched) is (expected is uploaded)
+        assert len(matched) == (3 if expected is uploaded else 2)
+    assert_problem(api.post("/v1/search", json={"image_id": UNUSED_ID, "box": box}), 404, "not_found")
+    assert asked_for == []
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_pages_of_a_search_by_a_part_embed_it_once(api: FlaskClient, asked_for: list[Picture], stored: bool) -> None:
+    def gallery(make: Factory) -> list[str]:
+        version = make.version()
+        return [str(make.image(vector=unit(n), version=version)) for n in range(4)]
+
+    ids, box = committed(gallery), [0, 0, 1, 0.5]
+    sent = {"image_id": ids[1]} if stored else {"image": b64encode(image_bytes(1)).decode()}
+    first = api.post("/v1/search", json={**sent, "box": box, "k": 2}).get_json()
+    again = {"image_id": ids[1]} if stored else {}
+    following = {**again, "box": box, "cursor": first["next_cursor"]}
+    second = api.post("/v1/search", json=following).get_json()
+    found = [match["image_id"] for match in (*first["matches"], *second["matches"])]
+    assert sorted(found) == sorted(set(ids) - ({ids[1]} if stored else set()))
+    assert len(asked_for) == 1
+    for other in ({"box": [0, 0, 1, 1]}, {"box": None}, {"image_id": ids[2]}):
+        assert_problem(api.post("/v1/search", json={**following, **other}), 422, "cursor_mismatch")
+
+
+def test_parts_in_a_batch_are_embedded_together(api: FlaskClient, asked_for: list[Picture]) -> None:
+    def gallery(make: Factory) -> list[str]:
+        version = make.version()
+        return [str(make.image(vector=unit(n), version=version)) for n in range(3)]
+
+    ids, box = committed(gallery), [0, 0, 1, 0.5]
+    asked = [{"image_id": image_id, "box": box} for image_id in (ids[0], UNUSED_ID, ids[2])]
+    first, missing, third = api.post("/v1/search:batch", json={"queries": asked}).get_json()["answers"]
+    assert {picture.image for picture in asked_for} == {"pictures/2", "pictures/4"}
+    assert (missing["status"], missing["code"]) == (404, "not_found")
+    assert [{match["image_id"] for match in one["matches"]} for one in (first, third)] == [{*ids[1:]}, {*ids[:2]}]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0, 0, 1], [0, 0, 1, 1, 1], [-0.1, 0, 0.5, 0.5], [0, 0, 0, 1], [0, 0, 1, 0], [0.6, 0, 0.5, 1],
+        [0, 0.6, 1, 0.5], [0, 0, 1, 1.1], ["a", 0, 1, 1], "0,0,1,1", {}, 1, [0, 0, 1e999, 1],
+    ],
+)  # fmt: skip
+def test_a_box_that_makes_no_sense_is_refused(api: FlaskClient, box: object) -> None:
+    image_id = str(committed(lambda make: make.image(vector=unit(1), version=make.version())))
+    assert_problem(api.post("/v1/search", json={"image_id": image_id, "box": box}), 422, "invalid_input")
+
+
+def test_a_box_belongs_to_one_picture_and_the_active_model(api: FlaskClient) -> None:
+    version = committed(lambda make: make.version())
+    box, data = [0, 0, 1, 0.5], b64encode(image_bytes(1)).decode()
+    for path, sent in (
+        ("/v1/search", {"vector": unit(1).tolist()}),
+        ("/v1/search", {"positive": [UNUSED_ID]}),
+        ("/v1/search", {"images": [data] * 2}),
+        ("/v1/search", {"image_id": UNUSED_ID, "model_version": str(version.id)}),
+        ("/v1/identify", {"image_ids": [UNUSED_ID] * 2}),
+        ("/v1/identify", {"images": [data] * 2}),
+    ):
+        assert_problem(api.post(path, json={**sent, "box": box}), 422, "invalid_input")
+    for path, form in (
+        ("/v1/search", {"file": (io.BytesIO(b"."), "a"), "box": "0,0,1"}),
+        ("/v1/search", {"file": (io.BytesIO(b"."), "a"), "box": "nan,0,1,1"}),
+        ("/v1/identify", {"file": [(io.BytesIO(b"."), "a"), (io.BytesIO(b"."), "b")], "box": "0,0,1,1"}),
+    ):
+        assert_problem(api.post(path, data=form), 422, "invalid_input")
 
 
 def test_what_cannot_be_embedded_is_refused(api: FlaskClient) -> None:

@@ -120,7 +120,7 @@ def test_searches_find_what_the_page_says(server: Api, tmp_path: Path) -> None:
 
     image_id = committed(gallery)
     printed = run("search.md", server, tmp_path, str(image_id))
-    assert "2 2 on two pages\n5 of all\n" in printed
+    assert "2 2 on two pages\n5 of all\n10 by a part\n" in printed
     assert re.search(r"^rose 13 1.0$", printed, re.MULTILINE)
     assert "3 that differ" in printed
     assert "3 matches\nThere is no collection called 'nowhere'." in printed

@@ -271,7 +271,7 @@ class TooManyPixels(ImageError):
 
 
 class ImageTooSmall(ImageError):
-    """A side below `min_side`."""
+    """A side below `min_side`: of a picture, or of the part of it in a `box`."""
 
     code = "image_too_small"
 

@@ -5,7 +5,20 @@ from typing import Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import ARRAY, REAL, BigInteger, ColumnElement, ForeignKey, LargeBinary, Text, Uuid, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    LargeBinary,
+    Text,
+    Uuid,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
@@ -358,6 +371,8 @@ class QueryImage(Table):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
     image: Mapped[bytes] = mapped_column(LargeBinary)
+    blob_key: Mapped[str | None]  # of a stored image, in place of bytes
+    box: Mapped[list[float] | None] = mapped_column(ARRAY(Double))
     model_version_id: Mapped[UUID | None]
     vector: Mapped[bytes | None] = mapped_column(LargeBinary)
     error_code: Mapped[str | None]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -16,6 +16,15 @@ Vector = NDArray[np.float32]  # (dim,), unit length
 Vectors = NDArray[np.float32]  # (n, dim), each row of unit length
 Plane = NDArray[np.float32]  # (n, 2), x and y in [0, 1]
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB, as the model's preprocessing left it
+
+
+class Box(NamedTuple):
+    """A part of an image: left, top, width, height, in shares of the whole as viewers show it (EXIF applied)."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 class Queue(StrEnum):
@@ -179,8 +188,11 @@ class Decoder(Protocol):
     The futures raise ImageError, TransientError (blob store, closing) and DecoderDied (crash, hang, memory).
     """
 
-    def decode(self, image: bytes | str, *, urgent: bool = False) -> Future[Pixels]:
-        """Pixels ready for an embedder, of file bytes or of the blob with this key. urgent: before all that are not."""
+    def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
+        """Pixels ready for an embedder, of file bytes or of the blob with this key.
+
+        box: of this part alone. urgent: before all that are not.
+        """
         ...
 
     def inspect(self, data: bytes) -> Future[ImageInfo]:

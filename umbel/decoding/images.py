@@ -3,6 +3,7 @@
 Nothing that its owner did not mean to publish travels along: EXIF, GPS, comments, texts.
 """
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -11,8 +12,8 @@ import numpy as np
 from PIL import Image
 from umbel_files.kinds import MEDIA_TYPES, Kind
 
-from umbel.base.errors import CorruptImage
-from umbel.base.types import ImageInfo
+from umbel.base.errors import CorruptImage, ImageTooSmall
+from umbel.base.types import Box, ImageInfo
 from umbel.decoding import jpeg, png
 from umbel.decoding.color import to_srgb
 from umbel.decoding.limits import Limits
@@ -33,6 +34,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 ORIENTED = (Kind.JPEG, Kind.PNG, Kind.WEBP, Kind.AVIF)  # of the others, the decoder turns what is to be turned
 CUT_SHORT = "The file is damaged or cut short; what is missing of the picture is gray."
+SMALLEST_SHARE = 1e-5  # of a side: less of it is below any `min_side`
 # As which a picture is handed out: its own kind where every browser shows it, else one that loses as much or less.
 SERVED = {Kind.PNG: Kind.PNG, Kind.WEBP: Kind.WEBP, Kind.GIF: Kind.PNG, Kind.TIFF: Kind.PNG, Kind.BMP: Kind.PNG}
 
@@ -47,12 +49,30 @@ class _Seen:
     partial: bool
 
 
-def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb") -> Image.Image:
+def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb", box: Box | None = None) -> Image.Image:
     """The first frame (of HEIC: the main picture) as RGB, upright, in sRGB; transparency over white.
 
-    side: see `loaded`. color: `as_stored` leaves profiles aside. Raises ImageError.
+    side: see `loaded`. color: `as_stored` leaves profiles aside. box: only this part, to which `side` applies then.
+    Raises ImageError; ImageTooSmall also where the part is below the least side of an image.
     """
-    return _seen(data, limits, side, color).image
+    if box is None:
+        return _seen(data, limits, side, color).image
+    share = max(SMALLEST_SHARE, min(box.width, box.height))
+    seen = _seen(data, limits, math.ceil(side / share), color)
+    left, top, right, bottom = _corners(box, seen.size)
+    if min(right - left, bottom - top) < limits.min_side:
+        raise ImageTooSmall(
+            f"The box covers {right - left} × {bottom - top} pixels of the picture; each side must have"
+            f" {limits.min_side}."
+        )
+    return seen.image.crop(_corners(box, seen.image.size))
+
+
+def _corners(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom in whole pixels of a picture of this size."""
+    width, height = size
+    right, bottom = min(1.0, box.x + box.width), min(1.0, box.y + box.height)
+    return round(box.x * width), round(box.y * height), round(right * width), round(bottom * height)
 
 
 def _seen(data: bytes, limits: Limits, side: int = 0, color: Color = "srgb") -> _Seen:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base import tracing
 from umbel.base.database import autocommit
-from umbel.base.errors import DecoderDied, ImageError, NotReady, UmbelError
+from umbel.base.errors import DecoderDied, ImageError, NotReady, TransientError, UmbelError
 from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
 from umbel.base.progress import Progress
@@ -210,12 +210,19 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         [model] = self.models.load([asked.version_id])
         pixels: dict[UUID, Pixels] = {}
         rejected: dict[UUID, tuple[str, str]] = {}
-        coming = {query_id: model.decoder.decode(image, urgent=True) for query_id, image in asked.images.items()}
+        coming = {
+            query_id: model.decoder.decode(picture.image, box=picture.box, urgent=True)
+            for query_id, picture in asked.images.items()
+        }
         for query_id, decoded in coming.items():
             try:
                 pixels[query_id] = decoded.result()
             except (ImageError, DecoderDied) as error:
                 rejected[query_id] = (error.code, error.detail)
+            except TransientError as error:
+                if isinstance(asked.images[query_id].image, bytes):
+                    raise
+                rejected[query_id] = (error.code, error.detail)  # of the blob store: the other queries do not need it
         if rejected:
             query_images.refuse_queries(rejected)
         if pixels:

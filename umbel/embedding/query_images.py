@@ -1,4 +1,4 @@
-"""Query pictures: left by a search, answered by a worker, fetched and forgotten.
+"""Query pictures, or parts of them: left by a search, answered by a worker, fetched and forgotten.
 
 A request waits meanwhile, so each step is one statement that is prepared, sent and committed in one round trip.
 """
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.database import run_prepared
 from umbel.base.tables import QueryImage, ago
-from umbel.base.types import Vector
+from umbel.base.types import Box, Vector
 
 STORED = np.dtype("<f4")  # how a vector lies in its row
 
@@ -28,16 +28,33 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What is to be embedded. image: file bytes, or the key of a blob. box: only this part of it."""
+
+    image: bytes | str
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Pictures to embed with the version that searches use now; None while there is none."""
 
     version_id: UUID | None
-    images: dict[UUID, bytes]
+    images: dict[UUID, Picture]
 
 
-def insert_queries(images: Mapping[UUID, bytes]) -> None:
+# A stored image is named by its blob, and has no bytes here.
+LEAVE = "INSERT INTO query_image (id, image, blob_key, box) VALUES (%s, %s, %s, %s)"
+
+
+def insert_queries(images: Mapping[UUID, Picture]) -> None:
     """Leave pictures, under ids of the caller's choice: who listens for an answer must know them before."""
-    run_prepared("INSERT INTO query_image (id, image) VALUES (%s, %s)", *images.items())
+    run_prepared(LEAVE, *[(query_id, *_columns(picture)) for query_id, picture in images.items()])
+
+
+def _columns(picture: Picture) -> tuple[bytes, str | None, list[float] | None]:
+    box = list(picture.box) if picture.box else None
+    return (b"", picture.image, box) if isinstance(picture.image, str) else (picture.image, None, box)
 
 
 # Take the oldest free images, and tell by which version they are to be embedded.
@@ -46,14 +63,15 @@ WITH free AS (
     SELECT id FROM query_image WHERE claimed_at IS NULL ORDER BY created_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 )
 UPDATE query_image q SET claimed_at = now() FROM free WHERE q.id = free.id
-RETURNING q.id, q.image, (SELECT id FROM model_version WHERE state = 'active')
+RETURNING q.id, q.image, q.blob_key, q.box, (SELECT id FROM model_version WHERE state = 'active')
 """
 
 
 def claim_queries(limit: int) -> Asked:
     """Up to `limit` waiting pictures, oldest first."""
     rows = run_prepared(CLAIM, [limit])
-    return Asked(rows[0][2] if rows else None, {query_id: image for query_id, image, _ in rows})
+    pictures = {query_id: Picture(key or image, Box(*box) if box else None) for query_id, image, key, box, _ in rows}
+    return Asked(rows[0][-1] if rows else None, pictures)
 
 
 def answer_queries(version_id: UUID, vectors: Mapping[UUID, Vector]) -> None:

@@ -22,15 +22,16 @@ from umbel.base.errors import (
     NotFound,
     NotReady,
     QueueUnavailable,
+    TransientError,
     UmbelError,
 )
 from umbel.base.metrics import QUERY_VECTORS, SEARCHES
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.settings import Settings
-from umbel.base.types import ItemState, Queue, Vector
+from umbel.base.types import Box, ItemState, Queue, Vector
 from umbel.decoding.images import quick_look
 from umbel.embedding import embeddings, query_images
-from umbel.embedding.query_images import Answer
+from umbel.embedding.query_images import Answer, Picture
 from umbel.gallery import images
 from umbel.jobs.wakeup import Waker
 from umbel.models import versions
@@ -100,6 +101,11 @@ def get_vector(session: Session, image_id: UUID) -> Vector:
     return vectors[image_id]
 
 
+def stored_part(session: Session, image_id: UUID, box: Box) -> Picture:
+    """A part of an image of the gallery, to be embedded from its stored bytes. Raises NotFound."""
+    return Picture(images.get_image(session, image_id).blob_key, box)
+
+
 def all_embedded(found: Sequence[Query | UmbelError | None]) -> list[Query]:
     """The queries of pictures, if all of them could be embedded; raises what is wrong with the first that could not."""
     for number, one in enumerate(found, 1):
@@ -108,7 +114,7 @@ def all_embedded(found: Sequence[Query | UmbelError | None]) -> list[Query]:
     return [one for one in found if isinstance(one, Query)]
 
 
-def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes]) -> list[Query]:
+def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[Picture]) -> list[Query]:
     """As `embed_pictures`, for those that are of no use one by one: raises what is wrong with the first that is.
 
     The error says which it is, where there are several.
@@ -117,9 +123,9 @@ def query_by_pictures(listener: Listener, waker: Waker, settings: Settings, pict
 
 
 def embed_pictures(
-    listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[bytes], *, all_or_none: bool = False
+    listener: Listener, waker: Waker, settings: Settings, pictures: Sequence[Picture], *, all_or_none: bool = False
 ) -> list[Query | UmbelError | None]:
-    """The vectors of pictures that are in no collection, embedded by a worker while we wait; or what is wrong with one.
+    """The vectors of pictures, or of parts of them, embedded by a worker while we wait; or what is wrong with one.
 
     all_or_none: where one is wrong for certain none is embedded, and the others are None.
     Workers hear of them from Postgres; should none answer soon, one is rung for.
@@ -148,10 +154,11 @@ def embed_pictures(
     return found
 
 
-def _rejected(picture: bytes, settings: Settings) -> Query | UmbelError | None:
+def _rejected(picture: Picture, settings: Settings) -> Query | UmbelError | None:
     """What is wrong with a picture for certain; a worker finds the rest."""
     try:
-        quick_look(picture, settings)
+        if isinstance(picture.image, bytes):
+            quick_look(picture.image, settings)
     except ImageError as error:
         return error
     return None
@@ -262,7 +269,7 @@ def _query(answer: Answer) -> Query | UmbelError:
 def refusal(code: str, detail: str) -> UmbelError:
     """The error a worker wrote down, as the class it had there."""
     known: dict[str, type[UmbelError]] = {error.code: error for error in _subclasses(ImageError)}
-    known[DecoderDied.code] = DecoderDied
+    known |= {DecoderDied.code: DecoderDied, TransientError.code: TransientError}
     return known.get(code, ImageError)(detail)
 
 

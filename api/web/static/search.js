@@ -1,4 +1,4 @@
-// Search by a picture, by one of the gallery, or by several: more like these, less like those.
+// Search by a picture or a part of it, by one of the gallery, or by several: more like these, less like those.
 
 import * as api from "./api.js";
 import { chooser, field, h, icon } from "./dom.js";
@@ -6,6 +6,7 @@ import { empty } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
 import { counted } from "./format.js";
 import { likenessIn } from "./likeness.js";
+import { markable, parse } from "./part.js";
 import { go, note, to } from "./router.js";
 import { remember } from "./sequence.js";
 import { thumb, tile } from "./tiles.js";
@@ -23,6 +24,7 @@ export function searchBy(file) {
 
 export async function show({ main, heading, parameters, signal }) {
   const { image = "", more: wanted = "", less = "", file = "", collection = "", label = "", within = "" } = parameters;
+  let box = parse(parameters.box ?? "");
   const asked = file ? picture : image || wanted;
   if (!asked) return main.append(ways());
   const results = h("ul", { class: "tiles", "aria-label": "Matches" });
@@ -30,8 +32,20 @@ export async function show({ main, heading, parameters, signal }) {
   const how = h("p", { class: "faint", role: "status" }, "Searching…");
   const more = h("button", { class: "quiet", onclick: () => next() }, "Show more");
   const further = h("p", { class: "further", hidden: true }, more);
+  const add = h("a", { class: "button quiet", href: to("add") }, "Add pictures");
+  const nothing = empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", add);
+  nothing.hidden = true;
   const reach = slider(within, () => narrow());
-  const refilter = (changes) => go("search", { ...parameters, within: reach.value(), ...changes });
+  const asking = (changes) => ({ ...parameters, box: box ? box.join(",") : "", within: reach.value(), ...changes });
+  const refilter = (changes) => go("search", asking(changes));
+  const part = {
+    box,
+    changed: (marked) => {
+      box = marked;
+      note("search", asking({}));
+      renew();
+    },
+  };
   main.append(
     h(
       "div",
@@ -39,19 +53,20 @@ export async function show({ main, heading, parameters, signal }) {
       h(
         "aside",
         { class: "panel", "aria-label": "What is searched for" },
-        await queried({ image, more: wanted, less, file }, signal),
+        await queried({ image, more: wanted, less, file }, part, signal),
         collectionFilter(collection, (value) => refilter({ collection: value }), await sizes(signal)),
         labelFilter(label, (value) => refilter({ label: value })),
         reach.element,
         h("div", { class: "actions" }, chooser("Another picture", ([chosen]) => searchBy(chosen), { accept: TAKEN })),
       ),
-      h("section", { class: "found", "aria-label": "Results" }, how, results, further),
+      h("section", { class: "found", "aria-label": "Results" }, how, results, nothing, further),
     ),
   );
   let told = "";
   let cursor = null; // of the next page
   let coming = false;
   let farthest = 0;
+  let asks = 0; // parts that have been marked
   const narrow = () => {
     const most = reach.value();
     let left = 0;
@@ -59,7 +74,7 @@ export async function show({ main, heading, parameters, signal }) {
     how.textContent = `${told}${left < results.childElementCount ? `; ${counted(left, "picture")} within the distance` : ""}`;
     further.hidden = !cursor || (most !== "" && farthest > Number(most)); // all that follow are farther away
     watch();
-    note("search", { ...parameters, within: most });
+    note("search", asking({}));
   };
   const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && next(), { rootMargin: AHEAD });
   signal.addEventListener("abort", () => near.disconnect());
@@ -67,11 +82,20 @@ export async function show({ main, heading, parameters, signal }) {
     near.unobserve(more); // and anew: it tells once whether it is near already
     if (!signal.aborted) near.observe(more);
   };
+  const renew = () => {
+    asks += 1;
+    [cursor, coming, farthest, told] = [null, false, 0, ""];
+    results.replaceChildren();
+    nothing.hidden = further.hidden = true;
+    return next();
+  };
   const next = async () => {
     if (coming || signal.aborted) return;
     coming = true;
+    const turn = asks;
     try {
-      const answer = await find({ image, more: wanted, less, collection, label, cursor }, file && picture, signal);
+      const answer = await find({ image, more: wanted, less, collection, label, box, cursor }, file && picture, signal);
+      if (turn !== asks) return; // another part has been marked meanwhile
       const shown = results.childElementCount;
       const focused = document.activeElement === more;
       seen(answer.matches);
@@ -84,9 +108,11 @@ export async function show({ main, heading, parameters, signal }) {
       reach.fit(farthest);
       how.classList.remove("trouble");
       coming = false;
+      nothing.hidden = results.childElementCount > 0;
       narrow();
       if (focused) results.children[shown]?.querySelector("a").focus();
     } catch (error) {
+      if (turn !== asks) return;
       coming = false; // the button asks again
       if (error.name === "AbortError") return;
       how.textContent = error.message;
@@ -94,17 +120,15 @@ export async function show({ main, heading, parameters, signal }) {
     }
   };
   await next();
-  if (told && !results.childElementCount) {
-    results.after(empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
-  }
 }
 
-function find({ image, more, less, collection, label, cursor }, file, signal) {
+function find({ image, more, less, collection, label, box, cursor }, file, signal) {
   const options = { k: PAGE, ...(collection && { collection }), ...(cursor && { cursor }) };
   const filter = label ? { label: [label] } : null;
-  if (file && cursor) return api.search({ ...options, ...(filter && { filter }) }, signal); // which stands for the file
-  if (file) return api.searchFile({ file, ...options, filter: filter && JSON.stringify(filter) }, signal);
-  const query = image ? { image_id: image } : { positive: more.split(","), negative: less ? less.split(",") : [] };
+  // The cursor stands for the file.
+  if (file && cursor) return api.search({ ...options, ...(box && { box }), ...(filter && { filter }) }, signal);
+  if (file) return api.searchFile({ file, ...options, box: box && box.join(","), filter: filter && JSON.stringify(filter) }, signal);
+  const query = image ? { image_id: image, ...(box && { box }) } : { positive: more.split(","), negative: less ? less.split(",") : [] };
   return api.search({ ...query, ...options, ...(filter && { filter }) }, signal);
 }
 
@@ -120,19 +144,20 @@ function describe(matches, search) {
   return `${counted(matches, "match", "matches")}, ${way}, ${Math.round(search.took_ms)} ms`;
 }
 
-async function queried({ image, more, less, file }, signal) {
+async function queried({ image, more, less, file }, part, signal) {
   if (file) {
     const source = URL.createObjectURL(picture);
     signal.addEventListener("abort", () => URL.revokeObjectURL(source));
-    return h("figure", { class: "asked" }, h("img", { src: source, alt: "" }), h("figcaption", {}, file));
+    return h("figure", { class: "asked" }, markable(h("img", { src: source, alt: "the picture that is searched by" }), part), h("figcaption", {}, file));
   }
   if (image) {
     const known = await api.image(image, signal);
+    const shown = h("img", { src: api.file(image), alt: known.label ?? "picture without a label" });
     return h(
       "figure",
       { class: "asked" },
-      h("a", { href: to(`image/${image}`) }, h("img", { src: api.file(image), alt: known.label ?? "picture without a label" })),
-      h("figcaption", {}, known.label ?? known.name ?? "no label"),
+      markable(shown, { ...part, size: known }),
+      h("figcaption", {}, h("a", { href: to(`image/${image}`) }, known.label ?? known.name ?? "no label")),
     );
   }
   return h("div", {}, examples("More like", more), less && examples("Less like", less));

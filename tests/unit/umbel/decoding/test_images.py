@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from umbel.base.errors import (
     UnsupportedImage,
 )
 from umbel.base.settings import Settings
+from umbel.base.types import Box
 from umbel.decoding.images import CUT_SHORT, decode, inspect
 
 LIMITS = Settings()
@@ -77,6 +78,27 @@ def test_the_type_is_that_of_the_bytes(kind: str) -> None:
 def test_what_cannot_be_taken_has_its_own_error(data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error):
         inspect(data, LIMITS)
+
+
+@given(*[st.floats(0, 1)] * 4)
+def test_a_part_is_what_is_cut_out_of_the_picture_as_seen(left: float, right: float, top: float, bottom: float) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways = image_bytes(1, size=(30, 40), kind="PNG", exif=exif)  # seen as 40 × 30
+    box = Box(min(left, right), min(top, bottom), abs(right - left), abs(bottom - top))
+    edges = [
+        round(min(1, share) * side)
+        for share, side in ((box.x, 40), (box.y, 30), (box.x + box.width, 40), (box.y + box.height, 30))
+    ]
+    cut = min(edges[2] - edges[0], edges[3] - edges[1]) >= LIMITS.min_side
+    with nullcontext() if cut else pytest.raises(ImageTooSmall, match="The box covers"):
+        assert decode(sideways, LIMITS, box=box) == decode(sideways, LIMITS).crop(edges)
+
+
+def test_of_a_part_a_jpeg_keeps_as_many_pixels_as_of_a_picture_of_that_size() -> None:
+    whole = image_bytes(1, size=(1600, 1200), kind="JPEG")
+    assert decode(whole, LIMITS, side=100).size == (200, 150)
+    assert decode(whole, LIMITS, side=100, box=Box(0.5, 0.5, 0.25, 0.25)).size == (200, 150)
 
 
 def test_a_webp_may_lack_the_byte_that_makes_its_length_even() -> None:
