@@ -38,6 +38,7 @@ TITLES = {
     "search": "Search: recall, filters and HTTP",
     "filters": "Filters and facets",
     "paging": "Pages of a search",
+    "regions": "A part of a photograph finds the whole",
     "uploads": "Uploads",
     "slow_clients": "Slow clients",
     "waiting_searches": "Health checks while searches wait",

@@ -11,7 +11,7 @@ from ml.card import ModelCard
 from ml.runtimes.forward import Forward
 from ml.threads import be_nice
 from umbel.base.settings import Settings
-from umbel.base.types import Pixels, Vectors
+from umbel.base.types import Box, Pixels, Vectors
 
 
 class NetworkEmbedder:
@@ -78,9 +78,9 @@ class NetworkEmbedder:
         """Its arithmetic: fp32 or bf16."""
         return self._forward.precision
 
-    def decode(self, data: bytes) -> Pixels:
-        """File bytes → (size, size, 3) uint8, ready for `embed`. Thread-safe. Raises ImageError."""
-        return self.card.preprocessing.decode(data, self._limits)
+    def decode(self, data: bytes, box: Box | None = None) -> Pixels:
+        """File bytes → (size, size, 3) uint8, ready for `embed`; box: of this part. Thread-safe. Raises ImageError."""
+        return self.card.preprocessing.decode(data, self._limits, box)
 
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:
         """Decoded pictures → (n, dim) float32, each row of unit length, in order. Thread-safe.

@@ -149,8 +149,8 @@ class Embedder(Protocol):
         """Most pictures that one call should bring."""
         ...
 
-    def decode(self, data: bytes) -> Pixels:
-        """File bytes → pixels ready for `embed`. Thread-safe. Raises ImageError."""
+    def decode(self, data: bytes, box: Box | None = None) -> Pixels:
+        """File bytes → pixels ready for `embed`; box: of this part alone. Thread-safe. Raises ImageError."""
         ...
 
     def embed(self, pixels: Sequence[Pixels], *, background: bool = False) -> Vectors:

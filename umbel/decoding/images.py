@@ -59,16 +59,16 @@ def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb",
         return _seen(data, limits, side, color).image
     share = max(SMALLEST_SHARE, min(box.width, box.height))
     seen = _seen(data, limits, math.ceil(side / share), color)
-    left, top, right, bottom = _corners(box, seen.size)
+    left, top, right, bottom = corners(box, seen.size)
     if min(right - left, bottom - top) < limits.min_side:
         raise ImageTooSmall(
             f"The box covers {right - left} × {bottom - top} pixels of the picture; each side must have"
             f" {limits.min_side}."
         )
-    return seen.image.crop(_corners(box, seen.image.size))
+    return seen.image.crop(corners(box, seen.image.size))
 
 
-def _corners(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def corners(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Left, top, right and bottom in whole pixels of a picture of this size."""
     width, height = size
     right, bottom = min(1.0, box.x + box.width), min(1.0, box.y + box.height)
