@@ -29,7 +29,7 @@ from benchmarks.database import DIM, add_version, own_database, own_server
 
 K, PAGE = 10, 50
 TIMES = 15  # that a page or a facet is asked for
-QUERIES = 30
+QUERIES = 20
 DIRECTIONS, NOISE = 24, 0.05
 SHARES = {"none": 0.0, "ten": 0.0, "0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1, "50 %": 0.5}
 PORTION = 20_000  # images copied in one transaction

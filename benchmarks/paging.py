@@ -77,6 +77,7 @@ def _pages(queries: list[Any], size: int, deepest: int) -> dict[str, Any]:
     for query in queries:
         true = nearest_images(None, query, k=deepest, scope=Scope(), exact=True).matches
         for exact in (False, True):
+            _walked(query, size, 3 * size, exact=exact)  # to warm up
             times, found, walked = _walked(query, size, deepest, exact=exact)
             took["exact " if exact else ""].append(times)
             assert len({match.image_id for match in found}) == len(found)
