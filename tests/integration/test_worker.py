@@ -141,7 +141,7 @@ def test_a_lost_ring_is_made_good_by_the_sweep(api: FlaskClient, monkeypatch: py
     monkeypatch.setattr("umbel.jobs.wakeup.Waker.wake", lambda *_: False)
     job_id = upload(api, image_bytes(140))["job_id"]
     monkeypatch.undo()
-    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE, Queue.EVENTS]
+    assert Queue.SINGLE in maintenance.sweep(transaction, waker(), settings())
     assert finished(api, job_id)["status"] == "succeeded"
 
 
