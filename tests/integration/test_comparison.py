@@ -180,7 +180,7 @@ def test_a_paused_comparison_stands_still_until_it_is_resumed(line: ComparisonHa
 def test_the_sweep_rings_for_it(redis: Redis) -> None:
     add(version(), axis(0), photograph(0))
     begin()
-    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.COMPARE]
+    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.COMPARE, Queue.EVENTS]
 
 
 def test_it_does_not_count_as_waiting_for_an_embedding() -> None:

@@ -172,7 +172,7 @@ def test_the_sweep_rings_for_it_and_never_gives_it_up(redis: Redis) -> None:
         session.execute(text("ALTER TABLE job DISABLE TRIGGER job_times"))
         session.execute(text("UPDATE job SET changed_at = now() - interval '1 day'"))
         session.execute(text("ALTER TABLE job ENABLE TRIGGER job_times"))
-    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.DELETE]
+    assert maintenance.sweep(transaction, waker(), settings()) == [Queue.DELETE, Queue.EVENTS]
     assert (count(job_id)["status"], amiss()) == ("queued", {})
 
 
