@@ -161,9 +161,7 @@ def main() -> None:
 
 def _status() -> int:
     try:
-        umbel(prog_name="umbel", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
+        ended = umbel(prog_name="umbel", standalone_mode=False)  # the code of a click.exceptions.Exit, if there was one
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     except click.Abort as abort:
@@ -179,7 +177,7 @@ def _status() -> int:
     except Exception as error:
         complain(told(error))
         return 1
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 def told(error: Exception) -> str:

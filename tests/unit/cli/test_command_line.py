@@ -242,6 +242,15 @@ def test_a_bug_is_one_line_and_a_traceback_in_a_file(monkeypatch: pytest.MonkeyP
     assert kept.read_text().startswith("Traceback ")
 
 
+@pytest.mark.parametrize("ending", [click.exceptions.Exit(3), SystemExit(3)])
+def test_a_command_may_end_with_a_code(ending: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(context: click.Context) -> None:
+        raise ending
+
+    monkeypatch.setattr(commands, "invoke", end)
+    assert umbel_here("status").returncode == 3
+
+
 def test_ctrl_c_ends_a_question_with_130(tmp_path: Path) -> None:
     asked = [
         sys.executable,
