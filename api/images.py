@@ -45,6 +45,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ExternalIdTaken, ImageError, InvalidInput, QuotaExceeded
 from umbel.base.replicas import read
+from umbel.base.settings import settings
 from umbel.base.types import ItemState, Queue, Vector
 from umbel.gallery import collections, images
 from umbel.gallery.filters import Filter, both, of_external_id, of_label
@@ -265,8 +266,8 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
 @bp.output({}, status_code=204)
 @bp.doc(responses=problems(412))
 def remove_image(image_id: UUID) -> Any:
-    """Remove an image, its bytes and its embeddings."""
-    removed = images.remove_image(transaction, blobs(), image_id, check=check_if_match)
+    """Remove an image. It can be restored for UMBEL_TRASH_DAYS: POST /v1/trash:restore."""
+    removed = images.remove_image(transaction, blobs(), image_id, keep=settings().trash_days > 0, check=check_if_match)
     audit.note(collection=removed.collection, name=removed.name, sha256=removed.sha256.hex())
     return ""
 

@@ -38,6 +38,10 @@ Phase = Literal[
     "evaluating",
     "switching",
     "deleting",
+    "changing",
+    "removing",
+    "restoring",
+    "purging",
     "drawing",
 ]
 

@@ -24,6 +24,7 @@ LIVENESS = ("/healthz", "/readyz")  # they need no database, or report themselve
 
 TAGS = {
     "Images": "Upload, list, describe, change and remove images.",
+    "Trash": "Removed images, which can be restored for some days.",
     "Imports": "One job for many pictures.",
     "Jobs": "Progress and control of what runs in the background. Status is read from the ledger in Postgres.",
     "Events": "What happens to jobs, images and models, as it happens.",
@@ -58,6 +59,7 @@ REQUEST_ID: Any = {
 HEADERS = {
     "upload_image": [idempotency.HEADER],
     "open_import": [idempotency.HEADER],
+    **{name: [idempotency.HEADER] for name in ("change_images", "remove_images", "restore_images", "purge_images")},
     "change_image": [preconditions.HEADER],
     "remove_image": [preconditions.HEADER],
     "follow_events": [events.LAST_EVENT_ID],
@@ -78,6 +80,10 @@ FOLLOWED = {
     "open_import": {"job_id": ["get_job", "list_items", "pause_job", "resume_job", "close_job", "cancel_job"]},
     "create_collection": {"name": ["get_collection", "delete_collection"]},
     "delete_collection": {"job_id": ["get_job"]},
+    **{
+        name: {"job_id": ["get_job", "list_items", "cancel_job"]}
+        for name in ("change_images", "remove_images", "restore_images", "purge_images")
+    },
     "register_model": {"id": ["get_model"]},
     "create_webhook": {
         "id": [

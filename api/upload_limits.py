@@ -9,11 +9,14 @@ from umbel.base.settings import Settings, settings
 FORM_OVERHEAD = 2**20  # of a request with a file: multipart boundaries, other fields
 KEY_FORM = 2**14  # of a request with a key alone, and of one without a use for its body
 VECTORS = re.compile("/v1/models/[^/]+/vectors")
+OF_MANY = ("/v1/images", "/v1/trash")  # removed by lists of ids
 FOR_STRANGERS = ("/v1/session", "/signin", "/signout")
 
 
 def largest_request(limits: Settings, path: str = "/v1/images", method: str = "POST") -> int:
     """Bytes of a request to `path`. Base64 in JSON takes a third more than the image that it carries."""
+    if method == "DELETE" and path in OF_MANY:
+        return FORM_OVERHEAD
     if path in FOR_STRANGERS or method not in ("POST", "PUT", "PATCH"):
         return KEY_FORM
     if VECTORS.fullmatch(path):

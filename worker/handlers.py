@@ -13,6 +13,7 @@ from umbel.base.database import transaction
 from umbel.base.one_at_a_time import OneAtATime
 from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
+from umbel.changes.bulk import BulkHandler
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.events.handler import EventHandler
 from umbel.gallery.deletion import DeletionHandler
@@ -82,6 +83,7 @@ class Handlers:
         )
         reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
         deletion = DeletionHandler(**steps, blobs=blobs())
+        bulk = BulkHandler(**items, blobs=blobs(), wake=waker().wake)
         maps = MapHandler(**steps, project=project_apart)
         events = EventHandler(**items, owner=name)
 
@@ -100,7 +102,7 @@ class Handlers:
         self._add(reindex.queues, reindexing.run)
         self._add(embedding.queues, self._embedding.run)
         self._add(reindex.queues, reindexing.run)
-        others: list[Any] = [*fetching, comparison, deletion, maps, events]
+        others: list[Any] = [*fetching, comparison, deletion, bulk, maps, events]
         for handler in others:
             self._add(handler.queues, OneAtATime(handler.run).run)
         self._add([Queue.QUERY], embedding.answer_queries)

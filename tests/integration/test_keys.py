@@ -135,6 +135,11 @@ NAMING: dict[str, dict[str, Any]] = {
     "maps.get_map": {"query_string": {"collection": THEIRS}},
     "maps.compute_map": {"json": {"collection": THEIRS}},
     "export.export": {"query_string": {"collection": THEIRS}},
+    "bulk.change_images": {"json": {"filter": {}, "label": "x", "collection": THEIRS}},
+    "bulk.remove_images": {"json": {"filter": {}, "collection": THEIRS}},
+    "trash.list_trash": {"query_string": {"collection": THEIRS}},
+    "trash.restore_images": {"json": {"filter": {}, "collection": THEIRS}},
+    "trash.purge_images": {"json": {"filter": {}, "collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
     "webhooks.create_webhook": {"json": {"url": "https://hooks.test", "collection": THEIRS}},
 }

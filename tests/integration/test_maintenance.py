@@ -166,7 +166,7 @@ def test_all_goes_on_while_vectors_are_detached_that_a_dump_is_in_the_way_of(red
             make = Factory(session, start=seed)
             made = [make.image(vector=unit(seed + n), version=active) for n in range(2)]
             make.item(make.job())
-            images.delete_image(session, made[1])  # with its vectors, in whatever partitions they are
+            images.delete_images(session, [made[1]])  # with its vectors, in whatever partitions they are
             [match] = nearest_images(session, unit(seed), k=1, scope=Scope()).matches
         assert match.image_id == made[0]
         assert maintenance.sweep(transaction, waker(), settings()) == [Queue.SINGLE, Queue.EVENTS]

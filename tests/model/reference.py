@@ -119,12 +119,13 @@ class Version:
 
 
 class World:
-    """All that there is. gone: ids of images that were removed."""
+    """All that there is. gone: ids of images that were removed; trash: of these, the ones that can be restored."""
 
     def __init__(self) -> None:
         self.collections: dict[str, Collection] = {}
         self.images: dict[str, Image] = {}
         self.gone: list[str] = []
+        self.trash: dict[str, Image] = {}
         self.jobs: dict[str, Job] = {}
         self.deletions: dict[str, Job] = {}
         self.keys: dict[str, Keyed] = {}
@@ -156,6 +157,19 @@ class World:
         if image.job is not None:
             widen(image.job, image.sha256, {"cancelled"})
 
+    def throw_away(self, image: Image) -> None:
+        """It is removed, and can be restored."""
+        self.forget(image)
+        self.trash[image.id] = image
+
+    def bring_back(self, image: Image) -> None:
+        """It is restored, and embedded by the end of the job that does so."""
+        del self.trash[image.id]
+        self.gone.remove(image.id)
+        image.state, image.job = "indexed", None
+        self.add_image(image)
+        image.collection.images[image.sha256] = image
+
     def unfinished(self) -> list[Job]:
         """Jobs whose outcome is not known yet, the oldest first."""
         return [job for job in self.jobs.values() if not job.done and not job.gone]
@@ -179,6 +193,7 @@ class World:
         del self.collections[collection.name]
         for image in list(collection.images.values()):
             self.forget(image)
+        self.trash = {key: image for key, image in self.trash.items() if image.collection is not collection}
         for job in self.jobs.values():
             if job.collection is collection and job.type != "deletion":
                 job.gone = True

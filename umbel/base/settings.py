@@ -309,6 +309,11 @@ class Settings(BaseSettings):
         description="Seconds before a failed delivery is tried again, then three times as long each time, up to three"
         " hours, each drawn between 0.8 and 1.2 times that.",
     )
+    trash_days: int = Field(
+        7,
+        ge=0,
+        description="How long removed images can be restored, in days; then they go with their bytes. 0: at once.",
+    )
     audit_days: int = Field(400, ge=1, description="How long the audit log keeps entries, in days.")
     allowed_hosts: Hosts = Field(
         (),

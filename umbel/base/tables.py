@@ -78,6 +78,30 @@ class Image(Table):
     replaced_at: Mapped[datetime | None]  # when it got the picture that it has now, if that is not its first
 
 
+class TrashedImage(Table):
+    """A removed image that can be restored, as it was."""
+
+    __tablename__ = "trashed_image"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    blob_key: Mapped[str]
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int]
+    height: Mapped[int]
+    name: Mapped[str | None]
+    external_id: Mapped[str | None]
+    label: Mapped[str | None]
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata")
+    note: Mapped[str | None]
+    created_at: Mapped[datetime]
+    replaced_at: Mapped[datetime | None]
+    trashed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    job_id: Mapped[UUID | None]  # that removed it, if it was one
+
+
 class ModelVersion(Table):
     """One set of weights with its preprocessing, and the vectors of one time that all was embedded with it.
 
@@ -116,6 +140,16 @@ class Embedding(Table):
     model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
     image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
     collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    vector: Mapped[Any] = mapped_column(HALFVEC)
+
+
+class TrashedEmbedding(Table):
+    """A vector of an image in the trash."""
+
+    __tablename__ = "trashed_embedding"
+
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("trashed_image.id"), primary_key=True)
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
     vector: Mapped[Any] = mapped_column(HALFVEC)
 
 
@@ -352,6 +386,18 @@ class Comparison(Table):
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
     again: Mapped[bool]  # also what was compared before
     position: Mapped[UUID | None]  # the last image that was listed
+
+
+class BulkChange(Table):
+    """What a job does to many images, and how far they are listed: see umbel/changes/bulk.py."""
+
+    __tablename__ = "bulk_change"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    chosen: Mapped[dict[str, Any]]
+    changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    position: Mapped[UUID | None]  # the last image that was listed
+    listed: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class PendingBlobCleanup(Table):

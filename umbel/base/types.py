@@ -38,13 +38,14 @@ class Queue(StrEnum):
     COMPARE = "compare"  # pictures compared with their collection
     REINDEX = "reindex"  # every picture embedded once more, by another model version
     DELETE = "delete"  # pictures of deleted collections
+    CHANGE = "change"  # pictures changed, removed or restored by the many
     MAP = "map"  # maps of the gallery
     EVENTS = "events"  # published, and delivered to webhooks
     MAINTENANCE = "maintenance"  # the sweep
 
 
 # Items of pictures that are in the gallery already: they do not tell how far a picture's own embedding is.
-LATER_QUEUES = (Queue.COMPARE, Queue.REINDEX, Queue.DELETE)
+LATER_QUEUES = (Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.CHANGE)
 
 
 class JobType(StrEnum):
@@ -55,6 +56,10 @@ class JobType(StrEnum):
     REINDEX = "reindex"  # every picture embedded by another model version, or the active index built anew
     DELETION = "deletion"  # a collection removed with all that it has
     MAP = "map"  # the pictures laid out in the plane
+    CHANGE = "change"  # labels and metadata of many pictures
+    REMOVAL = "removal"  # many pictures, into the trash
+    RESTORATION = "restoration"  # many pictures, out of the trash
+    PURGE = "purge"  # many pictures of the trash, for ever
 
 
 class JobStatus(StrEnum):

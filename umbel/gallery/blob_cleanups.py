@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import TransientError
-from umbel.base.tables import Image, PendingBlobCleanup, ago
+from umbel.base.tables import Image, PendingBlobCleanup, TrashedImage, ago
 
 PICTURES, THUMBNAILS, PUBLISHED = "pictures/", "thumbnails/", "published/"  # folders of the blob store
 RENDITIONS = (THUMBNAILS, PUBLISHED)  # what is made of the bytes in PICTURES, see umbel/gallery/renditions.py
@@ -74,8 +74,11 @@ def lock_blobs(session: Session, blob_keys: Iterable[str]) -> None:
 
 
 def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
-    """Those of `blob_keys` that are an image's, of whatever collection."""
-    return set(session.scalars(select(Image.blob_key).where(Image.blob_key.in_(blob_keys))))
+    """Those of `blob_keys` that are an image's, of whatever collection or in the trash."""
+    tables: tuple[type[Image] | type[TrashedImage], ...] = (Image, TrashedImage)
+    return {
+        key for table in tables for key in session.scalars(select(table.blob_key).where(table.blob_key.in_(blob_keys)))
+    }
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import NotFound
 from umbel.base.types import JobStatus, Queue
-from umbel.gallery import blob_cleanups
+from umbel.gallery import blob_cleanups, trash
 from umbel.gallery import deletion_queries as queries
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.jobs.runner import StepHandler
@@ -90,6 +90,8 @@ class DeletionHandler(StepHandler):
             if queries.insert_items(session, deletion, LEDGER_BATCH) or queries.start(session, deletion):
                 return True
             if queries.delete_items(session, deletion, LEDGER_BATCH):
+                return True
+            if trash.purge_collection(session, deletion.collection_id, BATCH):
                 return True
             removed, archives = queries.delete_jobs(session, deletion, LEDGER_BATCH)
             self.blobs.delete_all(archives)  # before their jobs: no import reads them, and none is left behind

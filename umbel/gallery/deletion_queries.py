@@ -229,6 +229,7 @@ def end_deletion(session: Session, deletion: Deletion) -> bool:
     session.execute(text("SELECT FROM collection WHERE id = :collection FOR UPDATE"), values)
     left = f"""
         SELECT EXISTS (SELECT FROM image WHERE collection_id = :collection)
+            OR EXISTS (SELECT FROM trashed_image WHERE collection_id = :collection)
             OR EXISTS (SELECT FROM job WHERE {OTHERS})
     """
     if session.scalar(text(left), values):

@@ -16,7 +16,7 @@ from umbel.base.pages import page_ids
 from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Embedding, Image, JobItem, ModelVersion
 from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
-from umbel.gallery import blob_cleanups, external_ids
+from umbel.gallery import blob_cleanups, external_ids, trash
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import DELETED_SQL, PRESENT
 from umbel.gallery.filters import EVERYTHING, Filter, both, of_label
@@ -145,18 +145,13 @@ def update_image(session: Session, image: ImageRow, changes: Mapping[str, Any]) 
     session.execute(update(table).where(table.c.id == image.id).values(values))  # type: ignore[arg-type]
 
 
-def delete_image(session: Session, image_id: UUID) -> str:
-    """Remove the row with its embeddings, and return its blob's key. Raises NotFound."""
-    statement = delete(Image).where(Image.id == image_id, _present())
-    key = session.scalar(statement.returning(Image.blob_key))
-    if key is None:
-        raise NotFound(f"There is no image {image_id}.")
-    return key
+def delete_images(session: Session, images: Sequence[UUID]) -> list[UUID]:
+    """Remove images for ever, with their embeddings. Returns cleanups of their bytes, which are to go next.
 
-
-def _present() -> ColumnElement[bool]:
-    """Not of a collection that is being deleted."""
-    return Image.collection_id.in_(select(Collection.id).where(PRESENT))
+    A crash in between leaves the bytes to the sweep.
+    """
+    statement = delete(Image).where(Image.id.in_(images)).returning(Image.blob_key)
+    return blob_cleanups.insert_cleanups(session, list(session.scalars(statement)))
 
 
 def _status() -> ColumnElement[str]:
@@ -196,17 +191,24 @@ def _images() -> Select[*tuple[Any, ...]]:
 
 
 def remove_image(
-    transaction: Transaction, blobs: Blobs, image_id: UUID, *, check: Callable[[ImageRow], None] = lambda _: None
+    transaction: Transaction,
+    blobs: Blobs,
+    image_id: UUID,
+    *,
+    keep: bool = False,
+    check: Callable[[ImageRow], None] = lambda _: None,
 ) -> ImageRow:
-    """Remove an image from ledger, embeddings and blob store; what it was. Raises NotFound.
+    """Remove an image; what it was. keep: in the trash, else for ever. Raises NotFound.
 
     check: raises what keeps the image from being removed.
-    The row goes first, and leaves a cleanup of its bytes: a crash in between leaves them to the sweep.
     """
     with transaction() as session:
         items.lock_items_of_image(session, image_id)
         check(image := get_image(session, image_id, lock=True))
-        cleanups = blob_cleanups.insert_cleanups(session, [delete_image(session, image_id)])
+        if keep:
+            trash.move_to_trash(session, [image_id])
+            return image
+        cleanups = delete_images(session, [image_id])
     with transaction() as session:
         clean_up_blobs(session, blobs, blob_cleanups.claim_cleanups(session, cleanups))
     return image

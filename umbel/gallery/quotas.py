@@ -49,6 +49,12 @@ def lock_rooms(session: Session, collection_ids: Ids[UUID]) -> dict[UUID, Room]:
     }
 
 
+def list_limited(session: Session, collection_ids: Ids[UUID]) -> list[UUID]:
+    """Those that have a quota."""
+    limited = Collection.max_images.is_not(None) | Collection.max_bytes.is_not(None)
+    return list(session.scalars(select(Collection.id).where(Collection.id.in_(collection_ids), limited)))
+
+
 def set_quota(session: Session, name: str, changes: dict[str, int | None]) -> None:
     """Change `max_images` and `max_bytes`, None for no limit, and count what is used. Raises NotFound.
 

@@ -64,7 +64,7 @@ def find_first_answers(
     used = (
         select(IdempotencyKey)
         .join(Job, Job.id == IdempotencyKey.job_id)
-        .join(Collection, Collection.id == Job.collection_id)
+        .outerjoin(Collection, Collection.id == Job.collection_id)  # none: a job about several
         .where(IdempotencyKey.key.in_(by_key), Collection.deleted_at.is_(None))
     )
     return {

@@ -143,7 +143,8 @@ def close_job(session: Session, job_id: UUID) -> None:
 
 
 # Open until workers have done all that there is to do.
-UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON)
+BULK = (JobType.CHANGE, JobType.REMOVAL, JobType.RESTORATION, JobType.PURGE)  # umbel/changes/bulk.py
+UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON, *BULK)
 
 
 def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:

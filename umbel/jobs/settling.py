@@ -37,7 +37,8 @@ CHANGES = {
         RETRIED,
         """state = 'pending', attempts = 0, retries = 0, finished_at = NULL, error_code = NULL, error_detail = NULL,
            lease_owner = NULL, lease_until = NULL, paused = false,
-           queue = CASE WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END""",
+           queue = CASE WHEN queue = 'change' THEN queue
+                        WHEN image_id IS NULL THEN 'fetch' WHEN queue = 'fetch' THEN 'bulk' ELSE queue END""",
     ),
     # Put aside, where claims do not come past them.
     "pause": ("state = 'pending' AND NOT paused", "paused = true"),

@@ -50,6 +50,8 @@ class Snapshot:
         rows = self.session.execute(
             text("""
                 SELECT blob_key, size, encode(sha256, 'hex') FROM image
+                UNION
+                SELECT blob_key, size, encode(sha256, 'hex') FROM trashed_image
                 UNION ALL
                 SELECT spec ->> 'blob_key', NULL, NULL FROM import_source WHERE spec ->> 'blob_key' IS NOT NULL
             """),

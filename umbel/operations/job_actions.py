@@ -8,6 +8,7 @@ from umbel.base.errors import Conflict
 from umbel.base.notify import LOOK_SECONDS, Listener
 from umbel.base.tables import Job
 from umbel.base.types import JobType, Queue
+from umbel.changes import bulk_rows
 from umbel.gallery.deletion_queries import is_deleted
 from umbel.imports import source_rows
 from umbel.insights import projection_rows
@@ -16,7 +17,16 @@ from umbel.jobs.wakeup import Waker
 from umbel.models.reindexes import end_reindex
 from umbel.operations.job_rules import JobAction, check_action
 
-ITEM_QUEUES = (Queue.FETCH, Queue.BULK, Queue.SINGLE, Queue.COMPARE, Queue.REINDEX, Queue.DELETE, Queue.MAP)
+ITEM_QUEUES = (
+    Queue.FETCH,
+    Queue.BULK,
+    Queue.SINGLE,
+    Queue.COMPARE,
+    Queue.REINDEX,
+    Queue.DELETE,
+    Queue.MAP,
+    Queue.CHANGE,
+)
 AT_ONCE_SECONDS = 0.5  # in which the items of a small job follow within the request; workers go on with a sweep
 
 
@@ -61,6 +71,7 @@ def cancel_job(transaction: Transaction, job_id: UUID) -> None:
         if job.finished_at is not None and not job.cancelling:
             raise Conflict(f"Job {job_id} has ended already: {job.status}.")
         source_rows.end_source(session, job_id)
+        bulk_rows.end_listing(session, job_id)
         jobs.close_job(session, job_id)
         jobs.change_job(session, job_id, cancelling=True, paused=False, retrying=False, settling=True)
     settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)

@@ -19,6 +19,8 @@ from umbel.models import partitions, reindexes
 from umbel.models.partitions import IndexProgress
 
 PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
+PHASES |= {JobType.CHANGE: "changing", JobType.REMOVAL: "removing", JobType.PURGE: "purging"}
+PHASES |= {JobType.RESTORATION: "restoring"}
 GIVEN = (JobType.UPLOAD, JobType.IMPORT)  # whose items are pictures that someone gave
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at", "note")

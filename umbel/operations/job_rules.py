@@ -13,6 +13,7 @@ from umbel.base.errors import ActionRefused
 from umbel.base.tables import ApiKey, Job
 from umbel.base.types import JobType
 from umbel.jobs import jobs
+from umbel.jobs.jobs import BULK
 
 
 class JobAction(StrEnum):
@@ -44,6 +45,14 @@ RULES = {
     JobType.MAP: Rule(
         KeyScope.WRITE, admins=True, refused={JobAction.CLOSE: "computes a map: it is closed when that is done"}
     ),
+    **{
+        kind: Rule(
+            KeyScope.WRITE,
+            admins=True,
+            refused={JobAction.CLOSE: "is closed when all images that it is for are listed"},
+        )
+        for kind in BULK
+    },
     JobType.REPAIR: Rule(
         KeyScope.ADMIN, refused={JobAction.CLOSE: "repairs the gallery: it is closed when all its images are listed"}
     ),

@@ -20,7 +20,7 @@ from umbel.base.types import Queue
 from umbel.embedding import query_images
 from umbel.events import deliveries
 from umbel.events.log import delete_old_events
-from umbel.gallery import blob_cleanups
+from umbel.gallery import blob_cleanups, trash
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
 from umbel.jobs import claims, job_log, jobs, workers
@@ -71,10 +71,14 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
 
 
 def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None:
-    """Remove unused bytes, vectors of retired model versions, old jobs and events. What fails is left to the next."""
+    """Remove unused bytes, vectors of retired versions, the old of the trash, of jobs and events.
+
+    What fails is left to the next.
+    """
     for chore in (
         lambda: tidy_blobs(transaction, blobs),
         lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+        lambda: trash.purge_old(transaction, blobs, settings.trash_days),
         lambda: delete_old_jobs(transaction, settings.job_days),
         lambda: delete_old_events(transaction, settings.event_days),
     ):
@@ -109,11 +113,11 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
 
 def list_waiting_queues(session: Session) -> list[Queue]:
     """The queues in which anyone could claim something now: an item, a source to list, a comparison to
-    list, a collection to delete, a map to compute."""
+    list, a collection to delete, images to change, a map to compute."""
     queues = session.scalars(
         text(f"""
             SELECT queue FROM (
-                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map')
+                VALUES ('single'), ('bulk'), ('fetch'), ('compare'), ('reindex'), ('delete'), ('map'), ('change')
             ) AS queues(queue) WHERE queue <> 'fetch' AND EXISTS (
                 SELECT FROM job_item i WHERE i.state = 'pending' AND NOT i.paused AND i.queue = queues.queue
                 AND (lease_until IS NULL OR lease_until < now()))
@@ -125,6 +129,8 @@ def list_waiting_queues(session: Session) -> list[Queue]:
                 SELECT FROM job WHERE type = 'comparison' AND NOT closed AND NOT paused)
             OR queue = 'delete' AND EXISTS (
                 SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
+            OR queue = 'change' AND EXISTS (
+                SELECT FROM bulk_change b JOIN job ON job.id = b.job_id WHERE NOT b.listed AND NOT job.paused)
             OR queue = 'map' AND EXISTS (
                 SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
                 WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)

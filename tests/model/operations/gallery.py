@@ -102,7 +102,7 @@ def remove_image(run: Run, rng: random.Random) -> str | None:
     allowed = [204, *([404] if answer.again else [])]
     expect(f"DELETE of image {image.id}", answer.status, *allowed, answer=answer, about=(image.id,))
     run.world.touch(image.collection, image.sha256)
-    run.world.forget(image)
+    run.world.throw_away(image)
     return f"remove {image.id}, {image.sha256[:8]}, from {image.collection.name}"
 
 

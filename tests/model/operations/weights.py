@@ -2,7 +2,7 @@
 
 import random
 
-from tests.model.operations import gallery, imports, insights, jobs, models, restarts, search, uploads
+from tests.model.operations import gallery, imports, insights, jobs, models, restarts, search, trash, uploads
 from tests.model.run import Operation
 
 WEIGHTS: dict[Operation, float] = {
@@ -12,6 +12,7 @@ WEIGHTS: dict[Operation, float] = {
     gallery.look_at_image: 5, gallery.fetch_file: 2, gallery.relabel: 7, gallery.remove_image: 5,
     gallery.check_hashes: 2, gallery.list_images: 3, gallery.create_collection: 1, gallery.list_collections: 1,
     gallery.set_quota: 0.7, gallery.delete_collection: 0.4,
+    trash.remove_many: 0.6, trash.change_many: 0.8, trash.restore: 1.5, trash.look_into_trash: 0.8,
     search.search_by_image: 8, search.search_by_vector: 7, search.search_by_picture: 4, search.search_by_examples: 4,
     search.search_for_nothing: 2, search.identify: 4,
     jobs.look_at_job: 4, jobs.list_jobs: 1, jobs.close_job: 1, jobs.cancel_job: 1, jobs.pause_job: 0.8,

@@ -154,11 +154,11 @@ def list_abandoned_jobs(session: Session, idle_seconds: float) -> list[UUID]:
     rows = session.scalars(
         text("""
             SELECT id FROM job WHERE NOT closed AND NOT paused
-            AND type NOT IN ('reindex', 'deletion', 'map', 'comparison')
+            AND type <> ALL (:unfed)
             AND changed_at < now() - make_interval(secs => :idle)
             AND NOT EXISTS (SELECT FROM import_source s WHERE s.job_id = job.id AND NOT s.done) ORDER BY id
         """),
-        {"idle": idle_seconds},
+        {"idle": idle_seconds, "unfed": list(jobs.UNFED)},
     )
     return list(rows)
 
