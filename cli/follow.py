@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOOK_SECONDS = 0.5
 USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
+USUALLY |= {"change": "Changing", "removal": "Removing", "restoration": "Restoring", "purge": "Purging"}
 DOING = {
     "cancelling": "Cancelling",
     "retrying": "Bringing back what failed",

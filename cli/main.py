@@ -42,6 +42,7 @@ SECTIONS = {
         "outliers": ("cli.curation:outliers", "Find pictures that are like nothing else there."),
         "representatives": ("cli.curation:representatives", "Find the few pictures that stand for all."),
         "label-next": ("cli.curation:label_next", "Find the pictures that are most worth a label."),
+        "images": ("cli.images:images", "List, show, label, delete, restore or download images."),
         "facets": ("cli.facets:facets", "Count pictures by label, metadata, collection or time."),
         "collections": ("cli.collections:collections", "List, create, limit or delete collections."),
         "export": ("cli.export:export", "Write vectors and their images' labels into a Parquet or npz file."),

@@ -34,6 +34,7 @@ from umbel_client.jobs import Counts, Item, Job, Reindex, Work
 from umbel_client.models import Model, ModelDetail
 from umbel_client.queries import Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
+from umbel_client.trash import TrashedImage
 from umbel_client.umbel import Ready, Umbel
 from umbel_client.webhooks import Delivery, NewWebhook, Webhook, verify_webhook
 
@@ -85,6 +86,7 @@ __all__ = [
     "StorageFull",
     "TooLarge",
     "TooManyRequests",
+    "TrashedImage",
     "Umbel",
     "UmbelClientError",
     "Unauthorized",

@@ -14,8 +14,9 @@ from umbel_client.connection import Connection, as_text, content, form_of, given
 from umbel_client.errors import NotIndexed, StillRunning
 from umbel_client.folder import CONCURRENCY, FolderUpload, ImageFile, list_images, send_files, sha256_of
 from umbel_client.imports import Imports
-from umbel_client.jobs import Jobs
+from umbel_client.jobs import Jobs, Work
 from umbel_client.search import SearchResult
+from umbel_client.trash import chosen
 
 POLL_SECONDS = 0.3
 UNCHANGED: Any = object()  # None removes a label
@@ -86,6 +87,14 @@ class Upload:
             reason = (item and item.error) or f"Image {self.image_id} was not indexed: {image.status}."
             raise NotIndexed(reason, (item and item.error_code) or image.status)
         return image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """A picture as it is shown."""
+
+    data: bytes
+    media_type: str
 
 
 class Images:
@@ -235,13 +244,42 @@ class Images:
         answer = self._connection.json("PATCH", f"/v1/images/{image_id}", repeatable=True, json=changes)
         return Image.decode(answer)
 
+    def update_many(
+        self,
+        ids: Sequence[UUID] | None = None,
+        *,
+        filter: dict[str, Any] | None = None,
+        collection: str | None = None,
+        label: str | None = UNCHANGED,
+        metadata: dict[str, Any] = UNCHANGED,
+    ) -> Work:
+        """Change images as `update` does, by a job: these (at most 10,000), or those that pass a filter."""
+        changes = {"label": label, "metadata": metadata}
+        changes = {field: value for field, value in changes.items() if value is not UNCHANGED}
+        return self._jobs.begin("PATCH", "/v1/images", json=chosen(ids, filter, collection) | changes)
+
+    def delete_many(
+        self,
+        ids: Sequence[UUID] | None = None,
+        *,
+        filter: dict[str, Any] | None = None,
+        collection: str | None = None,
+    ) -> Work:
+        """Remove images by a job, chosen as `update_many` does. `trash.restore(job_id=…)` brings them back."""
+        return self._jobs.begin("DELETE", "/v1/images", json=chosen(ids, filter, collection))
+
     def delete(self, image_id: UUID) -> None:
-        """Remove the image, its bytes and its embeddings."""
+        """Remove the image. `trash.restore` brings it back, for some days."""
         self._connection.request("DELETE", f"/v1/images/{image_id}")
 
     def file(self, image_id: UUID) -> bytes:
         """The image, upright and without metadata."""
         return self._connection.request("GET", f"/v1/images/{image_id}/file").content
+
+    def open_file(self, image_id: UUID) -> ImageData:
+        """The same, with its media type."""
+        answer = self._connection.request("GET", f"/v1/images/{image_id}/file")
+        return ImageData(answer.content, answer.headers["Content-Type"])
 
     def thumbnail(self, image_id: UUID) -> bytes:
         """A small JPEG of the image."""

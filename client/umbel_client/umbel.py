@@ -21,6 +21,7 @@ from umbel_client.jobs import Jobs
 from umbel_client.models import Models
 from umbel_client.queries import PAGE, Box, Image, Queries, Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
+from umbel_client.trash import Trash
 from umbel_client.webhooks import Webhooks
 
 FORMATS = ("parquet", "npz")
@@ -57,6 +58,7 @@ class Umbel:
         self.jobs = Jobs(self.connection)
         self.imports = Imports(self.connection, self.jobs)
         self.images = Images(self.connection, self.jobs, self.imports)
+        self.trash = Trash(self.connection, self.jobs)
         self.collections = Collections(self.connection, self.jobs)
         self.models = Models(self.connection)
         self.duplicates = NearDuplicates(self.connection, self.jobs)

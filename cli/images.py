@@ -1,0 +1,186 @@
+"""`umbel images`: list, show, label, delete, restore, purge and download images."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.filters import filter_option
+from cli.follow import followed, show_failures
+from cli.output import api_client, json_option, print_json, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from umbel_client import Umbel, Work
+
+ID = "01a209d2-1f04-7442-a1e3-d1864404c09e"
+SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+
+IDS = click.argument("ids", metavar="[IMAGES]...", nargs=-1, type=click.UUID)
+COLLECTION = click.option("--collection", help="Only this collection.  [default: all]")
+LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
+
+
+@click.group()
+def images() -> None:
+    """Look at images, change and remove them. IMAGES are ids; what is removed can be restored for some days."""
+
+
+@images.command("list")
+@COLLECTION
+@click.option("--label", help="Only images of this label.")
+@click.option("--external-id", help="Only the image with this id of your own.")
+@filter_option
+@click.option("--trash", is_flag=True, help="Of those that were removed.")
+@LIMIT
+@json_option
+def list_(
+    *,
+    collection: str | None,
+    label: str | None,
+    external_id: str | None,
+    asked: dict[str, Any] | None,
+    trash: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List the newest images.
+
+    \b
+    umbel images list --collection garden --label rose
+    umbel images list --trash
+    """
+    if trash and (label or external_id):
+        raise click.UsageError('Of the trash, say it by --filter: {"label": …}, {"external_id": …}.')
+    with api_client() as api:
+        if trash:
+            thrown = list(islice(api.trash.list(collection=collection, filter=asked), limit))
+            rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in thrown]
+            plain = [one.as_dict() for one in thrown]
+        else:
+            every = api.images.list(collection=collection, label=label, external_id=external_id, filter=asked)
+            found = list(islice(every, limit))
+            rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in found]
+            plain = [one.as_dict() for one in found]
+    print_json(plain) if as_json else table(None, ("image", "collection", "external id", "label", "name"), rows)
+
+
+@images.command(epilog=f"umbel images show {ID}")
+@click.argument("image_id", type=click.UUID)
+@json_option
+def show(image_id: UUID, as_json: bool) -> None:
+    """Show all that is known of IMAGE_ID."""
+    with api_client() as api:
+        image = api.images.get(image_id).as_dict()
+    image.pop("vector", None)
+    print_json(image) if as_json else table(None, ("", ""), ((name, value) for name, value in image.items()))
+
+
+@images.command()
+@IDS
+@click.option("--label", help="The label that they get.")
+@click.option("--no-label", is_flag=True, help="They lose theirs.")
+@COLLECTION
+@filter_option
+@json_option
+def label(
+    ids: tuple[UUID, ...],
+    *,
+    label: str | None,
+    no_label: bool,
+    collection: str | None,
+    asked: dict[str, Any] | None,
+    as_json: bool,
+) -> None:
+    """Label IMAGES, or those that pass a filter.
+
+    \b
+    umbel images label --filter '{"name": {"prefix": "roses/"}}' --label rose
+    """
+    if (label is None) != no_label:
+        raise click.UsageError("Give --label or --no-label.")
+    chosen = _chosen(ids, asked, collection)
+    _follow(lambda api: api.images.update_many(**chosen, label=label), as_json=as_json)
+
+
+@images.command()
+@IDS
+@COLLECTION
+@filter_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(
+    ids: tuple[UUID, ...], collection: str | None, asked: dict[str, Any] | None, yes: bool, as_json: bool
+) -> None:
+    """Remove IMAGES, or those that pass a filter. They can be restored for UMBEL_TRASH_DAYS."""
+    chosen = _chosen(ids, asked, collection)
+    if asked is not None and not yes:
+        with api_client() as api:
+            count = api.images.count(collection=collection, filter=asked)
+        click.confirm(f"Remove {count:,} images?", abort=True, err=True)
+    _follow(lambda api: api.images.delete_many(**chosen), as_json=as_json)
+
+
+def _of_trash(verb: str, text: str, begin: Callable[[Umbel, dict[str, Any]], Work]) -> None:
+    @images.command(verb, help=text)
+    @IDS
+    @COLLECTION
+    @filter_option
+    @click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
+    @json_option
+    def command(
+        ids: tuple[UUID, ...], collection: str | None, asked: dict[str, Any] | None, job_id: UUID | None, as_json: bool
+    ) -> None:
+        if bool(ids) + (asked is not None) + (job_id is not None) != 1:
+            raise click.UsageError("Give IMAGES, --filter or --job.")
+        chosen = {"ids": list(ids) or None, "filter": asked, "job_id": job_id, "collection": collection}
+        _follow(lambda api: begin(api, chosen), as_json=as_json)
+
+
+_of_trash("restore", "Bring removed IMAGES back as they were.", lambda api, chosen: api.trash.restore(**chosen))
+_of_trash(
+    "purge",
+    "Remove IMAGES of the trash for ever, with their bytes; needs a key of the scope admin.",
+    lambda api, chosen: api.trash.purge(**chosen),
+)
+
+
+@images.command()
+@click.argument("ids", metavar="IMAGES...", nargs=-1, required=True, type=click.UUID)
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=".", help="A folder.  [default: .]")
+@json_option
+def download(ids: tuple[UUID, ...], into: Path, as_json: bool) -> None:
+    """Write IMAGES into files called by their ids: upright, without EXIF and GPS."""
+    into.mkdir(parents=True, exist_ok=True)
+    written = []
+    with api_client() as api:
+        for image_id in ids:
+            answer = api.images.open_file(image_id)
+            path = into / f"{image_id}{SUFFIXES.get(answer.media_type, '')}"
+            path.write_bytes(answer.data)
+            written.append(str(path))
+    print_json(written) if as_json else say("\n".join(written))
+
+
+def _chosen(ids: tuple[UUID, ...], asked: dict[str, Any] | None, collection: str | None) -> dict[str, Any]:
+    if bool(ids) == (asked is not None):
+        raise click.UsageError("Give IMAGES or --filter.")
+    return {"ids": list(ids) or None, "filter": asked, "collection": collection}
+
+
+def _follow(begin: Callable[[Umbel], Work], *, as_json: bool) -> None:
+    """Follow a job to its end; exit 1 unless all of it succeeded."""
+    with api_client() as api:
+        job = followed(api, begin(api).job(), quiet=as_json)
+        if as_json:
+            print_json(job.as_dict())
+        else:
+            say(f"{job.counts.indexed:,} of {job.counts.total:,} images: job {job.id}.")
+            show_failures(api, job)
+    if job.status != "succeeded":
+        raise click.exceptions.Exit(1)
