@@ -35,6 +35,7 @@ class SessionOut(BaseModel):
     import_roots: list[str] | None = Field(
         description="What of the server the key may import from; null: all its roots."
     )
+    trash_days: int = Field(description="How long removed images can be restored; 0: not at all.", examples=[7])
     csrf_token: str | None = Field(description="A browser that is signed in sends it with changes, as X-CSRF-Token.")
 
 
@@ -114,6 +115,7 @@ def _described(who: Caller | None) -> SessionOut:
         scope=who and who.scope,
         collections=sorted(who.collections) if who and who.collections is not None else None,
         import_roots=list(who.import_roots) if who and who.import_roots is not None else None,
+        trash_days=settings().trash_days,
         csrf_token=who and who.csrf_token,
     )
 

@@ -1,4 +1,4 @@
-"""vectors.md, external-ids.md, signed-urls.md and website.md are run as they stand; the worker is this test."""
+"""Pages of how-tos are run as they stand, against an API whose worker is this test."""
 
 import os
 import re
@@ -16,8 +16,10 @@ from tests.images import image_bytes
 from tests.integration.factory import DIM, Factory, committed, unit
 from tests.integration.test_server import Api
 from tests.processes import free_port
+from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
+from umbel.changes.bulk import BulkHandler
 from umbel.embedding import query_images
 from umbel.events.handler import EventHandler
 
@@ -125,6 +127,31 @@ def test_searches_find_what_the_page_says(server: Api, tmp_path: Path) -> None:
     assert "3 that differ" in printed
     assert "3 matches\nThere is no collection called 'nowhere'." in printed
     assert '"status":422' in printed.replace(" ", "")
+def test_many_are_changed_removed_and_restored_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    def gallery(make: Factory) -> UUID:
+        version = make.version()
+        ids = [
+            make.image(collection="garden", name=f"roses/{n}.jpg", vector=unit(n), version=version) for n in range(4)
+        ]
+        return ids[3]
+
+    image_id = committed(gallery)
+    config, ended = settings(), threading.Event()
+    bulk = BulkHandler(transaction=transaction, settings=config, blobs=blobs(), wake=lambda _: None)
+
+    def work() -> None:
+        while not ended.wait(0.02):
+            bulk.run()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        printed = run("trash.md", server, tmp_path, str(image_id))
+    finally:
+        ended.set()
+        worker.join()
+    assert printed.count("4 of 4 images") == 3
+    assert printed.count("1 of 1 images") == 2
 
 
 def test_signed_urls_show_pictures_as_the_page_says(server: Api, tmp_path: Path) -> None:

@@ -15,6 +15,13 @@ export const image = (id, signal) => request(`v1/images/${id}`, { signal });
 export const upload = (fields) => post("v1/images", form(fields));
 export const change = (id, changes) => request(`v1/images/${id}`, { method: "PATCH", body: changes });
 export const remove = (id) => request(`v1/images/${id}`, { method: "DELETE" });
+/** Bring deleted pictures back. Rejects unless all of them came. */
+export async function restore(ids) {
+  const { job_id: begun } = await post("v1/trash:restore", { ids });
+  const { counts, finished_at: ended } = await job(begun, null, 30);
+  if (counts.failed || counts.duplicate) throw new Error("Not all could be restored: see Jobs.");
+  return ended !== null;
+}
 // Relative, as all addresses of the page: it may be served below the path of another site.
 export const file = (id) => `v1/images/${id}/file`;
 export const thumbnail = (id) => `v1/images/${id}/thumbnail`;

@@ -15,6 +15,7 @@ import { replace, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { forgetPicture, placeOf, remember } from "./sequence.js";
 import { tiles } from "./tiles.js";
+import { fate, sayDeleted } from "./trash.js";
 import { Viewer } from "./viewer.js";
 
 export const title = "Picture";
@@ -129,11 +130,15 @@ function acts(image) {
 }
 
 async function remove({ image_id: id, label, name }) {
-  const sure = await ask("Delete this picture?", `${label ?? name ?? "The picture"}, its bytes and its vectors are removed. This cannot be undone.`, "Delete");
+  const sure = await ask("Delete this picture?", `${label ?? name ?? "The picture"}, its bytes and its vectors are removed. ${fate()}`, "Delete");
   if (!sure) return;
   const place = await placeOf(id);
-  const gone = await tried(() => api.remove(id).then(() => true), "Deleted.");
+  const gone = await tried(() => api.remove(id).then(() => true));
   if (!gone) return;
+  sayDeleted("Deleted.", [id], () => {
+    forget();
+    location.assign(to(`image/${id}`));
+  });
   forget();
   forgetPicture(id);
   const next = place?.after ?? place?.before;

@@ -9,6 +9,7 @@ import { counted, number, size } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
+import { fate, sayDeleted } from "./trash.js";
 
 export const title = "Duplicates";
 const PAGE = 20;
@@ -68,11 +69,11 @@ function group({ keep, images, size: many, largest_distance: largest }) {
   const tidy = async () => {
     const kept = chosen();
     const gone = images.filter(({ image_id: id }) => id !== kept);
-    const sure = await ask("Keep one, delete the others?", `${counted(gone.length, "picture")} of this group will be deleted. This cannot be undone.`, `Delete ${gone.length}`);
+    const sure = await ask("Keep one, delete the others?", `${counted(gone.length, "picture")} of this group will be deleted. ${fate()}`, `Delete ${gone.length}`);
     if (!sure) return;
     for (const { image_id: id } of gone) if (!(await tried(() => api.remove(id).then(() => true)))) return;
     forget();
-    say(`${counted(gone.length, "duplicate")} deleted.`);
+    sayDeleted(`${counted(gone.length, "duplicate")} deleted.`, gone.map(({ image_id: id }) => id), forget);
     const next = section.nextElementSibling ?? section.previousElementSibling;
     section.remove();
     (next?.querySelector("input") ?? document.querySelector("h1")).focus();

@@ -10,7 +10,7 @@ export class Refusal extends Error {
 const LEFT = "umbel-left";
 const READING = ["GET", "HEAD"];
 let position = null; // of the database after our last change, which what is read next has to include
-let session = null; // {signed_in, keys_required, scope, collections, csrf_token}
+let session = null; // {signed_in, keys_required, scope, collections, csrf_token, trash_days}
 
 /** Who we are: asked once, before anything else. */
 export async function openSession() {
@@ -34,6 +34,9 @@ export function leftAt() {
   sessionStorage.removeItem(LEFT);
   return address;
 }
+
+/** For how many days what is deleted can be restored; 0: not at all. */
+export const trashDays = () => session?.trash_days ?? 0;
 
 /** The collection that is meant where none is named: with a key for some, the first of them. */
 export const ownCollection = () => session?.collections?.[0] ?? null;

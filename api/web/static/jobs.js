@@ -18,6 +18,10 @@ export const TYPES = {
   reindex: "Reindex",
   deletion: "Deletion",
   map: "Map",
+  change: "Change",
+  removal: "Removal",
+  restoration: "Restoration",
+  purge: "Purge",
 };
 
 export async function show({ main, heading, parameters, signal }) {

@@ -1,15 +1,19 @@
 // What happened, in a line that is seen and that screen readers speak.
 
+import { h } from "./dom.js";
+
 const SECONDS = 6;
+const TO_UNDO_SECONDS = 12;
 let timer = 0;
 
-export function say(text, { bad = false } = {}) {
+/** undo: what takes back what happened; there is a button for it while the line is seen. */
+export function say(text, { bad = false, undo = null } = {}) {
   const line = document.getElementById("said");
-  line.textContent = text;
+  line.replaceChildren(text, ...(undo ? [" ", h("button", { type: "button", class: "undo", onclick: undo }, "Undo")] : []));
   line.classList.toggle("bad", bad);
   line.classList.add("shown");
   clearTimeout(timer);
-  timer = setTimeout(() => line.classList.remove("shown"), SECONDS * 1000);
+  timer = setTimeout(() => line.classList.remove("shown"), (undo ? TO_UNDO_SECONDS : SECONDS) * 1000);
 }
 
 /** Run an act and say what it says, or why it did not come to be. Its answer, undefined after a refusal. */
