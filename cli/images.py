@@ -33,7 +33,6 @@ def images() -> None:
 
 @images.command("list")
 @COLLECTION
-@click.option("--label", help="Only images of this label.")
 @click.option("--external-id", help="Only the image with this id of your own.")
 @filter_option
 @click.option("--trash", is_flag=True, help="Of those that were removed.")
@@ -42,7 +41,6 @@ def images() -> None:
 def list_(
     *,
     collection: str | None,
-    label: str | None,
     external_id: str | None,
     asked: dict[str, Any] | None,
     trash: bool,
@@ -55,15 +53,15 @@ def list_(
     umbel images list --collection garden --label rose
     umbel images list --trash
     """
-    if trash and (label or external_id):
-        raise click.UsageError('Of the trash, say it by --filter: {"label": …}, {"external_id": …}.')
+    if external_id is not None:
+        asked = {"all": [asked or {}, {"external_id": external_id}]}
     with api_client() as api:
         if trash:
             thrown = list(islice(api.trash.list(collection=collection, filter=asked), limit))
             rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in thrown]
             plain = [one.as_dict() for one in thrown]
         else:
-            every = api.images.list(collection=collection, label=label, external_id=external_id, filter=asked)
+            every = api.images.list(collection=collection, filter=asked)
             found = list(islice(every, limit))
             rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in found]
             plain = [one.as_dict() for one in found]
@@ -83,8 +81,8 @@ def show(image_id: UUID, as_json: bool) -> None:
 
 @images.command()
 @IDS
-@click.option("--label", help="The label that they get.")
-@click.option("--no-label", is_flag=True, help="They lose theirs.")
+@click.option("--set", "label", metavar="TEXT", help="The label that they get.")
+@click.option("--clear", is_flag=True, help="They lose theirs.")
 @COLLECTION
 @filter_option
 @json_option
@@ -92,7 +90,7 @@ def label(
     ids: tuple[UUID, ...],
     *,
     label: str | None,
-    no_label: bool,
+    clear: bool,
     collection: str | None,
     asked: dict[str, Any] | None,
     as_json: bool,
@@ -100,10 +98,10 @@ def label(
     """Label IMAGES, or those that pass a filter.
 
     \b
-    umbel images label --filter '{"name": {"prefix": "roses/"}}' --label rose
+    umbel images label --filter '{"name": {"prefix": "roses/"}}' --set rose
     """
-    if (label is None) != no_label:
-        raise click.UsageError("Give --label or --no-label.")
+    if (label is None) != clear:
+        raise click.UsageError("Give --set or --clear.")
     chosen = _chosen(ids, asked, collection)
     _follow(lambda api: api.images.update_many(**chosen, label=label), as_json=as_json)
 

@@ -45,8 +45,8 @@ def test_nothing_is_left_of_a_deleted_collection() -> None:
         embed()
         compare(line, collection="garden")
     with transaction() as session:
-        signatures.insert_signatures(session, {accepted[0].image_id: None})
         image = images.get_image(session, accepted[0].image_id)
+        signatures.insert_signatures(session, {image.id: None}, {image.id: image.blob_key})
     for each in (PICTURE, THUMBNAIL):
         Renditions(transaction, blobs(), decoders).open(image, each).close()
     archived_import()
