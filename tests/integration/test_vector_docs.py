@@ -127,6 +127,8 @@ def test_searches_find_what_the_page_says(server: Api, tmp_path: Path) -> None:
     assert "3 that differ" in printed
     assert "3 matches\nThere is no collection called 'nowhere'." in printed
     assert '"status":422' in printed.replace(" ", "")
+
+
 def test_many_are_changed_removed_and_restored_as_the_page_says(server: Api, tmp_path: Path) -> None:
     def gallery(make: Factory) -> UUID:
         version = make.version()

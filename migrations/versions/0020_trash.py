@@ -1,12 +1,12 @@
 """The trash, and jobs that change, remove or restore many images.
 
-Revision: 0017
+Revision: 0020
 """
 
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
