@@ -50,7 +50,7 @@ def begun(stack: Stack, path: str, body: dict[str, object]) -> str:
 
 def done(stack: Stack, job: str) -> None:
     """Wait for the end of a job that must succeed."""
-    for _ in range(4):
+    for _ in range(10):
         found = httpx.get(f"{stack.url}/v1/jobs/{job}", params={"wait": 30}, timeout=40).json()
         if found["finished_at"]:
             break

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
+from playwright.sync_api import Browser, Dialog, Locator, Page, Request, Route, expect
 
 from garden import SampleGarden
 from tests.browser.chromium import Watch
@@ -135,19 +135,27 @@ def test_what_was_cancelled_is_not_shown_as_done(page: Page) -> None:
     page.route("**/v1/images", uploaded)
     page.route("**/v1/jobs/*/items?*", items)
     page.goto("/#/add")
-    page.locator("input[type=file]").first.set_input_files([file("stopped.jpg", specimen(3))])
+    page.locator("input[type=file]").first.set_input_files([file("stopped.jpg", specimen(3, 78))])
     expect(page.locator(".arriving .tile", has_text="stopped.jpg")).to_have_attribute("data-state", "cancelled")
 
 
 def test_one_does_not_leave_by_mistake_while_pictures_are_being_sent(page: Page) -> None:
     held: list[Route] = []
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
-    page.route("**/v1/images", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.route("**/v1/images", hold)
     page.goto("/#/add")
     page.get_by_label("Hidden files too").click()  # browsers ask no one who has touched nothing
     with page.expect_request("**/v1/images"):
-        page.locator("input[type=file]").first.set_input_files([file("going.jpg", specimen(3, 77))])
+        page.locator("input[type=file]").first.set_input_files([file("going.jpg", specimen(3, 81))])
     page.evaluate("location.assign('docs')")
     page.wait_for_function("document.visibilityState")  # the question has been answered
     assert asked == ["beforeunload"]
@@ -219,6 +227,7 @@ def test_pictures_are_filtered_by_what_they_have_in_common_and_labelled_together
     expect(page.get_by_role("button", name=re.compile(rf"^{LABELS[1]} \d+"))).to_be_focused()
     page.reload()  # the address has it
     expect(chip).to_be_visible()
+    expect(page.locator(".lead")).to_contain_text("picture")
     whole = int(re.findall(r"\d+", page.locator(".lead").inner_text())[0])
     tiles.nth(1).get_by_role("link").click(modifiers=["Control"])
     tiles.nth(2).get_by_role("link").click(modifiers=["Shift"])

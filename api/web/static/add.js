@@ -30,7 +30,7 @@ const options = { collection: "default", label: "", byFolder: true, includeHidde
 let rules = null; // what the server says of files
 
 /** Bring in files from wherever, and show their way. */
-export async function bring(entries) {
+export async function addFiles(entries) {
   rules ??= await tried(api.files);
   if (!rules) return;
   const { pictures, archives, others, unread } = await sorted(entries, rules, options);
@@ -58,7 +58,7 @@ export async function show({ main, parameters, signal }) {
 }
 
 function dropzone() {
-  const add = (files) => bring(chosen(files));
+  const add = (files) => addFiles(chosen(files));
   return h(
     "section",
     { class: "dropzone", "aria-label": "Choose pictures" },
@@ -127,10 +127,10 @@ function follow(list, progress, bar, signal) {
       .join(", ");
     Object.assign(bar, { hidden: ended === length, max: length, value: ended });
   };
-  uploads.addEventListener("add", ({ detail }) => put(detail), { signal });
+  uploads.addEventListener("add", (/** @type {CustomEvent} */ { detail }) => put(detail), { signal });
   uploads.addEventListener(
     "change",
-    ({ detail }) => {
+    (/** @type {CustomEvent} */ { detail }) => {
       shown.get(detail)?.set(detail);
       if (ENDS.includes(detail.state)) forget();
       tell();

@@ -13,7 +13,10 @@ const of = (load, ...names) => async (signal, redraw) => {
   return Promise.all(names.map((name) => made[name](signal, redraw)));
 };
 
-// {name, may, parts}: parts are sections, loaded when the tab is first shown.
+/**
+ * Their parts are sections, loaded when the tab is first shown.
+ * @type {Record<string, {name: string, parts: Function[], scope?: string}>}
+ */
 const TABS = {
   models: { name: "Models", parts: [of(() => import("./models.js"), "versions")] },
   reindex: { name: "Reindex", parts: [of(() => import("./reindex.js"), "reindexing")] },
@@ -23,6 +26,7 @@ const TABS = {
   health: { name: "Health", parts: [of(() => import("./health.js"), "health")], scope: "read" },
 };
 
+/** @param {{scope?: string}} tab */
 const offered = ({ scope = "admin" }) => may(scope, { everywhere: scope === "admin" });
 
 export async function show({ main, heading, parameters, signal }) {

@@ -29,7 +29,7 @@ async function receive(entries, way = null) {
   const { view } = current();
   if (view === "identify" && way !== "add" && single) (await VIEWS.identify()).identifyBy([entries[0].file]);
   else if (single && (way === "search" || (way === null && view === "search"))) (await VIEWS.search()).searchBy(entries[0].file);
-  else (await VIEWS.add()).bring(entries);
+  else (await VIEWS.add()).addFiles(entries);
 }
 
 function hearDrops() {
@@ -40,7 +40,7 @@ function hearDrops() {
   document.addEventListener("dragover", (event) => {
     if (!carriesFiles(event)) return;
     event.preventDefault();
-    for (const half of over.children) half.classList.toggle("here", half.dataset.way === wayOf(event));
+    for (const half of /** @type {Iterable<HTMLElement>} */ (over.children)) half.classList.toggle("here", half.dataset.way === wayOf(event));
   });
   document.addEventListener("dragleave", (event) => !event.relatedTarget && (over.hidden = true));
   document.addEventListener("drop", async (event) => {
@@ -71,7 +71,7 @@ async function state() {
 await openSession();
 const left = leftAt();
 if (left && !location.hash) history.replaceState(null, "", left);
-document.querySelector("nav [data-view=admin]").hidden = !may("write");
+/** @type {HTMLElement} */ (document.querySelector("nav [data-view=admin]")).hidden = !may("write");
 $("sign-out").hidden = !signedIn();
 $("sign-out").addEventListener("click", () => tried(signOut));
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -9,7 +9,7 @@ const COLUMNS = ["When", "Who", "What", "Of what", "Answer"];
 
 export async function events(signal) {
   const body = h("tbody", {});
-  const more = h("p", { class: "further" });
+  const more = h("p", { class: "load-more" });
   let cursor = null;
   const load = async () => {
     const page = await api.audit({ limit: PAGE, cursor }, signal);

@@ -56,7 +56,7 @@ export function showTray(tray) {
     tray.hidden = !more.length && !less.length;
     document.body.classList.toggle("with-tray", !tray.hidden);
     if (tray.hidden) return;
-    const focused = document.activeElement?.closest?.("[data-id]")?.dataset;
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest("[data-id]"))?.dataset;
     tray.replaceChildren(
       h("ul", { class: "basket", "aria-label": "Collected pictures" }, basket.entries().map(entry)),
       h(

@@ -12,16 +12,16 @@ const FEW = 12;
 
 export async function worthLabelling(signal) {
   const list = h("ul", { class: "doubts" });
-  const told = h("p", { class: "faint" });
+  const lead = h("p", { class: "faint" });
   const load = async () => {
     const page = await api.labelNext({ limit: FEW }, signal);
-    told.textContent = `${counted(page.labelled, "compared picture")} labelled, ${number(page.unlabelled)} not. The label that would tell most comes first.`;
+    lead.textContent = `${counted(page.labelled, "compared picture")} labelled, ${number(page.unlabelled)} not. The label that would tell most comes first.`;
     list.replaceChildren(...page.items.map((item) => suggestion(item, left)));
   };
   // By the new labels others may come first: asked for anew when these are done.
   const left = () => !list.childElementCount && load();
   await load();
-  return part("next", "Label next", told, list);
+  return part("next", "Label next", lead, list);
 }
 
 function suggestion({ image_id: id, name, suggested_label: suggested, confidence, stands_for: many }, left) {
@@ -47,25 +47,25 @@ function suggestion({ image_id: id, name, suggested_label: suggested, confidence
 
 export async function outliers(signal) {
   const list = h("ul", { class: "doubts" });
-  const more = h("p", { class: "further" });
-  const told = h("p", { class: "faint" });
+  const more = h("p", { class: "load-more" });
+  const lead = h("p", { class: "faint" });
   let cursor = null;
   const load = async () => {
     const page = await api.outliers({ limit: FEW, cursor }, signal);
     cursor = page.next_cursor;
-    told.textContent = `The least like anything else of ${counted(page.compared, "compared picture")} first.`;
+    lead.textContent = `The least like anything else of ${counted(page.compared, "compared picture")} first.`;
     list.append(...page.items.map(({ image_id: id, name, label, assessment, times_usual: times }) => h("li", {}, picture(id, label ?? name), h("div", {}, h("p", {}, sentence(assessment)), h("p", { class: "faint" }, times === null ? "" : `${times.toFixed(1)} times as far from its nearest as is usual`)))));
     more.replaceChildren(cursor ? action("More", load, { quiet: true }) : "");
   };
   await load();
-  return part("outliers", "Outliers", told, list, more);
+  return part("outliers", "Outliers", lead, list, more);
 }
 
 export async function representatives(signal) {
   const page = await api.representatives({ limit: FEW }, signal);
-  const told = h("p", { class: "faint" }, `${counted(page.items.length, "picture")} that stand best for all ${number(page.considered)}.`);
+  const lead = h("p", { class: "faint" }, `${counted(page.items.length, "picture")} that stand best for all ${number(page.considered)}.`);
   const tiles = page.items.map(({ image_id: id, name, label, stands_for: many }) => h("li", {}, picture(id, label ?? name), h("div", {}, h("p", {}, label ?? ""), h("p", { class: "faint" }, `stands for ${number(many)}`))));
-  return part("representatives", "Representatives", told, h("ul", { class: "doubts" }, tiles));
+  return part("representatives", "Representatives", lead, h("ul", { class: "doubts" }, tiles));
 }
 
 const picture = (id, name) => h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: name ?? "picture without a label", loading: "lazy" }));

@@ -98,7 +98,7 @@ function listenTo(viewer, others, signal) {
   document.addEventListener(
     "keydown",
     (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, dialog")) return;
+      if (event.altKey || event.ctrlKey || event.metaKey || /** @type {Element} */ (event.target).closest("input, textarea, select, dialog")) return;
       if (event.key === "Escape" && !viewer.fitted) viewer.fit();
       else if (viewer.key(event.key)) return event.preventDefault();
       else if (others[event.key]) others[event.key]();
@@ -251,7 +251,7 @@ async function similar(section, image, signal) {
     section.append(
       h("h2", {}, "The same picture, changed"),
       listed(copies, ({ width, height }) => ({ note: `${width} × ${height}` })),
-      h("p", { class: "further" }, h("a", { href: to("duplicates", { collection: image.collection }) }, "Keep one of them")),
+      h("p", { class: "load-more" }, h("a", { href: to("duplicates", { collection: image.collection }) }, "Keep one of them")),
     );
   }
   section.append(

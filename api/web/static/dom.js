@@ -42,7 +42,12 @@ export const select = (options, value, properties = {}) =>
 
 export const check = (text, properties = {}) => h("label", { class: "check" }, h("input", { type: "checkbox", ...properties }), text);
 
-/** A button that cannot be pressed twice while what it does is under way. */
+/**
+ * A button that cannot be pressed twice while what it does is under way.
+ * @param {string} text
+ * @param {(button: HTMLElement) => unknown} act
+ * @param {{quiet?: boolean, danger?: boolean, symbol?: string | null, [property: string]: unknown}} options
+ */
 export function action(text, act, { quiet = false, danger = false, symbol = null, ...properties } = {}) {
   const button = h(
     "button",
@@ -62,7 +67,12 @@ export function action(text, act, { quiet = false, danger = false, symbol = null
   return button;
 }
 
-/** A button that lets people choose files; `chosen` is given them. */
+/**
+ * A button that lets people choose files; `chosen` is given them.
+ * @param {string} text
+ * @param {(files: File[]) => unknown} chosen
+ * @param {{quiet?: boolean, symbol?: string | null, [property: string]: unknown}} options
+ */
 export function chooser(text, chosen, { quiet = true, symbol = null, ...properties } = {}) {
   const input = h("input", { type: "file", class: "unseen", tabIndex: -1, "aria-hidden": "true", ...properties });
   if (properties.webkitdirectory) input.webkitdirectory = true;

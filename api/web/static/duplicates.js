@@ -17,10 +17,10 @@ const PAGE = 20;
 export async function show({ main, heading, parameters, signal }) {
   const { collection = "" } = parameters;
   const list = h("div", { class: "groups" });
-  const more = h("p", { class: "further" });
-  const told = h("p", { class: "lead", role: "status" });
+  const more = h("p", { class: "load-more" });
+  const lead = h("p", { class: "lead", role: "status" });
   heading.after(
-    told,
+    lead,
     h(
       "div",
       { class: "bar" },
@@ -33,7 +33,7 @@ export async function show({ main, heading, parameters, signal }) {
   const load = async () => {
     const page = await api.duplicates({ collection, limit: PAGE, cursor }, signal);
     cursor = page.next_cursor;
-    told.textContent = `${counted(page.compared, "picture")} compared${page.waiting ? `, ${number(page.waiting)} not yet` : ""}.`;
+    lead.textContent = `${counted(page.compared, "picture")} compared${page.waiting ? `, ${number(page.waiting)} not yet` : ""}.`;
     list.append(...page.items.map(group));
     more.replaceChildren(cursor ? action("More groups", load, { quiet: true }) : "");
     if (!list.childElementCount) list.append(nothing(page, collection));

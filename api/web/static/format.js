@@ -3,6 +3,7 @@
 const NUMBER = new Intl.NumberFormat("en");
 const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const WHEN = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const SPANS = [
   ["year", 31_557_600],
   ["month", 2_629_800],
@@ -17,8 +18,8 @@ export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} 
 export const when = (text) => WHEN.format(new Date(text));
 
 export function ago(text) {
-  const seconds = (new Date(text) - Date.now()) / 1000;
-  const [unit, length] = SPANS.find(([, span]) => Math.abs(seconds) >= span) ?? ["second", 1];
+  const seconds = (new Date(text).getTime() - Date.now()) / 1000;
+  const [unit, length] = SPANS.find(([, span]) => Math.abs(seconds) >= span) ?? [/** @type {const} */ ("second"), 1];
   return unit === "second" ? "just now" : AGO.format(Math.round(seconds / length), unit);
 }
 

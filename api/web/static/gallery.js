@@ -60,7 +60,7 @@ export async function show({ main, heading, parameters, signal }) {
   if (signal.aborted) return undefined;
   if (!grid.items.length) {
     bar.hidden = !collection && !filter;
-    body.append(collection || filter ? nothingFound("gallery") : nothingYet(signal));
+    body.append(collection || filter ? nothingFound("gallery") : nothingYet());
   }
   const count = () => (lead.textContent = filter ? counted(kept?.total ?? grid.items.length, "picture") : counted(counts.of(collection), "picture"));
   count();

@@ -7,7 +7,12 @@ const NEAR = 1.5; // screens above and below that are kept ready
 export class Grid {
   /** make(item) → li; more(): asked for the next page when the end comes near. */
   constructor(make, more, { least = 148 } = {}) {
-    Object.assign(this, { make, more, least, items: [], shown: new Map(), columns: 0 });
+    this.make = make;
+    this.more = more;
+    this.least = least;
+    this.items = [];
+    this.shown = new Map();
+    this.columns = 0;
     this.element = document.createElement("ul");
     this.element.className = "grid";
   }
@@ -64,7 +69,9 @@ export class Grid {
   }
 
   #place(columns, side, height) {
-    Object.assign(this, { columns, side, height });
+    this.columns = columns;
+    this.side = side;
+    this.height = height;
     this.element.style.setProperty("--side", `${side}px`);
     for (const [index, tile] of this.shown) this.#position(index, tile);
   }

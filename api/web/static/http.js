@@ -3,7 +3,9 @@
 export class Refusal extends Error {
   constructor(message, { status = 0, code = "", retryAfter = 0 } = {}) {
     super(message);
-    Object.assign(this, { status, code, retryAfter });
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -93,7 +95,7 @@ export function form(fields) {
   const data = new FormData();
   for (const [name, value] of Object.entries(fields)) {
     if (value === null || value === undefined || value === "") continue;
-    if (value instanceof Blob) data.append(name, value, value.name || "pasted");
+    if (value instanceof Blob) data.append(name, value, /** @type {File} */ (value).name || "pasted");
     else data.append(name, value);
   }
   return data;

@@ -15,9 +15,9 @@ const LOOK_MS = 800;
 
 export async function show({ main, heading, id, signal }) {
   const head = h("div", { class: "job" });
-  const told = h("p", { role: "status", class: "lead" });
+  const lead = h("p", { role: "status", class: "lead" });
   const failures = h("section", { "aria-label": "Failures" });
-  main.append(told, head, failures);
+  main.append(lead, head, failures);
   let before = "";
   let failed = -1;
   const look = async () => {
@@ -26,7 +26,7 @@ export async function show({ main, heading, id, signal }) {
     heading.textContent = subject(job);
     const now = JSON.stringify(job);
     if (now !== before) {
-      if (told.textContent !== sentence(job)) told.textContent = sentence(job);
+      if (lead.textContent !== sentence(job)) lead.textContent = sentence(job);
       redraw(head, job);
     }
     if (job.counts.failed !== failed) await listFailures(failures, job, signal);
@@ -80,7 +80,7 @@ function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done,
 
 function times({ created_at: created, started_at: started, finished_at: finished, attempts }) {
   const parts = [`Begun ${ago(created)} (${when(created)})`];
-  if (finished) parts.push(`took ${seconds((new Date(finished) - new Date(started ?? created)) / 1000)}`);
+  if (finished) parts.push(`took ${seconds((new Date(finished).getTime() - new Date(started ?? created).getTime()) / 1000)}`);
   if (attempts > 1) parts.push(`attempt ${attempts}`);
   return `${parts.join(", ")}.`;
 }

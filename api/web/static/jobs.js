@@ -28,7 +28,7 @@ export async function show({ main, heading, parameters, signal }) {
   const { status = "", type = "" } = parameters;
   const refilter = (changes) => go("jobs", { status, type, ...changes });
   const list = h("ul", { class: "rows" });
-  const more = h("p", { class: "further" });
+  const more = h("p", { class: "load-more" });
   heading.after(
     h(
       "div",

@@ -12,22 +12,22 @@ const PAGE = 12;
 
 export async function doubts(signal) {
   const list = h("ul", { class: "doubts" });
-  const more = h("p", { class: "further" });
-  const told = h("p", { class: "faint" });
+  const more = h("p", { class: "load-more" });
+  const lead = h("p", { class: "faint" });
   let cursor = null;
   const load = async () => {
     const page = await api.labelIssues({ limit: PAGE, cursor }, signal);
     cursor = page.next_cursor;
     list.append(...page.items.map(issue));
     more.replaceChildren(cursor ? action("More", load, { quiet: true }) : "");
-    told.replaceChildren(
+    lead.replaceChildren(
       page.compared ? `${counted(page.compared, "picture")} compared${page.waiting ? `, ${number(page.waiting)} not yet` : ""}. ` : "Nothing was compared yet. ",
       page.items.length || !page.compared ? "" : "No label is in doubt. ",
       h("a", { href: to("duplicates") }, "Compare"),
     );
   };
   await load();
-  return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, "Doubtful labels"), told, list, more);
+  return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, "Doubtful labels"), lead, list, more);
 }
 
 function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence }) {

@@ -28,16 +28,17 @@ document.addEventListener("visibilitychange", adjust);
 const pause = (milliseconds, signal) =>
   new Promise((go) => {
     const timer = setTimeout(go, milliseconds);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), go()), { once: true });
+    signal?.addEventListener("abort", () => (clearTimeout(timer), go(null)), { once: true });
   });
 
 /** Waits for news of a job, or of any. */
 export class Watch {
   #told = false;
-  #wake = () => {};
+  #wake = (_) => {};
 
   constructor(job = null, signal = null) {
-    Object.assign(this, { job, signal });
+    this.job = job;
+    this.signal = signal;
     watches.add(this);
     if (source?.readyState === EventSource.CLOSED) source = null;
     adjust();
@@ -47,7 +48,7 @@ export class Watch {
   tell(job) {
     if (job && this.job && job !== this.job) return;
     this.#told = true;
-    this.#wake();
+    this.#wake(null);
   }
 
   /** Until there are news, but at least so long; so long, without a stream or where no events tell of it. */
@@ -61,7 +62,7 @@ export class Watch {
 
   end() {
     watches.delete(this);
-    this.#wake();
+    this.#wake(null);
     adjust();
   }
 }

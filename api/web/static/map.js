@@ -17,11 +17,11 @@ const LOOK_MS = 800;
 
 export async function show({ main, heading, parameters, signal }) {
   const { collection = "" } = parameters;
-  const told = h("p", { class: "lead", role: "status" });
+  const lead = h("p", { class: "lead", role: "status" });
   const body = h("div", {});
   const anew = action("Compute anew", () => compute(), { quiet: true });
   const bar = h("div", { class: "bar" }, collectionFilter(collection, (value) => go("map", { collection: value }), await sizes(signal)), h("span", { class: "end" }, anew));
-  heading.after(told, bar);
+  heading.after(lead, bar);
   main.append(body);
   const compute = async () => {
     const begun = await tried(() => api.computeMap(collection));
@@ -36,7 +36,7 @@ export async function show({ main, heading, parameters, signal }) {
         if (job.error || job.status !== "succeeded") say(job.error ?? `The map was ${job.status}.`, { bad: true });
         return true;
       }
-      told.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Computing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
+      lead.replaceChildren(job.status === "queued" ? "Waiting for a worker… " : `Computing, since ${seconds((Date.now() - began) / 1000)}… `, h("a", { href: to(`job/${id}`) }, "the job"));
       return live.POLL; // it says for how long it computes
     };
     if ((await look()) !== true) await live.follow(look, LOOK_MS, signal, id);
@@ -47,7 +47,7 @@ export async function show({ main, heading, parameters, signal }) {
     const data = await api.map(collection, signal);
     anew.hidden = !data.computed_at;
     bar.hidden = !data.computed_at && !collection;
-    told.textContent = data.computed_at ? state(data) : "";
+    lead.textContent = data.computed_at ? state(data) : "";
     if (data.computed_at) body.replaceChildren(chart(data, signal));
     else body.replaceChildren((await sizes(signal)).of(collection) ? notComputed(compute) : nothingYet());
   };
@@ -73,13 +73,13 @@ function chart(data, signal) {
   const plane = new Plane(canvas, data, colourOf, signal);
   const labelled = (index) => data.labels[data.label[index]] ?? "no label";
   const chosen = selection(data, plane);
-  plane.addEventListener("here", ({ detail }) => name.replaceChildren(...(detail === null ? [] : [h("img", { src: api.thumbnail(data.ids[detail]), alt: "", width: 96, height: 96 }), labelled(detail)])));
-  plane.addEventListener("open", ({ detail }) => go(`image/${data.ids[detail]}`));
-  plane.addEventListener("lasso", ({ detail }) => {
+  plane.addEventListener("here", (/** @type {CustomEvent} */ { detail }) => name.replaceChildren(...(detail === null ? [] : [h("img", { src: api.thumbnail(data.ids[detail]), alt: "", width: 96, height: 96 }), labelled(detail)])));
+  plane.addEventListener("open", (/** @type {CustomEvent} */ { detail }) => go(`image/${data.ids[detail]}`));
+  plane.addEventListener("lasso", (/** @type {CustomEvent} */ { detail }) => {
     chosen.set(detail);
     lasso.setAttribute("aria-pressed", "false");
   });
-  plane.addEventListener("toggle", ({ detail }) => chosen.toggle(detail));
+  plane.addEventListener("toggle", (/** @type {CustomEvent} */ { detail }) => chosen.toggle(detail));
   const lasso = tool("lasso", "Lasso", () => lasso.setAttribute("aria-pressed", String(plane.toggleLasso())));
   lasso.setAttribute("aria-pressed", "false");
   const view = h(

@@ -10,7 +10,10 @@ export class Taken {
   constructor(width, height) {
     this.columns = Math.ceil(width / CELL);
     this.rows = Math.ceil(height / CELL);
-    Object.assign(this, { width, height, cells: new Uint8Array(this.columns * this.rows), sums: null });
+    this.width = width;
+    this.height = height;
+    this.cells = new Uint8Array(this.columns * this.rows);
+    this.sums = null;
   }
 
   add(left, top, right, bottom) {

@@ -25,13 +25,19 @@ export class Painter {
 
   /** data: {ids, label, labels}; colourOf(label): a custom property; again(): asked for when pictures have come. */
   constructor(canvas, data, colourOf, again) {
-    Object.assign(this, { canvas, data, colourOf, context: canvas.getContext("2d"), thumbnails: new Thumbnails(again), layer: document.createElement("canvas") });
+    this.canvas = canvas;
+    this.data = data;
+    this.colourOf = colourOf;
+    this.context = canvas.getContext("2d");
+    this.thumbnails = new Thumbnails(again);
+    this.layer = document.createElement("canvas");
   }
 
   /** scene: {visible, nearness, most, highlighted, chosen, loop, middle, place(index)}; nearness: 1 shows all at once; most: side that pictures may have, 0: any. */
   paint(scene) {
-    Object.assign(this, scene);
-    const { canvas, context, visible } = this;
+    this.scene = scene;
+    const { canvas, context } = this;
+    const { visible } = scene;
     const { clientWidth: width, clientHeight: height } = canvas;
     const dense = devicePixelRatio;
     if (canvas.width !== Math.round(width * dense) || canvas.height !== Math.round(height * dense)) {
@@ -55,20 +61,21 @@ export class Painter {
     else this.#paintDots(colour, mark, taken);
     if (visible.length <= SOME) this.#paintPictures(colour, style, width * height, taken);
     this.#paintNames(style, taken);
-    if (this.loop) this.#paintLoop(mark);
-    if (this.middle) this.#paintMiddle(style.getPropertyValue("--ink"), width, height);
+    if (this.scene.loop) this.#paintLoop(mark);
+    if (this.scene.middle) this.#paintMiddle(style.getPropertyValue("--ink"), width, height);
   }
 
   #faded(index) {
-    return this.highlighted.size > 0 && !this.highlighted.has(this.data.label[index]);
+    return this.scene.highlighted.size > 0 && !this.scene.highlighted.has(this.data.label[index]);
   }
 
   #paintDots(colour, mark, taken) {
-    const { context, visible } = this;
-    const size = Math.min(11, Math.max(4, 4 * Math.sqrt(this.nearness)));
+    const { context, scene } = this;
+    const { visible } = scene;
+    const size = Math.min(11, Math.max(4, 4 * Math.sqrt(this.scene.nearness)));
     for (const index of visible) {
-      const [x, y] = this.place(index);
-      const chosen = this.chosen.has(index);
+      const [x, y] = this.scene.place(index);
+      const chosen = this.scene.chosen.has(index);
       const radius = chosen ? size / 2 + 2 : size / 2;
       context.globalAlpha = this.#faded(index) ? 0.1 : 0.75;
       context.fillStyle = chosen ? mark : colour(this.data.label[index]);
@@ -82,7 +89,8 @@ export class Painter {
 
   /** Each dot in the color of the label that most of its points have, the stronger the more there are. */
   #paintDensity(colour, mark, taken) {
-    const { context, visible, layer, data } = this;
+    const { context, scene, layer, data } = this;
+    const { visible } = scene;
     const { width, height } = taken;
     const [columns, rows] = [Math.ceil(width / DOT), Math.ceil(height / DOT)];
     const counts = new Uint16Array(columns * rows);
@@ -91,10 +99,10 @@ export class Painter {
     const marked = [];
     let most = 1;
     for (const index of visible) {
-      const [x, y] = this.place(index);
+      const [x, y] = this.scene.place(index);
       const [column, row] = [Math.floor(x / DOT), Math.floor(y / DOT)];
       if (column < 0 || row < 0 || column >= columns || row >= rows) continue;
-      if (this.chosen.has(index)) marked.push([x, y]);
+      if (this.scene.chosen.has(index)) marked.push([x, y]);
       const at = row * columns + column;
       const own = data.label[index];
       // Source: Boyer and Moore, "MJRTY", 1981: the majority in one pass.
@@ -114,7 +122,7 @@ export class Painter {
       if (!counts[at]) continue;
       if (counts[at] > STRAY) taken.add(DOT * (at % columns), DOT * Math.floor(at / columns), DOT * (at % columns), DOT * Math.floor(at / columns));
       image.data.set(parts(colour(label[at])), 4 * at);
-      const faded = this.highlighted.size && !this.highlighted.has(label[at]);
+      const faded = this.scene.highlighted.size && !this.scene.highlighted.has(label[at]);
       image.data[4 * at + 3] = faded ? 22 : 120 + (135 * Math.log(1 + counts[at])) / span;
     }
     layer.width = columns;
@@ -129,11 +137,12 @@ export class Painter {
 
   /** As large as there is room for all; where two would lie on each other, the second stays a point. */
   #paintPictures(colour, style, area, taken) {
-    const { context, visible } = this;
-    const side = (this.side = Math.min(sideOf(visible.length, area), this.most || LARGEST));
+    const { context, scene } = this;
+    const { visible } = scene;
+    const side = (this.side = Math.min(sideOf(visible.length, area), this.scene.most || LARGEST));
     const cells = new Map();
     const key = (column, row) => column * 65_536 + row;
-    const near = side * (this.most ? OVERLAP : 1) - 1;
+    const near = side * (this.scene.most ? OVERLAP : 1) - 1;
     const free = ([x, y]) => {
       const [column, row] = [Math.floor(x / side), Math.floor(y / side)];
       for (let i = column - 1; i <= column + 1; i++) {
@@ -147,11 +156,11 @@ export class Painter {
       return true;
     };
     for (const index of visible) {
-      const point = this.place(index);
+      const point = this.scene.place(index);
       if (!free(point)) continue;
       const image = this.thumbnails.get(this.data.ids[index]);
       const [left, top] = [point[0] - side / 2, point[1] - side / 2];
-      const chosen = this.chosen.has(index);
+      const chosen = this.scene.chosen.has(index);
       const edge = chosen ? 4 : 2;
       context.globalAlpha = this.#faded(index) ? 0.15 : 1;
       context.fillStyle = chosen ? style.getPropertyValue("--mark") : colour(this.data.label[index]);
@@ -173,7 +182,7 @@ export class Painter {
     context.lineJoin = "round";
     const wanted = this.#boxes().map(({ label, ...box }) => ({ ...box, label, width: context.measureText(data.labels[label]).width + 10 }));
     for (const { label, x, y, width, far, left, top, right, bottom } of placed(wanted, taken)) {
-      context.globalAlpha = this.highlighted.size && !this.highlighted.has(label) ? 0.25 : 1;
+      context.globalAlpha = this.scene.highlighted.size && !this.scene.highlighted.has(label) ? 0.25 : 1;
       if (far) {
         context.strokeStyle = style.getPropertyValue("--edge");
         context.lineWidth = 1;
@@ -195,10 +204,10 @@ export class Painter {
   #boxes() {
     const { label, labels } = this.data;
     const of = labels.slice(0, NAMED).map(() => [[], []]);
-    for (const index of this.visible) {
+    for (const index of this.scene.visible) {
       const own = of[label[index]];
       if (!own) continue;
-      const [x, y] = this.place(index);
+      const [x, y] = this.scene.place(index);
       own[0].push(x);
       own[1].push(y);
     }
@@ -223,7 +232,7 @@ export class Painter {
   #paintLoop(colour) {
     const { context } = this;
     context.beginPath();
-    for (const [x, y] of this.loop) context.lineTo(x, y);
+    for (const [x, y] of this.scene.loop) context.lineTo(x, y);
     context.closePath();
     context.strokeStyle = context.fillStyle = colour;
     context.globalAlpha = 0.14;

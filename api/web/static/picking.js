@@ -16,7 +16,8 @@ export class Picking {
 
   /** grid: of images; changed(ids): they have other labels now. */
   constructor(grid, changed) {
-    Object.assign(this, { grid, changed });
+    this.grid = grid;
+    this.changed = changed;
     this.element = h("section", { class: "picked", "aria-label": "Selected pictures", hidden: true });
     grid.element.addEventListener("click", (event) => this.#click(event));
     grid.element.addEventListener("keydown", (event) => this.#key(event));

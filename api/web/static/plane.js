@@ -26,7 +26,9 @@ export class Plane extends EventTarget {
   /** data: {ids, x, y, label} as the API has them; colourOf(label): a custom property. */
   constructor(canvas, data, colourOf, signal) {
     super();
-    Object.assign(this, { canvas, data, signal });
+    this.canvas = canvas;
+    this.data = data;
+    this.signal = signal;
     this.painter = new Painter(canvas, data, colourOf, () => this.draw());
     this.#listen();
   }
@@ -98,7 +100,8 @@ export class Plane extends EventTarget {
     return this.#scale * this.#frame.height;
   }
 
-  /** Pixels of a point. */
+  /** Pixels of a point.
+   * @returns {[number, number]} */
   place(index) {
     return [this.#left + this.#across * this.points.x[index], this.#top + this.#up * (1 - this.points.y[index])];
   }

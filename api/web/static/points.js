@@ -6,7 +6,8 @@ const ROUNDS = 120;
 /** Points of the unit square in cells, so that those near a place are found without looking at all. */
 export class Points {
   constructor(x, y) {
-    Object.assign(this, { x, y });
+    this.x = x;
+    this.y = y;
     this.cells = Math.max(1, Math.ceil(Math.sqrt(x.length / PER_CELL)));
     const { cells } = this;
     this.starts = new Int32Array(cells * cells + 1);

@@ -53,7 +53,7 @@ export function start(views, main, defaults = {}) {
     const heading = h("h1", { tabIndex: -1 }, title);
     main.replaceChildren(heading);
     main.dataset.view = view;
-    const told = async (step) => {
+    const reporting = async (step) => {
       try {
         return await step();
       } catch (error) {
@@ -63,12 +63,12 @@ export function start(views, main, defaults = {}) {
         return null;
       }
     };
-    const follow = await told(() => fill({ main, heading, id, parameters, signal }));
+    const follow = await reporting(() => fill({ main, heading, id, parameters, signal }));
     if (signal.aborted) return;
     if (moved) heading.focus({ preventScroll: true });
     scrollTo(0, back.is ? top : 0);
     back.is = false;
-    if (follow) await told(follow);
+    if (follow) await reporting(follow);
   };
   addEventListener("hashchange", () => {
     moved = true;
@@ -79,7 +79,7 @@ export function start(views, main, defaults = {}) {
 
 function mark(view) {
   const shownAs = { image: "gallery", job: "jobs" }[view] ?? view;
-  for (const link of document.querySelectorAll("nav a[data-view]")) {
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("nav a[data-view]"))) {
     if (link.dataset.view === shownAs) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -31,7 +31,7 @@ export async function show({ main, heading, parameters, signal }) {
   remember(results);
   const how = h("p", { class: "faint", role: "status" }, "Searching…");
   const more = h("button", { class: "quiet", onclick: () => next() }, "Show more");
-  const further = h("p", { class: "further", hidden: true }, more);
+  const showMore = h("p", { class: "load-more", hidden: true }, more);
   const add = h("a", { class: "button quiet", href: to("add") }, "Add pictures");
   const nothing = empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", add);
   nothing.hidden = true;
@@ -59,10 +59,10 @@ export async function show({ main, heading, parameters, signal }) {
         reach.element,
         h("div", { class: "actions" }, chooser("Another picture", ([chosen]) => searchBy(chosen), { accept: TAKEN })),
       ),
-      h("section", { class: "found", "aria-label": "Results" }, how, results, nothing, further),
+      h("section", { class: "found", "aria-label": "Results" }, how, results, nothing, showMore),
     ),
   );
-  let told = "";
+  let summary = "";
   let cursor = null; // of the next page
   let coming = false;
   let farthest = 0;
@@ -70,9 +70,9 @@ export async function show({ main, heading, parameters, signal }) {
   const narrow = () => {
     const most = reach.value();
     let left = 0;
-    for (const item of results.children) left += !(item.hidden = most !== "" && item.distance > Number(most));
-    how.textContent = `${told}${left < results.childElementCount ? `; ${counted(left, "picture")} within the distance` : ""}`;
-    further.hidden = !cursor || (most !== "" && farthest > Number(most)); // all that follow are farther away
+    for (const item of results.children) left += (item.hidden = most !== "" && item.distance > Number(most)) ? 0 : 1;
+    how.textContent = `${summary}${left < results.childElementCount ? `; ${counted(left, "picture")} within the distance` : ""}`;
+    showMore.hidden = !cursor || (most !== "" && farthest > Number(most)); // all that follow are farther away
     watch();
     note("search", asking({}));
   };
@@ -84,9 +84,9 @@ export async function show({ main, heading, parameters, signal }) {
   };
   const renew = () => {
     asks += 1;
-    [cursor, coming, farthest, told] = [null, false, 0, ""];
+    [cursor, coming, farthest, summary] = [null, false, 0, ""];
     results.replaceChildren();
-    nothing.hidden = further.hidden = true;
+    nothing.hidden = showMore.hidden = true;
     return next();
   };
   const next = async () => {
@@ -99,11 +99,11 @@ export async function show({ main, heading, parameters, signal }) {
       const shown = results.childElementCount;
       const focused = document.activeElement === more;
       seen(answer.matches);
-      // What several pictures have in common is nearer or farther than pairs are: no word holds for it.
-      const likeness = image || file ? await likenessIn(collection, answer.model_version, signal) : () => null;
+      // What several pictures have in common, or a part of one, is nearer or farther than pairs are: no word holds for it.
+      const likeness = (image || file) && !box ? await likenessIn(collection, answer.model_version, signal) : () => null;
       results.append(...answer.matches.map((found) => match(found, likeness(found))));
       cursor = answer.next_cursor;
-      told = describe(results.childElementCount, answer.search);
+      summary = describe(results.childElementCount, answer.search);
       farthest = Math.max(farthest, answer.matches.at(-1)?.distance ?? 0);
       reach.fit(farthest);
       how.classList.remove("trouble");

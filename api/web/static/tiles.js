@@ -33,7 +33,7 @@ function collect(image) {
   return button;
 }
 
-export const tiles = (images, options = () => ({})) =>
+export const tiles = (images, /** @type {(image: any) => object} */ options = () => ({})) =>
   h(
     "ul",
     { class: "tiles" },

@@ -19,7 +19,12 @@ const folderLabel = (folder) => [...folder.normalize("NFC")].slice(0, LONGEST_LA
 /** One picture. state: waiting, sending, queued, embedding, or one of ENDS. */
 class Upload {
   constructor(file, name, folder) {
-    Object.assign(this, { file, name, folder, state: "waiting", reason: "", imageId: null });
+    this.file = file;
+    this.name = name;
+    this.folder = folder;
+    this.state = "waiting";
+    this.reason = "";
+    this.imageId = null;
   }
 }
 

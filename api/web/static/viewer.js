@@ -18,7 +18,8 @@ export class Viewer {
 
   /** image: {image_id, width, height}; name: for those who do not see it. */
   constructor(image, name, signal) {
-    Object.assign(this, { image, signal });
+    this.image = image;
+    this.signal = signal;
     this.picture = h("img", { alt: name, draggable: false, decoding: "async" });
     this.state = h("p", { class: "state", role: "status" });
     this.stage = h("div", { class: "stage", "data-state": "loading" }, this.picture, this.state);
@@ -65,7 +66,7 @@ export class Viewer {
       this.state.replaceChildren("The picture could not be loaded. ", again);
     };
     whole.src = api.file(id);
-    if (whole.complete && whole.naturalWidth) whole.onload();
+    if (whole.complete && whole.naturalWidth) whole.onload(null);
   }
 
   get #room() {
