@@ -361,7 +361,7 @@ def test_the_picture_most_worth_a_label_gets_the_suggested_one(page: Page, site:
     listed = httpx.get(f"{site.url}/v1/images", params={"label": LABELS[2], "limit": 1}, timeout=30).json()["items"]
     address = f"{site.url}/v1/images/{listed[0]['image_id']}"
     httpx.patch(address, json={"label": None}, timeout=30).raise_for_status()
-    page.goto("/#/admin")
+    page.goto("/#/admin?tab=curation")
     part = page.get_by_role("region", name="Label next")
     expect(part.locator("input")).to_have_value(LABELS[2])
     part.get_by_role("button", name="Set label").click()
