@@ -266,7 +266,7 @@ def legacy_search(body: LegacySearchIn) -> Any:
 
 
 def answered(asked: SearchIn | SearchFormIn, began: float, embedded: Query | None = None) -> SearchOut:
-    """The answer to a search. embedded: what `pictures_of` it, where that is embedded already."""
+    """The answer to a search. embedded: the query that its pictures make, where they are embedded already."""
     within(asked.collection)  # before a worker embeds the pictures
     cursor, pictures = cursor_of(asked), [] if embedded else pictures_of(asked)
     part_of = asked.image_id if isinstance(asked, SearchIn) and asked.box is not None else None

@@ -53,7 +53,7 @@ def insert_queries(images: Mapping[UUID, Picture]) -> None:
 
 
 def _columns(picture: Picture) -> tuple[bytes, str | None, list[float] | None]:
-    box = list(picture.box) if picture.box else None
+    box = list(map(float, picture.box)) if picture.box else None
     return (b"", picture.image, box) if isinstance(picture.image, str) else (picture.image, None, box)
 
 

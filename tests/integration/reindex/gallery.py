@@ -14,7 +14,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import BadCheckpoint
 from umbel.base.progress import Progress
 from umbel.base.tables import ModelVersion, Reindex
-from umbel.base.types import LoadedModel, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
+from umbel.base.types import Box, LoadedModel, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import reindexes, versions
@@ -47,7 +47,7 @@ class Embedder:
 class Decoder:
     """A picture's pixels are the number in its blob's key."""
 
-    def decode(self, picture: str, *, urgent: bool = False) -> Future[Pixels]:
+    def decode(self, picture: str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         future: Future[Pixels] = Future()
         future.set_result(np.array([[[int(picture.rpartition("/")[2])]]], np.int64))  # type: ignore[arg-type]
         return future
