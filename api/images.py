@@ -239,16 +239,12 @@ def get_image(image_id: UUID, query: ImageQuery) -> Any:
     With its vector under the active model: 409 `not_embedded` until there is one.
     """
     with transaction() as session:
-        image = images.get_image(session, image_id)
-        origin = images.get_origin(session, image_id)
-        described = image_out(image, get_vector(session, image_id) if query.parts else None)
-    detail = ImageDetailOut(**dict(described), job_id=origin.job_id, embedded_by=origin.embedded_by)
-    return detail, 200, _etag(image)
+        return _described(session, image_id, get_vector(session, image_id) if query.parts else None)
 
 
 @bp.patch("/v1/images/<uuid:image_id>")
 @bp.input(ImagePatchIn, arg_name="patch")
-@bp.output(ImageOut)
+@bp.output(ImageDetailOut)
 @bp.doc(responses={**problems(412), 409: {**problems(409)[409], "description": TAKEN}})
 def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
     """Change an image's label, external_id, metadata by a JSON Merge Patch: null removes them, or a key of the last."""
@@ -259,7 +255,7 @@ def change_image(image_id: UUID, patch: ImagePatchIn) -> Any:
         image = images.lock_image(session, image_id, changes)
         check_if_match(image)
         images.update_image(session, image, changes)
-        return _described(images.get_image(session, image_id))
+        return _described(session, image_id)
 
 
 @bp.delete("/v1/images/<uuid:image_id>")
@@ -308,12 +304,11 @@ def image_out(row: ImageRow, vector: Vector | None = None) -> ImageOut:
     return answer_of(ImageOut, row, image_id=row.id, metadata=row.meta, sha256=row.sha256.hex(), **found)
 
 
-def _described(row: ImageRow) -> Any:
-    return image_out(row), 200, _etag(row)
-
-
-def _etag(row: ImageRow) -> dict[str, str]:
-    return {"ETag": f'"{etag_of(row)}"'}
+def _described(session: Session, image_id: UUID, vector: Vector | None = None) -> Any:
+    """Raises NotFound."""
+    row, origin = images.get_image(session, image_id), images.get_origin(session, image_id)
+    found = ImageDetailOut(**dict(image_out(row, vector)), job_id=origin.job_id, embedded_by=origin.embedded_by)
+    return found, 200, {"ETag": f'"{etag_of(row)}"'}
 
 
 @cache
