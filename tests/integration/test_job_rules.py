@@ -13,12 +13,13 @@ from tests.integration.callers import OURS, assert_rejected, call, make_key
 from umbel.access.keys import KeyScope
 from umbel.base.database import transaction
 from umbel.base.types import JobType
+from umbel.jobs.jobs import BULK
 
 READ, UPLOAD, WRITE, ADMIN = KeyScope
 THEIRS = "theirs"
 ACTIONS = ("close", "cancel", "pause", "resume", "retry")
 TAKES_ADMIN = {JobType.REPAIR, JobType.REINDEX, JobType.DELETION}
-COMPUTED = {JobType.COMPARISON, JobType.MAP}  # they take an administrator's key if an administrator began them
+COMPUTED = {JobType.COMPARISON, JobType.MAP, *BULK}  # they take an administrator's key if an administrator began them
 REFUSED = {(job, "close") for job in TAKES_ADMIN | COMPUTED} | {(JobType.DELETION, "cancel")}
 
 
