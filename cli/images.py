@@ -10,7 +10,7 @@ import click
 
 from cli.filters import filter_option
 from cli.follow import followed, show_failures
-from cli.output import api_client, json_option, print_json, say, table
+from cli.output import api_client, confirm, json_option, print_json, say, table, yes_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from umbel_client import Umbel, Work
 
-ID = "01a209d2-1f04-7442-a1e3-d1864404c09e"
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 
 IDS = click.argument("ids", metavar="[IMAGES]...", nargs=-1, type=click.UUID)
@@ -68,11 +67,15 @@ def list_(
     print_json(plain) if as_json else table(None, ("image", "collection", "external id", "label", "name"), rows)
 
 
-@images.command(epilog=f"umbel images show {ID}")
+@images.command()
 @click.argument("image_id", type=click.UUID)
 @json_option
 def show(image_id: UUID, as_json: bool) -> None:
-    """Show all that is known of IMAGE_ID."""
+    """Show all that is known of IMAGE_ID.
+
+    \b
+    umbel images show 01a209d2-1f04-7442-a1e3-d1864404c09e
+    """
     with api_client() as api:
         image = api.images.get(image_id).as_dict()
     image.pop("vector", None)
@@ -110,42 +113,67 @@ def label(
 @IDS
 @COLLECTION
 @filter_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 def delete(
     ids: tuple[UUID, ...], collection: str | None, asked: dict[str, Any] | None, yes: bool, as_json: bool
 ) -> None:
-    """Remove IMAGES, or those that pass a filter. They can be restored for UMBEL_TRASH_DAYS."""
+    """Remove IMAGES, or those that pass a filter. They can be restored for UMBEL_TRASH_DAYS.
+
+    \b
+    umbel images delete 01a209d2-1f04-7442-a1e3-d1864404c09e
+    umbel images delete --filter '{"label": "draft"}' --yes
+    """
     chosen = _chosen(ids, asked, collection)
-    if asked is not None and not yes:
-        with api_client() as api:
-            count = api.images.count(collection=collection, filter=asked)
-        click.confirm(f"Remove {count:,} images?", abort=True, err=True)
+    if asked is not None:
+        confirm(lambda: _question(asked, collection), yes=yes, as_json=as_json)
     _follow(lambda api: api.images.delete_many(**chosen), as_json=as_json)
 
 
-def _of_trash(verb: str, text: str, begin: Callable[[Umbel, dict[str, Any]], Work]) -> None:
-    @images.command(verb, help=text)
-    @IDS
-    @COLLECTION
-    @filter_option
-    @click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
-    @json_option
-    def command(
-        ids: tuple[UUID, ...], collection: str | None, asked: dict[str, Any] | None, job_id: UUID | None, as_json: bool
-    ) -> None:
-        if bool(ids) + (asked is not None) + (job_id is not None) != 1:
-            raise click.UsageError("Give IMAGES, --filter or --job.")
-        chosen = {"ids": list(ids) or None, "filter": asked, "job_id": job_id, "collection": collection}
-        _follow(lambda api: begin(api, chosen), as_json=as_json)
+@images.command()
+@IDS
+@COLLECTION
+@filter_option
+@click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
+@json_option
+def restore(
+    ids: tuple[UUID, ...], *, collection: str | None, asked: dict[str, Any] | None, job_id: UUID | None, as_json: bool
+) -> None:
+    """Bring removed IMAGES back as they were.
+
+    \b
+    umbel images restore 01a209d2-1f04-7442-a1e3-d1864404c09e
+    umbel images restore --job 01a209d2-2a11-7c3e-8f5b-4d1864404c09
+    """
+    chosen = _of_trash(ids, asked, job_id, collection)
+    _follow(lambda api: api.trash.restore(**chosen), as_json=as_json)
 
 
-_of_trash("restore", "Bring removed IMAGES back as they were.", lambda api, chosen: api.trash.restore(**chosen))
-_of_trash(
-    "purge",
-    "Remove IMAGES of the trash for ever, with their bytes; needs a key of the scope admin.",
-    lambda api, chosen: api.trash.purge(**chosen),
-)
+@images.command()
+@IDS
+@COLLECTION
+@filter_option
+@click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
+@yes_option
+@json_option
+def purge(
+    ids: tuple[UUID, ...],
+    *,
+    collection: str | None,
+    asked: dict[str, Any] | None,
+    job_id: UUID | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Remove IMAGES of the trash for ever, with their bytes; needs a key of the scope admin.
+
+    \b
+    umbel images purge 01a209d2-1f04-7442-a1e3-d1864404c09e
+    umbel images purge --filter '{}' --yes
+    """
+    chosen = _of_trash(ids, asked, job_id, collection)
+    confirm("Remove them for ever?", yes=yes, as_json=as_json)
+    _follow(lambda api: api.trash.purge(**chosen), as_json=as_json)
 
 
 @images.command()
@@ -153,7 +181,11 @@ _of_trash(
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=".", help="A folder.  [default: .]")
 @json_option
 def download(ids: tuple[UUID, ...], into: Path, as_json: bool) -> None:
-    """Write IMAGES into files called by their ids: upright, without EXIF and GPS."""
+    """Write IMAGES into files called by their ids: upright, without EXIF and GPS.
+
+    \b
+    umbel images download 01a209d2-1f04-7442-a1e3-d1864404c09e --into pictures
+    """
     into.mkdir(parents=True, exist_ok=True)
     written = []
     with api_client() as api:
@@ -169,6 +201,19 @@ def _chosen(ids: tuple[UUID, ...], asked: dict[str, Any] | None, collection: str
     if bool(ids) == (asked is not None):
         raise click.UsageError("Give IMAGES or --filter.")
     return {"ids": list(ids) or None, "filter": asked, "collection": collection}
+
+
+def _of_trash(
+    ids: tuple[UUID, ...], asked: dict[str, Any] | None, job_id: UUID | None, collection: str | None
+) -> dict[str, Any]:
+    if bool(ids) + (asked is not None) + (job_id is not None) != 1:
+        raise click.UsageError("Give IMAGES, --filter or --job.")
+    return {"ids": list(ids) or None, "filter": asked, "job_id": job_id, "collection": collection}
+
+
+def _question(asked: dict[str, Any], collection: str | None) -> str:
+    with api_client() as api:
+        return f"Remove {api.images.count(collection=collection, filter=asked):,} images?"
 
 
 def _follow(begin: Callable[[Umbel], Work], *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from umbel_client.images import Images
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.models import Models
+from umbel_client.trash import Trash
 from umbel_client.umbel import Umbel
 from umbel_client.webhooks import Webhooks
 
@@ -88,9 +89,17 @@ class AsyncImages(Part):
     )
     check, known_files = awaited(Images.check), awaited(Images.known_files)
     get, list, count = awaited(Images.get), iterated(Images.list), awaited(Images.count)
-    update, delete = awaited(Images.update), awaited(Images.delete)
+    update, update_many = awaited(Images.update), awaited(Images.update_many)
+    delete, delete_many = awaited(Images.delete), awaited(Images.delete_many)
+    open_file = awaited(Images.open_file)
     file, thumbnail, sign = awaited(Images.file), awaited(Images.thumbnail), awaited(Images.sign)
     similar = awaited(Images.similar)
+
+
+class AsyncTrash(Part):
+    """The methods of `Trash`."""
+
+    list, restore, purge = iterated(Trash.list), awaited(Trash.restore), awaited(Trash.purge)
 
 
 class AsyncCollections(Part):
@@ -160,6 +169,7 @@ class AsyncUmbel(Part):
         self.jobs = AsyncJobs(umbel.jobs)
         self.imports = AsyncImports(umbel.imports)
         self.images = AsyncImages(umbel.images)
+        self.trash = AsyncTrash(umbel.trash)
         self.collections = AsyncCollections(umbel.collections)
         self.models = AsyncModels(umbel.models)
         self.duplicates = AsyncNearDuplicates(umbel.duplicates)

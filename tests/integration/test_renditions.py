@@ -261,7 +261,7 @@ def test_memory_for_what_the_disk_has_no_room_for_is_bounded(monkeypatch: pytest
 def test_nothing_is_kept_of_an_image_that_is_removed_meanwhile(image: ImageRow) -> None:
     def removing() -> DecoderPool:
         with transaction() as session:
-            images.delete_image(session, image.id)
+            images.delete_images(session, [image.id])
         return decoders()
 
     renditions = Renditions(transaction, blobs(), removing)

@@ -83,6 +83,6 @@ def test_why_an_image_could_not_be_embedded_is_told_until_it_is_gone() -> None:
     [image_id] = known("image")
     with transaction() as session:
         assert images.get_image(session, image_id).status == ItemState.FAILED
-        images.delete_image(session, image_id)
+        images.delete_images(session, [image_id])
     delete_old_jobs(transaction, 90)
     assert known("job") == set()

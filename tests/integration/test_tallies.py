@@ -51,7 +51,7 @@ def test_they_follow_whatever_changes_rows(session: Session, make: Factory) -> N
     items.finish_items(session, pending[1:3], ItemState.INDEXED)
     claims.claim_items(session, Queue.BULK, owner="one", limit=1, lease_seconds=9)
     nearest_neighbors.upsert_nearest_neighbors(session, version.id, [compared(made[0], home)])  # once more
-    images.delete_image(session, made[0])  # with its vector and its neighbors
+    images.delete_images(session, [made[0]])  # with its vector and its neighbors
     session.execute(text("DELETE FROM job WHERE id <> :id"), {"id": job_id})
     assert kept(session) == counted(session)
     tallies.add_up(session)

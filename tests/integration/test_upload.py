@@ -162,7 +162,7 @@ def test_an_idempotency_key_is_good_for_one_request(
 def test_a_repeated_key_gives_the_first_answer_whatever_it_was(session: Session, blobs: Blobs) -> None:
     first = add(session, blobs, image_bytes(1))
     duplicate = add(session, blobs, image_bytes(1), idempotency_key="k")
-    images.delete_image(session, first.image_id)
+    images.delete_images(session, [first.image_id])
     assert add(session, blobs, image_bytes(1), idempotency_key="k") == duplicate
     assert duplicate == Accepted(first.image_id, first.job_id, duplicate=True)
 

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 from tests.images import image_bytes
 from tests.integration.imports.archives import counts, expire_leases, imported, job, use, zipped
 from umbel.base.database import transaction
+from umbel.base.progress import Progress
 from umbel.base.settings import Settings, settings
 from umbel.base.tables import ImportSource
 from umbel.base.types import Queue
@@ -70,9 +72,9 @@ def config(endpoint: str, **values: Any) -> Settings:
 
 
 def worker(decoder: WorkerDecoders, with_settings: Settings) -> Handlers:
-    """All handlers of a worker process; none of them needs a model here."""
+    """All handlers of a worker process; none of them loads a model here."""
     watchdog = Watchdog(transaction, with_settings, list(Queue), lambda _: None)
-    name, models = "embed@here", cast(Any, None)
+    name, models = "embed@here", cast(Any, SimpleNamespace(loading=Progress()))
     return Handlers(with_settings, models, decoder, watchdog, name=name, queues=list(Queue), stopping=lambda: False)
 
 
