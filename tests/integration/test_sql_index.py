@@ -101,15 +101,12 @@ def test_the_functions_use_the_index(session: Session, gallery: ModelVersion, ca
     oid = str(session.scalar(text("SELECT to_regclass(:n)::oid"), {"n": index_name(gallery)}))
     before = counted(session, gallery)
     searches = [plan for plan in plans(session, call.format(image=f"'{image}'")) if f":indexid {oid} " in plan]
-    deleted, images, collections = session.execute(
-        text(
-            "SELECT 'collection_deleted'::regclass::oid, 'image_pkey'::regclass::oid, 'collection_pkey'::regclass::oid"
-        )
-    ).one()
-    # The collections left out; their index is read alone where a vacuum has passed.
-    beside = {("SUBQUERYSCAN", ""), ("CTESCAN", ""), ("INDEXONLYSCAN", str(deleted)), ("INDEXSCAN", str(deleted))}
-    beside |= {("INDEXSCAN", str(images)), ("INDEXSCAN", str(collections))}  # of what is told of each match
-    assert [scanned(plan) - beside for plan in searches] == [{("INDEXSCAN", oid)}]
+    # By which index the few rows of other tables are read is the planner's choice.
+    of_vectors = session.scalars(
+        text("SELECT indexrelid::oid FROM pg_index WHERE indrelid = to_regclass(:p)"), {"p": partition_name(gallery.id)}
+    )
+    ours = {str(index) for index in of_vectors}
+    assert [{index for _, index in scanned(plan)} & ours for plan in searches] == [{oid}]
     assert [after - earlier for after, earlier in zip(counted(session, gallery), before, strict=True)] == [1, 0]
 
 
