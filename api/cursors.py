@@ -16,11 +16,11 @@ from uuid import UUID
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from api.fields import NO_CURSOR
 from umbel.base.types import Vector
 from umbel.insights.selection import MOST_RESULTS
 from umbel.search.nearest import Place
 
-NOT_OURS = "must be the `next_cursor` of the page before"
 # Format, distance, image, images before it, model version, what was asked for; then the vector, if any.
 FIXED = struct.Struct(">Bd16sI16s8s")
 FORMAT = 1
@@ -58,10 +58,10 @@ def read(text: str) -> SearchCursor:
         kind, distance, image_id, passed, version_id, asked = FIXED.unpack_from(data)
         vector = np.frombuffer(data[FIXED.size :], STORED).astype(np.float32)
     except (ValueError, struct.error) as error:
-        raise ValueError(NOT_OURS) from error
+        raise ValueError(NO_CURSOR) from error
     right = kind == FORMAT and math.isfinite(distance) and passed < MOST_RESULTS
     if not (right and np.isfinite(vector).all() and (vector.any() or not len(vector))):
-        raise ValueError(NOT_OURS)
+        raise ValueError(NO_CURSOR)
     place = Place(distance, UUID(bytes=image_id), passed)
     return SearchCursor(place, UUID(bytes=version_id), asked, vector if len(vector) else None)
 

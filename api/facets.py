@@ -65,8 +65,7 @@ def list_facets(query: FacetsQuery) -> Any:
     collection = within(query.collection)
 
     def count(session: Session) -> Facets:
-        if query.collection is not None:  # while the one that a key is for may still have to come
-            collections.get_collection(session, query.collection)
+        collections.id_of(session, query.collection)  # raises; the one that a key is for may still have to come
         return count_facets(session, By.parse(query.by), query.filter, collection=collection, limit=query.limit)
 
     found = read(count)

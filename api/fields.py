@@ -170,6 +170,7 @@ FilterText = Annotated[
 ]
 K = Annotated[int, Field(ge=1, le=1_000, description="How many matches.")]
 MaxDistance = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False, description="Cosine distance, 0 to 2.")]
+NO_CURSOR = "must be the `next_cursor` of the page before"
 Cursor = Annotated[UUID, Field(description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=500, description="Items of a page.")]
 NextCursor = Annotated[

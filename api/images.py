@@ -211,8 +211,7 @@ def list_images(query: ImagesQuery) -> Any:
     wanted = both(query.filter, of_external_id(query.external_id))
 
     def find(session: Session) -> tuple[list[ImageRow], int | None]:
-        if query.collection is not None:  # while the one that a key is for may still have to come
-            collections.get_collection(session, query.collection)
+        collections.id_of(session, query.collection)  # raises; the one that a key is for may still have to come
         rows = images.list_images(
             session,
             collection=collection,

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
+from api.fields import NO_CURSOR
+
 
 def cursor_of(number: float, image_id: UUID) -> str:
     """Where a page ends."""
@@ -26,6 +28,6 @@ def ranked_cursor(largest: float) -> tuple[Any, ...]:
                 return cursor
         except ValueError:
             pass
-        raise ValueError("must be the `next_cursor` of the page before")
+        raise ValueError(NO_CURSOR)
 
     return AfterValidator(checked), Field(description="`next_cursor` of the page before.")

@@ -81,8 +81,7 @@ def list_trash(query: TrashQuery) -> Any:
     """List removed images that can be restored, the newest image first."""
     collection = within(query.collection)
     with transaction() as session:
-        if query.collection is not None:
-            collections.get_collection(session, query.collection)
+        collections.id_of(session, query.collection)  # raises; the one that a key is for may still have to come
         rows = trash.list_trashed(
             session,
             collection=collection,

@@ -174,21 +174,24 @@ def read_prepared(
 
 
 def _read(on: Callable[[Engine | None], T], complete: Callable[[T], bool] = lambda _: True) -> tuple[T, float | None]:
-    if settings().database_read_url and (replica := replicas().choose(must_see.get())):
-        lag = replica.lag()
-        try:
-            result = on(replica.engine)
-        except TimedOut:
-            raise
-        except Exception as error:
-            log.info("read again from the primary", replica=replica.name, error=str(error).split("\n")[0])
-        else:
-            if complete(result):
-                DATABASE_READS.labels("replica").inc()
-                return result, lag
-        DATABASE_READS.labels("again").inc()
-    elif settings().database_read_url:
+    if not settings().database_read_url:
+        return on(None), None
+    replica = replicas().choose(must_see.get())
+    if replica is None:
         DATABASE_READS.labels("primary").inc()
+        return on(None), None
+    lag = replica.lag()
+    try:
+        result = on(replica.engine)
+    except TimedOut:
+        raise
+    except Exception as error:
+        log.info("read again from the primary", replica=replica.name, error=str(error).split("\n")[0])
+    else:
+        if complete(result):
+            DATABASE_READS.labels("replica").inc()
+            return result, lag
+    DATABASE_READS.labels("again").inc()
     return on(None), None
 
 

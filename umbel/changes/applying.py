@@ -1,7 +1,7 @@
 """What a job does to a batch of images, in one transaction, and what each of its items comes to."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,6 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import ExternalIdTaken, InvalidInput, NotFound, QuotaExceeded, UmbelError
-from umbel.base.storable import check_object, merged
 from umbel.base.tables import Collection, Image, TrashedImage
 from umbel.base.types import ItemState, JobType
 from umbel.changes.bulk_rows import Taken, lock_items_of
@@ -78,18 +77,18 @@ def _change(session: Session, taken: Taken) -> dict[UUID, UmbelError]:
     failed: dict[UUID, UmbelError] = {}
     becomes: dict[UUID, str] = {}
     for item, image_id in taken.images.items():
+        metadata = before.get(image_id, {})
         try:
-            becomes[image_id] = json.dumps(_merged(before.get(image_id, {}), taken.changes))
-        except ValueError as error:
-            failed[item] = InvalidInput(f"The metadata would become more than is kept: it {error}.")
+            if "metadata" in taken.changes:
+                metadata = images.merged_metadata(metadata, taken.changes["metadata"])
+        except InvalidInput as error:
+            failed[item] = error
+            continue
+        becomes[image_id] = json.dumps(metadata)
     values: dict[str, Any] = {"images": list(becomes), "metadata": list(becomes.values())}
     labels = {"relabel": "label" in taken.changes, "label": taken.changes.get("label")}
     session.execute(CHANGE, values | labels)
     return failed
-
-
-def _merged(before: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    return check_object(merged(before, changes["metadata"]) or {}) if "metadata" in changes else before
 
 
 def _restore(session: Session, taken: Taken, outcome: Outcome) -> None:

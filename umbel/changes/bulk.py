@@ -40,7 +40,7 @@ def begin_bulk(
     """
     if first := find_first_answer(session, request):
         return first.job_id
-    collection_id = None if collection is None else collections.get_collection(session, collection)
+    collection_id = collections.id_of(session, collection)
     job_id = bulk_rows.insert_bulk(session, job_type, chosen, collection_id=collection_id, changes=changes or {})
     if request:
         insert_answers(session, {request: FirstAnswer(job_id)})

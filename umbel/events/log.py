@@ -6,7 +6,6 @@ published in the order in which they happened: each locks the job's row, so the 
 """
 
 from collections.abc import Collection as Names
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +20,20 @@ from umbel.base.tables import EventRow
 from umbel.base.types import EventType
 
 AT_ONCE = 500  # events published, or removed, in one transaction
-GROUPS = tuple(dict.fromkeys(f"{each.partition('.')[0]}.*" for each in EventType))  # job.*, image.*, model.*
 MATCHES = "({types} IS NULL OR {type} = ANY ({types}) OR split_part({type}, '.', 1) || '.*' = ANY ({types}))"
+
+
+def group_of(kind: str) -> str:
+    """`job.*` of `job.finished`."""
+    return f"{kind.partition('.')[0]}.*"
+
+
+GROUPS = tuple(dict.fromkeys(map(group_of, EventType)))
+
+
+def is_of(kind: str, types: Names[str]) -> bool:
+    """Whether a type is one of these, or of a group that is; as MATCHES says it in SQL."""
+    return kind in types or group_of(kind) in types
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class Interest:
 
     def includes(self, event: Event) -> bool:
         return (
-            (self.types is None or event.type in self.types or f"{event.type.partition('.')[0]}.*" in self.types)
+            (self.types is None or is_of(event.type, self.types))
             and (self.collections is None or event.collection in self.collections)
             and (self.job_id is None or event.job_id == self.job_id)
         )
@@ -133,16 +144,12 @@ def read_events(
     if until is not None:
         statement = statement.where(EventRow.position <= until)
     if interest.types is not None:
-        statement = statement.where(EventRow.type.in_(_expanded(interest.types)))
+        statement = statement.where(EventRow.type.in_([kind for kind in EventType if is_of(kind, interest.types)]))
     if interest.collections is not None:
         statement = statement.where(EventRow.collection.in_(interest.collections))
     if interest.job_id is not None:
         statement = statement.where(EventRow.job_id == interest.job_id)
     return [Event(*row) for row in session.execute(statement)]
-
-
-def _expanded(types: Names[str]) -> Sequence[str]:
-    return [kind for kind in EventType if kind in types or f"{kind.partition('.')[0]}.*" in types]
 
 
 # The oldest, up to the first that is not old enough or still to be delivered: so one position tells what is gone.

@@ -53,6 +53,11 @@ def get_collection(session: Session, name: str) -> UUID:
     return found
 
 
+def id_of(session: Session, name: str | None) -> UUID | None:
+    """Id of the collection that a request is about; None: of all. Raises NotFound."""
+    return None if name is None else get_collection(session, name)
+
+
 # Find a collection, and keep its row until the transaction ends.
 @dataclass(frozen=True, slots=True)
 class Place:

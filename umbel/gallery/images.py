@@ -128,6 +128,14 @@ def check_images_in(session: Session, image_ids: Sequence[UUID], names: Iterable
             raise NotFound(f"There is no image {image_id}.")
 
 
+def merged_metadata(before: Mapping[str, Any], patch: Any) -> dict[str, Any]:
+    """The metadata after a JSON Merge Patch. Raises InvalidInput where it would become more than is kept."""
+    try:
+        return check_object(merged(before, patch) or {})
+    except ValueError as error:
+        raise InvalidInput(f"The metadata would become more than is kept: it {error}.") from error
+
+
 def update_image(session: Session, image: ImageRow, changes: Mapping[str, Any]) -> None:
     """Change the `label` and `external_id` of an image of `lock_image`, and its `metadata` by a JSON Merge Patch.
 
@@ -137,10 +145,7 @@ def update_image(session: Session, image: ImageRow, changes: Mapping[str, Any]) 
     if values.get("external_id") is not None:
         external_ids.check_free(session, image.id, values["external_id"])
     if "metadata" in values:
-        try:
-            values["metadata"] = check_object(merged(image.meta, values["metadata"]) or {})
-        except ValueError as error:
-            raise InvalidInput(f"The metadata would become more than is kept: it {error}.") from error
+        values["metadata"] = merged_metadata(image.meta, values["metadata"])
     table = Image.__table__
     session.execute(update(table).where(table.c.id == image.id).values(values))  # type: ignore[arg-type]
 

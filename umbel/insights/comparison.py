@@ -68,9 +68,9 @@ def begin_comparison(
     """
     with transaction() as session:
         version = versions.get_version_to_use(session, version_id)
-        collection_id = collection and collections.get_collection(session, collection)
+        collection_id = collections.id_of(session, collection)
         take_turns(session, "umbel comparison")
-        unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id or None)
+        unfinished = nearest_neighbors.find_unfinished_comparison(session, collection_id)
         if unfinished is not None:
             raise Conflict(f"Job {unfinished} compares these pictures already; wait for its end, or cancel it.")
         found = nearest_neighbors.insert_comparison(session, version.id, collection_id or None, again=again)

@@ -92,7 +92,7 @@ def find_duplicates(
     Raises NotFound, NotReady.
     """
     version = versions.get_version_to_use(session, version_id)
-    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    collection_id = collections.id_of(session, collection)
     scope = collections.list_ids(session, collection_id)
     groupings = current_groupings(session, version.id, scope, Limits(max_distance, min_pixel_similarity))
     if image_id is not None:

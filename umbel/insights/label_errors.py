@@ -106,7 +106,7 @@ def find_label_issues(
     version_id: by whose vectors; None: the active version's.
     """
     version = versions.get_version_to_use(session, version_id)
-    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    collection_id = collections.id_of(session, collection)
     found = _list_label_errors(session, version.id, collection_id, least=min_probability, after=after, limit=limit)
     labels = _list_labels(session, [other for image in found for other in image.neighbors])
     progress = nearest_neighbors.count_compared(session, version.id, collection_id)

@@ -78,7 +78,7 @@ def find_outliers(
     version_id: by whose vectors; None: the active version's.
     """
     version = versions.get_version_to_use(session, version_id)
-    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    collection_id = collections.id_of(session, collection)
     # Of each collection its first, in the order of the index, and these merged.
     scope = func.unnest(cast(collections.list_ids(session, collection_id), ARRAY(Uuid))).table_valued("id")
     scope = scope.render_derived("scope")

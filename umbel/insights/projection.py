@@ -52,7 +52,7 @@ def begin_map(
     """
     with transaction() as session:
         version = versions.get_version_to_use(session, version_id)
-        collection_id = collections.get_collection(session, collection) if collection is not None else None
+        collection_id = collections.id_of(session, collection)
         projection_rows.lock_maps(session)
         unfinished = projection_rows.find_unfinished_map(session, version.id, collection_id)
         if unfinished is not None:
@@ -70,7 +70,7 @@ def find_map(session: Session, *, collection: str | None, version_id: UUID | Non
     Raises NotFound, NotReady.
     """
     version = versions.get_version_to_use(session, version_id)
-    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    collection_id = collections.id_of(session, collection)
     images = projection_rows.count_vectors(session, version.id, collection_id)
     computed = projection_rows.find_map(session, version.id, collection_id)
     if computed is None:

@@ -14,7 +14,7 @@ from umbel.base.tables import GalleryMap, Job
 from umbel.base.tallies import Counted
 from umbel.base.types import JobType, Plane
 from umbel.gallery import collections
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import DELETED_SQL, scope_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,6 @@ def list_points(session: Session, job_id: UUID) -> list[MapPoint]:
 
 
 def _scope(version_id: UUID, collection_id: UUID | None) -> str:
-    collection = "= :collection" if collection_id else f"<> ALL ({DELETED_SQL})"
+    collection = scope_sql(collection_id)
     # The version is a literal, so that only its own partition is looked at.
     return f"FROM embedding WHERE model_version_id = '{version_id}' AND collection_id {collection}"

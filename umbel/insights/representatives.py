@@ -149,7 +149,7 @@ def _read(
     session: Session, asked: Filter, collection: str | None, version_id: UUID | None
 ) -> tuple[UUID, NeighborGraph, Progress]:
     version = versions.get_version_to_use(session, version_id).id
-    collection_id = collections.get_collection(session, collection) if collection is not None else None
+    collection_id = collections.id_of(session, collection)
     progress = nearest_neighbors.count_compared(session, version, collection_id)
     graph = read_graph(session, version, asked, collection=collection, compared=progress.compared)
     return version, graph, progress

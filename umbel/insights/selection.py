@@ -1,11 +1,12 @@
 """What a search answers with: all the nearest, one of each group of duplicates or label, or some that differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from umbel.base.database import transaction
 from umbel.base.metrics import SEARCHES
+from umbel.base.types import Vector
 from umbel.embedding import embeddings
 from umbel.gallery.facets import By
 from umbel.insights.duplicate_groups import StoredGroup, list_groups_with
@@ -87,21 +88,23 @@ def _found(
         found = _collapsed(query, k=k, scope=scope, exact=exact, after=after)
     else:
         return find_matches(query, k=k, scope=scope, exact=exact, with_vectors=with_vectors, after=after)
-    return _with_vectors(found) if with_vectors else found
+    return _with_vectors(found, _vectors_of(found)) if with_vectors else found
 
 
 def _diverse(query: Query, selection: Selection, *, k: int, scope: Scope, exact: bool, with_vectors: bool) -> Found:
     candidates = max(k, min(max(CANDIDATES * k, FEWEST_CANDIDATES), MOST_CANDIDATES))
     found = _found(query, selection, k=candidates, scope=scope, exact=exact)
-    with transaction() as session:
-        vectors = embeddings.find_vectors(session, found.version_id, [match.image_id for match in found.matches])
+    vectors = _vectors_of(found)
     found = replace(found, matches=diversify(found.matches, vectors, k=k, diversity=selection.diversity))
-    return _with_vectors(found) if with_vectors else found
+    return _with_vectors(found, vectors) if with_vectors else found
 
 
-def _with_vectors(found: Found) -> Found:
+def _vectors_of(found: Found) -> dict[UUID, Vector]:
     with transaction() as session:
-        vectors = embeddings.find_vectors(session, found.version_id, [match.image_id for match in found.matches])
+        return embeddings.find_vectors(session, found.version_id, [match.image_id for match in found.matches])
+
+
+def _with_vectors(found: Found, vectors: Mapping[UUID, Vector]) -> Found:
     there = [match for match in found.matches if match.image_id in vectors]  # others were removed just now
     return replace(found, matches=[replace(match, vector=vectors[match.image_id].tolist()) for match in there])
 

@@ -33,7 +33,7 @@ FROM best JOIN image i ON i.id = best.image_id JOIN collection c ON c.id = i.col
 WHERE %(behind_image)s::uuid IS NULL OR (best.distance, i.id) > (%(behind)s::float8, %(behind_image)s::uuid)
 ORDER BY best.distance, i.id LIMIT %(k)s
 """
-EVERYWHERE = "e.collection_id <> ALL (ARRAY(SELECT id FROM collection WHERE deleted_at IS NOT NULL))"
+EVERYWHERE = f"e.collection_id <> ALL ({collections.DELETED_SQL})"
 VALUES = {"label": "to_jsonb(i.label)", "metadata": "i.metadata -> %(key)s::text"}
 HAS_VALUE = {
     "label": "i.label IS NOT NULL",
@@ -59,7 +59,7 @@ def find_groups(
     """
     if len(query) != version.dim:
         raise InvalidInput(f"The query has {len(query)} numbers, the model's vectors have {version.dim}.")
-    collection_id = scope.collection and collections.get_collection(session, scope.collection)
+    collection_id = collections.id_of(session, scope.collection)
     statement = GROUPS.format(
         value=VALUES[by.kind],
         has_value=HAS_VALUE[by.kind],

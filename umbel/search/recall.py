@@ -63,7 +63,7 @@ def measure_recall(
     """
     with transaction() as session:
         version = version or versions.get_active_key(session)
-        within = None if collection is None else collections.get_collection(session, collection)
+        within = collections.id_of(session, collection)
         vectors = embeddings.find_vectors(session, version.id, sample_images(session, version.id, sample, within))
     until = time.monotonic() + seconds
     samples: list[Sample] = []

@@ -51,7 +51,7 @@ def begin_export(session: Session, *, collection: str | None, asked: Filter, ver
     Raises NotFound for the collection, for the version and for a retired one; NotReady without an active version.
     """
     version = versions.get_version_to_use(session, version_id)
-    collection_id = None if collection is None else collections.get_collection(session, collection)
+    collection_id = collections.id_of(session, collection)
     return Export(FileFacts(version.id, version.name, version.dim), collection_id, asked)
 
 
