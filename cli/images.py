@@ -13,15 +13,16 @@ from cli.follow import followed, show_failures
 from cli.output import api_client, confirm, json_option, print_json, say, table, yes_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from umbel_client import Umbel, Work
+    from umbel_client import Image, TrashedImage, Umbel, Work
 
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 
 IDS = click.argument("ids", metavar="[IMAGES]...", nargs=-1, type=click.UUID)
 COLLECTION = click.option("--collection", help="Only this collection.  [default: all]")
+JOB = click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
 LIMIT = click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most.")
 
 
@@ -55,16 +56,15 @@ def list_(
     if external_id is not None:
         asked = {"all": [asked or {}, {"external_id": external_id}]}
     with api_client() as api:
-        if trash:
-            thrown = list(islice(api.trash.list(collection=collection, filter=asked), limit))
-            rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in thrown]
-            plain = [one.as_dict() for one in thrown]
-        else:
-            every = api.images.list(collection=collection, filter=asked)
-            found = list(islice(every, limit))
-            rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in found]
-            plain = [one.as_dict() for one in found]
-    print_json(plain) if as_json else table(None, ("image", "collection", "external id", "label", "name"), rows)
+        every: Iterator[Image | TrashedImage] = (api.trash if trash else api.images).list(
+            collection=collection, filter=asked
+        )
+        found = list(islice(every, limit))
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows = [(one.image_id, one.collection, one.external_id, one.label, one.name) for one in found]
+    table(None, ("image", "collection", "external id", "label", "name"), rows)
 
 
 @images.command()
@@ -134,7 +134,7 @@ def delete(
 @IDS
 @COLLECTION
 @filter_option
-@click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
+@JOB
 @json_option
 def restore(
     ids: tuple[UUID, ...], *, collection: str | None, asked: dict[str, Any] | None, job_id: UUID | None, as_json: bool
@@ -153,7 +153,7 @@ def restore(
 @IDS
 @COLLECTION
 @filter_option
-@click.option("--job", "job_id", type=click.UUID, help="All that this job removed.")
+@JOB
 @yes_option
 @json_option
 def purge(

@@ -15,7 +15,7 @@ from cli.follow import show_failures
 from cli.model_names import find_model, short_ids
 from cli.output import api_client, confirm, json_option, local_time, print_json, say, table, yes_option
 from cli.quantize import quantize
-from cli.registration import named_checkpoint, register_checkpoint, show_version
+from cli.registration import checkpoint_folder_option, named_checkpoint, register_checkpoint, show_version
 from cli.reindex import report_of, show_report
 from cli.whiten import whiten
 from umbel.base.errors import Conflict
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from umbel_client import Job, Model, ModelDetail, Umbel
 
 FIGURES = ("r_at_1", "map_at_r")
-FOLDER = click.Path(file_okay=False, path_type=Path)
 CHECKPOINT = click.Path(dir_okay=False, path_type=Path)  # its absence is reported in one line
 
 
@@ -182,7 +181,7 @@ def bring(model: str, file: Path, collection: str | None, only_vectors: bool, as
 @click.argument("source", metavar="NAME|timm:NAME|FILE")
 @click.option("--backbone", metavar="NAME", help="What FILE holds, by timm's name; else the file's own name says it.")
 @click.option("--size", type=click.IntRange(32, 1024), help="Side of the model's pictures.  [default: as pretrained]")
-@click.option("--out", default="models", show_default=True, type=FOLDER, help="Where the checkpoint goes.")
+@checkpoint_folder_option
 @json_option
 def add(source: str, backbone: str | None, size: int | None, out: Path, as_json: bool) -> None:
     """Register a model that comes with Umbel, or a backbone of timm's as it was pretrained, without training.

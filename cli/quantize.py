@@ -14,7 +14,7 @@ import click
 from cli.config import settings
 from cli.nearness import nearness
 from cli.output import api_client, json_option, print_json, say, skipped_lines
-from cli.registration import named_checkpoint, register_checkpoint
+from cli.registration import checkpoint_folder_option, named_checkpoint, register_checkpoint
 
 if TYPE_CHECKING:
     from ml.preprocess import Preprocessing
@@ -54,13 +54,7 @@ Picture = tuple[str, Callable[[], bytes]]
     "0: none.",
 )
 @click.option("--name", help="Of the new model.  [default: the model's, with -int8]")
-@click.option(
-    "--out",
-    default="models",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the checkpoint goes.",
-)
+@checkpoint_folder_option
 @click.option(
     "--register/--no-register", default=True, help="Make it known to the service that runs, or write it only."
 )

@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from cli.config import settings
 from cli.model_names import find_model
 from cli.output import api_client, print_json, say
 
 if TYPE_CHECKING:
     from umbel_client import Model
+
+# --out of a command that makes a checkpoint to be registered.
+checkpoint_folder_option = click.option(
+    "--out",
+    default="models",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the checkpoint goes.",
+)
 
 
 def register_checkpoint(checkpoint: Path, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from cli.config import settings
 from cli.output import json_option
-from cli.registration import register_checkpoint, registered_checkpoint
+from cli.registration import checkpoint_folder_option, register_checkpoint, registered_checkpoint
 
 MOST = 20_000  # vectors: the mean of so many is known to a hundredth of their spread
 
@@ -21,13 +21,7 @@ MOST = 20_000  # vectors: the mean of so many is known to a hundredth of their s
     help="0 takes the mean of the vectors away; more evens out how far they spread, too; 1 wholly.",
 )
 @click.option("--name", help="Of the new model.  [default: the active one's, and the collection's]")
-@click.option(
-    "--out",
-    default="models",
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the checkpoint goes.",
-)
+@checkpoint_folder_option
 @json_option
 def whiten(collection: str | None, strength: float, name: str | None, out: Path, as_json: bool) -> None:
     """Register the active model again, its vectors centered on those of COLLECTION, or of all collections.

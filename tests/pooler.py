@@ -2,14 +2,10 @@
 
 import shutil
 import signal
-from pathlib import Path
-from urllib.parse import quote
 
-import psycopg
-
-from stack.postgres import DATABASE, PORT, ROLE
-from stack.server import Server
+from stack.postgres import PORT, ROLE
 from stack.server_user import Account, let_through, private_folder
+from tests.postgres_like import PostgresLike
 
 POOLER_PORT = 6432  # only names the socket
 CONNECTIONS = 12  # to Postgres; fewer than the clients', so that they do share
@@ -33,14 +29,11 @@ def is_installed() -> bool:
     return shutil.which("pgbouncer") is not None
 
 
-class Pooler(Server):
+class Pooler(PostgresLike):
     """Before the server with the same `socket_dir`."""
 
     name = "pgbouncer"
-
-    @property
-    def socket(self) -> Path:
-        return self.socket_dir / f".s.PGSQL.{POOLER_PORT}"
+    port = POOLER_PORT
 
     def command(self) -> tuple[str, ...]:
         return (str(shutil.which("pgbouncer")), str(self.data / "pgbouncer.ini"))
@@ -56,25 +49,6 @@ class Pooler(Server):
         (self.data / "pgbouncer.ini").write_text(configuration)
         for file in self.data.iterdir():
             file.chmod(0o644)
-
-    def clear_leftovers(self) -> bool:
-        return False
-
-    def is_ready(self) -> bool:
-        try:
-            self.connect().close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def url(self) -> str:
-        """SQLAlchemy URL of Umbel's database behind it."""
-        return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={quote(str(self.socket_dir))}&port={POOLER_PORT}"
-
-    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(
-            host=str(self.socket_dir), port=POOLER_PORT, user=ROLE, dbname=DATABASE, connect_timeout=2
-        )
 
     def stop(self, mode: signal.Signals | None = None) -> None:
         super().stop(mode or signal.SIGTERM)  # to PgBouncer: at once

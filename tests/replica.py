@@ -1,32 +1,27 @@
 """A replica of the Postgres of a test run, by streaming replication."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
-import psycopg
 
 from stack.binaries import postgres_programs
-from stack.postgres import DATABASE, PORT, ROLE, SUPERUSER
+from stack.postgres import PORT, SUPERUSER
 from stack.process import processes_in
-from stack.server import Server
 from stack.server_user import Account, let_through, private_folder, run_as
+from tests.postgres_like import PostgresLike
 
 
-class ReplicaServer(Server):
+class ReplicaServer(PostgresLike):
     """Of the server in the same `socket_dir`; number: from 1."""
 
     name = "replica"
+    user = SUPERUSER
 
     def __init__(self, home: Path, socket_dir: Path, number: int) -> None:
         super().__init__(home, socket_dir)
         self.port = PORT + number
         self.data = home / f"replica{number}"
         self.log = home / "logs" / f"replica{number}.log"
-
-    @property
-    def socket(self) -> Path:
-        return self.socket_dir / f".s.PGSQL.{self.port}"
 
     def command(self) -> tuple[str, ...]:
         options = {
@@ -48,25 +43,6 @@ class ReplicaServer(Server):
             [*program, "--checkpoint=fast", "--host", str(self.socket_dir), "--port", str(PORT), "--user", SUPERUSER],
         )
         assert done.returncode == 0, done.stderr
-
-    def clear_leftovers(self) -> bool:
-        return False
-
-    def is_ready(self) -> bool:
-        try:
-            self.connect().close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def url(self) -> str:
-        """SQLAlchemy URL of Umbel's database on it."""
-        return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={quote(str(self.socket_dir))}&port={self.port}"
-
-    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(
-            host=str(self.socket_dir), port=self.port, user=SUPERUSER, dbname=DATABASE, autocommit=True
-        )
 
     def processes(self) -> list[psutil.Process]:
         """The server and all that work for it."""
