@@ -24,7 +24,7 @@ demo: install ## the whole stack on this machine, the sample garden (or PHOTOS=f
 run: install ## the stack in the foreground, until Ctrl-C
 	@$(BIN)/umbel up
 
-dev: install ## the stack, begun anew where code changes, its logs in this terminal
+dev: install ## the stack, restarted where code changes, its logs in this terminal
 	@$(BIN)/python -m stack.development
 
 stop: ## stop what `make demo` or `umbel up` left running

@@ -90,11 +90,11 @@ class ReindexIn(Strict):
     )
     model_version: UUID | None = Field(
         None,
-        description="Which version. Unset: embed everything anew with the active model, as a version of its own beside"
+        description="Which version. Unset: re-embed everything with the active model, as a version of its own beside"
         " it. For `index` always the active one.",
     )
     activate: bool | None = Field(
-        None, description="Switch to the version if it passes the gate; unset: only if it is the active model anew."
+        None, description="Switch to the version if it passes the gate; unset: only if it is the active model again."
     )
     max_drop: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = Field(
         None, description="By how much R@1 and MAP@R may be below the active version's; unset: UMBEL_GATE_DROP."
@@ -154,7 +154,7 @@ def list_measured(query: PageQuery) -> Any:
 @bp.output(ReindexAccepted, status_code=202, description="Begun")
 @bp.doc(responses=problems(404, 409))
 def reindex(asked: ReindexIn) -> Any:
-    """Embed every image anew or with another model version, or rebuild the active index, while the service goes on.
+    """Re-embed every image, with the same or another model version, or rebuild the active index; the service goes on.
 
     `{}` embeds with the active model, after a change of runtime, say, and switches if the gate lets it. The job shows
     the progress, and its `reindex.report` the outcome. One runs at a time: 409 while one does.

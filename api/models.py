@@ -72,7 +72,7 @@ class ModelOut(BaseModel):
     )
     dim: int = Field(description="Length of its vectors.")
     weights_sha256: str = Field(description="Of an external version, a hash of its name.", examples=[SHA256])
-    generation: int = Field(description="2 or more: of those that everything was embedded anew with.", examples=[1])
+    generation: int = Field(description="2 or more: everything was re-embedded with the same model.", examples=[1])
     preprocessing_hash: str
     state: ModelState = Field(
         description="active: searches use it; backfilling: a reindex is at work; ready: it has all pictures and can"

@@ -1,4 +1,4 @@
-"""`umbel reindex`: embed every image anew or with another model, or rebuild the active index; report the outcome."""
+"""`umbel reindex`: re-embed every image, or rebuild the active index; report the outcome."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ INDEX_COLUMNS = ("index", "before", "after")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
 def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, **options: Any) -> None:
-    """Embed every picture with MODEL beside the active one, and evaluate both. Without MODEL: anew with the active one.
+    """Embed every picture with MODEL beside the active one, and evaluate both. Without MODEL: with the active one.
 
     Anew is for a change of the runtime or of how pictures are decoded, or in doubt. Searches, uploads and imports go
     on meanwhile. MODEL is an id, the beginning of one, or a name: see `umbel models list`. Interrupting this command
     does not end the job: that is `umbel jobs cancel JOB`. How to read the report: docs/how-to/models.md.
 
     \b
-    umbel reindex                                    # anew with the active model
+    umbel reindex                                    # again, with the active model
     umbel reindex petals --activate
     umbel reindex --mode index --m 32 --ef-construction 200
     """

@@ -1,4 +1,4 @@
-"""`make dev`: the stack, each of Umbel's processes begun anew when its code changes, all logs in one terminal."""
+"""`make dev`: the stack, each of Umbel's processes restarted when its code changes, all logs in one terminal."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ AGAIN_SECONDS = 5  # until a program that ended by itself is begun anew though n
 
 
 class Reloader:
-    """A program, begun anew when a file below `folders` changes, or some seconds after it has ended by itself."""
+    """A program, restarted when a file below `folders` changes, or some seconds after it has ended by itself."""
 
     def __init__(self, command: Sequence[str], folders: Sequence[Path]) -> None:
         self._command, self._folders = command, folders

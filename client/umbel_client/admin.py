@@ -68,8 +68,8 @@ class Admin:
     ) -> Work:
         """Embed every image with a model version, or rebuild the index of the active one.
 
-        model_version: None: the active one, anew. activate, max_drop: switch to it unless it is worse by more than
-        that; activate None: only if it is the active one anew. m, ef_construction: of the index.
+        model_version: None: the active one again. activate, max_drop: switch to it unless it is worse by more than
+        that; activate None: only if it is the active one again. m, ef_construction: of the index.
         """
         version = str(model_version) if model_version else None
         body = given(
