@@ -19,7 +19,6 @@ import structlog
 
 from ml.card import ModelCard, read_card
 from ml.runtimes.elsewhere import run_elsewhere
-from ml.runtimes.int8_file import unpack
 from ml.runtimes.openvino_forward import core, library
 from ml.runtimes.parity import probe_set
 from umbel.base.types import Pixels, Vectors
@@ -94,6 +93,8 @@ def _kept(made: Path, place: Path) -> bool:
 def convert(checkpoint: Path, folder: Path) -> None:
     """Write the whole network, from bytes to unit vectors, for batches of any length, in float32, into a new folder."""
     if read_card(checkpoint).quantization is not None:  # it is in OpenVINO's form already
+        from ml.runtimes.int8_file import unpack  # noqa: PLC0415 - brings safetensors, which `umbel status` does without
+
         unpack(checkpoint, folder)
         return
     import torch  # noqa: PLC0415 - only here: see the module's docstring

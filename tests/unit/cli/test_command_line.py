@@ -56,6 +56,20 @@ for name in COMMANDS:
     assert loaded == [[name] for name in COMMANDS]
 
 
+def test_status_runs_where_the_packages_of_the_model_are_not_installed(tmp_path: Path) -> None:
+    asked = """
+import sys
+sys.modules.update(dict.fromkeys(sys.argv.pop(1).split()))
+from cli.main import main
+main()
+"""
+    absent = "torch torchvision timm safetensors openvino sklearn threadpoolctl openTSNE matplotlib"
+    here = os.environ | {"UMBEL_HOME": str(tmp_path), "UMBEL_URL": "http://127.0.0.1:1"}
+    asking = [sys.executable, "-c", asked, absent, "status", "--json"]
+    seen = subprocess.run(asking, capture_output=True, text=True, check=False, env=here)
+    assert (seen.returncode, seen.stderr, json.loads(seen.stdout)["runtimes"]) == (1, "", [])
+
+
 @pytest.mark.parametrize(
     ("line", "completed"),
     [("umbel dup", "duplicates"), ("umbel jobs ca", "cancel"), ("umbel jobs list --st", "--status")],
