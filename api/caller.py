@@ -8,7 +8,7 @@ from flask import current_app, g, request
 from werkzeug.sansio.http import parse_cookie
 
 from api.attempts import presenting, trust
-from umbel.access.keys import KeyScope, authenticate
+from umbel.access.keys import KeyScope, authenticate, named
 from umbel.access.sessions import authenticate_session
 from umbel.base.database import transaction
 from umbel.base.errors import Unauthenticated
@@ -96,4 +96,4 @@ def caller_of(key: ApiKey, token: str | None = None) -> Caller:
     """The caller that a key stands for. token: of the browser's session that it signed in."""
     reach = None if key.collections is None else frozenset(key.collections)
     roots = None if key.import_roots is None else tuple(key.import_roots)
-    return Caller(f"{key.name} ({key.prefix})", KeyScope(key.scope), reach, key.id, token, roots)
+    return Caller(named(key), KeyScope(key.scope), reach, key.id, token, roots)

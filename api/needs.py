@@ -96,6 +96,7 @@ NEEDS: dict[str, Need | None] = {
     "webhooks.get_webhook": Need(ADMIN, Where.WEBHOOK),
     "webhooks.delete_webhook": Need(ADMIN, Where.WEBHOOK),
     "webhooks.enable_webhook": Need(ADMIN, Where.WEBHOOK),
+    "webhooks.disable_webhook": Need(ADMIN, Where.WEBHOOK),
     "webhooks.replay_events": Need(ADMIN, Where.WEBHOOK),
     "webhooks.list_deliveries": Need(ADMIN, Where.WEBHOOK),
     "webhooks.replay_delivery": Need(ADMIN, Where.WEBHOOK),
@@ -135,6 +136,10 @@ NEEDS: dict[str, Need | None] = {
     "admin.list_measured": Need(ADMIN, Where.ALL),
     "admin.reindex": Need(ADMIN, Where.ALL),
     "admin.list_audit": Need(ADMIN, Where.ALL),
+    "keys.create": Need(ADMIN, Where.ALL),
+    "keys.list_": Need(ADMIN, Where.ALL),
+    "keys.get": Need(ADMIN, Where.ALL),
+    "keys.revoke": Need(ADMIN, Where.ALL),
     "health.metrics": Need(READ, Where.ALL),
 }
 # A route that the table lacks needs an admin key for all collections.

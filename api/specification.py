@@ -38,6 +38,7 @@ TAGS = {
     "Map": "The gallery in two dimensions: similar images lie together.",
     "Models": "Model versions. Exactly one is active; searches use it.",
     "Admin": "Recall, reindexing and the audit log.",
+    "Keys": "Who may do what. A key is told once, when it is made.",
     "Session": "Sign a browser in with a key, and out.",
     "Health": "For supervisors, load balancers and Prometheus.",
     "Predecessor": "The request of the service that Umbel replaces.",
@@ -46,7 +47,7 @@ IN_PATHS: dict[str, Any] = {
     "name": {"type": "string", "pattern": f"^{COLLECTION_NAME}$", "examples": ["garden"]},
     **{
         name: {"type": "string", "format": "uuid", "examples": ["019b2f6e-0000-7000-8000-000000000000"]}
-        for name in ("image_id", "job_id", "version_id", "webhook_id", "delivery_id")
+        for name in ("image_id", "job_id", "version_id", "webhook_id", "delivery_id", "key_id")
     },
 }
 REQUEST_ID: Any = {
@@ -69,7 +70,8 @@ HEADERS = {
 KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A key of `umbel keys create`. Without keys the service answers to all who reach it.",
+    "description": "A key of `umbel keys create` or POST /v1/admin/keys. Without keys the service answers to all who"
+    " reach it.",
 }
 # Links: {operation: {field of its answer: operations that take the field in their path}}.
 FOLLOWED = {
@@ -90,14 +92,20 @@ FOLLOWED = {
             "get_webhook",
             "list_deliveries",
             "enable_webhook",
+            "disable_webhook",
             "replay_events",
             "delete_webhook",
         ]
     },
+    "create_key": {"id": ["get_key", "revoke_key"]},
     "reindex": {"job_id": ["get_job", "cancel_job"]},
 }
 # The parameter's name, by operation, where it is not the field's.
-TAKEN_AS = {"register_model": {"id": "version_id"}, "create_webhook": {"id": "webhook_id"}}
+TAKEN_AS = {
+    "register_model": {"id": "version_id"},
+    "create_webhook": {"id": "webhook_id"},
+    "create_key": {"id": "key_id"},
+}
 
 BY_FORMAT = {
     "uuid": "019b2f6e-0000-7000-8000-000000000000",

@@ -161,6 +161,16 @@ def enable_webhook(webhook_id: UUID) -> Any:
     return _described(webhook_id)
 
 
+@bp.post("/v1/webhooks/<uuid:webhook_id>/disable")
+@bp.output(WebhookOut)
+def disable_webhook(webhook_id: UUID) -> Any:
+    """Deliver nothing to a webhook until it is enabled again; what is on its way is given up. Twice is harmless."""
+    with transaction() as session:
+        webhooks.get_webhook(session, webhook_id)
+        webhooks.disable_webhook(session, webhook_id, f"{caller().name} disabled it.")
+    return _described(webhook_id)
+
+
 @bp.post("/v1/webhooks/<uuid:webhook_id>/replay")
 @bp.input(ReplayIn, arg_name="body")
 @bp.output(ReplayOut)
@@ -207,5 +217,5 @@ def _out(row: Webhook) -> WebhookOut:
 
 def _beside(row: Webhook) -> dict[str, Any]:
     link = link_to(f"/v1/webhooks/{row.id}")
-    links = {"self": link} | {part: f"{link}/{part}" for part in ("enable", "replay", "deliveries")}
+    links = {"self": link} | {part: f"{link}/{part}" for part in ("enable", "disable", "replay", "deliveries")}
     return {"types": row.types or [], "enabled": row.disabled_at is None, "links": links}

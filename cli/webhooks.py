@@ -1,4 +1,4 @@
-"""`umbel webhooks`: add, list, delete and enable webhooks; list and replay deliveries."""
+"""`umbel webhooks`: add, list, delete, enable and disable webhooks; list and replay deliveries."""
 
 from __future__ import annotations
 
@@ -88,6 +88,20 @@ def enable(webhook_id: UUID, as_json: bool) -> None:
     """
     with api_client() as api:
         one = api.webhooks.enable(webhook_id)
+    print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
+
+
+@webhooks.command()
+@ID
+@json_option
+def disable(webhook_id: UUID, as_json: bool) -> None:
+    """Deliver nothing to a webhook until it is enabled; what is on its way to it is given up.
+
+    \b
+    umbel webhooks disable 019b2f6e-0000-7000-8000-000000000000
+    """
+    with api_client() as api:
+        one = api.webhooks.disable(webhook_id)
     print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
 
 

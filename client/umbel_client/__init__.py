@@ -31,6 +31,7 @@ from umbel_client.facets import Facet, Facets
 from umbel_client.folder import FolderUpload, ImageFile
 from umbel_client.images import Image, SignedUrls, Upload
 from umbel_client.jobs import Counts, Item, Job, Reindex, Work
+from umbel_client.keys import Key, NewKey
 from umbel_client.models import Model, ModelDetail
 from umbel_client.queries import Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
@@ -61,12 +62,14 @@ __all__ = [
     "InvalidRequest",
     "Item",
     "Job",
+    "Key",
     "LabelIssue",
     "LabelIssues",
     "LabelNext",
     "Match",
     "Model",
     "ModelDetail",
+    "NewKey",
     "NewWebhook",
     "NotEmbedded",
     "NotFound",

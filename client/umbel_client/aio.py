@@ -17,6 +17,7 @@ from umbel_client.duplicates import LabelErrors, NearDuplicates
 from umbel_client.images import Images
 from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
+from umbel_client.keys import Keys
 from umbel_client.models import Models
 from umbel_client.trash import Trash
 from umbel_client.umbel import Umbel
@@ -153,9 +154,16 @@ class AsyncWebhooks(Part):
     """The methods of `Webhooks`."""
 
     create, get, list = awaited(Webhooks.create), awaited(Webhooks.get), iterated(Webhooks.list)
-    delete, enable = awaited(Webhooks.delete), awaited(Webhooks.enable)
+    delete, enable, disable = awaited(Webhooks.delete), awaited(Webhooks.enable), awaited(Webhooks.disable)
     deliveries, replay = iterated(Webhooks.deliveries), awaited(Webhooks.replay)
     replay_since = awaited(Webhooks.replay_since)
+
+
+class AsyncKeys(Part):
+    """The methods of `Keys`."""
+
+    create, get, list = awaited(Keys.create), awaited(Keys.get), iterated(Keys.list)
+    revoke = awaited(Keys.revoke)
 
 
 class AsyncUmbel(Part):
@@ -177,6 +185,7 @@ class AsyncUmbel(Part):
         self.curation = AsyncCuration(umbel.curation)
         self.admin = AsyncAdmin(umbel.admin)
         self.webhooks = AsyncWebhooks(umbel.webhooks)
+        self.keys = AsyncKeys(umbel.keys)
 
     search, identify, embed = awaited(Umbel.search), awaited(Umbel.identify), awaited(Umbel.embed)
     search_all, search_pages = iterated(Umbel.search_all), iterated(Umbel.search_pages)

@@ -18,6 +18,7 @@ from umbel_client.facets import Facets
 from umbel_client.images import Images
 from umbel_client.imports import LARGE_SECONDS, Imports
 from umbel_client.jobs import Jobs
+from umbel_client.keys import Keys
 from umbel_client.models import Models
 from umbel_client.queries import PAGE, Box, Image, Queries, Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
@@ -66,6 +67,7 @@ class Umbel:
         self.curation = Curation(self.connection)
         self.admin = Admin(self.connection, self.jobs)
         self.webhooks = Webhooks(self.connection)
+        self.keys = Keys(self.connection)
 
     def __enter__(self) -> Self:
         return self

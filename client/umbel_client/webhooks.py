@@ -81,6 +81,10 @@ class Webhooks:
         """Deliver to it again, and at once what waits."""
         return Webhook.decode(self._connection.json("POST", f"/v1/webhooks/{webhook_id}/enable", repeatable=True))
 
+    def disable(self, webhook_id: UUID) -> Webhook:
+        """Deliver nothing to it until it is enabled again; what is on its way is given up."""
+        return Webhook.decode(self._connection.json("POST", f"/v1/webhooks/{webhook_id}/disable", repeatable=True))
+
     def deliveries(self, webhook_id: UUID, *, state: str | None = None) -> Iterator[Delivery]:
         """What was, is or could not be delivered, newest first."""
         return self._connection.pages(Delivery, f"/v1/webhooks/{webhook_id}/deliveries", state=state)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Watch
 from tests.browser.gallery import specimen
-from tests.browser.test_page import LABELS, PATIENCE, VIEWS, file
+from tests.browser.viewing import LABELS, PATIENCE, VIEWS, file
 from tests.reverse_proxy import reverse_proxy
 from tests.stacks import Stack
 

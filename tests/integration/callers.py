@@ -32,7 +32,7 @@ def call(
 ) -> TestResponse:
     method, rule = rule_of(app, endpoint)
     arguments = at or {"name": OURS, "image_id": UNUSED_ID, "job_id": UNUSED_ID, "version_id": UNUSED_ID}
-    arguments = {"webhook_id": UNUSED_ID, "delivery_id": UNUSED_ID, **arguments}
+    arguments = {"webhook_id": UNUSED_ID, "delivery_id": UNUSED_ID, "key_id": UNUSED_ID, **arguments}
     path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments[match[1]], rule.rule)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return app.test_client().open(path, method=method, headers=headers, **options)

@@ -189,6 +189,19 @@ def test_410_disables_at_once_and_enabling_replays_what_was_missed(api: FlaskCli
     assert numbers(receiver) == [1, 2, 3]
 
 
+def test_one_that_is_disabled_by_hand_is_spared_until_it_is_enabled(api: FlaskClient, receiver: Receiver) -> None:
+    hook = added(api, receiver.url)
+    for _ in range(2):
+        now = api.post(f"/v1/webhooks/{hook['id']}/disable").get_json()
+        assert (now["enabled"], now["disabled_reason"]) == (False, "anonymous disabled it.")
+    happen(1)
+    deliver()
+    api.post(f"/v1/webhooks/{hook['id']}/enable")
+    happen(2)
+    deliver()
+    assert numbers(receiver) == [2]
+
+
 def test_a_delivery_is_given_up_after_a_day_and_a_webhook_that_failed_for_one_is_disabled(
     api: FlaskClient, receiver: Receiver
 ) -> None:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, or_, select, update
@@ -51,16 +52,18 @@ def create_key(
     collections: Sequence[str] = (),
     import_roots: Sequence[str] | None = None,
     lasts: timedelta | None = None,
-    actor: str,
+    actor: str | None,
 ) -> tuple[str, ApiKey]:
     """A new key: its text, which is not stored, and its row. Raises InvalidInput.
 
     collections: the names the key is for, whether they exist yet or not; all if empty.
     import_roots: folders and s3:// prefixes of the server that it may import from, below the server's import roots;
     `ALL_ROOTS`: all of them; None: none for a key that is for some collections, else all.
+    actor: who makes it, for the audit log; None: the log has it already, as it has each request of an administrator.
     """
     if import_roots is None:
         import_roots = () if collections else ALL_ROOTS
+    import_roots = tuple(import_roots)
     for root in import_roots:
         if import_roots != ALL_ROOTS and not is_import_root(root):
             raise InvalidInput(f"{root!r} is neither an absolute folder nor an s3://bucket/prefix URL.")
@@ -82,18 +85,17 @@ def create_key(
     )
     session.add(row)
     session.flush()
-    details = {
-        "scope": str(scope),
-        "collections": allowed,
-        "import_roots": roots,
-        "expires_at": until and until.isoformat(),
-    }
-    audit.insert_event(session, NewEvent(actor, "keys.create", f"{name} ({prefix})", details=details))
+    session.refresh(row)
+    if actor is not None:
+        audit.insert_event(session, NewEvent(actor, "keys.create", named(row), details=described(row)))
     return text, row
 
 
-def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
-    """End the key with this public part, and its browser sessions. Twice is harmless. Raises NotFound."""
+def revoke_key(session: Session, prefix: str, *, actor: str | None) -> ApiKey:
+    """End the key with this public part, and its browser sessions. Twice is harmless. Raises NotFound.
+
+    actor: as for `create_key`.
+    """
     row = find_key(session, prefix)
     if row is None:
         raise NotFound(f"There is no key {prefix!r}.")
@@ -101,13 +103,29 @@ def revoke_key(session: Session, prefix: str, *, actor: str) -> ApiKey:
     session.execute(update(ApiKey).where(ApiKey.id == row.id).values(revoked_at=at))
     session.execute(delete(WebSession).where(WebSession.api_key_id == row.id))
     session.refresh(row)
-    audit.insert_event(session, NewEvent(actor, "keys.revoke", f"{row.name} ({prefix})"))
+    if actor is not None:
+        audit.insert_event(session, NewEvent(actor, "keys.revoke", named(row)))
     return row
 
 
-def list_keys(session: Session) -> list[ApiKey]:
-    """All keys, newest first."""
-    return list(session.scalars(select(ApiKey).order_by(ApiKey.id.desc())))
+def named(row: ApiKey) -> str:
+    """A key as logs name it: for people, and by its public part."""
+    return f"{row.name} ({row.prefix})"
+
+
+def described(row: ApiKey) -> dict[str, Any]:
+    """What a key allows, for the audit log."""
+    until = row.expires_at and row.expires_at.isoformat()
+    allowed = {name: getattr(row, name) for name in ("scope", "collections", "import_roots")}
+    return {**allowed, "expires_at": until}
+
+
+def list_keys(session: Session, *, before: UUID | None = None, limit: int | None = None) -> list[ApiKey]:
+    """Keys, newest first, revoked ones too. limit: None: all."""
+    statement = select(ApiKey).order_by(ApiKey.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(ApiKey.id < before)
+    return list(session.scalars(statement))
 
 
 def list_valid_keys(session: Session, key_ids: Collection[UUID]) -> set[UUID]:

@@ -15,19 +15,22 @@ const of = (load, ...names) => async (signal, redraw) => {
 
 /**
  * Their parts are sections, loaded when the tab is first shown.
- * @type {Record<string, {name: string, parts: Function[], scope?: string}>}
+ * limited: also for keys that are for some collections.
+ * @type {Record<string, {name: string, parts: Function[], scope?: string, limited?: boolean}>}
  */
 const TABS = {
   models: { name: "Models", parts: [of(() => import("./models.js"), "versions")] },
   reindex: { name: "Reindex", parts: [of(() => import("./reindex.js"), "reindexing")] },
   recall: { name: "Recall", parts: [of(() => import("./recall.js"), "recall")] },
   curation: { name: "Curation", parts: [of(() => import("./labels.js"), "doubts"), of(() => import("./curation.js"), "worthLabelling", "outliers", "representatives")], scope: "write" },
+  keys: { name: "Keys", parts: [of(() => import("./keys.js"), "keys")] },
+  webhooks: { name: "Webhooks", parts: [of(() => import("./webhooks.js"), "webhooks")], limited: true },
   audit: { name: "Audit", parts: [of(() => import("./audit.js"), "events")] },
   health: { name: "Health", parts: [of(() => import("./health.js"), "health")], scope: "read" },
 };
 
-/** @param {{scope?: string}} tab */
-const offered = ({ scope = "admin" }) => may(scope, { everywhere: scope === "admin" });
+/** @param {{scope?: string, limited?: boolean}} tab */
+const offered = ({ scope = "admin", limited = false }) => may(scope, { everywhere: scope === "admin" && !limited });
 
 export async function show({ main, heading, parameters, signal }) {
   const tabs = Object.entries(TABS).filter(([, tab]) => offered(tab));

@@ -46,7 +46,6 @@ export const job = (id, signal, wait = 0) => request(url(`v1/jobs/${id}`, { wait
 export const items = (id, parameters, signal) => request(url(`v1/jobs/${id}/items`, parameters), { signal });
 export const steer = (id, verb) => post(`v1/jobs/${id}/${verb}`);
 
-
 export const map = (collection, signal) => request(url("v1/map", { collection }), { signal });
 export const computeMap = (collection) => post("v1/map", collection ? { collection } : {});
 
@@ -64,3 +63,15 @@ export const reindex = (options) => post("v1/admin/reindex", options);
 export const audit = (parameters, signal) => request(url("v1/admin/audit", parameters), { signal });
 export const recalls = (signal) => request("v1/admin/recall?limit=5", { signal });
 export const measureRecall = (options) => post("v1/admin/recall", options);
+
+export const keys = (parameters, signal) => request(url("v1/admin/keys", parameters), { signal });
+export const makeKey = (asked) => post("v1/admin/keys", asked);
+export const revokeKey = (id) => request(`v1/admin/keys/${id}`, { method: "DELETE" });
+
+export const webhooks = (parameters, signal) => request(url("v1/webhooks", parameters), { signal });
+export const addWebhook = (asked) => post("v1/webhooks", asked);
+export const removeWebhook = (id) => request(`v1/webhooks/${id}`, { method: "DELETE" });
+export const steerWebhook = (id, verb) => post(`v1/webhooks/${id}/${verb}`);
+export const replayWebhook = (id, since) => post(`v1/webhooks/${id}/replay`, { since });
+export const deliveries = (id, parameters, signal) => request(url(`v1/webhooks/${id}/deliveries`, parameters), { signal });
+export const replayDelivery = (id, delivery) => post(`v1/webhooks/${id}/deliveries/${delivery}/replay`);

@@ -1,29 +1,23 @@
 // Who did what: the audit log, the newest first.
 
 import * as api from "./api.js";
-import { action, h } from "./dom.js";
+import { h } from "./dom.js";
 import { when } from "./format.js";
+import { paged } from "./paged.js";
 
 const PAGE = 50;
 const COLUMNS = ["When", "Who", "What", "Of what", "Answer"];
 
 export async function events(signal) {
   const body = h("tbody", {});
-  const more = h("p", { class: "load-more" });
-  let cursor = null;
-  const load = async () => {
-    const page = await api.audit({ limit: PAGE, cursor }, signal);
-    cursor = page.next_cursor;
-    body.append(...page.items.map(row));
-    more.replaceChildren(cursor ? action("Older ones", load, { quiet: true }) : "");
-  };
+  const { more, load } = paged(body, (cursor) => api.audit({ limit: PAGE, cursor }, signal), row);
   await load();
   const table = h("table", {}, h("thead", {}, h("tr", {}, COLUMNS.map((name) => h("th", { scope: "col" }, name)))), body);
   return h(
     "section",
     { "aria-labelledby": "audit-title" },
     h("h2", { id: "audit-title" }, "Audit log"),
-    h("p", { class: "faint" }, "What was done with an admin key, and what removes or hands out. Keys are made and revoked on the command line: umbel keys."),
+    h("p", { class: "faint" }, "What was done with an admin key, and what removes or hands out."),
     body.childElementCount ? h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": "Events" }, table) : h("p", {}, "Nothing yet."),
     more,
   );

@@ -12,7 +12,7 @@ export class Refusal extends Error {
 const LEFT = "umbel-left";
 const READING = ["GET", "HEAD"];
 let position = null; // of the database after our last change, which what is read next has to include
-let session = null; // {signed_in, keys_required, scope, collections, csrf_token, trash_days}
+let session = null; // {signed_in, keys_required, name, scope, collections, csrf_token, trash_days}
 
 /** Who we are: asked once, before anything else. */
 export async function openSession() {
@@ -27,6 +27,9 @@ export function may(scope, { everywhere = false } = {}) {
   const own = SCOPES.indexOf(session?.scope);
   return own >= SCOPES.indexOf(scope) && !(everywhere && session.collections);
 }
+
+/** The name of the key that this browser is signed in with, as the audit log has it. */
+export const keyName = () => (session?.signed_in ? session.name : null);
 
 export const signedIn = () => Boolean(session?.signed_in && session.csrf_token);
 

@@ -1,0 +1,19 @@
+// A list that comes in pages, the next behind a button.
+
+import { action, h } from "./dom.js";
+
+/**
+ * Rows appended to `list` a page at a time. page(cursor): {items, next_cursor}; row(item): an element.
+ * Returns {more, load}: a place for the button, and what fetches the first page, again to begin anew.
+ */
+export function paged(list, page, row, text = "Older ones") {
+  const more = h("p", { class: "load-more" });
+  const next = async (cursor) => {
+    const { items, next_cursor: following } = await page(cursor);
+    if (!cursor) list.replaceChildren();
+    list.append(...items.map(row));
+    more.replaceChildren(following ? action(text, () => next(following), { quiet: true }) : "");
+    return items;
+  };
+  return { more, load: () => next(null) };
+}

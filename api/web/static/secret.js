@@ -1,0 +1,26 @@
+// What is told once: shown until it is put away, and copied by a button.
+
+import { action, h } from "./dom.js";
+import { say } from "./say.js";
+
+/** An element for a secret. text: what it is for; away(): it has been put away. */
+export function secret(title, text, value, away) {
+  const shown = h("input", { type: "text", value, readOnly: true, spellcheck: false, "aria-label": title, class: "code" });
+  shown.addEventListener("focus", () => shown.select());
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(value);
+      say("Copied.");
+    } catch {
+      shown.focus(); // selected, to be copied by hand: plain http gives pages no clipboard
+      say("Copy what is selected.");
+    }
+  };
+  return h(
+    "section",
+    { class: "secret", role: "alert" },
+    h("h3", {}, title),
+    h("p", {}, text, h("strong", {}, " It is not shown again.")),
+    h("div", { class: "actions" }, shown, action("Copy", copy, { symbol: "copy" }), action("I have kept it", away, { quiet: true })),
+  );
+}

@@ -1,0 +1,19 @@
+"""What tests of several views have in common."""
+
+from playwright.sync_api import Page
+
+from garden import SampleGarden
+from tests.browser.gallery import SPECIES
+
+LABELS = [SampleGarden().name(species) for species in range(SPECIES)]
+VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "admin")
+TABS = ("reindex", "recall", "curation", "keys", "webhooks", "audit", "health")  # of Admin, beside its first
+PATIENCE = 40_000  # ms, for what a worker does
+
+
+def file(name: str, data: bytes) -> dict[str, object]:
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent.trim()"))
