@@ -42,7 +42,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.NotEmbedded: 409,
     errors.QueueUnavailable: 503,
     errors.TransientError: 503,
-    errors.Unreachable: 503,
+    errors.Unreachable: 502,
     errors.SourceUnreachable: 503,
     errors.SourceGivenUp: 422,
     errors.QueueFull: 429,

@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -11,23 +10,19 @@ from flask import Response, url_for
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars
-from umbel_files.names import printable
 
 from api import audit
 from api.access import check_job, into, within
-from api.decoding import looked_at
 from api.errors import also, problems
 from api.fields import (
     SHA256,
     CollectionName,
     ExternalId,
-    File,
     FilterText,
     IntoCollection,
     Label,
     Links,
     Metadata,
-    Name,
     NextCursor,
     PageQuery,
     Strict,
@@ -37,10 +32,12 @@ from api.fields import (
     image_links,
     page_of,
 )
-from api.idempotency import conflicts, idempotency_key
+from api.idempotency import conflicts
 from api.preconditions import check_if_match, etag_of
 from api.renditions import responses, served
 from api.search import SearchOptions, SearchOut, SimilarQuery, cursor_of, searched, version_of
+from api.specification import either_body
+from api.uploads import UploadIn, UploadUrlIn, accept, sent_upload
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.errors import DecoderDied, ExternalIdTaken, ImageError, InvalidInput, QuotaExceeded
@@ -52,7 +49,7 @@ from umbel.gallery.filters import Filter, both, of_external_id, of_label
 from umbel.gallery.images import ImageRow
 from umbel.gallery.passing import count_passing
 from umbel.gallery.renditions import PICTURE, THUMBNAIL
-from umbel.gallery.upload import Upload, Uploader, reject_image
+from umbel.gallery.upload import reject_image
 from umbel.jobs.backpressure import gate
 from umbel.jobs.wakeup import waker
 from umbel.search.search import get_vector, query_by_image
@@ -63,16 +60,6 @@ ALREADY_THERE = also(200, "These bytes are in the collection already", "Accepted
 TAKEN = "`external_id_taken`: another image has the id, or these bytes under another one"
 CLOSED_OR_REUSED = conflicts("`conflict`: the job is closed", TAKEN)
 MOST_HASHES = 1_000
-
-
-class UploadIn(Strict):
-    file: File
-    collection: IntoCollection = None
-    label: Label | None = None
-    metadata: Metadata = Field(default_factory=dict)
-    external_id: ExternalId | None = None
-    name: Name | None = Field(None, description="Overrides the file name of the part.")
-    job_id: UUID | None = Field(None, description="An open import job to which the picture belongs.")
 
 
 class ImagePatchIn(Strict):
@@ -149,31 +136,27 @@ class CheckOut(BaseModel):
 
 
 @bp.post("/v1/images")
-@bp.input(UploadIn, location="form_and_files", arg_name="form")
 @bp.output(AcceptedOut, status_code=202, description="Stored; its embedding is queued")
-@bp.doc(responses={**ALREADY_THERE, **problems(404, 415, 507), **CLOSED_OR_REUSED})
-def upload_image(form: UploadIn) -> Any:
+@bp.doc(
+    extensions=either_body(json=UploadUrlIn, form=UploadIn),
+    responses={**ALREADY_THERE, **problems(404, 415, 502, 507), **CLOSED_OR_REUSED},
+)
+def upload_image() -> Any:
     """Store a picture and queue its embedding.
+
+    As multipart: `file` is the picture. As JSON: the service fetches it from `url` before it answers, as it does those
+    of lists (UMBEL_IMPORT_URLS): `422 address_refused`, `422 unreadable` and `502 unreachable` say why it could not.
 
     202 with a job to follow; 200 with `status: duplicate` when the collection has these very bytes already. With an
     `external_id` that an image of the collection has, that image gets this picture, and what is given of its name,
     label and metadata. With the header `Idempotency-Key`, a repeated request is answered as the first one was.
     """
-    if form.job_id is not None:
-        check_job(form.job_id)
-    upload = Upload(
-        data=form.file.read(),
-        collection=into(form.collection),
-        name=form.name or printable(form.file.filename or "") or None,
-        label=form.label,
-        metadata=form.metadata,
-        external_id=form.external_id,
-        job_id=form.job_id,
-        idempotency_key=idempotency_key(),
-    )
+    upload = sent_upload()
+    if upload.job_id is not None:
+        check_job(upload.job_id)
     gate().enter()
     try:
-        accepted = uploader().add_image(upload)
+        accepted = accept(upload)
     except (ImageError, DecoderDied, QuotaExceeded, ExternalIdTaken) as error:
         with transaction() as session:
             reject_image(session, upload, error)
@@ -185,7 +168,7 @@ def upload_image(form: UploadIn) -> Any:
     if accepted.duplicate:
         return body, 200
     # After the commit: the worker must see the row. If the message is lost, the sweep sends another.
-    waker().wake(Queue.BULK if form.job_id else Queue.SINGLE)
+    waker().wake(Queue.BULK if upload.job_id else Queue.SINGLE)
     return body, 202, {"Location": url_for("jobs.get_job", job_id=accepted.job_id), "Retry-After": "1"}
 
 
@@ -308,9 +291,3 @@ def _described(session: Session, image_id: UUID, vector: Vector | None = None) -
     row, origin = images.get_image(session, image_id), images.get_origin(session, image_id)
     found = ImageDetailOut(**dict(image_out(row, vector)), job_id=origin.job_id, embedded_by=origin.embedded_by)
     return found, 200, {"ETag": f'"{etag_of(row)}"'}
-
-
-@cache
-def uploader() -> Uploader:
-    """The one of this process."""
-    return Uploader(transaction, blobs(), looked_at)

@@ -78,6 +78,12 @@ def transfers() -> Room:
 
 
 @cache
+def fetches() -> Room:
+    """For uploads by URL, which wait for other servers."""
+    return Room(_share(1, 4), 1.0, "As many images as may be fetched from URLs at a time are.")
+
+
+@cache
 def graphs() -> Room:
     """For what is computed of all stored neighbors while the request waits: duplicates by limits of their own, say."""
     return Room(_share(1, 8), 1.0, "As many requests that compute with all neighbors as may run at a time do so.")

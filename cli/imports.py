@@ -1,7 +1,8 @@
-"""`umbel import`: pictures, folders, archives, lists and buckets into a collection."""
+"""`umbel import`: pictures, folders, archives, lists, URLs and buckets into a collection."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from umbel_client import ImageFile, Job, Umbel
     from umbel_client.folder import Listing
 
+URLS = ("http://", "https://")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tlz")
 
 
@@ -59,6 +61,7 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
     umbel import photos.zip            an archive: zip, tar, tar.gz, tar.bz2, tar.xz
     umbel import s3://bucket/2024      a bucket that the server may read
     umbel import list.csv              a list: path or url, label, and what else is to be kept of each
+    umbel import https://host/a.jpg    pictures that the server fetches, where it may
     umbel import /data --on-server     a folder of the server
 
     Other files are skipped and counted. Pictures that are in the collection already are not imported again, so after an
@@ -66,10 +69,10 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
     """
     kinds = {on_server or is_source(path, alone=len(paths) == 1) for path in paths}
     if len(kinds) > 1:
-        raise click.UsageError("Import archives, lists and buckets apart from files and folders.")
+        raise click.UsageError("Import archives, lists, URLs and buckets apart from files and folders.")
     if not on_server:
         for path in paths:
-            if not path.startswith("s3://") and not Path(path).exists():
+            if not path.startswith(("s3://", *URLS)) and not Path(path).exists():
                 raise click.BadParameter(f"{path!r} does not exist.", param_hint="PATHS")
     if kinds.pop():
         _from_sources(paths, on_server=on_server, as_json=as_json, **options)
@@ -77,11 +80,12 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
         _from_here([Path(path) for path in paths], as_json=as_json, **options)
 
 
-def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+def _from_sources(paths: tuple[str, ...], *, on_server: bool, as_json: bool, **options: Any) -> None:
     options["wait"] = options["wait"] or options["dry_run"]  # a dry run is only useful with its result
-    with api_client() as api:
+    with TemporaryDirectory(prefix="umbel-") as folder, api_client() as api:
         with progress(quiet=as_json) as bars:
-            jobs, rejected = import_sources(api, paths, bars=bars, **options)
+            sent = paths if on_server else _listed(paths, Path(folder))
+            jobs, rejected = import_sources(api, sent, on_server=on_server, bars=bars, **options)
         if as_json:
             print_json(source_facts(jobs, rejected))
         else:
@@ -89,6 +93,16 @@ def _from_sources(paths: tuple[str, ...], *, as_json: bool, **options: Any) -> N
     for path, reason in rejected.items():
         complain(f"{path}: {reason}")
     sys.exit(1 if rejected or any(job.counts.failed or job.error for job in jobs) else 0)
+
+
+def _listed(paths: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """The paths, with one list in `folder` in place of all URLs."""
+    urls = [path for path in paths if path.startswith(URLS)]
+    if not urls:
+        return paths
+    list_ = folder / "urls.jsonl"
+    list_.write_text("".join(f"{json.dumps({'url': url})}\n" for url in urls), encoding="utf-8")
+    return (*(path for path in paths if path not in urls), str(list_))
 
 
 def _from_here(
@@ -202,12 +216,12 @@ def import_images(
 
 
 def is_source(path: str, *, alone: bool) -> bool:
-    """Whether the path is a bucket, an archive or a list, rather than pictures and folders of pictures.
+    """Whether the path is a bucket, a URL, an archive or a list, rather than pictures and folders of pictures.
 
     alone: it is the only one.
     """
     is_file = path.lower().endswith(ARCHIVES) or is_list(path, alone=alone)
-    return path.startswith("s3://") or (is_file and not Path(path).is_dir())
+    return path.startswith(("s3://", *URLS)) or (is_file and not Path(path).is_dir())
 
 
 def import_sources(

@@ -33,7 +33,7 @@ SECTIONS = {
         "scheduler": ("cli.serve:scheduler", "Wake the workers for what is left behind until told to stop."),
     },
     "Use": {
-        "import": ("cli.imports:import_", "Import pictures, folders, archives, lists and buckets."),
+        "import": ("cli.imports:import_", "Import pictures, folders, archives, lists, URLs and buckets."),
         "similar": ("cli.search:similar", "Find the pictures most similar to a file or an image."),
         "identify": ("cli.search:identify", "Say what one to five pictures of a subject show."),
         "calibrate": ("cli.calibrate:calibrate", "Fit what identify trusts to a collection's own labels."),

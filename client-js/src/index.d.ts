@@ -10,7 +10,7 @@ export type Job = Schemas["JobOut"];
 export type Match = Schemas["MatchOut"];
 export type SearchResult = Schemas["SearchOut"];
 export type SearchOptions = Omit<Schemas["SearchFormIn"], "file">;
-export type UploadFields = Partial<Omit<Schemas["UploadIn"], "file" | "metadata">> & {
+export type UploadFields = Partial<Omit<Schemas["UploadUrlIn"], "url" | "metadata">> & {
   metadata?: Record<string, unknown>;
 };
 
@@ -39,8 +39,8 @@ export interface Options {
  * what the service refuses is thrown as a `Problem`.
  */
 export interface Umbel extends Client<paths> {
-  /** Upload a picture; `wait` for its job until searches can find it. */
-  upload(picture: Blob, fields?: UploadFields): Promise<Accepted>;
+  /** Upload a picture, or have the service fetch it from a URL; `wait` for its job until searches can find it. */
+  upload(picture: Blob | URL | string, fields?: UploadFields): Promise<Accepted>;
   /** The most similar images: to a picture, or to what a JSON search names. */
   search(query: Blob | Schemas["SearchIn"], options?: SearchOptions): Promise<SearchResult>;
   /** A job, as soon as it has finished. */

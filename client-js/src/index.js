@@ -41,9 +41,12 @@ export function createUmbel({ url = HERE, key, retries = 4, fetch = globalThis.f
     ...client,
 
     async upload(picture, fields = {}) {
-      const body = formOf({ ...fields, file: picture });
       const headers = { "Idempotency-Key": globalThis.crypto.randomUUID() };
-      return (await client.POST("/v1/images", { body, bodySerializer: (form) => form, headers })).data;
+      const sent =
+        picture instanceof Blob
+          ? { body: formOf({ ...fields, file: picture }), bodySerializer: (form) => form }
+          : { body: { ...fields, url: String(picture) } };
+      return (await client.POST("/v1/images", { ...sent, headers })).data;
     },
 
     async search(query, options = {}) {

@@ -83,11 +83,8 @@ class AsyncImports(Part):
 class AsyncImages(Part):
     """The methods of `Images`."""
 
-    upload, upload_files, upload_folder = (
-        awaited(Images.upload),
-        awaited(Images.upload_files),
-        awaited(Images.upload_folder),
-    )
+    upload, upload_url = awaited(Images.upload), awaited(Images.upload_url)
+    upload_files, upload_folder = awaited(Images.upload_files), awaited(Images.upload_folder)
     check, known_files = awaited(Images.check), awaited(Images.known_files)
     get, list, count = awaited(Images.get), iterated(Images.list), awaited(Images.count)
     update, update_many = awaited(Images.update), awaited(Images.update_many)

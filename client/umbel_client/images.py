@@ -124,16 +124,33 @@ class Images:
         name = name or ("picture" if isinstance(image, bytes) else Path(image).name)
         form = form_of(collection=collection, label=label, name=name, job_id=job_id, metadata=metadata or None)
         form |= form_of(external_id=external_id)
-        answer = self._connection.json(
-            "POST",
-            "/v1/images",
-            repeatable=True,
-            data=form,
-            files={"file": ("picture", content(image))},
-            headers={"Idempotency-Key": idempotency_key or str(uuid4())},
-        )
+        files = {"file": ("picture", content(image))}
+        return self._sent(idempotency_key, shared=job_id is not None, data=form, files=files)
+
+    def upload_url(
+        self,
+        url: str,
+        *,
+        collection: str | None = None,
+        label: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        external_id: str | None = None,
+        name: str | None = None,
+        job_id: UUID | None = None,
+        idempotency_key: str | None = None,
+    ) -> Upload:
+        """Have the service fetch an image from an http or https URL, and take it in as `upload` does.
+
+        Where the service allows that (UMBEL_IMPORT_URLS), from public addresses, without redirects.
+        """
+        body = given(url=url, collection=collection, label=label, name=name, metadata=metadata or None)
+        body |= given(external_id=external_id, job_id=job_id and str(job_id))
+        return self._sent(idempotency_key, shared=job_id is not None, json=body)
+
+    def _sent(self, idempotency_key: str | None, *, shared: bool, **body: Any) -> Upload:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        answer = self._connection.json("POST", "/v1/images", repeatable=True, headers=headers, **body)
         accepted = Accepted.decode(answer)
-        shared = job_id is not None
         return Upload(accepted.image_id, accepted.job_id, accepted.status, self, self._jobs, shared)
 
     def upload_files(

@@ -148,7 +148,9 @@ def test_a_field_that_cannot_be_taken_is_named(api: FlaskClient, form: dict[str,
 
 
 def test_an_upload_without_a_file_is_refused(api: FlaskClient) -> None:
-    assert_problem(api.post("/v1/images", data={"label": "rose"}), 422, "invalid_input")
+    form = {"label": "rose"}
+    assert_problem(api.post("/v1/images", data=form, content_type="multipart/form-data"), 422, "invalid_input")
+    assert_problem(api.post("/v1/images", json=form), 422, "invalid_input")
 
 
 @pytest.mark.parametrize(

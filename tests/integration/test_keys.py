@@ -165,6 +165,11 @@ def test_a_request_about_anothers_collection_is_refused(
         assert_rejected(answer, 403, "forbidden")
 
 
+def test_a_url_is_not_fetched_for_anothers_collection(app: Flask, keys: dict[str, str]) -> None:
+    body = {"url": "https://pictures.test/1.jpg", "collection": THEIRS}
+    assert_rejected(call(app, "images.upload_image", keys["write ours"], json=body), 403, "forbidden")
+
+
 @pytest.mark.parametrize(
     "endpoint",
     [name for name, need in GUARDED.items() if need.where in (Where.PATH, Where.IMAGE, Where.JOB, Where.WEBHOOK)],

@@ -138,7 +138,7 @@ class TransientError(UmbelError):
 
 
 class Unreachable(TransientError):
-    """A file of a source is not answered with now, such as a URL's. It may be gone for ever: see `url_tries`."""
+    """A URL, or one file of a source, is not answered now. It may be gone for ever: see `url_tries`."""
 
     code = "unreachable"
 

@@ -228,11 +228,13 @@ class Settings(BaseSettings):
         " URLs. A source must lie below one of them; unset: imports read uploads only.",
     )
     import_urls: bool = Field(
-        False, description="Whether manifests may name http and https URLs, which the workers then fetch."
+        False,
+        description="Whether images may be given by http and https URLs: many in a list, fetched by the workers, or one"
+        " in an upload, fetched by the API.",
     )
     private_hosts: Hosts = Field(
         (),
-        description="Hosts, separated by commas, that URLs of imports and webhooks may lead to though their addresses"
+        description="Hosts, separated by commas, that URLs of images and webhooks may lead to though their addresses"
         " are not public: names, .example.org for subdomains, 10.0.0.0/8 for a network, * for any; unset: none.",
     )
     url_seconds: float = Field(20, gt=0, description="Longest time for fetching one URL, in seconds.")

@@ -41,7 +41,10 @@ LARGE = 4 * 2**20  # bytes; a larger upload goes alone, since others would wait 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An image as it was sent. name: its file name or path, for people only; external_id: its sender's own."""
+    """An image as it was sent. name: its file name or path, for people only; external_id: its sender's own.
+
+    url: where `data` is from, if the sender gave that instead; repeated, it is the same whatever is there by then.
+    """
 
     data: bytes
     collection: str = DEFAULT_COLLECTION
@@ -50,6 +53,7 @@ class Upload:
     metadata: dict[str, Any] = field(default_factory=dict)
     external_id: str | None = None
     job_id: UUID | None = None  # an open import that the image belongs to
+    url: str | None = None
     idempotency_key: str | None = None
 
 
@@ -149,6 +153,12 @@ class Uploader:
         return answers | _queued(session, stored, places, imports)
 
 
+def find_accepted(session: Session, upload: Upload) -> Accepted | None:
+    """What became of the first upload by this URL under this key, if there was one. Raises IdempotencyKeyReused."""
+    first = idempotency.find_first_answer(session, _keyed(upload, b""))
+    return _accepted(first) if first else None
+
+
 def reject_image(session: Session, upload: Upload, error: UmbelError) -> None:
     """Record a failed item for a rejected image in its job, once for each key, if the job takes such uploads.
 
@@ -186,7 +196,7 @@ def _keyed(upload: Upload, digest: bytes) -> KeyedRequest | None:
     """digest: SHA-256 of the upload's bytes."""
     return idempotency.keyed_request(
         upload.idempotency_key,
-        sha256=digest.hex(),
+        **({"sha256": digest.hex()} if upload.url is None else {"url": upload.url}),
         collection=upload.collection,
         name=upload.name,
         label=upload.label,
@@ -203,9 +213,14 @@ def _first_answers(session: Session, group: Sequence[PendingUpload]) -> Answers:
     for request, first in idempotency.find_first_answers(session, list(keyed)).items():
         if isinstance(first, UmbelError):
             answers[keyed[request]] = first
-        elif first.image_id:  # or it was rejected before, and what it lacked may be there now
-            answers[keyed[request]] = Accepted(first.image_id, first.job_id, first.duplicate)
+        elif accepted := _accepted(first):
+            answers[keyed[request]] = accepted
     return answers
+
+
+def _accepted(first: FirstAnswer) -> Accepted | None:
+    """None where it was rejected before: what it lacked may be there now."""
+    return Accepted(first.image_id, first.job_id, first.duplicate) if first.image_id else None
 
 
 def _locked(session: Session, group: Sequence[PendingUpload]) -> tuple[dict[str, Place], dict[UUID, Job]]:

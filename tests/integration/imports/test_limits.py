@@ -35,7 +35,7 @@ def test_a_full_disk_takes_no_more_and_is_left_without_a_trace(
     api: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = Blobs(settings().blobs, min_free=2**62)
-    monkeypatch.setattr("api.images.uploader", lambda: Uploader(transaction, full, looked_at))
+    monkeypatch.setattr("api.uploads.uploader", lambda: Uploader(transaction, full, looked_at))
     monkeypatch.setattr("api.imports.blobs", lambda: full)
     answers = [
         post_image(api, image_bytes(1)),

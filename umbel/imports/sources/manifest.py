@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 from umbel_files.names import printable
 
 from umbel.base.blobs import Blobs
@@ -24,9 +23,8 @@ from umbel.base.settings import Settings
 from umbel.imports.sources.manifest_rows import BadRow, Row, row_of
 from umbel.imports.sources.paths import quoted, unsafe
 from umbel.imports.sources.source import Entry, ManifestSource, Source
-from umbel.imports.sources.web import Web
+from umbel.imports.sources.web import URLS_ARE_OFF, Web, shown_url
 
-URLS_ARE_OFF = "URLs are not imported on this server (UMBEL_IMPORT_URLS)."
 NO_BASE = "The list came without a base that its paths are relative to: give one (--base)."
 ELSEWHERE = re.compile(r"[a-z]:[\\/]|[\\/]{2}|[a-z][a-z0-9+.-]+://|file:", re.IGNORECASE)
 
@@ -60,8 +58,6 @@ class Manifest:
     def read(self, locator: str) -> bytes:
         place = json.loads(locator)
         if "url" in place:
-            if not self.settings.import_urls:
-                raise AddressRefused(URLS_ARE_OFF)
             return self.web.fetch(place["url"])
         if self.base is None:
             raise UnsafePath(NO_BASE)
@@ -84,7 +80,7 @@ class Manifest:
         except BadRow as error:
             return Entry(position, name, "{}", rejected=BadManifestLine(f"{where}: {error}."))
         if row.url is not None:
-            shown, locator, rejected = _shown(row.url), {"url": row.url}, self._url_fault(row.url, where)
+            shown, locator, rejected = shown_url(row.url), {"url": row.url}, self._url_fault(row.url, where)
         else:
             path = self._relative(row)
             shown, locator, rejected = _turned(path), {"path": path}, self._path_fault(path)
@@ -124,11 +120,3 @@ def _spellings(path: str) -> list[str]:
     """
     turned = _turned(path).rstrip(" ")
     return list(dict.fromkeys([path, turned, *(unicodedata.normalize(form, turned) for form in ("NFC", "NFD"))]))
-
-
-def _shown(url: str) -> str:
-    """The URL without parts that may be secret: the user and password, the query and the fragment."""
-    try:
-        return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
-    except (httpx.InvalidURL, UnicodeError, ValueError):
-        return url.partition("?")[0]

@@ -1,4 +1,4 @@
-"""Fetching URLs from a manifest: from public addresses only, without redirects, within limits of bytes and time."""
+"""Fetching URLs of images: from public addresses only, without redirects, within limits of bytes and time."""
 
 import ssl
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from umbel.base.settings import Settings
 
 HEADERS = [("User-Agent", "umbel"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
 TRY_AGAIN = (408, 425, 429)
+URLS_ARE_OFF = "URLs are not fetched by this server (UMBEL_IMPORT_URLS)."
 
 
 class Web:
@@ -25,12 +26,14 @@ class Web:
         resolve: Resolver = resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._max_bytes, self._seconds = settings.max_bytes, settings.url_seconds
+        self._on, self._max_bytes, self._seconds = settings.import_urls, settings.max_bytes, settings.url_seconds
         self._private, self._allowed, self._resolve = settings.private_hosts, allowed, resolve
         self._tls = tls
 
     def fetch(self, text: str) -> bytes:
         """The content behind a URL. Raises AddressRefused, FileTooLarge, Unreadable, Unreachable."""
+        if not self._on:
+            raise AddressRefused(URLS_ARE_OFF)
         if reason := url_fault(text):
             raise AddressRefused(f"The URL {reason}.")
         url = httpx.URL(text)
@@ -70,3 +73,11 @@ def _failure(error: Exception) -> UmbelError:
     if isinstance(error.__context__, ssl.SSLCertVerificationError):
         return Unreadable("The server's certificate is not valid for its name.")
     return Unreachable(f"Fetching failed: {str(error) or type(error).__name__}.")
+
+
+def shown_url(url: str) -> str:
+    """The URL without parts that may be secret: the user and password, the query and the fragment."""
+    try:
+        return str(httpx.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        return url.partition("?")[0]

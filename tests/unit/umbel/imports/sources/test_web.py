@@ -2,10 +2,8 @@
 
 import datetime
 import ssl
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,81 +12,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.picture_server import IMAGE, Server, serving
 from umbel.base.errors import AddressRefused, FileTooLarge, TransientError, Unreadable
 from umbel.base.outbound import url_fault
 from umbel.base.settings import Settings
 from umbel.imports.sources.web import Web
 
-IMAGE = bytes(range(256)) * 40
-FOREVER = 30.0  # longer than any test may take
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by path: /picture, /status/404, /redirect, /endless, /slow, /huge."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.hosts: list[str | None] = []
-        self.paths: list[str] = []
-        self.stopping = threading.Event()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.hosts.append(self.headers["Host"])
-        self.server.paths.append(self.path)
-        _, verb, *rest = self.path.partition("?")[0].split("/")
-        if verb == "status":
-            self._answer(int(rest[0]), b"no")
-        elif verb == "redirect":
-            self._answer(302, b"", Location="/picture")
-        elif verb == "slow":
-            self._drip()
-        elif verb == "silent":
-            self.server.stopping.wait(FOREVER)
-        elif verb == "huge":
-            self._answer(200, IMAGE * 10)
-        elif verb == "short":
-            self._answer(200, IMAGE, **{"Content-Length": str(2 * len(IMAGE))})
-        else:
-            self._answer(200, IMAGE)
-
-    def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    def _drip(self) -> None:
-        """A byte now and then: no single read ever waits for long."""
-        self.send_response(200)
-        self.end_headers()
-        try:
-            while not self.server.stopping.wait(0.05):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-        except OSError:
-            pass
-
-    def log_message(self, *args: object) -> None:
-        pass
+ON = Settings(import_urls=True)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
+    with serving() as running:
         yield running
-        running.stopping.set()
-        running.shutdown()
-        thread.join(10)
 
 
 def url(server: Server, path: str = "/picture", host: str = "127.0.0.1", scheme: str = "http") -> str:
@@ -97,12 +33,12 @@ def url(server: Server, path: str = "/picture", host: str = "127.0.0.1", scheme:
 
 def web(**settings: object) -> Web:
     """One that may fetch from anywhere."""
-    return Web(Settings(**settings), allowed=lambda address: True)  # type: ignore[arg-type]
+    return Web(Settings(import_urls=True, **settings), allowed=lambda address: True)  # type: ignore[arg-type]
 
 
 def named(*addresses: str) -> Web:
     """One for which every host has these addresses."""
-    return Web(Settings(), allowed=lambda address: True, resolve=lambda host, port: list(addresses))
+    return Web(ON, allowed=lambda address: True, resolve=lambda host, port: list(addresses))
 
 
 def test_a_picture_is_fetched(server: Server) -> None:
@@ -118,22 +54,23 @@ def test_many_threads_fetch_at_once(server: Server) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"])
 def test_this_machine_is_refused_however_it_is_spelt(host: str, server: Server) -> None:
     with pytest.raises(AddressRefused):
-        Web(Settings()).fetch(url(server, host=host))
+        Web(ON).fetch(url(server, host=host))
     assert server.paths == []
 
 
 @pytest.mark.parametrize("listed", ["pictures.test", ".test", "127.0.0.0/8", "*"])
 def test_a_host_that_the_operator_lists_may_be_private(listed: str, server: Server) -> None:
-    fetcher = Web(Settings(private_hosts=(listed,)), resolve=lambda host, port: ["127.0.0.1"])
+    fetcher = Web(Settings(import_urls=True, private_hosts=(listed,)), resolve=lambda host, port: ["127.0.0.1"])
     assert fetcher.fetch(url(server, host="pictures.test")) == IMAGE
     with pytest.raises(AddressRefused):
-        Web(Settings(private_hosts=("other.test", "10.0.0.0/8")), resolve=lambda host, port: ["127.0.0.1"]).fetch(
-            url(server, host="pictures.test")
-        )
+        Web(
+            Settings(import_urls=True, private_hosts=("other.test", "10.0.0.0/8")),
+            resolve=lambda host, port: ["127.0.0.1"],
+        ).fetch(url(server, host="pictures.test"))
 
 
 def test_a_host_with_any_address_that_is_not_public_is_refused(server: Server) -> None:
-    fetcher = Web(Settings(), resolve=lambda host, port: ["1.1.1.1", "127.0.0.1"])
+    fetcher = Web(ON, resolve=lambda host, port: ["1.1.1.1", "127.0.0.1"])
     with pytest.raises(AddressRefused):
         fetcher.fetch(url(server, host="pictures.test"))
 
@@ -143,7 +80,7 @@ def test_a_host_is_resolved_once_and_that_address_is_used(server: Server) -> Non
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])
     checked: list[str] = []
     fetcher = Web(
-        Settings(),
+        ON,
         allowed=lambda address: not checked.append(address),  # type: ignore[func-returns-value]
         resolve=lambda host, port: next(answers),
     )
@@ -256,7 +193,7 @@ def tls_server(server: Server, tmp_path: Path) -> tuple[Server, ssl.SSLContext]:
 
 
 def secure(tls: ssl.SSLContext) -> Web:
-    return Web(Settings(), allowed=lambda address: True, resolve=lambda host, port: ["127.0.0.1"], tls=tls)
+    return Web(ON, allowed=lambda address: True, resolve=lambda host, port: ["127.0.0.1"], tls=tls)
 
 
 def test_tls_is_checked_against_the_name_of_the_url(tls_server: tuple[Server, ssl.SSLContext]) -> None:
