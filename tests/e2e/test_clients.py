@@ -19,6 +19,7 @@ import pytest
 from umbel_client import InvalidRequest, NotFound, NotIndexed, StillRunning, Umbel
 
 from tests.images import image_bytes
+from tests.picture_server import serving
 from tests.stacks import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -28,6 +29,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def running(stack: Stack) -> Stack:
+    stack.environment |= {"UMBEL_IMPORT_URLS": "true", "UMBEL_PRIVATE_HOSTS": "127.0.0.1"}
     stack.umbel("up", "--detach")
     return stack
 
@@ -57,6 +59,26 @@ def test_a_picture_is_uploaded_waited_for_found_changed_and_removed(umbel: Umbel
     umbel.images.delete(image.image_id)
     with pytest.raises(NotFound):
         umbel.images.get(image.image_id)
+
+
+def test_pictures_are_taken_by_their_urls(running: Stack, umbel: Umbel) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "import.md").read_text()
+    [curl] = re.findall(r'^curl .*"url".*$', page, re.MULTILINE)
+    with serving() as pictures:
+        pictures.content = image_bytes(70)
+        url = f"http://127.0.0.1:{pictures.server_port}/tulips/1.jpg"
+        environment = os.environ | {"UMBEL_URL": running.url}
+        command = curl.replace("https://pictures.example/tulips/1.jpg", url)
+        sent = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env=environment)
+        again = umbel.images.upload_url(url, metadata={"year": 2026}, external_id="sku-1042")
+        assert (again.status, str(again.image_id)) == ("duplicate", json.loads(sent.stdout)["image_id"])
+        image = again.wait(PATIENCE)
+        assert (image.name, image.label, image.metadata) == (url, "tulip", {"year": 2026})
+        with pytest.raises(InvalidRequest, match="404"):
+            umbel.images.upload_url(f"http://127.0.0.1:{pictures.server_port}/status/404")
+        pictures.content = image_bytes(71)
+        imported = running.umbel("import", url, "--collection", "urls", "--wait", "--json").stdout
+    assert json.loads(imported)["jobs"][0]["counts"]["indexed"] == 1
 
 
 def test_a_folder_is_one_job_of_what_is_new(umbel: Umbel, tmp_path: Path) -> None:
