@@ -35,7 +35,7 @@ def test_everything_is_reached_by_keyboard_and_the_focus_is_never_lost(page: Pag
     assert focused(page) == "A Skip to the content"
     press("Enter")
     assert focused(page).startswith("MAIN")
-    for _ in range(5):  # collection, label, filters, add, the first picture
+    for _ in range(6):  # collection, label, filters, trash, add, the first picture
         press("Tab")
     assert page.evaluate("document.activeElement.className") == "picture"
     press("Tab")

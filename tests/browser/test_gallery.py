@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.gallery import specimen
 from tests.browser.viewing import LABELS, PATIENCE
 from tests.stacks import Stack
 
@@ -69,3 +70,40 @@ def test_a_picture_is_looked_at_closely_and_the_next_of_its_list_is_a_key_away(p
     page.go_back()
     page.go_back()
     expect(page.get_by_role("heading", level=1, name="Gallery")).to_be_focused()
+
+
+def test_several_are_deleted_at_once_seen_elsewhere_and_brought_back(page: Page, site: Stack) -> None:
+    client = site.client()
+    images = [client.images.upload(specimen(3, 700 + number), collection="binned").wait(60) for number in range(4)]
+    other = page.context.new_page()
+    other.goto("/#/gallery?collection=binned")
+    page.goto("/#/gallery?collection=binned")
+    tiles, theirs = page.locator(".grid .tile"), other.locator(".grid .tile")
+    expect(tiles).to_have_count(4)
+    expect(theirs).to_have_count(4)
+    for number in (0, 1):
+        tiles.nth(number).locator(".pick").check()
+    picked = page.get_by_role("region", name="Selected pictures")
+    picked.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete 2").click()
+    expect(page.locator("#said")).to_contain_text("2 pictures deleted.")
+    expect(tiles).to_have_count(2)
+    expect(theirs).to_have_count(2, timeout=PATIENCE)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#said")).to_have_text("2 pictures restored.")
+    expect(tiles).to_have_count(4)
+    expect(theirs).to_have_count(4, timeout=PATIENCE)
+    other.close()
+    client.images.delete_many(ids=[image.image_id for image in images[:3]]).wait(60)
+    page.get_by_role("link", name="Trash").click()
+    rows = page.get_by_role("row")
+    expect(rows).to_have_count(4)
+    rows.nth(1).get_by_role("checkbox").check()
+    page.get_by_role("button", name="Restore 1 picture").click()
+    expect(rows).to_have_count(3)
+    page.get_by_role("button", name="Remove all for ever").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", name="Nothing is in the trash")).to_be_visible()
+    page.get_by_role("link", name="To the gallery").click()
+    page.get_by_label("Collection").select_option("binned")
+    expect(tiles).to_have_count(2)

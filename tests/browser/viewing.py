@@ -6,7 +6,7 @@ from garden import SampleGarden
 from tests.browser.gallery import SPECIES
 
 LABELS = [SampleGarden().name(species) for species in range(SPECIES)]
-VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "admin")
+VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "trash", "admin")
 TABS = ("reindex", "recall", "curation", "keys", "webhooks", "audit", "health")  # of Admin, beside its first
 PATIENCE = 40_000  # ms, for what a worker does
 

@@ -17,6 +17,7 @@ from umbel.base.database import engine, transaction
 from umbel.base.types import EventType, ItemState, JobType
 from umbel.events import log
 from umbel.events.log import ALL, Event, Interest
+from umbel.gallery import trash
 from umbel.jobs import items, jobs
 from umbel.models import lifecycle
 from umbel.operations import job_actions
@@ -107,6 +108,18 @@ def test_images_changed_or_deleted_together_are_one_event_a_collection_in_parts(
     ]
     assert found[0].data == {"image_ids": [str(ids[-1])], "changed": ["label"]}
     assert [one for event in found[1:] for one in event.data["image_ids"]] == list(map(str, ids))
+
+
+def test_restored_images_are_one_event_a_collection(start: int) -> None:
+    ids = committed(lambda make: [make.image(collection=name) for name in ("a", "b", "a")])
+    with transaction() as session:
+        trash.move_to_trash(session, ids)
+        trash.bring_back(session, ids, [])
+    found = [(event.type, event.collection, event.data) for event in told(start)][2:]  # after they were deleted
+    assert found == [
+        ("image.restored", "a", {"image_ids": [str(ids[0]), str(ids[2])]}),
+        ("image.restored", "b", {"image_ids": [str(ids[1])]}),
+    ]
 
 
 def test_a_switch_of_models_and_its_rollback_are_told_of(start: int) -> None:

@@ -91,6 +91,7 @@ class EventType(StrEnum):
     IMAGE_FAILED = "image.failed"
     IMAGE_CHANGED = "image.changed"  # its label, metadata or external id, or its picture
     IMAGE_DELETED = "image.deleted"
+    IMAGE_RESTORED = "image.restored"  # out of the trash
     MODEL_SWITCHED = "model.switched"
     MODEL_ROLLED_BACK = "model.rolled_back"
 

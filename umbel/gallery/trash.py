@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session, aliased
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.tables import Collection, TrashedImage, ago
+from umbel.base.types import EventType
+from umbel.events.log import insert_event
 from umbel.gallery import blob_cleanups
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.gallery.collections import PRESENT
@@ -37,6 +39,11 @@ MOVE = text(f"""
     )
     INSERT INTO trashed_embedding (image_id, model_version_id, vector)
     SELECT e.image_id, e.model_version_id, e.vector FROM embedding e JOIN moved ON moved.id = e.image_id
+""")
+# To tell of images, by their collections.
+OF_COLLECTIONS = text("""
+    SELECT c.name, array_agg(i.id ORDER BY i.id) FROM image i JOIN collection c ON c.id = i.collection_id
+    WHERE i.id = ANY (:images) GROUP BY c.name ORDER BY c.name
 """)
 # Bring them back, under the versions that have vectors, and take them out of the trash.
 BACK = text(f"INSERT INTO image ({COLUMNS}) SELECT {COLUMNS} FROM trashed_image WHERE id = ANY (:images)")
@@ -77,7 +84,8 @@ def move_to_trash(session: Session, images: Sequence[UUID], *, job_id: UUID | No
 def bring_back(session: Session, images: Sequence[UUID], versions: Iterable[UUID]) -> dict[UUID, set[UUID]]:
     """Move images, for which there is room, out of the trash. Returns the versions whose vectors each of them has.
 
-    versions: those that are not retired, which stay as they are until the transaction ends.
+    images: up to 200, which are one event for each collection. versions: those that are not retired, which stay as
+    they are until the transaction ends.
     """
     values = {"images": list(images), "versions": list(versions)}
     session.execute(BACK, values)
@@ -85,6 +93,8 @@ def bring_back(session: Session, images: Sequence[UUID], versions: Iterable[UUID
     for version_id, image_id in session.execute(VECTORS, values):
         vectors[image_id].add(version_id)
     session.execute(delete(TrashedImage).where(TrashedImage.id.in_(images)))
+    for collection, ids in session.execute(OF_COLLECTIONS, values):
+        insert_event(session, EventType.IMAGE_RESTORED, {"image_ids": list(map(str, ids))}, collection=collection)
     return vectors
 
 

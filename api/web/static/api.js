@@ -15,13 +15,11 @@ export const image = (id, signal) => request(`v1/images/${id}`, { signal });
 export const upload = (fields) => post("v1/images", form(fields));
 export const change = (id, changes) => request(`v1/images/${id}`, { method: "PATCH", body: changes });
 export const remove = (id) => request(`v1/images/${id}`, { method: "DELETE" });
-/** Bring deleted pictures back. Rejects unless all of them came. */
-export async function restore(ids) {
-  const { job_id: begun } = await post("v1/trash:restore", { ids });
-  const { counts, finished_at: ended } = await job(begun, null, 30);
-  if (counts.failed || counts.duplicate) throw new Error("Not all could be restored: see Jobs.");
-  return ended !== null;
-}
+export const changeMany = (ids, changes) => request("v1/images", { method: "PATCH", body: { ids, ...changes } });
+export const removeMany = (ids) => request("v1/images", { method: "DELETE", body: { ids } });
+export const trash = (parameters, signal) => request(url("v1/trash", parameters), { signal });
+export const restore = (chosen) => post("v1/trash:restore", chosen);
+export const purge = (chosen) => request("v1/trash", { method: "DELETE", body: chosen });
 // Relative, as all addresses of the page: it may be served below the path of another site.
 export const file = (id) => `v1/images/${id}/file`;
 export const thumbnail = (id) => `v1/images/${id}/thumbnail`;

@@ -18,6 +18,7 @@ const VIEWS = {
   duplicates: () => import("./duplicates.js"),
   jobs: () => import("./jobs.js"),
   job: () => import("./job.js"),
+  trash: () => import("./bin.js"),
   admin: () => import("./admin.js"),
 };
 const STATE_MS = 10_000;

@@ -1,7 +1,6 @@
 // One picture: all that is known of it, what is similar to it, and what can be done with it.
 
 import * as api from "./api.js";
-import { ask } from "./ask.js";
 import { basket } from "./basket.js";
 import { action, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
@@ -15,7 +14,7 @@ import { replace, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { forgetPicture, placeOf, remember } from "./sequence.js";
 import { tiles } from "./tiles.js";
-import { fate, sayDeleted } from "./trash.js";
+import { remove } from "./trash.js";
 import { Viewer } from "./viewer.js";
 
 export const title = "Picture";
@@ -125,20 +124,18 @@ function acts(image) {
     h("a", { class: "button quiet", href: to("identify", { image: id }) }, icon("identify"), h("span", {}, "Identify")),
     collect,
     h("a", { class: "button quiet", href: api.file(id), download: image.name?.split("/").at(-1) ?? "" }, "Download"),
-    may("write") && action("Delete", () => remove(image), { quiet: true, symbol: "trash" }),
+    may("write") && action("Delete", () => removeThis(image), { quiet: true, symbol: "trash" }),
   );
 }
 
-async function remove({ image_id: id, label, name }) {
-  const sure = await ask("Delete this picture?", `${label ?? name ?? "The picture"}, its bytes and its vectors are removed. ${fate()}`, "Delete");
-  if (!sure) return;
-  const place = await placeOf(id);
-  const gone = await tried(() => api.remove(id).then(() => true));
-  if (!gone) return;
-  sayDeleted("Deleted.", [id], () => {
+async function removeThis({ image_id: id, label, name }) {
+  const restored = () => {
     forget();
     location.assign(to(`image/${id}`));
-  });
+  };
+  const place = await placeOf(id);
+  const text = `${label ?? name ?? "The picture"}, its bytes and its vectors are removed.`;
+  if (!(await remove([id], { question: "Delete this picture?", text, restored }))) return;
   forget();
   forgetPicture(id);
   const next = place?.after ?? place?.before;

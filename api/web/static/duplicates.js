@@ -1,7 +1,6 @@
 // Near-duplicates side by side, and keeping one of them.
 
 import * as api from "./api.js";
-import { ask } from "./ask.js";
 import { action, h } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, sizes } from "./filters.js";
@@ -9,7 +8,7 @@ import { counted, number, size } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
-import { fate, sayDeleted } from "./trash.js";
+import { remove } from "./trash.js";
 
 export const title = "Duplicates";
 const PAGE = 20;
@@ -68,12 +67,10 @@ function group({ keep, images, size: many, largest_distance: largest }) {
   );
   const tidy = async () => {
     const kept = chosen();
-    const gone = images.filter(({ image_id: id }) => id !== kept);
-    const sure = await ask("Keep one, delete the others?", `${counted(gone.length, "picture")} of this group will be deleted. ${fate()}`, `Delete ${gone.length}`);
-    if (!sure) return;
-    for (const { image_id: id } of gone) if (!(await tried(() => api.remove(id).then(() => true)))) return;
+    const gone = images.map(({ image_id: id }) => id).filter((id) => id !== kept);
+    const text = `${counted(gone.length, "picture")} of this group will be deleted.`;
+    if (!(await remove(gone, { question: "Keep one, delete the others?", text, restored: forget }))) return;
     forget();
-    sayDeleted(`${counted(gone.length, "duplicate")} deleted.`, gone.map(({ image_id: id }) => id), forget);
     const next = section.nextElementSibling ?? section.previousElementSibling;
     section.remove();
     (next?.querySelector("input") ?? document.querySelector("h1")).focus();

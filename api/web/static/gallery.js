@@ -6,7 +6,7 @@ import { nothingFound, nothingYet } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
 import { counted } from "./format.js";
 import { Grid } from "./grid.js";
-import { may } from "./http.js";
+import { may, trashDays } from "./http.js";
 import { follow } from "./live.js";
 import { Picking } from "./picking.js";
 import { go, to } from "./router.js";
@@ -47,6 +47,7 @@ export async function show({ main, heading, parameters, signal }) {
     collectionFilter(collection, (value) => refilter({ collection: value }), counts),
     labelFilter(label, (value) => refilter({ label: value })),
     toggle,
+    trashDays() > 0 && h("a", { class: "button quiet", href: to("trash", { collection }) }, icon("trash"), h("span", {}, "Trash")),
     may("write") && h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
   );
   heading.after(lead, bar);
@@ -130,8 +131,16 @@ function pages(collection, filter) {
     made.append(picking.box(image));
     return made;
   }, next);
-  const picking = new Picking(grid, () => (filter ? renew() : grid.redraw()));
+  const picking = new Picking(grid, { relabelled: () => (filter ? renew() : grid.redraw()), removed, restored: () => kept?.renew() });
   remember(grid.element, () => grid.items.map(({ image_id: id }) => id), next);
+  async function removed(ids) {
+    const gone = new Set(ids);
+    known.total &&= known.total - gone.size;
+    grid.replace(grid.items.filter(({ image_id: id }) => !gone.has(id)));
+    if (grid.items.length) return known.renewed();
+    forget();
+    return dispatchEvent(new HashChangeEvent("hashchange"));
+  }
   const renew = async () => {
     await coming;
     [cursor, ended, known.total] = [null, false, null];

@@ -1,6 +1,6 @@
 // What happens on the server, as it happens: what shows a job looks again when it was told to, or else now and then.
 
-const TYPES = ["job.queued", "job.running", "job.paused", "job.resumed", "job.finished", "job.failed", "job.cancelled", "image.indexed", "image.failed"];
+const TYPES = ["job.queued", "job.running", "job.paused", "job.resumed", "job.finished", "job.failed", "job.cancelled", "image.indexed", "image.failed", "image.changed", "image.deleted", "image.restored"];
 const SLOW_MS = 15_000; // between two looks while the stream is there: it tells of no index, say
 const watches = new Set();
 let source = null;

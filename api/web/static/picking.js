@@ -7,6 +7,7 @@ import { may } from "./http.js";
 import { relabel } from "./relabel.js";
 import { go } from "./router.js";
 import { say } from "./say.js";
+import { remove } from "./trash.js";
 
 const MOST_EXAMPLES = 100; // as a search takes them
 
@@ -14,10 +15,10 @@ export class Picking {
   #picked = new Set(); // ids
   #last = null; // where a range begins
 
-  /** grid: of images; changed(ids): they have other labels now. */
-  constructor(grid, changed) {
+  /** grid: of images. relabelled(): some have other labels; removed(ids), restored(): they are gone, or there again. */
+  constructor(grid, told) {
     this.grid = grid;
-    this.changed = changed;
+    this.told = told;
     this.element = h("section", { class: "picked", "aria-label": "Selected pictures", hidden: true });
     grid.element.addEventListener("click", (event) => this.#click(event));
     grid.element.addEventListener("keydown", (event) => this.#key(event));
@@ -60,6 +61,7 @@ export class Picking {
     if (event.key === " " && event.target.matches("a")) this.#pick(box.dataset.id, event.shiftKey);
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.#all();
     else if (event.key === "Escape" && this.size) this.clear();
+    else if (event.key === "Delete" && this.size && may("write")) this.#remove();
     else return;
     event.preventDefault();
   }
@@ -102,7 +104,7 @@ export class Picking {
     element.append(
       h("strong", { role: "status" }, this.#count()),
       action("Search", () => go("search", { more: this.ids().slice(0, MOST_EXAMPLES).join(",") }), { symbol: "search" }),
-      ...(may("write") ? [form] : []),
+      ...(may("write") ? [form, action("Delete", () => this.#remove(), { quiet: true, symbol: "trash" })] : []),
       action("Select all shown", () => this.#all(), { quiet: true }),
       action("Clear", () => this.clear(), { quiet: true, symbol: "close" }),
     );
@@ -118,11 +120,24 @@ export class Picking {
 
   async #label(label) {
     if (!label) return say("Type a label first.", { bad: true });
-    const done = await relabel(this.ids(), label);
-    const changed = new Set(done);
+    const ids = this.ids();
+    if (!(await relabel(ids, label))) return undefined;
+    const changed = new Set(ids);
     for (const image of this.grid.items) if (changed.has(image.image_id)) image.label = label;
     this.clear();
-    await this.changed();
-    return this.grid.element.querySelector(".picture")?.focus({ preventScroll: true });
+    await this.told.relabelled();
+    return this.#focus();
+  }
+
+  async #remove() {
+    const ids = this.ids();
+    if (!(await remove(ids, { question: `Delete ${counted(ids.length, "picture")}?`, restored: this.told.restored }))) return;
+    this.clear();
+    await this.told.removed(ids);
+    this.#focus();
+  }
+
+  #focus() {
+    this.grid.element.querySelector(".picture")?.focus({ preventScroll: true });
   }
 }

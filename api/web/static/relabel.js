@@ -1,25 +1,15 @@
 // One label for many pictures.
 
 import * as api from "./api.js";
-import { counted, number } from "./format.js";
-import { say } from "./say.js";
+import { work } from "./bulk.js";
+import { counted } from "./format.js";
+import { say, tried } from "./say.js";
 
-const AT_A_TIME = 4;
-
-/** Label them, and say how far it is. Returns the ids of those that have the label now. */
+/** Label them, and say how far it is. label: null removes it. Returns whether any have it now. */
 export async function relabel(ids, label) {
-  const waiting = [...ids];
-  const done = [];
-  let reason = "";
-  const work = async () => {
-    for (let id = waiting.pop(); id; id = waiting.pop()) {
-      await api.change(id, { label }).then(() => done.push(id), (error) => (reason = error.message));
-      if (waiting.length && waiting.length % 50 === 0) say(`${number(ids.length - waiting.length)} of ${number(ids.length)} labelled…`);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, work));
-  const failed = ids.length - done.length;
-  if (failed) say(`${counted(failed, "picture")} could not be labelled: ${reason}`, { bad: true });
-  else say(label ? `${counted(ids.length, "picture")} labelled ${label}.` : `The label of ${counted(ids.length, "picture")} was removed.`);
-  return done;
+  const done = await tried(() => work(ids, (some) => api.changeMany(some, { label }), "Labelling"));
+  if (!done) return false;
+  if (done.failed) say(`${counted(done.failed, "picture")} could not be labelled: Jobs says why.`, { bad: true });
+  else say(`${counted(done.done, "picture")} labelled ${label}.`);
+  return done.done > 0;
 }

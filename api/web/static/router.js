@@ -78,7 +78,7 @@ export function start(views, main, defaults = {}) {
 }
 
 function mark(view) {
-  const shownAs = { image: "gallery", job: "jobs" }[view] ?? view;
+  const shownAs = { image: "gallery", trash: "gallery", job: "jobs" }[view] ?? view;
   for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("nav a[data-view]"))) {
     if (link.dataset.view === shownAs) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
