@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from umbel.base.fingerprint import fingerprint
-from umbel.base.types import Box, Pixels
-from umbel.decoding.images import Color, decode
+from umbel.base.types import Box, ImageInfo, Pixels
+from umbel.decoding.images import Color, decode, see
 from umbel.decoding.limits import Limits
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Preprocessing(BaseModel):
     def decode(self, data: bytes, limits: Limits, box: Box | None = None) -> Pixels:
         """File bytes → (size, size, 3) uint8 RGB, upright. box: of this part alone. Thread-safe. Raises ImageError."""
         return self.fit(self.opened(data, limits, box))
+
+    def decode_whole(self, data: bytes, limits: Limits) -> tuple[ImageInfo, Pixels]:
+        """What the picture in these file bytes is, and what `decode` makes of it. Raises ImageError."""
+        seen = see(data, limits, side=self.size * self.draft, color=self.color)
+        return seen.info, self.fit(seen.image)
 
     def opened(self, data: bytes, limits: Limits, box: Box | None = None) -> Image.Image:
         """File bytes → the upright RGB picture, or part of it, that `fit` takes. Thread-safe. Raises ImageError."""

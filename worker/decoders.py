@@ -9,9 +9,17 @@ import numpy as np
 from ml.preprocess import Preprocessing
 from ml.threads import decoding_processes
 from umbel.base.settings import Settings
-from umbel.base.types import Box, ImageSignature, Pixels
+from umbel.base.types import Box, ImageInfo, ImageSignature, Pixels
+from umbel.decoding.child import Job
 from umbel.decoding.pool import DecoderPool, Priority
-from worker.decoding_jobs import Decode, pixels_by, pixels_for, signature
+from worker.decoding_jobs import (
+    Decode,
+    info_and_pixels_by,
+    info_and_pixels_for,
+    pixels_by,
+    pixels_for,
+    signature,
+)
 
 
 class WorkerDecoders(DecoderPool):
@@ -23,12 +31,24 @@ class WorkerDecoders(DecoderPool):
         decode: file bytes → pixels, instead of any preprocessing's; the children import it by its name.
         """
         self._preprocessing = "" if decode else preprocessing.model_dump_json()
-        pixels = partial(pixels_by, decode) if decode else pixels_for
-        super().__init__(decoding_processes(settings), settings, {"pixels": pixels, "signature": signature})
+        jobs: dict[str, Job] = {
+            "pixels": partial(pixels_by, decode) if decode else pixels_for,
+            "info_and_pixels": partial(info_and_pixels_by, decode) if decode else info_and_pixels_for,
+            "signature": signature,
+        }
+        super().__init__(decoding_processes(settings), settings, jobs)
 
     def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         """Pixels of file bytes, or of the blob with this key. box: of this part alone. urgent: before all others."""
         return self.decode_for(self._preprocessing, image, box=box, urgent=urgent)
+
+    def inspect_and_decode(self, data: bytes) -> Future[tuple[ImageInfo, Pixels]]:
+        """What `inspect` and `decode` give of these file bytes, in one visit."""
+        return self.inspect_and_decode_for(self._preprocessing, data)
+
+    def inspect_and_decode_for(self, preprocessing: str, data: bytes) -> Future[tuple[ImageInfo, Pixels]]:
+        """As `inspect_and_decode`, with another preprocessing."""
+        return self.submit("info_and_pixels", data, _info_and_pixels, preprocessing)
 
     def decode_for(self, preprocessing: str, image: bytes | str, *, box: Box | None, urgent: bool) -> Future[Pixels]:
         """As `decode`, with another preprocessing."""
@@ -51,9 +71,17 @@ class FittedDecoder:
         self.inspect, self.signature = decoders.inspect, decoders.signature
         self._decoders, self._preprocessing = decoders, preprocessing.model_dump_json()
 
+    def inspect_and_decode(self, data: bytes) -> Future[tuple[ImageInfo, Pixels]]:
+        """As `WorkerDecoders.inspect_and_decode`."""
+        return self._decoders.inspect_and_decode_for(self._preprocessing, data)
+
     def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         """As `WorkerDecoders.decode`."""
         return self._decoders.decode_for(self._preprocessing, image, box=box, urgent=urgent)
+
+
+def _info_and_pixels(header: list[Any], body: bytearray) -> tuple[ImageInfo, Pixels]:
+    return ImageInfo(*header[:4]), _pixels(header[4:], body)
 
 
 def _pixels(shape: list[Any], body: bytearray) -> Pixels:

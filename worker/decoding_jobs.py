@@ -9,6 +9,8 @@ import numpy as np
 
 from ml.preprocess import Preprocessing
 from umbel.base.types import Box, Pixels
+from umbel.decoding.child import told
+from umbel.decoding.images import inspect
 from umbel.decoding.limits import Limits
 from umbel.insights.signature import signature_of
 
@@ -23,6 +25,19 @@ def pixels_for(data: bytes, limits: Limits, preprocessing: str, box: Sequence[fl
 def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:
     """What another function makes of a picture."""
     return _framed(np.asarray(decode(data), np.uint8))
+
+
+def info_and_pixels_for(data: bytes, limits: Limits, preprocessing: str) -> tuple[list[Any], bytes]:
+    """What a picture is, and what a model sees of it; preprocessing: as JSON."""
+    info, pixels = _preprocessing(preprocessing).decode_whole(data, limits)
+    shape, body = _framed(pixels)
+    return [*told(info), *shape], body
+
+
+def info_and_pixels_by(decode: Decode, data: bytes, limits: Limits, *_: Any) -> tuple[list[Any], bytes]:
+    """What a picture is, and what another function makes of it."""
+    shape, body = _framed(np.asarray(decode(data), np.uint8))
+    return [*told(inspect(data, limits)), *shape], body
 
 
 def signature(data: bytes, limits: Limits) -> tuple[list[Any], bytes]:

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import structlog
+
 from ml.data.duplicates import quick_pixel_similarities
 from ml.evaluation.intervals import compare_models
 from umbel.base.blobs import blobs
@@ -15,6 +17,7 @@ from umbel.base.settings import Settings
 from umbel.base.types import Decoder, Models, Queue
 from umbel.changes.bulk import BulkHandler
 from umbel.embedding.embedding import EmbeddingHandler
+from umbel.embedding.handoff import Handoff
 from umbel.events.handler import EventHandler
 from umbel.gallery.deletion import DeletionHandler
 from umbel.imports.fetching import READERS, TURNS_AT_ONCE, FetchingHandler
@@ -31,6 +34,8 @@ from worker.models import model_works
 from worker.projecting import project_apart
 from worker.sample import LazyGarden
 from worker.watchdog import Watchdog
+
+log = structlog.get_logger()
 
 
 class Handlers:
@@ -54,6 +59,7 @@ class Handlers:
         items: dict[str, Any] = {**steps, "settings": settings}
         self._leases = [Leases(transaction, name, settings.lease_seconds) for _ in range(2 + TURNS_AT_ONCE)]
         embedding_leases, comparison_leases, *fetching_leases = self._leases
+        handoff = Handoff(embedding_leases, self._embed_soon) if Queue.BULK in queues else None
         embedding = EmbeddingHandler(
             **items,
             leases=embedding_leases,
@@ -61,6 +67,7 @@ class Handlers:
             fatal=watchdog.fatal,
             works=model_works,
             forwarded=watchdog.forwarded,
+            handoff=handoff,
         )
         turns, garden = Turns(transaction, most_failing=TURNS_AT_ONCE // 2), LazyGarden()
         writers = ThreadPoolExecutor(READERS, thread_name_prefix="write")
@@ -74,6 +81,7 @@ class Handlers:
                 writers=writers,
                 turns=turns,
                 wake=waker().wake,
+                handoff=handoff,
                 garden=garden,
             )
             for leases in fetching_leases
@@ -94,6 +102,7 @@ class Handlers:
         for number, leases in enumerate(fetching_leases, 1):
             watchdog.watch(f"reading of imports ({number})", leases.progress)
 
+        self._soon = ThreadPoolExecutor(1, thread_name_prefix="embed")
         served = [queue for queue in embedding.queues if queue in queues]
         self._embedding = OneAtATime(partial(embedding.run, served))
         reindexing = OneAtATime(reindex.run)
@@ -128,6 +137,16 @@ class Handlers:
     def wait_for_embedding(self) -> None:
         """Until no batch is being embedded."""
         self._embedding.wait()
+
+    def _embed_soon(self) -> None:
+        """In a thread of its own, unless it is done already."""
+        self._soon.submit(self._embed)
+
+    def _embed(self) -> None:
+        try:
+            self._embedding.run()
+        except Exception as error:
+            log.warning("work is left to a wake-up", queue=Queue.BULK, error=str(error))
 
     def _add(self, queues: Sequence[Queue], run: Callable[[], object]) -> None:
         for queue in queues:

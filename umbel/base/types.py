@@ -205,6 +205,10 @@ class Decoder(Protocol):
         """Type and size of the picture in these file bytes, and that it decodes."""
         ...
 
+    def inspect_and_decode(self, data: bytes) -> Future[tuple[ImageInfo, Pixels]]:
+        """What `inspect` and `decode` give, in one visit."""
+        ...
+
     def signature(self, blob_key: str) -> Future[ImageSignature]:
         """The signature of the picture in this blob."""
         ...

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from umbel.base import errors
 from umbel.base.errors import StorageFull, UmbelError
 from umbel.base.malloc import keep_blocks
+from umbel.base.types import ImageInfo
 from umbel.decoding.images import inspect, write_published, write_thumbnail
 from umbel.decoding.limits import DecoderLimits, Limits
 from umbel.decoding.opening import import_decoders
@@ -51,8 +52,12 @@ Job = Callable[..., Answer]
 
 
 def _inspect(data: bytes, limits: Limits) -> Answer:
-    info = inspect(data, limits)
-    return [info.media_type, info.width, info.height, info.note], b""
+    return told(inspect(data, limits)), b""
+
+
+def told(info: ImageInfo) -> list[Any]:
+    """What a picture is, for JSON: the fields of an ImageInfo in their order."""
+    return [info.media_type, info.width, info.height, info.note]
 
 
 def _written(write: Callable[[bytes, Limits, BinaryIO], None], data: bytes, limits: Limits, file: int) -> Answer:

@@ -40,13 +40,20 @@ SERVED = {Kind.PNG: Kind.PNG, Kind.WEBP: Kind.WEBP, Kind.GIF: Kind.PNG, Kind.TIF
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A picture as it is seen. size: width and height of the whole; image: RGB, of that size or smaller."""
+class Seen:
+    """A picture as it is seen. size: width and height of the whole; image: RGB, of that size or smaller.
+
+    partial: a part of it is missing, and gray.
+    """
 
     kind: Kind
     image: Image.Image
     size: tuple[int, int]
     partial: bool
+
+    @property
+    def info(self) -> ImageInfo:
+        return ImageInfo(MEDIA_TYPES[self.kind], *self.size, CUT_SHORT if self.partial else None)
 
 
 def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb", box: Box | None = None) -> Image.Image:
@@ -56,9 +63,9 @@ def decode(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb",
     Raises ImageError; ImageTooSmall also where the part is below the least side of an image.
     """
     if box is None:
-        return _seen(data, limits, side, color).image
+        return see(data, limits, side=side, color=color).image
     share = max(SMALLEST_SHARE, min(box.width, box.height))
-    seen = _seen(data, limits, math.ceil(side / share), color)
+    seen = see(data, limits, side=math.ceil(side / share), color=color)
     left, top, right, bottom = corners(box, seen.size)
     if min(right - left, bottom - top) < limits.min_side:
         raise ImageTooSmall(
@@ -75,14 +82,15 @@ def corners(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return round(box.x * width), round(box.y * height), round(right * width), round(bottom * height)
 
 
-def _seen(data: bytes, limits: Limits, side: int = 0, color: Color = "srgb") -> _Seen:
+def see(data: bytes, limits: Limits, *, side: int = 0, color: Color = "srgb") -> Seen:
+    """The whole picture as `decode` gives it, and what it is. Raises ImageError."""
     with loaded(data, limits, side) as picture:
         profile = picture.image.info.get("icc_profile") if color == "srgb" else None
         shown = _over_white(picture.image, profile)
         orientation = _orientation(picture.kind, picture.exif)
         turn = TURNS.get(orientation)
         upright = shown if turn is None else shown.transpose(turn)
-        return _Seen(picture.kind, upright, _turned(picture.size, orientation), picture.partial)
+        return Seen(picture.kind, upright, _turned(picture.size, orientation), picture.partial)
 
 
 def _orientation(kind: Kind, block: bytes) -> int:
@@ -153,8 +161,7 @@ def inspect(data: bytes, limits: Limits) -> ImageInfo:
     """Type and size of the picture in `data`, of which it is certain that it decodes. Raises ImageError."""
     if info := quick_look(data, limits):
         return info
-    seen = _seen(data, limits, side=1)  # a JPEG at an eighth
-    return ImageInfo(MEDIA_TYPES[seen.kind], *seen.size, CUT_SHORT if seen.partial else None)
+    return see(data, limits, side=1).info  # a JPEG at an eighth
 
 
 def write_thumbnail(data: bytes, limits: Limits, out: BinaryIO, side: int = 320) -> None:
@@ -172,7 +179,7 @@ def write_published(data: bytes, limits: Limits, out: BinaryIO) -> None:
 
     Raises ImageError, OSError.
     """
-    seen = _seen(data, limits)
+    seen = see(data, limits)
     _write(seen.image, SERVED.get(seen.kind, Kind.JPEG), out, quality=92)
 
 

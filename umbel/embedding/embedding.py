@@ -4,11 +4,13 @@ A new picture is embedded with every maintained model version: the active one, a
 one. Which these are is looked up when a batch is claimed, and once more, under a lock, when it is stored.
 """
 
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -23,6 +25,7 @@ from umbel.base.pipeline import map_ahead
 from umbel.base.progress import Progress
 from umbel.base.types import Decoder, Embedder, LoadedModel, Models, Pixels, Queue, Vectors
 from umbel.embedding import embeddings, query_images
+from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.embedding.query_images import Asked
 from umbel.jobs import claims, job_log
 from umbel.jobs.claims import ClaimedItem
@@ -65,11 +68,36 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
     fatal: Callable[[Exception], bool] = lambda _: False  # whether an error is this process's end, not a picture's
     works: Callable[[LoadedModel], bool] = lambda _: True  # whether a model still embeds what it could when loaded
     forwarded: Callable[[bool], None] = lambda _: None  # told of each batch whether any picture of it got a vector
+    handoff: Handoff | None = None  # by which images come that this process has read and decoded
     searching: Progress = field(default_factory=Progress)  # of the images that searches wait for
 
     queues = (Queue.SINGLE, Queue.BULK, Queue.REINDEX)
     batch_type = EmbeddingBatch
     ended_as = "embedded"
+
+    def run(self, queues: Sequence[Queue] | None = None) -> int:
+        """Work on what is queued until nothing is left. What is handed over and not taken up goes back to the queue."""
+        through = False
+        try:
+            ended = super().run(queues)
+            through = not self.stopping()
+        finally:
+            if self.handoff and not through:
+                self._release(self.handoff.take(sys.maxsize))
+        return ended
+
+    def claim_new(self, session: Session, queue: Queue, *, limit: int, **options: Any) -> list[Any]:
+        """Of imports, first what was handed over."""
+        handed = self.handoff.take(limit) if self.handoff and queue == Queue.BULK else []
+        return handed or super().claim_new(session, queue, limit=limit, **options)
+
+    def _release(self, handed: Sequence[HandedItem]) -> None:
+        try:
+            with self.transaction() as session:
+                ids = [item.id for item in handed]
+                claims.release_items(session, ids, owner=self.leases.owner, delay_seconds=0)
+        except (NotReady, TransientError) as error:
+            log.warning("leases are left to run out", images=len(handed), error=error.detail)
 
     def answer_queries(self) -> int:
         """Embed the pictures that searches wait for, until none is left. Returns how many."""
@@ -116,6 +144,8 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
             log.error("a model cannot be loaded", error=error.detail)
             batch.outcomes.release(item.id for item in batch.items)
             return batch
+        if self.handoff and batch.queue == Queue.BULK and batch.models:
+            self.handoff.decoder = batch.models[0].decoder
         with job_log.stage("decode", batch.queue, batch.items, traced=batch.background):
             self._take_pixels(batch)
         return batch
@@ -134,8 +164,13 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
 
         An upload has the spans of its own decoding in its trace; an import, those of batches.
         """
+        decoders = {model.decoder for model in batch.models}
+        brought: dict[Decoder, Future[Pixels]] = {}
+        if isinstance(item, HandedItem) and item.decoder in decoders:
+            brought[item.decoder] = Future()
+            brought[item.decoder].set_result(item.pixels)
         with tracing.within(None if batch.background else item.traceparent):
-            return {model.decoder: model.decoder.decode(item.blob_key) for model in batch.models}
+            return brought | {each: each.decode(item.blob_key) for each in decoders.difference(brought)}
 
     def _forward(self, batch: EmbeddingBatch) -> EmbeddingBatch:
         decoded = [item for item in batch.items if item.id in batch.pixels]

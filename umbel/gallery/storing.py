@@ -181,6 +181,22 @@ def _find_stored(
     return {key: StoredImage(image_id, new=False, job_id=job_id) for key, image_id, job_id in rows}
 
 
+INFOS = text("""
+    SELECT collection_id, sha256, media_type, width, height, note
+    FROM unnest(CAST(:collections AS uuid[]), CAST(:hashes AS bytea[])) AS given(collection_id, sha256)
+    JOIN image USING (collection_id, sha256)
+""")
+
+
+def find_infos(session: Session, images: Sequence[tuple[UUID, bytes]]) -> dict[tuple[UUID, bytes], ImageInfo]:
+    """What the images are that collections have already, of (collection id, SHA-256)."""
+    if not images:
+        return {}
+    collections, hashes = map(list, zip(*images, strict=True))
+    rows = session.execute(INFOS, {"collections": collections, "hashes": hashes})
+    return {(row.collection_id, bytes(row.sha256)): ImageInfo(*row[2:]) for row in rows}
+
+
 def _rejected(
     session: Session,
     images: Sequence[ReceivedImage],

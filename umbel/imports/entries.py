@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 from uuid import UUID
 
@@ -49,15 +50,17 @@ def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
     return {row.id for row in rows if row.state == ItemState.PENDING and row.image_id is None}
 
 
-# Give pending items their images, to be embedded next, or end them as duplicates.
+# Give pending items their images: to be embedded next, by anyone or by who has read them; or end them as duplicates.
 ASSIGN = text("""
     UPDATE job_item SET
-        image_id = given.image_id, attempts = 0, retries = 0, lease_owner = NULL, lease_until = NULL, queue = 'bulk',
+        image_id = given.image_id, attempts = kept::int, retries = 0, lease_owner = CASE WHEN kept THEN :owner END,
+        lease_until = CASE WHEN kept THEN now() + make_interval(secs => :lease_seconds) END, queue = 'bulk',
         state = CASE WHEN duplicate THEN 'duplicate' ELSE 'pending' END,
         finished_at = CASE WHEN duplicate THEN now() END
-    FROM unnest(CAST(:items AS uuid[]), CAST(:images AS uuid[]), CAST(:duplicates AS bool[]))
-         AS given(item_id, image_id, duplicate)
+    FROM unnest(CAST(:items AS uuid[]), CAST(:images AS uuid[]), CAST(:duplicates AS bool[]), CAST(:kept AS bool[]))
+         AS given(item_id, image_id, duplicate, kept)
     WHERE job_item.id = given.item_id AND state = 'pending'
+    RETURNING job_item.id, state = 'pending' AS embedded_next
 """)
 # Delete the new images that no item has.
 ORPHANS = text("""
@@ -66,24 +69,51 @@ ORPHANS = text("""
 """)
 
 
-def assign_images(session: Session, stored: Mapping[UUID, StoredImage], unread: Container[UUID]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """to_embed: items that wait for their embedding now, and of those `kept` the ones that are leased for it.
+
+    orphans: blob keys of new images that no item wants any more, since theirs were cancelled meanwhile or read by
+    another worker, too; their rows are gone.
+    """
+
+    to_embed: set[UUID]
+    kept: set[UUID]
+    orphans: list[str]
+
+
+def assign_images(
+    session: Session,
+    stored: Mapping[UUID, StoredImage],
+    unread: Container[UUID],
+    *,
+    keep: Container[UUID],
+    lease: tuple[str, float],
+) -> Assigned:
     """Give items, of `stored`, that are still `unread` their images: to be embedded, or duplicates.
 
-    An image goes to the first of its items, unless a job embeds it already. Returns the blob keys of new images that no
-    item wants any more, since theirs were cancelled meanwhile or read by another worker, too; their rows are gone.
+    An image goes to the first of its items, unless a job embeds it already. keep: items that, if they are to be
+    embedded, are leased for that, as if claimed. lease: its owner and its seconds.
     """
     given = {item: image for item, image in stored.items() if item in unread}
     first = {image.id: item for item, image in reversed(given.items())}
     duplicates = [image.job_id is not None or first[image.id] != item for item, image in given.items()]
     ids = [image.id for image in given.values()]
-    session.execute(ASSIGN, {"items": list(given), "images": ids, "duplicates": duplicates})
-    return list(session.scalars(ORPHANS, {"new": [image.id for image in stored.values() if image.new]}))
+    kept = [item in keep and not duplicate for item, duplicate in zip(given, duplicates, strict=True)]
+    values = {"items": list(given), "images": ids, "duplicates": duplicates, "kept": kept}
+    rows = session.execute(ASSIGN, {**values, "owner": lease[0], "lease_seconds": lease[1]})
+    to_embed = {row.id for row in rows if row.embedded_next}
+    orphans = list(session.scalars(ORPHANS, {"new": [image.id for image in stored.values() if image.new]}))
+    return Assigned(to_embed, to_embed.intersection(compress(given, kept)), orphans)
 
 
 def embed_replaced(
     session: Session, listed: Sequence[ClaimedEntry], stored: Mapping[UUID, StoredImage], unread: Container[UUID]
-) -> None:
-    """An image whose picture was replaced is embedded, also where the item that did so was cancelled meanwhile."""
+) -> int:
+    """An image whose picture was replaced is embedded, also where the item that did so was cancelled meanwhile.
+
+    Returns how many are.
+    """
     left = [item for item in listed if item.id in stored and stored[item.id].replaced and item.id not in unread]
     uploads = [
         NewUpload(
@@ -99,6 +129,7 @@ def embed_replaced(
         for item in left
     ]
     jobs.insert_uploads(session, uploads)
+    return len(uploads)
 
 
 def _listed(job_id: UUID, entry: NewEntry) -> tuple[Any, ...]:

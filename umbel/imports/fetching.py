@@ -5,6 +5,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import accumulate
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -12,19 +15,13 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
-from umbel.base.errors import (
-    DecoderDied,
-    SourceError,
-    SourceGivenUp,
-    SourceUnreachable,
-    StorageFull,
-    UmbelError,
-)
-from umbel.base.pipeline import ahead
-from umbel.base.types import Decoder, Queue
+from umbel.base.errors import SourceError, SourceGivenUp, SourceUnreachable, StorageFull, UmbelError
+from umbel.base.pipeline import ahead, map_ahead
+from umbel.base.types import Decoder, ImageInfo, Pixels, Queue
+from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
-from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
+from umbel.gallery.storing import ReceivedImage, StoredImage, find_infos, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister, note_unreachable
 from umbel.imports.sources import Source, SourceSpec, open_source
@@ -47,18 +44,31 @@ TURNS_AT_ONCE = 4  # sources that a process lists and reads side by side, each b
 
 SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
 
-Read = Iterator[tuple[ClaimedEntry, ReceivedImage | UmbelError]]  # what came of reading each entry
+
+class Hashed(NamedTuple):
+    """Bytes that were read, and their SHA-256."""
+
+    data: bytes
+    sha256: bytes
+
+
+Read = Iterator[tuple[ClaimedEntry, Hashed | UmbelError]]  # what came of reading each entry
+Visit = Callable[[], tuple[ImageInfo, Pixels | None]]  # to a decoder: waits for what it finds, pixels if it makes them
 
 
 @dataclass(slots=True)
 class FetchedBatch(Batch):
     """Claimed entries: those that were read, and what became of the others. size: of those that were read, in bytes.
 
+    data: bytes that were read and are still to be decoded; pixels: what `decoder` made of those that are new.
     unreachable: why none could be read, if it is the source's fault.
     """
 
     items: list[ClaimedEntry]
+    data: dict[UUID, Hashed] = field(default_factory=dict)
     read: dict[UUID, ReceivedImage] = field(default_factory=dict)
+    decoder: Decoder | None = None
+    pixels: dict[UUID, Pixels] = field(default_factory=dict)
     size: int = 0
     unreachable: str | None = None
 
@@ -67,8 +77,8 @@ class FetchedBatch(Batch):
 class FetchingHandler(ItemHandler[FetchedBatch]):
     """Lists sources and reads what they have, one source a turn; several in a process, which share `turns`.
 
-    readers: threads that read from this handler's source alone; writers: those that write bytes, which wait for no
-    source.
+    handoff: to the model of this process, if it embeds what is imported. readers: threads that read from this handler's
+    source alone; writers: those that write bytes, which wait for no source.
     """
 
     blobs: Blobs
@@ -77,6 +87,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     writers: Executor
     turns: Turns
     wake: Callable[[Queue], object]
+    handoff: Handoff | None = None
     garden: Garden | None = None
 
     queues = (Queue.FETCH,)
@@ -112,17 +123,23 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         return self._job
 
     def prepare(self) -> bool:
-        """List some more."""
-        return self._job is not None and self._lister.list_chunk(self._job)
+        """List some more, and wait for the model where it has enough to do."""
+        listed = self._job is not None and self._lister.list_chunk(self._job)
+        if self.handoff:
+            self.handoff.wait_until_wanted(self.stopping)
+        return listed
 
     def limit(self, batches: int) -> int:
         """Twice as many each time, up to CHUNK."""
         return min(FIRST_CHUNK * 2 ** min(batches, 16), CHUNK)
 
     def work(self, batches: Iterator[FetchedBatch]) -> Generator[FetchedBatch, None, None]:
-        """Read, in parts that fit into memory; one is read while another is stored."""
-        with closing(ahead(part for batch in batches for part in self._parts(batch))) as parts:
-            yield from parts
+        """Read, in parts that fit into memory, then decode; one is read while others are decoded and stored."""
+        with (
+            closing(ahead(part for batch in batches for part in self._parts(batch))) as parts,
+            closing(map_ahead(self._decode, parts)) as decoded,
+        ):
+            yield from decoded
 
     def close(self) -> None:
         """Close the source."""
@@ -136,17 +153,15 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         while (part := self._read_part(batch.queue, outcomes)).items:
             yield part
 
-    def _read_part(
-        self, queue: Queue, outcomes: Iterator[tuple[ClaimedEntry, ReceivedImage | UmbelError]]
-    ) -> FetchedBatch:
+    def _read_part(self, queue: Queue, outcomes: Read) -> FetchedBatch:
         """As many as may be in memory, each put where it belongs; an empty part at the end."""
         part = FetchedBatch(queue, [], Outcomes(queue, self.settings))
         away: list[str] = []
         with job_log.stage("read", queue, part.items):
             for entry, outcome in outcomes:
                 part.items.append(entry)
-                if isinstance(outcome, ReceivedImage):
-                    part.read[entry.id] = outcome
+                if isinstance(outcome, Hashed):
+                    part.data[entry.id] = outcome
                     part.size += len(outcome.data)
                 else:
                     part.outcomes.take(entry, outcome)
@@ -165,7 +180,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         When one reading of each reader in a row has found the source away, the others are not tried.
         """
         source, away = self._opened(claimed[0].job_id), 0
-        coming: deque[tuple[ClaimedEntry, Future[ReceivedImage | UmbelError]]] = deque()
+        coming: deque[tuple[ClaimedEntry, Future[Hashed | UmbelError]]] = deque()
         left = deque(claimed)
         while left or coming:
             while left and len(coming) < READ_AHEAD:
@@ -177,48 +192,91 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
                 source = outcome
             yield entry, outcome
 
-    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> ReceivedImage | UmbelError:
+    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Hashed | UmbelError:
         if isinstance(source, UmbelError):
             return source
         try:
             data = source.read(entry.locator)
-            info = self.decoder.inspect(data).result()
         except UmbelError as error:
             return error
-        except RuntimeError as error:  # what no decoder should raise, as text
-            return DecoderDied(str(error))
-        return ReceivedImage.of(
-            data,
-            info,
-            entry.collection,
-            name=entry.name,
-            label=entry.label,
-            meta=entry.meta,
-            external_id=entry.external_id,
-        )
+        return Hashed(data, sha256(data).digest())
+
+    def _decode(self, part: FetchedBatch) -> FetchedBatch:
+        """Inspect what is new, and have the model's pixels made of it in the same visit to a decoder."""
+        part.decoder = self.handoff.decoder if self.handoff else None
+        entries = [entry for entry in part.items if entry.id in part.data]
+        with job_log.stage("decode", part.queue, entries):
+            for entry, seen in self._visits(part, entries):
+                data = part.data.pop(entry.id)
+                try:
+                    info, pixels = seen()
+                except (UmbelError, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
+                    part.outcomes.take(entry, error)
+                else:
+                    part.read[entry.id] = _received(entry, data, info)
+                    if pixels is not None:
+                        part.pixels[entry.id] = pixels
+                self.leases.note_progress()
+        return part
+
+    def _visits(self, part: FetchedBatch, entries: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, Visit]]:
+        """What comes of showing each to a decoder, in order, with some being there or waiting to be asked for."""
+        with self.transaction() as session:
+            known = find_infos(session, [(entry.collection_id, part.data[entry.id].sha256) for entry in entries])
+        coming: deque[tuple[ClaimedEntry, Visit]] = deque()
+        for entry in entries:
+            if len(coming) == READ_AHEAD:
+                yield coming.popleft()
+            data = part.data[entry.id]
+            coming.append((entry, self._visit(part, data.data, known.get((entry.collection_id, data.sha256)))))
+        yield from coming
+
+    def _visit(self, part: FetchedBatch, data: bytes, known: ImageInfo | None) -> Visit:
+        if known:  # its bytes have been inspected before
+            return lambda: (known, None)
+        if part.decoder:
+            return part.decoder.inspect_and_decode(data).result
+        inspected = self.decoder.inspect(data)
+        return lambda: (inspected.result(), None)
 
     def store(self, batch: FetchedBatch) -> None:
         """Store the bytes, and give each item its image."""
         try:
-            retry_transient(lambda: self._store_once(batch))
+            handed, left = retry_transient(lambda: self._store_once(batch))
         except StorageFull as error:
             log.warning("the blob store is full; will try again", error=error.detail)
             batch.outcomes.release(batch.read)
             batch.read = {}
-            retry_transient(lambda: self._store_once(batch))
+            handed, left = retry_transient(lambda: self._store_once(batch))
         batch.done = list(batch.read)
+        if self.handoff and handed:
+            self.handoff.put(handed)
+            self.wake(Queue.FETCH)  # others that read, too, embed what they have read
+        if left:
+            self.wake(Queue.BULK)
         retry_transient(lambda: self._note(batch))
-        self.wake(Queue.BULK)
 
-    def _store_once(self, batch: FetchedBatch) -> None:
-        """Images first, items and their jobs last: writing bytes must not hold up those who count."""
+    def _store_once(self, batch: FetchedBatch) -> tuple[list[HandedItem], int]:
+        """Images first, items and their jobs last: writing bytes must not hold up those who count.
+
+        Returns the items that are to be handed over, and how many others are to be embedded.
+        """
         with writing_blobs(self.transaction, [image.blob_key for image in batch.read.values()]) as session:
             stored = self._store_images(session, batch)
             unread = entries.lock_unread(session, [*stored, *batch.outcomes])
-            orphans = entries.assign_images(session, stored, unread)
-            entries.embed_replaced(session, batch.items, stored, unread)
-            blob_cleanups.insert_cleanups(session, orphans)
+            keep, lease = self._fitting(batch), (self.leases.owner, self.leases.seconds)
+            assigned = entries.assign_images(session, stored, unread, keep=keep, lease=lease)
+            others = entries.embed_replaced(session, batch.items, stored, unread)
+            blob_cleanups.insert_cleanups(session, assigned.orphans)
             batch.outcomes.store(session, self.leases.owner, among=unread)
+        handed = [_handed(entry, batch, stored[entry.id].id) for entry in batch.items if entry.id in assigned.kept]
+        return handed, len(assigned.to_embed) - len(handed) + others
+
+    def _fitting(self, batch: FetchedBatch) -> set[UUID]:
+        """The items whose pixels there is room for."""
+        room = self.handoff.room() if self.handoff else 0
+        sizes = accumulate(pixels.nbytes for pixels in batch.pixels.values())
+        return {item for item, size in zip(batch.pixels, sizes, strict=True) if size <= room}
 
     def _note(self, batch: FetchedBatch) -> None:
         """Whether the source could be reached."""
@@ -265,3 +323,32 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             spec = SPEC.validate_python(source.spec)
             self._source = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
         return self._source
+
+
+def _received(entry: ClaimedEntry, read: Hashed, info: ImageInfo) -> ReceivedImage:
+    return ReceivedImage(
+        *read,
+        info,
+        entry.collection,
+        name=entry.name,
+        label=entry.label,
+        meta=entry.meta,
+        external_id=entry.external_id,
+    )
+
+
+def _handed(entry: ClaimedEntry, batch: FetchedBatch, image_id: UUID) -> HandedItem:
+    assert batch.decoder is not None  # it has made the pixels
+    return HandedItem(
+        id=entry.id,
+        job_id=entry.job_id,
+        collection_id=entry.collection_id,
+        attempts=1,
+        request_id=entry.request_id,
+        traceparent=entry.traceparent,
+        waited=entry.waited,
+        image_id=image_id,
+        blob_key=batch.read[entry.id].blob_key,
+        decoder=batch.decoder,
+        pixels=batch.pixels[entry.id],
+    )

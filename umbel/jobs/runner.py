@@ -105,6 +105,10 @@ class ItemHandler(ABC, Generic[B]):
         batch: B = self.batch_type(queue, claimed, Outcomes(queue, self.settings))
         return batch
 
+    def claim_new(self, session: Session, queue: Queue, *, limit: int, **options: Any) -> list[Any]:
+        """Items that were never claimed before; options: of `claims.claim_items`."""
+        return claims.claim_items(session, queue, limit=limit, **options)
+
     def prepare(self) -> bool:
         """Done before each claim of new items. True if it got on, so that more may come though there is nothing now."""
         return False
@@ -170,7 +174,7 @@ class ItemHandler(ABC, Generic[B]):
                 self._turn_is_over = True
                 return
             prepared = self.prepare()
-            if batch := self._claim(queues, claims.claim_items, self.limit(self._batches)):
+            if batch := self._claim(queues, self.claim_new, self.limit(self._batches)):
                 self._batches += 1
                 yield batch
             elif not prepared:
