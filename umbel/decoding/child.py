@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import struct
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,8 +31,9 @@ from umbel.decoding.images import inspect, write_published, write_thumbnail
 from umbel.decoding.limits import DecoderLimits, Limits
 from umbel.decoding.opening import import_decoders
 from umbel.decoding.sandbox import confine
+from umbel.decoding.shared import SharedMemory
 
-LENGTHS = struct.Struct("!II")  # of a frame's two parts: JSON, and bytes
+START_OF_FRAME = struct.Struct("!II?")  # lengths of its two parts, JSON and bytes; whether these are in shared memory
 FILES = 2  # that may come with a frame: the image to read, and one to write to
 WRITTEN = 2**20  # bytes at a time
 # For the child's command line. A signal to all processes of a worker lets it finish its batch, so the children ignore
@@ -42,7 +44,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sys.path[:] = json.loads(sys.argv[2])
 from umbel.decoding.child import main
-main(int(sys.argv[1]))
+main(*map(int, sys.argv[1].split()))
 """
 GRACE_SECONDS = 1  # after its time, until a child that its parent has not killed ends itself
 
@@ -86,22 +88,29 @@ JOBS: dict[str, Job] = {
 }
 
 
-def frame(header: list[Any], body: bytes = b"", *, length: int | None = None) -> bytes:
-    """One message. length: of a body of which `body` is only the beginning."""
+def frame(
+    header: list[Any], body: bytes = b"", *, length: int | None = None, memory: SharedMemory | None = None
+) -> bytes:
+    """One message. length: of a body that follows. memory: takes a body that fits, which is then not in the frame."""
     head = json.dumps(header).encode()
-    return b"".join((LENGTHS.pack(len(head), len(body) if length is None else length), head, body))
+    size = len(body) if length is None else length
+    if memory and body and memory.put(body):
+        return START_OF_FRAME.pack(len(head), size, True) + head
+    return b"".join((START_OF_FRAME.pack(len(head), size, False), head, body))
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, shared: int) -> None:
     """Serve the socket until its other end is closed.
 
     The first frame holds the limits, and jobs that it can be given besides JOBS.
     """
+    memory = SharedMemory(shared)
+    os.close(shared)
     with socket.socket(fileno=descriptor) as connection:
         try:
-            _, body, _ = _receive(connection)
+            _, body, _ = _receive(connection, memory)
             jobs, limits = pickle.loads(body)
-            Child(connection, JOBS | jobs, limits).serve()
+            Child(connection, memory, JOBS | jobs, limits).serve()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # the parent is gone, or has closed the pool
 
@@ -109,8 +118,11 @@ def main(descriptor: int) -> None:
 class Child:
     """The process between two tasks."""
 
-    def __init__(self, connection: socket.socket, jobs: Mapping[str, Job], limits: DecoderLimits) -> None:
+    def __init__(
+        self, connection: socket.socket, memory: SharedMemory, jobs: Mapping[str, Job], limits: DecoderLimits
+    ) -> None:
         self._connection = connection
+        self._memory = memory
         self._jobs = jobs
         self._limits = limits
         import_decoders()
@@ -123,7 +135,7 @@ class Child:
         self._send(["ready", self._protection])
         fit = True
         while fit:
-            (job, by_file, *arguments), data, files = _receive(self._connection)
+            (job, by_file, *arguments), data, files = _receive(self._connection, self._memory)
             try:
                 with ExitStack() as opened:
                     for file in files:
@@ -145,9 +157,9 @@ class Child:
         if by_file:
             data, files = _contents(files[0]), files[1:]
         self._set_alarm()
-        self._send(["begun"])  # if this process ends from here on, the image is the cause
+        began, self._memory.begun = time.perf_counter(), True
         header, body = job(data, self._limits, *files, *arguments)
-        return frame(["done", *header], body)
+        return frame(["done", time.perf_counter() - began, *header], body, memory=self._memory)
 
     def _send(self, header: list[Any]) -> None:
         self._connection.sendall(frame(header))
@@ -172,11 +184,13 @@ def limit_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _receive(connection: socket.socket) -> tuple[list[Any], bytes, list[int]]:
+def _receive(connection: socket.socket, memory: SharedMemory) -> tuple[list[Any], bytes, list[int]]:
     """The next frame, and the files that came with it."""
-    start, files, _, _ = socket.recv_fds(connection, LENGTHS.size, FILES)
-    head, body = LENGTHS.unpack(start + _exactly(connection, LENGTHS.size - len(start) if start else LENGTHS.size))
-    return json.loads(_exactly(connection, head)), _exactly(connection, body), files
+    start, files, _, _ = socket.recv_fds(connection, START_OF_FRAME.size, FILES)
+    missing = START_OF_FRAME.size - len(start)
+    head, size, shared = START_OF_FRAME.unpack(start + _exactly(connection, missing))
+    header = json.loads(_exactly(connection, head))
+    return header, bytes(memory.get(size)) if shared else _exactly(connection, size), files
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

@@ -57,7 +57,7 @@ _numbers = count()
 class Task:
     """One request to a child, ordered by priority and then by age.
 
-    image: file bytes, or the key of a blob. begun: a child has the bytes and decodes.
+    image: file bytes, or the key of a blob.
     """
 
     priority: Priority
@@ -69,15 +69,12 @@ class Task:
     number: int = field(default_factory=lambda: next(_numbers))
     future: Future[Any] = field(default_factory=Future, compare=False)
     attempts: int = field(default=0, compare=False)
-    begun: bool = field(default=False, compare=False)
     traceparent: str | None = field(default_factory=tracing.inside, compare=False)
-    since: float = field(default=0.0, compare=False)  # perf_counter when the current step began
 
-    def observe(self, times: Histogram, step: str) -> None:
-        """Record the time of the step that has just ended; the next one begins."""
-        began, self.since = self.since, time.perf_counter()
-        times.observe(self.since - began)
-        tracing.record(step, self.traceparent, self.since - began)
+    def observe(self, times: Histogram, step: str, seconds: float) -> None:
+        """Record the time of a step."""
+        times.observe(seconds)
+        tracing.record(step, self.traceparent, seconds)
 
 
 class DecoderPool:
@@ -209,7 +206,7 @@ class DecoderPool:
                 try:
                     await self._perform(task, child)
                 except Ended as end:
-                    self._take_back(task, end)
+                    self._take_back(task, end, begun=child.memory.begun)
                     raise
         finally:
             self._children.remove(child)
@@ -232,20 +229,17 @@ class DecoderPool:
     async def _perform(self, task: Task, child: ChildProcess) -> None:
         """Have the child do a task, and resolve its future. Raises Ended if the child ends first."""
         task.attempts += 1
-        task.since = time.perf_counter()
+        child.memory.begun, handed_over = False, time.perf_counter()
         try:
             await self._hand_over(task, child)
         except (BlobMissing, TransientError) as error:
             task.future.set_exception(error)
             return
         answer, body = await child.receive(self._limits.decode_seconds)
-        if answer == ["begun"]:
-            task.begun = True
-            task.observe(READS, "read")
-            answer, body = await child.receive(self._limits.decode_seconds)
         match answer:
-            case ["done", *header]:
-                task.observe(DECODES, "decode")
+            case ["done", seconds, *header]:
+                task.observe(READS, "read", time.perf_counter() - handed_over - seconds)
+                task.observe(DECODES, "decode", seconds)
                 task.future.set_result(task.read(header, body))
             case ["error", name, detail]:
                 task.future.set_exception(getattr(errors, name)(detail))
@@ -262,7 +256,7 @@ class DecoderPool:
         """
         files = [] if task.out is None else [task.out.fileno()]
         if isinstance(task.image, bytes):
-            child.send(frame([task.job, False, *task.arguments], task.image), files)
+            child.send(frame([task.job, False, *task.arguments], task.image, memory=child.memory), files)
         elif file := self._blobs.open_file(task.image):
             with file:
                 child.send(frame([task.job, True, *task.arguments]), [file.fileno(), *files])
@@ -288,11 +282,11 @@ class DecoderPool:
             tell = log.info if protection == SECCOMP else log.warning
             tell("decoders are confined", by=protection)
 
-    def _take_back(self, task: Task, end: Ended) -> None:
+    def _take_back(self, task: Task, end: Ended, *, begun: bool) -> None:
         """Decide on the task of a child that ended: the image is the cause only if the child had begun with it."""
         if self._closing.is_set():
             task.future.set_exception(TransientError(CLOSED))
-        elif task.begun:
+        elif begun:
             task.future.set_exception(DecoderDied(f"The decoder of this image {end.how}."))
         elif end.late or task.attempts >= ATTEMPTS:
             task.future.set_exception(TransientError(f"The decoder {end.how} before it had the image's bytes."))

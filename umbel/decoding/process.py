@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -10,8 +11,9 @@ from contextlib import suppress
 from typing import Any, Self
 
 from umbel.base.settings import process_environment
-from umbel.decoding.child import LENGTHS, START
+from umbel.decoding.child import START, START_OF_FRAME
 from umbel.decoding.sandbox import clean_environment
+from umbel.decoding.shared import SharedMemory
 
 EXIT_SECONDS = 1.0  # for a child that has closed its socket to exit
 
@@ -25,16 +27,18 @@ class Ended(Exception):
 
 
 class ChildProcess:
-    """A decoding process and the socket to it."""
+    """A decoding process, the socket to it, and the memory that it shares."""
 
     def __init__(
         self,
         process: asyncio.subprocess.Process,
         connection: socket.socket,
+        memory: SharedMemory,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         self.process = process
+        self.memory = memory
         self._socket = connection
         self.ended = asyncio.ensure_future(process.wait())
         self.ready = False
@@ -48,18 +52,21 @@ class ChildProcess:
         Of the environment it gets nothing that is secret, and of the open files none.
         """
         ours, theirs = socket.socketpair()
+        shared, memory = SharedMemory.create()
         theirs.setblocking(True)  # Celery sets a default timeout in this process while it stops: it is not the child's
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", START, str(theirs.fileno()), json.dumps(sys.path),
-                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                    sys.executable, "-c", START, f"{theirs.fileno()} {shared}", json.dumps(sys.path),
+                    stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno(), shared],
                     env=clean_environment(process_environment()),
                 )  # fmt: skip
             except OSError:
                 ours.close()
                 raise
-        child = cls(process, ours, *await asyncio.open_unix_connection(sock=ours, limit=2**20))
+            finally:
+                os.close(shared)
+        child = cls(process, ours, memory, *await asyncio.open_unix_connection(sock=ours, limit=2**20))
         child.send(greeting)
         return child
 
@@ -67,8 +74,8 @@ class ChildProcess:
         """Send a message, and copies of open files with its first bytes. What fails is seen in `receive`."""
         if files:
             with suppress(OSError):  # an idle child: nothing else is on its way
-                socket.send_fds(self._socket, [message[: LENGTHS.size]], files)
-            message = message[LENGTHS.size :]
+                socket.send_fds(self._socket, [message[: START_OF_FRAME.size]], files)
+            message = message[START_OF_FRAME.size :]
         self._writer.write(message)
 
     async def send_parts(self, parts: AsyncIterator[bytes]) -> None:
@@ -88,19 +95,29 @@ class ChildProcess:
             self.process.kill()
 
     async def receive(self, seconds: float) -> tuple[list[Any], bytearray]:
-        """The child's next message. Raises Ended if it ends first or takes longer than `seconds`."""
-        timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        """The child's next message. Raises Ended if it ends first or takes longer than `seconds`.
+
+        That long it may take until it has a task's bytes, and that long for the rest.
+        """
+        self._expire_later(seconds, last=False)
         try:
-            head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
-            message = bytearray(await self._reader.readexactly(head + body))  # writable, as torch wants pixels
-            return json.loads(message[:head]), message[head:]
+            head, size, shared = START_OF_FRAME.unpack(await self._reader.readexactly(START_OF_FRAME.size))
+            header = json.loads(await self._reader.readexactly(head))
+            # A bytearray is writable, as torch wants pixels.
+            return header, self.memory.get(size) if shared else bytearray(await self._reader.readexactly(size))
         except (EOFError, OSError):
             end = await self.end()
             raise Ended(f"took more than {seconds:g} s", late=True) if end.late else end from None
         finally:
-            timer.cancel()
+            self._timer.cancel()
 
-    def _expire(self) -> None:
+    def _expire_later(self, seconds: float, *, last: bool) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, seconds, last)
+
+    def _expire(self, seconds: float, last: bool) -> None:
+        if self.memory.begun and not last:
+            self._expire_later(seconds, last=True)
+            return
         self._late = True
         self.kill()
 
