@@ -1,14 +1,17 @@
-"""How fast are pictures read into the ledger, beside reading, hashing and writing the same files and nothing else?
+"""How fast are pictures imported beside reading, hashing and writing the same files, and what does an import cost?
 
-Run `python -m benchmarks.fetching [--pictures 2000]`: the line that workers run lists a folder, reads, checks and
-hashes its pictures, stores their bytes and gives their items images, on a real Postgres; no model runs. By turns with
-it, the least that any import does: as many threads read the files, hash them, write them and wait for the disk.
+Run `python -m benchmarks.fetching [--images 2000] [--folder PATH]`: the line that workers run lists a folder, reads,
+checks, decodes and stores its pictures and their vectors, on a real Postgres; a stub stands for the model, so what is
+left is what a worker does beside the forward. Once the pixels are handed to the model as they are read, once each
+picture goes through the queue and is decoded from its blob. By turns with them, the least that any import does: as
+many threads read the files, hash them, write them and wait for the disk.
 cpu_ms_a_image: of this process, which stands for a worker's, of its decoders, and of Postgres.
 """
 
 import argparse
 import hashlib
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -19,18 +22,26 @@ import psutil  # type: ignore[import-untyped]
 from benchmarks.common import cpu_seconds, interleaved, own_home, spent_by, spread, write
 from benchmarks.database import own_server
 from benchmarks.images import draw
+from benchmarks.timeline import Stub
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
-    images = int(parser.parse_args().images)
+    parser.add_argument("--folder", type=Path, help="photographs to take the pictures from; drawn ones without it")
+    given = parser.parse_args()
     with own_home() as home:
-        os.environ["UMBEL_IMPORT_ROOTS"] = str(home / "pictures")
+        pictures = home / "pictures"
+        os.environ["UMBEL_IMPORT_ROOTS"] = str(pictures)
         from umbel.base import schema  # noqa: PLC0415
         from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
-        draw(home / "pictures", images)
+        if given.folder:
+            pictures.mkdir()
+            for path in sorted(given.folder.rglob("*.jpg"))[: given.images]:
+                shutil.copy(path, pictures / f"{path.parent.name}-{path.name}")
+        else:
+            draw(pictures, given.images)
         with own_server(home) as server:
             schema.upgrade(settings().database)
             _measure(home, _postmaster(server.data))
@@ -42,32 +53,39 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.base.blobs import blobs  # noqa: PLC0415 - as above
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415
+    from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
+    from umbel.embedding.embedding import EmbeddingHandler  # noqa: PLC0415
+    from umbel.embedding.handoff import Handoff  # noqa: PLC0415
     from umbel.imports.fetching import READERS, FetchingHandler  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
     from umbel.imports.turns import Turns  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415
+    from umbel.models import partitions  # noqa: PLC0415
     from worker.decoders import WorkerDecoders  # noqa: PLC0415
+    from worker.models import OneModel, ensure_active_version  # noqa: PLC0415
 
     files = sorted((home / "pictures").rglob("*.jpg"))
     numbers = count()
-    spent = {"worker": 0.0, "decoders": 0.0, "postgres": 0.0}
-    with WorkerDecoders(Preprocessing(), settings()) as decoder, ThreadPoolExecutor(READERS) as readers:
-        leases = Leases(transaction, "bench", 60)
-        line = FetchingHandler(
-            transaction=transaction,
-            settings=settings(),
-            leases=leases,
-            blobs=blobs(),
-            decoder=decoder,
-            readers=readers,
-            writers=readers,
-            turns=Turns(transaction),
-            wake=lambda _: None,
+    spent = {name: dict.fromkeys(("worker", "decoders", "postgres"), 0.0) for name in ("handed_over", "queued")}
+    version = ensure_active_version(settings())
+    with transaction() as session:
+        partitions.drop_index(session, version.id)  # as an import does that brings more than the gallery has
+    with (
+        WorkerDecoders(Preprocessing(), settings()) as decoder,
+        ThreadPoolExecutor(READERS) as readers,
+        ThreadPoolExecutor(READERS) as writers,
+        ThreadPoolExecutor(1) as model,
+    ):
+        embedding_leases, leases = (Leases(transaction, "bench", 60) for _ in range(2))
+        handoff = Handoff(embedding_leases, lambda: model.submit(embedding.run, [Queue.BULK]), decoder)
+        models = OneModel(LoadedModel(version.id, Stub(version.dim), decoder))  # type: ignore[arg-type]
+        embedding = EmbeddingHandler(
+            transaction=transaction, settings=settings(), leases=embedding_leases, models=models, handoff=handoff
         )
 
         def queue(name: str) -> None:
-            if name == "ours":
+            if name in spent:
                 import_source(
                     transaction,
                     blobs(),
@@ -82,27 +100,48 @@ def _measure(home: Path, server: psutil.Process) -> None:
             decoders = sum(spent_by(psutil.Process(pid)) for pid in decoder.pids())
             return {"worker": time.process_time(), "decoders": decoders, **cpu_seconds({"postgres": server})}
 
-        def ours() -> None:
+        def imported(name: str, handoff: Handoff | None) -> None:
             before = cpu()
-            line.run()
-            for name, after in cpu().items():
-                spent[name] += after - before[name]
+            FetchingHandler(
+                transaction=transaction,
+                settings=settings(),
+                leases=leases,
+                blobs=blobs(),
+                decoder=decoder,
+                readers=readers,
+                writers=writers,
+                turns=Turns(transaction),
+                wake=lambda queue: model.submit(embedding.run, [Queue.BULK]) if queue == Queue.BULK else None,
+                handoff=handoff,
+            ).run()
+            model.submit(embedding.run, [Queue.BULK]).result()
+            for part, after in cpu().items():
+                spent[name][part] += after - before[part]
 
         def bare() -> None:
             folder = home / "bare" / str(next(numbers))
             folder.mkdir(parents=True)
             list(readers.map(lambda path: _copy(path, folder), files))
 
-        taken = interleaved(queue, ours=ours, bare=bare)
-        blocks = len(taken["ours"]) + 1
+        taken = interleaved(
+            queue,
+            handed_over=lambda: imported("handed_over", handoff),
+            queued=lambda: imported("queued", None),
+            bare=bare,
+        )
+        blocks = len(taken["bare"]) + 1
     write(
         "fetching",
         {
             "pictures": len(files),
             "decoders": decoding_processes(settings()),
             "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
-            "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["ours"], strict=True)]),
-            "cpu_ms_a_image": {name: round(1000 * each / len(files) / blocks, 3) for name, each in spent.items()},
+            "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["handed_over"], strict=True)]),
+            "of_queued": spread([a / b for a, b in zip(taken["queued"], taken["handed_over"], strict=True)]),
+            "cpu_ms_a_image": {
+                name: {part: round(1000 * each / len(files) / blocks, 3) for part, each in parts.items()}
+                for name, parts in spent.items()
+            },
         },
     )
 

@@ -10,6 +10,8 @@ from tests.integration.factory import Factory
 from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import transaction
 from umbel.base.settings import Settings, settings
+from umbel.base.types import Queue
+from umbel.embedding.handoff import Handoff
 from umbel.imports.fetching import FetchingHandler
 from umbel.imports.turns import Turns
 from umbel.jobs.leases import Leases
@@ -29,7 +31,12 @@ def fetch(decoder: WorkerDecoders) -> Iterator[Callable[..., None]]:
     """List and read all that there is to read, as a worker does."""
     with ThreadPoolExecutor(4) as readers, ThreadPoolExecutor(4) as writers:
 
-        def run(store: Blobs | None = None, config: Settings | None = None) -> None:
+        def run(
+            store: Blobs | None = None,
+            config: Settings | None = None,
+            handoff: Handoff | None = None,
+            wake: Callable[[Queue], object] = lambda _: None,
+        ) -> None:
             FetchingHandler(
                 transaction=transaction,
                 settings=config or settings(),
@@ -39,7 +46,8 @@ def fetch(decoder: WorkerDecoders) -> Iterator[Callable[..., None]]:
                 readers=readers,
                 writers=writers,
                 turns=Turns(transaction),
-                wake=lambda _: None,
+                wake=wake,
+                handoff=handoff,
             ).run()
 
         yield run
