@@ -4,27 +4,27 @@ import * as api from "./api.js";
 import { check, chooser, field, h, icon } from "./dom.js";
 import { chosen, sorted } from "./files.js";
 import { labelInput } from "./filters.js";
-import { counted, number } from "./format.js";
 import { forget } from "./gallery.js";
 import * as live from "./live.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { TAKEN } from "./search.js";
+import { t } from "./text.js";
 import { ENDS, uploads } from "./uploads.js";
 
-export const title = "Add pictures";
+export const title = t("addPictures");
 const MOST_TILES = 600;
 const LOOK_MS = 900;
 const BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
 const SAID = {
-  waiting: "waiting",
-  sending: "sending",
-  queued: "queued",
-  embedding: "embedding",
-  done: "done",
-  known: "known already",
-  failed: "failed",
-  cancelled: "cancelled",
+  waiting: t("waiting"),
+  sending: t("sending"),
+  queued: t("queued"),
+  embedding: t("embedding"),
+  done: t("done"),
+  known: t("knownAlready"),
+  failed: t("failed"),
+  cancelled: t("cancelled"),
 };
 const options = { collection: "default", label: "", byFolder: true, includeHidden: false };
 let rules = null; // what the server says of files
@@ -34,8 +34,8 @@ export async function addFiles(entries) {
   rules ??= await tried(api.files);
   if (!rules) return;
   const { pictures, archives, others, unread } = await sorted(entries, rules, options);
-  if (others) say(`${counted(others, "other file")} passed over.`);
-  if (unread) say(`${counted(unread, "file or folder")} could not be read.`);
+  if (others) say(t("othersPassedOver", { count: others }));
+  if (unread) say(t("unreadFiles", { count: unread }));
   if (pictures.length) uploads.add(pictures, { ...options });
   let job = null;
   for (const file of archives) {
@@ -49,9 +49,9 @@ export async function addFiles(entries) {
 
 export async function show({ main, parameters, signal }) {
   if (parameters.collection) options.collection = parameters.collection;
-  const list = h("ul", { class: "tiles arriving", "aria-label": "Pictures on their way" });
+  const list = h("ul", { class: "tiles arriving", "aria-label": t("picturesOnTheirWay") });
   const progress = h("p", { class: "progress", role: "status" });
-  const bar = h("progress", { max: 1, value: 0, "aria-label": "Progress", hidden: true });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("progress"), hidden: true });
   main.append(dropzone(), settings(), h("div", { class: "arrivals" }, progress, bar), list);
   if (parameters.job) return followJob(parameters.job, list, progress, bar, signal);
   follow(list, progress, bar, signal);
@@ -61,17 +61,17 @@ function dropzone() {
   const add = (files) => addFiles(chosen(files));
   return h(
     "section",
-    { class: "dropzone", "aria-label": "Choose pictures" },
+    { class: "dropzone", "aria-label": t("choosePictures") },
     h("div", { class: "emblem" }, icon("add")),
-    h("p", {}, "Drop pictures, a folder or a zip anywhere on this page, or paste a picture."),
+    h("p", {}, t("dropAnywhereOrPaste")),
     h(
       "div",
       { class: "actions" },
-      chooser("Choose pictures", add, { multiple: true, accept: TAKEN, quiet: false }),
-      chooser("A folder", add, { webkitdirectory: true, multiple: true }),
-      chooser("A zip or tar", add, { multiple: true, accept: ".zip,.tar,.tgz,.tbz,.tbz2,.txz,.tlz,.gz,.bz2,.xz,.lzma,.csv,.tsv,.jsonl,.ndjson" }),
+      chooser(t("choosePictures"), add, { multiple: true, accept: TAKEN, quiet: false }),
+      chooser(t("aFolder"), add, { webkitdirectory: true, multiple: true }),
+      chooser(t("aZipOrTar"), add, { multiple: true, accept: ".zip,.tar,.tgz,.tbz,.tbz2,.txz,.tlz,.gz,.bz2,.xz,.lzma,.csv,.tsv,.jsonl,.ndjson" }),
     ),
-    h("p", { class: "faint" }, "JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF or BMP, up to 20 MB each."),
+    h("p", { class: "faint" }, t("kindsTaken")),
   );
 }
 
@@ -87,13 +87,13 @@ function settings() {
   return h(
     "div",
     { class: "bar" },
-    field("Into collection", name),
-    field("Label", labelInput(options.label, { placeholder: "none", oninput: keep("label") })),
-    check("Label by folder name", {
+    field(t("intoCollection"), name),
+    field(t("label"), labelInput(options.label, { placeholder: t("none"), oninput: keep("label") })),
+    check(t("labelByFolder"), {
       checked: options.byFolder,
       onchange: ({ target }) => (options.byFolder = target.checked),
     }),
-    check("Hidden files too", {
+    check(t("hiddenFilesToo"), {
       checked: options.includeHidden,
       onchange: ({ target }) => (options.includeHidden = target.checked),
     }),
@@ -119,9 +119,9 @@ function follow(list, progress, bar, signal) {
     const failed = uploads.count("failed");
     const known = uploads.count("known");
     progress.textContent = [
-      `${number(ended)} of ${counted(length, "picture")} finished`,
-      known && `${number(known)} known already`,
-      failed && `${number(failed)} failed`,
+      t("finishedOf", { ended, count: length }),
+      known && t("countKnown", { count: known }),
+      failed && t("countFailed", { count: failed }),
     ]
       .filter(Boolean)
       .join(", ");
@@ -148,7 +148,7 @@ async function followJob(id, list, progress, bar, signal) {
     const { items } = await api.items(id, { limit: MOST_TILES }, signal);
     for (const item of items) {
       if (!shown.has(item.id)) {
-        shown.set(item.id, new Arriving(item.name ?? "picture"));
+        shown.set(item.id, new Arriving(item.name ?? t("aPicture")));
         list.append(shown.get(item.id).element);
       }
       shown.get(item.id).set({ imageId: item.image_id, state: stateOf(item), reason: item.error });
@@ -157,10 +157,10 @@ async function followJob(id, list, progress, bar, signal) {
     bar.hidden = Boolean(job.finished_at);
     Object.assign(bar, { max: total || 1, value: total - pending });
     progress.replaceChildren(
-      job.error ?? (total ? `${number(total - pending)} of ${counted(total, "picture")} finished` : "Reading what it has…"),
-      failed ? `, ${number(failed)} failed` : "",
+      job.error ?? (total ? t("finishedOf", { ended: total - pending, count: total }) : t("readingSource")),
+      failed ? `, ${t("countFailed", { count: failed })}` : "",
       " · ",
-      h("a", { href: to(`job/${id}`) }, "the job"),
+      h("a", { href: to(`job/${id}`) }, t("theJob")),
     );
     forget();
     return job.finished_at;

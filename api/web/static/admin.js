@@ -2,11 +2,11 @@
 
 import { collections } from "./api.js";
 import { h } from "./dom.js";
-import { counted } from "./format.js";
 import { may } from "./http.js";
 import { to } from "./router.js";
+import { t } from "./text.js";
 
-export const title = "Admin";
+export const title = t("admin");
 
 const of = (load, ...names) => async (signal, redraw) => {
   const made = await load();
@@ -19,14 +19,14 @@ const of = (load, ...names) => async (signal, redraw) => {
  * @type {Record<string, {name: string, parts: Function[], scope?: string, limited?: boolean}>}
  */
 const TABS = {
-  models: { name: "Models", parts: [of(() => import("./models.js"), "versions")] },
-  reindex: { name: "Reindex", parts: [of(() => import("./reindex.js"), "reindexing")] },
-  recall: { name: "Recall", parts: [of(() => import("./recall.js"), "recall")] },
-  curation: { name: "Curation", parts: [of(() => import("./labels.js"), "doubts"), of(() => import("./curation.js"), "worthLabelling", "outliers", "representatives")], scope: "write" },
-  keys: { name: "Keys", parts: [of(() => import("./keys.js"), "keys")] },
-  webhooks: { name: "Webhooks", parts: [of(() => import("./webhooks.js"), "webhooks")], limited: true },
-  audit: { name: "Audit", parts: [of(() => import("./audit.js"), "events")] },
-  health: { name: "Health", parts: [of(() => import("./health.js"), "health")], scope: "read" },
+  models: { name: t("models"), parts: [of(() => import("./models.js"), "versions")] },
+  reindex: { name: t("reindex"), parts: [of(() => import("./reindex.js"), "reindexing")] },
+  recall: { name: t("recall"), parts: [of(() => import("./recall.js"), "recall")] },
+  curation: { name: t("curation"), parts: [of(() => import("./labels.js"), "doubts"), of(() => import("./curation.js"), "worthLabelling", "outliers", "representatives")], scope: "write" },
+  keys: { name: t("keys"), parts: [of(() => import("./keys.js"), "keys")] },
+  webhooks: { name: t("webhooks"), parts: [of(() => import("./webhooks.js"), "webhooks")], limited: true },
+  audit: { name: t("audit"), parts: [of(() => import("./audit.js"), "events")] },
+  health: { name: t("health"), parts: [of(() => import("./health.js"), "health")], scope: "read" },
 };
 
 /** @param {{scope?: string, limited?: boolean}} tab */
@@ -38,8 +38,8 @@ export async function show({ main, heading, parameters, signal }) {
   const { items } = await collections(signal);
   const pictures = items.reduce((sum, { images }) => sum + images, 0);
   heading.after(
-    h("p", { class: "lead" }, `${counted(pictures, "picture")} in ${counted(items.length, "collection")}. `, h("a", { href: "docs" }, "The API")),
-    h("nav", { class: "tabs", "aria-label": "Administration" }, tabs.map(([key, { name }]) => h("a", { href: to("admin", { tab: key }), ...(key === at && { "aria-current": "page" }) }, name))),
+    h("p", { class: "lead" }, t("picturesIn", { pictures: t("pictures", { count: pictures }), count: items.length }), " ", h("a", { href: "docs" }, t("theApi"))),
+    h("nav", { class: "tabs", "aria-label": t("administration") }, tabs.map(([key, { name }]) => h("a", { href: to("admin", { tab: key }), ...(key === at && { "aria-current": "page" }) }, name))),
   );
   document.querySelector(".tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
   const redraw = () => location.hash.startsWith(to("admin")) && dispatchEvent(new HashChangeEvent("hashchange"));

@@ -2,10 +2,14 @@
 
 import { ready } from "./api.js";
 import { showTray } from "./basket.js";
+import { h } from "./dom.js";
 import { chosen, dropped } from "./files.js";
 import { leftAt, may, openSession, ownCollection, signedIn, signOut } from "./http.js";
 import { current, start } from "./router.js";
 import { tried } from "./say.js";
+import { choose, language, LANGUAGES, t } from "./text.js";
+
+/** @typedef {import("./text.js").Key} Key */
 
 // Loaded when they are first shown: {title, show} each.
 const VIEWS = {
@@ -61,14 +65,28 @@ async function state() {
   try {
     const { ready: all, checks } = await ready();
     const missing = Object.keys(checks).filter((part) => !checks[part]);
-    line.textContent = all ? "Ready" : `Waiting for ${missing.join(", ")}`;
+    line.textContent = all ? t("ready") : t("waitingFor", { what: missing.join(", ") });
     line.dataset.ready = all;
   } catch {
-    line.textContent = "No answer from the server";
+    line.textContent = t("noAnswer");
     line.dataset.ready = "false";
   }
 }
 
+/** What index.html says is English. */
+function translate() {
+  document.documentElement.lang = language;
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text], [data-label]"))) {
+    const { text, label } = /** @type {{text?: Key, label?: Key}} */ (part.dataset);
+    if (text) part.textContent = t(text);
+    if (label) part.setAttribute("aria-label", t(label));
+  }
+  const languages = /** @type {HTMLSelectElement} */ ($("language"));
+  languages.replaceChildren(...Object.entries(LANGUAGES).map(([tag, name]) => h("option", { value: tag, lang: tag, selected: tag === language }, name)));
+  languages.addEventListener("change", () => choose(languages.value));
+}
+
+translate();
 await openSession();
 const left = leftAt();
 if (left && !location.hash) history.replaceState(null, "", left);

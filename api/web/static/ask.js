@@ -1,6 +1,7 @@
 // A question before something that cannot be undone.
 
 import { h } from "./dom.js";
+import { t } from "./text.js";
 
 /** True once people have said yes. */
 export function ask(title, text, yes) {
@@ -12,7 +13,7 @@ export function ask(title, text, yes) {
     h(
       "form",
       { method: "dialog", class: "actions" },
-      h("button", { class: "quiet", value: "no" }, "Cancel"),
+      h("button", { class: "quiet", value: "no" }, t("cancel")),
       h("button", { class: "danger", value: "yes" }, yes),
     ),
   );

@@ -4,9 +4,10 @@ import * as api from "./api.js";
 import { h } from "./dom.js";
 import { when } from "./format.js";
 import { paged } from "./paged.js";
+import { t } from "./text.js";
 
 const PAGE = 50;
-const COLUMNS = ["When", "Who", "What", "Of what", "Answer"];
+const COLUMNS = [t("when"), t("who"), t("what"), t("ofWhat"), t("answer")];
 
 export async function events(signal) {
   const body = h("tbody", {});
@@ -16,9 +17,9 @@ export async function events(signal) {
   return h(
     "section",
     { "aria-labelledby": "audit-title" },
-    h("h2", { id: "audit-title" }, "Audit log"),
-    h("p", { class: "faint" }, "What was done with an admin key, and what removes or hands out."),
-    body.childElementCount ? h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": "Events" }, table) : h("p", {}, "Nothing yet."),
+    h("h2", { id: "audit-title" }, t("auditLog")),
+    h("p", { class: "faint" }, t("aboutAudit")),
+    body.childElementCount ? h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": t("events") }, table) : h("p", {}, t("nothingYet")),
     more,
   );
 }
@@ -29,9 +30,9 @@ function row({ at, actor, action: what, target, status, address, details }) {
     "tr",
     { title: more || null },
     h("td", {}, h("time", { dateTime: at }, when(at))),
-    h("td", { class: "name" }, actor, address && h("span", { class: "faint" }, ` from ${address}`)),
+    h("td", { class: "name" }, actor, address && h("span", { class: "faint" }, ` ${t("fromAddress", { address })}`)),
     h("td", {}, h("code", {}, what)),
     h("td", { class: "name" }, target),
-    h("td", { class: status >= 400 ? "bad" : "" }, status ?? "unknown"),
+    h("td", { class: status >= 400 ? "bad" : "" }, status ?? t("statusUnknown")),
   );
 }

@@ -4,6 +4,7 @@ import { thumbnail } from "./api.js";
 import { h, icon } from "./dom.js";
 import { go } from "./router.js";
 import { say } from "./say.js";
+import { t } from "./text.js";
 
 const MOST = 100; // of each kind, as the API takes them
 
@@ -26,7 +27,7 @@ class Basket extends EventTarget {
   toggle(image) {
     if (!this.#images.delete(image.image_id)) {
       if (this.#images.size < MOST) this.#images.set(image.image_id, { image, less: false });
-      else say(`The basket is full: a search takes ${MOST} pictures.`, { bad: true });
+      else say(t("basketFull", { count: MOST }), { bad: true });
     }
     this.#changed();
     return this.has(image.image_id);
@@ -58,16 +59,16 @@ export function showTray(tray) {
     if (tray.hidden) return;
     const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest("[data-id]"))?.dataset;
     tray.replaceChildren(
-      h("ul", { class: "basket", "aria-label": "Collected pictures" }, basket.entries().map(entry)),
+      h("ul", { class: "basket", "aria-label": t("collectedPictures") }, basket.entries().map(entry)),
       h(
         "div",
         { class: "actions" },
-        h("button", { type: "button", class: "quiet", onclick: () => basket.clear() }, "Clear"),
+        h("button", { type: "button", class: "quiet", onclick: () => basket.clear() }, t("clear")),
         h(
           "button",
           { type: "button", class: "primary", disabled: !more.length, onclick: () => go("search", chosen(more, less)) },
           icon("search"),
-          h("span", {}, "Search"),
+          h("span", {}, t("search")),
         ),
       ),
     );
@@ -80,7 +81,7 @@ export function showTray(tray) {
 const chosen = (more, less) => ({ more: more.join(","), less: less.join(",") });
 
 function entry({ image, less }) {
-  const name = image.label ?? "picture without a label";
+  const name = image.label ?? t("pictureWithoutLabel");
   return h(
     "li",
     { "data-id": image.image_id, class: less ? "less" : "more" },
@@ -90,8 +91,8 @@ function entry({ image, less }) {
         type: "button",
         class: "turn",
         "data-act": "turn",
-        title: less ? "Less like this; press for more" : "More like this; press for less",
-        "aria-label": `${less ? "Less" : "More"} like this ${name}; press for ${less ? "more" : "less"}`,
+        title: less ? t("lessPressForMore") : t("morePressForLess"),
+        "aria-label": less ? t("lessLikeName", { name }) : t("moreLikeName", { name }),
         onclick: () => basket.turn(image.image_id),
       },
       h("img", { alt: "", src: thumbnail(image.image_id) }),
@@ -99,7 +100,7 @@ function entry({ image, less }) {
     ),
     h(
       "button",
-      { type: "button", class: "out", "aria-label": `Take out ${name}`, onclick: () => basket.toggle(image) },
+      { type: "button", class: "out", "aria-label": t("takeOut", { name }), onclick: () => basket.toggle(image) },
       icon("close"),
     ),
   );

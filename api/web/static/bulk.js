@@ -1,9 +1,9 @@
 // Work on many pictures at once, by jobs: begun, told how far they are, awaited.
 
 import * as api from "./api.js";
-import { number } from "./format.js";
 import { follow, POLL } from "./live.js";
 import { say } from "./say.js";
+import { t } from "./text.js";
 
 const MOST = 10_000; // pictures of one job
 const LOOK_MS = 250;
@@ -26,7 +26,7 @@ export async function ended(jobs, doing) {
     counts = seen.map((job) => job.counts);
     const [total, pending] = [sum(counts, "total"), sum(counts, "pending")];
     if (seen.every((job) => job.finished_at)) return true;
-    say(total ? `${doing}: ${number(total - pending)} of ${number(total)}…` : `${doing}…`);
+    say(total ? t("doingOf", { doing, done: total - pending, total }) : `${doing}…`);
     return POLL;
   };
   await follow(look, LOOK_MS, new AbortController().signal);

@@ -5,7 +5,7 @@ import { basket } from "./basket.js";
 import { action, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
 import { labelInput, seen } from "./filters.js";
-import { ago, size, when } from "./format.js";
+import { ago, decimal, size, when } from "./format.js";
 import { forget } from "./gallery.js";
 import { may } from "./http.js";
 import { likenessIn } from "./likeness.js";
@@ -13,13 +13,15 @@ import { mergePatch, rows, write } from "./metadata.js";
 import { replace, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { forgetPicture, placeOf, remember } from "./sequence.js";
+import { IMAGE_STATES, MODEL_STATES } from "./states.js";
+import { t } from "./text.js";
 import { tiles } from "./tiles.js";
 import { remove } from "./trash.js";
 import { Viewer } from "./viewer.js";
 
-export const title = "Picture";
+export const title = t("picture");
 const SIMILAR = 24;
-const UNNAMED = "Picture without a label";
+const UNNAMED = t("unnamedPicture");
 const coming = new Map(); // the neighbors in the list, asked for before they are wanted
 let pressed = null; // which of the two buttons led here
 
@@ -33,25 +35,25 @@ export async function show({ main, heading, id, signal }) {
     image = await (coming.get(id) ?? api.image(id, signal));
   } catch (error) {
     if (error.status !== 404) throw error;
-    return void main.append(empty("gallery", "This picture is not here", "It was deleted, or is in a collection that this key is not for.", h("a", { class: "button quiet", href: to("gallery") }, "To the gallery")));
+    return void main.append(empty("gallery", t("pictureNotHere"), t("pictureNotHereText"), h("a", { class: "button quiet", href: to("gallery") }, t("toTheGallery"))));
   } finally {
     coming.clear();
   }
   seen([image]);
   heading.textContent = nameOf(image);
   const viewer = new Viewer(image, nameOf(image), signal);
-  const steps = h("nav", { class: "steps", "aria-label": "In the list" });
+  const steps = h("nav", { class: "steps", "aria-label": t("inTheList") });
   const titled = h("div", { class: "titled" });
   heading.replaceWith(titled);
   titled.append(heading, steps);
   const origin = h("dl", { class: "facts" });
-  const near = h("section", { "aria-label": "Nearest neighbors" }, h("h2", {}, "Similar pictures"), waiting());
+  const near = h("section", { "aria-label": t("nearestNeighbors") }, h("h2", {}, t("similarPictures")), waiting());
   main.append(
     h(
       "div",
       { class: "detail" },
       viewer.element,
-      h("aside", { class: "panel", "aria-label": "About this picture" }, acts(image), may("write") ? editor(image, heading) : written(image), facts(image), origin),
+      h("aside", { class: "panel", "aria-label": t("aboutThisPicture") }, acts(image), may("write") ? editor(image, heading) : written(image), facts(image), origin),
       near,
     ),
   );
@@ -67,7 +69,7 @@ export async function show({ main, heading, id, signal }) {
 }
 
 /** Grey tiles where pictures will be. */
-const waiting = () => h("ul", { class: "tiles waiting", "aria-label": "Looking for similar pictures", "aria-busy": "true" }, Array.from({ length: 6 }, () => h("li", { class: "tile" }, h("span", { class: "blank" }))));
+const waiting = () => h("ul", { class: "tiles waiting", "aria-label": t("lookingForSimilar"), "aria-busy": "true" }, Array.from({ length: 6 }, () => h("li", { class: "tile" }, h("span", { class: "blank" }))));
 
 function prefetch(id) {
   const asked = api.image(id);
@@ -85,9 +87,9 @@ function stepThrough({ before, after, address }, steps, viewer, signal) {
   const button = (which, id, symbol, text) =>
     h("button", { type: "button", class: "quiet round", "data-step": which, disabled: !id, title: text, "aria-label": text, onclick: step(which, id) }, icon(symbol));
   steps.append(
-    h("a", { class: "button quiet", href: address }, "Back to the list"),
-    button("before", before, "left", "Previous picture (←)"),
-    button("after", after, "right", "Next picture (→)"),
+    h("a", { class: "button quiet", href: address }, t("backToTheList")),
+    button("before", before, "left", t("previousPicture")),
+    button("after", after, "right", t("nextPicture")),
   );
   listenTo(viewer, { ArrowLeft: step("before", before), ArrowRight: step("after", after), Escape: () => (location.hash = address) }, signal);
 }
@@ -113,18 +115,18 @@ function acts(image) {
   const collect = h("button", { type: "button", class: "quiet" }, icon("plus"), h("span", {}));
   const drawn = (inside) => {
     collect.setAttribute("aria-pressed", String(inside));
-    collect.lastChild.textContent = inside ? "Collected" : "Collect";
+    collect.lastChild.textContent = inside ? t("collected") : t("collect");
   };
   drawn(basket.has(id));
   collect.addEventListener("click", () => drawn(basket.toggle(image)));
   return h(
     "div",
     { class: "actions" },
-    h("a", { class: "button primary", href: to("search", { image: id }) }, icon("search"), h("span", {}, "Search")),
-    h("a", { class: "button quiet", href: to("identify", { image: id }) }, icon("identify"), h("span", {}, "Identify")),
+    h("a", { class: "button primary", href: to("search", { image: id }) }, icon("search"), h("span", {}, t("search"))),
+    h("a", { class: "button quiet", href: to("identify", { image: id }) }, icon("identify"), h("span", {}, t("identify"))),
     collect,
-    h("a", { class: "button quiet", href: api.file(id), download: image.name?.split("/").at(-1) ?? "" }, "Download"),
-    may("write") && action("Delete", () => removeThis(image), { quiet: true, symbol: "trash" }),
+    h("a", { class: "button quiet", href: api.file(id), download: image.name?.split("/").at(-1) ?? "" }, t("download")),
+    may("write") && action(t("delete"), () => removeThis(image), { quiet: true, symbol: "trash" }),
   );
 }
 
@@ -134,8 +136,8 @@ async function removeThis({ image_id: id, label, name }) {
     location.assign(to(`image/${id}`));
   };
   const place = await placeOf(id);
-  const text = `${label ?? name ?? "The picture"}, its bytes and its vectors are removed.`;
-  if (!(await remove([id], { question: "Delete this picture?", text, restored }))) return;
+  const text = t("removedWithBytes", { name: label ?? name ?? t("thePicture") });
+  if (!(await remove([id], { question: t("deleteThisPicture"), text, restored }))) return;
   forget();
   forgetPicture(id);
   const next = place?.after ?? place?.before;
@@ -144,11 +146,11 @@ async function removeThis({ image_id: id, label, name }) {
 }
 
 function editor(image, heading) {
-  const label = labelInput(image.label ?? "", { placeholder: "no label" });
-  const external = h("input", { type: "text", value: image.external_id ?? "", placeholder: "none", spellcheck: false, autocomplete: "off" });
+  const label = labelInput(image.label ?? "", { placeholder: t("noLabel") });
+  const external = h("input", { type: "text", value: image.external_id ?? "", placeholder: t("none"), spellcheck: false, autocomplete: "off" });
   const metadata = rows(image.metadata);
-  const save = h("button", { class: "quiet", disabled: true }, "Save");
-  const form = h("form", { class: "editor" }, field("Label", label), field("External id", external, "Your own id of it, unique in its collection."), h("h2", {}, "Metadata"), metadata.element, save);
+  const save = h("button", { class: "quiet", disabled: true }, t("save"));
+  const form = h("form", { class: "editor" }, field(t("label"), label), field(t("externalId"), external, t("aboutExternalId")), h("h2", {}, t("metadata")), metadata.element, save);
   const changes = () => {
     const changed = {};
     if ((label.value.trim() || null) !== image.label) changed.label = label.value.trim() || null;
@@ -167,7 +169,7 @@ function editor(image, heading) {
   form.addEventListener("click", compare);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const saved = await tried(() => api.change(image.image_id, changes()), "Saved.");
+    const saved = await tried(() => api.change(image.image_id, changes()), t("saved"));
     if (!saved) return;
     Object.assign(image, { label: saved.label, external_id: saved.external_id, metadata: saved.metadata });
     metadata.set(saved.metadata);
@@ -182,7 +184,7 @@ const pairs = (list) => list.map(([name, value]) => h("div", {}, h("dt", {}, nam
 
 /** For those who may not change it. */
 const written = ({ label, external_id: external, metadata }) =>
-  h("dl", { class: "facts" }, pairs([["Label", label ?? "none"], ["External id", external ?? "none"], ...Object.entries(metadata).map(([key, value]) => [key, write(value)])]));
+  h("dl", { class: "facts" }, pairs([[t("label"), label ?? t("none")], [t("externalId"), external ?? t("none")], ...Object.entries(metadata).map(([key, value]) => [key, write(value)])]));
 
 const time = (text) => h("time", { dateTime: text, title: when(text) }, ago(text));
 
@@ -191,15 +193,15 @@ function facts(image) {
     "dl",
     { class: "facts" },
     pairs([
-      ["Name", image.name ?? "none"],
-      ["Collection", h("a", { href: to("gallery", { collection: image.collection }) }, image.collection)],
-      ["Size", `${image.width} × ${image.height}, ${size(image.size)}`],
-      ["Type", image.media_type],
-      ...(image.note ? [["Note", image.note]] : []),
-      ["Added", time(image.created_at)],
-      ...(image.replaced_at ? [["Replaced", time(image.replaced_at)]] : []),
-      ["State", image.status],
-      ["Id", h("code", {}, image.image_id)],
+      [t("name"), image.name ?? t("none")],
+      [t("collection"), h("a", { href: to("gallery", { collection: image.collection }) }, image.collection)],
+      [t("size"), `${image.width} × ${image.height}, ${size(image.size)}`],
+      [t("type"), image.media_type],
+      ...(image.note ? [[t("note"), image.note]] : []),
+      [t("added"), time(image.created_at)],
+      ...(image.replaced_at ? [[t("replaced"), time(image.replaced_at)]] : []),
+      [t("state"), IMAGE_STATES[image.status] ?? image.status],
+      [t("id"), h("code", {}, image.image_id)],
       ["SHA-256", h("code", { title: image.sha256 }, `${image.sha256.slice(0, 16)}…`)],
     ]),
   );
@@ -208,18 +210,18 @@ function facts(image) {
 /** Which job brought it, and which model versions have embedded it. */
 async function provenance(list, image, signal) {
   const { items } = await api.models(signal);
-  const versions = items.filter(({ id }) => image.embedded_by.includes(id)).map(({ name, state }) => (state === "active" ? name : `${name} (${state})`));
+  const versions = items.filter(({ id }) => image.embedded_by.includes(id)).map(({ name, state }) => (state === "active" ? name : `${name} (${MODEL_STATES[state] ?? state})`));
   list.replaceChildren(
     ...pairs([
-      ["Embedded by", versions.join(", ") || "no model version yet"],
-      ["Came with", image.job_id ? h("a", { href: to(`job/${image.job_id}`) }, "its job") : "a job that is no longer kept"],
+      [t("embeddedBy"), versions.join(", ") || t("noModelYet")],
+      [t("cameWith"), image.job_id ? h("a", { href: to(`job/${image.job_id}`) }, t("itsJob")) : t("aJobNotKept")],
     ]),
   );
 }
 
 async function similar(section, image, signal) {
   if (image.status !== "indexed") {
-    section.replaceChildren(h("h2", {}, "Similar pictures"), h("p", { class: "faint" }, "It has no vector yet, so nothing can be said of what is similar."));
+    section.replaceChildren(h("h2", {}, t("similarPictures")), h("p", { class: "faint" }, t("noVectorYet")));
     return;
   }
   let answers;
@@ -230,8 +232,8 @@ async function similar(section, image, signal) {
     ]);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    const again = h("button", { type: "button", class: "quiet", onclick: () => (section.replaceChildren(h("h2", {}, "Similar pictures"), waiting()), similar(section, image, signal)) }, "Try again");
-    section.replaceChildren(h("h2", {}, "Similar pictures"), h("p", { class: "trouble", role: "alert" }, error.message), again);
+    const again = h("button", { type: "button", class: "quiet", onclick: () => (section.replaceChildren(h("h2", {}, t("similarPictures")), waiting()), similar(section, image, signal)) }, t("tryAgain"));
+    section.replaceChildren(h("h2", {}, t("similarPictures")), h("p", { class: "trouble", role: "alert" }, error.message), again);
     return;
   }
   const [{ matches, model_version: version }, { items: [group] }] = answers;
@@ -246,13 +248,13 @@ async function similar(section, image, signal) {
   section.replaceChildren();
   if (copies.length) {
     section.append(
-      h("h2", {}, "The same picture, changed"),
+      h("h2", {}, t("samePictureChanged")),
       listed(copies, ({ width, height }) => ({ note: `${width} × ${height}` })),
-      h("p", { class: "load-more" }, h("a", { href: to("duplicates", { collection: image.collection }) }, "Keep one of them")),
+      h("p", { class: "load-more" }, h("a", { href: to("duplicates", { collection: image.collection }) }, t("keepOneOfThem"))),
     );
   }
   section.append(
-    h("h2", {}, "Similar pictures"),
-    others.length ? listed(others, (match) => ({ note: match.similarity.toFixed(2), word: likeness(match) })) : h("p", { class: "faint" }, "It is the only picture so far."),
+    h("h2", {}, t("similarPictures")),
+    others.length ? listed(others, (match) => ({ note: decimal(match.similarity, 2), word: likeness(match) })) : h("p", { class: "faint" }, t("onlyPicture")),
   );
 }

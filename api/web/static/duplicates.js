@@ -4,13 +4,14 @@ import * as api from "./api.js";
 import { action, h } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, sizes } from "./filters.js";
-import { counted, number, size } from "./format.js";
+import { decimal, size } from "./format.js";
 import { forget } from "./gallery.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
+import { t } from "./text.js";
 import { remove } from "./trash.js";
 
-export const title = "Duplicates";
+export const title = t("duplicates");
 const PAGE = 20;
 
 export async function show({ main, heading, parameters, signal }) {
@@ -24,7 +25,7 @@ export async function show({ main, heading, parameters, signal }) {
       "div",
       { class: "bar" },
       collectionFilter(collection, (value) => go("duplicates", { collection: value }), await sizes(signal)),
-      action("Compare what is new", () => compare(collection), { quiet: true, class: "quiet end" }),
+      action(t("compareNew"), () => compare(collection), { quiet: true, class: "quiet end" }),
     ),
   );
   main.append(list, more);
@@ -32,9 +33,9 @@ export async function show({ main, heading, parameters, signal }) {
   const load = async () => {
     const page = await api.duplicates({ collection, limit: PAGE, cursor }, signal);
     cursor = page.next_cursor;
-    lead.textContent = `${counted(page.compared, "picture")} compared${page.waiting ? `, ${number(page.waiting)} not yet` : ""}.`;
+    lead.textContent = page.waiting ? t("comparedBut", { count: page.compared, waiting: page.waiting }) : t("compared", { count: page.compared });
     list.append(...page.items.map(group));
-    more.replaceChildren(cursor ? action("More groups", load, { quiet: true }) : "");
+    more.replaceChildren(cursor ? action(t("moreGroups"), load, { quiet: true }) : "");
     if (!list.childElementCount) list.append(nothing(page, collection));
   };
   await load();
@@ -42,23 +43,23 @@ export async function show({ main, heading, parameters, signal }) {
 
 function nothing({ compared, waiting }, collection) {
   if (!compared || waiting) {
-    const text = "Each picture is compared with its nearest, pixel by pixel. Groups of copies show up here.";
-    return empty("duplicates", compared ? "No duplicates so far" : "Not compared yet", text, action("Compare the pictures", () => compare(collection)));
+    const text = t("aboutDuplicates");
+    return empty("duplicates", compared ? t("noDuplicatesSoFar") : t("notComparedYet"), text, action(t("comparePictures"), () => compare(collection)));
   }
-  return empty("duplicates", "No duplicates", "All pictures were compared, and no two are nearly the same.", h("a", { class: "button quiet", href: to("gallery") }, "Back to the gallery"));
+  return empty("duplicates", t("noDuplicates"), t("noDuplicatesText"), h("a", { class: "button quiet", href: to("gallery") }, t("backToTheGallery")));
 }
 
 async function compare(collection) {
   const begun = await tried(() => api.compare(collection));
   if (begun?.job_id) go(`job/${begun.job_id}`);
-  else if (begun) say("All pictures were compared before.");
+  else if (begun) say(t("allComparedBefore"));
 }
 
 let numbered = 0;
 
 function group({ keep, images, size: many, largest_distance: largest }) {
   const name = `group-${keep}`;
-  const section = h("section", { class: "group", "aria-label": `Group ${++numbered}, ${counted(many, "picture")}` });
+  const section = h("section", { class: "group", "aria-label": t("groupOf", { number: ++numbered, count: many }) });
   const chosen = () => section.querySelector("input:checked").value;
   const cards = h(
     "ul",
@@ -68,8 +69,8 @@ function group({ keep, images, size: many, largest_distance: largest }) {
   const tidy = async () => {
     const kept = chosen();
     const gone = images.map(({ image_id: id }) => id).filter((id) => id !== kept);
-    const text = `${counted(gone.length, "picture")} of this group will be deleted.`;
-    if (!(await remove(gone, { question: "Keep one, delete the others?", text, restored: forget }))) return;
+    const text = t("groupDeleted", { count: gone.length });
+    if (!(await remove(gone, { question: t("keepOneDeleteOthers"), text, restored: forget }))) return;
     forget();
     const next = section.nextElementSibling ?? section.previousElementSibling;
     section.remove();
@@ -77,18 +78,18 @@ function group({ keep, images, size: many, largest_distance: largest }) {
   };
   section.append(
     cards,
-    h("div", { class: "actions" }, h("span", { class: "faint" }, `${counted(many, "picture")}, at most ${largest.toFixed(4)} apart`), action("Keep the chosen, delete the others", tidy, { danger: true })),
+    h("div", { class: "actions" }, h("span", { class: "faint" }, t("atMostApart", { count: many, distance: decimal(largest, 4) })), action(t("keepChosen"), tidy, { danger: true })),
   );
   return section;
 }
 
 function card({ image_id: id, name, label, width, height, size: bytes, sharpness, distance_to_keep: distance }, group, best) {
-  const facts = [`${width} × ${height}`, size(bytes), sharpness !== null && `sharpness ${sharpness.toPrecision(2)}`, !best && `distance ${distance.toFixed(4)}`];
+  const facts = [`${width} × ${height}`, size(bytes), sharpness !== null && t("sharpness", { value: sharpness.toPrecision(2) }), !best && t("distance", { value: decimal(distance, 4) })];
   return h(
     "li",
     {},
-    h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: label ?? name ?? "picture without a label", loading: "lazy" })),
-    h("label", { class: "check" }, h("input", { type: "radio", name: group, value: id, checked: best }), h("span", {}, best ? "Keep (suggested)" : "Keep")),
+    h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: label ?? name ?? t("pictureWithoutLabel"), loading: "lazy" })),
+    h("label", { class: "check" }, h("input", { type: "radio", name: group, value: id, checked: best }), h("span", {}, best ? t("keepSuggested") : t("keep"))),
     h("span", { class: "name" }, name ?? ""),
     h("span", { class: "faint" }, facts.filter(Boolean).join(" · ")),
   );

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { action, h, icon } from "./dom.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
+import { t } from "./text.js";
 
 /** symbol: an icon's name; what follows the text are ways out. */
 export const empty = (symbol, headline, text, ...ways) =>
@@ -20,18 +21,18 @@ export const empty = (symbol, headline, text, ...ways) =>
 export const nothingYet = () =>
   empty(
     "gallery",
-    "No pictures yet",
-    "Drop pictures, a folder or a zip anywhere on this page. Or begin with the sample garden: 240 drawn flowers of twelve species, made on this machine.",
-    h("a", { class: "button primary", href: to("add") }, icon("plus"), h("span", {}, "Add pictures")),
-    action("Load the sample garden", loadGarden, { quiet: true, symbol: "umbel" }),
+    t("noPicturesYet"),
+    t("noPicturesYetText"),
+    h("a", { class: "button primary", href: to("add") }, icon("plus"), h("span", {}, t("addPictures"))),
+    action(t("loadSampleGarden"), loadGarden, { quiet: true, symbol: "umbel" }),
   );
 
 async function loadGarden() {
   const begun = await tried(() => api.openImport({ source: { type: "sample", size: 640 }, collection: "garden" }));
   if (!begun) return;
-  say("The sample garden is being drawn.");
+  say(t("gardenBeingDrawn"));
   go(`add`, { job: begun.job_id });
 }
 
 export const nothingFound = (view) =>
-  empty("search", "Nothing matches", "No picture is in that collection with that label.", h("a", { class: "button quiet", href: to(view) }, "Clear the filters"));
+  empty("search", t("nothingMatches"), t("nothingMatchesText"), h("a", { class: "button quiet", href: to(view) }, t("clearFilters")));

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { number } from "./format.js";
 import { write } from "./metadata.js";
+import { t } from "./text.js";
 
 const SHOWN = 12;
 const MOST = 100;
@@ -36,7 +37,7 @@ export function filterOf(chosen, without = null) {
   return filters.length > 1 ? { all: filters } : (filters[0] ?? null);
 }
 
-const nameOf = (by) => ({ label: "Label", "created_at.month": "Added" })[by] ?? by.replace(/^metadata\./, "");
+const nameOf = (by) => ({ label: t("label"), "created_at.month": t("added") })[by] ?? by.replace(/^metadata\./, "");
 const textOf = (value) => (value === null ? "null" : write(value));
 const same = (one, other) => one.by === other.by && JSON.stringify(one.value) === JSON.stringify(other.value);
 
@@ -48,23 +49,23 @@ export function chips(chosen, changed) {
       {},
       h(
         "button",
-        { type: "button", class: "chip", "aria-label": `Remove the filter ${nameOf(one.by)}: ${textOf(one.value)}`, onclick: () => changed(chosen.filter((other) => other !== one)) },
+        { type: "button", class: "chip", "aria-label": t("removeFilter", { name: nameOf(one.by), value: textOf(one.value) }), onclick: () => changed(chosen.filter((other) => other !== one)) },
         h("span", {}, h("span", { class: "faint" }, `${nameOf(one.by)} `), textOf(one.value)),
         icon("close"),
       ),
     );
   return h(
     "ul",
-    { class: "chips", "aria-label": "Filters" },
+    { class: "chips", "aria-label": t("filters") },
     chosen.map(chip),
-    chosen.length > 1 && h("li", {}, h("button", { type: "button", class: "chip plain", onclick: () => changed([]) }, "Clear all")),
+    chosen.length > 1 && h("li", {}, h("button", { type: "button", class: "chip plain", onclick: () => changed([]) }, t("clearAll"))),
   );
 }
 
 /** The values that there are; keys: of metadata. changed is given what is chosen then. */
 export function panel(chosen, { collection, keys }, changed, signal) {
   const kinds = ["label", "created_at.month", ...[...keys].slice(0, MOST_KEYS).map((key) => `metadata.${key}`)];
-  return h("section", { class: "facets", "aria-label": "Filter by" }, kinds.map((by) => facet(by, chosen, collection, changed, signal)));
+  return h("section", { class: "facets", "aria-label": t("filterBy") }, kinds.map((by) => facet(by, chosen, collection, changed, signal)));
 }
 
 function facet(by, chosen, collection, changed, signal) {
@@ -77,7 +78,7 @@ function facet(by, chosen, collection, changed, signal) {
     const gone = mine.filter((one) => !found.values.some(({ value }) => same({ by, value }, one)));
     const entries = [...gone.map((one) => ({ ...one, count: null })), ...found.values].map((one) => entry({ by, ...one }, mine, chosen, changed));
     if (!entries.length) return section.remove();
-    const rest = found.further && limit < MOST && h("li", {}, h("button", { type: "button", class: "entry more", onclick: () => load(MOST) }, `${number(found.further)} more`));
+    const rest = found.further && limit < MOST && h("li", {}, h("button", { type: "button", class: "entry more", onclick: () => load(MOST) }, t("furtherValues", { count: found.further })));
     list.replaceChildren(...entries, ...(rest ? [rest] : []));
     const again = pressed && [...list.querySelectorAll("[data-facet]")].find(({ dataset }) => dataset.facet === pressed);
     if (!again) return undefined;

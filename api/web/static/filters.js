@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { field, h, select } from "./dom.js";
+import { t } from "./text.js";
 
 const labels = h("datalist", { id: "labels" });
 document.body.append(labels);
@@ -26,13 +27,13 @@ export async function sizes(signal) {
 
 /** items: of `sizes`. */
 export function collectionFilter(value, changed, { items }) {
-  const options = [["", "All collections"], ...items.map(({ name }) => [name, name])];
+  const options = [["", t("allCollections")], ...items.map(({ name }) => [name, name])];
   if (value && !items.some(({ name }) => name === value)) options.push([value, value]);
-  return field("Collection", select(options, value, { onchange: ({ target }) => changed(target.value) }));
+  return field(t("collection"), select(options, value, { onchange: ({ target }) => changed(target.value) }));
 }
 
 export const labelInput = (value, properties = {}) =>
   h("input", { type: "text", value, list: "labels", autocomplete: "off", maxLength: 200, ...properties });
 
 export const labelFilter = (value, changed) =>
-  field("Label", labelInput(value, { placeholder: "any", onchange: ({ target }) => changed(target.value.trim()) }));
+  field(t("label"), labelInput(value, { placeholder: t("any"), onchange: ({ target }) => changed(target.value.trim()) }));

@@ -1,8 +1,10 @@
 // Numbers, sizes and times as people read them.
 
-const NUMBER = new Intl.NumberFormat("en");
-const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const WHEN = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+import { language, t } from "./text.js";
+
+const NUMBER = new Intl.NumberFormat(language);
+const AGO = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+const WHEN = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const SPANS = [
   ["year", 31_557_600],
@@ -13,23 +15,23 @@ const SPANS = [
 ];
 
 export const number = (value) => NUMBER.format(value);
-export const counted = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
-export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+export const decimal = (value, digits) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+export const percent = (share, digits = 0) => `${decimal(100 * share, digits)} %`;
 export const when = (text) => WHEN.format(new Date(text));
 
 export function ago(text) {
   const seconds = (new Date(text).getTime() - Date.now()) / 1000;
   const [unit, length] = SPANS.find(([, span]) => Math.abs(seconds) >= span) ?? [/** @type {const} */ ("second"), 1];
-  return unit === "second" ? "just now" : AGO.format(Math.round(seconds / length), unit);
+  return unit === "second" ? t("justNow") : AGO.format(Math.round(seconds / length), unit);
 }
 
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   const power = Math.min(3, Math.floor(Math.log2(bytes) / 10));
-  return `${(bytes / 1024 ** power).toFixed(power > 1 ? 1 : 0)} ${["B", "KB", "MB", "GB"][power]}`;
+  return `${decimal(bytes / 1024 ** power, power > 1 ? 1 : 0)} ${["B", "KB", "MB", "GB"][power]}`;
 }
 
 export function seconds(count) {
   if (count < 90) return `${Math.round(count)} s`;
-  return count < 5400 ? `${Math.round(count / 60)} min` : `${(count / 3600).toFixed(1)} h`;
+  return count < 5400 ? `${Math.round(count / 60)} min` : `${decimal(count / 3600, 1)} h`;
 }

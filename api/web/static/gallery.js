@@ -4,13 +4,14 @@ import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { nothingFound, nothingYet } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
-import { counted } from "./format.js";
 import { Grid } from "./grid.js";
 import { may, trashDays } from "./http.js";
 import { follow } from "./live.js";
 import { Picking } from "./picking.js";
 import { go, to } from "./router.js";
 import { remember } from "./sequence.js";
+import { IMAGE_STATES } from "./states.js";
+import { t } from "./text.js";
 import { tile } from "./tiles.js";
 
 const FIRST = 80; // fills a large screen; the rest comes in larger pages as one scrolls
@@ -20,7 +21,7 @@ const NEAR_TOP = 300; // pixels: from here, what is new is shown at once
 let kept = null; // what was last shown, for those who come back
 let open = false; // the facets
 
-export const title = "Gallery";
+export const title = t("gallery");
 
 /** Forget what was shown: pictures came, went, or have other labels. */
 export const forget = () => (kept = null);
@@ -34,8 +35,8 @@ export async function show({ main, heading, parameters, signal }) {
   const refilter = (changes) => go("gallery", { collection, label, where, ...changes });
   const counts = await sizes(signal);
   const lead = h("p", { class: "lead", role: "status" });
-  const news = h("button", { type: "button", class: "chip news", hidden: true }, "The gallery has changed: show it");
-  const toggle = h("button", { type: "button", class: "quiet", "aria-expanded": String(open) }, icon("admin"), h("span", {}, "Filters"));
+  const news = h("button", { type: "button", class: "chip news", hidden: true }, t("galleryChanged"));
+  const toggle = h("button", { type: "button", class: "quiet", "aria-expanded": String(open) }, icon("admin"), h("span", {}, t("filters")));
   toggle.addEventListener("click", async () => {
     open = !open;
     toggle.setAttribute("aria-expanded", String(open));
@@ -47,8 +48,8 @@ export async function show({ main, heading, parameters, signal }) {
     collectionFilter(collection, (value) => refilter({ collection: value }), counts),
     labelFilter(label, (value) => refilter({ label: value })),
     toggle,
-    trashDays() > 0 && h("a", { class: "button quiet", href: to("trash", { collection }) }, icon("trash"), h("span", {}, "Trash")),
-    may("write") && h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, "Add pictures")),
+    trashDays() > 0 && h("a", { class: "button quiet", href: to("trash", { collection }) }, icon("trash"), h("span", {}, t("trash"))),
+    may("write") && h("a", { class: "button primary end", href: to("add", { collection }) }, icon("plus"), h("span", {}, t("addPictures"))),
   );
   heading.after(lead, bar);
   const key = JSON.stringify([collection, filter]);
@@ -63,7 +64,7 @@ export async function show({ main, heading, parameters, signal }) {
     bar.hidden = !collection && !filter;
     body.append(collection || filter ? nothingFound("gallery") : nothingYet());
   }
-  const count = () => (lead.textContent = filter ? counted(kept?.total ?? grid.items.length, "picture") : counted(counts.of(collection), "picture"));
+  const count = () => (lead.textContent = t("pictures", { count: filter ? (kept?.total ?? grid.items.length) : counts.of(collection) }));
   count();
   kept.renewed = count;
   const drawFacets = async () => {
@@ -127,7 +128,7 @@ function pages(collection, filter) {
     return coming;
   };
   const grid = new Grid((image) => {
-    const made = tile(image, { note: image.status === "indexed" ? "" : image.status });
+    const made = tile(image, { note: image.status === "indexed" ? "" : (IMAGE_STATES[image.status] ?? image.status) });
     made.append(picking.box(image));
     return made;
   }, next);

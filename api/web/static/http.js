@@ -1,5 +1,7 @@
 // Every request of the page. A refusal is a Refusal, whose message is for people.
 
+import { t } from "./text.js";
+
 export class Refusal extends Error {
   constructor(message, { status = 0, code = "", retryAfter = 0 } = {}) {
     super(message);
@@ -65,13 +67,13 @@ export async function request(path, { method = "GET", body = null, signal = null
     response = await fetch(path, { method, headers, body, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal("No answer from the server.");
+    throw new Refusal(t("noAnswerFromServer"));
   }
   position = response.headers.get("Umbel-Position") ?? position;
   if (response.status === 401) {
     sessionStorage.setItem(LEFT, location.hash); // where to go on after signing in
     location.assign("signin");
-    throw new Refusal("Sign in first.", { status: 401 });
+    throw new Refusal(t("signInFirst"), { status: 401 });
   }
   if (!response.ok) throw await refusal(response);
   return response.status === 204 ? null : response.json();
@@ -82,7 +84,7 @@ async function refusal(response) {
   const fields = Object.values(problem.errors ?? {}).flatMap((place) =>
     Object.entries(place).map(([name, messages]) => `${name}: ${[messages].flat().join(" ")}`),
   );
-  const message = [problem.detail || response.statusText || `Error ${response.status}`, ...fields].join(" ");
+  const message = [problem.detail || response.statusText || t("error", { status: String(response.status) }), ...fields].join(" ");
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   return new Refusal(message, { status: response.status, code: problem.code, retryAfter });
 }

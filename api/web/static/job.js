@@ -2,21 +2,23 @@
 
 import * as api from "./api.js";
 import { action, h } from "./dom.js";
-import { ago, counted, number, seconds, when } from "./format.js";
+import { ago, number, seconds, when } from "./format.js";
 import { badge, circumstances, described, progress, subject } from "./jobs.js";
 import { follow, pollFor } from "./live.js";
 import { reindexProgress } from "./reindex.js";
 import { to } from "./router.js";
 import { tried } from "./say.js";
+import { STATUSES } from "./states.js";
+import { t } from "./text.js";
 
-export const title = "Job";
+export const title = t("job");
 const FAILURES = 200;
 const LOOK_MS = 800;
 
 export async function show({ main, heading, id, signal }) {
   const head = h("div", { class: "job" });
   const lead = h("p", { role: "status", class: "lead" });
-  const failures = h("section", { "aria-label": "Failures" });
+  const failures = h("section", { "aria-label": t("failures") });
   main.append(lead, head, failures);
   let before = "";
   let failed = -1;
@@ -41,16 +43,16 @@ export async function show({ main, heading, id, signal }) {
 function sentence(job) {
   const { phase, status, counts, error } = job;
   if (error) return error;
-  return `${circumstances(job)}, ${phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`;
+  return `${circumstances(job)}, ${STATUSES[phase ?? status] ?? phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`;
 }
 
 function redraw(head, job) {
   const focused = head.contains(document.activeElement) ? document.activeElement.textContent : null;
   head.replaceChildren(
-    h("div", { class: "track" }, badge(job), progress(job), job.counts.total > 0 && h("span", { class: "number" }, counted(job.counts.total, "picture"))),
+    h("div", { class: "track" }, badge(job), progress(job), job.counts.total > 0 && h("span", { class: "number" }, t("pictures", { count: job.counts.total }))),
     steps(job),
     job.source ? h("p", { class: "faint" }, source(job.source)) : "",
-    job.index?.total ? h("p", { class: "faint" }, `Index: ${job.index.phase}, ${number(job.index.done)} of ${number(job.index.total)}.`) : "",
+    job.index?.total ? h("p", { class: "faint" }, t("indexAt", { phase: job.index.phase, done: job.index.done, total: job.index.total })) : "",
     job.reindex ? reindexProgress(job) : "",
     h("p", { class: "faint" }, times(job)),
   );
@@ -63,25 +65,25 @@ function steps(job) {
   return h(
     "div",
     { class: "actions" },
-    under && (job.paused ? steer("Resume", "resume", "It goes on.") : steer("Pause", "pause", "It waits.")),
-    under && job.type !== "deletion" && steer("Cancel", "cancel", "Cancelled: what is done stays done.", { symbol: "close" }),
-    job.counts.failed > 0 && steer("Try the failed ones again", "retry", "They are tried again."),
-    job.counts.total > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv`, download: "" }, "Pictures as CSV"),
-    job.counts.failed > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv?status=failed`, download: "" }, "Failures as CSV"),
+    under && (job.paused ? steer(t("resume"), "resume", t("itGoesOn")) : steer(t("pause"), "pause", t("itWaits"))),
+    under && job.type !== "deletion" && steer(t("cancel"), "cancel", t("cancelledStaysDone"), { symbol: "close" }),
+    job.counts.failed > 0 && steer(t("tryFailedAgain"), "retry", t("triedAgain")),
+    job.counts.total > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv`, download: "" }, t("picturesAsCsv")),
+    job.counts.failed > 0 && h("a", { class: "button quiet", href: `v1/jobs/${job.id}/items.csv?status=failed`, download: "" }, t("failuresAsCsv")),
   );
 }
 
 function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done, error, tries }) {
   const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
-  return [`Source: ${type}`, `${number(listed)} listed${done ? "" : " so far"}`, rejected && `${number(rejected)} rejected`, skipped && `${number(skipped)} other files passed over (${most})`, error && (tries ? `${error} Tries so far: ${tries}` : error)]
+  return [t("sourceIs", { type }), t(done ? "listed" : "listedSoFar", { count: listed }), rejected && t("rejected", { count: rejected }), skipped && t("skipped", { count: skipped, most }), error && (tries ? `${error} ${t("triesSoFar", { count: tries })}` : error)]
     .filter(Boolean)
     .join(", ");
 }
 
 function times({ created_at: created, started_at: started, finished_at: finished, attempts }) {
-  const parts = [`Begun ${ago(created)} (${when(created)})`];
-  if (finished) parts.push(`took ${seconds((new Date(finished).getTime() - new Date(started ?? created).getTime()) / 1000)}`);
-  if (attempts > 1) parts.push(`attempt ${attempts}`);
+  const parts = [t("begunAt", { ago: ago(created), when: when(created) })];
+  if (finished) parts.push(t("took", { time: seconds((new Date(finished).getTime() - new Date(started ?? created).getTime()) / 1000) }));
+  if (attempts > 1) parts.push(t("attempt", { count: attempts }));
   return `${parts.join(", ")}.`;
 }
 
@@ -89,14 +91,14 @@ async function listFailures(section, job, signal) {
   if (!job.counts.failed) return section.replaceChildren();
   const { items, next_cursor: more } = await api.items(job.id, { status: "failed", limit: FAILURES }, signal);
   return section.replaceChildren(
-    h("h2", {}, counted(job.counts.failed, "failure")),
+    h("h2", {}, t("countFailures", { count: job.counts.failed })),
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, ["Picture", "Reason", "Attempts"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, [t("picture"), t("reason"), t("attempts")].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, items.map(failure)),
     ),
-    more && h("p", { class: "faint" }, `The first ${number(FAILURES)} are shown; the CSV has all.`),
+    more && h("p", { class: "faint" }, t("firstShown", { count: FAILURES })),
   );
 }
 
@@ -104,7 +106,7 @@ const failure = (item) =>
   h(
     "tr",
     {},
-    h("td", { class: "name" }, item.image_id ? h("a", { href: to(`image/${item.image_id}`) }, item.name ?? "picture") : (item.name ?? "picture")),
+    h("td", { class: "name" }, item.image_id ? h("a", { href: to(`image/${item.image_id}`) }, item.name ?? t("aPicture")) : (item.name ?? t("aPicture"))),
     h("td", {}, item.error ?? "", " ", h("code", {}, item.error_code ?? "")),
     h("td", { class: "number" }, item.attempts),
   );

@@ -1,27 +1,29 @@
 // Pieces of work: how far each is, and what became of it.
 
 import * as api from "./api.js";
-import { h, select, field } from "./dom.js";
+import { field, h, select } from "./dom.js";
 import { empty } from "./empty.js";
-import { ago, counted, number, when } from "./format.js";
+import { ago, when } from "./format.js";
 import { follow, pollFor } from "./live.js";
 import { go, to } from "./router.js";
+import { STATUSES } from "./states.js";
+import { t } from "./text.js";
 
-export const title = "Jobs";
+export const title = t("jobs");
 const LOOK_MS = 1500;
 const STATES = ["queued", "running", "succeeded", "partial", "failed", "cancelled"];
 export const TYPES = {
-  upload: "Upload",
-  import: "Import",
-  repair: "Repair",
-  comparison: "Comparison",
-  reindex: "Reindex",
-  deletion: "Deletion",
-  map: "Map",
-  change: "Change",
-  removal: "Removal",
-  restoration: "Restoration",
-  purge: "Purge",
+  upload: t("upload"),
+  import: t("import"),
+  repair: t("repair"),
+  comparison: t("comparison"),
+  reindex: t("reindex"),
+  deletion: t("deletion"),
+  map: t("map"),
+  change: t("change"),
+  removal: t("removal"),
+  restoration: t("restoration"),
+  purge: t("purge"),
 };
 
 export async function show({ main, heading, parameters, signal }) {
@@ -33,8 +35,8 @@ export async function show({ main, heading, parameters, signal }) {
     h(
       "div",
       { class: "bar" },
-      field("Status", select([["", "any"], ...STATES.map((each) => [each, each])], status, { onchange: ({ target }) => refilter({ status: target.value }) })),
-      field("Kind", select([["", "any"], ...Object.entries(TYPES)], type, { onchange: ({ target }) => refilter({ type: target.value }) })),
+      field(t("status"), select([["", t("any")], ...STATES.map((each) => [each, STATUSES[each]])], status, { onchange: ({ target }) => refilter({ status: target.value }) })),
+      field(t("kind"), select([["", t("any")], ...Object.entries(TYPES)], type, { onchange: ({ target }) => refilter({ type: target.value }) })),
     ),
   );
   main.append(list, more);
@@ -43,9 +45,9 @@ export async function show({ main, heading, parameters, signal }) {
     const page = await api.jobs({ status, type, limit }, signal);
     if (signal.aborted) return;
     refill(list, page.items);
-    more.replaceChildren(page.next_cursor && limit < 500 ? h("button", { class: "quiet", onclick: () => (limit = Math.min(500, limit * 2)) }, "Show older ones") : "");
+    more.replaceChildren(page.next_cursor && limit < 500 ? h("button", { class: "quiet", onclick: () => (limit = Math.min(500, limit * 2)) }, t("showOlder")) : "");
     if (!page.items.length && !main.querySelector(".empty")) {
-      main.append(empty("jobs", "No jobs", "Uploads, imports, comparisons and reindexes are listed here while they run, and after.", h("a", { class: "button quiet", href: to("add") }, "Add pictures")));
+      main.append(empty("jobs", t("noJobs"), t("noJobsText"), h("a", { class: "button quiet", href: to("add") }, t("addPictures"))));
     }
     return pollFor(page.items);
   };
@@ -70,26 +72,26 @@ function refill(list, jobs) {
   if (rows.length !== list.childElementCount || rows.some((row, at) => list.children[at] !== row)) list.replaceChildren(...rows);
 }
 
-const SOURCES = { sample: "The sample garden", zip: "A zip archive", tar: "A tar archive", manifest: "A list of pictures", s3: "A bucket", folder: "A folder" };
-const SUBJECTS = { comparison: "Comparison for duplicates and labels", deletion: "Deletion", map: "Map", repair: "Repair" };
+const SOURCES = { sample: t("theSampleGarden"), zip: t("aZipArchive"), tar: t("aTarArchive"), manifest: t("aListOfPictures"), s3: t("aBucket"), folder: t("aFolder") };
+const SUBJECTS = { comparison: t("comparisonFor"), deletion: t("deletion"), map: t("map"), repair: t("repair") };
 
 /** What a job is about, for people. */
 export function subject({ type, counts, source, reindex, collection, first_name: first }) {
   if (source) return source.location ?? SOURCES[source.type] ?? source.type;
-  if (reindex) return reindex.mode === "index" ? "Index built anew" : "Pictures embedded anew";
-  if (type === "deletion" && collection) return `Deletion of ${collection}`;
+  if (reindex) return reindex.mode === "index" ? t("indexBuiltAnew") : t("embeddedAnew");
+  if (type === "deletion" && collection) return t("deletionOf", { name: collection });
   if (SUBJECTS[type]) return SUBJECTS[type];
   const folder = first?.split("/").slice(0, -1).join("/");
   if (counts.total === 1 && first) return first;
-  if (folder) return `Pictures from ${folder}`;
-  return first ? `${first} and others` : (TYPES[type] ?? type);
+  if (folder) return t("picturesFrom", { name: folder });
+  return first ? t("andOthers", { name: first }) : (TYPES[type] ?? type);
 }
 
 /** Its kind, and the collection that it is about. */
 export function circumstances({ type, collection }) {
   const kind = TYPES[type] ?? type;
-  if (["upload", "import"].includes(type)) return collection ? `${kind} into ${collection}` : kind;
-  if (["comparison", "map"].includes(type)) return collection ?? "All collections";
+  if (["upload", "import"].includes(type)) return collection ? t("kindInto", { kind, name: collection }) : kind;
+  if (["comparison", "map", "change", "removal", "restoration", "purge"].includes(type)) return collection ?? t("allCollections");
   return kind;
 }
 
@@ -101,12 +103,12 @@ function line(job) {
     h("span", { class: "about" }, h("span", { class: "kind" }, subject(job)), h("span", { class: "faint" }, circumstances(job))),
     badge(job),
     progress(job),
-    h("span", { class: "number" }, total ? counted(total, "picture") : "", failed ? h("span", { class: "bad" }, ` ${number(failed)} failed`) : ""),
+    h("span", { class: "number" }, total ? t("pictures", { count: total }) : "", failed ? h("span", { class: "bad" }, ` ${t("countFailed", { count: failed })}`) : ""),
     h("time", { class: "faint", dateTime: job.created_at, title: when(job.created_at) }, ago(job.created_at)),
   );
 }
 
-export const badge = (job) => h("span", { class: "badge", "data-status": job.status }, job.phase ? (job.phase === "paused" ? "paused" : job.phase) : job.status);
+export const badge = (job) => h("span", { class: "badge", "data-status": job.status }, STATUSES[job.phase ?? job.status] ?? job.phase ?? job.status);
 
 /** Shares of what became of its pictures, side by side. */
 export function progress({ counts, status }) {
@@ -125,7 +127,7 @@ export function progress({ counts, status }) {
 }
 
 export function described(counts) {
-  const said = { indexed: "done", duplicate: "known already", failed: "failed", cancelled: "cancelled", pending: "waiting" };
-  const parts = Object.entries(said).filter(([part]) => counts[part]);
-  return parts.map(([part, text]) => `${number(counts[part])} ${text}`).join(", ") || "no pictures";
+  const said = { indexed: "countDone", duplicate: "countKnown", failed: "countFailed", cancelled: "countCancelled", pending: "countWaiting" };
+  const parts = /** @type {[string, import("./text.js").Key][]} */ (Object.entries(said)).filter(([part]) => counts[part]);
+  return parts.map(([part, key]) => t(key, { count: counts[part] })).join(", ") || t("noPictures");
 }

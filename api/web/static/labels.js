@@ -2,10 +2,11 @@
 
 import * as api from "./api.js";
 import { action, h } from "./dom.js";
-import { counted, number, percent } from "./format.js";
+import { percent } from "./format.js";
 import { forget } from "./gallery.js";
 import { to } from "./router.js";
 import { tried } from "./say.js";
+import { t } from "./text.js";
 import { thumb } from "./tiles.js";
 
 const PAGE = 12;
@@ -19,21 +20,21 @@ export async function doubts(signal) {
     const page = await api.labelIssues({ limit: PAGE, cursor }, signal);
     cursor = page.next_cursor;
     list.append(...page.items.map(issue));
-    more.replaceChildren(cursor ? action("More", load, { quiet: true }) : "");
+    more.replaceChildren(cursor ? action(t("more"), load, { quiet: true }) : "");
     lead.replaceChildren(
-      page.compared ? `${counted(page.compared, "picture")} compared${page.waiting ? `, ${number(page.waiting)} not yet` : ""}. ` : "Nothing was compared yet. ",
-      page.items.length || !page.compared ? "" : "No label is in doubt. ",
-      h("a", { href: to("duplicates") }, "Compare"),
+      page.compared ? `${page.waiting ? t("comparedBut", { count: page.compared, waiting: page.waiting }) : t("compared", { count: page.compared })} ` : t("nothingCompared"),
+      page.items.length || !page.compared ? "" : t("noLabelInDoubt"),
+      h("a", { href: to("duplicates") }, t("compare")),
     );
   };
   await load();
-  return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, "Doubtful labels"), lead, list, more);
+  return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, t("doubtfulLabels")), lead, list, more);
 }
 
 function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence }) {
   const item = h("li", {});
   const accept = async () => {
-    if (!(await tried(() => api.change(id, { label: suggested }), `Labelled ${suggested}.`))) return;
+    if (!(await tried(() => api.change(id, { label: suggested }), t("labelledAs", { label: suggested })))) return;
     forget();
     item.remove();
   };
@@ -45,7 +46,7 @@ function issue({ image_id: id, label, suggested_label: suggested, label_error_pr
       h("p", {}, h("del", {}, label), " → ", h("strong", {}, suggested), " ", h("span", { class: "faint" }, percent(probability))),
       h("div", { class: "thumbs" }, evidence.slice(0, 6).map((one) => thumb(one.image_id, one.label))),
     ),
-    action(`Set to ${suggested}`, accept, { quiet: true }),
+    action(t("setTo", { label: suggested }), accept, { quiet: true }),
   );
   return item;
 }

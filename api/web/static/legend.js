@@ -2,6 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { number } from "./format.js";
+import { t } from "./text.js";
 
 const COLOURS = 12;
 
@@ -27,10 +28,10 @@ export function legend({ labels, label }, highlight, select) {
       button.setAttribute("aria-pressed", String(highlighted.has(index)));
       highlight(highlighted);
     });
-    const take = h("button", { type: "button", class: "take", title: `Select ${name}`, "aria-label": `Select ${name}`, onclick: () => select(index) }, icon("lasso"));
+    const take = h("button", { type: "button", class: "take", title: t("selectName", { name }), "aria-label": t("selectName", { name }), onclick: () => select(index) }, icon("lasso"));
     return h("li", {}, button, take);
   };
   const entries = labels.map((name, index) => entry(name, index, counts[index]));
-  if (none) entries.push(entry("no label", -1, none));
-  return h("section", { "aria-label": "Labels" }, h("h2", {}, "Labels"), h("ul", { class: "legend", tabIndex: 0, "aria-label": "Labels to highlight" }, entries));
+  if (none) entries.push(entry(t("noLabel"), -1, none));
+  return h("section", { "aria-label": t("labels") }, h("h2", {}, t("labels")), h("ul", { class: "legend", tabIndex: 0, "aria-label": t("labelsToHighlight") }, entries));
 }

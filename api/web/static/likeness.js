@@ -1,12 +1,13 @@
 // What a distance means, in a word: by the calibration of the collection or of the model, and nothing where none holds.
 
 import * as api from "./api.js";
+import { t } from "./text.js";
 
 // Of pairs of different kinds, the share that is as near (docs/explanation/calibration.md).
 const WORDS = [
-  ["far_1e3", "very alike", "Of pairs of different kinds, at most 1 in 1,000 is this near."],
-  ["far_1e2", "alike", "Of pairs of different kinds, at most 1 in 100 is this near."],
-  ["eer", "somewhat alike", "Pairs of one kind are this near more often than pairs of different kinds."],
+  ["far_1e3", t("veryAlike"), t("oneInThousand")],
+  ["far_1e2", t("alike"), t("oneInHundred")],
+  ["eer", t("somewhatAlike"), t("moreOftenOfOneKind")],
 ];
 const GENERAL = "general";
 const known = new Map(); // by collection and model version

@@ -1,6 +1,7 @@
 // Metadata as rows of a key and a value, and what of them has changed.
 
 import { h, icon } from "./dom.js";
+import { t } from "./text.js";
 
 /** The value that a text stands for: JSON where it is JSON, else the text itself. */
 export function read(text) {
@@ -16,12 +17,12 @@ export const write = (value) => (typeof value === "string" && read(value) === va
 
 /** {element, value()}: rows that can be changed, added and removed. value: the object that they say; throws what is wrong with them. */
 export function rows(metadata) {
-  const list = h("div", { class: "pairs", role: "group", "aria-label": "Metadata" });
+  const list = h("div", { class: "pairs", role: "group", "aria-label": t("metadata") });
   const row = (key = "", value = "") => {
-    const name = h("input", { type: "text", value: key, placeholder: "key", "aria-label": "Key", spellcheck: false });
-    const text = h("input", { type: "text", value, placeholder: "value", "aria-label": key ? `Value of ${key}` : "Value", spellcheck: false });
-    name.addEventListener("input", () => text.setAttribute("aria-label", name.value ? `Value of ${name.value}` : "Value"));
-    const out = h("button", { type: "button", class: "take", title: "Remove", "aria-label": `Remove ${key || "the row"}` }, icon("close"));
+    const name = h("input", { type: "text", value: key, placeholder: t("keyHere"), "aria-label": t("key"), spellcheck: false });
+    const text = h("input", { type: "text", value, placeholder: t("valueHere"), "aria-label": key ? t("valueOf", { key }) : t("value"), spellcheck: false });
+    name.addEventListener("input", () => text.setAttribute("aria-label", name.value ? t("valueOf", { key: name.value }) : t("value")));
+    const out = h("button", { type: "button", class: "take", title: t("remove"), "aria-label": t("removeName", { name: key || t("theRow") }) }, icon("close"));
     const pair = h("div", { class: "pair" }, name, text, out);
     out.addEventListener("click", () => {
       const next = pair.nextElementSibling?.querySelector("input") ?? more;
@@ -30,7 +31,7 @@ export function rows(metadata) {
     });
     return pair;
   };
-  const more = h("button", { type: "button", class: "quiet small" }, icon("plus"), h("span", {}, "Add metadata"));
+  const more = h("button", { type: "button", class: "quiet small" }, icon("plus"), h("span", {}, t("addMetadata")));
   more.addEventListener("click", () => {
     const pair = row();
     list.append(pair);
@@ -43,8 +44,8 @@ export function rows(metadata) {
     for (const pair of list.children) {
       const [key, text] = [...pair.querySelectorAll("input")].map((input) => input.value.trim());
       if (!key && !text) continue;
-      if (!key) throw new Error(`“${text}” has no key.`);
-      if (key in object) throw new Error(`The key “${key}” is there twice.`);
+      if (!key) throw new Error(t("hasNoKey", { value: text }));
+      if (key in object) throw new Error(t("keyTwice", { key }));
       object[key] = read(text);
     }
     return object;

@@ -5,6 +5,8 @@ import { ask } from "./ask.js";
 import { action, h } from "./dom.js";
 import { ago, percent, when } from "./format.js";
 import { tried } from "./say.js";
+import { MODEL_STATES } from "./states.js";
+import { t } from "./text.js";
 
 export async function versions(signal, redraw) {
   const { items } = await api.models(signal);
@@ -12,14 +14,14 @@ export async function versions(signal, redraw) {
     action(
       text,
       async () => {
-        if (sure && !(await ask(`${text} ${model.name}?`, sure, text))) return;
+        if (sure && !(await ask(t("actOn", { act: text, name: model.name }), sure, text))) return;
         if (await tried(() => api.steerModel(model.id, verb), said)) redraw();
       },
       { quiet: true, "aria-label": `${text} ${model.name}` },
     );
-  const activate = act("Activate", "activate", "Searches use it from now on.");
-  const rollback = act("Roll back", "rollback", "Searches use the version before.", "Searches go back to the version that this one replaced.");
-  const retire = act("Retire", "retire", "Its vectors are being removed.", "Its vectors are removed. Its files stay, so it can be registered again.");
+  const activate = act(t("activate"), "activate", t("activated"));
+  const rollback = act(t("rollBack"), "rollback", t("rolledBack"), t("rollBackText"));
+  const retire = act(t("retire"), "retire", t("retired"), t("retireText"));
   const ways = (model) => ({
     active: model.replaced ? [rollback(model)] : [],
     ready: [activate(model), retire(model)],
@@ -30,7 +32,7 @@ export async function versions(signal, redraw) {
   return h(
     "section",
     { "aria-labelledby": "models-title" },
-    h("h2", { id: "models-title" }, "Model versions"),
+    h("h2", { id: "models-title" }, t("modelVersions")),
     h("ul", { class: "cards" }, items.map((model) => card(model, ways(model)))),
   );
 }
@@ -41,13 +43,13 @@ function card(model, ways) {
   return h(
     "li",
     { class: "card" },
-    h("div", { class: "actions" }, h("h3", {}, name), h("span", { class: "badge", "data-status": state }, state)),
-    h("p", { class: "faint" }, `${domain ? `For ${domain}. ` : ""}${architecture}, ${dim} numbers a vector, registered `, h("time", { dateTime: created, title: when(created) }, ago(created))),
+    h("div", { class: "actions" }, h("h3", {}, name), h("span", { class: "badge", "data-status": state }, MODEL_STATES[state] ?? state)),
+    h("p", { class: "faint" }, `${domain ? `${t("forDomain", { domain })} ` : ""}${t("vectorOf", { architecture, count: dim })} `, h("time", { dateTime: created, title: when(created) }, ago(created))),
     judged.length > 0 &&
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, ["Judged on", "R@1", "MAP@R"].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, [t("judgedOn"), "R@1", "MAP@R"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, judged.map(([set, one]) => h("tr", {}, h("th", { scope: "row" }, set), [one.r_at_1, one.map_at_r].map((value) => h("td", { class: "number" }, value === undefined ? "–" : percent(value, 1)))))),
       ),
     ways?.length > 0 && h("div", { class: "actions" }, ways),

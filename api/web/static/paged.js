@@ -1,12 +1,13 @@
 // A list that comes in pages, the next behind a button.
 
 import { action, h } from "./dom.js";
+import { t } from "./text.js";
 
 /**
  * Rows appended to `list` a page at a time. page(cursor): {items, next_cursor}; row(item): an element.
  * Returns {more, load}: a place for the button, and what fetches the first page, again to begin anew.
  */
-export function paged(list, page, row, text = "Older ones") {
+export function paged(list, page, row, text = t("older")) {
   const more = h("p", { class: "load-more" });
   const next = async (cursor) => {
     const { items, next_cursor: following } = await page(cursor);

@@ -1,9 +1,11 @@
 // A picture of which people mark a part: by dragging over it, or with four fields.
 
 import { action, field, h } from "./dom.js";
+import { decimal } from "./format.js";
+import { t } from "./text.js";
 
 const CLICK = 6; // pixels within which a press marks nothing
-const FIELDS = [["Left", 0], ["Top", 1], ["Width", 2], ["Height", 3]];
+const FIELDS = [[t("left"), 0], [t("top"), 1], [t("width"), 2], [t("height"), 3]];
 const WHOLE = [0, 0, 1, 1];
 
 const clamped = (value) => Math.min(1, Math.max(0, value));
@@ -21,7 +23,7 @@ export function markable(image, { box, size = null, changed }) {
   const mark = h("div", { class: "mark", hidden: true });
   const frame = h("div", { class: "markable" }, image, mark);
   const inputs = FIELDS.map(([, place]) => h("input", { type: "number", min: 0, max: 100, step: "any", placeholder: 100 * WHOLE[place], inputMode: "decimal" }));
-  const clear = action("Whole picture", () => commit(null), { quiet: true, hidden: true });
+  const clear = action(t("wholePicture"), () => commit(null), { quiet: true, hidden: true });
   const proportions = (of) => frame.style.setProperty("--ratio", of.width / of.height);
 
   const draw = ([x, y, width, height]) => {
@@ -54,8 +56,8 @@ export function markable(image, { box, size = null, changed }) {
     h(
       "details",
       { open: Boolean(box) },
-      h("summary", {}, "Search by a part"),
-      h("p", { class: "faint" }, "Drag across the picture, or say where, in percent."),
+      h("summary", {}, t("searchByPart")),
+      h("p", { class: "faint" }, t("dragAcross")),
       h("div", { class: "sides" }, FIELDS.map(([name], place) => field(name, inputs[place]))),
     ),
     clear,

@@ -2,11 +2,11 @@
 
 import { action, h } from "./dom.js";
 import { labelInput } from "./filters.js";
-import { counted } from "./format.js";
 import { may } from "./http.js";
 import { relabel } from "./relabel.js";
 import { go } from "./router.js";
 import { say } from "./say.js";
+import { t } from "./text.js";
 import { remove } from "./trash.js";
 
 const MOST_EXAMPLES = 100; // as a search takes them
@@ -19,7 +19,7 @@ export class Picking {
   constructor(grid, told) {
     this.grid = grid;
     this.told = told;
-    this.element = h("section", { class: "picked", "aria-label": "Selected pictures", hidden: true });
+    this.element = h("section", { class: "picked", "aria-label": t("selectedPictures"), hidden: true });
     grid.element.addEventListener("click", (event) => this.#click(event));
     grid.element.addEventListener("keydown", (event) => this.#key(event));
   }
@@ -30,7 +30,7 @@ export class Picking {
 
   /** A box to be ticked on a tile. */
   box(image) {
-    const box = h("input", { type: "checkbox", class: "pick", "aria-label": `Select ${image.label ?? image.name ?? "picture without a label"}`, checked: this.#picked.has(image.image_id) });
+    const box = h("input", { type: "checkbox", class: "pick", "aria-label": t("selectName", { name: image.label ?? image.name ?? t("pictureWithoutLabel") }), checked: this.#picked.has(image.image_id) });
     box.dataset.id = image.image_id;
     return box;
   }
@@ -95,23 +95,23 @@ export class Picking {
       element.firstChild.textContent = this.#count();
       return;
     }
-    const label = labelInput("", { placeholder: "label", "aria-label": "Label for the selected pictures" });
-    const form = h("form", { class: "actions" }, label, h("button", { class: "quiet" }, "Label them"));
+    const label = labelInput("", { placeholder: t("labelHere"), "aria-label": t("labelForSelected") });
+    const form = h("form", { class: "actions" }, label, h("button", { class: "quiet" }, t("labelThem")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#label(label.value.trim());
     });
     element.append(
       h("strong", { role: "status" }, this.#count()),
-      action("Search", () => go("search", { more: this.ids().slice(0, MOST_EXAMPLES).join(",") }), { symbol: "search" }),
-      ...(may("write") ? [form, action("Delete", () => this.#remove(), { quiet: true, symbol: "trash" })] : []),
-      action("Select all shown", () => this.#all(), { quiet: true }),
-      action("Clear", () => this.clear(), { quiet: true, symbol: "close" }),
+      action(t("search"), () => go("search", { more: this.ids().slice(0, MOST_EXAMPLES).join(",") }), { symbol: "search" }),
+      ...(may("write") ? [form, action(t("delete"), () => this.#remove(), { quiet: true, symbol: "trash" })] : []),
+      action(t("selectAllShown"), () => this.#all(), { quiet: true }),
+      action(t("clear"), () => this.clear(), { quiet: true, symbol: "close" }),
     );
   }
 
   #count() {
-    return `${counted(this.size, "picture")} selected`;
+    return t("picturesSelected", { count: this.size });
   }
 
   ids() {
@@ -119,7 +119,7 @@ export class Picking {
   }
 
   async #label(label) {
-    if (!label) return say("Type a label first.", { bad: true });
+    if (!label) return say(t("typeLabelFirst"), { bad: true });
     const ids = this.ids();
     if (!(await relabel(ids, label))) return undefined;
     const changed = new Set(ids);
@@ -131,7 +131,7 @@ export class Picking {
 
   async #remove() {
     const ids = this.ids();
-    if (!(await remove(ids, { question: `Delete ${counted(ids.length, "picture")}?`, restored: this.told.restored }))) return;
+    if (!(await remove(ids, { question: t("deletePictures", { count: ids.length }), restored: this.told.restored }))) return;
     this.clear();
     await this.told.removed(ids);
     this.#focus();

@@ -2,20 +2,21 @@
 
 import * as api from "./api.js";
 import { action, h } from "./dom.js";
-import { ago, number, percent } from "./format.js";
+import { ago, decimal, number, percent } from "./format.js";
 import { say } from "./say.js";
+import { t } from "./text.js";
 
 export async function recall(signal) {
   const list = h("div", {});
   const draw = async () => {
     const { items } = await api.recalls(signal);
-    list.replaceChildren(items.length ? measured(items) : h("p", { class: "faint" }, "Not measured yet."));
+    list.replaceChildren(items.length ? measured(items) : h("p", { class: "faint" }, t("notMeasuredYet")));
   };
   const measure = async () => {
-    say("Measuring, for twenty seconds at most…");
+    say(t("measuring"));
     try {
       const found = await api.measureRecall({ k: 10, sample: 100 });
-      say(`Recall ${percent(found.recall, 1)} over ${found.sample} searches.`);
+      say(t("recallOver", { share: percent(found.recall, 1), count: found.sample }));
       await draw();
     } catch (error) {
       say(error.message, { bad: true });
@@ -25,10 +26,10 @@ export async function recall(signal) {
   return h(
     "section",
     { "aria-labelledby": "recall-title" },
-    h("h2", { id: "recall-title" }, "Recall of the index"),
-    h("p", { class: "faint" }, "Searches with stored vectors, through the index and exactly, are compared."),
+    h("h2", { id: "recall-title" }, t("recallOfIndex")),
+    h("p", { class: "faint" }, t("aboutRecall")),
     list,
-    h("div", { class: "actions" }, action("Measure now", measure, { quiet: true })),
+    h("div", { class: "actions" }, action(t("measureNow"), measure, { quiet: true })),
   );
 }
 
@@ -37,18 +38,18 @@ function measured(items) {
     `Recall@${k}: ${percent(share, 1)}`,
     number(sample),
     number(ef),
-    `${fast.toFixed(1)} ms`,
-    `${slow.toFixed(1)} ms`,
+    `${decimal(fast, 1)} ms`,
+    `${decimal(slow, 1)} ms`,
     best === null ? "–" : number(best),
     ago(at),
   ];
   return h(
     "div",
-    { class: "wide", tabIndex: 0, role: "region", "aria-label": "Measured recall" },
+    { class: "wide", tabIndex: 0, role: "region", "aria-label": t("measuredRecall") },
     h(
       "table",
       { class: "report" },
-      h("thead", {}, h("tr", {}, ["Result", "Searches", "ef_search", "Index", "Exact", "ef for 99 %", "When"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, [t("result"), t("searches"), "ef_search", t("index"), t("exact"), t("efFor99"), t("when")].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, items.map((item) => h("tr", {}, cells(item).map((cell, at) => (at ? h("td", { class: "number" }, cell) : h("th", { scope: "row" }, cell)))))),
     ),
   );

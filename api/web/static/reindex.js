@@ -2,10 +2,12 @@
 
 import * as api from "./api.js";
 import { action, check, field, h, select } from "./dom.js";
-import { number, percent, seconds, size } from "./format.js";
+import { decimal, number, percent, seconds, size } from "./format.js";
+import { badge, progress, subject } from "./jobs.js";
 import { go, to } from "./router.js";
 import { tried } from "./say.js";
-import { badge, progress, subject } from "./jobs.js";
+import { STATUSES } from "./states.js";
+import { t } from "./text.js";
 
 const METRICS = { r_at_1: "R@1", map_at_r: "MAP@R" };
 const PHASES = {
@@ -16,10 +18,10 @@ const PHASES = {
 export async function reindexing(signal) {
   const [{ items: models }, { items: past }] = await Promise.all([api.models(signal), api.jobs({ type: "reindex", limit: 5 }, signal)]);
   const others = models.filter(({ state }) => !["active", "retired"].includes(state));
-  const modes = [["index", "Build the active index anew"], ["anew", "Embed all pictures anew"], ...(others.length ? [["other", "Embed all pictures with another model"]] : [])];
+  const modes = [["index", t("buildIndexAnew")], ["anew", t("embedAnew")], ...(others.length ? [["other", t("embedWithAnother")]] : [])];
   const mode = select(modes, others.length ? "other" : "index");
-  const version = field("Model", select(others.map(({ id, name }) => [id, name]), others[0]?.id));
-  const activate = check("Switch to it if it is no worse", { checked: true });
+  const version = field(t("model"), select(others.map(({ id, name }) => [id, name]), others[0]?.id));
+  const activate = check(t("switchIfNoWorse"), { checked: true });
   const fitting = () => {
     version.hidden = mode.value !== "other";
     activate.hidden = mode.value === "index";
@@ -32,15 +34,15 @@ export async function reindexing(signal) {
       anew: { activate: activate.querySelector("input").checked },
       other: { model_version: version.querySelector("select").value, activate: activate.querySelector("input").checked },
     }[mode.value];
-    const begun = await tried(() => api.reindex(asked), "The reindex has begun.");
+    const begun = await tried(() => api.reindex(asked), t("reindexBegun"));
     if (begun) go(`job/${begun.job_id}`);
   };
   return h(
     "section",
     { "aria-labelledby": "reindex-title" },
-    h("h2", { id: "reindex-title" }, "Reindex"),
-    h("p", { class: "faint" }, "Searches and uploads go on meanwhile. ", !others.length && "To embed with another model, register one: umbel models register FILE."),
-    h("div", { class: "bar" }, field("What", mode), version, activate, action("Begin", begin, { quiet: true })),
+    h("h2", { id: "reindex-title" }, t("reindex")),
+    h("p", { class: "faint" }, t("goesOnMeanwhile"), !others.length && t("registerAnother")),
+    h("div", { class: "bar" }, field(t("what"), mode), version, activate, action(t("begin"), begin, { quiet: true })),
     past.length > 0 && h("ul", { class: "rows" }, past.map((job) => h("li", {}, h("a", { class: "row", href: to(`job/${job.id}`) }, h("span", { class: "about" }, h("span", { class: "kind" }, subject(job))), badge(job), progress(job), h("span", { class: "faint" }, summary(job)))))),
   );
 }
@@ -48,8 +50,8 @@ export async function reindexing(signal) {
 function summary({ reindex, error }) {
   const report = reindex?.report;
   if (error || !report) return error ?? "";
-  if (report.after) return `recall ${percent(report.after.recall_at_10 ?? 0, 1)}`;
-  return report.switched ? "switched" : report.gate?.passed ? "passed, not switched" : "kept the active one";
+  if (report.after) return t("recallIs", { share: percent(report.after.recall_at_10 ?? 0, 1) });
+  return report.switched ? t("switched") : report.gate?.passed ? t("passedNotSwitched") : t("keptActive");
 }
 
 /** The phases of a reindex job and its report, for the job's own view. */
@@ -60,12 +62,12 @@ export function reindexProgress({ reindex }) {
     {},
     h(
       "ol",
-      { class: "phases", "aria-label": "Phases" },
+      { class: "phases", "aria-label": t("phases") },
       PHASES[reindex.mode].map((phase, index) =>
-        h("li", { class: index < at || reindex.phase === "done" ? "past" : "", ...(index === at && { "aria-current": "step" }) }, phase),
+        h("li", { class: index < at || reindex.phase === "done" ? "past" : "", ...(index === at && { "aria-current": "step" }) }, STATUSES[phase] ?? phase),
       ),
     ),
-    reindex.eta_seconds !== null && h("p", { class: "faint" }, `About ${seconds(reindex.eta_seconds)} left of embedding.`),
+    reindex.eta_seconds !== null && h("p", { class: "faint" }, t("embeddingLeft", { time: seconds(reindex.eta_seconds) })),
     reindex.report && (reindex.mode === "index" ? indexReport(reindex.report) : modelReport(reindex.report)),
   );
 }
@@ -82,10 +84,10 @@ function table(name, columns, rows) {
 
 function indexReport({ before = {}, after = {} }) {
   const row = (text, key, shown) => [text, ...[before, after].map((side) => (side[key] === undefined ? null : shown(side[key])))];
-  return table("Before and after", ["", "Before", "After"], [
-    row("Recall@10", "recall_at_10", (value) => percent(value, 1)),
-    row("Median search", "ms", (value) => `${value.toFixed(1)} ms`),
-    row("Size", "bytes", size),
+  return table(t("beforeAndAfter"), ["", t("before"), t("after")], [
+    row(t("recallAt10"), "recall_at_10", (value) => percent(value, 1)),
+    row(t("medianSearch"), "ms", (value) => `${decimal(value, 1)} ms`),
+    row(t("size"), "bytes", size),
     row("m", "m", number),
     row("ef_construction", "ef_construction", number),
   ]);
@@ -96,25 +98,25 @@ function modelReport({ active, candidate, judged, findings = [], gate, switched,
     METRICS[name] ?? name,
     percent(one.active, 1),
     percent(one.candidate, 1),
-    `${signed(one.low)} to ${signed(one.high)}`,
+    t("fromTo", { low: signed(one.low), high: signed(one.high) }),
   ]);
   const found = [
     ...findings,
-    judged && `Judged on ${number(judged.queries)} labelled pictures of ${number(judged.classes)} labels.`,
-    recall !== null && `Its index finds ${percent(recall, 1)} of the ten nearest that an exact search finds.`,
-    overlap !== null && `${percent(overlap)} of the ten nearest are the same with both.`,
-    missing ? `${number(missing)} pictures could not be embedded.` : "No picture is missing.",
+    judged && t("judgedOnLabelled", { count: judged.queries, labels: judged.classes }),
+    recall !== null && t("indexFinds", { share: percent(recall, 1) }),
+    overlap !== null && t("sameWithBoth", { share: percent(overlap) }),
+    missing ? t("notEmbedded", { count: missing }) : t("noneMissing"),
   ];
   return h(
     "div",
     {},
-    rows.length > 0 && table("On the gallery’s labelled pictures", ["", active, candidate, "Difference, 95 %"], rows),
+    rows.length > 0 && table(t("onLabelled"), ["", active, candidate, t("difference")], rows),
     h("p", {}, found.filter(Boolean).join(" ")),
     h(
       "p",
       {},
-      gate.passed ? "It passed the gate. " : `It did not pass the gate: ${gate.reasons.join(" ")} `,
-      switched ? `Searches use ${candidate} now.` : `Searches use ${active} still.`,
+      gate.passed ? t("passedGate") : `${t("didNotPass", { reasons: gate.reasons.join(" ") })} `,
+      switched ? t("searchesUseNow", { name: candidate }) : t("searchesUseStill", { name: active }),
     ),
   );
 }

@@ -1,6 +1,7 @@
 // What happened, in a line that is seen and that screen readers speak.
 
 import { h } from "./dom.js";
+import { t } from "./text.js";
 
 const SECONDS = 6;
 const TO_UNDO_SECONDS = 12;
@@ -9,7 +10,7 @@ let timer = 0;
 /** undo: what takes back what happened; there is a button for it while the line is seen. */
 export function say(text, { bad = false, undo = null } = {}) {
   const line = document.getElementById("said");
-  line.replaceChildren(text, ...(undo ? [" ", h("button", { type: "button", class: "undo", onclick: undo }, "Undo")] : []));
+  line.replaceChildren(text, ...(undo ? [" ", h("button", { type: "button", class: "undo", onclick: undo }, t("undo"))] : []));
   line.classList.toggle("bad", bad);
   line.classList.add("shown");
   clearTimeout(timer);

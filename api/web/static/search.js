@@ -4,14 +4,15 @@ import * as api from "./api.js";
 import { chooser, field, h, icon } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, labelFilter, seen, sizes } from "./filters.js";
-import { counted } from "./format.js";
+import { decimal } from "./format.js";
 import { likenessIn } from "./likeness.js";
 import { markable, parse } from "./part.js";
 import { go, note, to } from "./router.js";
 import { remember } from "./sequence.js";
+import { t } from "./text.js";
 import { thumb, tile } from "./tiles.js";
 
-export const title = "Search";
+export const title = t("search");
 export const TAKEN = "image/*,.heic,.heif,.avif"; // whatever it is, the API tells what it does not take
 const PAGE = 48;
 const AHEAD = "600px"; // below the screen, where the next page is asked for
@@ -27,13 +28,13 @@ export async function show({ main, heading, parameters, signal }) {
   let box = parse(parameters.box ?? "");
   const asked = file ? picture : image || wanted;
   if (!asked) return main.append(ways());
-  const results = h("ul", { class: "tiles", "aria-label": "Matches" });
+  const results = h("ul", { class: "tiles", "aria-label": t("matches") });
   remember(results);
-  const how = h("p", { class: "faint", role: "status" }, "Searching…");
-  const more = h("button", { class: "quiet", onclick: () => next() }, "Show more");
+  const how = h("p", { class: "faint", role: "status" }, t("searching"));
+  const more = h("button", { class: "quiet", onclick: () => next() }, t("showMore"));
   const showMore = h("p", { class: "load-more", hidden: true }, more);
-  const add = h("a", { class: "button quiet", href: to("add") }, "Add pictures");
-  const nothing = empty("search", "Nothing is similar", "Take away a filter, or add pictures to compare with.", add);
+  const add = h("a", { class: "button quiet", href: to("add") }, t("addPictures"));
+  const nothing = empty("search", t("nothingSimilar"), t("nothingSimilarText"), add);
   nothing.hidden = true;
   const reach = slider(within, () => narrow());
   const asking = (changes) => ({ ...parameters, box: box ? box.join(",") : "", within: reach.value(), ...changes });
@@ -52,14 +53,14 @@ export async function show({ main, heading, parameters, signal }) {
       { class: "sided" },
       h(
         "aside",
-        { class: "panel", "aria-label": "What is searched for" },
+        { class: "panel", "aria-label": t("whatIsSearchedFor") },
         await queried({ image, more: wanted, less, file }, part, signal),
         collectionFilter(collection, (value) => refilter({ collection: value }), await sizes(signal)),
         labelFilter(label, (value) => refilter({ label: value })),
         reach.element,
-        h("div", { class: "actions" }, chooser("Another picture", ([chosen]) => searchBy(chosen), { accept: TAKEN })),
+        h("div", { class: "actions" }, chooser(t("anotherPicture"), ([chosen]) => searchBy(chosen), { accept: TAKEN })),
       ),
-      h("section", { class: "found", "aria-label": "Results" }, how, results, nothing, showMore),
+      h("section", { class: "found", "aria-label": t("results") }, how, results, nothing, showMore),
     ),
   );
   let summary = "";
@@ -71,7 +72,7 @@ export async function show({ main, heading, parameters, signal }) {
     const most = reach.value();
     let left = 0;
     for (const item of results.children) left += (item.hidden = most !== "" && item.distance > Number(most)) ? 0 : 1;
-    how.textContent = `${summary}${left < results.childElementCount ? `; ${counted(left, "picture")} within the distance` : ""}`;
+    how.textContent = `${summary}${left < results.childElementCount ? `; ${t("withinDistance", { count: left })}` : ""}`;
     showMore.hidden = !cursor || (most !== "" && farthest > Number(most)); // all that follow are farther away
     watch();
     note("search", asking({}));
@@ -133,34 +134,34 @@ function find({ image, more, less, collection, label, box, cursor }, file, signa
 }
 
 function match(found, word) {
-  const item = tile(found, { note: found.similarity.toFixed(2), word });
+  const item = tile(found, { note: decimal(found.similarity, 2), word });
   item.distance = found.distance;
-  item.title = `cosine distance ${found.distance.toFixed(4)}`;
+  item.title = t("cosineDistance", { value: decimal(found.distance, 4) });
   return item;
 }
 
 function describe(matches, search) {
-  const way = search.mode === "exact" ? "every picture compared" : "through the HNSW index";
-  return `${counted(matches, "match", "matches")}, ${way}, ${Math.round(search.took_ms)} ms`;
+  const way = search.mode === "exact" ? t("everyPictureCompared") : t("throughIndex");
+  return `${t("countMatches", { count: matches })}, ${way}, ${Math.round(search.took_ms)} ms`;
 }
 
 async function queried({ image, more, less, file }, part, signal) {
   if (file) {
     const source = URL.createObjectURL(picture);
     signal.addEventListener("abort", () => URL.revokeObjectURL(source));
-    return h("figure", { class: "asked" }, markable(h("img", { src: source, alt: "the picture that is searched by" }), part), h("figcaption", {}, file));
+    return h("figure", { class: "asked" }, markable(h("img", { src: source, alt: t("pictureSearchedBy") }), part), h("figcaption", {}, file));
   }
   if (image) {
     const known = await api.image(image, signal);
-    const shown = h("img", { src: api.file(image), alt: known.label ?? "picture without a label" });
+    const shown = h("img", { src: api.file(image), alt: known.label ?? t("pictureWithoutLabel") });
     return h(
       "figure",
       { class: "asked" },
       markable(shown, { ...part, size: known }),
-      h("figcaption", {}, h("a", { href: to(`image/${image}`) }, known.label ?? known.name ?? "no label")),
+      h("figcaption", {}, h("a", { href: to(`image/${image}`) }, known.label ?? known.name ?? t("noLabel"))),
     );
   }
-  return h("div", {}, examples("More like", more), less && examples("Less like", less));
+  return h("div", {}, examples(t("moreLike"), more), less && examples(t("lessLike"), less));
 }
 
 const examples = (text, ids) =>
@@ -169,15 +170,15 @@ const examples = (text, ids) =>
 /** Maximum distance. Its end is the farthest that was found: there nothing is left out. */
 function slider(within, changed) {
   const range = h("input", { type: "range", min: 0, max: 1, step: "any", value: 1 });
-  const value = h("output", {}, "any");
+  const value = h("output", {}, t("any"));
   let most = 0;
   const shown = () => (Number(range.value) >= 1 ? "" : (Number(range.value) * most).toFixed(3));
   range.addEventListener("input", () => {
-    value.textContent = shown() || "any";
-    range.setAttribute("aria-valuetext", shown() || "any");
+    value.textContent = shown() || t("any");
+    range.setAttribute("aria-valuetext", shown() || t("any"));
     changed();
   });
-  const named = field("Max distance", range);
+  const named = field(t("maxDistance"), range);
   named.firstChild.append(value);
   return {
     element: named,
@@ -186,7 +187,7 @@ function slider(within, changed) {
       const kept = shown() || within;
       most = farthest;
       if (kept && farthest) range.value = Math.min(1, Number(kept) / farthest);
-      value.textContent = shown() || "any";
+      value.textContent = shown() || t("any");
     },
   };
 }
@@ -197,19 +198,19 @@ function ways() {
     { class: "welcome" },
     empty(
       "search",
-      "Search with a picture",
-      "Drop one anywhere on this page, paste one, or choose a file. It is compared with the gallery and not kept.",
-      chooser("Choose a picture", ([chosen]) => searchBy(chosen), { accept: TAKEN, quiet: false, symbol: "search" }),
-      h("a", { class: "button quiet", href: to("gallery") }, "Pick one from the gallery"),
+      t("searchWithPicture"),
+      t("searchWithPictureText"),
+      chooser(t("choosePicture"), ([chosen]) => searchBy(chosen), { accept: TAKEN, quiet: false, symbol: "search" }),
+      h("a", { class: "button quiet", href: to("gallery") }, t("pickFromGallery")),
     ),
     h(
       "p",
       { class: "hint" },
-      "Several pictures say more than one: press ",
+      t("severalSayMore"),
       icon("plus"),
-      " on those you want more of, then turn some to ",
+      t("thenTurnSome"),
       icon("minus"),
-      " in the tray below.",
+      t("inTheTray"),
     ),
   );
 }

@@ -2,6 +2,7 @@
 
 import { action, h } from "./dom.js";
 import { say } from "./say.js";
+import { t } from "./text.js";
 
 /** An element for a secret. text: what it is for; away(): it has been put away. */
 export function secret(title, text, value, away) {
@@ -10,17 +11,17 @@ export function secret(title, text, value, away) {
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(value);
-      say("Copied.");
+      say(t("copied"));
     } catch {
       shown.focus(); // selected, to be copied by hand: plain http gives pages no clipboard
-      say("Copy what is selected.");
+      say(t("copySelected"));
     }
   };
   return h(
     "section",
     { class: "secret", role: "alert" },
     h("h3", {}, title),
-    h("p", {}, text, h("strong", {}, " It is not shown again.")),
-    h("div", { class: "actions" }, shown, action("Copy", copy, { symbol: "copy" }), action("I have kept it", away, { quiet: true })),
+    h("p", {}, text, h("strong", {}, t("notShownAgain"))),
+    h("div", { class: "actions" }, shown, action(t("copy"), copy, { symbol: "copy" }), action(t("keptIt"), away, { quiet: true })),
   );
 }

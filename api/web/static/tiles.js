@@ -4,12 +4,13 @@ import { thumbnail } from "./api.js";
 import { basket } from "./basket.js";
 import { h, icon } from "./dom.js";
 import { to } from "./router.js";
+import { t } from "./text.js";
 
 /** image: {image_id, label}. note: a short text at the right; word: {word, meaning} below. */
 export function tile(image, { note = "", word = null, href = to(`image/${image.image_id}`), least = false } = {}) {
-  const name = image.label ?? "no label";
+  const name = image.label ?? t("noLabel");
   const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: thumbnail(image.image_id) });
-  picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "blank", title: "There is no thumbnail of it." }, icon("gallery"))), { once: true });
+  picture.addEventListener("error", () => picture.replaceWith(h("span", { class: "blank", title: t("noThumbnail") }, icon("gallery"))), { once: true });
   const caption = h(
     "span",
     { class: "caption" },
@@ -25,7 +26,7 @@ function collect(image) {
   const button = h("button", { type: "button", class: "collect" }, icon(chosen ? "check" : "plus"));
   const shown = (inside) => {
     button.setAttribute("aria-pressed", String(inside));
-    button.setAttribute("aria-label", `More like this: ${image.label ?? "picture without a label"}`);
+    button.setAttribute("aria-label", t("moreLikeThis", { name: image.label ?? t("pictureWithoutLabel") }));
     button.replaceChildren(icon(inside ? "check" : "plus"));
   };
   shown(chosen);

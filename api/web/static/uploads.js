@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Refusal } from "./http.js";
 import { Watch } from "./live.js";
+import { t } from "./text.js";
 
 const AT_A_TIME = 4;
 const LOOK_MS = 700;
@@ -89,7 +90,7 @@ class Uploads extends EventTarget {
         const ended = sent() && (await api.job(job)).finished_at;
         // Items that were stored late may stand before the cursor: once the job has ended, all are read again.
         cursor = await this.#read(job, underway, ended ? null : cursor, ended ? Infinity : PAGES);
-        if (ended) for (const upload of underway.values()) if (!ENDS.includes(upload.state)) this.#set(upload, "cancelled", "It was removed meanwhile.");
+        if (ended) for (const upload of underway.values()) if (!ENDS.includes(upload.state)) this.#set(upload, "cancelled", t("removedMeanwhile"));
       } catch {
         continue; // no answer: ask again
       }

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { h, icon } from "./dom.js";
 import { percent } from "./format.js";
+import { t } from "./text.js";
 
 const STEP = 1.5;
 const NEAREST = 8; // screen pixels for each of the picture's, at most
@@ -23,7 +24,7 @@ export class Viewer {
     this.picture = h("img", { alt: name, draggable: false, decoding: "async" });
     this.state = h("p", { class: "state", role: "status" });
     this.stage = h("div", { class: "stage", "data-state": "loading" }, this.picture, this.state);
-    this.nearness = h("output", { class: "number", "aria-label": "Magnification" });
+    this.nearness = h("output", { class: "number", "aria-label": t("magnification") });
     const tool = (symbol, text, act) => h("button", { type: "button", title: text, "aria-label": text, onclick: act }, icon(symbol));
     this.element = h(
       "figure",
@@ -31,12 +32,12 @@ export class Viewer {
       this.stage,
       h(
         "div",
-        { class: "tools flat", role: "toolbar", "aria-label": "Magnification" },
-        tool("minus", "Zoom out (−)", () => this.zoom(1 / STEP)),
+        { class: "tools flat", role: "toolbar", "aria-label": t("magnification") },
+        tool("minus", t("zoomOut"), () => this.zoom(1 / STEP)),
         this.nearness,
-        tool("plus", "Zoom in (+)", () => this.zoom(STEP)),
-        tool("fit", "Fit (0)", () => this.fit()),
-        h("button", { type: "button", title: "Pixel for pixel (1)", onclick: () => this.actualSize() }, "1:1"),
+        tool("plus", t("zoomIn"), () => this.zoom(STEP)),
+        tool("fit", t("fit"), () => this.fit()),
+        h("button", { type: "button", title: t("pixelForPixel"), onclick: () => this.actualSize() }, "1:1"),
       ),
     );
     this.stage.style.setProperty("--ratio", `${image.width} / ${image.height}`);
@@ -55,15 +56,15 @@ export class Viewer {
     };
     this.picture.src = api.thumbnail(id);
     this.picture.onerror = () => {}; // of the thumbnail: the picture itself tells
-    shown("loading", "Loading the picture…");
+    shown("loading", t("loadingPicture"));
     whole.onload = () => {
       this.picture.src = whole.src;
       shown("ready");
     };
     whole.onerror = () => {
       shown("failed");
-      const again = h("button", { type: "button", class: "quiet", onclick: () => this.#load() }, "Try again");
-      this.state.replaceChildren("The picture could not be loaded. ", again);
+      const again = h("button", { type: "button", class: "quiet", onclick: () => this.#load() }, t("tryAgain"));
+      this.state.replaceChildren(t("pictureNotLoaded"), again);
     };
     whole.src = api.file(id);
     if (whole.complete && whole.naturalWidth) whole.onload(null);

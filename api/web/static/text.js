@@ -1,0 +1,46 @@
+// What the page says, in its reader's language. The texts are in texts/, one module a language, all with the same keys.
+
+/** @typedef {keyof typeof import("./texts/en.js").default} Key */
+
+export const LANGUAGES = { en: "English", de: "Deutsch" };
+const KEPT = "umbel-language";
+
+/** What was chosen here, else the first of the browser's languages that there is, else English. */
+function preferred() {
+  const asked = [kept(), ...navigator.languages].map((tag) => tag?.split("-")[0].toLowerCase());
+  return asked.find((tag) => Object.hasOwn(LANGUAGES, tag ?? "")) ?? "en";
+}
+
+function kept() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null; // a browser that keeps nothing
+  }
+}
+
+export const language = preferred();
+const texts = (await import(`./texts/${language}.js`)).default;
+const plurals = new Intl.PluralRules(language);
+const numbers = new Intl.NumberFormat(language);
+
+/**
+ * A text with values in its {places}: numbers as the language writes them, and the plural that fits `count`.
+ * @param {Key} key
+ * @param {Record<string, unknown>} values
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  const text = typeof texts[key] === "string" ? texts[key] : texts[key][plurals.select(Number(values.count))];
+  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers.format(values[name]) : values[name]));
+}
+
+/** The page in another language, from now on. */
+export function choose(tag) {
+  try {
+    localStorage.setItem(KEPT, tag);
+  } catch {
+    // then only its own languages count
+  }
+  location.reload();
+}

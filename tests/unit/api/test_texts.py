@@ -1,0 +1,63 @@
+"""The texts of the page: each language has the same ones, with the same places to be filled, and all are used."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).parents[3] / "api" / "web" / "static"
+ENTRY = re.compile(r'^  (\w+): (".*"|\{ one: ".*", other: ".*" \}),$')
+PLURALS = {"one", "other"}  # of English and of German
+
+Text = dict[str, str]
+
+
+def texts(language: str) -> dict[str, Text]:
+    """{key: {plural: text}}; what is the same for any number has the one plural "any"."""
+    found: dict[str, Text] = {}
+    head, *lines, end = (STATIC / "texts" / f"{language}.js").read_text().split("export default ")[1].splitlines()
+    assert (head, end) == ("{", "};")
+    for line in lines:
+        entry = ENTRY.fullmatch(line)
+        assert entry, line
+        key, written = entry.groups()
+        assert key not in found, key
+        plurals = json.loads(re.sub(r"([{,]) (\w+):", r'\1 "\2":', written)) if written[0] == "{" else {}
+        found[key] = plurals or {"any": json.loads(written)}
+    return found
+
+
+def places(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+LANGUAGES = [path.stem for path in (STATIC / "texts").glob("*.js")]
+ENGLISH = texts("en")
+
+
+def test_the_page_knows_each_language_that_there_are_texts_of() -> None:
+    offered = re.search(r"LANGUAGES = \{(.*)\}", (STATIC / "text.js").read_text())
+    assert offered
+    assert set(re.findall(r"(\w+): \"", offered[1])) == set(LANGUAGES) >= {"en", "de"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language_has_every_text_with_the_same_places(language: str) -> None:
+    own = texts(language)
+    assert own.keys() == ENGLISH.keys()
+    assert [key for key, text in own.items() if not all(text.values())] == []
+    for key, text in own.items():
+        assert set(text) == ({"any"} if "any" in text else PLURALS), key
+        assert {frozenset(places(each)) for each in text.values()} == {
+            frozenset(places(next(iter(ENGLISH[key].values()))))
+        }, key
+
+
+def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
+    scripts = "".join(path.read_text() for path in STATIC.glob("*.js"))
+    page = (STATIC / "index.html").read_text()
+    called = set(re.findall(r'\bt\("(\w+)"', scripts)) | set(re.findall(r'data-(?:text|label)="(\w+)"', page))
+    assert called - ENGLISH.keys() == set()
+    # Some are chosen by what is the case: t(one ? "this" : "that").
+    assert {key for key in ENGLISH.keys() - called if f'"{key}"' not in scripts} == set()
