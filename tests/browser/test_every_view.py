@@ -128,3 +128,31 @@ def test_the_first_view_is_small_and_stays_where_it_is(page: Page) -> None:
         watch.observe({ type: 'layout-shift', buffered: true }); setTimeout(() => told(sum), 100); })"""
     )
     assert shift < 0.1
+
+
+def test_a_slow_answer_holds_up_nothing_else_and_a_server_that_comes_back_is_noticed(
+    chromium: Browser, site: Stack
+) -> None:
+    context = chromium.new_context(base_url=site.url)  # not watched: what gets no answer is told in the console
+    page = context.new_page()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/images?*", hold)
+    with page.expect_request("**/v1/images?*"):
+        page.goto("/")
+    expect(page.get_by_role("heading", name="Gallery")).to_be_visible()
+    expect(page.get_by_label("Collection")).to_be_enabled()
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.locator(".row").first).to_be_visible()
+    page.unroute("**/v1/images?*")
+    away = re.compile("/(v1/|readyz)")
+    page.route(away, lambda route: route.abort())
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.get_by_role("main").get_by_role("alert")).to_have_text("No answer from the server.")
+    page.unroute(away)
+    expect(page.locator(".grid .tile").first).to_be_visible()  # without anyone's doing
+    expect(page.locator("#state")).to_have_text("Ready")
+    context.close()

@@ -3,7 +3,7 @@
 import { collections } from "./api.js";
 import { h } from "./dom.js";
 import { may } from "./http.js";
-import { to } from "./router.js";
+import { again, to } from "./router.js";
 import { t } from "./text.js";
 
 export const title = t("admin");
@@ -42,7 +42,7 @@ export async function show({ main, heading, parameters, signal }) {
     h("nav", { class: "tabs", "aria-label": t("administration") }, tabs.map(([key, { name }]) => h("a", { href: to("admin", { tab: key }), ...(key === at && { "aria-current": "page" }) }, name))),
   );
   document.querySelector(".tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
-  const redraw = () => location.hash.startsWith(to("admin")) && dispatchEvent(new HashChangeEvent("hashchange"));
+  const redraw = () => location.hash.startsWith(to("admin")) && again();
   const refused = (error) => h("p", { class: "trouble", role: "alert" }, error.message);
   const sections = await Promise.all(tab.parts.map((part) => part(signal, redraw).catch(refused)));
   main.append(...sections.flat());

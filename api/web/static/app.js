@@ -4,8 +4,8 @@ import { ready } from "./api.js";
 import { showTray } from "./basket.js";
 import { h } from "./dom.js";
 import { chosen, dropped } from "./files.js";
-import { leftAt, may, openSession, ownCollection, signedIn, signOut } from "./http.js";
-import { current, start } from "./router.js";
+import { leftAt, may, NO_ANSWER, openSession, ownCollection, signedIn, signOut } from "./http.js";
+import { again, current, start } from "./router.js";
 import { tried } from "./say.js";
 import { choose, language, LANGUAGES, t } from "./text.js";
 
@@ -26,6 +26,7 @@ const VIEWS = {
   admin: () => import("./admin.js"),
 };
 const STATE_MS = 10_000;
+const LOST_MS = 2_000; // while there is no answer
 const $ = (id) => document.getElementById(id);
 
 /** One picture on the views that ask about pictures is a question; anything else is to be added. */
@@ -60,16 +61,26 @@ function hearDrops() {
   });
 }
 
+let asking = 0; // the timer of the next question
+
+/** Whether the service is ready, asked now and again. */
 async function state() {
   const line = $("state");
+  const next = (milliseconds) => {
+    clearTimeout(asking);
+    asking = setTimeout(state, milliseconds);
+  };
   try {
     const { ready: all, checks } = await ready();
     const missing = Object.keys(checks).filter((part) => !checks[part]);
     line.textContent = all ? t("ready") : t("waitingFor", { what: missing.join(", ") });
     line.dataset.ready = all;
+    if (document.querySelector("[data-lost=true]")) again(); // the view had no answer, and there is one now
+    next(STATE_MS);
   } catch {
     line.textContent = t("noAnswer");
     line.dataset.ready = "false";
+    next(LOST_MS);
   }
 }
 
@@ -100,6 +111,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 showTray($("tray"));
 hearDrops();
 state();
-setInterval(state, STATE_MS);
+addEventListener(NO_ANSWER, state);
 const own = ownCollection();
 await start(VIEWS, $("main"), own ? { collection: own } : {});

@@ -8,7 +8,7 @@ import { Grid } from "./grid.js";
 import { may, trashDays } from "./http.js";
 import { follow } from "./live.js";
 import { Picking } from "./picking.js";
-import { go, to } from "./router.js";
+import { again, go, to } from "./router.js";
 import { remember } from "./sequence.js";
 import { IMAGE_STATES } from "./states.js";
 import { t } from "./text.js";
@@ -80,7 +80,7 @@ export async function show({ main, heading, parameters, signal }) {
   grid.attach(signal);
   const renew = () => {
     forget();
-    dispatchEvent(new HashChangeEvent("hashchange"));
+    again();
   };
   news.addEventListener("click", renew);
   // What was shown before may be old by now, and pictures come while it is looked at.
@@ -140,7 +140,7 @@ function pages(collection, filter) {
     grid.replace(grid.items.filter(({ image_id: id }) => !gone.has(id)));
     if (grid.items.length) return known.renewed();
     forget();
-    return dispatchEvent(new HashChangeEvent("hashchange"));
+    return again();
   }
   const renew = async () => {
     await coming;

@@ -12,6 +12,7 @@ export class Refusal extends Error {
 }
 
 const LEFT = "umbel-left";
+export const NO_ANSWER = "no-answer"; // an event of the window: a request got none
 const READING = ["GET", "HEAD"];
 let position = null; // of the database after our last change, which what is read next has to include
 let session = null; // {signed_in, keys_required, name, scope, collections, csrf_token, trash_days}
@@ -67,6 +68,7 @@ export async function request(path, { method = "GET", body = null, signal = null
     response = await fetch(path, { method, headers, body, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    dispatchEvent(new Event(NO_ANSWER));
     throw new Refusal(t("noAnswerFromServer"));
   }
   position = response.headers.get("Umbel-Position") ?? position;

@@ -74,13 +74,23 @@ export const POLL = "poll";
 /** What `look` returns where one of the jobs that it shows has progress that no event tells of. */
 export const pollFor = (jobs) => jobs.some(({ type, finished_at: ended }) => !ended && !TOLD.includes(type)) && POLL;
 
-/** Call `look` when there are news of a job, or of any, until it returns true, or `signal` says that the view is closed. */
+const PASSING = [0, 429, 502, 503, 504]; // of refusals: the server is away or busy, and comes back
+const AWAY_MS = 2_000;
+
+async function outlast(error) {
+  if (!PASSING.includes(error.status)) throw error;
+  await pause(AWAY_MS);
+  return POLL;
+}
+
+/** Call `look` when there are news of a job, or of any, until it returns true, or `signal` says that the view is closed.
+    It goes on while the server does not answer. */
 export async function follow(look, milliseconds, signal, job = null) {
   const watch = new Watch(job, signal);
   let poll = true; // the stream has yet to begin
   do {
     await watch.news(milliseconds, { poll });
-    const seen = signal.aborted || (await look());
+    const seen = signal.aborted || (await Promise.resolve().then(look).catch(outlast));
     if (seen && seen !== POLL) break;
     poll = seen === POLL;
   } while (!signal.aborted);

@@ -22,6 +22,9 @@ export const replace = (...address) => location.replace(to(...address));
 /** Change the address without showing the view anew: it has changed itself already. */
 export const note = (...address) => history.replaceState(null, "", to(...address));
 
+/** Show the view once more, as from its address. */
+export const again = () => dispatchEvent(new HashChangeEvent("hashchange"));
+
 export function current() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, id = null] = path.split("/");
@@ -58,7 +61,7 @@ export function start(views, main, defaults = {}) {
         return await step();
       } catch (error) {
         if (error.name === "AbortError" || signal.aborted) return null;
-        main.append(h("p", { class: "trouble", role: "alert" }, error.message));
+        main.append(h("p", { class: "trouble", role: "alert", "data-lost": String(error.status === 0) }, error.message));
         say(error.message, { bad: true });
         return null;
       }

@@ -4,7 +4,7 @@ import { action, field, h } from "./dom.js";
 import { labelInput } from "./filters.js";
 import { forget } from "./gallery.js";
 import { relabel } from "./relabel.js";
-import { go } from "./router.js";
+import { again, go } from "./router.js";
 import { say } from "./say.js";
 import { t } from "./text.js";
 import { thumb } from "./tiles.js";
@@ -50,5 +50,5 @@ async function label(ids, text) {
   if (!text) return say(t("typeLabelFirst"), { bad: true });
   await relabel(ids, text);
   forget();
-  return dispatchEvent(new HashChangeEvent("hashchange"));
+  return again();
 }
