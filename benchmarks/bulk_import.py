@@ -62,6 +62,7 @@ def slope(samples: list[Sample], part: str, images: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--in-place", action="store_true", help="without copying the pictures")
     parser.add_argument("--workers", type=int, default=1, help="that share the pictures; one GPU may have several")
     given = parser.parse_args()
     images, workers = int(given.images), int(given.workers)
@@ -92,7 +93,7 @@ def main() -> None:
             with Umbel(f"http://127.0.0.1:{settings().port}") as api:
 
                 def begin() -> Any:
-                    return api.imports.folder(str(folder), collection="bulk").job_id
+                    return api.imports.folder(str(folder), collection="bulk", in_place=given.in_place).job_id
 
                 idle, began = cpu_seconds(parts), time.monotonic()
                 samples = list(follow(api, job_id := begin(), worker))
@@ -105,7 +106,7 @@ def main() -> None:
     rate, raw_rate = images / embedded, float(np.median(before + after))
     where = "" if embedder.device == "cpu" else "_gpu"
     write(
-        f"bulk_import{where}{f'_{workers}' if workers > 1 else ''}",
+        f"bulk_import{'_in_place' if given.in_place else ''}{where}{f'_{workers}' if workers > 1 else ''}",
         {
             "pictures": images,
             "workers": workers,

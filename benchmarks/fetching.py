@@ -2,9 +2,9 @@
 
 Run `python -m benchmarks.fetching [--images 2000] [--folder PATH]`: the line that workers run lists a folder, reads,
 checks, decodes and stores its pictures and their vectors, on a real Postgres; a stub stands for the model, so what is
-left is what a worker does beside the forward. Once the pixels are handed to the model as they are read, once each
-picture goes through the queue and is decoded from its blob. By turns with them, the least that any import does: as
-many threads read the files, hash them, write them and wait for the disk.
+left is what a worker does beside the forward. Once the pixels are handed to the model as they are read, once the same
+without copying the pictures, once each picture goes through the queue and is decoded from its blob. By turns with
+them, the least that any import does: as many threads read the files, hash them, write them and wait for the disk.
 cpu_ms_a_image: of this process, which stands for a worker's, of its decoders, and of Postgres.
 """
 
@@ -67,7 +67,9 @@ def _measure(home: Path, server: psutil.Process) -> None:
 
     files = sorted((home / "pictures").rglob("*.jpg"))
     numbers = count()
-    spent = {name: dict.fromkeys(("worker", "decoders", "postgres"), 0.0) for name in ("handed_over", "queued")}
+    spent = {
+        name: dict.fromkeys(("worker", "decoders", "postgres"), 0.0) for name in ("handed_over", "in_place", "queued")
+    }
     version = ensure_active_version(settings())
     with transaction() as session:
         partitions.drop_index(session, version.id)  # as an import does that brings more than the gallery has
@@ -90,7 +92,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
                     transaction,
                     blobs(),
                     settings(),
-                    FolderSource(path=str(home / "pictures")),
+                    FolderSource(path=str(home / "pictures"), in_place=name == "in_place"),
                     collection=f"c{next(numbers)}",
                     label_from_folder=False,
                     dry_run=False,
@@ -126,6 +128,7 @@ def _measure(home: Path, server: psutil.Process) -> None:
         taken = interleaved(
             queue,
             handed_over=lambda: imported("handed_over", handoff),
+            in_place=lambda: imported("in_place", handoff),
             queued=lambda: imported("queued", None),
             bare=bare,
         )
@@ -137,6 +140,9 @@ def _measure(home: Path, server: psutil.Process) -> None:
             "decoders": decoding_processes(settings()),
             "per_second": {name: spread([len(files) / each for each in times]) for name, times in taken.items()},
             "of_bare": spread([a / b for a, b in zip(taken["bare"], taken["handed_over"], strict=True)]),
+            "in_place_of_handed_over": spread(
+                [a / b for a, b in zip(taken["handed_over"], taken["in_place"], strict=True)]
+            ),
             "of_queued": spread([a / b for a, b in zip(taken["queued"], taken["handed_over"], strict=True)]),
             "cpu_ms_a_image": {
                 name: {part: round(1000 * each / len(files) / blocks, 3) for part, each in parts.items()}

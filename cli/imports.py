@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -50,10 +51,15 @@ class Outcome:
 @wait_option("Return when everything is embedded, not when it is uploaded.")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
 @click.option("--on-server", is_flag=True, help="PATHS are folders of the server, below its UMBEL_IMPORT_ROOTS.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Leave the pictures where they are: PATHS are folders or buckets that the server reads, now and later.",
+)
 @click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
 @click.option("--base", help="Folder of the server or s3:// prefix that the paths of a list are relative to.")
 @json_option
-def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: Any) -> None:
+def import_(paths: tuple[str, ...], on_server: bool, in_place: bool, as_json: bool, **options: Any) -> None:
     """Import pictures.
 
     \b
@@ -62,11 +68,14 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
     umbel import s3://bucket/2024      a bucket that the server may read
     umbel import list.csv              a list: path or url, label, and what else is to be kept of each
     umbel import https://host/a.jpg    pictures that the server fetches, where it may
-    umbel import /data --on-server     a folder of the server
+    umbel import /data --on-server     a folder of the server, below its UMBEL_IMPORT_ROOTS
+    umbel import /data --in-place      the same, without copying the pictures
 
     Other files are skipped and counted. Pictures that are in the collection already are not imported again, so after an
     interruption run the same command again. Exit 1 if any picture failed.
     """
+    if in_place:
+        on_server, paths = True, tuple(path if path.startswith("s3://") else os.path.abspath(path) for path in paths)
     kinds = {on_server or is_source(path, alone=len(paths) == 1) for path in paths}
     if len(kinds) > 1:
         raise click.UsageError("Import archives, lists, URLs and buckets apart from files and folders.")
@@ -75,7 +84,7 @@ def import_(paths: tuple[str, ...], on_server: bool, as_json: bool, **options: A
             if not path.startswith(("s3://", *URLS)) and not Path(path).exists():
                 raise click.BadParameter(f"{path!r} does not exist.", param_hint="PATHS")
     if kinds.pop():
-        _from_sources(paths, on_server=on_server, as_json=as_json, **options)
+        _from_sources(paths, on_server=on_server, in_place=in_place, as_json=as_json, **options)
     else:
         _from_here([Path(path) for path in paths], as_json=as_json, **options)
 
@@ -225,11 +234,19 @@ def is_source(path: str, *, alone: bool) -> bool:
 
 
 def import_sources(
-    api: Umbel, paths: Sequence[str], *, on_server: bool, wait: bool, bars: Progress, base: str | None, **options: Any
+    api: Umbel,
+    paths: Sequence[str],
+    *,
+    on_server: bool,
+    wait: bool,
+    bars: Progress,
+    base: str | None,
+    in_place: bool = False,
+    **options: Any,
 ) -> tuple[list[Job], dict[str, str]]:
     """One job for each of `paths`, followed to their ends if `wait`; and those not taken, {path: reason}.
 
-    options: as `client.imports` takes them.
+    in_place: of folders and buckets of the server. options: as `client.imports` takes them.
     """
     from umbel_client import ApiError
     from umbel_client.folder import NOT_TAKEN
@@ -238,9 +255,9 @@ def import_sources(
     for path in paths:
         try:
             if path.startswith("s3://"):
-                work = api.imports.s3(path, **options)
+                work = api.imports.s3(path, in_place=in_place, **options)
             elif on_server:
-                work = api.imports.folder(path, **options)
+                work = api.imports.folder(path, in_place=in_place, **options)
             else:
                 sending = bars.add_task(f"Uploading {Path(path).name}", total=None, note="")
                 work = api.imports.file(path, base=base, **options)

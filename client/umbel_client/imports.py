@@ -26,6 +26,12 @@ class ImportOptions(TypedDict, total=False):
     include_hidden: bool
 
 
+class PlacedOptions(ImportOptions, total=False):
+    """in_place: leave the images where they are instead of copying them into the blob store."""
+
+    in_place: bool
+
+
 class Imports:
     """Each method returns at once; call `.wait()` on the result."""
 
@@ -38,11 +44,11 @@ class Imports:
         # A job opened by a repeated request stays empty, and the server closes it.
         return UUID(self._connection.json("POST", "/v1/imports", repeatable=True, json=body)["job_id"])
 
-    def folder(self, path: str, **options: Unpack[ImportOptions]) -> Work:
+    def folder(self, path: str, **options: Unpack[PlacedOptions]) -> Work:
         """Let the workers read a folder of the server, below its UMBEL_IMPORT_ROOTS."""
         return self._source(options, type="folder", path=path)
 
-    def s3(self, url: str, **options: Unpack[ImportOptions]) -> Work:
+    def s3(self, url: str, **options: Unpack[PlacedOptions]) -> Work:
         """Let the workers read a bucket, s3://bucket/prefix, below UMBEL_IMPORT_ROOTS."""
         return self._source(options, type="s3", url=url)
 
@@ -56,8 +62,8 @@ class Imports:
             form = form_of(base=base, **options)
             return self._jobs.begin("POST", "/v1/imports", data=form, files=files, timeout=LARGE_SECONDS)
 
-    def _source(self, options: ImportOptions, **source: str) -> Work:
+    def _source(self, options: PlacedOptions, **source: str) -> Work:
         others: dict[str, Any] = {**options}
-        include_hidden = others.pop("include_hidden", False)
-        body = given(source={**source, "include_hidden": include_hidden}, **others)
+        flags = {name: others.pop(name, False) for name in ("include_hidden", "in_place")}
+        body = given(source={**source, **flags}, **others)
         return self._jobs.begin("POST", "/v1/imports", json=body)

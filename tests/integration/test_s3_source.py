@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from moto.server import ThreadedMotoServer
 from tests.examples import examples
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
-from umbel.base.blobs import Blobs
-from umbel.base.errors import FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.blobs import Blobs, blobs_of
+from umbel.base.errors import BlobMissing, FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
+from umbel.base.in_place import in_place_key
 from umbel.base.settings import Settings
-from umbel.imports.sources import ManifestSource, S3Source, Source, open_source, receive_manifest
+from umbel.imports.sources import Entry, FilesInPlace, ManifestSource, S3Source, Source, open_source, receive_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +202,30 @@ def test_a_manifest_may_have_a_prefix_as_its_base(client: Any, endpoint: str, tm
     source = open_source(spec, blobs, Settings(import_roots=("s3://photos/2024",), s3_endpoint=endpoint))
     assert contents(source) == {"d/a.jpg": image_bytes(1)}
     assert rejected(source) == {"../b.jpg": "unsafe_path"}
+
+
+def test_an_object_that_stays_in_place_is_read_in_the_version_that_was_imported(client: Any, endpoint: str) -> None:
+    put(client, "2024/d/ä#.jpg")
+    settings = Settings(import_roots=("s3://photos/2024",), s3_endpoint=endpoint)
+    source = opened(endpoint)
+    assert isinstance(source, FilesInPlace)
+    [entry] = source.entries()
+    assert isinstance(entry, Entry)
+    data, location = source.read_original(entry.locator)
+    assert (data, location) == (image_bytes(1), entry.location)
+    key, store = in_place_key("default", sha256(data).digest(), location), blobs_of(settings)
+    assert (store.get(key), store.size(key), store.open(key).read()) == (data, len(data), data)
+    store.delete(key)
+    put(client, "2024/d/ä#.jpg", data=image_bytes(2))
+    for read in (store.get, store.size, lambda key: store.get_range(key, 0, 9)):
+        with pytest.raises(BlobMissing, match="has changed"):
+            read(key)
+    client.delete_object(Bucket="photos", Key="2024/d/ä#.jpg")
+    with pytest.raises(BlobMissing, match="is gone"):
+        store.get(key)
+    elsewhere = blobs_of(Settings(import_roots=("s3://photos/2025",), s3_endpoint=endpoint))
+    with pytest.raises(BlobMissing, match="import root"):
+        elsewhere.get(key)
 
 
 class Trouble(ThreadingHTTPServer):

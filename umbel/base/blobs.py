@@ -1,4 +1,7 @@
-"""Picture bytes, uploaded archives and model files, in a folder or an object store behind the same few verbs."""
+"""Picture bytes, uploaded archives and model files, in a folder or an object store behind the same few verbs.
+
+Images that stay in place (umbel/base/in_place.py) are read by the same verbs; what would write or remove them does not.
+"""
 
 import errno
 import io
@@ -18,7 +21,8 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 from umbel.base.errors import BlobMissing, InvalidSetting, StorageFull, TransientError
-from umbel.base.settings import settings
+from umbel.base.in_place import Originals, find_location, stays_in_place
+from umbel.base.settings import Settings, settings
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -50,13 +54,15 @@ class BlobInfo:
 class Blobs:
     """A blob store. Keys are relative paths; a blob never changes once written."""
 
-    def __init__(self, url: str, *, min_free: int = 0) -> None:
+    def __init__(self, url: str, *, min_free: int = 0, originals: Originals | None = None) -> None:
         """url: file:///folder (made if absent) or anything obstore takes, such as s3://bucket/prefix.
 
         min_free: a folder takes no more when fewer bytes than this are left on its disk; Postgres may live there too.
+        originals: reads what stays in place.
         Raises InvalidSetting for a folder that cannot be made, or a URL that obstore does not take.
         """
         self._min_free = min_free
+        self._originals = originals or Originals((), None)
         parts = urlsplit(url)
         self.folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
         try:
@@ -96,6 +102,8 @@ class Blobs:
 
     def get(self, key: str) -> bytes:
         """The whole blob. Raises BlobMissing, TransientError."""
+        if location := find_location(key):
+            return self._originals.get(location)
         try:
             return bytes(obstore.get(self._store, key).bytes())
         except (BaseError, OSError) as error:
@@ -108,6 +116,8 @@ class Blobs:
         """
         if length <= 0:
             return b""
+        if location := find_location(key):
+            return self._originals.get_range(location, start, length)
         try:
             return bytes(obstore.get_range(self._store, key, start=start, length=length))
         except (BaseError, OSError) as error:
@@ -125,6 +135,8 @@ class Blobs:
 
     def open_file(self, key: str) -> io.FileIO | None:
         """The file that the blob is in a store that is a folder; None in others. Raises BlobMissing, TransientError."""
+        if location := find_location(key):
+            return self._originals.open_file(location)
         try:
             return (self.folder / key).open("rb", buffering=0) if self.folder else None
         except OSError as error:
@@ -132,6 +144,8 @@ class Blobs:
 
     async def stream(self, key: str) -> tuple[int, AsyncIterator[bytes]]:
         """The blob's size, and its bytes in parts of a MiB and more. Raises BlobMissing, TransientError, also later."""
+        if location := find_location(key):
+            return await self._originals.stream(location, CHUNK)
         try:
             found = await obstore.get_async(self._store, key)
         except (BaseError, OSError) as error:
@@ -147,6 +161,8 @@ class Blobs:
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing, TransientError."""
+        if location := find_location(key):
+            return self._originals.size(location)
         try:
             return int(obstore.head(self._store, key)["size"])
         except (BaseError, OSError) as error:
@@ -199,7 +215,9 @@ class Blobs:
                 raise
 
     def delete(self, key: str) -> None:
-        """Remove a blob; one that is gone already is no error. Raises TransientError."""
+        """Remove a blob; one that is gone already is no error, and one in place stays. Raises TransientError."""
+        if stays_in_place(key):
+            return
         try:
             obstore.delete(self._store, key)
         except FileNotFoundError:
@@ -259,7 +277,13 @@ class _Chunks:
 @cache
 def blobs() -> Blobs:
     """The blob store of this process's settings."""
-    return Blobs(settings().blobs, min_free=settings().min_free_bytes)
+    return blobs_of(settings())
+
+
+def blobs_of(settings: Settings) -> Blobs:
+    """The blob store of these settings. Raises InvalidSetting."""
+    originals = Originals(settings.import_roots, settings.s3_endpoint)
+    return Blobs(settings.blobs, min_free=settings.min_free_bytes, originals=originals)
 
 
 def _sync(path: Path) -> None:

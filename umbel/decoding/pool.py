@@ -19,7 +19,7 @@ import structlog
 from prometheus_client import Histogram
 
 from umbel.base import errors, tracing
-from umbel.base.blobs import Blobs
+from umbel.base.blobs import blobs_of
 from umbel.base.errors import BlobMissing, DecoderDied, TransientError
 from umbel.base.metrics import DECODES, READS, UNCONFINED
 from umbel.base.settings import Settings
@@ -89,7 +89,7 @@ class DecoderPool:
         jobs: what else than child.JOBS the children can do, see `submit`; they import these functions by their names.
         """
         self._processes = processes
-        self._blobs = Blobs(settings.blobs)
+        self._blobs = blobs_of(settings)
         self._limits = DecoderLimits.of(settings)
         self._greeting = frame([], pickle.dumps((dict(jobs), self._limits)))
         self._protection = ""  # of the newest child

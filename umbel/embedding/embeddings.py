@@ -11,12 +11,15 @@ from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
 from umbel.base.types import Vector, Vectors
+from umbel.gallery.blob_cleanups import same_bytes
 from umbel.gallery.collections import DELETED_SQL, scope_sql
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 REPLACE = "(image_id, model_version_id) DO UPDATE SET vector = EXCLUDED.vector"
 # Waits for a transaction that replaces the picture, and then sees its blob.
-OF_BLOBS = "JOIN image i ON i.id = s.image_id AND i.blob_key = s.blob_key ORDER BY image_id FOR KEY SHARE OF i"
+OF_BLOBS = f"""
+    JOIN image i ON i.id = s.image_id AND {same_bytes("i.blob_key", "s.blob_key")} ORDER BY image_id FOR KEY SHARE OF i
+"""
 STAGED = {"image_id": "uuid", "collection_id": "uuid", "vector": "halfvec", "blob_key": "text"}
 
 

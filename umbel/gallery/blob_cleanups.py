@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import TransientError
+from umbel.base.in_place import IN_PLACE, stays_in_place
 from umbel.base.tables import Image, PendingBlobCleanup, TrashedImage, ago
 
 PICTURES, THUMBNAILS, PUBLISHED = "pictures/", "thumbnails/", "published/"  # folders of the blob store
+ELSEWHERE = "@"  # in THUMBNAILS and PUBLISHED, the folder for images that stay in place; no collection has this name
 RENDITIONS = (THUMBNAILS, PUBLISHED)  # what is made of the bytes in PICTURES, see umbel/gallery/renditions.py
 
 
@@ -36,13 +38,25 @@ def blob_key(collection: str, digest: bytes) -> str:
 
 def rendition_key(blob_key: str, folder: str) -> str:
     """Where the blob store has what was made of that image. folder: of RENDITIONS."""
+    if stays_in_place(blob_key):
+        return blob_key.partition("#")[0].replace(IN_PLACE, f"{folder}{ELSEWHERE}/", 1)
     return blob_key.replace(PICTURES, folder, 1)
 
 
 def rendition_owner(key: str) -> str:
-    """The blob key of the image of which that blob was made; of any other blob, its own key."""
+    """The blob key of the image of which that blob was made; of any other blob, its own key.
+
+    Of an image that stays in place, the part of its key before the first #.
+    """
     folder = next((folder for folder in RENDITIONS if key.startswith(folder)), None)
+    if folder and key.startswith(f"{folder}{ELSEWHERE}/"):
+        return key.replace(f"{folder}{ELSEWHERE}/", IN_PLACE, 1)
     return key.replace(folder, PICTURES, 1) if folder else key
+
+
+def same_bytes(one: str, other: str) -> str:
+    """SQL: whether two columns with blob keys mean the same bytes, of one collection; also after a file has moved."""
+    return f"split_part({one}, '#', 1) = split_part({other}, '#', 1)"
 
 
 # As text, the statements of an upload or chunk: to build them anew each time would take longer than to send them.
@@ -85,7 +99,7 @@ def list_used_blobs(session: Session, blob_keys: Sequence[str]) -> set[str]:
 def writing_blobs(transaction: Transaction, blob_keys: Sequence[str]) -> Iterator[Session]:
     """A transaction in which bytes may be written under `blob_keys`: what it does not reference is cleaned up."""
     with transaction() as session:
-        cleanups = insert_cleanups(session, blob_keys)
+        cleanups = insert_cleanups(session, [key for key in blob_keys if not stays_in_place(key)])
     with transaction() as session:
         take_cleanups(session, cleanups)
         yield session

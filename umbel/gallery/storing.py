@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import ExternalIdTaken, QuotaExceeded, TransientError
+from umbel.base.in_place import Location, in_place_key
 from umbel.base.types import LATER_QUEUES, ImageInfo
 from umbel.gallery import external_ids, quotas
 from umbel.gallery.blob_cleanups import blob_key, insert_cleanups, lock_blobs
@@ -25,7 +26,10 @@ Refused = QuotaExceeded | ExternalIdTaken
 
 @dataclass(frozen=True, slots=True)
 class ReceivedImage:
-    """An image that was received and inspected. name, external_id, label, meta: what its sender says of it."""
+    """An image that was received and inspected. name, external_id, label, meta: what its sender says of it.
+
+    location: where its bytes stay, if they are not to be written.
+    """
 
     data: bytes
     sha256: bytes
@@ -35,6 +39,7 @@ class ReceivedImage:
     label: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     external_id: str | None = None
+    location: Location | None = None
 
     @classmethod
     def of(cls, data: bytes, info: ImageInfo, collection: str, **described: Any) -> "ReceivedImage":
@@ -42,6 +47,8 @@ class ReceivedImage:
 
     @property
     def blob_key(self) -> str:
+        if self.location:
+            return in_place_key(self.collection, self.sha256, self.location)
         return blob_key(self.collection, self.sha256)
 
 
@@ -130,7 +137,8 @@ def _store_some(
     insert_cleanups(session, [replacements[key].former_blob for key in ids])
     outcomes |= {key: StoredImage(image_id, new=False, replaced=True) for key, image_id in ids.items()}
     new = _insert_images(session, left(), places)
-    for _ in writers.map(lambda key: blobs.put(key, images[key].data), [*ids, *new]):
+    written = [key for key in (*ids, *new) if images[key].location is None]
+    for _ in writers.map(lambda key: blobs.put(key, images[key].data), written):
         pass  # inside the transaction: no row is ever committed without its bytes
     outcomes |= {key: StoredImage(image_id) for key, image_id in new.items()}
     outcomes |= _find_stored(session, left(), places)
@@ -159,7 +167,7 @@ def _identified(images: Iterable[ReceivedImage], places: Mapping[str, Place]) ->
 
 # Find the images that are there already, and the job of the last item of each that did not fail.
 STORED = text("""
-    SELECT image.blob_key, image.id, CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END
+    SELECT collection_id, sha256, image.id, CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END
     FROM unnest(CAST(:collections AS uuid[]), CAST(:hashes AS bytea[])) AS given(collection_id, sha256)
     JOIN image USING (collection_id, sha256)
     LEFT JOIN LATERAL (
@@ -175,10 +183,11 @@ def _find_stored(
     """Those that their collections have already, by blob key."""
     if not images:
         return {}
-    wanted = [(places[image.collection].id, image.sha256) for image in images]
-    collections, hashes = map(list, zip(*wanted, strict=True))
+    wanted = {image.blob_key: (places[image.collection].id, image.sha256) for image in images}
+    collections, hashes = map(list, zip(*wanted.values(), strict=True))
     rows = session.execute(STORED, {"collections": collections, "hashes": hashes, "later": list(LATER_QUEUES)})
-    return {key: StoredImage(image_id, new=False, job_id=job_id) for key, image_id, job_id in rows}
+    found = {(row[0], bytes(row[1])): StoredImage(row[2], new=False, job_id=row[3]) for row in rows}
+    return {key: found[each] for key, each in wanted.items() if each in found}
 
 
 INFOS = text("""

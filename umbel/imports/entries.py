@@ -21,12 +21,16 @@ from umbel.jobs.jobs import NewUpload
 LISTED = {
     "job_id": "uuid", "queue": "text", "state": "text", "name": "text", "locator": "text",
     "label": "text", "external_id": "text", "metadata": "jsonb", "error_code": "text", "error_detail": "text",
+    "image_id": "uuid",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A picture that a source has, or that it has and cannot give: error is (code, detail)."""
+    """A picture that a source has, or that it has and cannot give: error is (code, detail).
+
+    image_id: of the image that was read from it before.
+    """
 
     name: str
     locator: str
@@ -34,10 +38,11 @@ class NewEntry:
     meta: dict[str, Any] = field(default_factory=dict)
     error: tuple[str, str] | None = None
     external_id: str | None = None
+    image_id: UUID | None = None
 
 
 def insert_entries(session: Session, job_id: UUID, entries: Sequence[NewEntry]) -> None:
-    """One item for each entry: to be read, or failed where the source has refused it."""
+    """One item for each entry: to be read, a duplicate where its image is known, failed where the source refused it."""
     copy_rows(session, "job_item", LISTED, (_listed(job_id, entry) for entry in entries))
 
 
@@ -133,7 +138,8 @@ def embed_replaced(
 
 
 def _listed(job_id: UUID, entry: NewEntry) -> tuple[Any, ...]:
-    state = ItemState.FAILED if entry.error else ItemState.PENDING
+    state = ItemState.FAILED if entry.error else ItemState.DUPLICATE if entry.image_id else ItemState.PENDING
     code, detail = entry.error or (None, None)
     meta = Jsonb(entry.meta) if entry.meta else None
-    return (job_id, Queue.FETCH, state, entry.name, entry.locator, entry.label, entry.external_id, meta, code, detail)
+    described = (entry.name, entry.locator, entry.label, entry.external_id, meta)
+    return (job_id, Queue.FETCH, state, *described, code, detail, entry.image_id)

@@ -1,7 +1,7 @@
 """Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,17 +15,22 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
-from umbel.base.errors import SourceError, SourceGivenUp, SourceUnreachable, StorageFull, UmbelError
+from umbel.base.errors import SourceError, SourceGivenUp, SourceUnreachable, StorageFull, UmbelError, Unreadable
+from umbel.base.in_place import LONGEST_URL, Location
 from umbel.base.pipeline import ahead, map_ahead
-from umbel.base.types import Decoder, ImageInfo, Pixels, Queue
+from umbel.base.types import Decoder, ImageInfo, JobType, Pixels, Queue
+from umbel.changes import bulk_rows
+from umbel.changes.bulk_rows import Chosen
 from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
+from umbel.gallery.locations import follow_moved, list_former
 from umbel.gallery.storing import ReceivedImage, StoredImage, find_infos, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister, note_unreachable
-from umbel.imports.sources import Source, SourceSpec, open_source
+from umbel.imports.sources import FilesInPlace, Source, SourceSpec, open_source
 from umbel.imports.sources.sample import Garden
+from umbel.imports.sources.source import FolderSource, S3Source
 from umbel.imports.turns import Turns
 from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedEntry
@@ -46,10 +51,11 @@ SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
 
 
 class Hashed(NamedTuple):
-    """Bytes that were read, and their SHA-256."""
+    """Bytes that were read, and their SHA-256. location: where they stay, if they are not to be copied."""
 
     data: bytes
     sha256: bytes
+    location: Location | None = None
 
 
 Read = Iterator[tuple[ClaimedEntry, Hashed | UmbelError]]  # what came of reading each entry
@@ -97,6 +103,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     def __post_init__(self) -> None:
         self._job: UUID | None = None  # whose turn it is
         self._source: Source | None = None  # opened
+        self._in_place = False  # whether what it has is not copied
         self._idle: set[UUID] = set()  # of which nothing can be had in this run
         self._lister = Lister(self.transaction, self._open, self.settings)
 
@@ -196,10 +203,15 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         if isinstance(source, UmbelError):
             return source
         try:
-            data = source.read(entry.locator)
+            if not self._in_place:
+                data, location = source.read(entry.locator), None
+            elif isinstance(source, FilesInPlace):
+                data, location = source.read_original(entry.locator)
+                if len(location.url) > LONGEST_URL:
+                    raise Unreadable("Its path is too long for a picture that stays in place; import it as a copy.")
         except UmbelError as error:
             return error
-        return Hashed(data, sha256(data).digest())
+        return Hashed(data, sha256(data).digest(), location)
 
     def _decode(self, part: FetchedBatch) -> FetchedBatch:
         """Inspect what is new, and have the model's pixels made of it in the same visit to a decoder."""
@@ -254,6 +266,8 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             self.wake(Queue.FETCH)  # others that read, too, embed what they have read
         if left:
             self.wake(Queue.BULK)
+        if self._in_place:
+            self.wake(Queue.CHANGE)  # images whose files have changed
         retry_transient(lambda: self._note(batch))
 
     def _store_once(self, batch: FetchedBatch) -> tuple[list[HandedItem], int]:
@@ -303,7 +317,25 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             else:
                 batch.outcomes.fail(item, outcome)
                 del batch.read[item]
+        self._settle_locations(session, {item: (image, batch.read[item]) for item, image in stored.items()}, ids)
         return stored
+
+    def _settle_locations(
+        self,
+        session: Session,
+        stored: Mapping[UUID, tuple[StoredImage, ReceivedImage]],
+        collections_of: Mapping[UUID, UUID],
+    ) -> None:
+        """Images whose files have moved are where they are now; those whose files show others now are removed."""
+        placed = {item: (image, read, read.location) for item, (image, read) in stored.items() if read.location}
+        if not placed:
+            return
+        moved = {image.id: read.blob_key for image, read, _ in placed.values() if not image.new}
+        follow_moved(session, self.blobs, moved)
+        [collection_id] = {collections_of[item] for item in placed}  # of one job
+        images = {location.url: image.id for image, _, location in placed.values()}
+        if former := list_former(session, collection_id, images):
+            bulk_rows.insert_bulk(session, JobType.REMOVAL, Chosen(ids=former), collection_id=collection_id, changes={})
 
     def _opened(self, job_id: UUID) -> Source | UmbelError:
         try:
@@ -322,14 +354,17 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
                 raise SourceError("What was uploaded for this import has been removed since; import it again.")
             spec = SPEC.validate_python(source.spec)
             self._source = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
+            self._in_place = isinstance(spec, FolderSource | S3Source) and spec.in_place
         return self._source
 
 
 def _received(entry: ClaimedEntry, read: Hashed, info: ImageInfo) -> ReceivedImage:
     return ReceivedImage(
-        *read,
+        read.data,
+        read.sha256,
         info,
         entry.collection,
+        location=read.location,
         name=entry.name,
         label=entry.label,
         meta=entry.meta,

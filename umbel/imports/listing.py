@@ -12,11 +12,13 @@ from umbel_files.tally import Tally
 
 from umbel.base.database import Transaction
 from umbel.base.errors import SourceError, TransientError, Unreachable
+from umbel.base.in_place import Location
 from umbel.base.locks import only_one
 from umbel.base.progress import progress
 from umbel.base.settings import Settings
-from umbel.base.tables import ImportSource
+from umbel.base.tables import ImportSource, Job
 from umbel.base.types import Queue
+from umbel.gallery.locations import find_known
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.sources import Entry, Skipped, Source
@@ -123,7 +125,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     listed = [entry for entry in found if isinstance(entry, Entry)]
     if listed and not source.dry_run:
         job = jobs.get_job(session, source.job_id)
-        rows = [_row(entry, source) for entry in listed]
+        rows = _rows(session, job, source, listed)
         entries.insert_entries(session, source.job_id, rows)
         for row in rows:
             if row.error:
@@ -156,10 +158,18 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
         jobs.change_job(session, source.job_id, error=error.detail)
 
 
-def _row(entry: Entry, source: ImportSource) -> NewEntry:
+def _rows(session: Session, job: Job, source: ImportSource, listed: list[Entry]) -> list[NewEntry]:
+    """What stays in place and was read from there before, in the same version, needs no reading."""
+    known: dict[Location, UUID] = {}
+    if source.spec.get("in_place") and job.collection_id:
+        known = find_known(session, job.collection_id, [entry.location for entry in listed if entry.location])
+    return [_row(entry, source, known.get(entry.location) if entry.location else None) for entry in listed]
+
+
+def _row(entry: Entry, source: ImportSource, image_id: UUID | None) -> NewEntry:
     rejected = (entry.rejected.code, entry.rejected.detail) if entry.rejected else None
     label = entry.label
     if source.label_from_folder and not label:
         top = PurePosixPath(source.spec.get("path") or source.spec.get("url") or "")
         label = folder_label((top / entry.name).parent.name)
-    return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected, entry.external_id)
+    return NewEntry(entry.name, entry.locator, label, entry.metadata, rejected, entry.external_id, image_id)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.copy import stage_rows
 from umbel.base.types import ImageSignature
+from umbel.gallery.blob_cleanups import same_bytes
 from umbel.insights.signature import packed, unpacked
 
 STAGED = {"image_id": "uuid", "sharpness": "float4", "pixels": "bytea", "blob_key": "text"}
@@ -52,10 +53,10 @@ def insert_signatures(
     )
     stage_rows(session, "staged_image_signature", STAGED, rows)
     session.execute(
-        text("""
+        text(f"""
             INSERT INTO image_signature (image_id, sharpness, pixels)
             SELECT s.image_id, s.sharpness, s.pixels FROM staged_image_signature s
-            JOIN image i ON i.id = s.image_id AND i.blob_key = s.blob_key
+            JOIN image i ON i.id = s.image_id AND {same_bytes("i.blob_key", "s.blob_key")}
             ORDER BY s.image_id FOR KEY SHARE OF i ON CONFLICT DO NOTHING
         """)
     )

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from umbel.access.reader import ENSURE_ROLE
 from umbel.base.database import autocommit, direct_engine, translated_errors
 from umbel.base.errors import DumpFailed
+from umbel.base.in_place import IN_PLACE
 
 # Entries of a dump that belong to the server: a plain user may not change them, and the target server has its own.
 NOT_OURS = re.compile(r"^\d+; \d+ \d+ (EXTENSION|COMMENT - EXTENSION|ACL pg_catalog) ", re.MULTILINE)
@@ -46,15 +47,20 @@ class Snapshot:
         return self.session.execute(text("SELECT count(*) FROM image")).scalar_one()
 
     def blobs(self) -> Iterator[Owned]:
-        """Every blob that a row names, without model files: of images, and of imports that are still being read."""
+        """Every blob that a row names, without model files: of images, and of imports that are still being read.
+
+        Images that stay in place are not the gallery's to back up.
+        """
         rows = self.session.execute(
             text("""
-                SELECT blob_key, size, encode(sha256, 'hex') FROM image
+                SELECT blob_key, size, encode(sha256, 'hex') FROM image WHERE NOT starts_with(blob_key, :in_place)
                 UNION
                 SELECT blob_key, size, encode(sha256, 'hex') FROM trashed_image
+                WHERE NOT starts_with(blob_key, :in_place)
                 UNION ALL
                 SELECT spec ->> 'blob_key', NULL, NULL FROM import_source WHERE spec ->> 'blob_key' IS NOT NULL
             """),
+            {"in_place": IN_PLACE},
             execution_options={"yield_per": ROWS},
         )
         return (Owned(*row) for row in rows)

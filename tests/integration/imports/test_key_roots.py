@@ -16,8 +16,8 @@ from tests.images import image_bytes
 from tests.integration.imports.archives import counts, use
 from umbel.access.keys import ALL_ROOTS, KeyScope, create_key
 from umbel.base.database import transaction
+from umbel.base.roots import narrowed
 from umbel.base.settings import settings
-from umbel.imports.sources.paths import narrowed
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 

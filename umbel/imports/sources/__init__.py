@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from umbel.base.blobs import Blobs
 from umbel.base.errors import SourceError
+from umbel.base.roots import is_below, is_bucket, narrowed
 from umbel.base.settings import Settings
 from umbel.imports.sources.folder import Folder
 from umbel.imports.sources.manifest import Manifest
-from umbel.imports.sources.paths import is_below, is_bucket, narrowed
 from umbel.imports.sources.receive import receive_archive, receive_manifest
 from umbel.imports.sources.s3 import Bucket
 from umbel.imports.sources.sample import Garden, Sample
@@ -29,6 +29,7 @@ from umbel.imports.sources.zips import Zip
 __all__ = [
     "ArchiveSource",
     "Entry",
+    "FilesInPlace",
     "FolderSource",
     "ManifestSource",
     "S3Source",
@@ -41,6 +42,9 @@ __all__ = [
     "receive_archive",
     "receive_manifest",
 ]
+
+
+FilesInPlace = Folder | Bucket  # sources whose files can stay where they are
 
 
 def open_source(

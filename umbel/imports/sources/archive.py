@@ -9,7 +9,7 @@ from umbel_files.skipping import skipped_path
 from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, FileTooLarge, ImageError, NestedArchive, SourceError, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import is_archive, starts_as_archive, unsafe_in_archive
+from umbel.imports.sources.archive_names import is_archive, starts_as_archive, unsafe_in_archive
 from umbel.imports.sources.source import Entry, Skipped
 
 

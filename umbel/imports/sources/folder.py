@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,9 +12,7 @@ from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 from umbel_files.walking import DEEPEST, LEADS_BACK, LEADS_NOWHERE, LINKED_TWICE, TOO_DEEP
 
-from umbel.base.errors import FileTooLarge, ImageError, Unreachable, Unreadable, UnsafePath
-from umbel.base.settings import Settings
-from umbel.imports.sources.descent import (
+from umbel.base.descent import (
     FILE,
     FOLDER,
     LINKS,
@@ -24,9 +23,13 @@ from umbel.imports.sources.descent import (
     sorted_names,
     unlistable,
 )
-from umbel.imports.sources.paths import below_root, folder_below_root, quoted, unquoted, unsafe
-from umbel.imports.sources.source import Entry, Skipped
+from umbel.base.errors import FileTooLarge, ImageError, TransientError, Unreachable, Unreadable, UnsafePath
+from umbel.base.in_place import Location, version_of_file
+from umbel.base.roots import below_root, folder_below_root, quoted, unquoted, unsafe
+from umbel.base.settings import Settings
+from umbel.imports.sources.source import Entry, Original, Skipped
 
+COARSEST_TICK = 2.0  # seconds: the times of FAT
 LEADS_OUT = (
     "The link leads out of the import roots of this server: copy what it leads to, or add that to UMBEL_IMPORT_ROOTS."
 )
@@ -70,14 +73,23 @@ class Folder:
             raise unlistable(error, "The folder") from error
 
     def read(self, locator: str) -> bytes:
+        return self.read_original(locator).data
+
+    def read_original(self, locator: str) -> Original:
+        """The bytes of an entry, and where they are. Raises as `read` does."""
         path = unquoted(locator)
         if why := unsafe(path):
             raise UnsafePath(f"The path {why}.")
         try:
             with closing(self._opened(path)) as file:
-                if not stat.S_ISREG(os.fstat(file).st_mode):
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode):
                     raise Unreadable("It is no regular file.")
-                return self._bytes_of(file)
+                data = self._bytes_of(file)
+                location = self._location(path, found)
+                if self._location(path, os.fstat(file)) != location:
+                    raise TransientError("The file was being changed while it was read.")
+                return Original(data, location)
         except OSError as error:
             if error.errno == errno.EIO:  # may pass; listing does not wait for it: one bad file would stop all others
                 raise Unreachable(f"The file cannot be read now: {reason(error)}.") from error
@@ -189,7 +201,15 @@ class Folder:
         elif found.st_size > self._max_bytes:
             raise FileTooLarge(f"The file has {found.st_size:,} bytes; at most {self._max_bytes:,} are taken.")
         else:
-            yield Entry(position, shown, position)
+            yield Entry(position, shown, position, location=self._settled(place.path, found))
+
+    def _settled(self, path: str, found: os.stat_result) -> Location | None:
+        """None for what was changed just now: it may be changed once more within the same tick of the file system."""
+        settled = abs(time.time() - found.st_mtime) > COARSEST_TICK  # or the file server has another clock
+        return self._location(path, found) if settled else None
+
+    def _location(self, path: str, found: os.stat_result) -> Location:
+        return Location.of(os.path.join(self._path, path), version_of_file(found))
 
     def _is_image(self, folder: int, name: str, called: str) -> bool:
         """By the suffix that it is `called` by, without reading it; else by its first bytes. Raises OSError."""

@@ -19,9 +19,9 @@ from umbel.base.errors import (
     UnsafePath,
 )
 from umbel.base.outbound import url_fault
+from umbel.base.roots import quoted, unsafe
 from umbel.base.settings import Settings
 from umbel.imports.sources.manifest_rows import BadRow, Row, row_of
-from umbel.imports.sources.paths import quoted, unsafe
 from umbel.imports.sources.source import Entry, ManifestSource, Source
 from umbel.imports.sources.web import URLS_ARE_OFF, Web, shown_url
 

@@ -2,23 +2,22 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
-from obstore.store import S3Store
 from umbel_files.kinds import START, kind_of
 from umbel_files.names import has_image_suffix, may_be_image, printable
 from umbel_files.skipping import skipped_path
 
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, SourceUnreachable, Unreadable, UnsafePath
+from umbel.base.in_place import READING_SECONDS, Location, s3_store, version_of_object
+from umbel.base.roots import bucket_below_root, quoted, unquoted, unsafe
 from umbel.base.settings import Settings
-from umbel.imports.sources.paths import bucket_below_root, quoted, unquoted, unsafe
-from umbel.imports.sources.source import Entry, Skipped
+from umbel.imports.sources.source import Entry, Original, Skipped
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore import ObjectMeta
 
 STATUS = re.compile(r"non-2xx status code: (\d{3})")
 TRY_AGAIN = ("408", "425", "429")
@@ -37,7 +36,7 @@ UNREACHABLE = {
 PAGE = 1000  # keys of one answer
 # Of one request; a file takes longer than a page of keys. Shorter than a lease (`lease_seconds`), which is not renewed
 # while nothing arrives.
-LISTING_SECONDS, READING_SECONDS = 15, 40
+LISTING_SECONDS = 15
 
 
 class Bucket:
@@ -51,22 +50,10 @@ class Bucket:
         """Raises SourceError when the URL is not below an import root. Sends no request yet."""
         bucket, prefix = bucket_below_root(url, settings.import_roots)
         self._max_bytes, self._include_hidden = settings.max_bytes, include_hidden
-        self._top, self._bucket = prefix.rpartition("/")[2], bucket
-        config: S3Config = {"endpoint": settings.s3_endpoint} if settings.s3_endpoint else {}
+        self._top, self._bucket, self._prefix = prefix.rpartition("/")[2], bucket, prefix
         try:
             self._keys, self._store = (
-                S3Store(
-                    bucket,
-                    prefix=prefix or None,
-                    config=config,
-                    # Few retries here: the ledger tries again later, and the worker does other work meanwhile.
-                    retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=LISTING_SECONDS)},
-                    client_options={
-                        "connect_timeout": timedelta(seconds=5),
-                        "timeout": timedelta(seconds=seconds),
-                        "allow_http": config.get("endpoint", "").startswith("http://"),
-                    },
-                )
+                s3_store(bucket, prefix or None, settings.s3_endpoint, seconds=seconds, retry_seconds=LISTING_SECONDS)
                 for seconds in (LISTING_SECONDS, READING_SECONDS)
             )
         except (BaseError, ValueError) as error:
@@ -76,25 +63,34 @@ class Bucket:
         try:
             for page in obstore.list(self._keys, offset=unquoted(after) if after else None, chunk_size=PAGE):
                 for found in page:
-                    yield self._listed(found["path"], found["size"])
+                    yield self._listed(found)
         except (BaseError, OSError) as error:
             raise self._listing_failure(error) from error
 
     def read(self, locator: str) -> bytes:
+        return self.read_original(locator).data
+
+    def read_original(self, locator: str) -> Original:
+        """The bytes of an entry, and where they are. Raises as `read` does."""
         key = unquoted(locator)
         if reason := unsafe(key):
             raise UnsafePath(f"The path {reason}.")
         try:
             found = obstore.get(self._store, key)
             self._check_size(found.meta["size"])
-            return bytes(found.bytes())
+            return Original(bytes(found.bytes()), self._location(key, found.meta))
         except (BaseError, OSError) as error:
             raise self._reading_failure(error) from error
 
     def close(self) -> None:
         pass  # obstore's connections belong to its process-wide runtime
 
-    def _listed(self, key: str, size: int) -> Entry | Skipped:
+    def _location(self, key: str, found: "ObjectMeta") -> Location:
+        url = "/".join(filter(None, (f"s3://{self._bucket}", self._prefix, key)))
+        return Location.of(url, version_of_object(found))
+
+    def _listed(self, found: "ObjectMeta") -> Entry | Skipped:
+        key, size = found["path"], found["size"]
         position, name = quoted(key), printable(key)
         marks_folder = size == 0 and not has_image_suffix(key)  # as S3 consoles create
         hidden = not self._include_hidden and skipped_path(key, self._top)
@@ -104,7 +100,7 @@ class Bucket:
             self._check_size(size)
         except ImageError as error:
             return Entry(position, name, position, rejected=error)
-        return Entry(position, name, position)
+        return Entry(position, name, position, location=self._location(key, found))
 
     def _is_image(self, key: str) -> bool:
         """By its suffix, without asking for the object; else by its first bytes. Raises as `read` does."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from umbel.base.errors import ImageError
+from umbel.base.in_place import Location
 
 
 class _Spec(BaseModel):
@@ -19,7 +20,13 @@ class _Walked(_Spec):
     )
 
 
-class FolderSource(_Walked):
+class _Placed(_Walked):
+    in_place: bool = Field(
+        False, description="Leave the pictures where they are instead of copying them into the blob store."
+    )
+
+
+class FolderSource(_Placed):
     """A folder on the server, below one of the import roots."""
 
     type: Literal["folder"] = "folder"
@@ -33,7 +40,7 @@ class ArchiveSource(_Walked):
     blob_key: str = Field(min_length=1)
 
 
-class S3Source(_Walked):
+class S3Source(_Placed):
     """Part of a bucket, below one of the import roots: s3://bucket/prefix."""
 
     type: Literal["s3"] = "s3"
@@ -73,6 +80,7 @@ class Entry:
     name: its path in the source, for people, as `printable` shows it.
     locator: all that `read` needs to find it in a source opened from the same spec; ASCII text.
     external_id: of its sender's own, where the source tells one.
+    location: where its bytes are, in which version; None where that is not certain.
     rejected: why it cannot or must not be read, where listing already shows it.
     """
 
@@ -83,6 +91,7 @@ class Entry:
     metadata: dict[str, Any] = field(default_factory=dict)
     rejected: ImageError | None = None
     external_id: str | None = None
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,13 @@ class Skipped:
     position: str
     name: str
     hidden: bool = False
+
+
+class Original(NamedTuple):
+    """The bytes of a file or object, and where they stay, in the version that was read."""
+
+    data: bytes
+    location: Location
 
 
 class Source(Protocol):

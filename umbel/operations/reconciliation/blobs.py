@@ -221,8 +221,10 @@ def list_suspect_images(session: Session, page: Page, *, before: datetime) -> li
 # last reference: in one snapshot a blob has an owner, a cleanup row, or is a stray.
 UNOWNED = """
 NOT EXISTS (SELECT FROM image WHERE image.blob_key = owner)
-AND NOT EXISTS (SELECT FROM trashed_image t WHERE t.blob_key = owner)
-AND NOT EXISTS (SELECT FROM pending_blob_cleanup n WHERE n.blob_key = owner)
+AND NOT EXISTS (SELECT FROM image WHERE starts_with(owner, 'in-place/') AND starts_with(image.blob_key, 'in-place/')
+                AND split_part(image.blob_key, '#', 1) = owner)
+AND NOT EXISTS (SELECT FROM trashed_image t WHERE t.blob_key = owner OR split_part(t.blob_key, '#', 1) = owner)
+AND NOT EXISTS (SELECT FROM pending_blob_cleanup n WHERE split_part(n.blob_key, '#', 1) = owner)
 AND NOT EXISTS (SELECT FROM import_source s WHERE s.spec ->> 'blob_key' = owner)
 """
 

@@ -15,9 +15,9 @@ from tests.examples import examples
 from tests.images import image_bytes
 from tests.unit.umbel.imports.sources.folders import IMAGE, write
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
+from umbel.base import descent
 from umbel.base.errors import FileTooLarge, ImageError, SourceError, TransientError, Unreadable, UnsafePath
 from umbel.base.settings import Settings
-from umbel.imports.sources import descent
 from umbel.imports.sources.folder import Folder
 
 

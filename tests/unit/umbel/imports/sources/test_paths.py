@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from umbel.imports.sources.paths import is_archive, quoted, unquoted, unsafe, unsafe_in_archive
+from umbel.base.roots import quoted, unquoted, unsafe
+from umbel.imports.sources.archive_names import is_archive, unsafe_in_archive
 
 TRICKY = st.lists(
     st.sampled_from(["..", ".", "/", "\\", "a", "b.jpg", "C:", "\0", "...", " ", "", "//", "~", "$HOME"]), max_size=8

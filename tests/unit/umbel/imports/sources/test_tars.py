@@ -16,7 +16,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry
-from umbel.imports.sources.paths import starts_as_archive
+from umbel.imports.sources.archive_names import starts_as_archive
 from umbel.imports.sources.tars import LONGEST_HEADER, Tar
 
 NOISE = random.Random(1).randbytes(5000)

@@ -18,7 +18,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry
-from umbel.imports.sources.paths import starts_as_archive
+from umbel.imports.sources.archive_names import starts_as_archive
 from umbel.imports.sources.zips import Zip
 
 PICTURE = image_bytes(1)

@@ -22,7 +22,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import CorruptEntry, FileTooLarge, ImageError, NestedArchive, SourceError, SourceTooLarge
 from umbel.base.settings import Settings
 from umbel.imports.sources import Entry, Skipped
-from umbel.imports.sources.paths import starts_as_archive
+from umbel.imports.sources.archive_names import starts_as_archive
 from umbel.imports.sources.zips import Zip
 
 NOISE = random.Random(1).randbytes(5000)
