@@ -16,7 +16,8 @@ from tests.unit.umbel_files.test_skipping import KEPT_BY_PROGRAMS, OF_PEOPLE
 NODE = shutil.which("node")
 SCRIPT = """
 import { readFileSync } from "node:fs";
-import { sorted } from "./files.mjs";
+globalThis.navigator = { languages: ["en"] };  // which Node of Debian does not have
+const { sorted } = await import("./static/files.js");
 const { rules, entries, includeHidden } = JSON.parse(readFileSync(0));
 const files = entries.map(({ path, data }) => ({
   path,
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.skipif(not NODE, reason="Node is not installed")
 def page_sorts(
     folder: Path, entries: dict[str, bytes | None], *, include_hidden: bool = False
 ) -> tuple[list[str], list[str], int, int]:
-    shutil.copy(STATIC / "files.js", folder / "files.mjs")
+    shutil.copytree(STATIC, folder / "static", ignore=shutil.ignore_patterns("vendor"))
+    (folder / "package.json").write_text('{"type": "module"}')
     (folder / "run.mjs").write_text(SCRIPT)
     given = [
         {"path": path, "data": None if data is None else base64.b64encode(data).decode()}
