@@ -22,15 +22,15 @@ PLAIN = {
 
 
 @contextmanager
-def own_server(home: Path, **configuration: str) -> Iterator[Any]:
+def own_server(home: Path, *, socket_dir: Path | None = None, **configuration: str) -> Iterator[Any]:
     """A Postgres as `umbel up` starts it, as durable: the time of a commit is part of the answers.
 
-    configuration: what is to be otherwise, in the words of postgresql.conf.
+    socket_dir: of one of several. configuration: what is to be otherwise, in the words of postgresql.conf.
     """
     from stack.postgres import Postgres  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
-    server = Postgres(home, settings().socket_dir)
+    server = Postgres(home, socket_dir or settings().socket_dir)
     server.start()
     if configuration:
         with server.connect("postgres") as admin:

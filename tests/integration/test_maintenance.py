@@ -16,12 +16,13 @@ from umbel.base.blobs import Blobs, blobs
 from umbel.base.database import engine, transaction
 from umbel.base.errors import TransientError
 from umbel.base.locks import only_one
+from umbel.base.metrics import CLEANED_UP
 from umbel.base.settings import settings
 from umbel.base.types import Queue
 from umbel.gallery import blob_cleanups, images
 from umbel.jobs.wakeup import waker
 from umbel.models import lifecycle, partitions
-from umbel.operations import maintenance
+from umbel.operations import maintenance, statistics
 from umbel.search.nearest import Scope, nearest_images
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -66,17 +67,42 @@ def test_a_store_that_does_not_answer_is_not_asked_for_each_blob() -> None:
     assert refusing.asked < 100
 
 
+def last_complete() -> dict[str, float]:
+    """When each cleanup last left nothing to do."""
+    [gauge] = CLEANED_UP.collect()
+    return {sample.labels["of"]: sample.value for sample in gauge.samples}
+
+
 def test_a_blob_that_cannot_be_deleted_keeps_no_other() -> None:
     for name in ("pictures/a", "pictures/stuck", "pictures/z"):
         blobs().put(name, b"bytes")
     with transaction() as session:
         blob_cleanups.insert_cleanups(session, ["pictures/a", "pictures/stuck", "pictures/z"])
         session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
-    maintenance.tidy_blobs(transaction, StuckBlobs(settings().blobs))
+    sticking = StuckBlobs(settings().blobs)
+    maintenance.clean_up(transaction, sticking, settings())
+    was = last_complete()
+    with transaction() as session:
+        session.execute(text("UPDATE pending_blob_cleanup SET since = '-infinity'"))
+    maintenance.clean_up(transaction, sticking, settings())
+    assert [of for of, at in last_complete().items() if at == was[of]] == ["blobs"]
     with transaction() as session:
         notes = session.execute(text("SELECT blob_key, since > now() - interval '1 min' FROM pending_blob_cleanup"))
         assert [tuple(row) for row in notes] == [("pictures/stuck", True)]
     assert [blob.key for blob in blobs().list("pictures")] == ["pictures/stuck"]
+
+
+def test_dead_rows_of_large_tables_are_told() -> None:
+    with transaction() as session:
+        session.execute(text("CREATE TABLE lived AS SELECT n FROM generate_series(1, 12000) n"))
+        session.execute(text("CREATE TABLE small AS SELECT n FROM generate_series(1, 9000) n"))
+        session.execute(text("DELETE FROM lived WHERE n <= 3000"))
+        session.execute(text("DELETE FROM small"))
+        session.execute(text("ANALYZE lived, small"))
+    with transaction() as session:
+        [figure] = [each for each in statistics.FIGURES if each.statement == statistics.DEAD]
+        assert statistics.count(session, figure) == {"lived": 0.25}
+        session.execute(text("DROP TABLE lived, small"))
 
 
 def test_vectors_are_dropped_once_a_dump_is_over_and_it_is_not_waited_for() -> None:

@@ -66,10 +66,13 @@ def test_old_jobs_go_and_what_is_still_needed_stays(monkeypatch: pytest.MonkeyPa
         recent = make.job()
         make.item(recent, state=ItemState.INDEXED)
     before = known("image")
-    delete_old_jobs(transaction, 101)
+    assert delete_old_jobs(transaction, 101)
     assert known("job") >= {*gone, rejected}
-    delete_old_jobs(transaction, 0)  # never
+    assert delete_old_jobs(transaction, 0)  # never
     assert known("job") >= {*gone, rejected}
+    with monkeypatch.context() as short:
+        short.setattr(retention, "TURNS", 1)
+        assert not delete_old_jobs(transaction, 90)
     maintenance.clean_up(transaction, blobs(), settings())
     assert known("job") == {unfinished, failed, shown, recent}
     assert known("job_item", "job_id") == {unfinished, failed, recent}

@@ -66,6 +66,11 @@ RETRIES = Counter("umbel_item_retries_total", "Items that returned to the queue 
 GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, reserved, free, total.", ["kind"])
 
 LISTENERS = Gauge("umbel_event_listeners", "Listeners of GET /v1/events.", multiprocess_mode="livesum")
+CLEANED_UP = Gauge(
+    "umbel_cleanup_complete_timestamp_seconds",
+    "When a cleanup last left nothing to do, or this worker first ran it: of blobs, versions, trash, jobs, events.",
+    ["of"],
+)
 DELIVERIES = Histogram(
     "umbel_webhook_seconds",
     "One attempt to deliver an event to a webhook: delivered or failed.",
@@ -92,6 +97,7 @@ BY_WORKERS: tuple[MetricWrapperBase, ...] = (
     FAILURES,
     RETRIES,
     GPU_MEMORY,
+    CLEANED_UP,
     DELIVERIES,
 )
 

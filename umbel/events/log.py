@@ -169,9 +169,13 @@ PRUNE = text("""
 TURNS = 10  # transactions of one cleanup; the next comes with the next sweep
 
 
-def delete_old_events(transaction: Transaction, days: int) -> None:
-    """Delete events older than `days`, with their deliveries, in batches. Raises NotReady, TransientError."""
+def delete_old_events(transaction: Transaction, days: int) -> bool:
+    """Delete events older than `days`, with their deliveries, in batches. Returns whether none is left.
+
+    Raises NotReady, TransientError.
+    """
     for _ in range(TURNS):
         with transaction() as session:
             if (session.scalar(PRUNE, {"days": days, "limit": AT_ONCE}) or 0) < AT_ONCE:
-                return
+                return True
+    return False

@@ -132,12 +132,13 @@ def purge_images(session: Session, images: Sequence[UUID]) -> list[UUID]:
     return blob_cleanups.insert_cleanups(session, list(session.scalars(statement)))
 
 
-def purge_old(transaction: Transaction, blobs: Blobs, days: int) -> None:
-    """Purge what has been in the trash for `days`, a batch a transaction. Raises NotReady, TransientError."""
+def purge_old(transaction: Transaction, blobs: Blobs, days: int) -> bool:
+    """Purge what has been in the trash for `days`, a batch a transaction. Returns whether none is left.
+
+    Raises NotReady, TransientError.
+    """
     old = select(TrashedImage.id).where(TrashedImage.trashed_at <= ago(days * 86_400.0))
-    for _ in range(TURNS):
-        if not _purge_some(transaction, blobs, old):
-            return
+    return any(not _purge_some(transaction, blobs, old) for _ in range(TURNS))
 
 
 def purge_collection(session: Session, collection_id: UUID, limit: int) -> int:

@@ -1,16 +1,18 @@
 """The sweep: what is left behind is found and taken up again. The cleanup: what is no longer needed is removed."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from uuid import UUID
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from umbel.access import audit, sessions
-from umbel.base import tallies
+from umbel.base import metrics, tallies
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction
 from umbel.base.errors import NotReady, TransientError
@@ -35,6 +37,7 @@ ABANDONED_SECONDS = 600
 IN_DOUBT_SECONDS = 30.0  # longer than any transaction that stores a picture
 SILENT_SECONDS = 24 * 3600.0  # of a worker that was killed and will not come back
 TIDY_SECONDS = 30.0  # for blobs that have to be deleted one by one
+CLEANUPS = 100  # of blobs, in one go
 ARCHIVE_SECONDS = 24 * 3600.0  # that what failed of an uploaded archive may be tried again
 TIMEOUTS = text("SELECT set_config('lock_timeout', '4s', true), set_config('statement_timeout', '30s', true)")
 
@@ -75,29 +78,42 @@ def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None
 
     What fails is left to the next.
     """
-    for chore in (
-        lambda: tidy_blobs(transaction, blobs),
-        lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
-        lambda: trash.purge_old(transaction, blobs, settings.trash_days),
-        lambda: delete_old_jobs(transaction, settings.job_days),
-        lambda: delete_old_events(transaction, settings.event_days),
-    ):
+    chores: dict[str, Callable[[], object]] = {  # which return False where they leave some to the next
+        "blobs": lambda: tidy_blobs(transaction, blobs),
+        "versions": lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+        "trash": lambda: trash.purge_old(transaction, blobs, settings.trash_days),
+        "jobs": lambda: delete_old_jobs(transaction, settings.job_days),
+        "events": lambda: delete_old_events(transaction, settings.event_days),
+    }
+    for name, chore in chores.items():
+        complete = _last_complete(name)
         try:
-            chore()
+            if chore() is not False:
+                complete.set_to_current_time()
         except (NotReady, TransientError) as error:
             log.warning("left to the next cleanup", error=error.detail)
 
 
-def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
-    """Remove bytes that nothing refers to any more, and uploaded archives that have served."""
+@cache
+def _last_complete(of: str) -> Gauge:
+    """The gauge of a chore, which counts from its first use: what was left by then is not complete either."""
+    gauge = metrics.CLEANED_UP.labels(of)
+    gauge.set_to_current_time()
+    return gauge
+
+
+def tidy_blobs(transaction: Transaction, blobs: Blobs) -> bool:
+    """Remove bytes that nothing refers to any more, and uploaded archives that have served. Returns whether none is
+    left."""
     with transaction() as session:
         archives = source_rows.take_finished_archives(session, after_seconds=ARCHIVE_SECONDS)
         blob_cleanups.insert_cleanups(session, archives)
     with transaction() as session:
-        old = blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=100)
+        old = blob_cleanups.claim_old_cleanups(session, seconds=IN_DOUBT_SECONDS, limit=CLEANUPS)
     cleanups = [each.id for each in old]
     try:
         _clean_up(transaction, blobs, cleanups)
+        return len(cleanups) < CLEANUPS
     except TransientError:  # one that cannot be deleted keeps neither the others nor those after them
         until = time.monotonic() + TIDY_SECONDS
         for cleanup in cleanups:
@@ -109,6 +125,7 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> None:
                 log.warning("a blob cannot be deleted now", error=error.detail)
                 with transaction() as session:
                     blob_cleanups.postpone_cleanup(session, cleanup)
+        return False
 
 
 def list_waiting_queues(session: Session) -> list[Queue]:

@@ -22,12 +22,16 @@ ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 ITEMS_OF = "DELETE FROM job_item WHERE id IN (SELECT id FROM job_item WHERE job_id = ANY (:jobs) LIMIT :limit)"
 
 
-def delete_old_jobs(transaction: Transaction, days: int) -> None:
-    """Delete jobs that finished more than `days` ago, in batches; 0: none. Raises NotReady, TransientError."""
+def delete_old_jobs(transaction: Transaction, days: int) -> bool:
+    """Delete jobs that finished more than `days` ago, in batches; 0: none. Returns whether none is left.
+
+    Raises NotReady, TransientError.
+    """
     for _ in range(TURNS if days else 0):
         with transaction() as session:
             if not _delete_some(session, days):
-                return
+                return True
+    return not days
 
 
 def _delete_some(session: Session, days: int) -> bool:

@@ -81,6 +81,11 @@ LEFT JOIN (
     FROM webhook
 ) w USING (state) GROUP BY states.state
 """
+# Of tables with ten thousand rows or more, as Postgres last counted them.
+DEAD = """
+SELECT relname, n_dead_tup / (n_live_tup + n_dead_tup)::float8 FROM pg_stat_user_tables
+WHERE n_live_tup + n_dead_tup >= 10000 AND pg_table_is_visible(relid)
+"""
 UNPUBLISHED = "SELECT 'unpublished', count(*) FROM event WHERE position IS NULL"
 
 FIGURES = (
@@ -97,4 +102,5 @@ FIGURES = (
     Figure("umbel_webhook_deliveries", "Deliveries of events that are kept: pending or failed.", "state", DELIVERIES),
     Figure("umbel_oldest_delivery_seconds", "Age of the oldest pending delivery.", "webhook", OLDEST_DELIVERY),
     Figure("umbel_worker_broker_connected", "Whether a worker reaches Redis: 1 or 0.", "worker", BROKER_CONNECTED),
+    Figure("umbel_dead_rows_ratio", "Share of a large table's rows that are dead until a vacuum.", "table", DEAD),
 )
