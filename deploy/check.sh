@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Checks what is deployed from, without a container engine: `make deploy-check`.
 #
-#   lint      docker-compose.yml against the schema of the Compose specification, the Dockerfile by hadolint, the Kubernetes
+#   lint      the compose files against the schema of the Compose specification, the Dockerfile by hadolint, the Kubernetes
 #             manifests against the schemas of Kubernetes and KEDA; images pinned, variables explained
 #   images    (root, debootstrap) every step of the Dockerfile executed, stage after stage, in a Debian root file system
-#   services  (root) the images' processes run as docker-compose.yml says, and used: a key, a picture, a search, a backup
+#   services  (root) the images' processes run as docker-compose.yml says, and used: a key, a picture, a search, a backup;
+#             then with the replica and the pooler of deploy/compose/
 #
 # Without arguments all three. CHECK_CACHE keeps root file systems between runs (default: /var/cache/umbel-deploy).
 set -euo pipefail
@@ -16,8 +17,8 @@ steps=("$@")
 
 lint() {
   .venv/bin/hadolint deploy/Dockerfile
-  .venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
-  sh -n deploy/postgres/init.sh
+  .venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose/*.yml
+  for script in deploy/postgres/*.sh; do sh -n "$script"; done
   $python deploy/check/manifests.py
 }
 

@@ -2,9 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import kubernetes_validate
 import yaml
 from jsonschema import Draft7Validator
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+from composed import COMPOSE, OVER, ROOT, composed
+
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 PROJECTS_OWN = ("umbel-api", "umbel-worker")  # built here
 NO_HEALTH = {
@@ -24,7 +29,7 @@ NO_HEALTH = {
 
 
 def complaints() -> Iterator[str]:
-    yield from _compose(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+    yield from _compose(composed(OVER)["services"])
     yield from _variables()
     for path in sorted(KUBERNETES.rglob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
@@ -38,26 +43,27 @@ def complaints() -> Iterator[str]:
 def _compose(services: dict[str, Any]) -> Iterator[str]:
     for name, service in services.items():
         if not re.search(r":v?\d+\.\d+[\w.-]*$", service["image"]):
-            yield f"docker-compose.yml: {name}: the image {service['image']} is not pinned to a version"
+            yield f"Compose: {name}: the image {service['image']} is not pinned to a version"
         if name not in NO_HEALTH and "healthcheck" not in service:
-            yield f"docker-compose.yml: {name} has no health check"
+            yield f"Compose: {name} has no health check"
         if name != "s3-volume" and not service.get("read_only"):
-            yield f"docker-compose.yml: {name} may write to its root file system"
+            yield f"Compose: {name} may write to its root file system"
         if name != "s3-volume" and "memory" not in service["deploy"]["resources"]["limits"]:
-            yield f"docker-compose.yml: {name} has no limit of memory"
+            yield f"Compose: {name} has no limit of memory"
         own = service["image"].startswith(PROJECTS_OWN)
         if not own and "user" not in service:
-            yield f"docker-compose.yml: {name} runs as the user of its image, perhaps root"
+            yield f"Compose: {name} runs as the user of its image, perhaps root"
 
 
 def _variables() -> Iterator[str]:
-    asked = set(re.findall(r"\$\{(\w+)|^  (AWS_\w+):$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE))
+    written = "\n".join(path.read_text() for path in (COMPOSE, *OVER))
+    asked = set(re.findall(r"(?<!\$)\$\{(\w+)|^  (AWS_\w+):$", written, re.MULTILINE))
     asked = {name or passed for name, passed in asked}
     explained = set(re.findall(r"^#? ?(\w+)=", (ROOT / "deploy" / "env.example").read_text(), re.MULTILINE))
     for name in sorted(asked - explained):
         yield f"deploy/env.example does not explain {name}"
     for name in sorted(explained - asked):
-        yield f"deploy/env.example explains {name}, which docker-compose.yml does not ask for"
+        yield f"deploy/env.example explains {name}, which no compose file asks for"
 
 
 def _manifest(document: dict[str, Any]) -> Iterator[str]:
@@ -79,11 +85,59 @@ def _kustomized() -> Iterator[str]:
         for resource in (*told.get("resources", ()), *told.get("components", ())):
             if not (path.parent / resource).exists():
                 yield f"{path.relative_to(ROOT)}: {resource} is not there"
-        made = subprocess.run(["kubectl", "kustomize", path.parent], capture_output=True, text=True, check=False)
-        if made.returncode:
-            yield f"{path.relative_to(ROOT)}: {made.stderr.strip()}"
-        for document in yaml.safe_load_all(made.stdout):
-            yield from (f"{path.relative_to(ROOT)}, made: {one}" for one in _manifest(document))
+        if shutil.which("kubectl"):
+            made = subprocess.run(["kubectl", "kustomize", path.parent], capture_output=True, text=True, check=False)
+            if made.returncode:
+                yield f"{path.relative_to(ROOT)}: {made.stderr.strip()}"
+            documents = list(yaml.safe_load_all(made.stdout))
+            for document in documents:
+                yield from (f"{path.relative_to(ROOT)}, made: {one}" for one in _manifest(document))
+            yield from (f"{path.relative_to(ROOT)}, made: {one}" for one in _beyond_quota(documents))
+
+
+UNITS = {"m": Decimal("0.001"), "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "": 1}
+
+
+def _quantity(written: object) -> Decimal:
+    """What Kubernetes writes as 500m, 2Gi or 4."""
+    number, unit = re.fullmatch(r"([\d.]+)(\D*)", str(written)).groups()  # type: ignore[union-attr]
+    return Decimal(number) * UNITS[unit]
+
+
+def _beyond_quota(documents: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Whether all pods that there may be at once, in the middle of a rollout, are within the quota, if there is one."""
+    quotas = [each["spec"]["hard"] for each in documents if each["kind"] == "ResourceQuota"]
+    most = {
+        each["spec"]["scaleTargetRef"]["name"]: each["spec"].get("maxReplicas") or each["spec"]["maxReplicaCount"]
+        for each in documents
+        if each["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")
+    }
+    taken: Counter[str] = Counter()
+    for each in documents:
+        if each["kind"] in ("Deployment", "Job"):
+            spec, name = each["spec"], each["metadata"]["name"]
+            pods = most.get(name) or spec.get("replicas", 1)
+            rolling = spec.get("strategy", {}).get("rollingUpdate", {}).get("maxSurge")
+            pods += (-(-pods // 4) if rolling is None else rolling) if each["kind"] == "Deployment" else 0
+            for what, one in _of_pod(spec["template"]["spec"]).items():
+                taken[what] += pods * one  # type: ignore[assignment]
+    for quota in quotas:
+        for what, room in quota.items():
+            if taken[what] > _quantity(room):
+                yield f"pods may take {taken[what]:,} {what}, the quota has {room}"
+
+
+def _of_pod(spec: dict[str, Any]) -> dict[str, Decimal]:
+    """What a pod counts for in a quota. Its init containers ask for less than the others."""
+    resources = [each["resources"] for each in spec["containers"]]
+    claims = [each["ephemeral"]["volumeClaimTemplate"]["spec"] for each in spec["volumes"] if "ephemeral" in each]
+    return {
+        "pods": Decimal(1),
+        "requests.cpu": sum((_quantity(each["requests"]["cpu"]) for each in resources), Decimal()),
+        "requests.memory": sum((_quantity(each["requests"]["memory"]) for each in resources), Decimal()),
+        "limits.memory": sum((_quantity(each["limits"]["memory"]) for each in resources), Decimal()),
+        "requests.storage": sum((_quantity(each["resources"]["requests"]["storage"]) for each in claims), Decimal()),
+    }
 
 
 def _scraped() -> Iterator[str]:

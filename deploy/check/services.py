@@ -2,7 +2,8 @@
 
 Every process runs in its image's root file system, read-only, with Compose's command, environment, user, volumes and
 temporary file systems, in a network namespace without a way out. In the place of the images of Postgres and Redis stand
-the servers of the wheels, given the commands of the compose file and its initialisation script.
+the servers of the wheels, given the commands of the compose file and its initialisation script. Then all again with the
+replica and, where PgBouncer is installed, the pooler of deploy/compose/.
 """
 
 import fcntl
@@ -17,36 +18,23 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 sys.path.insert(0, str(Path(__file__).parent))
+from composed import OVER, composed
 from images import ROOT, Stage, inside
 
 from stack.binaries import let_run_postgres, let_run_redis, postgres_client, postgres_programs, redis_server
 from stack.server_user import BARE, let_through, server_account
 
-HOSTS = "127.0.0.1 localhost postgres redis s3 api\n"
-SECRETS = ("POSTGRES_PASSWORD", "UMBEL_POSTGRES_PASSWORD", "REDIS_PASSWORD")
+HOSTS = "127.0.0.1 localhost postgres redis s3 api pooler\n127.0.0.2 postgres-replica\n"
+SECRETS = ("POSTGRES_PASSWORD", "UMBEL_POSTGRES_PASSWORD", "REPLICATION_PASSWORD", "REDIS_PASSWORD")
 
-
-def compose(environment: dict[str, str]) -> dict[str, Any]:
-    """docker-compose.yml with its variables put in. `$$` is a dollar sign, `:?` asks for one that must be there."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[0] == "$$":
-            return "$"
-        name, operator, default = found["name"], found["operator"], found["default"] or ""
-        if operator == ":?" and not environment.get(name):
-            sys.exit(f"docker-compose.yml asks for {name}, which .env does not set")
-        return environment.get(name) or default
-
-    pattern = r"\$\$|\$\{(?P<name>\w+)(?:(?P<operator>:[-?])(?P<default>[^}]*))?\}"
-    text = (ROOT / "docker-compose.yml").read_text()
-    return yaml.safe_load(re.sub(pattern, value, text))  # type: ignore[no-any-return]
+PHOTO = "/var/lib/umbel/blobs/photo.jpg"
 
 
 class Service:
@@ -135,8 +123,41 @@ def start_postgres(told: dict[str, Any], folder: Path) -> "subprocess.Popen[byte
     )
     ready = [postgres_client("pg_isready"), "--quiet", "--host", data]
     wait("postgres", lambda: subprocess.run(ready, check=False).returncode == 0)
-    environment = {**told["environment"], "PGHOST": str(data), "PATH": f"{programs}:{os.environ['PATH']}"}
-    subprocess.run([ROOT / "deploy/postgres/init.sh"], env=environment, check=True)
+    run_in_postgres("init.sh", told, folder)
+    return server
+
+
+def run_in_postgres(script: str, told: dict[str, Any], folder: Path) -> None:
+    """A script of deploy/postgres/, as in the container of the database."""
+    data, path = str(folder / "postgres"), f"{postgres_programs()}:{os.environ['PATH']}"
+    environment = {**told["environment"], "PGHOST": data, "PGDATA": data, "PATH": path}
+    subprocess.run([ROOT / "deploy/postgres" / script], env=environment, check=True)
+
+
+def start_beside(name: str, told: dict[str, Any], folder: Path, options: str = "") -> "subprocess.Popen[bytes]":
+    """A replica or a pooler, by the command of its compose file and `options` behind it, with its files in `folder`."""
+    account = server_account()
+    assert account, "run this as root"
+    files = folder / name
+    files.mkdir(mode=0o700)
+    os.chown(files, account.uid, account.gid)
+    let_through(files, account)
+    [script] = told["command"]
+    command = [*told["entrypoint"], script.replace("/tmp", str(files)).rstrip() + options]
+    path = f"{postgres_programs()}:{os.environ['PATH']}"
+    given = {name: str(value) for name, value in told["environment"].items()}
+    environment = {**given, "PGDATA": str(files / "data"), "PATH": path}
+    log = folder / f"{name}.log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd="/", **account.options())
+    test = [*told["healthcheck"]["test"][1:], f"--host={name}"]
+
+    def healthy() -> bool:
+        if server.poll() is not None:
+            sys.exit(f"{name} ended with {server.returncode}:\n{log.read_text()[-3000:]}")
+        return subprocess.run([postgres_programs() / test[0], *test[1:]], check=False).returncode == 0
+
+    wait(name, healthy)
     return server
 
 
@@ -158,19 +179,44 @@ def wait(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
     print(f"{what}: healthy", flush=True)
 
 
-def use(api: Service, backup: Service, folder: Path) -> None:
-    """What a person does first: a key, a picture, a search, a look by SQL, a backup."""
+def use(api: Service, backup: Service, folder: Path) -> str:
+    """What a person does first: a key, a picture, a search, a look by SQL, a backup. Returns the key."""
     key = json.loads(succeeded(api.run(["umbel", "keys", "create", "--name=check", "--scope=admin", "--json"])))["key"]
     shutil.copy(ROOT / "docs/images/search.jpg", folder / "volumes/blobs/photo.jpg")
-    asked = {"UMBEL_KEY": key, "UMBEL_HOST": "127.0.0.1"}
-    photo = "/var/lib/umbel/blobs/photo.jpg"
-    done = json.loads(succeeded(api.run(["umbel", "import", photo, "--wait", "--json"], **asked)))
+    done = json.loads(succeeded(api.run(["umbel", "import", PHOTO, "--wait", "--json"], **with_key(key))))
     assert done["jobs"][0]["counts"]["indexed"] == 1, done
-    found = json.loads(succeeded(api.run(["umbel", "similar", photo, "--json"], **asked)))
-    assert found["matches"][0]["similarity"] > 0.99, found
+    search(api, key)
     assert succeeded(api.run(["umbel", "sql", "-c", "SELECT count(*) FROM images", "--", "-At"])).strip() == "1"
     os.chown(backup._volume(backup.told["volumes"][1])[0], 10001, 10001)
     print(succeeded(backup.run()).strip())
+    return str(key)
+
+
+def search(api: Service, key: str) -> None:
+    found = json.loads(succeeded(api.run(["umbel", "similar", PHOTO, "--json"], **with_key(key))))
+    assert found["matches"][0]["similarity"] > 0.99, found
+
+
+def with_key(key: str) -> dict[str, str]:
+    return {"UMBEL_KEY": key, "UMBEL_HOST": "127.0.0.1"}
+
+
+def images_listed(key: str) -> bool:
+    return bool(json.loads(asked(key, "/v1/images"))["items"])
+
+
+def answered_by_replica(key: str) -> float:
+    """Reads that the replica has answered, as the API counts them."""
+    found = re.findall(
+        r'^umbel_database_reads_total\{answered_by="replica"\} (.*)$', asked(key, "/metrics"), re.MULTILINE
+    )
+    return sum(map(float, found))
+
+
+def asked(key: str, path: str) -> str:
+    request = urllib.request.Request(f"http://127.0.0.1:8080{path}", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request) as answer:
+        return str(answer.read().decode())
 
 
 def succeeded(done: "subprocess.CompletedProcess[str]") -> str:
@@ -179,38 +225,60 @@ def succeeded(done: "subprocess.CompletedProcess[str]") -> str:
     return done.stdout
 
 
+@contextmanager
+def running(services: dict[str, Any], images: dict[str, Stage], folder: Path) -> Iterator[dict[str, Service]]:
+    """The project's own services by their names; at the end they are told to stop."""
+    mine = {
+        name: Service(name, services[name], images[services[name]["build"]["target"]], folder)
+        for name in ("migrate", "api", "worker", "scheduler", "backup")
+    }
+    stay = [mine[name] for name in ("api", "worker", "scheduler")]
+    try:
+        succeeded(mine["migrate"].run())
+        for service in stay:
+            service.start()
+        for service in stay:
+            wait(service.name, service.healthy)
+        yield mine
+        for service in stay:
+            service.stop()
+    finally:
+        for service in stay:
+            if service.process and service.process.poll() is None:
+                service.process.kill()
+
+
 def main(cache: Path) -> None:
     bring_up_loopback()
     folder = cache / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "hosts").write_text(HOSTS)
-    services = compose({name: secrets.token_hex(24) for name in SECRETS})["services"]
+    subprocess.run(["mount", "--bind", folder / "hosts", "/etc/hosts"], check=True)  # of this namespace alone
+    passwords = {name: secrets.token_hex(24) for name in SECRETS}
     images = {
         name: Stage(**{**told, "root": Path(told["root"])})
         for name, told in json.loads((cache / "images.json").read_text()).items()
     }
-    mine = {
-        name: Service(name, services[name], images[services[name]["build"]["target"]], folder)
-        for name in ("migrate", "api", "worker", "scheduler", "backup")
-    }
+    services = composed(environment=passwords)["services"]
     servers = [start_postgres(services["postgres"], folder), start_redis(services["redis"], folder)]
     try:
-        succeeded(mine["migrate"].run())
-        running = [mine[name] for name in ("api", "worker", "scheduler")]
-        for service in running:
-            service.start()
-        for service in running:
-            wait(service.name, service.healthy)
-        use(mine["api"], mine["backup"], folder)
-        for service in running:
-            service.stop()
+        with running(services, images, folder) as mine:
+            key = use(mine["api"], mine["backup"], folder)
         print("All services did their work and ended when told to.")
+        over = [each for each in OVER if each.stem != "pooler" or shutil.which("pgbouncer")]
+        services = composed(over, passwords)["services"]
+        run_in_postgres("replication.sh", services["postgres"], folder)
+        own_address = " -c listen_addresses=127.0.0.2"
+        servers.append(start_beside("postgres-replica", services["postgres-replica"], folder, own_address))
+        if "pooler" in services:
+            servers.append(start_beside("pooler", services["pooler"], folder))
+        with running(services, images, folder) as mine:
+            search(mine["api"], key)
+            wait("reads from the replica", lambda: images_listed(key) and answered_by_replica(key) > 0)
+        print(f"So they did with {', '.join(each.stem for each in over)}.")
     finally:
-        for service in mine.values():
-            if service.process and service.process.poll() is None:
-                service.process.kill()
-        for server in servers:
+        for server in reversed(servers):
             server.terminate()
 
 
