@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(not NODE, reason="Node is not installed")
 def page_sorts(
     folder: Path, entries: dict[str, bytes | None], *, include_hidden: bool = False
 ) -> tuple[list[str], list[str], int, int]:
-    shutil.copytree(STATIC, folder / "static", ignore=shutil.ignore_patterns("vendor"))
+    shutil.copytree(STATIC, folder / "static", dirs_exist_ok=True)
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "run.mjs").write_text(SCRIPT)
     given = [
