@@ -22,6 +22,7 @@ from umbel.events import webhooks
 from umbel.gallery import images
 from umbel.gallery.upload import DEFAULT_COLLECTION
 from umbel.imports.sources import is_below
+from umbel.imports.sync import syncs
 from umbel.jobs import jobs
 from umbel.operations import job_overviews, job_rules
 
@@ -126,6 +127,9 @@ def _check_place(where: Where) -> None:
         case Where.WEBHOOK:
             with transaction() as session:
                 webhooks.check_webhook_in(session, arguments["webhook_id"], reach() or ())
+        case Where.SYNC:
+            with transaction() as session:
+                syncs.check_sync_in(session, arguments["sync_id"], reach() or ())
         case Where.ALL:
             raise Forbidden(f"This concerns all collections; {caller().name} is for {_listed(reach() or ())}.")
 

@@ -13,6 +13,7 @@ class Where(Enum):
     PATH = auto()  # `name` in the path
     IMAGE = auto()  # the collection of `image_id` in the path; elsewhere such an image is a 404
     WEBHOOK = auto()  # the collection of `webhook_id` in the path; elsewhere, or for all, such a webhook is a 404
+    SYNC = auto()  # the collection of `sync_id` in the path; elsewhere such a sync is a 404
     JOB = auto()  # the collection of `job_id` in the path; elsewhere, or across collections, such a job is a 404
     REQUEST = auto()  # named in the query or the body, which the route hands to access.within()
     LIST = auto()  # all that the key reaches: the route asks access.reach()
@@ -79,6 +80,15 @@ NEEDS: dict[str, Need | None] = {
     "images.get_thumbnail": Need(READ, Where.IMAGE),
     "images.similar_images": Need(READ, Where.IMAGE),
     "imports.open_import": Need(WRITE, Where.REQUEST),
+    # Followed sources
+    "syncs.add_sync": Need(WRITE, Where.REQUEST, audited=True),
+    "syncs.list_syncs": Need(READ, Where.LIST),
+    "syncs.get_sync": Need(READ, Where.SYNC),
+    "syncs.change_sync": Need(WRITE, Where.SYNC, audited=True),
+    "syncs.remove_sync": Need(WRITE, Where.SYNC, audited=True),
+    "syncs.run_sync": Need(WRITE, Where.SYNC, audited=True),
+    "syncs.pause_sync": Need(WRITE, Where.SYNC, audited=True),
+    "syncs.resume_sync": Need(WRITE, Where.SYNC, audited=True),
     # Jobs
     "jobs.list_jobs": Need(READ, Where.LIST),
     "jobs.get_job": Need(READ, Where.JOB, uploaders=True),

@@ -26,6 +26,7 @@ TAGS = {
     "Images": "Upload, list, describe, change and remove images.",
     "Trash": "Removed images, which can be restored for some days.",
     "Imports": "One job for many pictures.",
+    "Syncs": "Folders and buckets that are followed: what is new, changed or gone there is taken over every so often.",
     "Jobs": "Progress and control of what runs in the background. Status is read from the ledger in Postgres.",
     "Events": "What happens to jobs, images and models, as it happens.",
     "Webhooks": "Events delivered to an address, signed, until they are taken.",
@@ -47,7 +48,7 @@ IN_PATHS: dict[str, Any] = {
     "name": {"type": "string", "pattern": f"^{COLLECTION_NAME}$", "examples": ["garden"]},
     **{
         name: {"type": "string", "format": "uuid", "examples": ["019b2f6e-0000-7000-8000-000000000000"]}
-        for name in ("image_id", "job_id", "version_id", "webhook_id", "delivery_id", "key_id")
+        for name in ("image_id", "job_id", "sync_id", "version_id", "webhook_id", "delivery_id", "key_id")
     },
 }
 REQUEST_ID: Any = {
@@ -80,6 +81,8 @@ FOLLOWED = {
         "image_id": ["get_image", "similar_images", "change_image", "remove_image"],
     },
     "open_import": {"job_id": ["get_job", "list_items", "pause_job", "resume_job", "close_job", "cancel_job"]},
+    "add_sync": {"id": ["get_sync", "change_sync", "run_sync", "pause_sync", "resume_sync", "remove_sync"]},
+    "run_sync": {"job_id": ["get_job", "list_items", "cancel_job"]},
     "create_collection": {"name": ["get_collection", "delete_collection"]},
     "delete_collection": {"job_id": ["get_job"]},
     **{
@@ -105,6 +108,7 @@ TAKEN_AS = {
     "register_model": {"id": "version_id"},
     "create_webhook": {"id": "webhook_id"},
     "create_key": {"id": "key_id"},
+    "add_sync": {"id": "sync_id"},
 }
 
 BY_FORMAT = {

@@ -21,6 +21,7 @@ from umbel.embedding.handoff import Handoff
 from umbel.events.handler import EventHandler
 from umbel.gallery.deletion import DeletionHandler
 from umbel.imports.fetching import READERS, TURNS_AT_ONCE, FetchingHandler
+from umbel.imports.sync.finishing import SyncHandler
 from umbel.imports.turns import Turns
 from umbel.insights.comparison import ComparisonHandler
 from umbel.insights.projection import MapHandler
@@ -91,6 +92,7 @@ class Handlers:
         )
         reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
         deletion = DeletionHandler(**steps, blobs=blobs())
+        syncs = SyncHandler(**steps)
         bulk = BulkHandler(**items, blobs=blobs(), wake=waker().wake)
         maps = MapHandler(**steps, project=project_apart)
         events = EventHandler(**items, owner=name)
@@ -111,7 +113,7 @@ class Handlers:
         self._add(reindex.queues, reindexing.run)
         self._add(embedding.queues, self._embedding.run)
         self._add(reindex.queues, reindexing.run)
-        others: list[Any] = [*fetching, comparison, deletion, bulk, maps, events]
+        others: list[Any] = [*fetching, comparison, deletion, syncs, bulk, maps, events]
         for handler in others:
             self._add(handler.queues, OneAtATime(handler.run).run)
         self._add([Queue.QUERY], embedding.answer_queries)

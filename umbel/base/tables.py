@@ -361,6 +361,55 @@ class ImportSource(Table):
     given_up: Mapped[bool] = mapped_column(server_default=text("false"))  # nothing more is listed or read
 
 
+class Sync(Table):
+    """A folder or bucket that is followed: listed every so often, and what is new, changed or gone taken over."""
+
+    __tablename__ = "sync"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=UUID7)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    spec: Mapped[dict[str, Any]]
+    label_from_folder: Mapped[bool]
+    roots: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # that it may read; NULL: all of the server
+    every_seconds: Mapped[int]
+    max_vanished: Mapped[float]  # share of the known files; when more are gone, none of their images is removed
+    adopt: Mapped[bool]  # images that were in the collection before its files were read are the sync's to remove, too
+    paused: Mapped[bool] = mapped_column(server_default=text("false"))
+    next_run: Mapped[datetime] = mapped_column(server_default=NOW)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class SyncRun(Table):
+    """One run of a sync: a job that lists its source. How far it is: see umbel/imports/sync/finishing.py."""
+
+    __tablename__ = "sync_run"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    sync_id: Mapped[UUID] = mapped_column(ForeignKey("sync.id"))
+    allow_vanished: Mapped[bool]
+    again: Mapped[bool] = mapped_column(server_default=text("false"))  # listed a second time: files were missing
+    complete: Mapped[bool] = mapped_column(server_default=text("false"))  # listed to the end: what is unseen is gone
+    position: Mapped[UUID | None]  # the last item whose outcome was noted
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
+    report: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class SyncFile(Table):
+    """A path of a sync, and the image that was read there."""
+
+    __tablename__ = "sync_file"
+
+    sync_id: Mapped[UUID] = mapped_column(ForeignKey("sync.id"), primary_key=True)
+    locator: Mapped[str] = mapped_column(primary_key=True)  # unique in the sync by its hash
+    version: Mapped[str | None]  # that was read; NULL: it is to be read with the next run
+    image_id: Mapped[UUID | None]  # outlives the image, so that one that a person removed is not read again
+    brought: Mapped[bool] = mapped_column(server_default=text("false"))  # the image is the sync's to remove
+    seen: Mapped[UUID | None]  # the last run that found it
+    found: Mapped[str | None]  # the version that this run found
+    former: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))  # images before, until a complete run removes them
+
+
 class Reindex(Table):
     """What a reindex is to do, how far it is, and what it found."""
 

@@ -60,6 +60,7 @@ class JobType(StrEnum):
     REMOVAL = "removal"  # many pictures, into the trash
     RESTORATION = "restoration"  # many pictures, out of the trash
     PURGE = "purge"  # many pictures of the trash, for ever
+    SYNC = "sync"  # one run of a sync: what is new, changed or gone in its source
 
 
 class JobStatus(StrEnum):

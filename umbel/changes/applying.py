@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import ExternalIdTaken, InvalidInput, NotFound, QuotaExceeded, UmbelError
-from umbel.base.tables import Collection, Image, TrashedImage
+from umbel.base.tables import Collection, Image, SyncFile, TrashedImage
 from umbel.base.types import ItemState, JobType
 from umbel.changes.bulk_rows import Taken, lock_items_of
 from umbel.gallery import external_ids, images, quotas, trash
@@ -44,13 +44,16 @@ def apply(session: Session, taken: Taken, *, keep: bool) -> Outcome:
             lock_items_of(session, taken, others=False)
             outcome.failed = _change(session, taken)
             _finish(session, taken, outcome)
-        case JobType.REMOVAL:
+        case JobType.REMOVAL | JobType.SYNC:
             lock_items_of(session, taken, others=True)
+            if taken.job_type == JobType.SYNC:
+                outcome.duplicates = _held(session, taken)
             _finish(session, taken, outcome)  # first: an item that is pending is cancelled with its image
+            removed = [image for item, image in taken.images.items() if item not in outcome.duplicates]
             if keep:
-                trash.move_to_trash(session, list(taken.images.values()), job_id=taken.job_id)
+                trash.move_to_trash(session, removed, job_id=taken.job_id)
             else:
-                outcome.cleanups = images.delete_images(session, list(taken.images.values()))
+                outcome.cleanups = images.delete_images(session, removed)
         case JobType.RESTORATION:
             lock_items_of(session, taken, others=False)
             _restore(session, taken, outcome)
@@ -127,6 +130,14 @@ def _restore(session: Session, taken: Taken, outcome: Outcome) -> None:
     for item, image_id in restored.items():
         if not maintained or maintained - vectors[image_id]:
             outcome.embed[item] = image_id
+
+
+def _held(session: Session, taken: Taken) -> list[UUID]:
+    """The items whose images a file of a sync has got since they were chosen, which stay."""
+    locked = select(Image.id).where(Image.id.in_(taken.images.values())).order_by(Image.id)
+    session.execute(locked.with_for_update())
+    held = set(session.scalars(select(SyncFile.image_id).where(SyncFile.image_id.in_(taken.images.values()))))
+    return [item for item, image in taken.images.items() if image in held]
 
 
 def _list_there(

@@ -71,6 +71,20 @@ def insert_bulk(
     return job_id
 
 
+def insert_removal(session: Session, job_id: UUID) -> None:
+    """Let a job of its own type, a run of a sync, remove images: those of `insert_removals`."""
+    session.execute(insert(BulkChange).values(job_id=job_id, chosen=Chosen().as_dict(), listed=True))
+
+
+def insert_removals(session: Session, job_id: UUID, images: Mapping[UUID, str | None]) -> None:
+    """An item for each image that a job is to remove, with its name."""
+    rows = [
+        (job_id, Queue.CHANGE.value, ItemState.PENDING.value, name, image_id, None, None, None)
+        for image_id, name in images.items()
+    ]
+    copy_rows(session, "job_item", ITEMS, rows)
+
+
 def end_listing(session: Session, job_id: UUID) -> None:
     """List no further; waits for a batch that is being listed."""
     session.execute(update(BulkChange).where(BulkChange.job_id == job_id).values(listed=True))

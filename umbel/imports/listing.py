@@ -22,6 +22,7 @@ from umbel.gallery.locations import find_known
 from umbel.imports import entries, source_rows
 from umbel.imports.entries import NewEntry
 from umbel.imports.sources import Entry, Skipped, Source
+from umbel.imports.sync import comparing
 from umbel.jobs import claims, job_log, jobs
 from umbel.jobs.outcomes import retry_transient
 from umbel.models.indexing import defer_index
@@ -79,7 +80,8 @@ class Lister:
         except (SourceError, TransientError) as error:
             self._open = None
             return found, error
-        self._open = (source.job_id, found[-1].position if found else source.position, entries)
+        more = len(found) == CHUNK
+        self._open = (source.job_id, found[-1].position, entries) if more else None
         return found, None
 
     def _entries(self, source: ImportSource) -> Entries:
@@ -123,9 +125,11 @@ def note_unreachable(
 def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> int:
     """Keep what was found, and how far the source was read. Returns how many items the job has got."""
     listed = [entry for entry in found if isinstance(entry, Entry)]
-    if listed and not source.dry_run:
+    run = comparing.find_run(session, source.job_id)
+    added = listed if run is None else comparing.note_found(session, run, listed)
+    if added and not source.dry_run:
         job = jobs.get_job(session, source.job_id)
-        rows = _rows(session, job, source, listed)
+        rows = _rows(session, job, source, added)
         entries.insert_entries(session, source.job_id, rows)
         for row in rows:
             if row.error:
@@ -142,18 +146,24 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     if found:
         source.position, source.retries, source.error, source.failing_since = found[-1].position, 0, None, None
     session.flush()
-    return 0 if source.dry_run else len(listed)
+    return 0 if source.dry_run else len(added)
 
 
 def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
+    run = comparing.find_run(session, source.job_id)
+    if run is not None and error is None and comparing.begins_again(session, source, run):
+        return
     source.done = True
     session.flush()
     named = {"request_id": jobs.get_job(session, source.job_id).request_id, "job_id": str(source.job_id)}
     log.info("source listed", **named, listed=source.listed, error=error and error.detail)
-    if error is None and source.listed == 0:
+    if run is not None:
+        error = comparing.end_listing(session, source, run, error)
+    elif error is None and source.listed == 0:
         skipped = f": {Tally(source.skipped_by_kind)}" if source.skipped else ""
         error = SourceError(f"There is no picture in it{skipped}.")
-    jobs.close_job(session, source.job_id)
+    if run is None or run.done:
+        jobs.close_job(session, source.job_id)
     if error is not None:
         jobs.change_job(session, source.job_id, error=error.detail)
 

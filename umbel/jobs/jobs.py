@@ -144,7 +144,7 @@ def close_job(session: Session, job_id: UUID) -> None:
 
 # Open until workers have done all that there is to do.
 BULK = (JobType.CHANGE, JobType.REMOVAL, JobType.RESTORATION, JobType.PURGE)  # umbel/changes/bulk.py
-UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON, *BULK)
+UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON, JobType.SYNC, *BULK)
 
 
 def close_abandoned_jobs(session: Session, idle_seconds: float) -> int:

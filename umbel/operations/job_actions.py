@@ -11,6 +11,7 @@ from umbel.base.types import JobType, Queue
 from umbel.changes import bulk_rows
 from umbel.gallery.deletion_queries import is_deleted
 from umbel.imports import source_rows
+from umbel.imports.sync import syncs
 from umbel.insights import projection_rows
 from umbel.jobs import jobs, settling
 from umbel.jobs.wakeup import Waker
@@ -94,6 +95,7 @@ def retry_job(transaction: Transaction, waker: Waker, job_id: UUID) -> None:
             raise Conflict("None of the failed pictures was kept: they were refused as they came. Send them again.")
         jobs.change_job(session, job_id, attempts=job.attempts + 1, cancelling=False, retrying=True, settling=True)
         source_rows.reopen_source(session, job_id)
+        syncs.reopen_run(session, job_id)
         settling.settle_some(session, job_id)  # at once: from now on the job has not finished
     settling.settle(transaction, job_id, seconds=AT_ONCE_SECONDS)
     _wake(waker)

@@ -21,7 +21,7 @@ from umbel.models.partitions import IndexProgress
 PHASES = {JobType.COMPARISON: "comparing", JobType.DELETION: "deleting", JobType.MAP: "drawing"}
 PHASES |= {JobType.CHANGE: "changing", JobType.REMOVAL: "removing", JobType.PURGE: "purging"}
 PHASES |= {JobType.RESTORATION: "restoring"}
-GIVEN = (JobType.UPLOAD, JobType.IMPORT)  # whose items are pictures that someone gave
+GIVEN = (JobType.UPLOAD, JobType.IMPORT, JobType.SYNC)  # whose items are pictures that someone gave
 
 COLUMNS = ("name", "status", "code", "reason", "attempts", "image_id", "finished_at", "note")
 PAGE = 1_000

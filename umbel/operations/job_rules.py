@@ -39,6 +39,7 @@ class Rule:
 RULES = {
     JobType.UPLOAD: Rule(KeyScope.WRITE),
     JobType.IMPORT: Rule(KeyScope.WRITE),
+    JobType.SYNC: Rule(KeyScope.WRITE, refused={JobAction.CLOSE: "is a run of a sync: it is closed when that is done"}),
     JobType.COMPARISON: Rule(
         KeyScope.WRITE, admins=True, refused={JobAction.CLOSE: "compares images: it is closed when all are listed"}
     ),

@@ -25,6 +25,7 @@ from umbel.events.log import delete_old_events
 from umbel.gallery import blob_cleanups, trash
 from umbel.gallery.blob_cleanups import clean_up_blobs
 from umbel.imports import source_rows
+from umbel.imports.sync import finishing, syncs
 from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
 from umbel.models.indexing import find_due_index
@@ -51,6 +52,7 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
         if not ours:
             return []
         with _limited(transaction) as session:
+            syncs.start_due_runs(session)
             given_up = claims.fail_exhausted_items(session, settings.max_attempts)
             queues = list_waiting_queues(session)
             if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
@@ -130,7 +132,7 @@ def tidy_blobs(transaction: Transaction, blobs: Blobs) -> bool:
 
 def list_waiting_queues(session: Session) -> list[Queue]:
     """The queues in which anyone could claim something now: an item, a source to list, a comparison to
-    list, a collection to delete, images to change, a map to compute."""
+    list, a collection to delete, images to change, a run of a sync to end, a map to compute."""
     queues = session.scalars(
         text(f"""
             SELECT queue FROM (
@@ -148,6 +150,7 @@ def list_waiting_queues(session: Session) -> list[Queue]:
                 SELECT FROM job WHERE type = 'deletion' AND NOT closed AND NOT paused)
             OR queue = 'change' AND EXISTS (
                 SELECT FROM bulk_change b JOIN job ON job.id = b.job_id WHERE NOT b.listed AND NOT job.paused)
+            OR queue = 'change' AND EXISTS ({finishing.READY})
             OR queue = 'map' AND EXISTS (
                 SELECT FROM gallery_map m JOIN job ON job.id = m.job_id
                 WHERE NOT m.done AND NOT job.paused AND NOT job.cancelling)
