@@ -61,6 +61,7 @@ class SyncIn(Strict):
         description="Images that the collection has already count as the source's: they are removed, too, when their"
         " files are gone.",
     )
+    paused: bool = Field(False, description="Begin no run yet: a dry run tells what the first one would do.")
 
 
 class SyncPatchIn(Strict):
@@ -154,7 +155,7 @@ def add_sync(body: SyncIn) -> Any:
         created_by=caller().name,
         **body.model_dump(exclude={"source", "collection"}),
     )
-    waker().wake(Queue.MAINTENANCE)  # the sweep begins what is due
+    waker().wake(Queue.FETCH)
     return _described(sync_id), 201, {"Location": url_for("syncs.get_sync", sync_id=sync_id)}
 
 
@@ -230,7 +231,7 @@ def resume_sync(sync_id: UUID) -> Any:
 def _changed(sync_id: UUID, changes: dict[str, Any]) -> SyncOut:
     with transaction() as session:
         syncs.change_sync(session, sync_id, changes)
-    waker().wake(Queue.MAINTENANCE)
+    waker().wake(Queue.MAINTENANCE)  # the sweep begins what is due
     return _described(sync_id)
 
 

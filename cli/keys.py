@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from umbel.base.tables import ApiKey
 
-SPAN = re.compile(r"(\d{1,5})([hdw])")
+SPAN = re.compile(r"(\d{1,5})([mhdw])")
 SCOPES = ("read", "upload", "write", "admin")
-HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+MINUTES = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
 
 
 class Span(click.ParamType):
-    """A length of time: 12h, 90d, 4w."""
+    """A length of time: 15m, 12h, 90d, 4w."""
 
     name = "span"
 
@@ -33,8 +33,8 @@ class Span(click.ParamType):
         if isinstance(value, timedelta):
             return value
         if not (match := SPAN.fullmatch(value)):
-            self.fail(f"{value!r} is no length of time such as 12h, 90d or 4w.", param, ctx)
-        return timedelta(hours=int(match[1]) * HOURS[match[2]])
+            self.fail(f"{value!r} is no length of time such as 15m, 12h, 90d or 4w.", param, ctx)
+        return timedelta(minutes=int(match[1]) * MINUTES[match[2]])
 
 
 @click.group()

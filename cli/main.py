@@ -34,6 +34,7 @@ SECTIONS = {
     },
     "Use": {
         "import": ("cli.imports:import_", "Import pictures, folders, archives, lists, URLs and buckets."),
+        "sync": ("cli.sync:sync", "Follow folders of the server and buckets."),
         "similar": ("cli.search:similar", "Find the pictures most similar to a file or an image."),
         "identify": ("cli.search:identify", "Say what one to five pictures of a subject show."),
         "calibrate": ("cli.calibrate:calibrate", "Fit what identify trusts to a collection's own labels."),

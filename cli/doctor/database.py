@@ -28,6 +28,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         with translated_errors(), engine_of(settings.direct_database).connect() as connection:
             yield from _server(connection)
             yield _clock(connection)
+            yield from _syncs(connection)
         yield _schema(settings)
         if settings.database_direct_url:
             with translated_errors(), engine_of(settings.database, pooled=True).connect():
@@ -106,6 +107,25 @@ def _schema(settings: Settings) -> Finding:
     except StackError as refused:
         return error("schema", refused.detail.partition(": ")[0] + ".", refused.detail.partition(": ")[2].capitalize())
     return ok("schema", f"The schema is at {schema.current(settings.direct_database)}.")
+
+
+# What is wrong with the syncs that their last runs complain of.
+FAILING = text("""
+    SELECT coalesce(s.spec ->> 'path', s.spec ->> 'url') AS source, last.error FROM sync s CROSS JOIN LATERAL (
+        SELECT job.error FROM sync_run r JOIN job ON job.id = r.job_id WHERE r.sync_id = s.id
+        ORDER BY r.job_id DESC LIMIT 1
+    ) last WHERE last.error IS NOT NULL AND NOT s.paused ORDER BY s.id
+""")
+
+
+def _syncs(connection: Connection) -> Iterator[Finding]:
+    if connection.scalar(text("SELECT to_regclass('sync_run') IS NULL")):
+        return  # an older schema, which has a finding of its own
+    failing = connection.execute(FAILING).all()
+    for source, reason in failing:
+        yield warning("syncs", f"The sync of {source}: {reason}", "See `umbel sync list` and docs/how-to/sync.md.")
+    if not failing:
+        yield ok("syncs", "No sync complains of its last run.")
 
 
 def _clock(connection: Connection) -> Finding:

@@ -35,6 +35,7 @@ from umbel_client.keys import Key, NewKey
 from umbel_client.models import Model, ModelDetail
 from umbel_client.queries import Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
+from umbel_client.syncs import Sync, SyncRun
 from umbel_client.trash import TrashedImage
 from umbel_client.umbel import Ready, Umbel
 from umbel_client.webhooks import Delivery, NewWebhook, Webhook, verify_webhook
@@ -87,6 +88,8 @@ __all__ = [
     "SignedUrls",
     "StillRunning",
     "StorageFull",
+    "Sync",
+    "SyncRun",
     "TooLarge",
     "TooManyRequests",
     "TrashedImage",

@@ -19,6 +19,7 @@ from umbel_client.imports import Imports
 from umbel_client.jobs import Jobs
 from umbel_client.keys import Keys
 from umbel_client.models import Models
+from umbel_client.syncs import Syncs
 from umbel_client.trash import Trash
 from umbel_client.umbel import Umbel
 from umbel_client.webhooks import Webhooks
@@ -92,6 +93,14 @@ class AsyncImages(Part):
     open_file = awaited(Images.open_file)
     file, thumbnail, sign = awaited(Images.file), awaited(Images.thumbnail), awaited(Images.sign)
     similar = awaited(Images.similar)
+
+
+class AsyncSyncs(Part):
+    """The methods of `Syncs`."""
+
+    add, get, list = awaited(Syncs.add), awaited(Syncs.get), iterated(Syncs.list)
+    change, run, remove = awaited(Syncs.change), awaited(Syncs.run), awaited(Syncs.remove)
+    pause, resume = awaited(Syncs.pause), awaited(Syncs.resume)
 
 
 class AsyncTrash(Part):
@@ -182,6 +191,7 @@ class AsyncUmbel(Part):
         self.curation = AsyncCuration(umbel.curation)
         self.admin = AsyncAdmin(umbel.admin)
         self.webhooks = AsyncWebhooks(umbel.webhooks)
+        self.syncs = AsyncSyncs(umbel.syncs)
         self.keys = AsyncKeys(umbel.keys)
 
     search, identify, embed = awaited(Umbel.search), awaited(Umbel.identify), awaited(Umbel.embed)

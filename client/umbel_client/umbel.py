@@ -22,6 +22,7 @@ from umbel_client.keys import Keys
 from umbel_client.models import Models
 from umbel_client.queries import PAGE, Box, Image, Queries, Search, SearchOptions
 from umbel_client.search import Embedded, Identified, Match, SearchResult
+from umbel_client.syncs import Syncs
 from umbel_client.trash import Trash
 from umbel_client.webhooks import Webhooks
 
@@ -67,6 +68,7 @@ class Umbel:
         self.curation = Curation(self.connection)
         self.admin = Admin(self.connection, self.jobs)
         self.webhooks = Webhooks(self.connection)
+        self.syncs = Syncs(self.connection, self.jobs)
         self.keys = Keys(self.connection)
 
     def __enter__(self) -> Self:

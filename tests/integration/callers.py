@@ -12,6 +12,7 @@ from umbel.access.keys import KeyScope, create_key
 from umbel.base.database import transaction
 
 OURS = "ours"
+IDS = ("image_id", "job_id", "version_id", "webhook_id", "delivery_id", "key_id", "sync_id")
 UNUSED_ID = "019a0000-0000-7000-8000-000000000000"  # of nothing
 
 
@@ -32,7 +33,12 @@ def call(
 ) -> TestResponse:
     method, rule = rule_of(app, endpoint)
     arguments = at or {"name": OURS, "image_id": UNUSED_ID, "job_id": UNUSED_ID, "version_id": UNUSED_ID}
-    arguments = {"webhook_id": UNUSED_ID, "delivery_id": UNUSED_ID, "key_id": UNUSED_ID, **arguments}
+    arguments = {
+        "webhook_id": UNUSED_ID,
+        "delivery_id": UNUSED_ID,
+        "key_id": UNUSED_ID,
+        "sync_id": UNUSED_ID,
+    } | arguments
     path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: arguments[match[1]], rule.rule)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return app.test_client().open(path, method=method, headers=headers, **options)

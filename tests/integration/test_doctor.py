@@ -21,7 +21,7 @@ from umbel.base.settings import Settings, settings
 CHECKS = {
     "settings", "service", "database", "database disk", "pgvector", "connections", "clock", "schema", "redis",
     "redis memory", "redis persistence", "blobs", "spool", "temporary files", "shared memory", "decoders", "model",
-    "runtime", "open files", "memory", "replicas",
+    "runtime", "open files", "memory", "replicas", "syncs",
 }  # fmt: skip
 
 

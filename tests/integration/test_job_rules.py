@@ -20,7 +20,7 @@ THEIRS = "theirs"
 ACTIONS = ("close", "cancel", "pause", "resume", "retry")
 TAKES_ADMIN = {JobType.REPAIR, JobType.REINDEX, JobType.DELETION}
 COMPUTED = {JobType.COMPARISON, JobType.MAP, *BULK}  # they take an administrator's key if an administrator began them
-REFUSED = {(job, "close") for job in TAKES_ADMIN | COMPUTED} | {(JobType.DELETION, "cancel")}
+REFUSED = {(job, "close") for job in TAKES_ADMIN | COMPUTED | {JobType.SYNC}} | {(JobType.DELETION, "cancel")}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tests.integration.uploads import post_image
 from umbel.access.keys import KeyScope, revoke_key
 from umbel.base.database import transaction
 from umbel.base.settings import settings
-from umbel.base.tables import Webhook
+from umbel.base.tables import Sync, Webhook
 from umbel.events.webhooks import create_webhook
 from umbel.jobs.wakeup import waker
 from umbel.operations import maintenance
@@ -34,6 +34,7 @@ from umbel.operations import maintenance
 READ, UPLOAD, WRITE, ADMIN = KeyScope
 GUARDED = {endpoint: need for endpoint, need in NEEDS.items() if need is not None}
 THEIRS = "theirs"
+LED = (Where.PATH, Where.IMAGE, Where.JOB, Where.WEBHOOK, Where.SYNC)  # their paths lead into a collection
 # All that a camera's key may do.
 UPLOADERS = {"images.upload_image", "images.check_images", "jobs.get_job", "jobs.list_items"}
 ENOUGH = {READ: {READ, WRITE, ADMIN}, UPLOAD: {UPLOAD, WRITE, ADMIN}, WRITE: {WRITE, ADMIN}, ADMIN: {ADMIN}}
@@ -61,11 +62,22 @@ def places(app: Flask) -> dict[str, dict[str, str]]:
             )
             made[name] = {"name": name, "image_id": str(image_id), "job_id": str(job_id), "version_id": UNUSED_ID}
             made[name] |= {"webhook_id": str(webhook(session, name).id), "delivery_id": UNUSED_ID}
+            made[name]["sync_id"] = sync(session, make.collection(name))
     return made
 
 
 def webhook(session: Session, collection: str | None) -> Webhook:
     return create_webhook(session, "https://hooks.test", types=None, collection=collection, created_by="test")
+
+
+def sync(session: Session, collection_id: UUID) -> str:
+    row = Sync(
+        collection_id=collection_id, spec={"type": "folder", "path": "/pictures", "include_hidden": False}, adopt=False,
+        label_from_folder=False, every_seconds=60, max_vanished=0.5, paused=True, created_by="test",
+    )  # fmt: skip
+    session.add(row)
+    session.flush()
+    return str(row.id)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +152,7 @@ NAMING: dict[str, dict[str, Any]] = {
     "trash.list_trash": {"query_string": {"collection": THEIRS}},
     "trash.restore_images": {"json": {"filter": {}, "collection": THEIRS}},
     "trash.purge_images": {"json": {"filter": {}, "collection": THEIRS}},
+    "syncs.add_sync": {"json": {"source": {"type": "folder", "path": "/pictures"}, "collection": THEIRS}},
     "collections.create_collection": {"json": {"name": THEIRS}},
     "webhooks.create_webhook": {"json": {"url": "https://hooks.test", "collection": THEIRS}},
 }
@@ -172,7 +185,11 @@ def test_a_url_is_not_fetched_for_anothers_collection(app: Flask, keys: dict[str
 
 @pytest.mark.parametrize(
     "endpoint",
-    [name for name, need in GUARDED.items() if need.where in (Where.PATH, Where.IMAGE, Where.JOB, Where.WEBHOOK)],
+    [
+        name
+        for name, need in GUARDED.items()
+        if need.where in (Where.PATH, Where.IMAGE, Where.JOB, Where.WEBHOOK, Where.SYNC)
+    ],
 )
 def test_a_path_into_anothers_collection_leads_nowhere(
     app: Flask, keys: dict[str, str], places: dict[str, dict[str, str]], endpoint: str
@@ -197,6 +214,9 @@ def test_the_right_key_gets_through(
     if endpoint == "webhooks.delete_webhook":
         with transaction() as session:
             places = {OURS: {**places[OURS], "webhook_id": str(webhook(session, OURS).id)}}
+    if endpoint == "syncs.remove_sync":
+        with transaction() as session:
+            places = {OURS: {**places[OURS], "sync_id": sync(session, Factory(session).collection(OURS))}}
     key = keys[need.scope] if need.where is Where.ALL or endpoint == "collections.delete_collection" else None
     answer = call(app, endpoint, key or keys[f"{need.scope} ours"], at={**places[OURS], "image_id": UNUSED_ID})
     assert answer.status_code not in (401, 403), answer.text

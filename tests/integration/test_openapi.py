@@ -110,6 +110,8 @@ def test_every_example_is_what_its_schema_says(spec: Any) -> None:
 def test_every_example_of_a_request_is_taken(api: FlaskClient, spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     soon = settings().model_copy(update={"query_seconds": 0.1})  # no worker embeds the examples' pictures
     monkeypatch.setattr("api.search.settings", lambda: soon)
+    rooted = settings().model_copy(update={"import_roots": ("s3://pictures",)})
+    monkeypatch.setattr("api.syncs.settings", lambda: rooted)
     monkeypatch.setattr("umbel.imports.sources.web.Web.fetch", lambda *_: image_bytes(1))
     rejected, sent = [], 0
     for path, method, operation in operations(spec):

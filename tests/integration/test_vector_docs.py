@@ -67,8 +67,11 @@ def delivering() -> Iterator[None]:
     handler.close()
 
 
-def run(page: str, server: Api, folder: Path, image_id: str) -> str:
-    """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block."""
+def run(page: str, server: Api, folder: Path, image_id: str, **places: Path) -> str:
+    """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block.
+
+    places: folders that the page has in /data.
+    """
     program = folder / "umbel"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cli.main "$@"\n')
     program.chmod(0o755)
@@ -80,6 +83,7 @@ def run(page: str, server: Api, folder: Path, image_id: str) -> str:
         script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
     paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     here = {IMAGE: image_id, "localhost:8080": f"127.0.0.1:{server.port}", PORT: str(free_port())}
+    here |= {f"/data/{name}": str(path) for name, path in places.items()}
     for said, meant in here.items():
         script = [each.replace(said, meant) for each in script]
     done = subprocess.run(

@@ -61,6 +61,18 @@ LEFT JOIN (
     FROM import_source s JOIN job ON job.id = s.job_id WHERE job.status IN ('queued', 'running')
 ) source USING (state) GROUP BY 1
 """
+SYNCS = """
+SELECT states.state, count(s.id) FROM (VALUES ('working'), ('failing'), ('paused')) AS states(state)
+LEFT JOIN (
+    SELECT sync.id, CASE WHEN sync.paused THEN 'paused' WHEN last.error IS NOT NULL THEN 'failing' ELSE 'working' END
+           AS state
+    FROM sync LEFT JOIN LATERAL (
+        SELECT job.error FROM sync_run r JOIN job ON job.id = r.job_id WHERE r.sync_id = sync.id
+        ORDER BY r.job_id DESC LIMIT 1
+    ) last ON true
+) s USING (state) GROUP BY states.state
+"""
+OVERDUE = "SELECT id::text, greatest(0, extract(epoch FROM now() - next_run)) FROM sync WHERE NOT paused"
 SILENCE = "SELECT name, extract(epoch FROM now() - seen_at) FROM worker"
 IDLE = "SELECT name, extract(epoch FROM now() - progress_at) FROM worker"
 BROKER_CONNECTED = "SELECT name, broker_connected::int FROM worker"
@@ -94,6 +106,8 @@ FIGURES = (
     Figure("umbel_items_pending", "Pending items, by queue.", "queue", PENDING),
     Figure("umbel_oldest_item_seconds", "Age of the oldest pending item that is not paused.", "queue", OLDEST),
     Figure("umbel_import_sources", "Sources of unfinished imports: reachable or unreachable.", "state", SOURCES),
+    Figure("umbel_syncs", "Syncs: working, paused, or failing as their last run says.", "state", SYNCS),
+    Figure("umbel_sync_overdue_seconds", "Time since the next run of a sync was due; 0: it is not.", "sync", OVERDUE),
     Figure("umbel_index_recall", "Recall of the index at its last measurement, by k.", "k", RECALL),
     Figure("umbel_worker_silence_seconds", "Time since a worker's last heartbeat.", "worker", SILENCE),
     Figure("umbel_worker_idle_seconds", "Time since a worker finished an item or had none to do.", "worker", IDLE),

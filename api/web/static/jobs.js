@@ -24,6 +24,7 @@ export const TYPES = {
   removal: t("removal"),
   restoration: t("restoration"),
   purge: t("purge"),
+  sync: t("sync"),
 };
 
 export async function show({ main, heading, parameters, signal }) {
@@ -90,7 +91,7 @@ export function subject({ type, counts, source, reindex, collection, first_name:
 /** Its kind, and the collection that it is about. */
 export function circumstances({ type, collection }) {
   const kind = TYPES[type] ?? type;
-  if (["upload", "import"].includes(type)) return collection ? t("kindInto", { kind, name: collection }) : kind;
+  if (["upload", "import", "sync"].includes(type)) return collection ? t("kindInto", { kind, name: collection }) : kind;
   if (["comparison", "map", "change", "removal", "restoration", "purge"].includes(type)) return collection ?? t("allCollections");
   return kind;
 }

@@ -68,7 +68,7 @@ export class Watch {
 }
 
 // Kinds of jobs whose progress events tell of; of the others they tell when they begin and end.
-const TOLD = ["upload", "import", "repair"];
+const TOLD = ["upload", "import", "repair", "sync"];
 export const POLL = "poll";
 
 /** What `look` returns where one of the jobs that it shows has progress that no event tells of. */

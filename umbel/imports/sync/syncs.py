@@ -73,10 +73,11 @@ def add_sync(
     every_seconds: int,
     max_vanished: float,
     adopt: bool,
+    paused: bool,
     roots: Sequence[str] | None,
     created_by: str,
 ) -> UUID:
-    """Follow a source from now on; its first run is due. roots: see `open_source`.
+    """Follow a source from now on: its first run begins, unless it is paused. roots: see `open_source`.
 
     Raises SourceError where it cannot be opened, and Conflict where the collection follows it already.
     """
@@ -94,11 +95,14 @@ def add_sync(
             every_seconds=every_seconds,
             max_vanished=max_vanished,
             adopt=adopt,
+            paused=paused,
             roots=None if roots is None else list(roots),
             created_by=created_by,
         )
         session.add(sync)
         session.flush()
+        if not paused:
+            _start(session, sync)
         return sync.id
 
 

@@ -393,6 +393,7 @@ export default {
   probable: "{share} wahrscheinlich.",
   progress: "Fortschritt",
   purge: "Endgültige Entfernung",
+  sync: "Abgleich",
   purgeAll: "Alle Bilder des Papierkorbs werden mit ihren Bytes entfernt. Das lässt sich nicht rückgängig machen.",
   purged: { one: "{count} Bild endgültig entfernt.", other: "{count} Bilder endgültig entfernt." },
   purgeSome: { one: "{count} Bild des Papierkorbs wird mit seinen Bytes entfernt. Das lässt sich nicht rückgängig machen.", other: "{count} Bilder des Papierkorbs werden mit ihren Bytes entfernt. Das lässt sich nicht rückgängig machen." },

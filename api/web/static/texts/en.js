@@ -393,6 +393,7 @@ export default {
   probable: "{share} probable.",
   progress: "Progress",
   purge: "Purge",
+  sync: "Sync",
   purgeAll: "All pictures of the trash are removed with their bytes. This cannot be undone.",
   purged: { one: "{count} picture removed for ever.", other: "{count} pictures removed for ever." },
   purgeSome: { one: "{count} picture of the trash is removed with its bytes. This cannot be undone.", other: "{count} pictures of the trash are removed with their bytes. This cannot be undone." },
