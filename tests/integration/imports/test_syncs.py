@@ -441,7 +441,7 @@ def test_a_folder_is_followed_as_the_page_says(
     assert f"follows {photos} into garden, every 15m.\n2 new.\n" in printed
     assert "3 new.\nnew: 0.jpg\n" in printed
     assert "every 6h" in printed
-    assert "3 new 0 unchanged 0 vanished" in printed
+    assert "2 new 0 unchanged 0 vanished" in printed
 
 
 class Memory:

@@ -80,7 +80,9 @@ def find_run(session: Session, job_id: UUID) -> SyncRun | None:
 
 def version_of(entry: Entry) -> str | None:
     """What tells whether the file is another one than when it was last read; None: read it in any case."""
-    return f"{REJECTED}{entry.rejected.code}" if entry.rejected else entry.version
+    if entry.rejected:
+        return f"{REJECTED}{entry.rejected.code}"
+    return entry.location.version if entry.location else None
 
 
 def to_read(found: Sequence[Entry], known: Mapping[str, Known], run: UUID) -> list[Entry]:
