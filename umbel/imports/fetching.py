@@ -31,6 +31,7 @@ from umbel.imports.listing import Lister, note_unreachable
 from umbel.imports.sources import FilesInPlace, Source, SourceSpec, open_source
 from umbel.imports.sources.sample import Garden
 from umbel.imports.sources.source import FolderSource, S3Source
+from umbel.imports.sync import comparing
 from umbel.imports.turns import Turns
 from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedEntry
@@ -317,7 +318,10 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             else:
                 batch.outcomes.fail(item, outcome)
                 del batch.read[item]
-        self._settle_locations(session, {item: (image, batch.read[item]) for item, image in stored.items()}, ids)
+        is_run = comparing.find_run(session, batch.items[0].job_id) is not None
+        self._settle_locations(
+            session, {item: (image, batch.read[item]) for item, image in stored.items()}, ids, removes=not is_run
+        )
         return stored
 
     def _settle_locations(
@@ -325,8 +329,13 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         session: Session,
         stored: Mapping[UUID, tuple[StoredImage, ReceivedImage]],
         collections_of: Mapping[UUID, UUID],
+        *,
+        removes: bool,
     ) -> None:
-        """Images whose files have moved are where they are now; those whose files show others now are removed."""
+        """Images whose files have moved are where they are now; those whose files show others now are removed.
+
+        removes: False, not here, since a sync does so when it knows all its files.
+        """
         placed = {item: (image, read, read.location) for item, (image, read) in stored.items() if read.location}
         if not placed:
             return
@@ -334,7 +343,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         follow_moved(session, self.blobs, moved)
         [collection_id] = {collections_of[item] for item in placed}  # of one job
         images = {location.url: image.id for image, _, location in placed.values()}
-        if former := list_former(session, collection_id, images):
+        if removes and (former := list_former(session, collection_id, images)):
             bulk_rows.insert_bulk(session, JobType.REMOVAL, Chosen(ids=former), collection_id=collection_id, changes={})
 
     def _opened(self, job_id: UUID) -> Source | UmbelError:

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from umbel_files.names import printable
 
 from umbel.base.errors import SourceError
+from umbel.base.roots import unquoted
 from umbel.base.tables import ImportSource, Sync, SyncRun
 from umbel.imports.sources import Entry
-from umbel.imports.sources.paths import unquoted
 
 REJECTED = "rejected: "  # how the version of a file begins that listing has rejected
 SAMPLES = 100  # files that the report of a dry run names, of each kind

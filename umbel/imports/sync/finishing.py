@@ -251,6 +251,13 @@ UNHELD = text("""
 """)
 
 
+# Read those files again that have these images, which were read in place where they are no longer: so they move.
+READ_AGAIN = text("""
+    UPDATE sync_file f SET version = NULL FROM image
+    WHERE image.id = ANY (:images) AND starts_with(image.blob_key, 'in-place/') AND f.image_id = image.id
+""")
+
+
 def _take_vanished(session: Session, run: SyncRun) -> bool:
     gone = session.execute(VANISHED, {"sync": run.sync_id, "run": run.job_id, "limit": BATCH}).all()
     removed = _unheld(session, [row.image_id for row in gone if row.brought])
@@ -272,7 +279,10 @@ def _take_former(session: Session, run: SyncRun) -> bool:
 
 
 def _unheld(session: Session, images: Sequence[UUID | None]) -> dict[UUID, str | None]:
-    return {row[0]: row[1] for row in session.execute(UNHELD, {"images": [each for each in images if each]})}
+    """Those of the images that are to be removed, with their names; the others are held by other files."""
+    values = {"images": [each for each in images if each]}
+    session.execute(READ_AGAIN, values)
+    return {row[0]: row[1] for row in session.execute(UNHELD, values)}
 
 
 # Take the external ids from images, which get them with the next statement.
