@@ -107,6 +107,7 @@ class SyncOut(BaseModel):
     type: Literal["folder", "s3"]
     location: str = Field(description="The folder or bucket.", examples=["s3://pictures/2026"])
     include_hidden: bool
+    in_place: bool = Field(description="The pictures are not copied.", examples=[False])
     collection: str = Field(examples=["garden"])
     label_from_folder: bool
     every_seconds: int = Field(examples=[900])
@@ -246,7 +247,7 @@ def _out(sync: SyncState) -> SyncOut:
     if sync.last:
         links["last_job"] = link_to(f"/v1/jobs/{sync.last.job_id}")
     spec, last = sync.spec, sync.last and _run(sync.last)
-    beside = {"type": spec["type"], "location": _location(spec), "include_hidden": spec["include_hidden"]}
+    beside = {name: spec[name] for name in ("type", "include_hidden", "in_place")} | {"location": _location(spec)}
     return answer_of(SyncOut, sync, **beside, last_run=last, links=links)
 
 

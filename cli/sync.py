@@ -34,6 +34,7 @@ def sync() -> None:
 )
 @click.option("--label-from-folder", is_flag=True, help="Label each picture with the name of its folder.")
 @click.option("--include-hidden", is_flag=True, help="Also what is hidden, trash, thumbnails that programs keep, …")
+@click.option("--in-place", is_flag=True, help="Leave the pictures where they are instead of copying them.")
 @click.option(
     "--max-vanished",
     type=click.FloatRange(0, 1),

@@ -43,6 +43,7 @@ class Sync(Answer):
     type: Literal["folder", "s3"]
     location: str
     include_hidden: bool
+    in_place: bool
     collection: str
     label_from_folder: bool
     every_seconds: int
@@ -70,6 +71,7 @@ class Syncs:
         every_seconds: int | None = None,
         label_from_folder: bool = False,
         include_hidden: bool = False,
+        in_place: bool = False,
         max_vanished: float | None = None,
         adopt: bool = False,
         paused: bool = False,
@@ -80,11 +82,11 @@ class Syncs:
 
         max_vanished: a run that misses more than this share of the known files removes nothing, 0.5 unless given.
         adopt: images that are there already are removed, too, when their files are gone. include_hidden,
-        label_from_folder: as of an import.
+        in_place, label_from_folder: as of an import.
         """
         place = {"type": "s3", "url": source} if source.startswith("s3://") else {"type": "folder", "path": source}
         body = given(collection=collection, every_seconds=every_seconds, max_vanished=max_vanished)
-        body |= {"source": place | {"include_hidden": include_hidden}, "adopt": adopt}
+        body |= {"source": place | {"include_hidden": include_hidden, "in_place": in_place}, "adopt": adopt}
         body |= {"label_from_folder": label_from_folder, "paused": paused}
         return Sync.decode(self._connection.json("POST", "/v1/syncs", json=body))
 

@@ -71,9 +71,10 @@ def webhook(session: Session, collection: str | None) -> Webhook:
 
 
 def sync(session: Session, collection_id: UUID) -> str:
+    spec = {"type": "folder", "path": "/pictures", "include_hidden": False, "in_place": False}
     row = Sync(
-        collection_id=collection_id, spec={"type": "folder", "path": "/pictures", "include_hidden": False}, adopt=False,
-        label_from_folder=False, every_seconds=60, max_vanished=0.5, paused=True, created_by="test",
+        collection_id=collection_id, spec=spec,
+        adopt=False, label_from_folder=False, every_seconds=60, max_vanished=0.5, paused=True, created_by="test",
     )  # fmt: skip
     session.add(row)
     session.flush()

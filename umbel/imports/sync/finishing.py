@@ -147,9 +147,17 @@ def end_run(session: Session, run: SyncRun) -> None:
     jobs.close_job(session, run.job_id)
     run.done = True
     session.flush()
+    session.execute(FORGET_IDLE, {"sync": run.sync_id, "run": run.job_id})
     log.info("a sync has run", sync_id=str(run.sync_id), job_id=str(run.job_id), **_figures(run.report))
 
 
+# Delete the jobs of earlier runs in which nothing came, went or failed otherwise than now: with a run every few minutes
+# they would be most of all jobs.
+FORGET_IDLE = text("""
+    DELETE FROM job USING sync_run r, job newest
+    WHERE r.job_id = job.id AND r.sync_id = :sync AND r.job_id < :run AND r.done AND newest.id = :run
+      AND job.total = 0 AND job.finished_at IS NOT NULL AND (job.error IS NULL OR job.error = newest.error)
+""")
 # Find the files at these paths, which stay as they are until the transaction ends.
 FIND = text("""
     SELECT f.locator, f.version, f.image_id, f.brought, f.seen, f.found
