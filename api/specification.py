@@ -201,7 +201,14 @@ def _merge_schemas(spec: Any) -> None:
     spec["components"]["schemas"] = dict(sorted(schemas.items()))
     for node in _nodes(spec):
         if "$ref" in node:
-            node["$ref"] = re.sub(r"[^/]+\.", "", node["$ref"])
+            node["$ref"] = _short(node["$ref"])
+        if "propertyName" in node:  # a discriminator
+            node["mapping"] = {value: _short(reference) for value, reference in node.get("mapping", {}).items()}
+
+
+def _short(reference: str) -> str:
+    """Without the names of the schemas that contain it."""
+    return re.sub(r"[^/]+\.", "", reference)
 
 
 def _nodes(node: Any) -> Iterator[dict[str, Any]]:

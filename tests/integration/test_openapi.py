@@ -1,5 +1,6 @@
 """The specification: valid, whole, true in its examples. tests/browser/test_reference.py reads it at /docs."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_every_body_of_the_code_is_a_schema_and_every_schema_has_one_name(spec: 
     queries = {name for name in of_the_code if name.endswith("Query")}
     assert of_the_code - queries - set(spec["components"]["schemas"]) == set()
     assert [name for name in spec["components"]["schemas"] if "." in name] == []
+    mapped = re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(spec))
+    assert set(mapped) - set(spec["components"]["schemas"]) == set()
 
 
 def test_it_says_when_an_idempotency_key_is_a_conflict(spec: Any) -> None:
