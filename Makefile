@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots deploy-check fuzz model-test upgrade-check js-client page-types docs clean
+.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots recording drawings deploy-check fuzz model-test upgrade-check js-client page-types docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -100,6 +100,12 @@ deploy-check: install ## Compose, images and manifests without an engine: linted
 	@test -e $@ || (umask 077; while IFS= read -r line; do case $$line in \
 	  *PASSWORD=|AWS_SECRET_ACCESS_KEY=) echo "$$line$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')";; \
 	  *) echo "$$line";; esac; done < deploy/env.example > $@)
+
+recording: install ## docs/images/terminal.svg: commands of the README and what they print
+	@$(BIN)/python -m tests.recording
+
+drawings: install ## docs/images/architecture.svg, of docs/drawing.py
+	@$(BIN)/python docs/drawing.py
 
 screenshots: install ## every view of the page to docs/images/page/, by Chromium
 	@$(BIN)/python -m tests.browser.screenshots

@@ -1,7 +1,5 @@
 // Files out of what was dropped, pasted or chosen, folders included.
 
-import { t } from "./text.js";
-
 const ARCHIVE = /\.(zip|tar|tgz|tbz2?|txz|tlz|tar\.(gz|bz2|xz|lzma)|csv|tsv|jsonl|ndjson)$/i;
 const LOOKED_AT = 64; // bytes that tell
 
@@ -35,7 +33,7 @@ async function isPicture(file, { pictures, others, signatures }) {
 }
 
 export const chosen = (files) =>
-  [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name || t("pastedPicture") }));
+  [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name || "pasted picture" }));
 
 /** Everything that was dropped. Call it in the event itself: what it carries is gone after. */
 export async function dropped(transfer) {

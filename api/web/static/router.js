@@ -37,11 +37,13 @@ export function current() {
 export function start(views, main, defaults = {}) {
   history.scrollRestoration = "manual";
   let shown = location.hash;
-  addEventListener("scroll", () => scrolled.set(shown, scrollY), { passive: true });
   const back = { is: false };
   let moved = location.hash !== opened; // someone may follow a link before the first view is there
   addEventListener("popstate", () => (back.is = true));
+  let there = false; // the view is, and can be scrolled
   const show = async () => {
+    if (there) scrolled.set(shown, scrollY); // read now, not while scrolling: reading it lays the page out
+    there = false;
     const { view, id, parameters: said } = current();
     const parameters = { ...defaults, ...said };
     shown = location.hash;
@@ -71,6 +73,7 @@ export function start(views, main, defaults = {}) {
     if (moved) heading.focus({ preventScroll: true });
     scrollTo(0, back.is ? top : 0);
     back.is = false;
+    there = true;
     if (follow) await reporting(follow);
   };
   addEventListener("hashchange", () => {

@@ -363,7 +363,6 @@ export default {
   partial: "teilweise",
   passedGate: "Es hat die Prüfung bestanden. ",
   passedNotSwitched: "bestanden, nicht umgeschaltet",
-  pastedPicture: "eingefügtes Bild",
   pause: "Anhalten",
   paused: "angehalten",
   pauseUrl: "{url} anhalten",

@@ -363,7 +363,6 @@ export default {
   partial: "partial",
   passedGate: "It passed the gate. ",
   passedNotSwitched: "passed, not switched",
-  pastedPicture: "pasted picture",
   pause: "Pause",
   paused: "paused",
   pauseUrl: "Pause {url}",

@@ -1,4 +1,4 @@
-"""The texts of the page: each language has the same ones, with the same places to be filled, and all are used."""
+"""The page as files: its texts, the same in each language and all used, and what is fetched at once."""
 
 import json
 import re
@@ -61,3 +61,17 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     assert called - ENGLISH.keys() == set()
     # Some are chosen by what is the case: t(one ? "this" : "that").
     assert {key for key in ENGLISH.keys() - called if f'"{key}"' not in scripts} == set()
+
+
+def test_what_the_first_view_needs_is_fetched_at_once() -> None:
+    """Else the browser finds out about each script by the one that imports it, one request after the other."""
+    page = (STATIC / "index.html").read_text()
+    needed: set[str] = set()
+    found = ["app.js", "gallery.js"]
+    while found:
+        name = found.pop()
+        if name not in needed:
+            needed.add(name)
+            found += re.findall(r'^import .*"\./(.*)";', (STATIC / name).read_text(), re.MULTILINE)
+    preloaded = re.findall(r'rel="modulepreload" href="static/(.*?)"', page)
+    assert sorted([*preloaded, *re.findall(r'<script type="module" src="static/(.*?)"', page)]) == sorted(needed)
