@@ -17,9 +17,9 @@ def specimen(species: int, number: int = UNSEEN) -> bytes:
     return SampleGarden().draw(species, number)
 
 
-def plant(stack: Stack, *, species: int = SPECIES, per_species: int = 8) -> None:
+def plant(stack: Stack, *, species: int = SPECIES, per_species: int = 8, size: int = 320) -> None:
     """The sample garden as the page asks for it; waits until it can be searched."""
-    source = {"type": "sample", "species": species, "per_species": per_species}
+    source = {"type": "sample", "species": species, "per_species": per_species, "size": size}
     done(stack, begun(stack, "/v1/imports", {"source": source, "collection": "garden"}))
 
 

@@ -6,6 +6,7 @@ They show the sample garden, spoilt a little (tests/browser/gallery.py), on a st
 import io
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import ABSENT, find_chromium, running
 from tests.browser.gallery import begun, done, plant, specimen, spoil
+from tests.browser.viewing import TABS
 from tests.stacks import Stack
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "page"
@@ -33,10 +35,11 @@ def main() -> int:
         stack.umbel("up", "--detach")
         with running(path) as browser:
             empty(browser, stack)
-            plant(stack, species=12, per_species=20)
+            plant(stack, species=12, per_species=20, size=640)
             spoil(stack)
             done(stack, begun(stack, "/v1/map", {"collection": "garden"}))
             done(stack, begun(stack, "/v1/admin/reindex", {"mode": "index"}))
+            operate(stack)
             for scheme in ("light", "dark"):
                 for name, size in WIDTHS.items():
                     every_view(browser, stack, scheme, name, size)
@@ -44,6 +47,19 @@ def main() -> int:
         stack.umbel("down", check=False)
         shutil.rmtree(stack.home, ignore_errors=True)
     return 0
+
+
+def operate(stack: Stack) -> None:
+    """What an operator has done: keys, webhooks, a measurement; and some pictures in the trash."""
+    with stack.client() as client:
+        client.keys.create("shop window", "read", collections=["garden"])
+        client.keys.create("camera at the gate", "upload", collections=["garden"], lasts=timedelta(days=90))
+        client.keys.revoke(client.keys.create("trial", "write", lasts=timedelta(days=1)).id)
+        client.webhooks.create("https://hooks.example.com/umbel", types=["job.finished"])
+        client.webhooks.disable(client.webhooks.create("https://shop.example.com/pictures", types=["image.*"]).id)
+        client.admin.measure_recall(k=10, sample=50)
+        specimens = [client.images.upload(specimen(7, 800 + number), label="blurred") for number in range(3)]
+        client.images.delete_many(ids=[each.image_id for each in specimens]).wait(60)
 
 
 def empty(browser: Browser, stack: Stack) -> None:
@@ -68,7 +84,8 @@ def every_view(browser: Browser, stack: Stack, scheme: str, width: str, size: tu
         "duplicates": "#/duplicates",
         "jobs": "#/jobs",
         "reindex": f"#/job/{jobs[0]['id']}",
-        "admin": "#/admin",
+        "trash": "#/trash",
+        **{f"admin-{tab}": f"#/admin?tab={tab}" for tab in ("models", *TABS)},
     }
     for name, address in views.items():
         shoot(page, f"{name}-{suffix}", address)

@@ -17,7 +17,7 @@ export async function worthLabelling(signal) {
   const lead = h("p", { class: "faint" });
   const load = async () => {
     const page = await api.labelNext({ limit: FEW }, signal);
-    lead.textContent = t("labelledOf", { count: page.labelled, others: page.unlabelled });
+    lead.textContent = page.items.length ? t("labelledOf", { count: page.labelled, others: page.unlabelled }) : t("allLabelled");
     list.replaceChildren(...page.items.map((item) => suggestion(item, left)));
   };
   // By the new labels others may come first: asked for anew when these are done.

@@ -250,7 +250,7 @@ async function similar(section, image, signal) {
     section.append(
       h("h2", {}, t("samePictureChanged")),
       listed(copies, ({ width, height }) => ({ note: `${width} × ${height}` })),
-      h("p", { class: "load-more" }, h("a", { href: to("duplicates", { collection: image.collection }) }, t("keepOneOfThem"))),
+      h("p", { class: "beside" }, h("a", { href: to("duplicates", { collection: image.collection }) }, t("keepOneOfThem"))),
     );
   }
   section.append(

@@ -37,6 +37,7 @@ export default {
   allComparedBefore: "Alle Bilder sind schon verglichen.",
   allEvents: "Alle Ereignisse",
   allKeys: "Alle Schlüssel",
+  allLabelled: "Jedes verglichene Bild hat ein Label.",
   allOrSome: "alle, oder: garten, wiese",
   andMore: "und {count} weitere",
   andOthers: "{name} und andere",

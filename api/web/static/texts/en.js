@@ -37,6 +37,7 @@ export default {
   allComparedBefore: "All pictures were compared before.",
   allEvents: "All events",
   allKeys: "All keys",
+  allLabelled: "Every compared picture has a label.",
   allOrSome: "all, or: garden, meadow",
   andMore: "and {count} more",
   andOthers: "{name} and others",
