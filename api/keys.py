@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import audit
@@ -15,6 +14,7 @@ from api.fields import CollectionName, NextCursor, PageQuery, Strict, answer_of,
 from umbel.access import keys
 from umbel.access.keys import KeyScope
 from umbel.base.database import transaction
+from umbel.base.errors import NotFound
 from umbel.base.storable import StorableText
 
 bp = APIBlueprint("keys", __name__, tag="Keys")
@@ -99,8 +99,7 @@ def create(body: KeyIn) -> Any:
         )
         audit.note(key=keys.named(row), **keys.described(row))
         out = answer_of(KeyCreatedOut, row, key=text)
-    headers = {"Location": url_for("keys.get", key_id=row.id), "Cache-Control": "no-store"}
-    return out, 201, headers
+    return out, 201, {"Cache-Control": "no-store"}
 
 
 @bp.get("/v1/admin/keys")
@@ -115,27 +114,20 @@ def list_(query: PageQuery) -> Any:
         return KeysOut(items=[answer_of(KeyOut, row) for row in page], next_cursor=cursor)
 
 
-@bp.get("/v1/admin/keys/<uuid:key_id>")
-@bp.output(KeyOut)
-@bp.doc(operation_id="get_key")
-def get(key_id: UUID) -> Any:
-    """Describe a key."""
-    with transaction() as session:
-        return answer_of(KeyOut, keys.get_key(session, key_id))
-
-
 @bp.delete("/v1/admin/keys/<uuid:key_id>")
 @bp.output(KeyOut)
 @bp.doc(operation_id="revoke_key")
 def revoke(key_id: UUID) -> Any:
-    """Revoke a key, with the next request, and sign out browsers that it signed in. Twice is harmless.
+    """Revoke a key, with the next request, and sign out browsers that it signed in.
 
-    It stays in the list, and cannot be made valid again.
+    It stays in the list, and cannot be made valid again; to revoke it once more is a 404.
     """
     with transaction() as session:
-        row = keys.revoke_key(session, keys.get_key(session, key_id).prefix, actor=None)
+        row = keys.get_key(session, key_id)
         audit.note(key=keys.named(row))
-        return answer_of(KeyOut, row)
+        if row.revoked_at is not None:
+            raise NotFound(f"The key {keys.named(row)} was revoked before.")
+        return answer_of(KeyOut, keys.revoke_key(session, row.prefix, actor=None))
 
 
 def _roots(body: KeyIn) -> tuple[str, ...] | None:

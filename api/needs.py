@@ -148,7 +148,6 @@ NEEDS: dict[str, Need | None] = {
     "admin.list_audit": Need(ADMIN, Where.ALL),
     "keys.create": Need(ADMIN, Where.ALL),
     "keys.list_": Need(ADMIN, Where.ALL),
-    "keys.get": Need(ADMIN, Where.ALL),
     "keys.revoke": Need(ADMIN, Where.ALL),
     "health.metrics": Need(READ, Where.ALL),
 }

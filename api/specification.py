@@ -100,7 +100,7 @@ FOLLOWED = {
             "delete_webhook",
         ]
     },
-    "create_key": {"id": ["get_key", "revoke_key"]},
+    "create_key": {"id": ["revoke_key"]},
     "reindex": {"job_id": ["get_job", "cancel_job"]},
 }
 # The parameter's name, by operation, where it is not the field's.

@@ -168,8 +168,7 @@ class AsyncWebhooks(Part):
 class AsyncKeys(Part):
     """The methods of `Keys`."""
 
-    create, get, list = awaited(Keys.create), awaited(Keys.get), iterated(Keys.list)
-    revoke = awaited(Keys.revoke)
+    create, list, revoke = awaited(Keys.create), iterated(Keys.list), awaited(Keys.revoke)
 
 
 class AsyncUmbel(Part):

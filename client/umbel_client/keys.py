@@ -60,10 +60,6 @@ class Keys:
         """All keys, newest first, also those that were revoked or have expired."""
         return self._connection.pages(Key, "/v1/admin/keys")
 
-    def get(self, key_id: UUID) -> Key:
-        """The key of this id. Raises NotFound."""
-        return Key.decode(self._connection.json("GET", f"/v1/admin/keys/{key_id}"))
-
     def revoke(self, key_id: UUID) -> Key:
-        """Refuse it from the next request on. It cannot be made valid again. Raises NotFound."""
+        """Refuse it from the next request on. It cannot be made valid again. Raises NotFound, also once it was."""
         return Key.decode(self._connection.json("DELETE", f"/v1/admin/keys/{key_id}"))

@@ -67,10 +67,10 @@ def delivering() -> Iterator[None]:
     handler.close()
 
 
-def run(page: str, server: Api, folder: Path, image_id: str, **places: Path) -> str:
+def run(page: str, server: Api, folder: Path, image_id: str, *, only: str = "bash|python", **places: Path) -> str:
     """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block.
 
-    places: folders that the page has in /data.
+    only: these kinds of blocks. places: folders that the page has in /data.
     """
     program = folder / "umbel"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cli.main "$@"\n')
@@ -78,7 +78,7 @@ def run(page: str, server: Api, folder: Path, image_id: str, **places: Path) -> 
     for number, name in enumerate(("photo", "back", "leaf", "flower"), 1):
         (folder / f"{name}.jpg").write_bytes(image_bytes(number))
     so_far, script = "", []
-    for kind, code in re.findall(r"```(bash|python)\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
+    for kind, code in re.findall(rf"```({only})\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
         so_far += code if kind == "python" else ""
         script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
     paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -190,3 +190,11 @@ def test_events_are_heard_and_received_as_the_page_says(server: Api, tmp_path: P
     assert " job.queued default" in printed
     assert f"image.changed default {{'changed': ['label'], 'image_ids': ['{image_id}']}}" in printed
     assert "delivered" in printed
+
+
+def test_a_program_makes_lists_and_revokes_keys_as_the_page_says(server: Api, tmp_path: Path) -> None:
+    """Its Python alone: what it says of the command line is that of tests/integration/test_keys.py."""
+    printed = run("keys.md", server, tmp_path, IMAGE, only="python")
+    key, *listed = printed.splitlines()
+    assert re.fullmatch(r"umbel_[0-9a-f]{12}_[0-9a-f]{64}", key)
+    assert listed[0].startswith(f"shop {key.split('_')[1]} read ['garden']")
