@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LOOK_SECONDS = 0.5
-USUALLY = {"comparison": "Comparing", "deletion": "Deleting"}
+USUALLY = {"comparison": "Comparing", "deletion": "Deleting", "sync": "Syncing"}
 USUALLY |= {"change": "Changing", "removal": "Removing", "restoration": "Restoring", "purge": "Purging"}
 DOING = {
     "cancelling": "Cancelling",

@@ -92,7 +92,7 @@ class Handlers:
         )
         reindex = ReindexHandler(**items, blobs=blobs(), models=models, compare=compare_models)
         deletion = DeletionHandler(**steps, blobs=blobs())
-        syncs = SyncHandler(**steps)
+        syncs = SyncHandler(**steps, wake=waker().wake)
         bulk = BulkHandler(**items, blobs=blobs(), wake=waker().wake)
         maps = MapHandler(**steps, project=project_apart)
         events = EventHandler(**items, owner=name)

@@ -47,7 +47,7 @@ LONG_AGO = 1_700_000_000
 
 def end_runs(trash_days: int = 7) -> None:
     """Note what was read, and remove what is gone, as a worker does."""
-    SyncHandler(transaction=transaction).run()
+    SyncHandler(transaction=transaction, wake=lambda _: None).run()
     config = settings().model_copy(update={"trash_days": trash_days})
     BulkHandler(transaction=transaction, settings=config, blobs=blobs(), wake=lambda _: None).run()
 

@@ -4,7 +4,7 @@ A step a transaction; what is next is read from the rows, so a kill costs one st
 was new has been read: a file that was renamed has its image under the new path by then.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -84,7 +84,9 @@ class Images:
 class SyncHandler(StepHandler):
     """Ends the runs of syncs; any number of handlers share the work."""
 
-    queues = (Queue.CHANGE,)
+    wake: Callable[[Queue], object]
+
+    queues = (Queue.FETCH, Queue.CHANGE)  # once all has been fetched, and with each sweep
 
     def step(self) -> bool:
         """Note some of what a run has read, or remove some of what is gone, or end it. False if there is no run."""
@@ -94,8 +96,11 @@ class SyncHandler(StepHandler):
             if job_id is None:
                 return False
             run = session.get_one(SyncRun, job_id, populate_existing=True)
-            if not (note_read(session, run) or take_away(session, run)):
+            more = note_read(session, run) or take_away(session, run)
+            if not more:
                 end_run(session, run)
+        if not more:
+            self.wake(Queue.CHANGE)  # what is to be removed
         return True
 
 
