@@ -163,6 +163,21 @@ def test_a_renamed_file_keeps_its_image(followed: Followed) -> None:
     assert (set(followed.images()), followed.trash()) == ({"b.jpg", "sub/z.jpg"}, set())
 
 
+def test_a_folder_that_is_renamed_is_not_taken_for_files_that_vanished(followed: Followed) -> None:
+    for number in range(3):
+        followed.put(f"2026/{number}.jpg", number)
+    followed.add(max_vanished=0)
+    followed.run()
+    before = {image["image_id"] for image in followed.images().values()}
+    (followed.folder / "2026").rename(followed.folder / "archive")
+    last = followed.run()
+    assert (last["error"], last["report"]["renamed"]) == (None, 3)
+    assert {image["image_id"] for image in followed.images().values()} == before
+    (followed.folder / "archive" / "0.jpg").unlink()
+    assert "1 of 3 files" in followed.run()["error"]
+    assert "1 of 3 files" in followed.run(dry_run=True)["error"]
+
+
 def test_a_changed_file_replaces_its_image_and_hands_on_what_was_said_of_it(followed: Followed) -> None:
     followed.put("a.jpg", 1)
     followed.add()

@@ -39,10 +39,14 @@ MARK = text("""
     ON CONFLICT (sync_id, sha256(locator::bytea)) DO UPDATE SET seen = excluded.seen, found = excluded.found
     WHERE sync_file.seen IS DISTINCT FROM excluded.seen
 """)
-# Of what lies below a folder that cannot be read nothing is known: it counts as seen, and unchanged.
-MARK_BELOW = text("""
-    UPDATE sync_file SET seen = :run, found = version
-    WHERE sync_id = :sync AND seen IS DISTINCT FROM :run AND starts_with(locator, :folder)
+# Of what lies below a folder that was rejected nothing is known: it counts as seen, and unchanged.
+MARK_BELOW = text(f"""
+    UPDATE sync_file f SET seen = :run, found = version
+    WHERE sync_id = :sync AND seen IS DISTINCT FROM :run AND EXISTS (
+        SELECT FROM generate_series(1, cardinality(string_to_array(f.locator, '/')) - 1) depth
+        JOIN sync_file above ON above.sync_id = :sync AND sha256(above.locator::bytea)
+             = sha256(array_to_string((string_to_array(f.locator, '/'))[1 : depth], '/')::bytea)
+        WHERE above.seen = :run AND starts_with(above.found, '{REJECTED}'))
 """)
 # Count what a run found, and what it did not find of what was known.
 COUNT = text("""
@@ -100,9 +104,6 @@ def note_found(session: Session, run: SyncRun, found: Sequence[Entry]) -> list[E
     values: dict[str, Any] = {"sync": run.sync_id, "run": run.job_id, "locators": [each.locator for each in found]}
     known = {row.locator: Known(row.version, row.seen) for row in session.execute(FIND, values)}
     session.execute(MARK, values | {"versions": [version_of(each) for each in found]})
-    for each in found:
-        if each.rejected:
-            session.execute(MARK_BELOW, values | {"folder": f"{each.locator}/"})
     return to_read(found, known, run.job_id)
 
 
@@ -111,7 +112,10 @@ def begins_again(session: Session, source: ImportSource, run: SyncRun) -> bool:
 
     A file that is moved while its source is listed may be at neither place when its turn comes; the second time it is.
     """
-    if run.again or not _count(session, run)["vanished"]:
+    if run.again:
+        return False
+    session.execute(MARK_BELOW, {"sync": run.sync_id, "run": run.job_id})
+    if not _count(session, run)["vanished"]:
         return False
     run.again = True
     source.position, source.listed, source.rejected, source.skipped, source.skipped_by_kind = None, 0, 0, 0, {}
@@ -122,20 +126,29 @@ def begins_again(session: Session, source: ImportSource, run: SyncRun) -> bool:
 def end_listing(session: Session, source: ImportSource, run: SyncRun, error: SourceError | None) -> SourceError | None:
     """The source is listed no further; error: why not to its end. Returns what the job is to say.
 
-    What is missing is removed later only if the listing was complete, and no more than the sync allows.
+    What is missing is removed later only if the listing was complete.
     """
+    session.execute(MARK_BELOW, {"sync": run.sync_id, "run": run.job_id})
     counts = _count(session, run)
-    known = counts.pop("known")
-    run.report = {"unchanged": counts["unchanged"]}  # the rest is counted when it is done
-    if error is None:
-        sync = session.get_one(Sync, run.sync_id)
-        error = _too_many(sync, counts["vanished"], known) if not run.allow_vanished else None
     run.complete = error is None
+    run.report = {"unchanged": counts["unchanged"], "known": counts["known"]}  # the rest is counted when it is done
     if source.dry_run:
         run.done = True
         run.report = _planned(session, run, counts)
+        error = error or too_many(session, run, run.report["vanished"])
     session.flush()
     return error
+
+
+def too_many(session: Session, run: SyncRun, vanished: int) -> SourceError | None:
+    """Why a run may not remove the images of so many files."""
+    sync, known = session.get_one(Sync, run.sync_id), run.report.get("known", 0)
+    if run.allow_vanished or vanished <= sync.max_vanished * known:
+        return None
+    return SourceError(
+        f"{vanished:,} of {known:,} files are no longer there, more than {sync.max_vanished:.0%}: none of their images"
+        f" was removed. If they are gone for good: umbel sync run {sync.id} --allow-vanished"
+    )
 
 
 def _planned(session: Session, run: SyncRun, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -149,15 +162,6 @@ def _planned(session: Session, run: SyncRun, counts: Mapping[str, int]) -> dict[
     session.execute(FORGET, values)
     others = {kind: counts[kind] - renamed for kind in ("new", "vanished")}
     return {**counts, **others, "renamed": renamed, **files}
-
-
-def _too_many(sync: Sync, vanished: int, known: int) -> SourceError | None:
-    if vanished <= sync.max_vanished * known:
-        return None
-    return SourceError(
-        f"{vanished:,} of {known:,} files are no longer there, more than {sync.max_vanished:.0%}: none of their images"
-        f" was removed. If they are gone for good: umbel sync run {sync.id} --allow-vanished"
-    )
 
 
 def _count(session: Session, run: SyncRun) -> dict[str, int]:

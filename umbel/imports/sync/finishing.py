@@ -27,7 +27,7 @@ from umbel.base.tables import Image, JobItem, Sync, SyncRun
 from umbel.base.types import ItemState, Queue
 from umbel.changes import bulk_rows
 from umbel.gallery import external_ids
-from umbel.imports.sync.comparing import REJECTED
+from umbel.imports.sync.comparing import REJECTED, too_many
 from umbel.jobs import items, jobs
 from umbel.jobs.runner import StepHandler
 
@@ -142,9 +142,13 @@ def note(item: JobItem, row: FileRow, images: Images, run: UUID) -> Noted:
 
 def take_away(session: Session, run: SyncRun) -> bool:
     """Have images removed whose paths are gone, or have others now. False if none is left, or the run may not."""
-    if not run.complete:
-        return False
-    return _take_vanished(session, run) or _take_former(session, run)
+    if run.complete and "checked" not in run.report:
+        vanished = session.scalar(MISSING, {"sync": run.sync_id, "run": run.job_id}) or 0
+        run.report = {**run.report, "checked": True}
+        if error := too_many(session, run, vanished):
+            run.complete = False
+            jobs.change_job(session, run.job_id, error=error.detail)
+    return run.complete and (_take_vanished(session, run) or _take_former(session, run))
 
 
 def end_run(session: Session, run: SyncRun) -> None:
@@ -239,9 +243,15 @@ def _counted(report: Mapping[str, Any], outcomes: Iterable[str | None]) -> dict[
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, int]:
-    return {name: value for name, value in report.items() if isinstance(value, int)}
+    return {name: value for name, value in report.items() if type(value) is int}
 
 
+# Count the files that are gone with their images: those that were renamed have theirs under another path.
+MISSING = text("""
+    SELECT count(*) FROM sync_file f WHERE sync_id = :sync AND seen IS DISTINCT FROM :run AND image_id IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM sync_file other WHERE other.sync_id = :sync AND other.seen = :run AND other.image_id = f.image_id)
+""")
 # Forget files that are gone; but not those that seem to have been renamed, while their new file cannot be read.
 VANISHED = text("""
     DELETE FROM sync_file WHERE ctid = ANY (ARRAY(
