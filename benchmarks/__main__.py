@@ -41,6 +41,7 @@ LONG: dict[str, tuple[float, list[str]]] = {
     "paging": (5, []),
     "peers": (8, []),
     "scale": (1, []),
+    "year": (12, []),
     "vectors": (3, ["--images", "100000"]),
 }
 

@@ -71,7 +71,7 @@ def _worked_off(items: int, beside: AbstractContextManager[Any], *, from_first: 
     from umbel.base.settings import settings  # noqa: PLC0415
 
     _empty()
-    _job(items)
+    make_job(items)
     quick = positions.QUICK_SECONDS
     stored: list[float] = []
 
@@ -99,7 +99,7 @@ def _changed(items: int) -> dict[str, dict[str, float]]:
     from umbel.base.database import transaction  # noqa: PLC0415
 
     _empty()
-    job_id, other = _job(items), _job(BATCH * 2_000)
+    job_id, other = make_job(items), make_job(BATCH * 2_000)
 
     def fail() -> None:
         with transaction() as session:
@@ -188,7 +188,7 @@ ITEMS = text("""
 """)
 
 
-def _job(items: int) -> UUID:
+def make_job(items: int) -> UUID:
     """A job with so many items, of images that are there."""
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.base.types import JobType  # noqa: PLC0415

@@ -73,11 +73,20 @@ class Service:
 
     def stop(self) -> None:
         """SIGTERM to the process itself, behind the namespace's. Its exit status becomes ours."""
+        self._send(signal.SIGTERM)
+        code = self.process.wait(60)  # type: ignore[union-attr]
+        assert code == 0, f"{self.name} ended with {code} when told to:\n{self.log()}"
+
+    def kill(self) -> None:
+        """End it and all that it started, if it has not ended. To kill the namespace's process alone would leave it."""
+        if self.process and self.process.poll() is None:
+            self._send(signal.SIGKILL)
+            self.process.wait(10)
+
+    def _send(self, signal_: signal.Signals) -> None:
         assert self.process
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGTERM)
-        code = self.process.wait(60)
-        assert code == 0, f"{self.name} ended with {code} when told to:\n{self.log()}"
+        os.kill(int(children[0]), signal_)
 
     def log(self) -> str:
         return (self.folder / f"{self.name}.log").read_text()[-3000:]
@@ -244,8 +253,7 @@ def running(services: dict[str, Any], images: dict[str, Stage], folder: Path) ->
             service.stop()
     finally:
         for service in stay:
-            if service.process and service.process.poll() is None:
-                service.process.kill()
+            service.kill()
 
 
 def main(cache: Path) -> None:

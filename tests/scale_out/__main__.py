@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -155,6 +156,11 @@ def get(host: str, path: str, key: str = "") -> httpx.Response:
     return httpx.get(f"http://{PROXY}{path}", headers=headers, trust_env=False, timeout=30)
 
 
+def found(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
 def answers(host: str, path: str) -> bool:
     try:
         return get(host, path).status_code == 200
@@ -173,7 +179,7 @@ def use_proxy(key: str) -> None:
     eventually(lambda: answers("pictures.example.org", "/healthz"))
 
     def answered() -> bool:
-        images = get("pictures.example.org", "/v1/images", key).raise_for_status().json()["items"]
+        images = found(get("pictures.example.org", "/v1/images", key))["items"]
         return len(images) > 0 and replica_reads(key) > 0
 
     eventually(answered, within=60, every=0.5)
@@ -183,9 +189,9 @@ def use_galleries(code: str, keys: dict[str, str], photo: Path) -> None:
     """Both by path, one by name, and the page's search over both."""
     eventually(lambda: answers("pictures.example.org", "/plants/healthz"))
     for path, name in (("/birds/v1/images", "birds"), ("/plants/v1/images", "plants")):
-        get("pictures.example.org", path, keys[name]).raise_for_status()
+        found(get("pictures.example.org", path, keys[name]))
         assert get("pictures.example.org", path, "umbel_wrong").status_code == 401
-    get("plants.example.org", "/v1/images", keys["plants"]).raise_for_status()
+    found(get("plants.example.org", "/v1/images", keys["plants"]))
     hosts = "import httpcore._backends.sync as s; m = s.SyncBackend.connect_tcp\n"
     hosts += f"s.SyncBackend.connect_tcp = lambda self, host, *a, **k: m(self, {PROXY!r}, *a, **k)\n"
     told = subprocess.run(
