@@ -36,6 +36,7 @@ LONG: dict[str, tuple[float, list[str]]] = {
     "growth": (25, ["--largest", "1000000"]),
     "reindex": (4, ["--images", "10000"]),
     "bulk_import": (6, []),
+    "binary": (4, []),
     "decoders": (2, []),
     "filters": (4, []),
     "paging": (5, []),
