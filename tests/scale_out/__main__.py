@@ -2,7 +2,8 @@
 
 A block belongs to the machine that it names; `again`: what the machine ran before is ended first. In the place of the
 bucket stands moto. After each part the service is used, and the end is a search through nginx that a replica answered.
-Needs root (for Postgres' own user), PgBouncer and nginx. Exit 1 when a command fails.
+Needs root (for Postgres' own user), PgBouncer and nginx. Exit 1 when a command fails. Where a port is taken, in a
+network of its own: `unshare --net sh -c 'ip link set lo up && python -m tests.scale_out'`.
 """
 
 import logging
@@ -202,6 +203,7 @@ def use_galleries(code: str, keys: dict[str, str], photo: Path) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="umbel-", ignore_cleanup_errors=True)))
         folder.chmod(0o755)
