@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Watch
 from tests.browser.gallery import specimen
-from tests.browser.viewing import LABELS, PATIENCE, VIEWS, file
+from tests.browser.viewing import PATIENCE, VIEWS, file, kind
 from tests.reverse_proxy import reverse_proxy
 from tests.stacks import Stack
 
@@ -40,7 +40,7 @@ def test_a_picture_is_added_and_found(page: Page) -> None:
     expect(page.get_by_role("heading", name="below a path")).to_be_focused()
     page.get_by_role("link", name="Search", exact=True).last.click()
     matches = page.get_by_role("list", name="Matches").get_by_role("listitem")
-    expect(matches.first).to_contain_text(LABELS[2])
+    expect(matches.first).to_contain_text(kind(2))
     expect(page.get_by_text(re.compile(r"\d+ matches, every picture compared"))).to_be_visible()
     broken = "[...document.images].filter((image) => image.complete && !image.naturalWidth).map((image) => image.src)"
     assert page.evaluate(broken) == []

@@ -74,7 +74,8 @@ def test_a_picture_is_looked_at_closely_and_the_next_of_its_list_is_a_key_away(p
 
 def test_several_are_deleted_at_once_seen_elsewhere_and_brought_back(page: Page, site: Stack) -> None:
     client = site.client()
-    images = [client.images.upload(specimen(3, 700 + number), collection="binned").wait(60) for number in range(4)]
+    uploads = [client.images.upload(specimen(3, 700 + number), collection="binned") for number in range(4)]
+    images = [upload.wait(60) for upload in uploads]
     other = page.context.new_page()
     other.goto("/#/gallery?collection=binned")
     page.goto("/#/gallery?collection=binned")

@@ -36,6 +36,14 @@ VIEWS = {
     "jobs": ("#/jobs", ".row"),
     "keys": ("#/admin?tab=keys", "tbody tr"),
 }
+# Pictures on the screen have come, and so have fonts and icons.
+PAINTED = """async () => {
+    await document.fonts.ready;
+    const seen = [...document.images].filter((one) => one.getBoundingClientRect().top < innerHeight);
+    await Promise.all(seen.map((one) => one.decode().catch(() => null)));
+    await new Promise(requestAnimationFrame);
+    return true;
+}"""
 REDUCED = 4  # pixels of the screen across one of a kept picture
 SQUARE = 4  # of its pixels across what is compared
 FAR = 20  # of 255 in a color of a square: something else is there
@@ -79,8 +87,7 @@ def test_views_look_as_they_did(chromium: Browser, app: APIFlask, url: str, sche
     for name, (address, filled) in VIEWS.items():
         page.goto(f"/{address}")
         page.locator(filled).first.wait_for()
-        page.wait_for_load_state("networkidle")
-        page.wait_for_function("[...document.images].every((one) => one.complete || one.loading === 'lazy')")
+        page.wait_for_function(PAINTED)
         now = reduced(page.screenshot())
         kept = FOLDER / f"{name}-{scheme}-{size}.webp"
         if os.environ.get("UMBEL_TEST_WRITE_LOOKS"):

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chromium import Watch
 from tests.browser.gallery import specimen
-from tests.browser.viewing import LABELS, file
+from tests.browser.viewing import LABELS, file, kind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -69,8 +69,7 @@ def test_a_part_of_the_picture_is_marked_by_dragging_or_by_keys(page: Page) -> N
     for at, species in enumerate((0, 2)):
         both.paste(Image.open(io.BytesIO(specimen(species))).resize((256, 256)), (256 * at, 0))
     both.save(out, "PNG")
-    # Other tests upload flowers of these two kinds under labels of their own.
-    left, right = re.compile(f"{LABELS[0]}|found outside"), re.compile(f"{LABELS[2]}|from-a-zip")
+    left, right = kind(0), kind(2)
     page.goto("/#/search")
     page.locator("input[type=file]").first.set_input_files([file("both.png", out.getvalue())])
     matches = page.get_by_role("list", name="Matches").get_by_role("listitem")

@@ -1,5 +1,7 @@
 """What tests of several views have in common."""
 
+import re
+
 from playwright.sync_api import Page
 
 from garden import SampleGarden
@@ -8,6 +10,7 @@ from tests.browser.gallery import SPECIES
 LABELS = [SampleGarden().name(species) for species in range(SPECIES)]
 VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "trash", "admin")
 TABS = ("reindex", "recall", "curation", "keys", "webhooks", "audit", "health")  # of Admin, beside its first
+OWN_LABELS = {0: "found outside", 2: "from-a-zip|below a path"}  # of these species, that tests give what they add
 PATIENCE = 40_000  # ms, for what a worker does
 
 
@@ -17,3 +20,8 @@ def file(name: str, data: bytes) -> dict[str, object]:
 
 def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent.trim()"))
+
+
+def kind(species: int) -> re.Pattern[str]:
+    """What a picture of the species may be labelled, whichever tests came before."""
+    return re.compile("|".join([LABELS[species], *OWN_LABELS.get(species, "").split("|")]).rstrip("|"))
