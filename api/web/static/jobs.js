@@ -25,7 +25,6 @@ export const TYPES = {
   restoration: t("restoration"),
   purge: t("purge"),
   sync: t("sync"),
-  sync: t("sync"),
 };
 
 export async function show({ main, heading, parameters, signal }) {
@@ -93,7 +92,7 @@ export function subject({ type, counts, source, reindex, collection, first_name:
 export function circumstances({ type, collection }) {
   const kind = TYPES[type] ?? type;
   if (["upload", "import", "sync"].includes(type)) return collection ? t("kindInto", { kind, name: collection }) : kind;
-  if (["comparison", "map", "change", "removal", "restoration", "purge", "sync"].includes(type)) return collection ?? t("allCollections");
+  if (["comparison", "map", "change", "removal", "restoration", "purge"].includes(type)) return collection ?? t("allCollections");
   return kind;
 }
 

@@ -510,7 +510,6 @@ export default {
   switched: "umgeschaltet",
   switchIfNoWorse: "Umschalten, wenn es nicht schlechter ist",
   switching: "umschalten",
-  sync: "Abgleich",
   takeOut: "{name} herausnehmen",
   tellsOf: { one: "sagt etwas über {count} Bild", other: "sagt etwas über {count} Bilder" },
   theApi: "Die API",

@@ -510,7 +510,6 @@ export default {
   switched: "switched",
   switchIfNoWorse: "Switch to it if it is no worse",
   switching: "switching",
-  sync: "Sync",
   takeOut: "Take out {name}",
   tellsOf: { one: "tells of {count} picture", other: "tells of {count} pictures" },
   theApi: "The API",
