@@ -83,19 +83,25 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
             through = not self.stopping()
         finally:
             if self.handoff and not through:
-                self._release(self.handoff.take(sys.maxsize))
+                self._leave(self.handoff.take(sys.maxsize))
         return ended
 
     def claim_new(self, session: Session, queue: Queue, *, limit: int, **options: Any) -> list[Any]:
         """Of imports, first what was handed over."""
         handed = self.handoff.take(limit) if self.handoff and queue == Queue.BULK else []
-        return handed or super().claim_new(session, queue, limit=limit, **options)
+        if handed:
+            owner, seconds = self.leases.owner, self.leases.seconds
+            ours = claims.claim_reserved(session, [item.id for item in handed], owner=owner, lease_seconds=seconds)
+            self.leases.let_go(item.id for item in handed if item.id not in ours)
+            if claimed := [item for item in handed if item.id in ours]:
+                return claimed
+        return super().claim_new(session, queue, limit=limit, **options)
 
-    def _release(self, handed: Sequence[HandedItem]) -> None:
+    def _leave(self, handed: Sequence[HandedItem]) -> None:
+        """To anyone, now; or when their leases run out."""
         try:
             with self.transaction() as session:
-                ids = [item.id for item in handed]
-                claims.release_items(session, ids, owner=self.leases.owner, delay_seconds=0)
+                claims.end_reservations(session, [item.id for item in handed], owner=self.leases.owner)
         except (NotReady, TransientError) as error:
             log.warning("leases are left to run out", images=len(handed), error=error.detail)
 

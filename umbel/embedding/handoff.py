@@ -1,7 +1,8 @@
 """The short way of an import's pictures: what was read and decoded goes to the model of the same process.
 
-The ledger has each of them by then, leased by this process, and the blob store its bytes: what is lost here, with the
-process or for lack of room, is claimed again and decoded from its bytes, as if there were no short way.
+The ledger has each of them by then, reserved for this process by a lease, and the blob store its bytes: what is lost
+here, with the process or for lack of room, is claimed by anyone and decoded from its bytes, as if there were no short
+way. An attempt is counted when the model takes it, so that waiting here costs none.
 """
 
 import threading
@@ -52,7 +53,7 @@ class Handoff:
             self._changed.wait_for(lambda: len(self._items) < FULL or stopping(), PATIENCE_SECONDS)
 
     def put(self, items: Sequence[HandedItem]) -> None:
-        """Hand over items that this process has leased."""
+        """Hand over items that are reserved for this process."""
         self.leases.hold(item.id for item in items)
         with self._changed:
             self._items += items

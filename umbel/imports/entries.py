@@ -58,7 +58,7 @@ def lock_unread(session: Session, listed: Sequence[UUID]) -> set[UUID]:
 # Give pending items their images: to be embedded next, by anyone or by who has read them; or end them as duplicates.
 ASSIGN = text("""
     UPDATE job_item SET
-        image_id = given.image_id, attempts = kept::int, retries = 0, lease_owner = CASE WHEN kept THEN :owner END,
+        image_id = given.image_id, attempts = 0, retries = 0, lease_owner = CASE WHEN kept THEN :owner END,
         lease_until = CASE WHEN kept THEN now() + make_interval(secs => :lease_seconds) END, queue = 'bulk',
         state = CASE WHEN duplicate THEN 'duplicate' ELSE 'pending' END,
         finished_at = CASE WHEN duplicate THEN now() END
@@ -76,7 +76,7 @@ ORPHANS = text("""
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """to_embed: items that wait for their embedding now, and of those `kept` the ones that are leased for it.
+    """to_embed: items that wait for their embedding now; of those, `kept` are the ones that are reserved.
 
     orphans: blob keys of new images that no item wants any more, since theirs were cancelled meanwhile or read by
     another worker, too; their rows are gone.
@@ -98,7 +98,7 @@ def assign_images(
     """Give items, of `stored`, that are still `unread` their images: to be embedded, or duplicates.
 
     An image goes to the first of its items, unless a job embeds it already. keep: items that, if they are to be
-    embedded, are leased for that, as if claimed. lease: its owner and its seconds.
+    embedded, are reserved: leased, and not claimed yet. lease: its owner and its seconds.
     """
     given = {item: image for item, image in stored.items() if item in unread}
     first = {image.id: item for item, image in reversed(given.items())}

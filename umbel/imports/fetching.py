@@ -234,8 +234,7 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
 
     def _visits(self, part: FetchedBatch, entries: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, Visit]]:
         """What comes of showing each to a decoder, in order, with some being there or waiting to be asked for."""
-        with self.transaction() as session:
-            known = find_infos(session, [(entry.collection_id, part.data[entry.id].sha256) for entry in entries])
+        known = retry_transient(lambda: self._known(part, entries))
         coming: deque[tuple[ClaimedEntry, Visit]] = deque()
         for entry in entries:
             if len(coming) == READ_AHEAD:
@@ -243,6 +242,10 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             data = part.data[entry.id]
             coming.append((entry, self._visit(part, data.data, known.get((entry.collection_id, data.sha256)))))
         yield from coming
+
+    def _known(self, part: FetchedBatch, entries: Sequence[ClaimedEntry]) -> dict[tuple[UUID, bytes], ImageInfo]:
+        with self.transaction() as session:
+            return find_infos(session, [(entry.collection_id, part.data[entry.id].sha256) for entry in entries])
 
     def _visit(self, part: FetchedBatch, data: bytes, known: ImageInfo | None) -> Visit:
         if known:  # its bytes have been inspected before

@@ -148,6 +148,36 @@ def _claim(
     return claimed
 
 
+# Of those that are reserved, in the order in which all lock items.
+RESERVED = """
+WITH ours AS MATERIALIZED (
+    SELECT id FROM job_item
+    WHERE id = ANY (:ids) AND state = 'pending' AND attempts = 0 AND lease_owner = :owner {condition}
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+"""
+CLAIM_RESERVED = text(f"""
+    {RESERVED.format(condition="AND NOT paused")}
+    UPDATE job_item SET attempts = 1, lease_until = now() + make_interval(secs => :lease_seconds)
+    FROM ours WHERE job_item.id = ours.id RETURNING job_item.id
+""")
+END_RESERVATIONS = text(f"""
+    {RESERVED.format(condition="")}
+    UPDATE job_item SET lease_owner = NULL, lease_until = NULL FROM ours WHERE job_item.id = ours.id
+""")
+
+
+def claim_reserved(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> set[UUID]:
+    """Claim those of `items` that are still reserved: leased to `owner`, and never claimed."""
+    values = {"ids": list(items), "owner": owner, "lease_seconds": lease_seconds}
+    return set(session.scalars(CLAIM_RESERVED, values))
+
+
+def end_reservations(session: Session, items: Sequence[UUID], *, owner: str) -> None:
+    """Leave those of `items` that are still reserved for `owner` to anyone."""
+    session.execute(END_RESERVATIONS, {"ids": list(items), "owner": owner})
+
+
 def renew_leases(session: Session, items: Sequence[UUID], *, owner: str, lease_seconds: float) -> None:
     """Let the leases that `owner` still has on `items` end `lease_seconds` from now.
 

@@ -146,14 +146,31 @@ def test_what_a_stopping_process_has_not_taken_up_goes_back(
     assert claimable() == [1, 1]
 
 
-def test_what_is_lost_with_the_process_is_embedded_when_its_leases_have_ended(
+def test_what_is_lost_with_the_process_is_claimed_for_the_first_time_when_its_leases_have_ended(
     api: FlaskClient, fetch: Any, handoff: Handoff, embed: Any
 ) -> None:
-    job_id = imported(api, zipped(**TWO))
+    imported(api, zipped(**TWO))
     fetch(handoff=handoff)
     handoff.take(9)
-    assert (embed(), expire_leases(), embed()) == (0, 2, 2)
-    assert counts(api, job_id) == {"indexed": 2}
+    assert (embed(), expire_leases(), claimable()) == (0, 2, [1, 1])
+
+
+def test_what_others_have_claimed_since_is_left_to_them(
+    api: FlaskClient, fetch: Any, handoff: Handoff, embed: Any, visits: Visits
+) -> None:
+    imported(api, zipped(**TWO))
+    fetch(handoff=handoff)
+    expire_leases()
+    assert (claimable(), embed()) == ([1, 1], 0)
+    assert "decode" not in visits.asked
+
+
+def test_a_paused_import_is_not_taken_up(api: FlaskClient, fetch: Any, handoff: Handoff, embed: Any) -> None:
+    job_id = imported(api, zipped(**TWO))
+    fetch(handoff=handoff)
+    assert api.post(f"/v1/jobs/{job_id}/pause").status_code == 200
+    assert embed() == 0
+    assert counts(api, job_id) == {"pending": 2}
 
 
 def test_of_a_cancelled_import_nothing_comes(api: FlaskClient, fetch: Any, handoff: Handoff, embed: Any) -> None:
