@@ -56,8 +56,9 @@ def _measure(home: Path, server: psutil.Process) -> None:
     from umbel.base.types import LoadedModel, Queue  # noqa: PLC0415
     from umbel.embedding.embedding import EmbeddingHandler  # noqa: PLC0415
     from umbel.embedding.handoff import Handoff  # noqa: PLC0415
-    from umbel.imports.fetching import READERS, FetchingHandler  # noqa: PLC0415
+    from umbel.imports.fetching import FetchingHandler  # noqa: PLC0415
     from umbel.imports.imports import import_source  # noqa: PLC0415
+    from umbel.imports.reading import READERS  # noqa: PLC0415
     from umbel.imports.sources.source import FolderSource  # noqa: PLC0415
     from umbel.imports.turns import Turns  # noqa: PLC0415
     from umbel.jobs.leases import Leases  # noqa: PLC0415

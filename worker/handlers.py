@@ -20,7 +20,8 @@ from umbel.embedding.embedding import EmbeddingHandler
 from umbel.embedding.handoff import Handoff
 from umbel.events.handler import EventHandler
 from umbel.gallery.deletion import DeletionHandler
-from umbel.imports.fetching import READERS, TURNS_AT_ONCE, FetchingHandler
+from umbel.imports.fetching import TURNS_AT_ONCE, FetchingHandler
+from umbel.imports.reading import READERS
 from umbel.imports.sync.finishing import SyncHandler
 from umbel.imports.turns import Turns
 from umbel.insights.comparison import ComparisonHandler

@@ -1,13 +1,10 @@
-"""Reading what sources have: bytes fetched, checked and stored, each listed item given its image or its error."""
+"""What sources have is listed, read (umbel/imports/reading.py) and stored: each item gets its image or its error."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -15,69 +12,36 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
-from umbel.base.errors import SourceError, SourceGivenUp, SourceUnreachable, StorageFull, UmbelError, Unreadable
-from umbel.base.in_place import LONGEST_URL, Location
+from umbel.base.errors import SourceError, SourceGivenUp, StorageFull, UmbelError
 from umbel.base.pipeline import ahead, map_ahead
-from umbel.base.types import Decoder, ImageInfo, JobType, Pixels, Queue
+from umbel.base.types import Decoder, JobType, Queue
 from umbel.changes import bulk_rows
 from umbel.changes.bulk_rows import Chosen
 from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.locations import follow_moved, list_former
-from umbel.gallery.storing import ReceivedImage, StoredImage, find_infos, store_images
+from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister, note_unreachable
-from umbel.imports.sources import FilesInPlace, Source, SourceSpec, open_source
+from umbel.imports.reading import FetchedBatch, Reader
+from umbel.imports.sources import Source, SourceSpec, open_source
 from umbel.imports.sources.sample import Garden
 from umbel.imports.sources.source import FolderSource, S3Source
 from umbel.imports.sync import comparing
 from umbel.imports.turns import Turns
-from umbel.jobs import job_log
 from umbel.jobs.claims import ClaimedEntry
-from umbel.jobs.outcomes import Outcomes, retry_transient
+from umbel.jobs.outcomes import retry_transient
 from umbel.jobs.positions import Positions
-from umbel.jobs.runner import Batch, ItemHandler
+from umbel.jobs.runner import ItemHandler
 
 log = structlog.get_logger()
 
-READERS = 8  # pictures read at once: a remote source is mostly waiting
-READ_AHEAD = 2 * READERS  # pictures that are being read, or wait until those before them have been
 FIRST_CHUNK = 16  # items stored in the first transaction, twice as many in each next: a model must not wait for CHUNK
 CHUNK = 128
-CHUNK_BYTES = 32 * 2**20  # fewer, where they are large: an import holds two parts in memory, and what it reads ahead
 TURNS_AT_ONCE = 4  # sources that a process lists and reads side by side, each by a handler of its own
 
 SPEC: TypeAdapter[SourceSpec] = TypeAdapter(SourceSpec)
-
-
-class Hashed(NamedTuple):
-    """Bytes that were read, and their SHA-256. location: where they stay, if they are not to be copied."""
-
-    data: bytes
-    sha256: bytes
-    location: Location | None = None
-
-
-Read = Iterator[tuple[ClaimedEntry, Hashed | UmbelError]]  # what came of reading each entry
-Visit = Callable[[], tuple[ImageInfo, Pixels | None]]  # to a decoder: waits for what it finds, pixels if it makes them
-
-
-@dataclass(slots=True)
-class FetchedBatch(Batch):
-    """Claimed entries: those that were read, and what became of the others. size: of those that were read, in bytes.
-
-    data: bytes that were read and are still to be decoded; pixels: what `decoder` made of those that are new.
-    unreachable: why none could be read, if it is the source's fault.
-    """
-
-    items: list[ClaimedEntry]
-    data: dict[UUID, Hashed] = field(default_factory=dict)
-    read: dict[UUID, ReceivedImage] = field(default_factory=dict)
-    decoder: Decoder | None = None
-    pixels: dict[UUID, Pixels] = field(default_factory=dict)
-    size: int = 0
-    unreachable: str | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -107,6 +71,15 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         self._in_place = False  # whether what it has is not copied
         self._idle: set[UUID] = set()  # of which nothing can be had in this run
         self._lister = Lister(self.transaction, self._open, self.settings)
+        self._reader = Reader(
+            transaction=self.transaction,
+            settings=self.settings,
+            leases=self.leases,
+            decoder=self.decoder,
+            readers=self.readers,
+            handoff=self.handoff,
+            opened=self._opened,
+        )
 
     def run(self, queues: Sequence[Queue] | None = None) -> int:
         """Give each source its turn, until there is nothing to do for any."""
@@ -144,8 +117,8 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
     def work(self, batches: Iterator[FetchedBatch]) -> Generator[FetchedBatch, None, None]:
         """Read, in parts that fit into memory, then decode; one is read while others are decoded and stored."""
         with (
-            closing(ahead(part for batch in batches for part in self._parts(batch))) as parts,
-            closing(map_ahead(self._decode, parts)) as decoded,
+            closing(ahead(part for batch in batches for part in self._reader.parts(batch))) as parts,
+            closing(map_ahead(self._reader.decode, parts)) as decoded,
         ):
             yield from decoded
 
@@ -155,105 +128,6 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             self._lister.forget()
             self._source.close()
             self._source = None
-
-    def _parts(self, batch: FetchedBatch) -> Iterator[FetchedBatch]:
-        outcomes = self._outcomes(batch.items)
-        while (part := self._read_part(batch.queue, outcomes)).items:
-            yield part
-
-    def _read_part(self, queue: Queue, outcomes: Read) -> FetchedBatch:
-        """As many as may be in memory, each put where it belongs; an empty part at the end."""
-        part = FetchedBatch(queue, [], Outcomes(queue, self.settings))
-        away: list[str] = []
-        with job_log.stage("read", queue, part.items):
-            for entry, outcome in outcomes:
-                part.items.append(entry)
-                if isinstance(outcome, Hashed):
-                    part.data[entry.id] = outcome
-                    part.size += len(outcome.data)
-                else:
-                    part.outcomes.take(entry, outcome)
-                if isinstance(outcome, SourceUnreachable):
-                    away.append(outcome.detail)
-                self.leases.note_progress()
-                if part.size >= CHUNK_BYTES:
-                    break
-        if away and len(away) == len(part.items):
-            part.unreachable, part.postponed = away[-1], True
-        return part
-
-    def _outcomes(self, claimed: Sequence[ClaimedEntry]) -> Read:
-        """What comes of reading each, in order, with some being read or waiting to be asked for.
-
-        When one reading of each reader in a row has found the source away, the others are not tried.
-        """
-        source, away = self._opened(claimed[0].job_id), 0
-        coming: deque[tuple[ClaimedEntry, Future[Hashed | UmbelError]]] = deque()
-        left = deque(claimed)
-        while left or coming:
-            while left and len(coming) < READ_AHEAD:
-                coming.append((left[0], self.readers.submit(self._read, left.popleft(), source)))
-            entry, reading = coming.popleft()
-            outcome = reading.result()
-            away = away + 1 if isinstance(outcome, SourceUnreachable) else 0
-            if isinstance(outcome, SourceUnreachable) and away >= READERS:
-                source = outcome
-            yield entry, outcome
-
-    def _read(self, entry: ClaimedEntry, source: Source | UmbelError) -> Hashed | UmbelError:
-        if isinstance(source, UmbelError):
-            return source
-        try:
-            if not self._in_place:
-                data, location = source.read(entry.locator), None
-            elif isinstance(source, FilesInPlace):
-                data, location = source.read_original(entry.locator)
-                if len(location.url) > LONGEST_URL:
-                    raise Unreadable("Its path is too long for a picture that stays in place; import it as a copy.")
-        except UmbelError as error:
-            return error
-        return Hashed(data, sha256(data).digest(), location)
-
-    def _decode(self, part: FetchedBatch) -> FetchedBatch:
-        """Inspect what is new, and have the model's pixels made of it in the same visit to a decoder."""
-        part.decoder = self.handoff.decoder if self.handoff else None
-        entries = [entry for entry in part.items if entry.id in part.data]
-        with job_log.stage("decode", part.queue, entries):
-            for entry, seen in self._visits(part, entries):
-                data = part.data.pop(entry.id)
-                try:
-                    info, pixels = seen()
-                except (UmbelError, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
-                    part.outcomes.take(entry, error)
-                else:
-                    part.read[entry.id] = _received(entry, data, info)
-                    if pixels is not None:
-                        part.pixels[entry.id] = pixels
-                self.leases.note_progress()
-        return part
-
-    def _visits(self, part: FetchedBatch, entries: Sequence[ClaimedEntry]) -> Iterator[tuple[ClaimedEntry, Visit]]:
-        """What comes of showing each to a decoder, in order, with some being there or waiting to be asked for."""
-        known = retry_transient(lambda: self._known(part, entries))
-        coming: deque[tuple[ClaimedEntry, Visit]] = deque()
-        for entry in entries:
-            if len(coming) == READ_AHEAD:
-                yield coming.popleft()
-            data = part.data[entry.id]
-            coming.append((entry, self._visit(part, data.data, known.get((entry.collection_id, data.sha256)))))
-        yield from coming
-
-    def _known(self, part: FetchedBatch, entries: Sequence[ClaimedEntry]) -> dict[tuple[UUID, bytes], ImageInfo]:
-        with self.transaction() as session:
-            return find_infos(session, [(entry.collection_id, part.data[entry.id].sha256) for entry in entries])
-
-    def _visit(self, part: FetchedBatch, data: bytes, known: ImageInfo | None) -> Visit:
-        if known:  # its bytes have been inspected before
-            return lambda: (known, None)
-        if part.decoder:
-            return part.decoder.inspect_and_decode(data).result
-        inspected = self.decoder.inspect(data)
-        return lambda: (inspected.result(), None)
 
     def store(self, batch: FetchedBatch) -> None:
         """Store the bytes, and give each item its image."""
@@ -349,13 +223,16 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
         if removes and (former := list_former(session, collection_id, images)):
             bulk_rows.insert_bulk(session, JobType.REMOVAL, Chosen(ids=former), collection_id=collection_id, changes={})
 
-    def _opened(self, job_id: UUID) -> Source | UmbelError:
+    def _opened(self, job_id: UUID) -> tuple[Source | UmbelError, bool]:
+        """The source, or why it is not open; and whether what it has stays in place."""
         try:
             with self.transaction() as session:
                 source = source_rows.get_source(session, job_id)
-            return SourceGivenUp(source.error or "") if source.given_up else self._open(job_id)
+            if source.given_up:
+                raise SourceGivenUp(source.error or "")
+            return self._open(job_id), self._in_place
         except UmbelError as error:
-            return error
+            return error, self._in_place
 
     def _open(self, job_id: UUID) -> Source:
         """The source whose turn it is, kept open while that lasts. Raises SourceError, TransientError, NotReady."""
@@ -368,20 +245,6 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             self._source = open_source(spec, self.blobs, self.settings, self.garden, roots=source.roots)
             self._in_place = isinstance(spec, FolderSource | S3Source) and spec.in_place
         return self._source
-
-
-def _received(entry: ClaimedEntry, read: Hashed, info: ImageInfo) -> ReceivedImage:
-    return ReceivedImage(
-        read.data,
-        read.sha256,
-        info,
-        entry.collection,
-        location=read.location,
-        name=entry.name,
-        label=entry.label,
-        meta=entry.meta,
-        external_id=entry.external_id,
-    )
 
 
 def _handed(entry: ClaimedEntry, batch: FetchedBatch, image_id: UUID) -> HandedItem:

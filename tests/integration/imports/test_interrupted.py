@@ -17,7 +17,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.database import transaction
 from umbel.base.errors import NotReady, SourceError, StorageFull, TransientError, UmbelError
 from umbel.base.settings import settings
-from umbel.imports import fetching, listing
+from umbel.imports import fetching, listing, reading
 from umbel.imports.fetching import FetchingHandler
 from umbel.imports.sources.web import Web
 
@@ -52,19 +52,19 @@ def test_the_next_pictures_are_read_while_the_last_are_stored(
     api: FlaskClient, fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "FIRST_CHUNK", 2)
-    read, reads, third = FetchingHandler._read, count(1), Event()
+    read, reads, third = reading._read, count(1), Event()
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         if next(reads) == 3:
             third.set()
-        return read(*arguments)
+        return read(*arguments, **options)
 
     class Waiting(Blobs):
         def put(self, key: str, data: bytes) -> None:
             assert third.wait(30), "Nothing was read meanwhile."
             super().put(key, data)
 
-    monkeypatch.setattr(FetchingHandler, "_read", counted)
+    monkeypatch.setattr(reading, "_read", counted)
     job_id = imported(api, zipped(**{f"{n}.jpg": image_bytes(n) for n in range(4)}))
     fetch(Waiting(settings().blobs))
     assert counts(api, job_id) == {"pending": 4}
