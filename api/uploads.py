@@ -57,11 +57,14 @@ class UploadUrlIn(UploadOptions):
 
 def sent_upload() -> Upload:
     """The upload that the present request asks for; one by URL is still without its bytes. Raises HTTPError: 422."""
-    if request.mimetype == "multipart/form-data":
-        form = validated(UploadIn.model_validate, {**request.form.to_dict(), **request.files.to_dict()})
-        return _upload(form, data=form.file.read(), name=printable(form.file.filename or "") or None)
-    body = validated(UploadUrlIn.model_validate, request.get_json())
-    return _upload(body, data=b"", name=printable(shown_url(body.url)), url=body.url)
+    if request.is_json:
+        body = validated(UploadUrlIn.model_validate, request.get_json())
+        return _upload(body, data=b"", name=printable(shown_url(body.url)), url=body.url)
+    file = request.files.get("file")  # without a filename it is none
+    form = validated(
+        UploadIn.model_validate, {**request.form.to_dict(), "file": file if file and file.filename else None}
+    )
+    return _upload(form, data=form.file.read(), name=printable(form.file.filename or "") or None)
 
 
 def _upload(options: UploadOptions, *, data: bytes, name: str | None, url: str | None = None) -> Upload:

@@ -46,7 +46,7 @@ async function maker(made, load, signal) {
   const scope = select(SCOPES, "read");
   const { items } = await api.collections(signal);
   const collections = h("input", { type: "text", placeholder: t("allOrSome"), list: "key-collections", autocomplete: "off", spellcheck: false });
-  const roots = h("input", { type: "text", placeholder: "/data/garden, s3://photos/garden", autocomplete: "off", spellcheck: false });
+  const roots = h("input", { type: "text", placeholder: "s3://photos/garden, /data/garden", autocomplete: "off", spellcheck: false });
   const lasts = select(LASTING, "");
   const form = h(
     "form",
