@@ -102,14 +102,14 @@ def test_the_page_speaks_the_language_of_its_reader_or_the_chosen_one(chromium: 
     watched = Watch(page, site.url)
     page.goto("/#/jobs")
     expect(page.get_by_role("heading", name="Aufträge")).to_be_visible()
-    expect(page.locator(".row").first).to_contain_text(re.compile(r"\d Bild(er)?"))
+    expect(page.locator(".row", has_text=re.compile(r"\d Bild(er)?")).first).to_be_visible()
     expect(page.get_by_role("link", name="Galerie")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "de"
     page.get_by_label("Sprache").select_option("English")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     page.reload()  # it is kept
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
-    expect(page.locator(".row").first).to_contain_text(re.compile(r"\d pictures?"))
+    expect(page.locator(".row", has_text=re.compile(r"\d pictures?")).first).to_be_visible()
     context.close()
     assert watched.trouble == []
 

@@ -108,6 +108,9 @@ class ChildProcess:
         except (EOFError, OSError):
             end = await self.end()
             raise Ended(f"took more than {seconds:g} s", late=True) if end.late else end from None
+        except ValueError:  # no message of ours: a picture has taken the process over
+            self.kill()
+            raise await self.end() from None
         finally:
             self._timer.cancel()
 

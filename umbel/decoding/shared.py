@@ -7,6 +7,7 @@ copy, of a length that it checks.
 import fcntl
 import mmap
 import os
+import resource
 import tempfile
 from typing import Self
 
@@ -19,7 +20,7 @@ class SharedMemory:
 
     def __init__(self, file: int) -> None:
         """file: of `create`, in either process; it may be closed afterwards."""
-        self._memory = mmap.mmap(file, SIZE)
+        self._memory = mmap.mmap(file, 0)  # all of it
 
     @classmethod
     def create(cls) -> tuple[int, Self]:
@@ -37,28 +38,33 @@ class SharedMemory:
 
     def put(self, data: bytes) -> bool:
         """Leave bytes for the other side; False if there are too many."""
-        if len(data) >= SIZE:
+        if len(data) >= len(self._memory):
             return False
         self._memory[1 : 1 + len(data)] = data
         return True
 
     def get(self, length: int) -> bytearray:
         """A copy of what the other side has left. Raises ValueError for a length that cannot be."""
-        if not 0 <= length < SIZE:
+        if not 0 <= length < len(self._memory):
             raise ValueError(f"{length} bytes are not in this memory")
         with memoryview(self._memory) as memory:
             return bytearray(memory[1 : 1 + length])
 
 
 def _sized_file() -> int:
-    """Nobody can make it shorter: who read what is no longer there would be ended by a signal."""
+    """Nobody can make it shorter: who read what is no longer there would be ended by a signal.
+
+    As any file, it may be no larger than this process's files may be (RLIMIT_FSIZE).
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = SIZE if most == resource.RLIM_INFINITY else min(SIZE, most)
     if not hasattr(os, "memfd_create"):  # not Linux, where nothing else confines the child either
         with tempfile.TemporaryFile() as file:
-            os.ftruncate(file.fileno(), SIZE)
+            os.ftruncate(file.fileno(), size)
             return os.dup(file.fileno())
     created = os.memfd_create("umbel-decoder", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(created, SIZE)
+        os.ftruncate(created, size)
         fcntl.fcntl(created, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except OSError:
         os.close(created)
