@@ -88,7 +88,7 @@ def enable(webhook_id: UUID, as_json: bool) -> None:
     """
     with api_client() as api:
         one = api.webhooks.enable(webhook_id)
-    print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
+    _show_state(one, as_json=as_json)
 
 
 @webhooks.command()
@@ -102,7 +102,7 @@ def disable(webhook_id: UUID, as_json: bool) -> None:
     """
     with api_client() as api:
         one = api.webhooks.disable(webhook_id)
-    print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
+    _show_state(one, as_json=as_json)
 
 
 @webhooks.command()
@@ -149,6 +149,10 @@ def replay(webhook_id: UUID, delivery_id: UUID | None, since: timedelta | None, 
             api.webhooks.replay(webhook_id, delivery_id)
             count = 1
     print_json({"deliveries": count}) if as_json else say(f"{count:,} on their way again.")
+
+
+def _show_state(one: Webhook, *, as_json: bool) -> None:
+    print_json(one.as_dict()) if as_json else say(f"{one.id} is {_state(one)}.")
 
 
 def _what(webhook: Webhook) -> str:

@@ -40,6 +40,14 @@ from worker.watchdog import Watchdog
 log = structlog.get_logger()
 
 
+def try_to_work(queue: Queue, work: Callable[[], object]) -> None:
+    """Do now what a wake-up would do later: what fails is told, and left to a request that waits or the sweep."""
+    try:
+        work()
+    except Exception as error:
+        log.warning("work is left to a wake-up", queue=queue, error=str(error))
+
+
 class Handlers:
     """All handlers of a process; each runs in one thread at a time.
 
@@ -143,13 +151,7 @@ class Handlers:
 
     def _embed_soon(self) -> None:
         """In a thread of its own, unless it is done already."""
-        self._soon.submit(self._embed)
-
-    def _embed(self) -> None:
-        try:
-            self._embedding.run()
-        except Exception as error:
-            log.warning("work is left to a wake-up", queue=Queue.BULK, error=str(error))
+        self._soon.submit(try_to_work, Queue.BULK, self._embedding.run)
 
     def _add(self, queues: Sequence[Queue], run: Callable[[], object]) -> None:
         for queue in queues:

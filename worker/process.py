@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from umbel.imports.fetching import TURNS_AT_ONCE
 from umbel.jobs import claims, workers
 from umbel.jobs.wakeup import waker
 from worker.app import celery
-from worker.handlers import Handlers
+from worker.handlers import Handlers, try_to_work
 from worker.watchdog import Exit, Watchdog, end_process, end_without_memory
 
 log = structlog.get_logger()
@@ -141,10 +142,7 @@ class WorkerProcess:
                 if not waiting.wait(HEARTBEAT_SECONDS):
                     continue
                 waiting.clear()
-                try:
-                    self.work(queue)
-                except Exception as error:  # a request that waits, or the sweep, wakes a worker after a while
-                    log.warning("work is left to a wake-up", queue=queue, error=str(error))
+                try_to_work(queue, partial(self.work, queue))
 
     def _stop(self, **_: object) -> None:
         self._stopping.set()

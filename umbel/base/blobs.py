@@ -21,11 +21,10 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 from umbel.base.errors import BlobMissing, InvalidSetting, StorageFull, TransientError
-from umbel.base.in_place import Originals, find_location, stays_in_place
+from umbel.base.in_place import Originals, find_location, parts_of, stays_in_place
 from umbel.base.settings import Settings, settings
 
 if TYPE_CHECKING:
-    from obstore import GetResult
     from obstore.store import RetryConfig
 
 CHUNK = 2**20  # bytes at a time, when a blob is streamed in or out
@@ -150,14 +149,7 @@ class Blobs:
             found = await obstore.get_async(self._store, key)
         except (BaseError, OSError) as error:
             raise _translated(error, key) from error
-        return found.meta["size"], self._parts(found, key)
-
-    async def _parts(self, found: "GetResult", key: str) -> AsyncIterator[bytes]:
-        try:
-            async for part in found.stream(min_chunk_size=CHUNK):
-                yield bytes(part)
-        except (BaseError, OSError) as error:
-            raise _translated(error, key) from error
+        return found.meta["size"], parts_of(found, CHUNK, lambda error: _translated(error, key))
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing, TransientError."""

@@ -7,7 +7,7 @@ lies outside of the import roots by now is a missing blob.
 import io
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ from umbel.base.errors import BlobMissing, TransientError
 from umbel.base.roots import below_root, is_below, is_bucket, quoted, unquoted
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta
+    from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import S3Config
 
 IN_PLACE = "in-place/"  # what the keys of such blobs begin with
@@ -168,15 +168,7 @@ class Originals:
             found = await obstore.get_async(store, key, options=options)
         except (BaseError, OSError) as error:
             raise _failure(error) from error
-
-        async def parts() -> AsyncIterator[bytes]:
-            try:
-                async for some in found.stream(min_chunk_size=part):
-                    yield bytes(some)
-            except (BaseError, OSError) as error:
-                raise _failure(error) from error
-
-        return found.meta["size"], parts()
+        return found.meta["size"], parts_of(found, part, _failure)
 
     def _object(self, location: Location) -> "tuple[S3Store, str, GetOptions]":
         path = location.path
@@ -185,6 +177,15 @@ class Originals:
         bucket, _, key = path.removeprefix("s3://").partition("/")
         tag = location.version.partition(" ")[2]
         return self._bucket(bucket), key, {"if_match": tag} if tag.startswith(('"', "W/")) else {}
+
+
+async def parts_of(found: "GetResult", size: int, failure: Callable[[Exception], Exception]) -> AsyncIterator[bytes]:
+    """An object's bytes, in parts of at least `size` bytes; failure: what is raised for an error of the store."""
+    try:
+        async for part in found.stream(min_chunk_size=size):
+            yield bytes(part)
+    except (BaseError, OSError) as error:
+        raise failure(error) from error
 
 
 def _failure(error: Exception) -> Exception:

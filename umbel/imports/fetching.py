@@ -21,7 +21,7 @@ from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.gallery import blob_cleanups, collections
 from umbel.gallery.blob_cleanups import writing_blobs
 from umbel.gallery.locations import follow_moved, list_former
-from umbel.gallery.storing import ReceivedImage, StoredImage, store_images
+from umbel.gallery.storing import StoredImage, store_images
 from umbel.imports import entries, source_rows
 from umbel.imports.listing import Lister, note_unreachable
 from umbel.imports.reading import FetchedBatch, Reader
@@ -144,8 +144,8 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             self.wake(Queue.FETCH)  # others that read, too, embed what they have read
         if left:
             self.wake(Queue.BULK)
-        if self._in_place:
-            self.wake(Queue.CHANGE)  # images whose files have changed
+        if batch.removes:
+            self.wake(Queue.CHANGE)
         retry_transient(lambda: self._note(batch))
 
     def _store_once(self, batch: FetchedBatch) -> tuple[list[HandedItem], int]:
@@ -195,33 +195,28 @@ class FetchingHandler(ItemHandler[FetchedBatch]):
             else:
                 batch.outcomes.fail(item, outcome)
                 del batch.read[item]
-        is_run = comparing.find_run(session, batch.items[0].job_id) is not None
-        self._settle_locations(
-            session, {item: (image, batch.read[item]) for item, image in stored.items()}, ids, removes=not is_run
-        )
+        if self._in_place and stored:
+            self._settle_locations(session, batch, stored)
         return stored
 
-    def _settle_locations(
-        self,
-        session: Session,
-        stored: Mapping[UUID, tuple[StoredImage, ReceivedImage]],
-        collections_of: Mapping[UUID, UUID],
-        *,
-        removes: bool,
-    ) -> None:
+    def _settle_locations(self, session: Session, batch: FetchedBatch, stored: Mapping[UUID, StoredImage]) -> None:
         """Images whose files have moved are where they are now; those whose files show others now are removed.
 
-        removes: False, not here, since a sync does so when it knows all its files.
+        A sync does the latter itself, when it knows all its files.
         """
-        placed = {item: (image, read, read.location) for item, (image, read) in stored.items() if read.location}
-        if not placed:
-            return
-        moved = {image.id: read.blob_key for image, read, _ in placed.values() if not image.new}
+        first = batch.items[0]  # all are of one job
+        moved = {image.id: batch.read[item].blob_key for item, image in stored.items() if not image.new}
         follow_moved(session, self.blobs, moved)
-        [collection_id] = {collections_of[item] for item in placed}  # of one job
-        images = {location.url: image.id for image, _, location in placed.values()}
-        if removes and (former := list_former(session, collection_id, images)):
-            bulk_rows.insert_bulk(session, JobType.REMOVAL, Chosen(ids=former), collection_id=collection_id, changes={})
+        if comparing.find_run(session, first.job_id):
+            return
+        read = {image.id: batch.read[item].location for item, image in stored.items()}
+        images = {location.url: image_id for image_id, location in read.items() if location}
+        former = list_former(session, first.collection_id, images)
+        batch.removes = bool(former)
+        if former:
+            bulk_rows.insert_bulk(
+                session, JobType.REMOVAL, Chosen(ids=former), collection_id=first.collection_id, changes={}
+            )
 
     def _opened(self, job_id: UUID) -> tuple[Source | UmbelError, bool]:
         """The source, or why it is not open; and whether what it has stays in place."""

@@ -44,7 +44,8 @@ class FetchedBatch(Batch):
     """Claimed entries: those that were read, and what became of the others. size: of those that were read, in bytes.
 
     data: bytes that were read and are still to be decoded; pixels: what `decoder` made of those that are new.
-    unreachable: why none could be read, if it is the source's fault.
+    unreachable: why none could be read, if it is the source's fault. removes: a job was opened that removes images
+    whose files show others now.
     """
 
     items: list[ClaimedEntry]
@@ -54,6 +55,7 @@ class FetchedBatch(Batch):
     pixels: dict[UUID, Pixels] = field(default_factory=dict)
     size: int = 0
     unreachable: str | None = None
+    removes: bool = False
 
 
 @dataclass(kw_only=True)

@@ -19,9 +19,10 @@ from umbel.base.blobs import Blobs
 from umbel.base.copy import copy_rows
 from umbel.base.database import autocommit
 from umbel.base.errors import BlobMissing
+from umbel.base.in_place import IN_PLACE
 from umbel.base.tables import Image
 from umbel.gallery import blob_cleanups
-from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs, rendition_owner
+from umbel.gallery.blob_cleanups import Cleanup, clean_up_blobs, rendition_owner, same_bytes
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import versions
 from umbel.models.checkpoints import blob_keys
@@ -219,14 +220,14 @@ def list_suspect_images(session: Session, page: Page, *, before: datetime) -> li
 
 # The cleanup row is deleted in the transaction that first references the blob, and inserted in the one that removes the
 # last reference: in one snapshot a blob has an owner, a cleanup row, or is a stray.
-UNOWNED = """
-NOT EXISTS (SELECT FROM image WHERE image.blob_key = owner)
-AND NOT EXISTS (SELECT FROM image WHERE starts_with(owner, 'in-place/') AND starts_with(image.blob_key, 'in-place/')
-                AND split_part(image.blob_key, '#', 1) = owner)
-AND NOT EXISTS (SELECT FROM trashed_image t WHERE t.blob_key = owner OR split_part(t.blob_key, '#', 1) = owner)
-AND NOT EXISTS (SELECT FROM pending_blob_cleanup n WHERE split_part(n.blob_key, '#', 1) = owner)
-AND NOT EXISTS (SELECT FROM import_source s WHERE s.spec ->> 'blob_key' = owner)
-"""
+UNOWNED = " AND ".join(
+    # By the index of whole keys; and of images that stay in place, whose owner is told by a part of its key.
+    f"NOT EXISTS (SELECT FROM {table} o WHERE o.blob_key = owner)"
+    f" AND NOT EXISTS (SELECT FROM {table} o WHERE starts_with(owner, '{IN_PLACE}')"
+    f" AND starts_with(o.blob_key, '{IN_PLACE}') AND {same_bytes('o.blob_key', 'owner')})"
+    for table in ("image", "trashed_image", "pending_blob_cleanup")
+)
+UNOWNED += " AND NOT EXISTS (SELECT FROM import_source s WHERE s.spec ->> 'blob_key' = owner)"
 
 
 def list_strays(session: Session, *, first: int, last: int) -> list[FoundBlob]:
