@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { ask } from "./ask.js";
 import { ended } from "./bulk.js";
-import { action, h } from "./dom.js";
+import { action, h, table } from "./dom.js";
 import { empty } from "./empty.js";
 import { collectionFilter, sizes } from "./filters.js";
 import { ago, size, when } from "./format.js";
@@ -41,12 +41,13 @@ export async function show({ main, heading, parameters, signal }) {
     for (const { value } of boxes()) all.checked ? chosen.add(value) : chosen.delete(value);
     changed();
   });
-  const table = h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": t("deletedPictures") }, h("table", {}, h("thead", {}, h("tr", {}, may("write") && h("th", { class: "tick" }, all), COLUMNS.map((name) => h("th", { scope: "col" }, name)))), body));
+  const heads = may("write") ? [h("th", { class: "tick" }, all), ...COLUMNS] : COLUMNS;
+  const list = table(t("deletedPictures"), heads, body);
   const renew = async () => {
     chosen.clear();
     const items = await load();
     none.hidden = items.length > 0;
-    table.hidden = acts.hidden = !items.length;
+    list.hidden = acts.hidden = !items.length;
     changed();
   };
   const which = () => (chosen.size ? { ids: [...chosen] } : { filter: {} });
@@ -70,9 +71,9 @@ export async function show({ main, heading, parameters, signal }) {
     h("p", { class: "lead" }, t("staysFor", { days })),
     h("div", { class: "bar" }, collectionFilter(collection, (value) => go("trash", { collection: value }), await sizes(signal)), acts),
   );
-  main.append(none, table, more);
+  main.append(none, list, more);
   await renew();
-  return () => follow(() => (chosen.size || table.contains(document.activeElement) ? undefined : renew()), LOOK_MS, signal);
+  return () => follow(() => (chosen.size || list.contains(document.activeElement) ? undefined : renew()), LOOK_MS, signal);
 }
 
 function row(image, chosen, changed) {

@@ -33,6 +33,17 @@ export function field(name, control, hint = null) {
   return h("div", { class: "field" }, h("label", { htmlFor: control.id }, name), control, hint);
 }
 
+/** A table that scrolls sideways where it is too wide. heads: what heads each column, text or a `th`. */
+export const table = (label, heads, body, properties = {}) =>
+  h(
+    "div",
+    { class: "wide", tabIndex: 0, role: "region", "aria-label": label },
+    h("table", properties, h("thead", {}, h("tr", {}, heads.map((head) => (head instanceof HTMLTableCellElement ? head : h("th", { scope: "col" }, head))))), body),
+  );
+
+/** Text for who hears the page. */
+export const unseen = (text) => h("span", { class: "unseen" }, text);
+
 export const select = (options, value, properties = {}) =>
   h(
     "select",

@@ -1,7 +1,7 @@
 // Whether the service is ready, what it waits for, and who works.
 
 import * as api from "./api.js";
-import { h } from "./dom.js";
+import { h, table } from "./dom.js";
 import { ago, seconds, when } from "./format.js";
 import { follow, POLL } from "./live.js";
 import { t } from "./text.js";
@@ -23,15 +23,10 @@ function drawn({ ready, checks, reasons, model, workers }) {
     h("ul", { class: "checks" }, Object.entries(checks).map(([name, fine]) => h("li", { "data-fine": String(fine) }, CHECKS[name] ?? name, h("span", { class: "faint" }, fine ? ` ${t("fine")}` : ` ${t("missing")}`)))),
     ...reasons.map((reason) => h("p", { class: "trouble" }, reason)),
     h("h2", {}, t("workers")),
-    h(
-      "div",
-      { class: "wide", tabIndex: 0, role: "region", "aria-label": t("workers") },
-      h(
-        "table",
-        {},
-        h("thead", {}, h("tr", {}, [t("name"), t("queues"), t("device"), t("started"), t("idleFor"), t("broker")].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", {}, workers.map((worker) => h("tr", {}, h("th", { scope: "row" }, worker.name), h("td", {}, worker.queues.join(", ")), h("td", {}, worker.device), h("td", {}, h("time", { dateTime: worker.started_at, title: when(worker.started_at) }, ago(worker.started_at))), h("td", { class: "number" }, seconds(worker.idle_seconds)), h("td", { class: worker.broker_connected ? "" : "bad" }, worker.broker_connected ? t("connected") : t("silent"))))),
-      ),
+    table(
+      t("workers"),
+      [t("name"), t("queues"), t("device"), t("started"), t("idleFor"), t("broker")],
+      h("tbody", {}, workers.map((worker) => h("tr", {}, h("th", { scope: "row" }, worker.name), h("td", {}, worker.queues.join(", ")), h("td", {}, worker.device), h("td", {}, h("time", { dateTime: worker.started_at, title: when(worker.started_at) }, ago(worker.started_at))), h("td", { class: "number" }, seconds(worker.idle_seconds)), h("td", { class: worker.broker_connected ? "" : "bad" }, worker.broker_connected ? t("connected") : t("silent"))))),
     ),
   ];
 }

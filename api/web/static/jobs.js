@@ -79,7 +79,7 @@ const SUBJECTS = { comparison: t("comparisonFor"), deletion: t("deletion"), map:
 /** What a job is about, for people. */
 export function subject({ type, counts, source, reindex, collection, first_name: first }) {
   if (source) return source.location ?? SOURCES[source.type] ?? source.type;
-  if (reindex) return reindex.mode === "index" ? t("indexBuiltAnew") : t("embeddedAnew");
+  if (reindex) return reindex.mode === "index" ? t("indexRebuilt") : t("picturesReembedded");
   if (type === "deletion" && collection) return t("deletionOf", { name: collection });
   if (SUBJECTS[type]) return SUBJECTS[type];
   const folder = first?.split("/").slice(0, -1).join("/");

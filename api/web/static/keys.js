@@ -2,12 +2,12 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, field, h, select } from "./dom.js";
+import { action, field, h, select, table, unseen } from "./dom.js";
 import { ago, when } from "./format.js";
 import { keyName } from "./http.js";
 import { paged } from "./paged.js";
 import { tried } from "./say.js";
-import { secret } from "./secret.js";
+import { showSecret } from "./secret.js";
 import { t } from "./text.js";
 
 const DAY = 24 * 60 * 60;
@@ -18,7 +18,7 @@ const SCOPES = [
   ["admin", t("scopeAdmin")],
 ];
 const LASTING = [["", t("untilRevoked")], [DAY, t("aDay")], [7 * DAY, t("aWeek")], [30 * DAY, t("thirtyDays")], [90 * DAY, t("ninetyDays")], [365 * DAY, t("aYear")]];
-const COLUMNS = [t("name"), t("scope"), t("collections"), t("importsFrom"), t("state"), t("lastUsed"), ""];
+const COLUMNS = [t("name"), t("scope"), t("collections"), t("importsFrom"), t("state"), t("lastUsed")];
 const PAGE = 100;
 
 const separated = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
@@ -28,7 +28,6 @@ export async function keys(signal) {
   const made = h("div", {});
   const { more, load } = paged(body, (cursor) => api.keys({ limit: PAGE, cursor }, signal), (key) => row(key, load));
   await load();
-  const head = h("tr", {}, COLUMNS.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, t("revoke")))));
   return h(
     "section",
     { "aria-labelledby": "keys-title" },
@@ -36,7 +35,7 @@ export async function keys(signal) {
     h("p", { class: "faint" }, t("aboutKeys")),
     await maker(made, load, signal),
     made,
-    h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": t("allKeys") }, h("table", {}, h("thead", {}, head), body)),
+    table(t("allKeys"), [...COLUMNS, unseen(t("revoke"))], body),
     more,
   );
 }
@@ -63,8 +62,7 @@ async function maker(made, load, signal) {
     const key = await tried(() => api.makeKey(asked), t("keyMade"));
     if (!key) return;
     form.reset();
-    made.replaceChildren(secret(key.name, t("giveKey"), key.key, () => (made.replaceChildren(), name.focus())));
-    made.querySelector("button").focus();
+    showSecret(made, key.name, t("giveKey"), key.key, name);
     await load();
   });
   return form;

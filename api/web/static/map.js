@@ -21,8 +21,8 @@ export async function show({ main, heading, parameters, signal }) {
   const { collection = "" } = parameters;
   const lead = h("p", { class: "lead", role: "status" });
   const body = h("div", {});
-  const anew = action(t("computeAnew"), () => compute(), { quiet: true });
-  const bar = h("div", { class: "bar" }, collectionFilter(collection, (value) => go("map", { collection: value }), await sizes(signal)), h("span", { class: "end" }, anew));
+  const again = action(t("recompute"), () => compute(), { quiet: true });
+  const bar = h("div", { class: "bar" }, collectionFilter(collection, (value) => go("map", { collection: value }), await sizes(signal)), h("span", { class: "end" }, again));
   heading.after(lead, bar);
   main.append(body);
   const compute = async () => {
@@ -47,7 +47,7 @@ export async function show({ main, heading, parameters, signal }) {
   };
   const fill = async () => {
     const data = await api.map(collection, signal);
-    anew.hidden = !data.computed_at;
+    again.hidden = !data.computed_at;
     bar.hidden = !data.computed_at && !collection;
     lead.textContent = data.computed_at ? state(data) : "";
     if (data.computed_at) body.replaceChildren(chart(data, signal));

@@ -5,7 +5,7 @@ import { t } from "./text.js";
 
 /**
  * Rows appended to `list` a page at a time. page(cursor): {items, next_cursor}; row(item): an element.
- * Returns {more, load}: a place for the button, and what fetches the first page, again to begin anew.
+ * Returns {more, load}: a place for the button, and what fetches the first page, also when the list is to start over.
  */
 export function paged(list, page, row, text = t("older")) {
   const more = h("p", { class: "load-more" });

@@ -1,7 +1,7 @@
 // How much of what an exact search finds the index finds, as measured.
 
 import * as api from "./api.js";
-import { action, h } from "./dom.js";
+import { action, h, table } from "./dom.js";
 import { ago, decimal, number, percent } from "./format.js";
 import { say } from "./say.js";
 import { t } from "./text.js";
@@ -43,14 +43,7 @@ function measured(items) {
     best === null ? "–" : number(best),
     ago(at),
   ];
-  return h(
-    "div",
-    { class: "wide", tabIndex: 0, role: "region", "aria-label": t("measuredRecall") },
-    h(
-      "table",
-      { class: "report" },
-      h("thead", {}, h("tr", {}, [t("result"), t("searches"), "ef_search", t("index"), t("exact"), t("efFor99"), t("when")].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, items.map((item) => h("tr", {}, cells(item).map((cell, at) => (at ? h("td", { class: "number" }, cell) : h("th", { scope: "row" }, cell)))))),
-    ),
-  );
+  const heads = [t("result"), t("searches"), "ef_search", t("index"), t("exact"), t("efFor99"), t("when")];
+  const rows = items.map((item) => h("tr", {}, cells(item).map((cell, at) => (at ? h("td", { class: "number" }, cell) : h("th", { scope: "row" }, cell)))));
+  return table(t("measuredRecall"), heads, h("tbody", {}, rows), { class: "report" });
 }

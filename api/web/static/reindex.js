@@ -18,7 +18,7 @@ const PHASES = {
 export async function reindexing(signal) {
   const [{ items: models }, { items: past }] = await Promise.all([api.models(signal), api.jobs({ type: "reindex", limit: 5 }, signal)]);
   const others = models.filter(({ state }) => !["active", "retired"].includes(state));
-  const modes = [["index", t("buildIndexAnew")], ["anew", t("embedAnew")], ...(others.length ? [["other", t("embedWithAnother")]] : [])];
+  const modes = [["index", t("rebuildIndex")], ["all", t("reembedAll")], ...(others.length ? [["other", t("embedWithAnother")]] : [])];
   const mode = select(modes, others.length ? "other" : "index");
   const version = field(t("model"), select(others.map(({ id, name }) => [id, name]), others[0]?.id));
   const activate = check(t("switchIfNoWorse"), { checked: true });
@@ -31,7 +31,7 @@ export async function reindexing(signal) {
   const begin = async () => {
     const asked = {
       index: { mode: "index" },
-      anew: { activate: activate.querySelector("input").checked },
+      all: { activate: activate.querySelector("input").checked },
       other: { model_version: version.querySelector("select").value, activate: activate.querySelector("input").checked },
     }[mode.value];
     const begun = await tried(() => api.reindex(asked), t("reindexBegun"));

@@ -4,8 +4,8 @@ import { action, h } from "./dom.js";
 import { say } from "./say.js";
 import { t } from "./text.js";
 
-/** An element for a secret. text: what it is for; away(): it has been put away. */
-export function secret(title, text, value, away) {
+/** Show a secret in `place`. text: what it is for; back: has the focus once it is put away. */
+export function showSecret(place, title, text, value, back) {
   const shown = h("input", { type: "text", value, readOnly: true, spellcheck: false, "aria-label": title, class: "code" });
   shown.addEventListener("focus", () => shown.select());
   const copy = async () => {
@@ -17,11 +17,17 @@ export function secret(title, text, value, away) {
       say(t("copySelected"));
     }
   };
-  return h(
+  const away = () => {
+    place.replaceChildren();
+    back.focus();
+  };
+  const section = h(
     "section",
     { class: "secret", role: "alert" },
     h("h3", {}, title),
     h("p", {}, text, h("strong", {}, t("notShownAgain"))),
     h("div", { class: "actions" }, shown, action(t("copy"), copy, { symbol: "copy" }), action(t("keptIt"), away, { quiet: true })),
   );
+  place.replaceChildren(section);
+  section.querySelector("button").focus();
 }

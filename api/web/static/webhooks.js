@@ -2,20 +2,20 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, check, field, h, select } from "./dom.js";
+import { action, check, field, h, select, table, unseen } from "./dom.js";
 import { collectionFilter } from "./filters.js";
 import { ago, when } from "./format.js";
 import { ownCollection } from "./http.js";
 import { paged } from "./paged.js";
 import { say, tried } from "./say.js";
-import { secret } from "./secret.js";
+import { showSecret } from "./secret.js";
 import { DELIVERY_STATES } from "./states.js";
 import { t } from "./text.js";
 
 const KINDS = [["job.*", t("jobs")], ["image.*", t("images")], ["model.*", t("models")]];
 const HOUR = 60 * 60 * 1000;
 const SINCE = [[HOUR, t("lastHour")], [24 * HOUR, t("lastDay")], [7 * 24 * HOUR, t("lastWeek")]];
-const COLUMNS = [t("when"), t("event"), t("state"), t("tries"), t("answer"), ""];
+const COLUMNS = [t("when"), t("event"), t("state"), t("tries"), t("answer")];
 const PAGE = 100;
 const DELIVERIES = 20;
 const opened = new Set(); // webhooks whose deliveries are shown, also after the list was drawn again
@@ -59,8 +59,7 @@ async function maker(made, renew, signal) {
     const hook = await tried(() => api.addWebhook({ url: address.value.trim(), types, ...(collection && { collection }) }), t("webhookAdded"));
     if (!hook) return;
     form.reset();
-    made.replaceChildren(secret(t("itsSecret"), t("aboutSecret"), hook.secret, () => (made.replaceChildren(), address.focus())));
-    made.querySelector("button").focus();
+    showSecret(made, t("itsSecret"), t("aboutSecret"), hook.secret, address);
     await renew();
   });
   return form;
@@ -122,12 +121,12 @@ function deliveries({ id, url }, signal) {
     );
   const { more, load } = paged(body, (cursor) => api.deliveries(id, { limit: DELIVERIES, cursor }, signal), row);
   const none = h("p", { class: "faint", hidden: true }, t("nothingDelivered"));
-  const table = h("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": t("deliveriesTo", { url }) }, h("table", {}, h("thead", {}, h("tr", {}, COLUMNS.map((name) => h("th", { scope: "col" }, name || h("span", { class: "unseen" }, t("again")))))), body));
+  const all = table(t("deliveriesTo", { url }), [...COLUMNS, unseen(t("again"))], body);
   const renew = async () => {
     const items = await load();
-    table.hidden = !(none.hidden = items.length > 0);
+    all.hidden = !(none.hidden = items.length > 0);
   };
-  const element = h("details", { open: opened.has(id) }, h("summary", {}, t("deliveries")), none, table, more);
+  const element = h("details", { open: opened.has(id) }, h("summary", {}, t("deliveries")), none, all, more);
   element.addEventListener("toggle", () => {
     if (element.open) opened.add(id);
     else opened.delete(id);
