@@ -118,7 +118,7 @@ def _report(made: Backup, found: list[Mismatches], damaged: list[str], *, as_jso
         if found:
             table(None, ("check", "found"), ((kind.what, kind.found) for kind in found), right="found")
         else:
-            say("Ledger, blobs, embeddings and index fit together.")
+            say("Ledger, blobs, embeddings and index fit together. To start the service: umbel up --detach")
     _name_missing(damaged, "missing or damaged in the backup, and left out")
 
 

@@ -31,13 +31,20 @@ class Words(ProgressColumn):
         return Text(escaped(self._of(task)))
 
 
+class Count(MofNCompleteColumn):
+    """How many of how many; nothing for what is not counted."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total or task.completed else Text("")
+
+
 def bars(*, quiet: bool) -> Progress:
     """Progress bars. quiet: none. Each task has a `note`."""
     return Progress(
         SpinnerColumn(finished_text="[green]✓"),
         Words(lambda task: task.description),
         BarColumn(),
-        MofNCompleteColumn(),
+        Count(),
         Words(lambda task: task.fields["note"]),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True, quiet=quiet, markup=False, emoji=False),

@@ -104,6 +104,8 @@ def create(
         return
     say(text)
     say("Keep it now: it is not shown again.", err=True)
+    if not settings().require_keys:
+        say("The API asks for no keys as it is set here: start it with UMBEL_REQUIRE_KEYS=true.", err=True)
 
 
 @keys.command("list")

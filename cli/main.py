@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from umbel.base.errors import UmbelError
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 CTRL_C = 130  # the exit code that shells expect
+WHOLE = 1000  # letters of a command's first sentence, which click would cut to fit one line
 
 # Where each command lives, and its line in the help.
 SECTIONS = {
@@ -85,7 +87,19 @@ class Commands(click.Group):
             return None
         module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return with_url(command)
+        return prepared(command)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name. Raises UsageError with what may have been meant, `images delete` by `delete`, too."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(context, args)
+        groups = ((one, self.get_command(context, one)) for one in COMMANDS)
+        below = [f"{one} {name}" for one, group in groups if isinstance(group, click.Group) and name in group.commands]
+        meant = " or ".join(f"'umbel {one}'" for one in below or get_close_matches(name, COMMANDS))
+        raise click.UsageError(f"No such command {name!r}." + (f" Did you mean {meant}?" if meant else ""), context)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():
@@ -110,11 +124,12 @@ def _remember(context: click.Context, _: click.Parameter, url: str | None) -> No
         context.find_root().obj = url
 
 
-def with_url(command: click.Command) -> click.Command:
-    """The command, which takes --url itself, and so do all below it."""
+def prepared(command: click.Command) -> click.Command:
+    """The command, which takes --url itself, as do all below it; a group's list of commands has whole sentences."""
     if isinstance(command, click.Group):
         for one in command.commands.values():
-            with_url(one)
+            one.short_help = one.get_short_help_str(WHOLE)
+            prepared(one)
     elif not any("--url" in one.opts for one in command.params):
         url_option(hidden=True)(command)
     return command
@@ -203,12 +218,16 @@ def reason_of(error: OSError) -> str:
 
 
 def _explain(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        for line in error.format_message().splitlines():
+            say(line, err=True)
+        return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         for line in error.ctx.get_usage().splitlines():
             say(line, err=True)
         say(f"Try '{error.ctx.command_path} --help' for help.", err=True)
         say(err=True)
-    say(f"Error: {error.format_message()}", err=True)
+    say(f"Error: {error.format_message()}".replace("\n\t", " "), err=True)  # as click lists choices
 
 
 if __name__ == "__main__":

@@ -141,6 +141,8 @@ def up_detached(config: Settings, *, quiet: bool = False) -> StackStatus:
     was_running = state.status(config).running
     for change in [] if was_running or quiet else changes_ahead(config):
         say(f"{change[0].upper()}{change[1:]}.")
+    if not (was_running or quiet):
+        _explain_first_start(config)
     with Spinner(_sentence("Starting", []), quiet=quiet) as spinner:
         now = start_detached(config, on_wait=lambda now: spinner.update(_sentence("Waiting for", _missing(now))))
     if not quiet:
@@ -150,7 +152,6 @@ def up_detached(config: Settings, *, quiet: bool = False) -> StackStatus:
 
 def run_foreground(config: Settings, *, as_json: bool = False) -> None:
     """Run the stack until a signal; print a line for each event, with its time where stdout is no terminal."""
-
     from stack.supervisor import Supervisor
 
     def report(text: str) -> None:
@@ -160,7 +161,17 @@ def run_foreground(config: Settings, *, as_json: bool = False) -> None:
         else:
             say(text if sys.stdout.isatty() else f"{now} {text}")
 
+    if not as_json:
+        _explain_first_start(config)
     Supervisor(config, report=report).run()
+
+
+def _explain_first_start(config: Settings) -> None:
+    """Say why the worker takes long to be ready where no runtime was timed yet."""
+    from ml.runtimes.choice import list_measurements
+
+    if not list_measurements(config.home):
+        say("The first start takes about a minute: the worker times how this machine runs the model fastest.")
 
 
 def _missing(now: StackStatus) -> list[str]:

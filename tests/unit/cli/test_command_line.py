@@ -170,6 +170,22 @@ def test_a_process_ends_as_its_command_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "ending"),
+    [
+        (("similr",), "Error: No such command 'similr'. Did you mean 'umbel similar'?\n"),
+        (("purge",), "Error: No such command 'purge'. Did you mean 'umbel images purge'?\n"),
+        (("keys", "create", "--name", "me"), "Choose from: read, upload, write, admin\n"),
+        (("models",), "                of COLLECTION, or of all collections.\n"),  # the help, no sentence of it cut
+    ],
+)
+def test_wrong_usage_is_told_what_was_meant(arguments: tuple[str, ...], ending: str) -> None:
+    seen = umbel_here(*arguments)
+    assert (seen.returncode, seen.stdout) == (2, "")
+    assert seen.stderr.endswith(ending)
+    assert "Error: Usage" not in seen.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("jobs", "list"),
