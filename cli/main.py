@@ -92,7 +92,7 @@ class Commands(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of that name. Raises UsageError with what may have been meant, `images delete` by `delete`, too."""
+        """The command of that name. Raises UsageError with what was meant, maybe `images delete` by `delete`."""
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(context, args)

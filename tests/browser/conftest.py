@@ -24,6 +24,7 @@ def chromium() -> Iterator[Browser]:
 def site(chromium: Browser) -> Iterator[Stack]:
     """chromium is asked for first: without one, no stack is started."""
     made = Stack()
+    made.environment["UMBEL_IMPORT_ROOTS"] = str(made.home)
     try:
         made.umbel("up", "--detach")
         plant(made)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import Watch
+from tests.browser.gallery import UNSEEN, specimen
 from tests.browser.viewing import LABELS, PATIENCE
 from tests.stacks import Stack
 
@@ -35,6 +36,39 @@ def test_the_picture_most_worth_a_label_gets_the_suggested_one(page: Page, site:
     assert httpx.get(address, timeout=30).json()["label"] == LABELS[2]
     expect(page.get_by_role("region", name="Outliers").get_by_role("listitem").first).to_be_visible()
     expect(page.get_by_role("region", name="Representatives").get_by_role("listitem").first).to_be_visible()
+
+
+def test_a_source_is_followed_run_dry_resumed_and_removed(page: Page, site: Stack) -> None:
+    folder = site.home / "followed" / LABELS[1]  # its label, as other tests expect those of the garden
+    folder.mkdir(parents=True)
+    (folder / "first.jpg").write_bytes(specimen(1, UNSEEN + 11))
+    page.goto("/#/admin?tab=sources")
+    page.get_by_label("Folder or bucket").fill(str(folder.parent))
+    page.get_by_label("Into collection").fill("followed")
+    page.get_by_label("Label by folder name").check()
+    page.get_by_text("More options").click()
+    page.get_by_label("Begin paused").check()
+    page.get_by_role("button", name="Follow").click()
+    source = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=str(folder.parent)))
+    expect(source).to_contain_text("There was no run yet.")
+    source.get_by_role("button", name="Dry run").click()
+    expect(source).to_contain_text("1 new", timeout=PATIENCE)
+    source.get_by_text("1 new", exact=True).click()
+    expect(source.get_by_text(f"{LABELS[1]}/first.jpg")).to_be_visible()
+    source.get_by_role("button", name="Resume").click()
+    expect(source).to_contain_text("1 file;", timeout=PATIENCE)
+    expect(source).to_contain_text("Next run")
+    (folder / "first.jpg").unlink()
+    (folder / "second.jpg").write_bytes(specimen(1, UNSEEN + 12))
+    source.get_by_role("button", name="Run now").click()
+    source.get_by_role("button", name="Remove what is gone").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(source).to_contain_text("1 gone, 1 unchanged", timeout=PATIENCE)
+    source.get_by_role("button", name="Pause").click()
+    expect(source).not_to_contain_text("Next run")
+    source.get_by_role("button", name=f"Remove {folder.parent}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(source).to_have_count(0)
 
 
 def test_a_key_is_made_told_once_used_and_revoked(page: Page, site: Stack) -> None:

@@ -73,3 +73,9 @@ export const steerWebhook = (id, verb) => post(`v1/webhooks/${id}/${verb}`);
 export const replayWebhook = (id, since) => post(`v1/webhooks/${id}/replay`, { since });
 export const deliveries = (id, parameters, signal) => request(url(`v1/webhooks/${id}/deliveries`, parameters), { signal });
 export const replayDelivery = (id, delivery) => post(`v1/webhooks/${id}/deliveries/${delivery}/replay`);
+
+export const syncs = (parameters, signal) => request(url("v1/syncs", parameters), { signal });
+export const addSync = (asked) => post("v1/syncs", asked);
+export const removeSync = (id) => request(`v1/syncs/${id}`, { method: "DELETE" });
+export const runSync = (id, options) => post(`v1/syncs/${id}/run`, options);
+export const steerSync = (id, verb) => post(`v1/syncs/${id}/${verb}`);

@@ -35,3 +35,12 @@ export function seconds(count) {
   if (count < 90) return `${Math.round(count)} s`;
   return count < 5400 ? `${Math.round(count / 60)} min` : `${decimal(count / 3600, 1)} h`;
 }
+
+/** @type {[string, number][]} */
+const UNITS = [["week", 604_800], ["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+
+/** A length of time in the largest unit of which it is a whole number. */
+export function span(count) {
+  const [unit, length] = UNITS.find(([, size]) => count % size === 0);
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(count / length);
+}

@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.examples import examples
 from tests.images import image_bytes
+from tests.integration.imports.followed import Followed
 from tests.unit.umbel.imports.sources.listing import assert_resumes, contents, rejected, skipped, taken
 from umbel.base.blobs import Blobs, blobs_of
 from umbel.base.errors import BlobMissing, FileTooLarge, SourceError, TransientError, Unreadable, UnsafePath
@@ -202,6 +203,29 @@ def test_a_manifest_may_have_a_prefix_as_its_base(client: Any, endpoint: str, tm
     source = open_source(spec, blobs, Settings(import_roots=("s3://photos/2024",), s3_endpoint=endpoint))
     assert contents(source) == {"d/a.jpg": image_bytes(1)}
     assert rejected(source) == {"../b.jpg": "unsafe_path"}
+
+
+@pytest.mark.usefixtures("database", "redis")
+def test_a_prefix_is_followed(client: Any, endpoint: str, followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = {"import_roots": ("s3://photos",), "s3_endpoint": endpoint}
+    followed.config = followed.config.model_copy(update=roots)
+    monkeypatch.setattr("api.syncs.settings", lambda: followed.config)
+    for number, key in enumerate(("2024/a.jpg", "2024/b.jpg", "2024/c.jpg", "2025/d.jpg")):
+        put(client, key, data=image_bytes(number))
+    followed.add(source={"type": "s3", "url": "s3://photos/2024"})
+    assert followed.report() == {"new": 3}
+    before = followed.images()
+    put(client, "2024/a.jpg", data=image_bytes(7))
+    client.delete_object(Bucket="photos", Key="2024/b.jpg")
+    put(client, "2024/moved/b.jpg", data=image_bytes(1))
+    client.delete_object(Bucket="photos", Key="2024/c.jpg")
+    assert followed.report() == {"changed": 1, "renamed": 1, "vanished": 1}
+    assert followed.images()["moved/b.jpg"]["image_id"] == before["b.jpg"]["image_id"]
+    assert followed.trash() == {"a.jpg", "c.jpg"}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where no server listens
+    followed.config = followed.config.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})
+    assert followed.run()["error"]
+    assert set(followed.images()) == {"a.jpg", "moved/b.jpg"}
 
 
 def test_an_object_that_stays_in_place_is_read_in_the_version_that_was_imported(client: Any, endpoint: str) -> None:
