@@ -13,10 +13,11 @@ from api.attempts import presenting
 from api.caller import COOKIE, Caller, caller, caller_of
 from api.errors import problems
 from api.fields import Strict
+from api.signin_texts import texts_for
 from umbel.access import sessions
 from umbel.access.keys import KeyScope, authenticate
 from umbel.base.database import transaction
-from umbel.base.errors import Forbidden, RateLimited, Unauthenticated
+from umbel.base.errors import Forbidden, RateLimited, UmbelError, Unauthenticated
 from umbel.base.settings import settings
 
 bp = APIBlueprint("session", __name__, tag="Session")
@@ -80,9 +81,9 @@ def sign_in_by_form() -> Any:
     try:
         who = _open_session(request.form.get("key", "").strip())
     except (Unauthenticated, Forbidden) as error:
-        return _form(error.detail), 401 if isinstance(error, Unauthenticated) else 403
+        return _form(error), 401 if isinstance(error, Unauthenticated) else 403
     except RateLimited as error:
-        return _form(error.detail), 429, {"Retry-After": str(error.retry_after)}
+        return _form(error), 429, {"Retry-After": str(error.retry_after)}
     return _with_cookie(redirect("./", 303), who)  # type: ignore[arg-type]
 
 
@@ -120,8 +121,10 @@ def _described(who: Caller | None) -> SessionOut:
     )
 
 
-def _form(error: str | None = None) -> str:
-    return render_template("signin.html", who=_signed_in(), error=error)
+def _form(error: UmbelError | None = None) -> str:
+    language, texts = texts_for(request.accept_languages)
+    why = error and texts.get(error.code, error.detail)
+    return render_template("signin.html", who=_signed_in(), error=why, language=language, texts=texts)
 
 
 def _open_session(key: str) -> Caller:

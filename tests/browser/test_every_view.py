@@ -105,6 +105,18 @@ def test_the_page_speaks_the_language_of_its_reader_or_the_chosen_one(chromium: 
     expect(page.locator(".row", has_text=re.compile(r"\d Bild(er)?")).first).to_be_visible()
     expect(page.get_by_role("link", name="Galerie")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "de"
+    page.goto("/#/admin?tab=sources")
+    page.get_by_label("Ordner oder Bucket").fill("/nowhere")
+    watched.rejected = {422}
+    page.get_by_role("button", name="Folgen").click()
+    expect(page.locator("#said")).to_contain_text("Die Quelle lässt sich nicht öffnen")
+    expect(page.locator("#said")).to_contain_text("(The folder is not below an import root")
+    page.goto("/signin")
+    page.get_by_label("Schlüssel").fill("umbel_wrong")
+    watched.rejected |= {401}
+    page.get_by_role("button", name="Anmelden").click()
+    expect(page.get_by_role("alert")).to_have_text("Der Schlüssel gilt nicht.")
+    page.goto("/#/jobs")
     page.get_by_label("Sprache").select_option("English")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     page.reload()  # it is kept

@@ -9,7 +9,7 @@ import * as live from "./live.js";
 import { go, to } from "./router.js";
 import { say, tried } from "./say.js";
 import { TAKEN } from "./search.js";
-import { t } from "./text.js";
+import { reason, t } from "./text.js";
 import { ENDS, uploads } from "./uploads.js";
 
 export const title = t("addPictures");
@@ -151,7 +151,7 @@ async function followJob(id, list, progress, bar, signal) {
         shown.set(item.id, new Arriving(item.name ?? t("aPicture")));
         list.append(shown.get(item.id).element);
       }
-      shown.get(item.id).set({ imageId: item.image_id, state: stateOf(item), reason: item.error });
+      shown.get(item.id).set({ imageId: item.image_id, state: stateOf(item), reason: await reason(item.error_code, item.error) });
     }
     const { total, pending, failed } = job.counts;
     bar.hidden = Boolean(job.finished_at);

@@ -1,6 +1,6 @@
 // Every request of the page. A refusal is a Refusal, whose message is for people.
 
-import { t } from "./text.js";
+import { reason, t } from "./text.js";
 
 export class Refusal extends Error {
   constructor(message, { status = 0, code = "", retryAfter = 0 } = {}) {
@@ -86,7 +86,8 @@ async function refusal(response) {
   const fields = Object.values(problem.errors ?? {}).flatMap((place) =>
     Object.entries(place).map(([name, messages]) => `${name}: ${[messages].flat().join(" ")}`),
   );
-  const message = [problem.detail || response.statusText || t("error", { status: String(response.status) }), ...fields].join(" ");
+  const detail = [problem.detail || response.statusText || t("error", { status: String(response.status) }), ...fields].join(" ");
+  const message = await reason(problem.code, detail);
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   return new Refusal(message, { status: response.status, code: problem.code, retryAfter });
 }

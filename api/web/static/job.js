@@ -9,7 +9,7 @@ import { reindexProgress } from "./reindex.js";
 import { to } from "./router.js";
 import { tried } from "./say.js";
 import { STATUSES } from "./states.js";
-import { t } from "./text.js";
+import { reason, t } from "./text.js";
 
 export const title = t("job");
 const FAILURES = 200;
@@ -96,17 +96,17 @@ async function listFailures(section, job, signal) {
       "table",
       {},
       h("thead", {}, h("tr", {}, [t("picture"), t("reason"), t("attempts")].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, items.map(failure)),
+      h("tbody", {}, await Promise.all(items.map(failure))),
     ),
     more && h("p", { class: "faint" }, t("firstShown", { count: FAILURES })),
   );
 }
 
-const failure = (item) =>
+const failure = async (item) =>
   h(
     "tr",
     {},
     h("td", { class: "name" }, item.image_id ? h("a", { href: to(`image/${item.image_id}`) }, item.name ?? t("aPicture")) : (item.name ?? t("aPicture"))),
-    h("td", {}, item.error ?? "", " ", h("code", {}, item.error_code ?? "")),
+    h("td", {}, await reason(item.error_code, item.error), " ", h("code", {}, item.error_code ?? "")),
     h("td", { class: "number" }, item.attempts),
   );

@@ -35,6 +35,17 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers.format(values[name]) : values[name]));
 }
 
+/**
+ * Why the API refused something: what its code means, in the reader's language, and its own words, which are English.
+ * @param {string | null} code
+ * @param {string | null} detail
+ * @returns {Promise<string>}
+ */
+export async function reason(code, detail) {
+  const meaning = language === "en" ? null : (await import(`./texts/problems/${language}.js`)).default[code];
+  return [meaning, meaning && detail ? `(${detail})` : detail].filter(Boolean).join(" ");
+}
+
 /** The page in another language, from now on. */
 export function choose(tag) {
   try {

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from api.error_codes import error_codes
+
 STATIC = Path(__file__).parents[3] / "api" / "web" / "static"
 ENTRY = re.compile(r'^  (\w+): (".*"|\{ one: ".*", other: ".*" \}),$')
 PLURALS = {"one", "other"}  # of English and of German
@@ -52,6 +54,14 @@ def test_each_language_has_every_text_with_the_same_places(language: str) -> Non
         assert {frozenset(places(each)) for each in text.values()} == {
             frozenset(places(next(iter(ENGLISH[key].values()))))
         }, key
+
+
+@pytest.mark.parametrize("language", set(LANGUAGES) - {"en"})
+def test_each_language_has_the_meaning_of_every_error_code(language: str) -> None:
+    lines = (STATIC / "texts" / "problems" / f"{language}.js").read_text().splitlines()
+    assert [found[1] for line in lines if (found := re.fullmatch(r'  (\w+): ".+",', line))] == sorted(
+        code for _, code, _ in error_codes()
+    )
 
 
 def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
