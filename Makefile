@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots recording drawings deploy-check fuzz model-test upgrade-check js-client page-types docs clean
+.PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots recording drawings deploy-check fuzz model-test upgrade-check js-client page-types prose docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,12 +41,12 @@ test-slow: install ## what takes longer: kills at each phase, storms, training r
 
 test-all: test test-slow ## all tests
 
-lint: install ## ruff, mypy, import-linter, tsc over the page's scripts, spelling, the documentation and its links
+lint: install ## ruff, mypy, import-linter, tsc over the page's scripts, spelling, words and sentences, the documentation and its links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(MAKE) --no-print-directory page-types
+	@$(MAKE) --no-print-directory page-types prose
 	@$(BIN)/codespell
 	@$(BIN)/python .ci/links.py
 	@$(MAKE) --no-print-directory docs
@@ -74,12 +74,25 @@ model-test: install ## 10,000 random operations and restarts, each answer compar
 upgrade-check: install ## FROM=COMMIT: a service upgraded while it is used, and back; no request may fail
 	@$(BIN)/python -m tests.upgrade --from $(FROM) $(ARGS)
 
-TSC = client-js/node_modules/.bin/tsc
+NODE = client-js/node_modules/.package-lock.json
+TOOLS = client-js/node_modules/.bin
+PROSE = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md docs/*.md docs/*/*.md
+RECORDS = docs/adr/% docs/experiments.md docs/performance-details.md
 
-page-types: ## the page's scripts under tsc, which says what names and arguments do not fit
-	@if command -v npm >/dev/null; then \
-	  test -x $(TSC) || (cd client-js && npm ci --silent --no-fund --no-audit); $(TSC) --project api/web; \
-	else echo "No npm here: the page's scripts are not checked."; fi
+$(NODE): client-js/package-lock.json
+	@cd client-js && npm ci --silent --no-fund --no-audit && touch node_modules/.package-lock.json
+
+ifneq ($(shell command -v npm),)
+page-types: $(NODE) ## the page's scripts under tsc, which says what names and arguments do not fit
+	@$(TOOLS)/tsc --project api/web
+
+prose: $(NODE) ## the documents under textlint: long sentences, words to avoid (.ci/textlint.json)
+	@cd client-js && node_modules/.bin/textlint --config ../.ci/textlint.json \
+	  $(addprefix ../,$(filter-out $(RECORDS),$(wildcard $(PROSE))))
+else
+page-types prose:
+	@echo "No npm here: $@ is not checked."
+endif
 
 js-client: install ## the JavaScript client as a package in var/, its types made of the specification
 	@mkdir -p var && $(BIN)/python -c "import json; from api import create_app; print(json.dumps(create_app().spec))" > var/openapi.json

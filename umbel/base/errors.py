@@ -66,7 +66,7 @@ class Conflict(UmbelError):
 
 
 class CursorExpired(Conflict):
-    """The model version that found the pages before is retired: search anew from the first page."""
+    """The model version that found the pages before is retired: search again from the first page."""
 
     code = "cursor_expired"
 
