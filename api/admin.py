@@ -1,5 +1,6 @@
 """/v1/admin: reindexes, measurements of recall and the audit log, for operators."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from umbel.access import audit
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import RecallReport
-from umbel.base.types import JobStatus, ReindexMode
+from umbel.base.types import IndexKind, JobStatus, ReindexMode
 from umbel.jobs.wakeup import waker
 from umbel.models import versions
 from umbel.models.partitions import Hnsw
@@ -105,13 +106,20 @@ class ReindexIn(Strict):
     ef_construction: Annotated[int, Field(ge=4, le=1_000)] | None = Field(
         None, description="For `index`: candidates looked at for them, at least 2 m; unset: as it is."
     )
+    kind: IndexKind | None = Field(
+        None,
+        description="For `index`: what it is of. halfvec: the vectors, in half precision; bits: the signs of their"
+        " numbers, a quarter of the memory, and what it finds is ranked again by the vectors; unset: as it is.",
+    )
 
     @model_validator(mode="after")
     def _fitting(self) -> "ReindexIn":
         if self.mode == ReindexMode.INDEX and (self.activate or self.max_drop is not None):
             raise ValueError("`activate` and `max_drop` go with the mode `embeddings`")
-        if self.mode == ReindexMode.EMBEDDINGS and (self.m is not None or self.ef_construction is not None):
-            raise ValueError("`m` and `ef_construction` go with the mode `index`")
+        if self.mode == ReindexMode.EMBEDDINGS and any(
+            each is not None for each in (self.m, self.ef_construction, self.kind)
+        ):
+            raise ValueError("`m`, `ef_construction` and `kind` go with the mode `index`")
         return self
 
 
@@ -187,7 +195,8 @@ def list_audit(query: AuditQuery) -> Any:
 def _hnsw(asked: ReindexIn) -> Hnsw:
     with transaction() as session:
         active = versions.get_active_version(session)
-    return Hnsw(asked.m or active.hnsw_m, asked.ef_construction or active.hnsw_ef_construction)
+    built, wanted = Hnsw.of(active), asked.model_dump(include={"m", "ef_construction", "kind"}, exclude_none=True)
+    return replace(built, **wanted)
 
 
 def _out(row: RecallReport) -> RecallOut:

@@ -1,5 +1,6 @@
 """/v1/models: register, describe, activate, roll back and retire model versions."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,7 +16,7 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.storable import NormalizedText
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ModelState
+from umbel.base.types import IndexKind, ModelState
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import checkpoints, lifecycle, partitions, versions
 from umbel.models.calibration import domain_of
@@ -55,6 +56,9 @@ class VersionIndexOut(BaseModel):
     dead_rows: int = Field(description="Of deleted pictures, and not vacuumed yet.")
     m: int
     ef_construction: int
+    kind: IndexKind = Field(
+        description="What it is of. halfvec: the vectors, in half precision; bits: the signs of their numbers."
+    )
     advice: str | None = Field(description="What would make searches better, if anything would.")
 
 
@@ -199,5 +203,4 @@ def _index_out(index: IndexState) -> VersionIndexOut:
             f"{share:.0%} of its vectors are of deleted pictures, which every search steps over: build the index anew"
             ' (POST /v1/admin/reindex {"mode": "index"}), then VACUUM the partition, which is quicker after it.'
         )
-    hnsw = {"m": index.hnsw.m, "ef_construction": index.hnsw.ef_construction}
-    return answer_of(VersionIndexOut, index, dead_rows=index.dead, advice=advice, **hnsw)
+    return answer_of(VersionIndexOut, index, dead_rows=index.dead, advice=advice, **asdict(index.hnsw))

@@ -322,8 +322,8 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
         after = f", after {version.replaced}" if version.replaced else ""
         yield "Activated", f"{local_time(version.activated_at)}{after}"
     if index := version.index:
-        kind = f"m {index.m}, ef_construction {index.ef_construction}, {index.bytes:,} bytes"
-        yield "Index", f"{kind}, {index.rows:,} vectors" if index.valid else "none: searches scan exactly"
+        built = f"{index.kind}, m {index.m}, ef_construction {index.ef_construction}, {index.bytes:,} bytes"
+        yield "Index", f"{built}, {index.rows:,} vectors" if index.valid else "none: searches scan exactly"
         if index.advice:
             yield "Advice", index.advice
 

@@ -43,6 +43,11 @@ INDEX_COLUMNS = ("index", "before", "after")
 )
 @click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbors of each vector.")
 @click.option("--ef-construction", type=click.IntRange(4, 1000), help="Of the new index: candidates for them.")
+@click.option(
+    "--kind",
+    type=click.Choice(["halfvec", "bits"]),
+    help="Of the new index: of half floats, or of bits, which take a quarter of the memory.",
+)
 @wait_option("Follow it to the end, or only begin it.", default=True)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")
 @json_option
@@ -57,6 +62,7 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
     umbel reindex                                    # again, with the active model
     umbel reindex petals --activate
     umbel reindex --mode index --m 32 --ef-construction 200
+    umbel reindex --mode index --kind bits           # for a large gallery: docs/how-to/recall.md
     """
     _check(options, wait=wait, report=report)
     with api_client() as api:
@@ -81,8 +87,8 @@ def _check(options: dict[str, Any], *, wait: bool, report: Path | None) -> None:
     index = options["mode"] == "index"
     if index and (options["activate"] or options["max_drop"] is not None):
         raise click.UsageError("--activate and --max-drop go with --mode embeddings.")
-    if not index and (options["m"] is not None or options["ef_construction"] is not None):
-        raise click.UsageError("--m and --ef-construction go with --mode index.")
+    if not index and any(options[name] is not None for name in ("m", "ef_construction", "kind")):
+        raise click.UsageError("--m, --ef-construction and --kind go with --mode index.")
     if report and not wait:
         raise click.UsageError("--report needs --wait.")
 
@@ -148,6 +154,7 @@ def report_of(job: Job) -> Report:
 
 def _index_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     shown = {
+        "kind": ("kind", "{}"),
         "m": ("m", "{:d}"),
         "ef_construction": ("ef_construction", "{:d}"),
         "bytes": ("bytes", "{:,d}"),

@@ -65,11 +65,12 @@ class Admin:
         max_drop: float | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
+        kind: Literal["halfvec", "bits"] | None = None,
     ) -> Work:
         """Embed every image with a model version, or rebuild the index of the active one.
 
         model_version: None: the active one again. activate, max_drop: switch to it unless it is worse by more than
-        that; activate None: only if it is the active one again. m, ef_construction: of the index.
+        that; activate None: only if it is the active one again. m, ef_construction, kind: of the index; None: as it is.
         """
         version = str(model_version) if model_version else None
         body = given(
@@ -79,6 +80,7 @@ class Admin:
             max_drop=max_drop,
             m=m,
             ef_construction=ef_construction,
+            kind=kind,
         )
         return self._jobs.begin("POST", "/v1/admin/reindex", json=body)
 

@@ -44,6 +44,7 @@ class ModelIndex(Answer):
     dead_rows: int
     m: int
     ef_construction: int
+    kind: str
     advice: str | None
 
 

@@ -196,6 +196,8 @@ def test_retire(api: FlaskClient, active: ModelVersion) -> None:
         {"max_drop": 1.1},
         {"model_version": "mine"},
         {"m": 16},
+        {"kind": "bits"},
+        {"mode": "index", "kind": "floats"},
         {"mode": "index", "activate": True},
         {"mode": "index", "m": 1},
         {"mode": "index", "ef_construction": 2_000},

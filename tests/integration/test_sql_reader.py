@@ -146,7 +146,7 @@ def test_it_is_an_ordinary_role_and_a_member_of_none(admin: Connection) -> None:
         "SELECT * FROM pg_authid",
         "SELECT job_count('{}', '{}', '{}', '{}')",
         "SELECT search_images('[1]', NULL, 1, condition => 'true')",
-        "SELECT search_by_index('[1]', 1, '{}', true, 40, 2000, 'SELECT 1')",
+        "SELECT search_by_index('[1]', 1, '{}', true, 40, 26, 2000, 'SELECT 1')",
         "SELECT lo_create(0)",
         "SELECT lo_from_bytea(0, 'x')",
         "SELECT lo_import('/etc/passwd')",

@@ -125,6 +125,7 @@ class ModelVersion(Table):
     retired_at: Mapped[datetime | None]
     hnsw_m: Mapped[int] = mapped_column(server_default=text("24"))
     hnsw_ef_construction: Mapped[int] = mapped_column(server_default=text("128"))
+    hnsw_kind: Mapped[str] = mapped_column(server_default=text("'halfvec'"))
 
     @property
     def is_external(self) -> bool:
@@ -422,6 +423,7 @@ class Reindex(Table):
     max_drop: Mapped[float]  # of R@1 and MAP@R against the active version, that the gate lets through
     hnsw_m: Mapped[int | None]
     hnsw_ef_construction: Mapped[int | None]
+    hnsw_kind: Mapped[str | None]
     position: Mapped[UUID | None]  # the last image that was listed
     report: Mapped[dict[str, Any] | None]
     done: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -119,6 +119,11 @@ class ReindexMode(StrEnum):
     INDEX = "index"  # the active version's HNSW index built anew, beside the old one
 
 
+class IndexKind(StrEnum):
+    HALFVEC = "halfvec"  # the vectors, in half precision
+    BITS = "bits"  # the signs of their numbers; what is found by them is ranked by the vectors
+
+
 class ReindexPhase(StrEnum):
     LISTING = "listing"  # pictures that have no vector of the version yet become items
     EMBEDDING = "embedding"

@@ -1,12 +1,15 @@
 """The partition of a model version, and its HNSW index: there, left out during a load, built again."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text, update
 from sqlalchemy.orm import Session
 
 from umbel.base.errors import TransientError
+from umbel.base.tables import ModelVersion, Reindex
+from umbel.base.types import IndexKind
 
 # Whether an index is there and valid; no row where it is not there.
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
@@ -29,11 +32,24 @@ class Hnsw:
 
     Embeddings trained to form clusters leave outliers that a search of the graph does not reach: with pgvector's
     defaults (16, 64) 1.6 % of 3,881 photographs did not find themselves at ef_search 100, with these 0.4 %; the index
-    takes longer to build and is a fifth larger. docs/explanation/search.md has the figures.
+    takes longer to build and is a fifth larger. docs/explanation/search.md has the figures. kind: what it is of.
     """
 
     m: int = 24
     ef_construction: int = 128
+    kind: IndexKind = IndexKind.HALFVEC
+
+    @classmethod
+    def of(cls, row: ModelVersion | Reindex | Row[Any]) -> "Hnsw":
+        """How a version's index is built, or is to be built by a reindex of the index."""
+        assert row.hnsw_m is not None
+        assert row.hnsw_ef_construction is not None
+        return cls(row.hnsw_m, row.hnsw_ef_construction, IndexKind(row.hnsw_kind or IndexKind.HALFVEC))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The same, as columns of a version or a reindex."""
+        return {"hnsw_m": self.m, "hnsw_ef_construction": self.ef_construction, "hnsw_kind": self.kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,11 @@ class IndexState:
     hnsw: Hnsw
 
 
+# What an index is on, by kind.
+INDEXED = {
+    IndexKind.HALFVEC: "(vector::halfvec({dim})) halfvec_cosine_ops",
+    IndexKind.BITS: "(binary_quantize(vector)::bit({dim})) bit_hamming_ops",
+}
 REBUILT = "_rebuilt"  # at the end of the name of an index that is to take another's place
 
 
@@ -87,7 +108,7 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
         session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
         session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
     if indexed:
-        session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw())}"))
+        session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, _hnsw_of(session, version_id))}"))
 
 
 def has_partition(session: Session, version_id: UUID) -> bool:
@@ -225,7 +246,7 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     row = session.execute(
         text("""
             SELECT t.n_live_tup, t.n_dead_tup, coalesce(pg_relation_size(i.indexrelid), 0) AS bytes,
-                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction
+                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind
             FROM pg_stat_user_tables t
             JOIN model_version v ON v.id = :version
             LEFT JOIN pg_index i ON i.indexrelid = to_regclass(:index)
@@ -239,7 +260,7 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     ).first()
     if row is None:
         return None
-    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, Hnsw(*row[-2:]))
+    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, Hnsw.of(row))
 
 
 def _build(
@@ -273,24 +294,22 @@ def _build(
 
 def _hnsw_of(session: Session, version_id: UUID) -> Hnsw:
     """How the version's index is built."""
-    statement = text("SELECT hnsw_m, hnsw_ef_construction FROM model_version WHERE id = :id")
-    return Hnsw(*session.execute(statement, {"id": version_id}).one())
+    statement = text("SELECT hnsw_m, hnsw_ef_construction, hnsw_kind FROM model_version WHERE id = :id")
+    return Hnsw.of(session.execute(statement, {"id": version_id}).one())
 
 
 def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:
     """Keep how the version's index is built from now on."""
-    session.execute(
-        text("UPDATE model_version SET hnsw_m = :m, hnsw_ef_construction = :ef WHERE id = :id"),
-        {"id": version_id, "m": hnsw.m, "ef": hnsw.ef_construction},
-    )
+    session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(hnsw.columns))
 
 
 def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "") -> str:
     """Name, table and kind of the index, as CREATE INDEX wants them.
 
     The column is halfvec without a width, so the index is on the cast; searches must write the same expression.
-    Source: pgvector README, "Can I store vectors with different dimensions in the same column?".
+    Source: pgvector README, "Can I store vectors with different dimensions in the same column?", "Binary Quantization".
     """
     name, table = f"{index_name(version_id)}{suffix}", partition_name(version_id)
-    width, how = f"halfvec({int(dim)})", f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
-    return f"{name} ON {table} USING hnsw ((vector::{width}) halfvec_cosine_ops) WITH ({how})"
+    indexed = INDEXED[hnsw.kind].format(dim=int(dim))
+    how = f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
+    return f"{name} ON {table} USING hnsw ({indexed}) WITH ({how})"

@@ -45,7 +45,7 @@ def begin_reindex(
             raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
         active = versions.get_active_version(session)
         if mode == ReindexMode.INDEX:
-            job_id = _begin_index(session, active, version_id, hnsw or Hnsw(active.hnsw_m, active.hnsw_ef_construction))
+            job_id = _begin_index(session, active, version_id, hnsw or Hnsw.of(active))
         else:
             job_id = _begin_embeddings(session, active, version_id, activate=activate, max_drop=max_drop)
     waker.wake(Queue.REINDEX)
@@ -78,8 +78,7 @@ def _begin_index(session: Session, active: ModelVersion, version_id: UUID | None
         phase=ReindexPhase.EVALUATING,
         activate=True,
         max_drop=0,
-        hnsw_m=hnsw.m,
-        hnsw_ef_construction=hnsw.ef_construction,
+        **hnsw.columns,
     )
 
 

@@ -64,6 +64,7 @@ def insert_next_generation(session: Session, version: ModelVersion) -> ModelVers
         card=version.card,
         hnsw_m=version.hnsw_m,
         hnsw_ef_construction=version.hnsw_ef_construction,
+        hnsw_kind=version.hnsw_kind,
         state=ModelState.REGISTERED,
     )
     session.add(following)

@@ -183,9 +183,8 @@ def _searches(
                 continue
             before = nearest_images(session, vectors[0], version=keys[0], k=K, scope=scope).matches
             after = nearest_images(session, vectors[1], version=keys[1], k=K, scope=scope, exact=True).matches
-            found = nearest_images(
-                session, vectors[1], version=keys[1], k=K, scope=scope, only_ef=ef_search_for(session, K)
-            )
+            ef = ef_search_for(session, keys[1], K)
+            found = nearest_images(session, vectors[1], version=keys[1], k=K, scope=scope, only_ef=ef)
         if after:
             both = {match.image_id for match in before} & {match.image_id for match in after}
             overlaps.append(len(both) / len(after))

@@ -108,7 +108,7 @@ class ReindexHandler(StepHandler):
         try:
             with autocommit() as session:
                 if rebuilt:
-                    ours = partitions.rebuild_index(session, version.id, version.dim, hnsw=_hnsw(reindex), **memory)
+                    ours = partitions.rebuild_index(session, version.id, version.dim, hnsw=Hnsw.of(reindex), **memory)
                 else:
                     ours = partitions.build_index(session, version.id, version.dim, **memory)
         except (NotReady, TransientError):
@@ -177,7 +177,7 @@ class ReindexHandler(StepHandler):
         with self.transaction() as session:
             if not reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.EVALUATING):
                 return False
-            if partitions.swap_index(session, version.id, _hnsw(reindex)):
+            if partitions.swap_index(session, version.id, Hnsw.of(reindex)):
                 return True
         with self.transaction() as session:  # what was built is gone, or broken
             return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING)
@@ -206,9 +206,3 @@ class ReindexHandler(StepHandler):
             with autocommit() as session:
                 partitions.drop_rebuilt_index(session, version.id)
         return False
-
-
-def _hnsw(reindex: Reindex) -> Hnsw:
-    assert reindex.hnsw_m is not None
-    assert reindex.hnsw_ef_construction is not None
-    return Hnsw(reindex.hnsw_m, reindex.hnsw_ef_construction)

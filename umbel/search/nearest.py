@@ -107,7 +107,7 @@ ARGUMENTS = {
     "behind_distance": "double precision", "behind_image": "uuid", "passed": "integer",
 }  # fmt: skip
 # The ef_search with which k images are looked for.
-EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, %(restricted)s)"
+EF_SEARCH = "SELECT ef_search_for(%(k)s::integer, %(restricted)s, hnsw_kind) FROM model_version WHERE id = %(version)s"
 
 
 def nearest_images(
@@ -170,9 +170,9 @@ def condition_of(scope: Scope) -> str | None:
     return " AND ".join(f"({part})" for part in parts) or None
 
 
-def ef_search_for(session: Session, k: int, *, restricted: bool = False) -> int:
+def ef_search_for(session: Session, version: Version, k: int, *, restricted: bool = False) -> int:
     """The ef_search with which k images are looked for, in the whole gallery or (restricted) in a collection."""
-    return int(_rows(session, EF_SEARCH, {"k": k, "restricted": restricted})[0][0])
+    return int(_rows(session, EF_SEARCH, {"k": k, "restricted": restricted, "version": version.id})[0][0])
 
 
 def _has_example(rows: Sequence[Sequence[Any]]) -> bool:

@@ -91,7 +91,7 @@ def _measured(session: Session, vector: Vector, version: VersionKey, k: int, sco
     exact, exact_ms = _timed(lambda: search(None))
     if not exact:
         return []
-    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, k, scope.collection)}  # type: ignore[misc]
+    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, version, k, scope.collection)}  # type: ignore[misc]
     recalls = {ef: share_found(matches, exact) for ef, (matches, _) in found.items()}
     return [Sample(exact_ms, recalls, {ef: ms for ef, (_, ms) in found.items()})]
 
@@ -111,7 +111,7 @@ def _kept(
         for ef in samples[0].recalls
     }
     with transaction() as session:
-        now = steps[ef_search_for(session, k, restricted=collection is not None)]
+        now = steps[ef_search_for(session, version, k, restricted=collection is not None)]
         return insert_report(
             session,
             model_version_id=version.id,
@@ -128,8 +128,8 @@ def _kept(
         )
 
 
-def _ladder(session: Session, k: int, collection: str | None) -> list[int]:
-    return sorted({ef_search_for(session, k, restricted=collection is not None), *LADDER})
+def _ladder(session: Session, version: VersionKey, k: int, collection: str | None) -> list[int]:
+    return sorted({ef_search_for(session, version, k, restricted=collection is not None), *LADDER})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

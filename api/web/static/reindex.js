@@ -88,6 +88,7 @@ function indexReport({ before = {}, after = {} }) {
     row(t("recallAt10"), "recall_at_10", (value) => percent(value, 1)),
     row(t("medianSearch"), "ms", (value) => `${decimal(value, 1)} ms`),
     row(t("size"), "bytes", size),
+    row(t("kind"), "kind", String),
     row("m", "m", number),
     row("ef_construction", "ef_construction", number),
   ]);

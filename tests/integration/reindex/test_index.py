@@ -1,18 +1,23 @@
 """The index of the active version, built anew."""
 
+from uuid import UUID
+
 import pytest
 from sqlalchemy import text
 
 from tests.integration.reindex.gallery import Models, begin, reindex_of, status, upload
 from umbel.base.database import transaction
 from umbel.base.tables import ModelVersion
-from umbel.base.types import ReindexMode
+from umbel.base.types import IndexKind, ReindexMode
+from umbel.embedding import embeddings
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.jobs import jobs
 from umbel.models import partitions, versions
 from umbel.models.partitions import Hnsw
 from umbel.operations import job_actions
 from umbel.reindex.run import ReindexHandler
+from umbel.search.nearest import Scope, nearest_images
+from umbel.search.recall import sample_images
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -40,6 +45,41 @@ def test_the_active_index_is_built_anew_beside_the_old_one(
     assert (found.valid, found.hnsw, len(names)) == (True, Hnsw(8, 40), 1)
     assert "m='8'" in names[0]
     assert status(job_id)[0] == "succeeded"
+
+
+def test_the_kind_changes_and_back_while_searches_go_on(
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
+) -> None:
+    upload(line, 30)
+    with transaction() as session:
+        [(image_id, vector)] = embeddings.find_vectors(session, active.id, sample_images(session, active.id, 1)).items()
+
+    def search() -> tuple[str | None, UUID, int]:
+        with transaction() as session:
+            found = nearest_images(session, vector, k=3, scope=Scope(), only_ef=40)
+            scans = session.execute(text("SELECT pg_stat_get_xact_numscans(CAST(:name AS regclass))"), name)
+        return found.mode, found.matches[0].image_id, scans.scalar_one()
+
+    name = {"name": partitions.index_name(active.id)}
+    for kind, operators in ((IndexKind.BITS, "bit_hamming_ops"), (IndexKind.HALFVEC, "halfvec_cosine_ops")):
+        job_id = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(kind=kind))
+        while reindexing.step():
+            assert search() == ("hnsw", image_id, 1)
+        assert search() == ("hnsw", image_id, 1)
+        report = reindex_of(job_id).report
+        assert report is not None
+        assert (report["before"]["kind"] == kind, report["after"]["kind"] == kind) == (False, True)
+        assert report["after"]["recall_at_10"] > 0.9
+        with transaction() as session:
+            built = session.scalar(text("SELECT indexdef FROM pg_indexes WHERE indexname = :name"), name)
+        assert operators in str(built)
+
+
+def test_what_is_embedded_anew_keeps_the_kind_of_index(models: Models, active: ModelVersion) -> None:
+    with transaction() as session:
+        version = versions.get_version(session, active.id)
+        version.hnsw_kind = IndexKind.BITS
+        assert versions.insert_next_generation(session, version).hnsw_kind == IndexKind.BITS
 
 
 def test_a_rebuild_that_was_cancelled_leaves_no_second_index(

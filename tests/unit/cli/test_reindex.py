@@ -100,11 +100,12 @@ def test_failed_and_cancelled() -> None:
 
 
 def test_an_index_before_and_after() -> None:
-    before = {"bytes": 204_800, "m": 24, "ef_construction": 128, "recall_at_10": 0.995, "ms": 1.2}
-    after = {"bytes": 172_032, "m": 16, "ef_construction": 64}
+    before = {"kind": "halfvec", "bytes": 204_800, "m": 24, "ef_construction": 128, "recall_at_10": 0.995, "ms": 1.2}
+    after = {"kind": "bits", "bytes": 172_032, "m": 16, "ef_construction": 64}
     story = report_of(ended({"before": before, "after": after}, mode="index"))
     assert story.columns == ("index", "before", "after")
     assert story.rows == [
+        ("kind", "halfvec", "bits"),
         ("m", "24", "16"),
         ("ef_construction", "128", "64"),
         ("bytes", "204,800", "172,032"),
