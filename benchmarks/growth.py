@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ NOTE = (
 )
 
 Search = Callable[[Any], Any]
+Key = TypeVar("Key", int, str)
 
 
 def main() -> None:
@@ -49,13 +50,13 @@ def main() -> None:
     asked = parser.parse_args()
     sizes = [*SIZES, *([asked.largest] if asked.largest else [])]
     with own_home(asked.home) as home:
-        vectors, labels = _originals(home, asked.folder)
+        vectors, labels = originals(home, asked.folder)
         with own_server(home) as server:
             for size in sizes:
                 prepare(server, size, vectors, labels, home / f"growth_{size}.json")
-        queries = _queries(vectors)
+        queries = queries_of(vectors)
         with own_server(home, shared_buffers=USUAL_BUFFERS) as server, ExitStack() as stack:
-            usual = _by_turns(_statements(server, sizes, stack), queries)
+            usual = by_turns(_statements(server, sizes, stack), queries)
         with own_server(home, shared_buffers=BUFFERS) as server, ExitStack() as stack:
             urls = {size: server.url(f"growth_{size}") for size in sizes}
             apis = {size: stack.enter_context(served(UMBEL_DATABASE_URL=url)) for size, url in urls.items()}
@@ -81,12 +82,6 @@ def main() -> None:
 
 def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: Path) -> None:
     """The gallery of that size, unless it is there: loaded, then indexed. notes: the file for how that went."""
-    from sqlalchemy import text  # noqa: PLC0415
-
-    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
-    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
-    from umbel.models import partitions  # noqa: PLC0415
-
     with own_database(server, f"growth_{size}") as new:
         if not new and notes.exists():
             return
@@ -96,27 +91,37 @@ def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: 
         began = time.perf_counter()
         fill(version.id, perturbed(vectors, size), labels)
         filled = time.perf_counter() - began
-        memory = max(settings().index_memory_mb, size * BYTES_TO_BUILD >> 20)
-        with autocommit() as connection:
-            processes = settings().index_processes
-            partitions.build_index(connection, version.id, version.dim, memory_mb=memory, processes=processes)
-        indexed = time.perf_counter() - began - filled
-        with autocommit() as connection:
-            connection.execute(text("VACUUM ANALYZE"))
-        with transaction() as session:
-            state = partitions.find_index_state(session, version.id)
-        assert state is not None
-        made = {
-            "fill_seconds": round(filled, 1),
-            "index_seconds": round(indexed, 1),
-            "index_mb": round(state.bytes / 2**20),
-            "index_memory_mb": memory,
-            "load_before_filling": round(load, 1),
-        }
+        made = {"fill_seconds": round(filled, 1), **build(size, version), "load_before_filling": round(load, 1)}
         notes.write_text(json.dumps(made))
 
 
-def _originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
+def build(size: int, version: Any) -> dict[str, Any]:
+    """Build the index of a version with so many images, and vacuum: how long it took, and its size."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
+    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from umbel.models import partitions  # noqa: PLC0415
+
+    began = time.perf_counter()
+    memory = max(settings().index_memory_mb, size * BYTES_TO_BUILD >> 20)
+    with autocommit() as connection:
+        processes = settings().index_processes
+        partitions.build_index(connection, version.id, version.dim, memory_mb=memory, processes=processes)
+    indexed = time.perf_counter() - began
+    with autocommit() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    with transaction() as session:
+        state = partitions.find_index_state(session, version.id)
+    assert state is not None
+    return {
+        "index_seconds": round(indexed, 1),
+        "index_mb": round(state.bytes / 2**20),
+        "index_memory_mb": memory,
+    }
+
+
+def originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
     """Embeddings (n, DIM) and labels of real pictures; kept in the home."""
     kept = home / "originals.npz"
     if not kept.exists():
@@ -129,7 +134,7 @@ def _originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
         return found["vectors"], [str(label) for label in found["labels"]]
 
 
-def _queries(vectors: Any) -> Any:
+def queries_of(vectors: Any) -> Any:
     """Copies (QUERIES, DIM) of pictures of all kinds, none of them in a gallery."""
     chosen = vectors[np.random.default_rng(2).permutation(len(vectors))[:QUERIES]]
     return perturbed(chosen, 2 * len(chosen), seed=3)[len(chosen) :]
@@ -160,7 +165,7 @@ class Client:
 
 def _answer(statements: Mapping[int, Search], clients: dict[int, "Client"], queries: Any) -> dict[str, object]:
     recall = {size: _recall(client, queries[:JUDGED]) for size, client in clients.items()}
-    statement, through_api = _by_turns(statements, queries), _by_turns(clients, queries)
+    statement, through_api = by_turns(statements, queries), by_turns(clients, queries)
     added = {size: np.subtract(found, statement[size]).tolist() for size, found in through_api.items()}
     return {
         "recall_at_10": recall,
@@ -168,7 +173,7 @@ def _answer(statements: Mapping[int, Search], clients: dict[int, "Client"], quer
         "http": _p50s(through_api),
         "http_adds_ms": {size: spread(found) for size, found in added.items()},
         "clients": CLIENTS,
-        "with_clients": _crowds(clients, queries),
+        "with_clients": crowds(clients, queries),
     }
 
 
@@ -183,9 +188,9 @@ def _recall(client: "Client", queries: Any) -> float:
     return round(fmean(shares), 4)
 
 
-def _by_turns(works: Mapping[int, Search], queries: Any) -> dict[int, list[float]]:
+def by_turns(works: Mapping[Key, Search], queries: Any) -> dict[Key, list[float]]:
     """Median milliseconds of each gallery's searches, block by block; one block first that does not count."""
-    found: dict[int, list[float]] = {size: [] for size in works}
+    found: dict[Key, list[float]] = {size: [] for size in works}
     for block in range(BLOCKS + 1):
         for size in list(works)[:: 1 if block % 2 else -1]:
             taken = [_milliseconds(works[size], query) for query in queries]
@@ -213,13 +218,13 @@ def _p50s(found: dict[int, list[float]]) -> dict[str, object]:
     }
 
 
-def _crowds(clients: dict[int, Client], queries: Any) -> dict[int, dict[str, object]]:
+def crowds(clients: dict[Key, Client], queries: Any) -> dict[Key, dict[str, object]]:
     """Latencies and rate of CLIENTS clients, each of which asks again as soon as it is answered."""
-    found: dict[int, dict[str, list[float]]] = {size: {"p50_ms": [], "p99_ms": [], "a_second": []} for size in clients}
-    crowds = {size: [client.another() for _ in range(CLIENTS)] for size, client in clients.items()}
+    found: dict[Key, dict[str, list[float]]] = {size: {"p50_ms": [], "p99_ms": [], "a_second": []} for size in clients}
+    every = {size: [client.another() for _ in range(CLIENTS)] for size, client in clients.items()}
     with ThreadPoolExecutor(CLIENTS) as pool:
         for block in range(BLOCKS + 1):
-            for size, some in list(crowds.items())[:: 1 if block % 2 else -1]:
+            for size, some in list(every.items())[:: 1 if block % 2 else -1]:
                 began = time.perf_counter()
                 answers = list(pool.map(lambda client: [_milliseconds(client, query) for query in queries], some))
                 seconds, taken = time.perf_counter() - began, np.concatenate(answers)

@@ -34,16 +34,16 @@ DROP FUNCTION ef_search_for;
 CREATE FUNCTION ef_search_for(k integer, restricted boolean, kind text DEFAULT 'halfvec') RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT least(1000, CASE kind
-    WHEN 'bits' THEN greatest(CASE WHEN restricted THEN 300 ELSE 100 END, 10 * k)
+    WHEN 'bits' THEN greatest(CASE WHEN restricted THEN 200 ELSE 100 END, 10 * k)
     ELSE greatest(CASE WHEN restricted THEN 300 ELSE 64 END, 2 * k) END)
 $$;
 
 -- How many an index is asked for, of which the k nearest are kept. Of half floats: some more, as it gives those at one
--- distance in any order. Of bits: all that are kept in sight, and ten times as many as are wanted, as bits misplace
--- neighbors. passed: how many are before the place behind which the k are; they are among the nearest of all.
+-- distance in any order. Of bits: all that are kept in sight, ten times as many as are wanted and a hundred at least,
+-- as bits misplace neighbors. passed: how many are before the place behind which the k are, and nearer than they.
 CREATE FUNCTION candidates_for(k integer, passed integer, ef integer, kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT CASE kind WHEN 'bits' THEN greatest(ef, 10 * (passed + k)) ELSE k + 16 END $$;
+AS $$ SELECT CASE kind WHEN 'bits' THEN greatest(ef, 100, 10 * (passed + k)) ELSE k + 16 END $$;
 REVOKE EXECUTE ON FUNCTION candidates_for, most_scanned, ef_search_for FROM PUBLIC;
 """
 STATEMENT = """
@@ -76,7 +76,7 @@ SELECT format(
               ELSE clamped || ', e.image_id LIMIT $2' END,
     CASE WHEN kind IS NULL THEN $q$'exact', NULL::integer, $4$q$ ELSE $q$'hnsw', $5, false$q$ END,
     CASE kind WHEN 'halfvec' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= $2'
-              WHEN 'bits' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= least($6, 10 * $2)' END)
+              WHEN 'bits' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= least($6, greatest(100, 10 * $2))' END)
 FROM format('(e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))', dim) distance,
     format('greatest(0, %s)', distance) clamped
 $$;
@@ -87,8 +87,8 @@ DROP FUNCTION search_by_index, search_active, create_active_search(uuid, integer
 -- Makes a function that runs a statement through the index: it leaves the planner no other way, and brings the caller's
 -- settings back (an error does so by itself). No SET clause does that for hnsw.…: a dump with one could only be
 -- restored by a superuser, as pgvector may not be loaded then.
--- lookup: what is done first; guard: whether to search at all then. Beside `search_images`, wherever the caller's search
--- path begins.
+-- lookup: what is done first; guard: whether to search at all then. Beside `search_images`, wherever the caller's
+-- search path begins.
 CREATE OR REPLACE FUNCTION create_index_search(name text, arguments text, lookup text, guard text, statement text)
 RETURNS void LANGUAGE plpgsql AS $create$
 DECLARE
@@ -170,8 +170,9 @@ CREATE OR REPLACE FUNCTION search_images(
     behind_distance double precision DEFAULT NULL, behind_image uuid DEFAULT NULL, passed integer DEFAULT 0
 ) RETURNS SETOF found_image LANGUAGE plpgsql STABLE ROWS 10 AS $$
 DECLARE
-    dim integer; kind text; images bigint; many boolean; few integer; restricted boolean; ef integer; candidates integer;
-    passing text; passing_ids uuid[]; behind CONSTANT text := CASE WHEN behind_image IS NOT NULL THEN
+    dim integer; kind text; images bigint; many boolean; few integer; restricted boolean; ef integer;
+    candidates integer; passing text; passing_ids uuid[];
+    behind CONSTANT text := CASE WHEN behind_image IS NOT NULL THEN
         format('%L::float8, %L::uuid', behind_distance, behind_image) END;
 BEGIN
     -- Most searches end here.
@@ -224,7 +225,8 @@ BEGIN
         RETURN;
     END IF;
     restricted := within IS NOT NULL OR condition IS NOT NULL OR behind IS NOT NULL;
-    few := CASE WHEN condition IS NULL THEN exact_up_to() ELSE exact_up_to() / 5 END;
+    -- Of bits, more candidates have to pass a filter.
+    few := exact_up_to() / CASE WHEN condition IS NULL THEN 1 WHEN kind = 'bits' THEN 2 ELSE 5 END;
     -- Through the index as deep as the largest ef_search reaches, and one more, which tells whether there are more:
     -- what it gives beyond is what it happened to pass, and misses a tenth.
     ef := coalesce(only_ef, ef_search_for(passed + k, restricted, kind));

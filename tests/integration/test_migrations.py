@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -37,6 +38,26 @@ def test_up_down_up(empty_database: str) -> None:
     none = tables(empty_database)
     schema.upgrade(empty_database)
     assert (none, tables(empty_database)) == ({"alembic_version"}, once)
+
+
+def test_an_index_of_bits_goes_with_the_functions_that_use_it(empty_database: str, postgres: Postgres) -> None:
+    schema.upgrade(empty_database)
+    version = "embedding_" + 32 * "0"
+    with postgres.connect("migrated") as connection:
+        connection.execute(f"""
+            INSERT INTO model_version (id, name, architecture, dim, weights_sha256, preprocessing_hash, card, state,
+                hnsw_kind)
+            VALUES ('{UUID(int=0)}', 'a', 'none', 2, '0', '0', '{{}}', 'active', 'bits');
+            CREATE TABLE {version} PARTITION OF embedding FOR VALUES IN ('{UUID(int=0)}');
+            CREATE INDEX {version}_hnsw ON {version} USING hnsw ((binary_quantize(vector)::bit(2)) bit_hamming_ops);
+        """)
+        search = "SELECT mode FROM search_images('[1,0]', only_ef => 40)"
+        found = [connection.execute(search).fetchone()]
+        schema.downgrade(empty_database, "0023")
+        found.append(connection.execute(search).fetchone())
+        schema.upgrade(empty_database)
+        found.append(connection.execute("SELECT hnsw_kind FROM model_version").fetchone())
+    assert found == [("hnsw",), ("exact",), ("halfvec",)]
 
 
 def test_upgrading_twice_changes_nothing(empty_database: str) -> None:

@@ -55,10 +55,11 @@ def test_the_kind_changes_and_back_while_searches_go_on(
         [(image_id, vector)] = embeddings.find_vectors(session, active.id, sample_images(session, active.id, 1)).items()
 
     def search() -> tuple[str | None, UUID, int]:
+        scans = text("SELECT pg_stat_get_xact_numscans(CAST(:name AS regclass))")
         with transaction() as session:
+            before = session.execute(scans, name).scalar_one()
             found = nearest_images(session, vector, k=3, scope=Scope(), only_ef=40)
-            scans = session.execute(text("SELECT pg_stat_get_xact_numscans(CAST(:name AS regclass))"), name)
-        return found.mode, found.matches[0].image_id, scans.scalar_one()
+            return found.mode, found.matches[0].image_id, session.execute(scans, name).scalar_one() - before
 
     name = {"name": partitions.index_name(active.id)}
     for kind, operators in ((IndexKind.BITS, "bit_hamming_ops"), (IndexKind.HALFVEC, "halfvec_cosine_ops")):
