@@ -199,7 +199,7 @@ class PageQuery(Strict):
     cursor: Cursor | None = None
 
 
-def answer_of(kind: type[Answer], row: object, **others: Any) -> Answer:
+def answer_of(kind: type[Answer], row: object, /, **others: Any) -> Answer:
     """An answer of this kind: its fields are those of `row` of the same names, and `others`."""
     fields = {name: getattr(row, name) for name in kind.model_fields if name not in others}
     return kind.model_validate(fields | others)

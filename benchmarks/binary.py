@@ -112,6 +112,10 @@ def _copy(server: Any, size: int, notes: Path) -> None:
     name = f"growth_{size}_bits"
     with server.connect("postgres") as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {name}")
+        # What vacuums it may be there still.
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [f"growth_{size}"]
+        )
         admin.execute(f"CREATE DATABASE {name} OWNER umbel TEMPLATE growth_{size} STRATEGY file_copy")
     with own_database(server, name):
         with transaction() as session:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from api.upload_limits import FORM_OVERHEAD
@@ -18,9 +19,11 @@ from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.fingerprint import fingerprint
 from umbel.base.settings import settings
-from umbel.base.tables import ModelVersion
+from umbel.base.tables import ModelVersion, Reindex
+from umbel.base.types import IndexKind
 from umbel.models.checkpoints import blob_keys, split_key
 from umbel.models.lifecycle import drop_retired
+from umbel.models.partitions import Hnsw
 
 pytestmark = pytest.mark.usefixtures("database", "redis")
 
@@ -207,6 +210,13 @@ def test_retire(api: FlaskClient, active: ModelVersion) -> None:
 )
 def test_a_reindex_that_cannot_be_asked_for(api: FlaskClient, active: ModelVersion, body: dict[str, object]) -> None:
     assert_problem(api.post("/v1/admin/reindex", json=body), 422, "invalid_input")
+
+
+def test_what_is_not_asked_of_a_new_index_is_as_it_was(api: FlaskClient, active: ModelVersion) -> None:
+    assert api.get(f"/v1/models/{active.id}").get_json()["index"]["kind"] == "halfvec"
+    assert api.post("/v1/admin/reindex", json={"mode": "index", "kind": "bits"}).status_code == 202
+    with transaction() as session:
+        assert Hnsw.of(session.scalars(select(Reindex)).one()) == Hnsw(24, 128, IndexKind.BITS)
 
 
 def test_a_reindex_of_nothing(api: FlaskClient) -> None:
