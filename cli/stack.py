@@ -170,7 +170,7 @@ def _explain_first_start(config: Settings) -> None:
     """Say why the worker takes long to be ready where no runtime was timed yet."""
     from ml.runtimes.choice import list_measurements
 
-    if not list_measurements(config.home):
+    if config.measure_seconds and not list_measurements(config.home):
         say("The first start takes about a minute: the worker times how this machine runs the model fastest.")
 
 

@@ -6,6 +6,7 @@ They show the sample garden, spoilt a little (tests/browser/gallery.py), on a st
 import io
 import shutil
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.stacks import Stack
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "page"
 WIDTHS = {"wide": (1280, 800), "phone": (390, 844)}
+FOLLOWED = Path(tempfile.gettempdir()) / "photos"
 QUALITY = 74
 PATIENCE = 60_000
 
@@ -31,6 +33,7 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     stack = Stack()
+    stack.environment["UMBEL_IMPORT_ROOTS"] = f"{FOLLOWED},s3://pictures"
     try:
         stack.umbel("up", "--detach")
         with running(path) as browser:
@@ -45,13 +48,21 @@ def main() -> int:
                     every_view(browser, stack, scheme, name, size)
     finally:
         stack.umbel("down", check=False)
-        shutil.rmtree(stack.home, ignore_errors=True)
+        for folder in (stack.home, FOLLOWED):
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 def operate(stack: Stack) -> None:
-    """What an operator has done: keys, webhooks, a measurement; and some pictures in the trash."""
+    """What an operator has done: sources, keys, webhooks, a measurement; and some pictures in the trash."""
+    FOLLOWED.mkdir()
+    for number in range(3):
+        (FOLLOWED / f"{number}.jpg").write_bytes(specimen(2, 500 + number))
     with stack.client() as client:
+        client.syncs.add("s3://pictures/2026", collection="garden", every_seconds=86_400, paused=True)
+        followed = client.syncs.add(str(FOLLOWED), collection="photos")
+        assert followed.last_run
+        done(stack, str(followed.last_run.job_id))
         client.keys.create("shop window", "read", collections=["garden"])
         client.keys.create("camera at the gate", "upload", collections=["garden"], lasts=timedelta(days=90))
         client.keys.revoke(client.keys.create("trial", "write", lasts=timedelta(days=1)).id)
