@@ -72,8 +72,12 @@ def _follow(api: Umbel, job: Job, bars: Progress) -> Job:
 
 
 def _note(job: Job) -> str:
-    away = job.source.error if job.source else None
-    return away or (f"{job.counts.failed} failed" if job.counts.failed else "")
+    counts = job.counts
+    if job.source and job.source.error:
+        return job.source.error
+    if job.reindex and job.phase == "embedding" and counts.pending == counts.total > 0:
+        return "a worker loads the model, which it times at first"
+    return f"{counts.failed} failed" if counts.failed else ""
 
 
 def _usual(job: Job) -> str:

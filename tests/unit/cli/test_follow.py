@@ -29,6 +29,20 @@ def test_a_job_is_followed_to_its_end() -> None:
     assert followed(ended(None, status="running", finished_at=None), end) is end
 
 
+def test_a_reindex_that_waits_for_its_model_says_so() -> None:
+    told = []
+
+    def get(job_id: object, *, wait: float) -> Any:
+        told.append(bars.tasks[0].fields["note"])
+        return ended(None)
+
+    waiting = {"total": 3, "pending": 3, "indexed": 0, "duplicate": 0, "failed": 0, "cancelled": 0}
+    with progress(quiet=True) as bars:
+        api: Any = SimpleNamespace(jobs=SimpleNamespace(get=get))
+        follow(api, ended(None, status="running", phase="embedding", counts=waiting, finished_at=None), bars)
+    assert told == ["a worker loads the model, which it times at first"]
+
+
 def test_after_ctrl_c_the_job_goes_on_and_a_person_is_told_so() -> None:
     with pytest.raises(KeyboardInterrupt, match=f"the job goes on: umbel jobs show {JOB} --wait"):
         followed(KeyboardInterrupt())
