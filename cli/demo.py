@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
+import shutil
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +77,9 @@ def demo(photos: Path | None, as_json: bool) -> None:
     show_matches(found)
     say(f"The matches as a picture: {sheet}")
     say(f"The page: {where}")
+    if shutil.which("umbel") is None:  # `make demo` calls it by its path
+        activate = Path(sys.prefix, "bin", "activate")
+        say(f"The command line: . {shlex.quote(str(activate))}, then umbel --help; make stop ends all.")
 
 
 def _import(api: Umbel, folder: Path, collection: str, *, quiet: bool) -> None:
