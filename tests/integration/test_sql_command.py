@@ -55,7 +55,10 @@ def test_the_reader_is_refused_and_the_owner_is_not(gallery: None) -> None:
 
 
 def test_rows_as_json(gallery: None) -> None:
-    asked = "SELECT label, metadata, sha256, created_at, vector FROM images JOIN embeddings USING (image_id) LIMIT 1"
+    asked = """
+        SELECT label, metadata, sha256, created_at, vector FROM images JOIN embeddings USING (image_id)
+        ORDER BY metadata LIMIT 1
+    """
     (row,) = json.loads(umbel_here("sql", "--json", "-c", asked).stdout)
     assert (row["label"], row["metadata"]) == ("rose", {"seed": 1})
     assert row["sha256"].startswith("\\x")

@@ -27,6 +27,21 @@ HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 IMAGE = "019b2f6e-0000-7000-8000-000000000000"
 PORT = "9000"  # where examples listen
 
+# Runs the blocks that it is sent until there is an empty one; after each it says how the shell goes on.
+INTERPRETER = """
+import pathlib, traceback
+scope = {"__name__": "__main__"}
+while block := pathlib.Path("block").read_text():
+    try:
+        exec(block, scope)
+        then = ":"
+    except BaseException:
+        traceback.print_exc()
+        then = "exit 1"
+    print(end="", flush=True)
+    pathlib.Path("ended").write_text(then)
+"""
+
 pytestmark = pytest.mark.usefixtures("database")
 
 
@@ -68,7 +83,7 @@ def delivering() -> Iterator[None]:
 
 
 def run(page: str, server: Api, folder: Path, image_id: str, *, only: str = "bash|python", **places: Path) -> str:
-    """What the page's blocks print, in one shell; the Python ones are one program that goes on from block to block.
+    """What the page's blocks print, in one shell; a Python one goes on from where the last one ended.
 
     only: these kinds of blocks. places: folders that the page has in /data.
     """
@@ -77,10 +92,10 @@ def run(page: str, server: Api, folder: Path, image_id: str, *, only: str = "bas
     program.chmod(0o755)
     for number, name in enumerate(("photo", "back", "leaf", "flower"), 1):
         (folder / f"{name}.jpg").write_bytes(image_bytes(number))
-    so_far, script = "", []
+    (folder / "interpreter.py").write_text(INTERPRETER)
+    script = ["mkfifo block ended; (python interpreter.py &); trap ': > block' EXIT"]
     for kind, code in re.findall(rf"```({only})\n(.*?)```", (HOW_TO / page).read_text(), re.DOTALL):
-        so_far += code if kind == "python" else ""
-        script.append(code if kind == "bash" else f"python - <<'PYTHON'\n{so_far}PYTHON")
+        script.append(code if kind == "bash" else f"cat > block <<'PYTHON'\n{code}PYTHON\neval \"$(cat ended)\"")
     paths = f"{folder}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     here = {IMAGE: image_id, "localhost:8080": f"127.0.0.1:{server.port}", PORT: str(free_port())}
     here |= {f"/data/{name}": str(path) for name, path in places.items()}
