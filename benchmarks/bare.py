@@ -7,6 +7,7 @@ from flask import Flask, request
 
 def create_app() -> Flask:
     app = Flask("bare")
+    app.config.update(PROXIES=0, REQUIRE_KEYS=False)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

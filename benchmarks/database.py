@@ -10,6 +10,8 @@ from typing import Any
 
 from pgvector import HalfVector
 
+from benchmarks.common import spent_by
+
 DIM = 512
 # Without the last four, Postgres scans a gallery of 10,000.
 PLAIN = {
@@ -43,6 +45,13 @@ def own_server(home: Path, *, socket_dir: Path | None = None, **configuration: s
     finally:
         _let_go()
         server.stop()
+
+
+def server_cpu(server: Any) -> float:
+    """Seconds that all processes of a server have spent."""
+    from stack.process import processes_in  # noqa: PLC0415
+
+    return sum(spent_by(process) for process in processes_in(server.data, "postgres"))
 
 
 @contextmanager

@@ -53,6 +53,7 @@ TITLES = {
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",
     "year": "After a year of use",
+    "replicas": "Read replicas",
     "shards": "Three shards and one server",
     "shards_large": "Three shards and one server, 300,000 images",
     "vectors": "Vectors out and in",

@@ -23,8 +23,8 @@ import psycopg
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 
-from benchmarks.common import BLOCKS, own_home, seconds, spent_by, spread, write
-from benchmarks.database import DIM, own_server
+from benchmarks.common import BLOCKS, own_home, seconds, spread, write
+from benchmarks.database import DIM, own_server, server_cpu
 from benchmarks.gallery import perturbed
 
 IMAGES = 30_000
@@ -260,8 +260,7 @@ def _processes(server: Any) -> list[Any]:
 
 
 def _cpu(servers: list[Any]) -> float:
-    """Seconds that all processes of the servers have spent."""
-    return sum(spent_by(process) for server in servers for process in _processes(server))
+    return sum(map(server_cpu, servers))
 
 
 def _down(session: psycopg.Connection[Any], shard: Any, query: Any) -> dict[str, dict[str, Any]]:
