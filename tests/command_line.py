@@ -1,6 +1,6 @@
 """The command `umbel` run by this process: a process of its own spends a second on imports before it does anything.
 
-Not for what opens the database through `umbel.base.database`, whose engine a process keeps, nor for what the system
+Not for what opens another database through `umbel.base.database`, whose engine a process keeps, nor for what the system
 does around a process: signals, closed pipes, full disks, psql in its place.
 """
 
@@ -17,6 +17,7 @@ import pytest
 import structlog
 
 from cli.main import main
+from umbel.base.blobs import blobs
 from umbel.base.settings import settings
 
 
@@ -46,11 +47,14 @@ def umbel_here(
 
 @contextmanager
 def _own_settings() -> Iterator[None]:
-    settings.cache_clear()
+    made_of_settings = (settings, blobs)
+    for each in made_of_settings:
+        each.cache_clear()
     try:
         yield
     finally:
-        settings.cache_clear()
+        for each in made_of_settings:
+            each.cache_clear()
 
 
 @contextmanager

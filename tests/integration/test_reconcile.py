@@ -1,9 +1,7 @@
 """Reconciliation finds each mismatch, that one alone, and repairs it; work in flight is none."""
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from stack.redis import Redis
+from tests.command_line import umbel_here
 from tests.images import image_bytes
 from tests.integration import damage
 from tests.integration.damage import LOST, REPAIRED, Gallery, partition, run
@@ -277,9 +276,7 @@ def test_nothing_is_amiss_beside_uploads_work_and_removals(amid: Gallery) -> Non
 
 
 def umbel_reconcile(broken: Gallery, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-P", "-m", "cli.main", "reconcile", *arguments]
-    environment = {**os.environ, "UMBEL_BLOB_URL": (broken.folder / "blobs").as_uri()}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return umbel_here("reconcile", *arguments, UMBEL_BLOB_URL=(broken.folder / "blobs").as_uri())
 
 
 def test_the_command_tells_finds_and_repairs_for_machines(amid: Gallery) -> None:
