@@ -24,9 +24,16 @@ ALTER TABLE model_version ADD COLUMN hnsw_kind text NOT NULL DEFAULT 'halfvec'
 ALTER TABLE reindex ADD COLUMN hnsw_kind text;
 """
 NUMBERS = """
--- How many vectors an index is followed past, at most: then a scan is cheaper.
-CREATE FUNCTION most_scanned(images bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- How many candidates an index is worth being asked for, at most: with more, a scan is cheaper.
+CREATE FUNCTION most_candidates(images bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS 'SELECT greatest(2000, images / 50)';
+
+-- How many vectors an index is followed past for candidates, at most. Of bits, up to a twentieth of the gallery where
+-- many are wanted, since what passes a filter costs more to scan.
+CREATE FUNCTION most_scanned(images bigint, candidates integer, kind text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT greatest(most_candidates(images), CASE kind WHEN 'bits' THEN least(10 * candidates, images / 20) END)
+$$;
 
 DROP FUNCTION ef_search_for;
 -- The ef_search for k. With a filter or within a collection matches come from farther away, where a narrow search
@@ -44,13 +51,14 @@ $$;
 CREATE FUNCTION candidates_for(k integer, passed integer, ef integer, kind text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE kind WHEN 'bits' THEN greatest(ef, 100, 10 * (passed + k)) ELSE k + 16 END $$;
-REVOKE EXECUTE ON FUNCTION candidates_for, most_scanned, ef_search_for FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION candidates_for, most_candidates, most_scanned, ef_search_for FROM PUBLIC;
 """
 STATEMENT = """
 DROP FUNCTION nearest_statement;
 -- The statement for the k ($2) nearest to a vector ($1) without some images ($3), of those behind a place ("distance,
 -- id" as SQL) if there is one. Through an index of that kind, with ef_search $5, it asks for $6 candidates, and has no
--- rows where too few come, unless fewer will do ($4); an exact one (kind: none) says whether the index did so ($4).
+-- rows where too few come, unless fewer will do ($4): of half floats fewer than k, of bits fewer than three fifths of
+-- the candidates. An exact one (kind: NULL) says whether the index did so ($4).
 -- Only a literal version prunes to its partition, and only a literal width is the expression of its index. Of images at
 -- one distance the index gives any: among the candidates are those with the least ids, but for larger sets.
 -- greatest: rounding may take a distance below zero; it keeps the index out of an exact scan, too, and has the rough
@@ -76,7 +84,7 @@ SELECT format(
               ELSE clamped || ', e.image_id LIMIT $2' END,
     CASE WHEN kind IS NULL THEN $q$'exact', NULL::integer, $4$q$ ELSE $q$'hnsw', $5, false$q$ END,
     CASE kind WHEN 'halfvec' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= $2'
-              WHEN 'bits' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= least($6, greatest(100, 10 * $2))' END)
+              WHEN 'bits' THEN ' WHERE $4 OR (SELECT count(*) FROM near) >= $6 * 6 / 10' END)
 FROM format('(e.vector::halfvec(%1$s) <=> $1::halfvec(%1$s))', dim) distance,
     format('greatest(0, %s)', distance) clamped
 $$;
@@ -101,7 +109,7 @@ BEGIN
         LANGUAGE plpgsql STABLE ROWS 10 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
         SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $body$
         DECLARE
-            before text[]; settings text[]; images bigint;
+            before text[]; settings text[]; images bigint; most bigint;
         BEGIN
             %4$s;
             IF %5$s THEN
@@ -109,7 +117,7 @@ BEGIN
                     current_setting('hnsw.max_scan_tuples')];
                 settings := ARRAY[set_config('hnsw.iterative_scan', 'relaxed_order', true),
                     set_config('hnsw.ef_search', ef::text, true),
-                    set_config('hnsw.max_scan_tuples', most_scanned(images)::text, true)];
+                    set_config('hnsw.max_scan_tuples', most::text, true)];
                 RETURN QUERY %6$s;
                 settings := ARRAY[set_config('hnsw.iterative_scan', before[1], true),
                     set_config('hnsw.ef_search', before[2], true), set_config('hnsw.max_scan_tuples', before[3], true)];
@@ -120,8 +128,8 @@ BEGIN
 END $create$;
 
 -- Runs the statement that it is given, planned at each call.
-SELECT create_index_search('search_by_index', 'number_of_images bigint, statement text', 'images := number_of_images',
-    'true', 'EXECUTE statement USING query, k, besides, fewer_will_do, ef, candidates');
+SELECT create_index_search('search_by_index', 'most_scanned bigint, statement text', 'most := most_scanned', 'true',
+    'EXECUTE statement USING query, k, besides, fewer_will_do, ef, candidates');
 
 -- Makes `search_active`, which searches the active version through its index, by a vector or by the one of `example`.
 -- Its plan is kept by Postgres, as the version's id and width stand in it; it has no rows for another version, without
@@ -140,10 +148,11 @@ BEGIN
               AND (SELECT state = 'active' FROM model_version WHERE id = %1$L)
               AND (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%2$L || '_hnsw'));
             ef := coalesce(ef, ef_search_for(k, false, %4$L));
-            candidates := candidates_for(k, 0, ef, %4$L)
+            candidates := candidates_for(k, 0, ef, %4$L);
+            most := most_scanned(images, candidates, %4$L)
         $lookup$, version, name, 2 * dim + 72, kind),
         format($guard$
-            (fewer_will_do OR images > exact_up_to() AND candidates <= most_scanned(images))
+            (fewer_will_do OR images > exact_up_to() AND candidates <= most_candidates(images))
             AND vector_dims(query) = %s AND l2_norm(query) > 0
         $guard$, dim),
         nearest_statement(version, dim, NULL, NULL, kind));
@@ -232,7 +241,7 @@ BEGIN
     ef := coalesce(only_ef, ef_search_for(passed + k, restricted, kind));
     candidates := candidates_for(k, passed, ef, kind);
     many := many AND NOT exact AND (only_ef IS NOT NULL
-        OR images > few AND passed + k <= 1001 AND candidates <= most_scanned(images));
+        OR images > few AND passed + k <= 1001 AND candidates <= most_candidates(images));
     IF condition IS NOT NULL THEN
         passing := format('SELECT coalesce(array_agg(id), ''{}'') FROM (
             SELECT i.id FROM image i WHERE %s%s LIMIT %s) passing',
@@ -248,8 +257,8 @@ BEGIN
     END IF;
     many := coalesce(many, false);
     IF many THEN
-        RETURN QUERY SELECT * FROM search_by_index(query, k, besides, only_ef IS NOT NULL, ef, candidates, images,
-            nearest_statement(version, dim, within, condition, kind, behind));
+        RETURN QUERY SELECT * FROM search_by_index(query, k, besides, only_ef IS NOT NULL, ef, candidates,
+            most_scanned(images, candidates, kind), nearest_statement(version, dim, within, condition, kind, behind));
         IF FOUND THEN
             RETURN;
         END IF;
@@ -280,7 +289,7 @@ END $$;
 DROP = """
 DROP TRIGGER version_activated ON model_version;
 DROP FUNCTION version_activated, search_active, search_by_index, create_active_search, create_index_search,
-    nearest_statement, ef_search_for, candidates_for, most_scanned;
+    nearest_statement, ef_search_for, candidates_for, most_candidates, most_scanned;
 ALTER TABLE model_version DROP COLUMN hnsw_kind;
 ALTER TABLE reindex DROP COLUMN hnsw_kind;
 """
