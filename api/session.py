@@ -122,7 +122,7 @@ def _described(who: Caller | None) -> SessionOut:
 
 
 def _form(error: UmbelError | None = None) -> str:
-    language, texts = texts_for(request.accept_languages)
+    language, texts = texts_for(request)
     why = error and texts.get(error.code, error.detail)
     return render_template("signin.html", who=_signed_in(), error=why, language=language, texts=texts)
 

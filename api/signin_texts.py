@@ -1,6 +1,6 @@
 """What the page /signin says, in the languages of the page. It works without scripts, so its texts are not theirs."""
 
-from werkzeug.datastructures import LanguageAccept
+from flask import Request
 
 TEXTS = {
     "en": {
@@ -33,7 +33,11 @@ TEXTS = {
 }
 
 
-def texts_for(accepted: LanguageAccept) -> tuple[str, dict[str, str]]:
-    """The language that a browser likes best of those there are, English where it likes none, and its texts."""
-    language = accepted.best_match(TEXTS, default="en")
+CHOSEN = "umbel-language"  # the cookie with the language that was chosen on the page
+
+
+def texts_for(request: Request) -> tuple[str, dict[str, str]]:
+    """The language chosen on the page, else the one that the browser likes best, else English; and its texts."""
+    chosen = request.cookies.get(CHOSEN, "")
+    language = chosen if chosen in TEXTS else request.accept_languages.best_match(TEXTS, default="en")
     return language, TEXTS[language]

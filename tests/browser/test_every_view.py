@@ -119,7 +119,9 @@ def test_the_page_speaks_the_language_of_its_reader_or_the_chosen_one(chromium: 
     page.goto("/#/jobs")
     page.get_by_label("Sprache").select_option("English")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
-    page.reload()  # it is kept
+    page.goto("/signin")  # it is kept
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    page.goto("/#/jobs")
     expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
     expect(page.locator(".row", has_text=re.compile(r"\d pictures?")).first).to_be_visible()
     context.close()

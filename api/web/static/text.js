@@ -3,7 +3,8 @@
 /** @typedef {keyof typeof import("./texts/en.js").default} Key */
 
 export const LANGUAGES = { en: "English", de: "Deutsch" };
-const KEPT = "umbel-language";
+const KEPT = "umbel-language"; // a cookie
+const YEAR = 365 * 24 * 60 * 60;
 
 /** What was chosen here, else the first of the browser's languages that there is, else English. */
 function preferred() {
@@ -11,13 +12,7 @@ function preferred() {
   return asked.find((tag) => Object.hasOwn(LANGUAGES, tag ?? "")) ?? "en";
 }
 
-function kept() {
-  try {
-    return localStorage.getItem(KEPT);
-  } catch {
-    return null; // a browser that keeps nothing
-  }
-}
+const kept = () => document.cookie.match(new RegExp(`(?:^|; )${KEPT}=(\\w+)`))?.[1];
 
 export const language = preferred();
 const texts = (await import(`./texts/${language}.js`)).default;
@@ -46,12 +41,8 @@ export async function reason(code, detail) {
   return [meaning, meaning && detail ? `(${detail})` : detail].filter(Boolean).join(" ");
 }
 
-/** The page in another language, from now on. */
+/** The page in another language, from now on, and the page to sign in, which has no scripts. */
 export function choose(tag) {
-  try {
-    localStorage.setItem(KEPT, tag);
-  } catch {
-    // then only its own languages count
-  }
+  document.cookie = `${KEPT}=${tag}; path=${new URL(".", location.href).pathname}; max-age=${YEAR}; samesite=strict`;
   location.reload();
 }
