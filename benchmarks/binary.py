@@ -3,8 +3,9 @@
 Run `python -m benchmarks.binary [--images 100000] [--home HOME] [--folder FOLDER]`: the gallery of benchmarks/growth.py
 (with --home it stays there, and one that is there is taken again) and a copy of its database whose index is of bits.
 Both are asked by turns, through `search_images`: the statement alone, without a filter and behind one that a hundredth
-of the images pass, and 8 clients at once over HTTP, each with an API in front of its database. recall: of the ten
-nearest by an exact scan. Client, APIs and Postgres share the cores.
+of the images pass, and once more with buffers that hold the index of bits but not the other; then 8 clients at once
+over HTTP, with an API in front of each database. recall: of the ten nearest by an exact scan. Client, APIs and Postgres
+share the cores.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from benchmarks.growth import (
 )
 from benchmarks.served import served
 
+BETWEEN = 700  # bytes an image of the one index and of the other
 SOME = 25  # of the queries are asked behind a filter
 PASSING = {"metadata": {"percent": 7}}  # a hundredth of the images
 
@@ -49,15 +51,18 @@ def main() -> None:
         vectors, labels = originals(home, asked.folder)
         queries = queries_of(vectors)
         notes = {kind: home / f"{name}.json" for kind, name in names.items()}
-        with own_server(home, shared_buffers=BUFFERS) as server, ExitStack() as stack:
+        with own_server(home) as server:
             prepare(server, size, vectors, labels, notes["halfvec"])
             _copy(server, size, notes["bits"])
-            connections = {kind: stack.enter_context(server.connect(name, "umbel")) for kind, name in names.items()}
-            searches = {kind: Search(each) for kind, each in connections.items()}
-            filtered = {kind: Search(each, _condition()) for kind, each in connections.items()}
+        few = f"{max(size * BETWEEN >> 20, 1)}MB"
+        with own_server(home, shared_buffers=few) as server, ExitStack() as stack:
+            short = _costs(_searches(server, names, stack), queries)
+        with own_server(home, shared_buffers=BUFFERS) as server, ExitStack() as stack:
+            searches, filtered = (_searches(server, names, stack, condition) for condition in (None, _condition()))
             answer = {
                 "unfiltered": _compared(searches, queries, queries[:JUDGED]),
                 "1 % pass a filter": _compared(filtered, queries[:SOME], queries[:JUDGED]),
+                f"unfiltered, with shared_buffers of {few}": short,
             }
             urls = {kind: server.url(name) for kind, name in names.items()}
             apis = {kind: stack.enter_context(served(UMBEL_DATABASE_URL=url)) for kind, url in urls.items()}
@@ -89,9 +94,24 @@ class Search:
 
     def __call__(self, query: Any, *, exact: bool = False) -> list[Any]:
         """Image ids, and how they were found."""
-        statement = f"SELECT image_id, mode FROM search_images(%s::halfvec, k => {K}, condition => %s, exact => %s)"
+        return self._ask("", query, exact=exact)
+
+    def pages(self, query: Any) -> tuple[int, int]:
+        """How many pages it looks at, counted again when it comes back, and how many were not in the buffers."""
+        [[[plan]]] = self._ask("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)", query, exact=False)
+        read = int(plan["Plan"]["Shared Read Blocks"])
+        return int(plan["Plan"]["Shared Hit Blocks"]) + read, read
+
+    def _ask(self, explain: str, query: Any, *, exact: bool) -> list[Any]:
+        statement = (
+            f"{explain} SELECT image_id, mode FROM search_images(%s::halfvec, k => {K}, condition => %s, exact => %s)"
+        )
         values = [HalfVector(query), self._condition, exact]
         return list(self._connection.execute(statement, values, prepare=True).fetchall())
+
+
+def _searches(server: Any, names: dict[str, str], stack: ExitStack, condition: str | None = None) -> dict[str, Search]:
+    return {kind: Search(stack.enter_context(server.connect(name, "umbel")), condition) for kind, name in names.items()}
 
 
 def _condition() -> str | None:
@@ -126,9 +146,22 @@ def _copy(server: Any, size: int, notes: Path) -> None:
 
 
 def _compared(searches: dict[str, Search], queries: Any, judged: Any) -> dict[str, Any]:
-    true = [{image_id for image_id, _ in searches["halfvec"](query, exact=True)} for query in judged]
+    true: list[set[Any]] = [{image_id for image_id, _ in searches["halfvec"](query, exact=True)} for query in judged]
+    costs = _costs(searches, queries)
+    return {kind: {**_judged(search, judged, true), **costs[kind]} for kind, search in searches.items()}
+
+
+def _costs(searches: dict[str, Search], queries: Any) -> dict[str, Any]:
     times = by_turns(searches, queries)
-    return {kind: {**_judged(search, judged, true), "p50_ms": spread(times[kind])} for kind, search in searches.items()}
+    found = {}
+    for kind, search in searches.items():
+        pages = [search.pages(query) for query in queries]
+        found[kind] = {
+            "p50_ms": spread(times[kind]),
+            "pages": round(fmean(every for every, _ in pages)),
+            "pages_not_in_buffers": round(fmean(read for _, read in pages)),
+        }
+    return found
 
 
 def _judged(search: Search, queries: Any, true: list[set[Any]]) -> dict[str, Any]:
