@@ -109,7 +109,7 @@ class ReindexIn(Strict):
     kind: IndexKind | None = Field(
         None,
         description="For `index`: what it is of. halfvec: the vectors, in half precision; bits: the signs of their"
-        " numbers, a quarter of the memory, and what it finds is ranked again by the vectors; unset: as it is.",
+        " numbers, in a third of the memory, and what it finds is ranked again by the vectors; unset: as it is.",
     )
 
     @model_validator(mode="after")

@@ -46,7 +46,7 @@ INDEX_COLUMNS = ("index", "before", "after")
 @click.option(
     "--kind",
     type=click.Choice(["halfvec", "bits"]),
-    help="Of the new index: of half floats, or of bits, which take a quarter of the memory.",
+    help="Of the new index: of half floats, or of bits, which take a third of the memory.",
 )
 @wait_option("Follow it to the end, or only begin it.", default=True)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, as Markdown.")

@@ -65,7 +65,7 @@ def test_recall_through_an_index_of_bits(session: Session, rng: np.random.Genera
         (Scope(filter=uncounted), 50, "exact", None),
     ):
         recalls = []
-        for query in near(rng, 20):
+        for query in near(rng, 12):
             found = nearest_images(session, query, k=k, scope=scope)
             exact = nearest_images(session, query, k=k, scope=scope, exact=True)
             assert (found.mode, found.ef_search, len(found.matches)) == (mode, ef_search, k)
