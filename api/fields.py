@@ -90,13 +90,9 @@ ABOUT_BOX = Field(
     description="Only this part of the picture is searched by: x, y, width, height, as shares of its width and height"
     " as viewers show it. Each side must cover `UMBEL_MIN_SIDE` pixels."
 )
+BOX: Any = {"type": "array", "items": SHARE, "minItems": 4, "maxItems": 4, "examples": [SOME_BOX]}
 PartOfImage = Annotated[
-    Annotated[
-        Box,
-        AfterValidator(_inside),
-        WithJsonSchema({"type": "array", "items": SHARE, "minItems": 4, "maxItems": 4, "examples": [SOME_BOX]}),
-    ]
-    | None,
+    Annotated[Box, AfterValidator(_inside), WithJsonSchema(BOX)] | None,
     ABOUT_BOX,
 ]
 # In a form.

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from api import cursors, rooms
 from api.access import check_images, within
 from api.cursors import SearchCursor
 from api.errors import problems, validated
 from api.fields import (
+    BOX,
     Base64,
     CollectionName,
     File,
@@ -40,6 +41,7 @@ from umbel.base.database import transaction
 from umbel.base.errors import CursorExpired, CursorMismatch, NotFound, UmbelError
 from umbel.base.notify import listener
 from umbel.base.settings import settings
+from umbel.base.types import Box
 from umbel.embedding.query_images import Picture
 from umbel.gallery.filters import Filter
 from umbel.insights.selection import find_page
@@ -195,6 +197,12 @@ class MatchOut(BaseModel):
         description="With `group_by` or `collapse`: how many images that match it stands for, itself among them.",
         examples=[3],
     )
+    box: Annotated[Box, WithJsonSchema(BOX)] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="In a collection with `tiles`: the part of the image that is nearer than the whole: x, y, width,"
+        " height, as shares of its width and height.",
+    )
     links: Links
 
 
@@ -316,7 +324,7 @@ def searched(query: Query, options: SearchOptions, began: float, *, asked_by: An
     asked_by: JSON that stands for the query on all pages. embedded: a worker made its vector, so the cursor has it.
     Raises NotFound, NotReady, CursorMismatch.
     """
-    scope, cursor = scope_of(options, options.max_distance), cursor_of(options)
+    scope, cursor = scope_of(options, options.max_distance, tiles=True), cursor_of(options)
     shared = options.model_dump(mode="json", include=OF_ALL_PAGES)
     digest = cursors.digest([shared, scope.collection, asked_by])
     if cursor is not None and cursor.asked != digest:
@@ -366,9 +374,9 @@ def named_version(version_id: UUID | None) -> VersionKey | None:
         return versions.get_named_key(session, version_id)
 
 
-def scope_of(options: Scoped, max_distance: float | None = None) -> Scope:
-    """The part of the gallery that a request searches."""
-    return Scope(within(options.collection), options.filter, max_distance)
+def scope_of(options: Scoped, max_distance: float | None = None, *, tiles: bool = False) -> Scope:
+    """The part of the gallery that a request searches. tiles: where the collection has tiles, by these too."""
+    return Scope(within(options.collection), options.filter, max_distance, tiles=tiles)
 
 
 def match_out(match: Match) -> MatchOut:

@@ -1,4 +1,4 @@
-"""`umbel collections`: list, create, limit and delete collections."""
+"""`umbel collections`: list, create, limit, tile and delete collections."""
 
 from __future__ import annotations
 
@@ -86,6 +86,63 @@ def quota(name: str, pictures: int | None, size: int | None, as_json: bool) -> N
 
 @collections.command()
 @click.argument("name")
+@click.argument("count", metavar="0|4|9", type=click.Choice(["0", "4", "9"]))
+@click.option("--dry-run", is_flag=True, help="Only say what it would take.")
+@yes_option
+@wait_option("Return when the tiles of all its pictures are embedded.")
+@json_option
+def tiles(name: str, count: str, *, dry_run: bool, yes: bool, wait: bool, as_json: bool) -> None:
+    """Have COUNT overlapping parts of each picture of the collection NAME searched too, so that a detail finds its
+    picture; 0: none any more. What that takes is told before, and has to be confirmed.
+
+    \b
+    umbel collections tiles garden 4 --dry-run
+    umbel collections tiles garden 4 --yes --wait
+    umbel collections tiles garden 0 --yes
+    """
+    with api_client() as api:
+        cost = api.collections.set_tiles(name, int(count), dry_run=True)
+        if not as_json:
+            say(_cost(cost, int(count)))
+        if dry_run:
+            print_json(cost.as_dict()) if as_json else None
+            return
+        confirm(f"Switch {name} from {cost.tiles} to {count} tiles?", yes=yes, as_json=as_json)
+        changed = api.collections.set_tiles(name, int(count))
+        job = None
+        if changed.tiling and changed.tiling.job_id:
+            job = api.jobs.get(changed.tiling.job_id)
+            job = followed(api, job, quiet=as_json) if wait else job
+    print_json(changed.as_dict()) if as_json else _tell_of_tiles(changed, job, wait=wait)
+    sys.exit(1 if wait and job and job.status != "succeeded" else 0)
+
+
+def _cost(cost: Collection, count: int) -> str:
+    """What tiles take, in words."""
+    if not count or cost.tiling is None:
+        return f"Searches of {cost.name} leave its {cost.tiles} tiles of each picture aside at once; they are removed."
+    one = cost.tiling
+    time = "there is no job yet that tells how long that takes"
+    if one.seconds is not None:
+        time = f"about {max(1, round(one.seconds / 60)):,} min as fast as in the last jobs"
+    return (
+        f"{count} tiles of each of {cost.images:,} pictures: {one.vectors:,} vectors,"
+        f" {one.bytes / 1e6:,.1f} MB in the database; {time}."
+        f" New pictures take {count + 1} times as long to embed."
+    )
+
+
+def _tell_of_tiles(changed: Collection, job: Job | None, *, wait: bool) -> None:
+    if job is None:
+        say(f"{changed.name} has {changed.tiles} tiles of each picture.")
+    elif wait:
+        say(f"{changed.name}: {job.counts.indexed:,} pictures have {changed.tiles} tiles each.")
+    else:
+        say(f"The tiles of {changed.name} are being embedded: umbel jobs show {job.id} --wait")
+
+
+@collections.command()
+@click.argument("name")
 @yes_option
 @wait_option("Return when all its data is removed, not when it is no longer found.")
 @json_option
@@ -119,11 +176,12 @@ def _show(found: list[Collection]) -> None:
             f"{one.images:,}",
             "" if one.max_images is None else f"{one.max_images:,}",
             "" if one.max_bytes is None else f"{one.max_bytes:,}",
+            one.tiles or "",
             local_time(one.created_at),
         )
         for one in found
     )
-    table(None, ("collection", "pictures", "of at most", "of bytes", "created"), rows, right="pictures")
+    table(None, ("collection", "pictures", "of at most", "of bytes", "tiles", "created"), rows, right="pictures")
 
 
 def _report(name: str, job: Job) -> None:

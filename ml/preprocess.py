@@ -6,6 +6,8 @@ hash. No torch at import: a card can be read, and a picture decoded, without it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from umbel.base.fingerprint import fingerprint
 from umbel.base.types import Box, ImageInfo, Pixels
-from umbel.decoding.images import Color, decode, see
+from umbel.decoding.images import Color, corners, decode, see
 from umbel.decoding.limits import Limits
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ class Preprocessing(BaseModel):
     def opened(self, data: bytes, limits: Limits, box: Box | None = None) -> Image.Image:
         """File bytes → the upright RGB picture, or part of it, that `fit` takes. Thread-safe. Raises ImageError."""
         return decode(data, limits, side=self.size * self.draft, color=self.color, box=box)
+
+    def decode_parts(self, data: bytes, limits: Limits, boxes: Sequence[Box]) -> list[Pixels]:
+        """What `decode` makes of each of these parts of the picture in these file bytes, which is decoded once.
+
+        Parts may be below the least side of an image. Raises ImageError.
+        """
+        least = min(min(box.width, box.height) for box in boxes)
+        seen = see(data, limits, side=math.ceil(self.size * self.draft / least), color=self.color).image
+        return [self.fit(seen.crop(corners(box, seen.size))) for box in boxes]
 
     def fit(self, picture: Image.Image) -> Pixels:
         """An upright RGB picture → (size, size, 3) uint8."""

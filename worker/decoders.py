@@ -1,5 +1,6 @@
 """The decoders of a worker: pixels for its models, and signatures for comparing images."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ from worker.decoding_jobs import (
     Decode,
     info_and_pixels_by,
     info_and_pixels_for,
+    parts_by,
+    parts_for,
     pixels_by,
     pixels_for,
     signature,
@@ -33,6 +36,7 @@ class WorkerDecoders(DecoderPool):
         self._preprocessing = "" if decode else preprocessing.model_dump_json()
         jobs: dict[str, Job] = {
             "pixels": partial(pixels_by, decode) if decode else pixels_for,
+            "parts": partial(parts_by, decode) if decode else parts_for,
             "info_and_pixels": partial(info_and_pixels_by, decode) if decode else info_and_pixels_for,
             "signature": signature,
         }
@@ -41,6 +45,10 @@ class WorkerDecoders(DecoderPool):
     def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         """Pixels of file bytes, or of the blob with this key. box: of this part alone. urgent: before all others."""
         return self.decode_for(self._preprocessing, image, box=box, urgent=urgent)
+
+    def decode_parts(self, blob_key: str, boxes: Sequence[Box]) -> Future[list[Pixels]]:
+        """Pixels of each of these parts of the image in this blob, which is decoded once."""
+        return self.decode_parts_for(self._preprocessing, blob_key, boxes)
 
     def inspect_and_decode(self, data: bytes) -> Future[tuple[ImageInfo, Pixels]]:
         """What `inspect` and `decode` give of these file bytes, in one visit."""
@@ -54,6 +62,10 @@ class WorkerDecoders(DecoderPool):
         """As `decode`, with another preprocessing."""
         priority = Priority.URGENT if urgent else Priority.BATCH
         return self.submit("pixels", image, _pixels, preprocessing, box, priority=priority)
+
+    def decode_parts_for(self, preprocessing: str, blob_key: str, boxes: Sequence[Box]) -> Future[list[Pixels]]:
+        """As `decode_parts`, with another preprocessing."""
+        return self.submit("parts", blob_key, lambda head, body: list(_pixels(head, body)), preprocessing, list(boxes))
 
     def fitted(self, preprocessing: Preprocessing) -> "FittedDecoder":
         """A decoder on these children that makes pixels for another model."""
@@ -78,6 +90,10 @@ class FittedDecoder:
     def decode(self, image: bytes | str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         """As `WorkerDecoders.decode`."""
         return self._decoders.decode_for(self._preprocessing, image, box=box, urgent=urgent)
+
+    def decode_parts(self, blob_key: str, boxes: Sequence[Box]) -> Future[list[Pixels]]:
+        """As `WorkerDecoders.decode_parts`."""
+        return self._decoders.decode_parts_for(self._preprocessing, blob_key, boxes)
 
 
 def _info_and_pixels(header: list[Any], body: bytearray) -> tuple[ImageInfo, Pixels]:

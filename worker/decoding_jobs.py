@@ -27,6 +27,21 @@ def pixels_by(decode: Decode, data: bytes, *_: Any) -> tuple[list[Any], bytes]:
     return _framed(np.asarray(decode(data), np.uint8))
 
 
+def parts_for(
+    data: bytes, limits: Limits, preprocessing: str, boxes: Sequence[Sequence[float]]
+) -> tuple[list[Any], bytes]:
+    """What a model sees of each of these parts of a picture; preprocessing: as JSON."""
+    parts = _preprocessing(preprocessing).decode_parts(data, limits, [Box(*box) for box in boxes])
+    return _framed(np.stack(parts))
+
+
+def parts_by(
+    decode: Decode, data: bytes, _limits: Limits, _preprocessing: str, boxes: Sequence[Any]
+) -> tuple[list[Any], bytes]:
+    """What another function makes of a picture, for each of these parts."""
+    return _framed(np.stack([np.asarray(decode(data), np.uint8)] * len(boxes)))
+
+
 def info_and_pixels_for(data: bytes, limits: Limits, preprocessing: str) -> tuple[list[Any], bytes]:
     """What a picture is, and what a model sees of it; preprocessing: as JSON."""
     info, pixels = _preprocessing(preprocessing).decode_whole(data, limits)

@@ -2,7 +2,7 @@
 
 from umbel_client.admin import AuditEvent, Recall
 from umbel_client.aio import AsyncUmbel
-from umbel_client.collections import Collection
+from umbel_client.collections import Collection, Tiling
 from umbel_client.curation import LabelNext, Outliers, Representatives
 from umbel_client.duplicates import DuplicateGroup, Duplicates, LabelIssue, LabelIssues
 from umbel_client.errors import (
@@ -90,6 +90,7 @@ __all__ = [
     "StorageFull",
     "Sync",
     "SyncRun",
+    "Tiling",
     "TooLarge",
     "TooManyRequests",
     "TrashedImage",

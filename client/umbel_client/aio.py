@@ -114,6 +114,7 @@ class AsyncCollections(Part):
 
     get, list, create = awaited(Collections.get), iterated(Collections.list), awaited(Collections.create)
     delete, set_quota = awaited(Collections.delete), awaited(Collections.set_quota)
+    set_tiles = awaited(Collections.set_tiles)
     calibrate, calibration = awaited(Collections.calibrate), awaited(Collections.calibration)
     remove_calibration = awaited(Collections.remove_calibration)
 

@@ -13,13 +13,30 @@ from umbel_client.jobs import Jobs, Work
 CALIBRATION_SECONDS = 120.0
 
 
+class Tiling(Answer):
+    """What tiles take. vectors: of the images that are there; bytes: of these and their index, in the database.
+
+    seconds: until workers have embedded them, as fast as they were; None: not known. job_id: that embeds them.
+    """
+
+    vectors: int
+    bytes: int
+    seconds: float | None
+    job_id: UUID | None
+
+
 class Collection(Answer):
-    """images: how many it has; max_images, max_bytes: its quota, None: no limit."""
+    """images: how many it has; max_images, max_bytes: its quota, None: no limit.
+
+    tiles: parts of each image that are searched beside the whole; tiling: after `set_tiles`, what that takes.
+    """
 
     name: str
     images: int
     max_images: int | None = None
     max_bytes: int | None = None
+    tiles: int = 0
+    tiling: Tiling | None = None
     created_at: datetime
 
 
@@ -69,14 +86,24 @@ class Collections:
         """The collection of this name. Raises NotFound."""
         return CollectionDetail.decode(self._connection.json("GET", _path_of(name)))
 
-    def create(self, name: str) -> Collection:
-        """A new, empty collection, or the existing one of that name."""
-        answer = self._connection.json("POST", "/v1/collections", repeatable=True, json={"name": name})
+    def create(self, name: str, *, tiles: int = 0) -> Collection:
+        """A new, empty collection, or the existing one of that name as it is. tiles: see `set_tiles`."""
+        given = {"name": name} | ({"tiles": tiles} if tiles else {})
+        answer = self._connection.json("POST", "/v1/collections", repeatable=True, json=given)
         return Collection.decode(answer)
 
     def set_quota(self, name: str, **quota: int | None) -> Collection:
         """quota: max_images and max_bytes, either or both; None: no limit."""
         answer = self._connection.json("PATCH", _path_of(name), repeatable=True, json=quota)
+        return Collection.decode(answer)
+
+    def set_tiles(self, name: str, tiles: int, *, dry_run: bool = False) -> Collection:
+        """Have 4 or 9 parts of each image searched beside the whole, or (0) none any more.
+
+        dry_run: change nothing; the answer's `tiling` tells what it would take. Raises Conflict from 4 to 9 or back.
+        """
+        given = {"tiles": tiles} | ({"dry_run": True} if dry_run else {})
+        answer = self._connection.json("PATCH", _path_of(name), repeatable=True, json=given)
         return Collection.decode(answer)
 
     def calibrate(self, name: str) -> Calibration:

@@ -9,6 +9,7 @@ from umbel_client.answer import Answer
 class Match(Answer):
     """distance: cosine, 0 to 2, lower is nearer; similarity = 1 − distance; vector: where it was asked for.
 
+    box: in a collection with tiles, the part of the image that is nearer than the whole: x, y, width, height in shares.
     Where it stands for a group: group_size, how many images that match it has; group_value, what these have in common.
     """
 
@@ -23,6 +24,7 @@ class Match(Answer):
     vector: list[float] | None = None
     group_value: Any = None
     group_size: int | None = None
+    box: list[float] | None = None
 
 
 class SearchInfo(Answer):

@@ -28,6 +28,7 @@ from umbel.base.blobs import Blobs
 from umbel.base.errors import BlobMissing, DecoderDied, ImageError, TooManyPixels, TransientError
 from umbel.base.settings import Settings
 from umbel.base.types import Box, ImageInfo, Pixels
+from umbel.gallery.tiles import LAYOUTS
 from worker.decoders import WorkerDecoders
 
 SECONDS = 20  # for what takes a fraction of one
@@ -321,6 +322,14 @@ def test_a_blob_is_given_to_the_child(decoding: WorkerDecoders, settings: Settin
     assert np.array_equal(
         decoding.decode("ab/picture").result(SECONDS), Preprocessing().decode(image_bytes(2), settings)
     )
+
+
+def test_parts_of_a_blob_are_what_each_would_be_by_itself(decoding: WorkerDecoders, settings: Settings) -> None:
+    Blobs(settings.blobs).put("ab/tiled", image_bytes(3))
+    boxes = list(LAYOUTS[4].values())
+    parts = decoding.decode_parts("ab/tiled", boxes).result(SECONDS)
+    alone = [Preprocessing().decode(image_bytes(3), settings, box) for box in boxes]
+    assert [np.array_equal(*each) for each in zip(parts, alone, strict=True)] == [True] * 4
 
 
 def test_a_missing_blob_is_called_so(decoding: WorkerDecoders) -> None:

@@ -99,6 +99,28 @@ def test_a_part_finds_what_it_shows_uploaded_or_stored(api: FlaskClient) -> None
     assert "10 × 96" in small.get_json()["detail"]
 
 
+def test_a_detail_finds_its_picture_by_a_tile(api: FlaskClient) -> None:
+    """Of four pictures in one, among these pictures themselves but for the one that is searched by."""
+    seeds = (160, 161, 162, 163)
+    shown = [Image.open(io.BytesIO(image_bytes(seed, size=(96, 96), kind="PNG"))) for seed in seeds]
+    scene, out = Image.new("RGB", (192, 192)), io.BytesIO()
+    for at, one in enumerate(shown):
+        scene.paste(one, (96 * (at % 2), 96 * (at // 2)))
+    scene.save(out, "PNG")
+    assert api.post("/v1/collections", json={"name": "tiled", "tiles": 9}).get_json()["tiles"] == 9
+    accepted = [
+        upload(api, data, collection="tiled")
+        for data in (out.getvalue(), *(image_bytes(seed, size=(96, 96), kind="PNG") for seed in seeds[1:]))
+    ]
+    for one in accepted:
+        finished(api, one["job_id"])
+    detail = {"image": base64.b64encode(image_bytes(160, size=(96, 96), kind="PNG")).decode(), "collection": "tiled"}
+    [first, *others] = api.post("/v1/search", json=detail).get_json()["matches"]
+    assert (first["image_id"], first["box"]) == (accepted[0]["image_id"], [0, 0, 0.5, 0.5])
+    assert first["similarity"] == pytest.approx(1, abs=5e-3)
+    assert len(others) == 3
+
+
 def test_the_predecessors_request_is_answered_in_its_shape(api: FlaskClient) -> None:
     for n in range(110, 116):
         finished(api, upload(api, image_bytes(n))["job_id"])

@@ -68,7 +68,8 @@ GPU_MEMORY = Gauge("umbel_gpu_memory_bytes", "Memory of the GPU: allocated, rese
 LISTENERS = Gauge("umbel_event_listeners", "Listeners of GET /v1/events.", multiprocess_mode="livesum")
 CLEANED_UP = Gauge(
     "umbel_cleanup_complete_timestamp_seconds",
-    "When a cleanup last left nothing to do, or this worker first ran it: of blobs, versions, trash, jobs, events.",
+    "When a cleanup last left nothing to do, or this worker first ran it: of blobs, versions, tiles, trash, jobs,"
+    " events.",
     ["of"],
 )
 DELIVERIES = Histogram(

@@ -54,6 +54,7 @@ class Collection(Table):
     max_bytes: Mapped[int | None] = mapped_column(BigInteger)
     used_images: Mapped[int] = mapped_column(BigInteger, server_default="0")  # kept by triggers while it has a quota
     used_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    tiles: Mapped[int] = mapped_column(server_default="0")  # of each image, that are embedded too: 0, 4 or 9
 
 
 class Image(Table):
@@ -140,6 +141,18 @@ class Embedding(Table):
 
     model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
     image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
+    vector: Mapped[Any] = mapped_column(HALFVEC)
+
+
+class TileRow(Table):
+    """The unit vector of a part of an image, partitioned as `embedding` is; number: see umbel/gallery/tiles.py."""
+
+    __tablename__ = "tile"
+
+    model_version_id: Mapped[UUID] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
     collection_id: Mapped[UUID] = mapped_column(ForeignKey("collection.id"))
     vector: Mapped[Any] = mapped_column(HALFVEC)
 

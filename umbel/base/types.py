@@ -60,6 +60,7 @@ class JobType(StrEnum):
     REMOVAL = "removal"  # many pictures, into the trash
     RESTORATION = "restoration"  # many pictures, out of the trash
     PURGE = "purge"  # many pictures of the trash, for ever
+    TILING = "tiling"  # tiles of the pictures of a collection, which it did not have before
     SYNC = "sync"  # one run of a sync: what is new, changed or gone in its source
 
 
@@ -205,6 +206,10 @@ class Decoder(Protocol):
 
         box: of this part alone. urgent: before all that are not.
         """
+        ...
+
+    def decode_parts(self, blob_key: str, boxes: Sequence[Box]) -> Future[list[Pixels]]:
+        """Pixels of each of these parts of the picture in this blob, which is decoded once, however small they are."""
         ...
 
     def inspect(self, data: bytes) -> Future[ImageInfo]:

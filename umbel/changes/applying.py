@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from umbel.base.errors import ExternalIdTaken, InvalidInput, NotFound, QuotaExceeded, UmbelError
 from umbel.base.tables import Collection, Image, SyncFile, TrashedImage
-from umbel.base.types import ItemState, JobType
+from umbel.base.types import ItemState, JobType, Queue
 from umbel.changes.bulk_rows import Taken, lock_items_of
+from umbel.embedding import tiles
 from umbel.gallery import external_ids, images, quotas, trash
 from umbel.gallery.blob_cleanups import lock_blobs
 from umbel.gallery.collections import PRESENT
@@ -58,6 +59,11 @@ def apply(session: Session, taken: Taken, *, keep: bool) -> Outcome:
             lock_items_of(session, taken, others=False)
             _restore(session, taken, outcome)
             _finish(session, taken, outcome)
+        case JobType.TILING:
+            lock_items_of(session, taken, others=False)
+            untiled = tiles.find_untiled(session, list(taken.images.values()), versions.list_maintained(session))
+            outcome.embed = {item: image for item, image in taken.images.items() if image in untiled}
+            _finish(session, taken, outcome, queue=Queue.REINDEX)  # nothing new of an image that is found already
         case JobType.PURGE:
             lock_items_of(session, taken, others=False)
             outcome.cleanups = trash.purge_images(session, list(taken.images.values()))
@@ -127,8 +133,9 @@ def _restore(session: Session, taken: Taken, outcome: Outcome) -> None:
             restored[item] = image_id
     vectors = trash.bring_back(session, list(restored.values()), versions.list_with_vectors(session))
     maintained = set(versions.list_maintained(session))
+    untiled = tiles.find_untiled(session, list(restored.values()), list(maintained))
     for item, image_id in restored.items():
-        if not maintained or maintained - vectors[image_id]:
+        if not maintained or maintained - vectors[image_id] or image_id in untiled:
             outcome.embed[item] = image_id
 
 
@@ -158,16 +165,18 @@ def _list_there(
     return {(row[0], bytes(row[1])) for row in hashes}, {(row[0], row[1]) for row in ids}
 
 
-def _finish(session: Session, taken: Taken, outcome: Outcome) -> None:
-    """Bring the items to what they came to. Those that fail forget their image, as a worker cannot mend it, unless it
-    is in the trash and may be restored later."""
+def _finish(session: Session, taken: Taken, outcome: Outcome, *, queue: Queue = Queue.BULK) -> None:
+    """Bring the items to what they came to. queue: of those to be embedded.
+
+    Those that fail forget their image, as a worker cannot mend it, unless it is in the trash and may be restored later.
+    """
     session.execute(
         text("""
-            UPDATE job_item SET queue = 'bulk', image_id = given.image, locator = NULL, attempts = 0, retries = 0
+            UPDATE job_item SET queue = :queue, image_id = given.image, locator = NULL, attempts = 0, retries = 0
             FROM unnest(CAST(:items AS uuid[]), CAST(:images AS uuid[])) AS given(item, image)
             WHERE job_item.id = given.item
         """),
-        {"items": list(outcome.embed), "images": list(outcome.embed.values())},
+        {"items": list(outcome.embed), "images": list(outcome.embed.values()), "queue": queue},
     )
     items.fail_items(session, {item: (error.code, error.detail) for item, error in outcome.failed.items()})
     if taken.job_type == JobType.CHANGE and outcome.failed:

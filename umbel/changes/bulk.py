@@ -74,5 +74,5 @@ class BulkHandler(StepHandler):
             with self.transaction() as session:
                 clean_up_blobs(session, self.blobs, blob_cleanups.claim_cleanups(session, outcome.cleanups))
         if outcome.embed:
-            self.wake(Queue.BULK)
+            self.wake(Queue.REINDEX if taken.job_type == JobType.TILING else Queue.BULK)
         return True

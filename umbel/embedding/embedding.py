@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -24,9 +25,10 @@ from umbel.base.metrics import STAGES
 from umbel.base.pipeline import map_ahead
 from umbel.base.progress import Progress
 from umbel.base.types import Decoder, Embedder, LoadedModel, Models, Pixels, Queue, Vectors
-from umbel.embedding import embeddings, query_images
+from umbel.embedding import embeddings, query_images, tiles
 from umbel.embedding.handoff import HandedItem, Handoff
 from umbel.embedding.query_images import Asked
+from umbel.gallery.tiles import LAYOUTS, find_layouts
 from umbel.jobs import claims, job_log
 from umbel.jobs.claims import ClaimedItem
 from umbel.jobs.outcomes import Outcomes, retry_transient
@@ -45,19 +47,33 @@ QUERIES_AT_ONCE = 32  # pictures to search by that are answered together
 class EmbeddingBatch(Batch):
     """Claimed items on their way to vectors: `versions` are to embed them, by `models`.
 
-    pixels: of each item one for each model; vectors: of each model those of all that are ready, in parts.
+    layouts: how many tiles images have, by collection. pixels: of each item for each model those of the whole and of
+    its tiles; vectors: of each model those of all that are ready, in parts; tiles: and those of their tiles, by item.
     """
 
     items: Sequence[ClaimedItem]
     versions: list[UUID] = field(default_factory=list)
     models: list[LoadedModel] = field(default_factory=list)
-    pixels: dict[UUID, list[Pixels]] = field(default_factory=dict)
+    layouts: dict[UUID, int] = field(default_factory=dict)
+    pixels: dict[UUID, list[list[Pixels]]] = field(default_factory=dict)
     vectors: dict[UUID, list[Vectors]] = field(default_factory=dict)
+    tiles: dict[UUID, dict[UUID, Vectors]] = field(default_factory=dict)
 
     @property
     def background(self) -> bool:
         """Whether others go first."""
         return self.queue != Queue.SINGLE
+
+
+class Decoding(NamedTuple):
+    """The pixels of an image and of its tiles, if it has some, on their way."""
+
+    whole: Future[Pixels]
+    tiles: Future[list[Pixels]] | None
+
+    def result(self) -> list[Pixels]:
+        """The whole first. Raises as the decoder's futures do."""
+        return [self.whole.result(), *(self.tiles.result() if self.tiles else ())]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -133,7 +149,8 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         claims.release_items(session, others, owner=self.leases.owner, delay_seconds=0)
         same = [item for item in claimed if item.version_id == wanted]
         embed_with = [wanted] if wanted else versions.list_maintained(session)
-        return EmbeddingBatch(queue, same, Outcomes(queue, self.settings), versions=embed_with)
+        layouts = find_layouts(session, {item.collection_id for item in same})
+        return EmbeddingBatch(queue, same, Outcomes(queue, self.settings), versions=embed_with, layouts=layouts)
 
     def work(self, batches: Iterator[EmbeddingBatch]) -> Generator[EmbeddingBatch, None, None]:
         """Decode, then forward."""
@@ -160,23 +177,29 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         coming = [self._bring(batch, item) for item in batch.items]
         for item, pixels in zip(batch.items, coming, strict=True):
             try:
-                batch.pixels[item.id] = [pixels[model.decoder].result() for model in batch.models]
+                by_decoder = {decoder: decoding.result() for decoder, decoding in pixels.items()}
+                batch.pixels[item.id] = [by_decoder[model.decoder] for model in batch.models]
             except (UmbelError, RuntimeError) as error:  # RuntimeError: what no decoder should raise, as text
                 batch.outcomes.take(item, error)
             self.leases.note_progress()
 
-    def _bring(self, batch: EmbeddingBatch, item: ClaimedItem) -> dict[Decoder, Future[Pixels]]:
+    def _bring(self, batch: EmbeddingBatch, item: ClaimedItem) -> dict[Decoder, Decoding]:
         """To its decoders: models that prepare pictures alike share one, and its pixels.
 
-        An upload has the spans of its own decoding in its trace; an import, those of batches.
+        The whole is decoded as it is without tiles, so that its vector is the same with them. An upload has the spans
+        of its own decoding in its trace; an import, those of batches.
         """
-        decoders = {model.decoder for model in batch.models}
-        brought: dict[Decoder, Future[Pixels]] = {}
-        if isinstance(item, HandedItem) and item.decoder in decoders:
-            brought[item.decoder] = Future()
-            brought[item.decoder].set_result(item.pixels)
+        boxes = list(LAYOUTS[batch.layouts.get(item.collection_id, 0)].values())
+        brought: dict[Decoder, Decoding] = {}
         with tracing.within(None if batch.background else item.traceparent):
-            return brought | {each: each.decode(item.blob_key) for each in decoders.difference(brought)}
+            for decoder in {model.decoder for model in batch.models}:
+                whole: Future[Pixels] = Future()
+                if isinstance(item, HandedItem) and item.decoder == decoder:
+                    whole.set_result(item.pixels)
+                else:
+                    whole = decoder.decode(item.blob_key)
+                brought[decoder] = Decoding(whole, decoder.decode_parts(item.blob_key, boxes) if boxes else None)
+        return brought
 
     def _forward(self, batch: EmbeddingBatch) -> EmbeddingBatch:
         decoded = [item for item in batch.items if item.id in batch.pixels]
@@ -193,14 +216,18 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         by_embedder: dict[Embedder, Vectors] = {}  # two versions of one checkpoint have the same
         for place, model in enumerate(batch.models):
             if model.embedder not in by_embedder:
-                pixels = [batch.pixels[item.id][place] for item in some]
-                by_embedder[model.embedder] = model.embedder.embed(pixels, background=batch.background)
+                pixels = [each for item in some for each in batch.pixels[item.id][place]]
+                by_embedder[model.embedder] = _embedded(model.embedder, pixels, background=batch.background)
             vectors[model.version_id] = by_embedder[model.embedder]
         if not all(np.isfinite(of_model).all() for of_model in vectors.values()):
             raise ArithmeticError("its vector is not finite")
         batch.ready += some
+        ends = list(accumulate(len(batch.pixels[item.id][0]) for item in some))
+        places = list(zip(some, [0, *ends], ends, strict=False))
         for version_id, of_model in vectors.items():
-            batch.vectors.setdefault(version_id, []).append(of_model)
+            batch.vectors.setdefault(version_id, []).append(of_model[[first for _, first, _ in places]])
+            of_items = batch.tiles.setdefault(version_id, {})
+            of_items.update({item.id: of_model[first + 1 : end] for item, first, end in places})
 
     def blame(self, batch: EmbeddingBatch, error: Exception) -> str | None:
         """Only a model that still works can blame an image."""
@@ -210,18 +237,25 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
     def store(self, batch: EmbeddingBatch) -> None:
         """In one transaction: the items, and their vectors of all versions that are maintained by then."""
         while missed := retry_transient(lambda: self._try_to_store(batch)):
-            self._catch_up(batch, missed)
+            self._catch_up(batch, *missed)
 
-    def _try_to_store(self, batch: EmbeddingBatch) -> list[UUID]:
-        """Nothing is stored where versions have become maintained since the batch was claimed: it returns those."""
+    def _try_to_store(self, batch: EmbeddingBatch) -> tuple[list[UUID], dict[UUID, int]] | None:
+        """Nothing is stored where versions have become maintained since the batch was claimed, or tiles were asked for.
+
+        It returns those by which it is to be embedded again, and the layouts.
+        """
         with self.transaction() as session:
             versions.lock_states(session, shared=True)
+            layouts = find_layouts(session, {item.collection_id for item in batch.ready})
+            if layouts.items() - batch.layouts.items():
+                return list(batch.vectors), layouts
+            batch.layouts = layouts  # without those that are switched off
             if batch.ready and batch.ready[0].version_id is None:
                 missed = [each for each in versions.list_maintained(session) if each not in batch.vectors]
                 if missed:
-                    return missed
+                    return missed, layouts
             self.store_items(session, batch)
-        return []
+        return None
 
     def store_results(self, session: Session, batch: EmbeddingBatch, done: set[UUID]) -> None:
         """The vectors of these items."""
@@ -233,16 +267,27 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         for version_id in versions.list_with_vectors(session).intersection(batch.vectors):
             vectors = np.concatenate(batch.vectors[version_id])[rows]
             embeddings.upsert_embeddings(session, version_id, owners, vectors, made_of=made_of)
+            tiles.upsert_tiles(
+                session,
+                version_id,
+                [
+                    (item.image_id, item.collection_id, item.blob_key, layout, batch.tiles[version_id][item.id])
+                    for item in (batch.ready[row] for row in rows)
+                    if (layout := batch.layouts.get(item.collection_id))
+                ],
+            )
 
-    def _catch_up(self, batch: EmbeddingBatch, missed: list[UUID]) -> None:
-        """Embed what is ready with versions that came late; an image that fails under one counts as failing all."""
+    def _catch_up(self, batch: EmbeddingBatch, missed: list[UUID], layouts: dict[UUID, int]) -> None:
+        """Embed what is ready with versions that came late, or with tiles; an image that fails under one fails all."""
         log.info("a batch is embedded again", images=len(batch.ready), versions=[str(each) for each in missed])
-        again = EmbeddingBatch(batch.queue, batch.ready, Outcomes(batch.queue, self.settings), versions=missed)
+        outcomes = Outcomes(batch.queue, self.settings)
+        again = EmbeddingBatch(batch.queue, batch.ready, outcomes, versions=missed, layouts=layouts)
         late = self._forward(self._decode(again))
         place = {item.id: row for row, item in enumerate(batch.ready)}
         rows = [place[item.id] for item in late.ready]
         early = {version: [np.concatenate(parts)[rows]] for version, parts in batch.vectors.items()}
-        batch.ready, batch.vectors = late.ready, early | late.vectors
+        batch.ready, batch.vectors, batch.tiles = late.ready, early | late.vectors, batch.tiles | late.tiles
+        batch.layouts = layouts
         batch.outcomes.add(late.outcomes)
 
     def _answer(self, asked: Asked) -> None:
@@ -269,3 +314,10 @@ class EmbeddingHandler(ItemHandler[EmbeddingBatch]):
         if pixels:
             vectors = model.embedder.embed(list(pixels.values()))
             query_images.answer_queries(model.version_id, dict(zip(pixels, vectors, strict=True)))
+
+
+def _embedded(embedder: Embedder, pixels: Sequence[Pixels], *, background: bool) -> Vectors:
+    """One vector each; tiles make more of a batch of items than the embedder takes at once."""
+    step = embedder.batch_size
+    parts = [embedder.embed(pixels[at : at + step], background=background) for at in range(0, len(pixels), step)]
+    return np.concatenate(parts)

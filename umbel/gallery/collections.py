@@ -26,13 +26,17 @@ def scope_sql(collection_id: UUID | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """A collection as people see it. images: how many it has; max_…: its quota, None: no limit."""
+    """A collection as people see it. images: how many it has; max_…: its quota, None: no limit.
+
+    tiles: how many of each image are searched beside the whole, see umbel/gallery/tiles.py.
+    """
 
     name: str
     created_at: datetime
     images: int
     max_images: int | None
     max_bytes: int | None
+    tiles: int
 
 
 def find_collection(session: Session, name: str) -> UUID | None:
@@ -89,9 +93,9 @@ def upsert_collection(session: Session, name: str) -> UUID:
     return session.execute(statement.returning(Collection.id)).scalar_one()
 
 
-def insert_collection(session: Session, name: str) -> bool:
-    """Make a collection. False if there is one of that name."""
-    statement = insert(Collection).values(name=name)
+def insert_collection(session: Session, name: str, *, tiles: int = 0) -> bool:
+    """Make a collection. False if there is one of that name, which stays as it is."""
+    statement = insert(Collection).values(name=name, tiles=tiles)
     statement = statement.on_conflict_do_nothing(index_elements=["name"], index_where=PRESENT)
     return session.scalar(statement.returning(Collection.id)) is not None
 
@@ -125,5 +129,6 @@ def _collections() -> Select[Any]:
         images,
         Collection.max_images,
         Collection.max_bytes,
+        Collection.tiles,
     )
     return select(*columns).where(PRESENT)

@@ -67,7 +67,7 @@ CANCEL = text("""
 """)
 FORGET = [
     text(f"DELETE FROM {table} WHERE image_id = ANY (:images)")
-    for table in ("embedding", "nearest_neighbors", "image_signature")
+    for table in ("embedding", "tile", "nearest_neighbors", "image_signature")
 ]
 REGROUP = text("""
     UPDATE duplicate_grouping SET changes = changes + 1 WHERE id IN (

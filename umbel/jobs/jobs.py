@@ -143,7 +143,7 @@ def close_job(session: Session, job_id: UUID) -> None:
 
 
 # Open until workers have done all that there is to do.
-BULK = (JobType.CHANGE, JobType.REMOVAL, JobType.RESTORATION, JobType.PURGE)  # umbel/changes/bulk.py
+BULK = (JobType.CHANGE, JobType.REMOVAL, JobType.RESTORATION, JobType.PURGE, JobType.TILING)  # umbel/changes/bulk.py
 UNFED = (JobType.REINDEX, JobType.DELETION, JobType.MAP, JobType.COMPARISON, JobType.SYNC, *BULK)
 
 

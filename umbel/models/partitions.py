@@ -1,4 +1,7 @@
-"""The partition of a model version, and its HNSW index: there, left out during a load, built again."""
+"""The partitions of a model version, and its HNSW index: there, left out during a load, built again.
+
+It has one of `embedding` and one of `tile`, whose index is always there: only collections that ask for it have tiles.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +16,12 @@ from umbel.base.types import IndexKind
 
 # Whether an index is there and valid; no row where it is not there.
 VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+TABLES = ("tile", "embedding")
 # Of a partition: whether its detaching has begun and is to be ended (NULL: it is detached), another whose has, and
 # whether any session uses it.
 DETACHING = text("""
     SELECT (SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:name)),
-           (SELECT min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'embedding'::regclass
+           (SELECT min(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = to_regclass(:parent)
             AND inhdetachpending AND inhrelid <> to_regclass(:name)),
            EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
                    WHERE datname = current_database() AND relation = to_regclass(:name))
@@ -81,39 +85,43 @@ INDEXED = {
 REBUILT = "_rebuilt"  # at the end of the name of an index that is to take another's place
 
 
-def partition_name(version_id: UUID) -> str:
-    return f"embedding_{version_id.hex}"
+def partition_name(version_id: UUID, table: str = "embedding") -> str:
+    return f"{table}_{version_id.hex}"
 
 
-def index_name(version_id: UUID) -> str:
+def index_name(version_id: UUID, table: str = "embedding") -> str:
     """Of its HNSW index; who builds that holds the advisory lock of this name."""
-    return f"{partition_name(version_id)}_hnsw"
+    return f"{partition_name(version_id, table)}_hnsw"
 
 
 def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
-    """Make the partition of a version, with its index or to be filled first. Harmless when it is there already.
+    """Make the partitions of a version, with its index or to be filled first. Harmless when they are there already.
 
     Made apart and then attached: so searches and this do not wait for each other; writers do, as long as it takes.
     Raises TransientError when they do not let it through: try again.
     Source: PostgreSQL documentation, "ALTER TABLE", ATTACH PARTITION.
     """
-    name = partition_name(version_id)
-    if not has_partition(session, version_id):
+    for table in TABLES:
+        name = partition_name(version_id, table)
+        if has_partition(session, version_id, table):
+            continue
         # Beside its parent, wherever this user's search path begins: in the schema `umbel` for a user of that name.
         beside = session.scalar(
-            text("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'embedding'::regclass")
+            text(f"SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = '{table}'::regclass")
         )
         session.execute(BRIEFLY)
-        session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE embedding INCLUDING DEFAULTS)"))
+        session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE {table} INCLUDING DEFAULTS)"))
         session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
-        session.execute(text(f"ALTER TABLE embedding ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
+        session.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
+    session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw(), table='tile')}"))
     if indexed:
         session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, _hnsw_of(session, version_id))}"))
 
 
-def has_partition(session: Session, version_id: UUID) -> bool:
+def has_partition(session: Session, version_id: UUID, table: str = "embedding") -> bool:
     """Whether the version has a partition."""
-    return bool(session.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": partition_name(version_id)}))
+    name = partition_name(version_id, table)
+    return bool(session.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": name}))
 
 
 def list_partitions(session: Session) -> list[UUID]:
@@ -130,15 +138,19 @@ def list_partitions(session: Session) -> list[UUID]:
 
 
 def detach_partition(session: Session, version_id: UUID) -> None:
-    """Take a version's partition out of the table of embeddings, beside running searches. Harmless when it is out.
+    """Take a version's partitions out of their tables, beside running searches. Harmless when they are out.
 
     session: in autocommit. Killed midway, it goes on at the next call. Raises TransientError when something does not
     let it through. Postgres detaches one partition at a time, so one that is in use is not begun with: it would keep
     the others from being detached for as long.
     Source: PostgreSQL documentation, "ALTER TABLE", DETACH PARTITION CONCURRENTLY.
     """
-    name = partition_name(version_id)
-    pending, other, in_use = session.execute(DETACHING, {"name": name}).one()
+    for table in TABLES:
+        _detach(session, table, partition_name(version_id, table))
+
+
+def _detach(session: Session, table: str, name: str) -> None:
+    pending, other, in_use = session.execute(DETACHING, {"name": name, "parent": table}).one()
     if pending is None:  # it is detached already, or was never there
         return
     if in_use and not pending:
@@ -148,16 +160,20 @@ def detach_partition(session: Session, version_id: UUID) -> None:
     try:
         session.execute(text("SET lock_timeout = '5s'"))  # a dump or a long search may be in the way for hours
         session.execute(
-            text(f"ALTER TABLE embedding DETACH PARTITION {name} {'FINALIZE' if pending else 'CONCURRENTLY'}")
+            text(f"ALTER TABLE {table} DETACH PARTITION {name} {'FINALIZE' if pending else 'CONCURRENTLY'}")
         )
     finally:
         session.execute(text("RESET lock_timeout"))
 
 
 def drop_partition(session: Session, version_id: UUID) -> None:
-    """Remove a detached partition with all its vectors. Harmless when it is gone. Raises TransientError: try again."""
-    session.execute(BRIEFLY)  # its foreign keys go too: `image` stands still for that
-    session.execute(text(f"DROP TABLE IF EXISTS {partition_name(version_id)}"))
+    """Remove detached partitions with all their vectors. Harmless when they are gone.
+
+    Raises TransientError: try again.
+    """
+    session.execute(BRIEFLY)  # their foreign keys go too: `image` stands still for that
+    names = ", ".join(partition_name(version_id, table) for table in TABLES)
+    session.execute(text(f"DROP TABLE IF EXISTS {names}"))
 
 
 def has_index(session: Session, version_id: UUID) -> bool:
@@ -303,13 +319,13 @@ def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:
     session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(hnsw.columns))
 
 
-def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "") -> str:
+def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "", *, table: str = "embedding") -> str:
     """Name, table and kind of the index, as CREATE INDEX wants them.
 
     The column is halfvec without a width, so the index is on the cast; searches must write the same expression.
     Source: pgvector README, "Can I store vectors with different dimensions in the same column?", "Binary Quantization".
     """
-    name, table = f"{index_name(version_id)}{suffix}", partition_name(version_id)
+    name, on = f"{index_name(version_id, table)}{suffix}", partition_name(version_id, table)
     indexed = INDEXED[hnsw.kind].format(dim=int(dim))
     how = f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
-    return f"{name} ON {table} USING hnsw ({indexed}) WITH ({how})"
+    return f"{name} ON {on} USING hnsw ({indexed}) WITH ({how})"

@@ -14,6 +14,7 @@ from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import JobType, ModelState, Queue, ReindexMode, ReindexPhase
 from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.tiles import TILED_SQL
 from umbel.jobs import jobs
 from umbel.jobs.wakeup import Waker
 from umbel.models import partitions, versions
@@ -144,13 +145,21 @@ def change_reindex(session: Session, job_id: UUID, **values: Any) -> bool:
     return bool(changed.rowcount)  # type: ignore[attr-defined]
 
 
-# Pictures that are searched and cannot be found with the other version. The versions are literals, so that only their
-# own partitions are looked into.
-LACKING = f"""
-    SELECT e.image_id FROM embedding e
-    WHERE e.model_version_id = '{{active}}' AND e.image_id > :after AND e.collection_id <> ALL ({DELETED_SQL})
-      AND NOT EXISTS (SELECT FROM embedding o WHERE o.model_version_id = '{{other}}' AND o.image_id = e.image_id)
-"""
+# Pictures that are searched and cannot be found with the other version, or not by their tiles: the first of either by
+# their ids. The versions are literals, so that only their own partitions are looked into.
+LACKING = " UNION ".join(
+    f"""(
+        SELECT {what} FROM {table} e
+        WHERE e.model_version_id = '{{active}}' AND e.image_id > :after AND e.collection_id {within}
+          AND NOT EXISTS (SELECT FROM {table} o WHERE o.model_version_id = '{{other}}' AND o.image_id = e.image_id)
+          {{besides}} {{some}}
+    )"""
+    for what, table, within in (
+        ("e.image_id", "embedding", f"<> ALL ({DELETED_SQL})"),
+        ("DISTINCT e.image_id", "tile", f"= ANY ({TILED_SQL})"),
+    )
+)
+UNQUEUED = "AND NOT EXISTS (SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.job_id = :job)"
 FIRST = UUID(int=0)
 
 
@@ -161,12 +170,11 @@ def insert_lacking(
 
     Not for those that the job has an item for already: it failed, or is about to be worked on.
     """
-    lacking = LACKING.format(active=active, other=version_id)
+    some = "ORDER BY e.image_id LIMIT :limit"
+    lacking = LACKING.format(active=active, other=version_id, besides=UNQUEUED, some=some)
     rows = session.execute(
         text(f"""
-            WITH lacking AS ({lacking} AND NOT EXISTS (
-                SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.job_id = :job
-            ) ORDER BY e.image_id LIMIT :limit),
+            WITH lacking AS ({lacking} ORDER BY image_id LIMIT :limit),
             queued AS (
                 INSERT INTO job_item (job_id, image_id, queue, state, name)
                 SELECT :job, id, 'reindex', 'pending', name FROM (
@@ -182,6 +190,6 @@ def insert_lacking(
 
 def count_lacking(session: Session, *, active: UUID, version_id: UUID, most: int = 2**31 - 1) -> int:
     """How many pictures that the active version finds the other lacks, counted no further than `most`."""
-    lacking = LACKING.format(active=active, other=version_id)
+    lacking = LACKING.format(active=active, other=version_id, besides="", some="LIMIT :most")
     statement = text(f"SELECT count(*) FROM ({lacking} LIMIT :most) lacking")
     return session.execute(statement, {"after": FIRST, "most": most}).scalar_one()

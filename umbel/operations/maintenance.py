@@ -20,6 +20,7 @@ from umbel.base.locks import only_one
 from umbel.base.settings import Settings
 from umbel.base.types import Queue
 from umbel.embedding import query_images
+from umbel.embedding.tiles import remove_former_tiles
 from umbel.events import deliveries
 from umbel.events.log import delete_old_events
 from umbel.gallery import blob_cleanups, trash
@@ -76,13 +77,14 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
 
 
 def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None:
-    """Remove unused bytes, vectors of retired versions, the old of the trash, of jobs and events.
+    """Remove unused bytes, vectors of retired versions, former tiles, the old of the trash, of jobs and events.
 
     What fails is left to the next.
     """
     chores: dict[str, Callable[[], object]] = {  # which return False where they leave some to the next
         "blobs": lambda: tidy_blobs(transaction, blobs),
         "versions": lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+        "tiles": lambda: remove_former_tiles(transaction),
         "trash": lambda: trash.purge_old(transaction, blobs, settings.trash_days),
         "jobs": lambda: delete_old_jobs(transaction, settings.job_days),
         "events": lambda: delete_old_events(transaction, settings.event_days),

@@ -9,6 +9,7 @@ from umbel.base.errors import InvalidInput
 from umbel.base.types import Vector
 from umbel.gallery import collections
 from umbel.gallery.facets import By
+from umbel.gallery.tiles import find_layouts
 from umbel.models.versions import VersionKey
 from umbel.search.nearest import Found, Match, Place, Scope, condition_of
 
@@ -16,23 +17,35 @@ from umbel.search.nearest import Found, Match, Place, Scope, condition_of
 # Only a literal version prunes to its partition.
 GROUPS = """
 WITH passing AS MATERIALIZED (
-    SELECT e.image_id, {value} AS value,
-        greatest(0, e.vector::halfvec({dim}) <=> %(query)s::halfvec({dim})) AS distance
-    FROM embedding e JOIN image i ON i.id = e.image_id
-    WHERE e.model_version_id = '{version}' AND {within} AND e.image_id <> ALL (%(without)s::uuid[]) AND {has_value}
+    SELECT e.image_id, {value} AS value, {distance} AS distance, {tile} AS tile
+    FROM {vectors} e JOIN image i ON i.id = e.image_id
+    WHERE {within} AND e.image_id <> ALL (%(without)s::uuid[]) AND {has_value}
         AND ({condition})
 ), nearest AS (
     SELECT value, min(distance) AS distance, count(*) AS size FROM passing
     WHERE %(max_distance)s::float8 IS NULL OR distance <= %(max_distance)s GROUP BY value
 ), best AS (
-    SELECT DISTINCT ON (value) value, image_id, distance, nearest.size
+    SELECT DISTINCT ON (value) value, image_id, distance, tile, nearest.size
     FROM passing JOIN nearest USING (value, distance) ORDER BY value, image_id
 )
-SELECT i.id, best.distance, i.label, i.metadata, c.name, i.name, i.external_id, NULL, best.value, best.size
+SELECT i.id, best.distance, i.label, i.metadata, c.name, i.name, i.external_id, NULL, best.tile, best.value, best.size
 FROM best JOIN image i ON i.id = best.image_id JOIN collection c ON c.id = i.collection_id
 WHERE %(behind_image)s::uuid IS NULL OR (best.distance, i.id) > (%(behind)s::float8, %(behind_image)s::uuid)
 ORDER BY best.distance, i.id LIMIT %(k)s
 """
+# Of whole images; and of images with their tiles.
+WHOLE = {
+    "vectors": "embedding",
+    "distance": "greatest(0, e.vector::halfvec({dim}) <=> %(query)s::halfvec({dim}))",
+    "tile": "NULL::smallint",
+    "within": "e.model_version_id = '{version}' AND {within}",
+}
+TILED = {
+    "vectors": "distances_with_tiles(%(query)s::halfvec, '{version}', %(collection)s::uuid)",
+    "distance": "e.distance",
+    "tile": "e.tile",
+    "within": "TRUE",
+}
 EVERYWHERE = f"e.collection_id <> ALL ({collections.DELETED_SQL})"
 VALUES = {"label": "to_jsonb(i.label)", "metadata": "i.metadata -> %(key)s::text"}
 HAS_VALUE = {
@@ -60,12 +73,16 @@ def find_groups(
     if len(query) != version.dim:
         raise InvalidInput(f"The query has {len(query)} numbers, the model's vectors have {version.dim}.")
     collection_id = collections.id_of(session, scope.collection)
+    tiled = scope.tiles and collection_id is not None and bool(find_layouts(session, [collection_id]))
+    within = "e.collection_id = %(collection)s" if collection_id else EVERYWHERE
+    searched = {
+        name: part.format(dim=version.dim, version=version.id, within=within)
+        for name, part in (TILED if tiled else WHOLE).items()
+    }
     statement = GROUPS.format(
+        **searched,
         value=VALUES[by.kind],
         has_value=HAS_VALUE[by.kind],
-        dim=version.dim,
-        version=version.id,
-        within="e.collection_id = %(collection)s" if collection_id else EVERYWHERE,
         condition=(condition_of(scope) or "TRUE").replace("%", "%%"),
     )
     values: dict[str, Any] = {

@@ -1,4 +1,7 @@
-"""Nearest images by cosine distance; `search_images` in the schema (migrations/) decides how they are found."""
+"""Nearest images by cosine distance; `search_images` in the schema (migrations/) decides how they are found.
+
+`search_tiles`, there too, asks it, and adds the tiles of images where their collection has some.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +13,10 @@ from psycopg.sql import SQL
 from sqlalchemy.orm import Session
 
 from umbel.base.replicas import read_prepared
-from umbel.base.types import Vector
+from umbel.base.types import Box, Vector
 from umbel.gallery.filter_sql import filter_literal, is_indexed
 from umbel.gallery.filters import EVERYTHING, Filter
+from umbel.gallery.tiles import BOXES
 
 Mode = Literal["exact", "hnsw"]
 
@@ -28,7 +32,8 @@ class Version(Protocol):
 class Scope:
     """Which images may match. None: no restriction. without: images that must not match, such as the query itself.
 
-    among: only these.
+    among: only these. tiles: within a collection that has tiles, an image is as near as the nearest of its own vector
+    and theirs.
     """
 
     collection: str | None = None
@@ -36,6 +41,7 @@ class Scope:
     max_distance: float | None = None
     without: Sequence[UUID] = ()
     among: Sequence[UUID] | None = None
+    tiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Place:
 class Match:
     """An image and its cosine distance to the query, in [0, 2]. vector: its embedding, where it was asked for.
 
+    tile: the number of the tile that is nearer than the whole; None: none is.
     Where it stands for a group: group_size, how many images of the group match; group_value, what they have in common.
     """
 
@@ -62,8 +69,14 @@ class Match:
     name: str | None
     external_id: str | None
     vector: list[float] | None = None
+    tile: int | None = None
     group_value: Any = None
     group_size: int | None = None
+
+    @property
+    def box(self) -> Box | None:
+        """The part of the image that matched better than the whole."""
+        return BOXES[self.tile] if self.tile else None
 
     @property
     def order(self) -> tuple[float, UUID]:
@@ -90,11 +103,14 @@ class Found:
 
 # Search the gallery, in one round trip.
 SEARCH = """
-SELECT m.image_id, m.distance, m.label, m.metadata, m.collection, i.name, i.external_id, {vector}, m.mode,
+SELECT m.image_id, m.distance, m.label, m.metadata, m.collection, i.name, i.external_id, {vector}, {tile}, m.mode,
        m.model_version, m.ef_search, m.exhausted
-FROM search_images({arguments}) WITH ORDINALITY m LEFT JOIN image i ON i.id = m.image_id {embedding}
+FROM {function}({arguments}) WITH ORDINALITY m LEFT JOIN image i ON i.id = m.image_id {embedding}
 ORDER BY m.ordinality
 """
+# Where tiles may match, and where not.
+TILED = {"function": "search_tiles", "tile": "m.tile"}
+WHOLE = {"function": "search_images", "tile": "NULL::smallint"}
 # The vectors of the matches, looked up in the partition of their version.
 WITHOUT_VECTORS = {"vector": "NULL::real[]", "embedding": ""}
 WITH_VECTORS = {
@@ -148,17 +164,18 @@ def nearest_images(
     given = {name: value for name, value in values.items() if value is not None}  # each takes its microseconds
     named = ", ".join(f"{name} => %({name})s::{ARGUMENTS[name]}" for name in given)
     vectors = WITH_VECTORS if with_vectors else WITHOUT_VECTORS
-    statement = SEARCH.format(arguments=named, **vectors)
+    tiled = TILED if scope.tiles and scope.collection is not None and only_ef is None else WHOLE
+    statement = SEARCH.format(arguments=named, **vectors, **tiled)
     rows: Sequence[Sequence[Any]]
     lag: float | None = None
     if session is None:
         rows, lag = read_prepared(statement, given, complete=_has_example)
     else:
         rows = _rows(session, statement, given)
-    matches = [Match(*row[:8]) for row in rows if row[0] is not None]
+    matches = [Match(*row[:9]) for row in rows if row[0] is not None]
     # Whatever lies within max_distance is among the k nearest, or there are more than k.
     near = [each for each in matches if scope.max_distance is None or each.distance <= scope.max_distance]
-    mode, version_id, ef_search, exhausted = rows[0][8:]
+    mode, version_id, ef_search, exhausted = rows[0][9:]
     return Found(near, mode, version_id, ef_search, exhausted, lag)
 
 
@@ -177,7 +194,7 @@ def ef_search_for(session: Session, version: Version, k: int, *, restricted: boo
 
 def _has_example(rows: Sequence[Sequence[Any]]) -> bool:
     """Whether the image to search by had a vector."""
-    return rows[0][8] is not None
+    return rows[0][9] is not None
 
 
 def _rows(session: Session, statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

@@ -24,6 +24,7 @@ export const TYPES = {
   removal: t("removal"),
   restoration: t("restoration"),
   purge: t("purge"),
+  tiling: t("tiling"),
   sync: t("sync"),
 };
 
@@ -92,7 +93,7 @@ export function subject({ type, counts, source, reindex, collection, first_name:
 export function circumstances({ type, collection }) {
   const kind = TYPES[type] ?? type;
   if (["upload", "import", "sync"].includes(type)) return collection ? t("kindInto", { kind, name: collection }) : kind;
-  if (["comparison", "map", "change", "removal", "restoration", "purge"].includes(type)) return collection ?? t("allCollections");
+  if (["comparison", "map", "change", "removal", "restoration", "purge", "tiling"].includes(type)) return collection ?? t("allCollections");
   return kind;
 }
 

@@ -6,7 +6,7 @@ import { h, icon } from "./dom.js";
 import { to } from "./router.js";
 import { t } from "./text.js";
 
-/** image: {image_id, label}. note: a short text at the right; word: {word, meaning} below. */
+/** image: {image_id, label}, and of a match the `box` that is framed. note: a short text at the right; word: {word, meaning} below. */
 export function tile(image, { note = "", word = null, href = to(`image/${image.image_id}`), least = false } = {}) {
   const name = image.label ?? t("noLabel");
   const picture = h("img", { alt: "", loading: "lazy", decoding: "async", src: thumbnail(image.image_id) });
@@ -17,8 +17,23 @@ export function tile(image, { note = "", word = null, href = to(`image/${image.i
     h("span", { class: image.label ? "label" : "label none" }, name),
     note && h("span", { class: "note" }, note),
   );
-  const link = h("a", { class: "picture", href }, picture, caption, word && h("span", { class: "word", title: word.meaning }, word.word));
+  const shown = image.box ? framed(picture, image.box) : picture;
+  const link = h("a", { class: "picture", href }, shown, caption, word && h("span", { class: "word", title: word.meaning }, word.word));
   return h("li", { class: "tile" }, link, least ? null : collect(image));
+}
+
+/** A picture with a frame around a part of it: x, y, width, height in shares of the whole, of which the tile shows the central square. */
+function framed(picture, [x, y, width, height]) {
+  const frame = h("span", { class: "frame", hidden: true });
+  picture.addEventListener("load", () => {
+    const side = Math.min(picture.naturalWidth, picture.naturalHeight);
+    const place = (from, share, length) => [from, from + share].map((at) => Math.min(1, Math.max(0, (at * length - (length - side) / 2) / side)));
+    const [left, right] = place(x, width, picture.naturalWidth);
+    const [top, bottom] = place(y, height, picture.naturalHeight);
+    frame.style.inset = [top, 1 - right, 1 - bottom, left].map((share) => `${share * 100}%`).join(" ");
+    frame.hidden = false;
+  });
+  return h("span", { class: "framed" }, picture, frame);
 }
 
 function collect(image) {

@@ -45,11 +45,17 @@ class Embedder:
 
 
 class Decoder:
-    """A picture's pixels are the number in its blob's key."""
+    """A picture's pixels are the number in its blob's key; those of its parts, in turn, 1,000 more and so on."""
 
     def decode(self, picture: str, *, box: Box | None = None, urgent: bool = False) -> Future[Pixels]:
         future: Future[Pixels] = Future()
         future.set_result(np.array([[[int(picture.rpartition("/")[2])]]], np.int64))  # type: ignore[arg-type]
+        return future
+
+    def decode_parts(self, blob_key: str, boxes: Sequence[Box]) -> Future[list[Pixels]]:
+        whole = self.decode(blob_key).result()
+        future: Future[list[Pixels]] = Future()
+        future.set_result([whole + 1_000 * (at + 1) for at in range(len(boxes))])
         return future
 
 

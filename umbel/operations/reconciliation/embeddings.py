@@ -1,6 +1,6 @@
 """Images checked against their embeddings and the index: what searches miss, or find slowly, without a failed item."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.tables import Job, ModelVersion, ago
 from umbel.base.types import JobType
+from umbel.embedding.tiles import UNTILED
 from umbel.jobs import jobs
 from umbel.jobs.outcomes import retry_transient
 from umbel.models import partitions, versions
@@ -28,6 +29,7 @@ def check_embeddings(context: Context) -> list[Mismatches]:
     behind = Mismatches("standby_behind", "images that the standby model lacks", QUEUED)
     never = Mismatches("no_embedding", "images never embedded by the active model", QUEUED)
     lost = Mismatches("lost_embedding", "images marked indexed without an embedding", QUEUED)
+    untiled = Mismatches("no_tiles", "images without the tiles that their collection asks for", QUEUED)
     wrong = Mismatches("wrong_vector", "embeddings of a wrong width or not of length 1", f"Removed. {QUEUED}")
     with context.transaction() as session:
         version = versions.find_active_version(session)
@@ -39,14 +41,16 @@ def check_embeddings(context: Context) -> list[Mismatches]:
                 bare = list_unembedded_images(session, version.id, page)
                 vectors = list_wrong_vectors(session, version, page)
                 lacking = list_lacking(session, version.id, standby.id, page) if standby else []
-            if context.repair and (bare or vectors or lacking):
-                repair.add(page, [*bare, *lacking])
+                bare_tiles = list_untiled(session, page, without={*bare, *vectors, *lacking})
+            if context.repair and (bare or vectors or lacking or bare_tiles):
+                repair.add(page, [*bare, *lacking, *bare_tiles])
             behind.add(lacking, repaired=context.repair)
             never.add((image for image, had_one in bare.items() if not had_one), repaired=context.repair)
             lost.add((image for image, had_one in bare.items() if had_one), repaired=context.repair)
+            untiled.add(bare_tiles, repaired=context.repair)
             wrong.add(vectors, repaired=context.repair)
         repair.close()
-    return [never, lost, wrong, behind]
+    return [never, lost, wrong, behind, untiled]
 
 
 def check_index(context: Context) -> list[Mismatches]:
@@ -146,6 +150,19 @@ def list_lacking(session: Session, active: UUID, version_id: UUID, page: Page) -
 def list_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:
     """Images whose embedding of the version has another width than its model's, or is not of length 1."""
     return list(session.scalars(text(f"SELECT e.image_id FROM embedding e WHERE {_wrong(version)}"), page.bounds))
+
+
+def list_untiled(session: Session, page: Page, *, without: Collection[UUID]) -> list[UUID]:
+    """Images that lack tiles under a maintained version, and no job is about to embed these. without: not these."""
+    statement = text(f"""
+        {UNTILED} AND e.image_id > :after AND e.image_id <= :last
+        AND NOT EXISTS (
+            SELECT FROM job WHERE type = 'tiling' AND collection_id = e.collection_id AND finished_at IS NULL)
+        AND NOT EXISTS (
+            SELECT FROM job_item i WHERE i.image_id = e.image_id AND i.state = 'pending' AND i.queue <> 'compare')
+    """)
+    found = session.scalars(statement, {**page.bounds, "versions": versions.list_maintained(session)})
+    return [image_id for image_id in found if image_id not in without]
 
 
 def delete_wrong_vectors(session: Session, version: ModelVersion, page: Page) -> list[UUID]:

@@ -458,6 +458,7 @@ export default {
   representatives: "Stellvertreter",
   restorableFor: "Was gelöscht wird, lässt sich hier {days} lang wiederherstellen.",
   restoration: "Wiederherstellung",
+  tiling: "Kacheln",
   restoreAll: "Alle wiederherstellen",
   restored: { one: "{count} Bild wiederhergestellt.", other: "{count} Bilder wiederhergestellt." },
   restoreSome: { one: "{count} Bild wiederherstellen", other: "{count} Bilder wiederherstellen" },

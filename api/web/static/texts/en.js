@@ -458,6 +458,7 @@ export default {
   representatives: "Representatives",
   restorableFor: "What is deleted can be restored here for {days}.",
   restoration: "Restoration",
+  tiling: "Tiles",
   restoreAll: "Restore all",
   restored: { one: "{count} picture restored.", other: "{count} pictures restored." },
   restoreSome: { one: "Restore {count} picture", other: "Restore {count} pictures" },
