@@ -11,8 +11,8 @@ HEAD = """# Metrics
 
 Written by `python -m api.metrics_page`; do not edit.
 [Monitor Umbel](how-to/monitor.md) says which to plot and to alert on.
-`ledger` figures are read from Postgres at each scrape and are the same from every API; `api` figures are those of all
-processes of one API; `worker` figures are served by each worker on UMBEL_METRICS_PORT, with those of its process
+`ledger` figures are read from Postgres at each scrape and are the same from every API. `api` figures are those of all
+processes of one API. `worker` figures are served by each worker on UMBEL_METRICS_PORT, with those of its process
 (`process_resident_memory_bytes`, `process_start_time_seconds` and the like).
 
 | metric | labels | from | meaning |

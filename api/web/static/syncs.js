@@ -54,7 +54,7 @@ export async function syncs(signal) {
 }
 
 async function maker(renew, signal) {
-  const place = h("input", { type: "text", required: true, placeholder: "/data/photos, s3://photos/2026", autocomplete: "off", spellcheck: false });
+  const place = h("input", { type: "text", required: true, placeholder: "s3://photos/2026, /data/photos", autocomplete: "off", spellcheck: false });
   const { items } = await api.collections(signal);
   const into = h("input", { type: "text", required: true, defaultValue: ownCollection() ?? "default", list: "sync-collections", autocomplete: "off", spellcheck: false });
   const every = select(EVERY, EVERY[0][0]);
