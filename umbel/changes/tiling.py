@@ -24,19 +24,22 @@ from umbel.models import versions
 # What a tile takes beside the numbers of its vector, which are in the table and in the index: measured with 512.
 OTHER_BYTES = 840
 LEAST = 20  # images of a job that tells how fast workers are
-# The fastest of the last jobs that embedded pictures.
+# The fastest of the last jobs of each kind that embeds many images.
 SPEED = text("""
-    SELECT max(indexed / greatest(extract(epoch FROM finished_at - started_at), 0.001)) FROM (
-        SELECT indexed, started_at, finished_at FROM job
-        WHERE type IN ('import', 'reindex', 'repair', 'upload') AND indexed >= :least AND finished_at IS NOT NULL
-        ORDER BY id DESC LIMIT 20) last
+    SELECT max(indexed / greatest(extract(epoch FROM finished_at - started_at), 0.001)) FROM
+        unnest(ARRAY['import', 'reindex', 'repair']) AS kinds(kind)
+        CROSS JOIN unnest(ARRAY['succeeded', 'partial']) AS ends(ended)
+        CROSS JOIN LATERAL (SELECT * FROM job WHERE status = ended AND type = kind ORDER BY id DESC LIMIT 20) last
+    WHERE indexed >= :least
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class TilingCost:
-    """What a collection's tiles take. vectors: one for each, under each maintained model version; bytes: of these and
-    their index. seconds: for workers to embed the images that are there, as fast as they were; None: not known."""
+    """What a collection's tiles take. vectors: one for each, under each maintained model version.
+
+    bytes: of these and their index. seconds: for workers to embed the images that are there; None: not known.
+    """
 
     vectors: int
     bytes: int
@@ -57,7 +60,7 @@ def set_tiles(session: Session, name: str, count: int) -> UUID | None:
     """Give the images of a collection `count` tiles each: 0, 4 or 9. Returns the job that embeds them, if there is one.
 
     The transaction holds no locks yet. Raises NotFound, and Conflict for a change from one layout to another, or while
-    tiles of another are being removed.
+    former tiles are being removed.
     """
     versions.lock_states(session)
     collection_id = collections.get_collection(session, name)

@@ -154,7 +154,11 @@ def test_switched_on_a_job_embeds_what_is_there_and_off_all_is_removed(
     api: FlaskClient, models: Models, line: EmbeddingHandler, active: ModelVersion, work: Callable[[], None]
 ) -> None:
     there = upload(line, 3)
+    with transaction() as session:  # a hundred images in ten seconds
+        former = "INSERT INTO job (type, closed, total, indexed, started_at, finished_at)"
+        session.execute(text(f"{former} VALUES ('import', true, 100, 100, now() - interval '10 s', now())"))
     cost = patch(api, tiles=4, dry_run=True)
+    assert cost["tiling"]["seconds"] == pytest.approx(3 * 5 / 10, rel=0.1)
     assert (cost["tiles"], cost["tiling"]["vectors"], cost["tiling"]["job_id"]) == (0, 12, None)
     assert cost["tiling"]["bytes"] > 12 * 2 * active.dim
     job = UUID(patch(api, tiles=4)["tiling"]["job_id"])
