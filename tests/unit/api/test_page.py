@@ -2,13 +2,15 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from api.error_codes import error_codes
 
-STATIC = Path(__file__).parents[3] / "api" / "web" / "static"
+ROOT = Path(__file__).parents[3]
+STATIC = ROOT / "api" / "web" / "static"
 ENTRY = re.compile(r'^  (\w+): (".*"|\{ one: ".*", other: ".*" \}),$')
 PLURALS = {"one", "other"}  # of English and of German
 
@@ -71,6 +73,13 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     assert called - ENGLISH.keys() == set()
     # Some are chosen by what is the case: t(one ? "this" : "that").
     assert {key for key in ENGLISH.keys() - called if f'"{key}"' not in scripts} == set()
+
+
+def test_a_package_has_every_file_of_the_page() -> None:
+    """Containers install one, and would serve a page without texts."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["api"]
+    packed = {path for pattern in patterns for path in (ROOT / "api").glob(pattern) if path.is_file()}
+    assert {path for path in STATIC.parent.rglob("*.*") if path.name != "tsconfig.json"} - packed == set()
 
 
 def test_what_the_first_view_needs_is_fetched_at_once() -> None:
