@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Tests start hundreds of processes: without compiled files each would compile what it imports, and take thrice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo run dev stop test test-slow test-all lint check audit constraints bench faults soak screenshots recording drawings deploy-check fuzz model-test upgrade-check js-client page-types prose docs clean
 
