@@ -33,8 +33,10 @@ dev: install ## the stack, restarted where code changes, its logs in this termin
 stop: ## stop what `make demo` or `umbel up` left running
 	@if test -x $(BIN)/umbel; then $(BIN)/umbel down; else echo "Nothing is installed here, so nothing is running."; fi
 
-# Without restarts: with them, xdist waits for ever for the files of a worker that has died.
-PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
+# One process more than cores, as tests also wait. Without restarts: with them, xdist waits for ever for the files of a
+# worker that has died.
+PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 test: install ## the tests, against a real Postgres and Redis that they start themselves
 	@$(PYTEST) -m 'not slow' $(ARGS)

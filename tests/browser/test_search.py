@@ -63,6 +63,28 @@ def test_matches_come_page_by_page_as_one_scrolls_or_by_a_button(page: Page) -> 
     assert [match.get_by_role("link").get_attribute("href") for match in matches.all()] == links[:16]
 
 
+def test_the_tile_that_matched_is_framed(page: Page) -> None:
+    def with_a_tile(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        found["matches"][0]["box"] = [0.4, 0.4, 0.6, 0.6]
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/v1/search", with_a_tile)
+    page.goto(f"/#/gallery?collection=garden&label={LABELS[2]}")
+    page.locator(".grid .picture").first.click()
+    expect(page.get_by_role("heading", name="Similar pictures")).to_be_visible()
+    page.get_by_role("link", name="Search", exact=True).last.click()
+    match = page.get_by_role("list", name="Matches").get_by_role("listitem").first
+    expect(match.locator(".frame")).to_be_visible()
+    picture, frame = match.locator("img").bounding_box(), match.locator(".frame").bounding_box()
+    assert picture is not None
+    assert frame is not None
+    shares = [(frame["x"] - picture["x"]) / picture["width"], (frame["y"] - picture["y"]) / picture["height"]]
+    assert [*shares, frame["width"] / picture["width"]] == pytest.approx([0.4, 0.4, 0.6], abs=0.01)
+    expect(page.locator(".frame")).to_have_count(1)
+
+
 def test_a_part_of_the_picture_is_marked_by_dragging_or_by_keys(page: Page) -> None:
     """Two flowers beside each other: what is marked decides which of them is found."""
     both, out = Image.new("RGB", (512, 256)), io.BytesIO()
