@@ -107,7 +107,7 @@ def read_so_far(job_id: str) -> int:
 def test_a_worker_that_hears_nothing_while_work_waits_ends(
     api: FlaskClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 6}))
+    monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 3}))
     worker = start_worker(WORKER, tmp_path / "deaf.log", UMBEL_BROKER_TIMEOUT="14")
     assert api.get("/readyz").get_json()["ready"]
     with frozen(processes_in(redis.data, "redis-server")):

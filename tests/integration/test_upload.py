@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.images import image_bytes
-from tests.integration.factory import Factory
+from tests.integration.factory import Factory, unit
 from tests.integration.uploads import add_image
 from umbel.base.blobs import Blobs
 from umbel.base.database import Transaction, engine, transaction
@@ -30,6 +30,7 @@ from umbel.base.errors import (
 from umbel.base.settings import settings
 from umbel.base.types import LATER_QUEUES, ItemState, JobType, Queue
 from umbel.decoding.pool import DecoderPool
+from umbel.embedding import embeddings
 from umbel.gallery import blob_cleanups, collections, images
 from umbel.gallery.renditions import PICTURE, THUMBNAIL, Renditions
 from umbel.gallery.upload import Accepted, Upload, reject_image
@@ -79,6 +80,20 @@ def test_bytes_whose_embedding_failed_are_tried_again(session: Session, blobs: B
     second = add(session, blobs, image_bytes(1))
     assert (second.image_id, second.duplicate) == (first.image_id, False)
     assert second.job_id != first.job_id
+
+
+def test_bytes_of_an_image_that_has_its_vector_are_known_though_no_job_tells_of_it(
+    session: Session, blobs: Blobs, make: Factory
+) -> None:
+    version, first = make.version(), add(session, blobs, image_bytes(1))
+    embeddings.upsert_embeddings(session, version.id, [(first.image_id, make.collection())], unit(1)[None])
+    session.execute(text("DELETE FROM job_item"))  # as retention does, and as a restored image has none
+    again = add(session, blobs, image_bytes(1))
+    assert (again.image_id, again.duplicate) == (first.image_id, True)
+    assert jobs.get_job(session, again.job_id).status == "succeeded"
+    imported = add(session, blobs, image_bytes(1), job_id=make.job(job_type=JobType.IMPORT, closed=False))
+    assert imported.duplicate
+    assert set(session.scalars(text("SELECT state FROM job_item"))) == {"duplicate"}
 
 
 @pytest.mark.parametrize("queue", LATER_QUEUES)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from umbel.base.blobs import Blobs
 from umbel.base.errors import ExternalIdTaken, QuotaExceeded, TransientError
 from umbel.base.in_place import Location, in_place_key
-from umbel.base.types import LATER_QUEUES, ImageInfo
+from umbel.base.types import EXTERNAL, LATER_QUEUES, ImageInfo
 from umbel.gallery import external_ids, quotas
 from umbel.gallery.blob_cleanups import blob_key, insert_cleanups, lock_blobs
 from umbel.gallery.collections import Place
@@ -56,13 +56,15 @@ class ReceivedImage:
 class StoredImage:
     """An image of its collection. new: it was not there before; replaced: it was, with another picture.
 
-    job_id: the job that embeds it or has embedded it; None if none has come so far, or the newest came to nothing.
+    to_embed: it is to get a vector; False: it has one, or a job is about to embed it. job_id: that job, or the one that
+    has embedded it; None: it is to be embedded, or the job is not kept.
     """
 
     id: UUID
     new: bool = True
     job_id: UUID | None = None
     replaced: bool = False
+    to_embed: bool = True
 
 
 def store_images(
@@ -165,9 +167,14 @@ def _identified(images: Iterable[ReceivedImage], places: Mapping[str, Place]) ->
     ]
 
 
-# Find the images that are there already, and the job of the last item of each that did not fail.
-STORED = text("""
-    SELECT collection_id, sha256, image.id, CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END
+# Find the images that are there already, the job of the last item of each that did not fail, and whether they are to be
+# embedded: the last item failed, or there is none (they were restored, or the job is pruned), and no vector either.
+STORED = text(f"""
+    SELECT collection_id, sha256, image.id,
+           CASE WHEN newest.state NOT IN ('failed', 'cancelled') THEN newest.job_id END,
+           CASE WHEN newest.state IS NOT NULL THEN newest.state IN ('failed', 'cancelled') ELSE NOT EXISTS (
+               SELECT FROM embedding e JOIN model_version v ON v.id = e.model_version_id
+               WHERE e.image_id = image.id AND v.architecture <> '{EXTERNAL}') END
     FROM unnest(CAST(:collections AS uuid[]), CAST(:hashes AS bytea[])) AS given(collection_id, sha256)
     JOIN image USING (collection_id, sha256)
     LEFT JOIN LATERAL (
@@ -186,7 +193,7 @@ def _find_stored(
     wanted = {image.blob_key: (places[image.collection].id, image.sha256) for image in images}
     collections, hashes = map(list, zip(*wanted.values(), strict=True))
     rows = session.execute(STORED, {"collections": collections, "hashes": hashes, "later": list(LATER_QUEUES)})
-    found = {(row[0], bytes(row[1])): StoredImage(row[2], new=False, job_id=row[3]) for row in rows}
+    found = {(row[0], bytes(row[1])): StoredImage(row[2], new=False, job_id=row[3], to_embed=row[4]) for row in rows}
     return {key: found[each] for key, each in wanted.items() if each in found}
 
 

@@ -59,7 +59,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of an upload. job_id: the job that embeds the image, an earlier one if it is a duplicate."""
+    """What became of an upload. job_id: the job that embeds the image, an earlier one if it is a duplicate.
+
+    Of a duplicate whose earlier job is not kept, a job of its own that says so.
+    """
 
     image_id: UUID
     job_id: UUID
@@ -256,21 +259,24 @@ def _queued(
     places: dict[str, Place],
     imports: dict[UUID, Job],
 ) -> Answers:
-    """Insert items for images that are to be embedded, and for duplicates in imports. Returns the answers, kept."""
+    """Insert items for images that are to be embedded, and for duplicates in imports, or that no job tells of.
+
+    Returns the answers, kept.
+    """
     answers: Answers = {}
     new: list[NewUpload] = []
     for pending, image in stored.items():
         upload = pending.upload
         if not isinstance(image, StoredImage):
             answers[pending] = image
-        elif image.job_id is None or upload.job_id:
+        elif image.to_embed or image.job_id is None or upload.job_id:
             new.append(
                 NewUpload(
                     collection_id=places[upload.collection].id,
                     image_id=image.id,
                     name=upload.name,
                     job_id=upload.job_id,
-                    duplicate=image.job_id is not None,
+                    duplicate=not image.to_embed,
                     request_id=pending.request_id,
                     traceparent=pending.traceparent,
                     api_key_id=pending.api_key_id,
@@ -281,7 +287,7 @@ def _queued(
         if isinstance(image, StoredImage):
             job_id = job_of.get(image.id) or image.job_id
             assert job_id is not None
-            answers[pending] = Accepted(image.id, job_id, duplicate=image.job_id is not None)
+            answers[pending] = Accepted(image.id, job_id, duplicate=not image.to_embed)
     kept = {
         pending.request: FirstAnswer(answer.job_id, answer.image_id, answer.duplicate)
         for pending, answer in answers.items()

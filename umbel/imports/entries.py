@@ -102,7 +102,7 @@ def assign_images(
     """
     given = {item: image for item, image in stored.items() if item in unread}
     first = {image.id: item for item, image in reversed(given.items())}
-    duplicates = [image.job_id is not None or first[image.id] != item for item, image in given.items()]
+    duplicates = [not image.to_embed or first[image.id] != item for item, image in given.items()]
     ids = [image.id for image in given.values()]
     kept = [item in keep and not duplicate for item, duplicate in zip(given, duplicates, strict=True)]
     values = {"items": list(given), "images": ids, "duplicates": duplicates, "kept": kept}

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.model.metadata import draw_label, draw_metadata, normal
@@ -159,6 +159,8 @@ def _stored(run: Run, sent: Sent) -> None:
     expect("what became of it", answer.body["status"], "duplicate" if answer.status == 200 else "queued", answer=answer)
     job = run.world.jobs.get(job_id)
     if job is None:  # unless an import that is under way has it
+        if answer.status == 200:  # the job that embedded it is not kept
+            entry = replace(entry, outcomes={"duplicate"})
         job = Job(job_id, "upload", collection, [entry], loose=raced)
         run.world.add_job(job)
     _placed(run, sent, known, job)
