@@ -1,5 +1,6 @@
 """Workers that can do no more, and end so that others can: real processes, a Redis that stands still."""
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,6 +32,12 @@ pytestmark = pytest.mark.usefixtures("database")
 
 def upload(api: FlaskClient, seed: int) -> str:
     return str(post_image(api, image_bytes(seed)).get_json()["job_id"])
+
+
+def left_waiting(api: FlaskClient, seed: int) -> str:
+    """The job of an upload, unless a worker that was still at work has taken it."""
+    job_id = upload(api, seed)
+    return "" if api.get(f"/v1/jobs/{job_id}").get_json()["finished_at"] else job_id
 
 
 def finished(api: FlaskClient, job_id: str) -> dict[str, Any]:
@@ -107,11 +114,12 @@ def read_so_far(job_id: str) -> int:
 def test_a_worker_that_hears_nothing_while_work_waits_ends(
     api: FlaskClient, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 3}))
+    monkeypatch.setattr("api.health.settings", lambda: settings().model_copy(update={"stalled_after": 6}))
     worker = start_worker(WORKER, tmp_path / "deaf.log", UMBEL_BROKER_TIMEOUT="14")
     assert api.get("/readyz").get_json()["ready"]
+    seeds = count(3)
     with frozen(processes_in(redis.data, "redis-server")):
-        job_id = upload(api, 3)
+        job_id = eventually(lambda: left_waiting(api, next(seeds)))
         eventually(lambda: not api.get("/readyz").get_json()["workers"][0]["broker_connected"])
         eventually(lambda: not api.get("/readyz").get_json()["checks"]["progress"])
         assert ended(worker) == Exit.BROKER_TIMEOUT
