@@ -1,8 +1,8 @@
 """Tiles of a collection switched on and off, and what that costs.
 
-Switched on, a job embeds the images that are there; those that come have tiles of their own accord, as whoever stores a
-batch looks at the setting under the lock that this takes. Switched off, searches leave them aside at once, and the
-cleanup removes them.
+Switched on, a job embeds the images that are there. Those that come later get their tiles with their vector, since the
+setting is read under the lock that this takes whenever a batch is stored. Switched off, searches leave tiles out at
+once, and the cleanup removes them.
 """
 
 from dataclasses import dataclass
@@ -51,8 +51,10 @@ def estimate_tiling(session: Session, name: str, count: int) -> TilingCost:
     images = collections.describe_collection(session, name).images
     maintained = [versions.get_version(session, each) for each in versions.list_maintained(session)]
     row = sum(2 * 2 * version.dim + OTHER_BYTES for version in maintained)
-    speed = session.scalar(SPEED, {"least": LEAST})
-    seconds = images * (1 + count) / float(speed) if speed and count else None if count else 0.0
+    seconds: float | None = 0.0
+    if count:
+        speed = session.scalar(SPEED, {"least": LEAST})
+        seconds = images * (1 + count) / float(speed) if speed else None
     return TilingCost(images * count * len(maintained), images * count * row, seconds)
 
 

@@ -269,7 +269,7 @@ def _queued(
         upload = pending.upload
         if not isinstance(image, StoredImage):
             answers[pending] = image
-        elif image.to_embed or image.job_id is None or upload.job_id:
+        elif image.job_id is None or upload.job_id:
             new.append(
                 NewUpload(
                     collection_id=places[upload.collection].id,
