@@ -7,7 +7,6 @@ switch fails.
 
 import io
 import json
-import logging
 import os
 import random
 import subprocess
@@ -20,7 +19,6 @@ from uuid import UUID
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from stack.redis import Redis
@@ -29,6 +27,7 @@ from tests.faults.proxy import Proxy
 from tests.images import image_bytes
 from tests.integration.workers import alive
 from tests.processes import UMBEL, Process, eventually, free_port
+from tests.s3_server import s3_server
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 
@@ -42,16 +41,12 @@ BLOBS = {"UMBEL_BLOB_URL": "s3://umbel/gallery", "AWS_ALLOW_HTTP": "true", **CRE
 @pytest.fixture
 def bucket() -> Iterator[tuple[str, int]]:
     """Address of an S3 server with an empty bucket `umbel`."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    address = server.get_host_and_port()
-    url = "http://{}:{}".format(*address)
-    boto3.client(
-        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
-    ).create_bucket(Bucket="umbel")
-    yield address
-    server.stop()
+    with s3_server() as url:
+        boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="secret"
+        ).create_bucket(Bucket="umbel")
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        yield host, int(port)
 
 
 class Host:

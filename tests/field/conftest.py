@@ -1,18 +1,17 @@
 """One API, one worker, one bucket for the tests of a file."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from stack.redis import Redis
 from tests.field.ways import BUCKET, Service
 from tests.integration.workers import alive
 from tests.processes import Process, eventually, free_port
+from tests.s3_server import s3_server
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -20,13 +19,9 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "A
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The endpoint of an S3 server that has one bucket."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    yield endpoint
-    urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
-    server.stop()
+    with s3_server() as endpoint:
+        yield endpoint
+        urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from stack.postgres import Postgres
 from stack.redis import Redis
 from tests.integration.factory import Factory
 from tests.integration.test_server import Api
+from tests.s3_server import s3_server
 from umbel.base.blobs import Blobs
 from umbel.base.database import engine_of
 from umbel.base.settings import settings
@@ -54,6 +55,13 @@ def server(postgres: Postgres, redis: Redis, tmp_path_factory: pytest.TempPathFa
     process = Api(tmp_path_factory.mktemp("api") / "log")
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The URL of an S3 server."""
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture

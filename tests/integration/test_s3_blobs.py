@@ -1,15 +1,13 @@
 """A bucket as the blob store, against a real S3 server (moto's): the same promises as for a folder."""
 
 import io
-import logging
 import random
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.field.archives import tarred, zipped
 from tests.images import image_bytes, thumbnail
@@ -22,15 +20,6 @@ from umbel.imports.sources import ArchiveSource, open_source, receive_archive
 
 BYTES = random.Random(1).randbytes(PART + 1000)  # more than one part of an upload
 FILES = [(f"{number}.jpg", BYTES[number * 1000 : number * 1500]) for number in range(1, 5)]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Needs root (for Postgres' own user), PgBouncer and nginx. Exit 1 when a command 
 network of its own: `unshare --net sh -c 'ip link set lo up && python -m tests.scale_out'`.
 """
 
-import logging
 import os
 import re
 import shlex
@@ -23,12 +22,12 @@ from typing import Any
 
 import boto3
 import httpx
-from moto.server import ThreadedMotoServer
 
 from stack.binaries import let_run_postgres, postgres_programs, redis_server
 from stack.server_user import let_through, server_account
 from tests.conversions import FOLDER, share_conversions
 from tests.processes import eventually
+from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "scale-out.md"
@@ -123,14 +122,9 @@ def wrappers(folder: Path) -> Path:
 
 @contextmanager
 def bucket() -> Iterator[None]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(here("10.0.0.1"), 7070, verbose=False)
-    server.start()
-    try:
-        boto3.client("s3", endpoint_url=here("http://10.0.0.1:7070"), **KEY).create_bucket(Bucket="umbel")
+    with s3_server(here("10.0.0.1"), 7070) as url:
+        boto3.client("s3", endpoint_url=url, **KEY).create_bucket(Bucket="umbel")
         yield
-    finally:
-        server.stop()
 
 
 @contextmanager

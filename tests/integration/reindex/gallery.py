@@ -15,8 +15,8 @@ from umbel.base.errors import BadCheckpoint
 from umbel.base.progress import Progress
 from umbel.base.tables import ModelVersion, Reindex
 from umbel.base.types import Box, LoadedModel, Pixels, Queue, ReindexMode, ReindexPhase, Vectors
-from umbel.embedding.embedding import EmbeddingHandler
-from umbel.jobs import jobs
+from umbel.embedding.embedding import EmbeddingBatch, EmbeddingHandler
+from umbel.jobs import claims, jobs
 from umbel.models import reindexes, versions
 from umbel.models.reindexes import begin_reindex
 from umbel.reindex.run import ReindexHandler
@@ -89,6 +89,14 @@ def make_version(
         version = Factory(session, start=start).version(active=active, dim=dim)
     models.add(version, noise=noise, seed=seed)
     return version
+
+
+def worked(line: EmbeddingHandler) -> EmbeddingBatch:
+    """A batch of single uploads that was claimed and embedded, and is not stored."""
+    claimed = line._claim([Queue.SINGLE], claims.claim_items, 9)
+    assert claimed is not None
+    [batch] = line.work(iter([claimed]))
+    return batch
 
 
 def upload(line: EmbeddingHandler, count: int, *, labelled: bool = True, embed: bool = True) -> list[UUID]:

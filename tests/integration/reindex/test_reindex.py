@@ -14,6 +14,7 @@ from tests.integration.reindex.gallery import (
     state,
     status,
     upload,
+    worked,
 )
 from tests.integration.scene import Silent
 from umbel.base.database import transaction
@@ -22,7 +23,6 @@ from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
 from umbel.base.types import ItemState, ModelState, Queue, ReindexMode
 from umbel.embedding.embedding import EmbeddingHandler
-from umbel.jobs import claims
 from umbel.models import versions
 from umbel.models.reindexes import begin_reindex
 from umbel.operations import job_actions
@@ -51,9 +51,7 @@ def test_a_batch_claimed_before_a_version_came_to_be_kept_is_embedded_with_it_to
     models: Models, line: EmbeddingHandler, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
-    claimed = line._claim([Queue.SINGLE], claims.claim_items, 9)
-    assert claimed is not None
-    [batch] = line.work(iter([claimed]))
+    batch = worked(line)
     other = make_version(models)
     with transaction() as session:
         versions.change_version(session, other.id, state=ModelState.BACKFILLING)

@@ -16,21 +16,31 @@ from umbel_client import Tiling, Umbel
 from tests.command_line import umbel_here
 from tests.integration.damage import unwatched
 from tests.integration.factory import Factory, committed, unit
-from tests.integration.reindex.gallery import Embedder, Models, begin, embedded, make_version, run, state, upload
+from tests.integration.reindex.gallery import (
+    Embedder,
+    Models,
+    begin,
+    embedded,
+    make_version,
+    run,
+    state,
+    upload,
+    worked,
+)
 from tests.integration.scene import Silent
 from tests.integration.threshold import scanned_up_to
 from umbel.base.blobs import blobs
 from umbel.base.database import transaction
 from umbel.base.settings import settings
 from umbel.base.tables import ModelVersion
-from umbel.base.types import JobType, ModelState, Queue, Vector
+from umbel.base.types import JobType, ModelState, Vector
 from umbel.changes.bulk import BulkHandler, begin_bulk
 from umbel.changes.bulk_rows import Chosen
 from umbel.changes.tiling import OTHER_BYTES
 from umbel.embedding import tiles
 from umbel.embedding.embedding import EmbeddingHandler
 from umbel.gallery.tiles import BOXES, LAYOUTS
-from umbel.jobs import claims, jobs
+from umbel.jobs import jobs
 from umbel.models import reindexes
 from umbel.operations.reconciliation import Context, reconcile
 from umbel.reindex.run import ReindexHandler
@@ -194,9 +204,7 @@ def test_a_batch_that_was_claimed_before_is_embedded_with_tiles_too(
     api: FlaskClient, line: EmbeddingHandler, active: ModelVersion
 ) -> None:
     [picture] = upload(line, 1, embed=False)
-    claimed = line._claim([Queue.SINGLE], claims.claim_items, 9)
-    assert claimed is not None
-    [batch] = line.work(iter([claimed]))
+    batch = worked(line)
     patch(api, tiles=4)
     assert line._store(batch) == 1
     assert tiled(active) == {picture: 4}
