@@ -33,11 +33,11 @@ class PostgresLike(Server):
         """SQLAlchemy URL of Umbel's database."""
         return f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={quote(str(self.socket_dir))}&port={self.port}"
 
-    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        """A connection in autocommit mode."""
+    def connect(self, port: int | None = None) -> "psycopg.Connection[tuple[object, ...]]":
+        """A connection in autocommit mode. port: of another server in the same folder."""
         return psycopg.connect(
             host=str(self.socket_dir),
-            port=self.port,
+            port=port or self.port,
             user=self.user,
             dbname=DATABASE,
             autocommit=True,

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from stack.postgres import Postgres
+from stack.postgres import PORT, Postgres
 from tests.integration.factory import Factory, committed, unit
 from tests.processes import eventually, frozen
 from tests.replica import ReplicaServer
@@ -19,6 +19,7 @@ from umbel.models import versions
 
 pytestmark = [pytest.mark.usefixtures("database", "redis"), pytest.mark.slow]
 MOST_LAG = 2.0
+SEGMENT = 16 * 2**20  # bytes of a file of the primary's log
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,18 @@ def test_searches_lists_and_counts_come_from_a_replica(
     assert len(found["matches"]) == 3
     assert len(api.get("/v1/images?total=true").get_json()["items"]) == 5
     assert api.get("/v1/facets?by=label").get_json()["values"][0]["count"] == 5
+
+
+def test_a_replica_has_all_where_the_primary_begins_a_segment_of_its_log(
+    servers: list[ReplicaServer], known: replicas.Replicas
+) -> None:
+    with servers[0].connect(PORT) as primary:
+        primary.execute("CHECKPOINT")  # the server writes nothing of its own for a while
+        primary.execute("SELECT pg_switch_wal()")
+    now = replicas.position()
+    assert now is not None
+    assert now % SEGMENT == 0
+    caught_up(known)
 
 
 @pytest.mark.usefixtures("behind")

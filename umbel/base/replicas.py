@@ -34,7 +34,14 @@ Rows = list[tuple[Any, ...]]
 
 LOOK_SECONDS = 0.5
 KEPT = 240  # positions of the primary, of two minutes
-PRIMARY = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+# Where the last record ends. The function says where the next one begins, which is after the page's header where the
+# last one filled its page or its segment: no replica comes there before the next record does.
+PRIMARY = """
+SELECT next - CASE WHEN mod(next, pg_size_bytes(current_setting('wal_segment_size'))) = 40 THEN 40
+                   WHEN mod(next, current_setting('wal_block_size')::int) = 24 THEN 24
+                   ELSE 0 END
+FROM (SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS next) AS log
+"""
 REPLICA = "SELECT pg_last_wal_replay_lsn() - '0/0'::pg_lsn WHERE pg_is_in_recovery()"
 
 # What the reads of this request have to see: bytes of the primary's write-ahead log.
