@@ -18,7 +18,7 @@ from typing import Any
 from pgvector import HalfVector
 
 from benchmarks.common import own_home, spread, write
-from benchmarks.database import own_database, own_server
+from benchmarks.database import copy_database, own_database, own_server
 from benchmarks.growth import (
     BUFFERS,
     CLIENTS,
@@ -130,13 +130,7 @@ def _copy(server: Any, size: int, notes: Path) -> None:
     if notes.exists():
         return
     name = f"growth_{size}_bits"
-    with server.connect("postgres") as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {name}")
-        # What vacuums it may be there still.
-        admin.execute(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [f"growth_{size}"]
-        )
-        admin.execute(f"CREATE DATABASE {name} OWNER umbel TEMPLATE growth_{size} STRATEGY file_copy")
+    copy_database(server, f"growth_{size}", name)
     with own_database(server, name):
         with transaction() as session:
             version = versions.get_active_version(session)

@@ -1,9 +1,10 @@
 """How fast is a bulk import beside forward and decoding alone, and does the worker's memory stay flat?
 
-Run `python -m benchmarks.bulk_import [--images 20000]`: the real stack as processes, a folder on the server imported
-through POST /v1/imports, then imported a second time. The raw forward of the same model, and decoding by a thread a
-core, are measured in this process before and after, while the worker is idle; of_forward_and_decode: the rate over that
-of one after the other. Memory: RSS of one worker process and of its decoders, each second.
+Run `python -m benchmarks.bulk_import [--images 20000 | --folder FOLDER] [--in-place]`: the real stack as processes, a
+folder on the server imported through POST /v1/imports, then imported a second time. The raw forward of the same model,
+and decoding by a thread a core, are measured in this process before and after, while the worker is idle;
+of_forward_and_decode: the rate over that of one after the other. Memory: RSS of one worker process and of its decoders,
+each second.
 cpu_ms_a_image: user and system time of each part of the stack during the import, beside that of the raw forward.
 """
 
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,11 +68,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--in-place", action="store_true", help="without copying the pictures")
     parser.add_argument("--workers", type=int, default=1, help="that share the pictures; one GPU may have several")
+    parser.add_argument("--folder", type=Path, help="of photographs, all of them, instead of drawn pictures")
     given = parser.parse_args()
-    images, workers = int(given.images), int(given.workers)
+    workers = int(given.workers)
     with own_home() as home:
-        folder = home / "pictures"
-        draw(folder, images)
+        folder = given.folder or home / "pictures"
+        if not given.folder:
+            draw(folder, given.images)
+        files = sorted(folder.rglob("*.jpg"))
+        images = len(files)
         os.environ["UMBEL_IMPORT_ROOTS"] = str(folder)
 
         from umbel_client import Umbel  # noqa: PLC0415 - settings are read at the first use, so the environment comes first
@@ -82,8 +88,8 @@ def main() -> None:
         with whole_stack(workers) as parts:
             worker = parts["worker"]
             embedder = load_embedder(settings())
-            files = sorted(folder.glob("000/*.jpg"))[:256]
-            data = [path.read_bytes() for path in files]
+            step = max(1, images // 256)
+            data = [path.read_bytes() for path in files[::step][:256]]
             pixels = [embedder.decode(each) for each in data]
             decoders = ThreadPoolExecutor(os.cpu_count())
 
@@ -119,9 +125,14 @@ def main() -> None:
     rate = images / embedded
     forwards, decodings = zip(*before, *after, strict=True)
     forward, decoding = float(np.median(forwards)), float(np.median(decodings))
-    where = "" if embedder.device == "cpu" else "_gpu"
+    kinds = {
+        "photographs": given.folder,
+        "in_place": given.in_place,
+        "gpu": embedder.device != "cpu",
+        str(workers): workers > 1,
+    }
     write(
-        f"bulk_import{'_in_place' if given.in_place else ''}{where}{f'_{workers}' if workers > 1 else ''}",
+        "_".join(["bulk_import", *(name for name, is_so in kinds.items() if is_so)]),
         {
             "pictures": images,
             "workers": workers,

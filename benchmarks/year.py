@@ -1,8 +1,9 @@
 """Is a service as quick after a year of use as on its first day, and does pruning keep up?
 
-Run `python -m benchmarks.year [--items 5000000]`: two databases with the same images, their index and today's jobs; one
-has the jobs of the year before too, that many finished items: three quarters of them nightly imports of the same
-pictures, the rest uploads with a job each, none pruned. Both have an API, and requests go to them by turns; after each
+Run `python -m benchmarks.year [--items 5000000] [--images 20000] [--home HOME]`: two copies of the gallery of
+benchmarks/growth.py (with --home it stays there, and one that is there is taken again), both with today's jobs; one has
+the jobs of the year before too, that many finished items: three quarters of them nightly imports of the same pictures,
+the rest uploads with a job each, none pruned. Both have an API, and requests go to them by turns; after each
 block items are claimed and stored in each. At the end the year's jobs that are older than UMBEL_JOB_DAYS are pruned for
 PRUNE_SECONDS, as the workers' cleanup does it.
 """
@@ -14,14 +15,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.common import BLOCKS, own_home, seconds, spread, write
-from benchmarks.database import DIM, add_version, own_database, own_server
-from benchmarks.gallery import fill, perturbed
+from benchmarks.database import DIM, copy_database, own_database, own_server
+from benchmarks.growth import BUFFERS, originals, prepare
 from benchmarks.queue import BATCH, Storing, make_job
 from benchmarks.served import served
 
@@ -64,42 +66,40 @@ SELECT relname, pg_total_relation_size(oid) / 1048576 FROM pg_class WHERE relnam
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--home", type=Path, help="folder whose gallery is kept")
     asked = parser.parse_args()
-    with own_home() as home:
+    size, a_day = asked.images, asked.items // DAYS
+    with own_home(asked.home) as home:
         from stack.redis import Redis  # noqa: PLC0415
         from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
 
         redis = Redis(home, settings().socket_dir)
-        with own_server(home, shared_buffers="1GB", max_wal_size="4GB") as server:
+        with own_server(home, shared_buffers=BUFFERS, max_wal_size="4GB") as server:
             redis.start()
             try:
-                made = {name: _make(server, name, days, asked.items // DAYS) for name, days in KINDS.items()}
+                prepare(server, size, *originals(home, None), home / f"growth_{size}.json")
+                made = {name: _make(server, size, name, days, a_day) for name, days in KINDS.items()}
                 found = _measure(server)
                 pruned = _prune(server)
             finally:
                 redis.stop()
-    write("year", {"images": IMAGES, "dim": DIM, "requests": REQUESTS, "databases": made, **found, "pruning": pruned})
+    write(
+        "year" if size <= IMAGES else "year_large",
+        {"images": size, "dim": DIM, "requests": REQUESTS, "databases": made, **found, "pruning": pruned},
+    )
 
 
 KINDS = {"fresh": 0, "lived": DAYS}  # days before today
 
 
-def _make(server: Any, name: str, days: int, a_day: int) -> dict[str, Any]:
-    """A database with images, and jobs of today and the days before, with so many finished items each."""
-    with own_database(server, name):
-        from umbel.base.database import autocommit  # noqa: PLC0415
-        from umbel.models import partitions  # noqa: PLC0415
-
-        version = add_version(indexed=False)
-        originals = np.random.default_rng(1).normal(size=(IMAGES // 50, DIM)).astype(np.float32)
-        originals /= np.linalg.norm(originals, axis=1, keepdims=True)
-        fill(version.id, perturbed(originals, IMAGES), [f"label {n}" for n in range(40)])
-        with autocommit() as connection:
-            partitions.build_index(connection, version.id, DIM, memory_mb=256, processes=1)
+def _make(server: Any, size: int, name: str, days: int, a_day: int) -> dict[str, Any]:
+    """A copy of the gallery, and jobs of today and the days before, with so many finished items each."""
+    copy_database(server, f"growth_{size}", name)
     with server.connect(name) as session:
         session.execute("SET session_replication_role = replica")
         session.execute("CREATE TEMP TABLE numbered AS SELECT row_number() OVER (ORDER BY id) AS n, id FROM image")
-        imported = min(a_day * 3 // 4, IMAGES)
+        imported = min(a_day * 3 // 4, size)
         told = {"imported": imported, "uploads": a_day - imported}
         took = seconds(lambda: [session.execute(DAY, {**told, "ago": ago}) for ago in range(days, -1, -1)])
         session.execute("INSERT INTO tally SELECT 'jobs', status, count(*) FROM job GROUP BY status")

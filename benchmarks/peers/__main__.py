@@ -134,11 +134,12 @@ def environment() -> Path:
     made = ENVIRONMENT / "made-of.txt"
     if not made.exists() or made.read_text() != REQUIREMENTS.read_text():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        [site] = ENVIRONMENT.glob("lib/python*/site-packages")
-        (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
         subprocess.run([*pip, "-r", str(REQUIREMENTS)], check=True)
         made.write_text(REQUIREMENTS.read_text())
+    [packages] = ENVIRONMENT.glob("lib/python*/site-packages")
+    # Not only its path: what is installed there to be edited is found by the .pth files in it.
+    (packages / "ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     return python.absolute()
 
 

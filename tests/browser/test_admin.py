@@ -161,3 +161,31 @@ def test_a_reader_is_offered_nothing_forbidden_and_comes_back_to_its_view(
     page.goto("/#/jobs?status=failed")
     sign_in()
     page.wait_for_url("**/#/jobs?status=failed")
+
+
+def test_a_collection_is_made_limited_tiled_and_deleted(page: Page, site: Stack) -> None:
+    page.goto("/#/admin?tab=collections")
+    page.get_by_label("Name", exact=True).fill("small")
+    page.get_by_role("button", name="Make a collection").click()
+    made = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="small", exact=True))
+    expect(made).to_contain_text("0 pictures")
+    made.get_by_text("Quota").click()
+    made.get_by_label("Most pictures").fill("5")
+    made.get_by_label("Most megabytes").fill("2")
+    made.get_by_role("button", name="Set small").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    choice = made.get_by_label("Tiles small")
+    choice.select_option("4 of each picture")
+    expect(page.get_by_role("dialog")).to_contain_text("4 tiles of each picture are embedded: 0 vectors")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(choice).to_have_value("0")
+    choice.select_option("4 of each picture")
+    page.get_by_role("dialog").get_by_role("button", name="Change").click()
+    expect(choice.locator("option")).to_have_text(["none", "4 of each picture"])
+    address = f"{site.url}/v1/collections/small"
+    found = httpx.get(address, timeout=30).json()
+    assert [found[name] for name in ("tiles", "max_images", "max_bytes")] == [4, 5, 2 * 2**20]
+    made.get_by_role("button", name="Delete small").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(made).to_have_count(0)
+    assert httpx.get(address, timeout=30).status_code == 404

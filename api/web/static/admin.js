@@ -24,6 +24,7 @@ const TABS = {
   recall: { name: t("recall"), parts: [of(() => import("./recall.js"), "recall")] },
   curation: { name: t("curation"), parts: [of(() => import("./labels.js"), "doubts"), of(() => import("./curation.js"), "worthLabelling", "outliers", "representatives")], scope: "write" },
   sources: { name: t("sources"), parts: [of(() => import("./syncs.js"), "syncs")], scope: "write" },
+  collections: { name: t("collections"), parts: [of(() => import("./collections.js"), "collections")] },
   keys: { name: t("keys"), parts: [of(() => import("./keys.js"), "keys")] },
   webhooks: { name: t("webhooks"), parts: [of(() => import("./webhooks.js"), "webhooks")], limited: true },
   audit: { name: t("audit"), parts: [of(() => import("./audit.js"), "events")] },

@@ -8,7 +8,11 @@ export const ready = async () => (await fetch("readyz")).json();
 export const collections = (signal) => request("v1/collections?limit=500", { signal });
 
 export const images = (parameters, signal) => request(url("v1/images", parameters), { signal });
+export const pageOfCollections = (parameters, signal) => request(url("v1/collections", parameters), { signal });
 export const collection = (name, signal) => request(`v1/collections/${name}`, { signal });
+export const makeCollection = (asked) => post("v1/collections", asked);
+export const changeCollection = (name, changes) => request(`v1/collections/${name}`, { method: "PATCH", body: changes });
+export const removeCollection = (name) => request(`v1/collections/${name}`, { method: "DELETE" });
 export const calibration = (name, signal) => request(`v1/collections/${name}/calibration`, { signal });
 export const facets = (parameters, signal) => request(url("v1/facets", parameters), { signal });
 export const image = (id, signal) => request(`v1/images/${id}`, { signal });
