@@ -6,7 +6,8 @@ from typing import Any
 
 Result = dict[str, Any]
 
-AMX, AVX2, GPU = "2 cores, AMX", "2 cores, AVX2 alone", "16 cores, H200"
+AMX, AVX512, AVX2, GPU = "2 cores, AMX", "2 cores, AVX-512 and bf16", "2 cores, AVX2 alone", "16 cores, H200"
+MACHINES = {"AMX": AMX, "AVX-512 with bf16": AVX512, "AVX2": AVX2}
 
 INTRO = """# Performance
 
@@ -53,8 +54,8 @@ def _repeated(result: Result) -> float:
     return float(result["counts"]["total"] / result["seconds"]["second_import"])
 
 
-IMPORTS = ("bulk_import", "bulk_import_avx2", "bulk_import_gpu", "bulk_import_gpu_4")
-SEARCH = ("search", "search_avx2")
+IMPORTS = ("bulk_import", "bulk_import_avx512", "bulk_import_avx2", "bulk_import_gpu", "bulk_import_gpu_4")
+SEARCH = ("search", "search_avx512", "search_avx2")
 SECTIONS = (
     Section(
         "Taking images in",
@@ -88,7 +89,7 @@ SECTIONS = (
             Figure("Recall@10, 1 % pass a filter", SEARCH, lambda r: r["filtered"]["1 %"]["recall"], "{:.3f}"),
             Figure(
                 "Searches by vector over HTTP, 8 clients, a second",
-                ("growth", "growth_avx2"),
+                ("growth", "growth_avx512", "growth_avx2"),
                 lambda r: r["with_clients"]["100000"]["a_second"],
             ),
         ),
@@ -129,7 +130,7 @@ def overview(results: dict[str, Result]) -> str:
     parts = [INTRO]
     for section in SECTIONS:
         rows = {figure: _by_machine(figure, results) for figure in section.figures}
-        machines = [each for each in (AMX, AVX2, GPU) if any(each in row for row in rows.values())]
+        machines = [each for each in (*MACHINES.values(), GPU) if any(each in row for row in rows.values())]
         if machines:
             parts.append(f"## {section.title}\n")
             parts.append("| | " + " | ".join(machines) + " |\n|---|" + "---:|" * len(machines))
@@ -154,4 +155,4 @@ def _by_machine(figure: Figure, results: dict[str, Result]) -> dict[str, Any]:
 def _machine(machine: dict[str, Any]) -> str:
     if machine.get("gpu"):
         return GPU
-    return AMX if machine.get("arithmetic") == "AMX" else AVX2
+    return MACHINES[machine.get("arithmetic", "AVX2")]

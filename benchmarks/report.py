@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.common import RESULTS
 from benchmarks.figures import overview
 from benchmarks.plots import IMAGES, PLOTS, draw
-from benchmarks.targets import AVX2, ON_AVX2, reached
+from benchmarks.targets import OTHERS, reached, without_machine
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, DETAILS = DOCS / "performance.md", DOCS / "performance-details.md"
@@ -23,8 +23,9 @@ TITLES = {
     "singles": "Single uploads by many clients",
     "bulk_import": "Import by the whole stack",
     "bulk_import_in_place": "Import by the whole stack, in place",
+    "bulk_import_photographs": "Import of photographs by the whole stack",
+    "bulk_import_photographs_in_place": "Import of photographs by the whole stack, in place",
     "runtimes": "Runtimes of the model",
-    "runtimes_avx512": "Runtimes of the model, with AVX-512 and in int8",
     "decoding": "Decoding",
     "decoders": "Number of decoder processes",
     "gpu": "Forward on a GPU",
@@ -53,6 +54,7 @@ TITLES = {
     "reindex": "Reindex under load",
     "reindex_large": "Reindex under load, 10,000 images",
     "year": "After a year of use",
+    "year_large": "After a year of use, a million images",
     "replicas": "Read replicas",
     "shards": "Three shards and one server",
     "shards_large": "Three shards and one server, 300,000 images",
@@ -60,7 +62,7 @@ TITLES = {
     "vectors_large": "Vectors out and in, 100,000 images",
     "observing": "Cost of logs and metrics",
 }
-TITLES = {each: title + added for name, title in TITLES.items() for each, added in ((name, ""), (name + AVX2, ON_AVX2))}
+TITLES = {name + end: title + added for name, title in TITLES.items() for end, added in ({"": ""} | OTHERS).items()}
 FRAME = {"question", "machine", "load_before", "commit", "command", "note"}
 INTRO = """# Performance: all results
 
@@ -97,7 +99,7 @@ def _targets(results: dict[str, dict[str, Any]]) -> Iterator[str]:
         met = target.met(value)
         yield f"| {target.what} | [{_number(value)}](#{_anchor(target.result)}) | {target.bound} | {_verdict(met)} |"
         if not met and target.why:
-            missed.setdefault(target.why, []).append(target.what.removesuffix(ON_AVX2))
+            missed.setdefault(target.why, []).append(without_machine(target.what))
     yield "\n" + "".join(f"- {'; '.join(dict.fromkeys(what))}: {why}\n" for why, what in missed.items())
 
 
