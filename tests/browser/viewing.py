@@ -9,7 +9,8 @@ from tests.browser.gallery import SPECIES
 
 LABELS = [SampleGarden().name(species) for species in range(SPECIES)]
 VIEWS = ("gallery", "add", "search", "identify", "map", "duplicates", "jobs", "trash", "admin")
-TABS = ("reindex", "recall", "curation", "sources", "collections", "keys", "webhooks", "audit", "health")  # of Admin, beside its first
+# Of Admin, beside its first.
+TABS = ("reindex", "recall", "curation", "sources", "collections", "keys", "webhooks", "audit", "health")
 OWN_LABELS = {0: "found outside", 2: "from-a-zip|below a path"}  # of these species, that tests give what they add
 PATIENCE = 40_000  # ms, for what a worker does
 

@@ -109,6 +109,18 @@ def test_images(
     assert read <= READ
 
 
+def test_images_where_all_are_in_one_collection(session: Session, make: Factory) -> None:
+    with session.begin_nested() as changes:
+        empty_tables(session)
+        session.execute(text(FILL), {"collection": make.collection("only"), "label": "rare", "many": MANY})
+        session.execute(text("ANALYZE image, collection"))
+        with counted_rows(session) as cost:
+            found, read = cost(lambda: images.list_images(session, collection=None, before=None, limit=LIMIT))
+        changes.rollback()
+    assert len(found) == LIMIT
+    assert read <= READ
+
+
 @pytest.mark.parametrize("collection", ["old", None])
 @pytest.mark.parametrize(
     "asked",

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from umbel.base.copy import stage_rows
 from umbel.base.types import Vector, Vectors
 from umbel.gallery.blob_cleanups import same_bytes
-from umbel.gallery.collections import DELETED_SQL, scope_sql
+from umbel.gallery.collections import NOT_DELETED, scope_sql
 
 READ_AT_ONCE = 2_000  # vectors, as text from the database; as numbers they are a third of that
 REPLACE = "(image_id, model_version_id) DO UPDATE SET vector = EXCLUDED.vector"
@@ -58,7 +58,7 @@ def find_vectors(session: Session, version_id: UUID, images: Sequence[UUID]) -> 
     # The version is a literal, so that only its own partition is looked at.
     statement = text(f"""
         SELECT image_id, vector FROM embedding WHERE model_version_id = '{version_id}' AND image_id = ANY (:images)
-        AND collection_id <> ALL ({DELETED_SQL})
+        AND collection_id {NOT_DELETED}
     """)
     rows = session.execute(statement.columns(image_id=Uuid, vector=HALFVEC), {"images": list(images)})
     return {row.image_id: np.asarray(row.vector, dtype=np.float32) for row in rows}

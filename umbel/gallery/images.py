@@ -18,7 +18,7 @@ from umbel.base.tables import Collection, Embedding, Image, JobItem, ModelVersio
 from umbel.base.types import EXTERNAL, LATER_QUEUES, ItemState
 from umbel.gallery import blob_cleanups, external_ids, trash
 from umbel.gallery.blob_cleanups import clean_up_blobs
-from umbel.gallery.collections import DELETED_SQL, PRESENT
+from umbel.gallery.collections import NOT_DELETED, PRESENT
 from umbel.gallery.filters import EVERYTHING, Filter, both, of_label
 from umbel.gallery.passing import find_passing
 from umbel.jobs import items
@@ -107,7 +107,7 @@ def list_images(
         asked = both(asked, of_label(label))
         ids: Any = find_passing(session, asked, collection=collection, before=before, limit=limit)
     elif collection is None and label is None:
-        present = text(f"image.collection_id <> ALL ({DELETED_SQL})")
+        present = text(f"image.collection_id {NOT_DELETED}")
         ids = select(Image.id).where(present, *older).order_by(Image.id.desc()).limit(limit)
     else:
         named = [PRESENT] if collection is None else [PRESENT, Collection.name == collection]

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, case, func, select, text
 from sqlalchemy.orm import Session
 
 from umbel.base.tables import Collection
-from umbel.gallery.collections import DELETED_SQL, PRESENT
+from umbel.gallery.collections import NOT_DELETED, PRESENT
 from umbel.gallery.filter_sql import I, filter_clause, is_indexed
 from umbel.gallery.filters import Filter
 
@@ -19,7 +19,7 @@ def passing(session: Session, asked: Filter, *, collection: str | None) -> list[
     For statements of this transaction, which are planned for their values: how many pass depends on them.
     """
     session.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
-    within: ColumnElement[bool] = text(f"i.collection_id <> ALL ({DELETED_SQL})")  # type: ignore[assignment]
+    within: ColumnElement[bool] = text(f"i.collection_id {NOT_DELETED}")  # type: ignore[assignment]
     if collection is not None:
         named = select(Collection.id).where(Collection.name == collection, PRESENT)
         within = I.collection_id == named.scalar_subquery()

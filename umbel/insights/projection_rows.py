@@ -14,7 +14,7 @@ from umbel.base.tables import GalleryMap, Job
 from umbel.base.tallies import Counted
 from umbel.base.types import JobType, Plane
 from umbel.gallery import collections
-from umbel.gallery.collections import DELETED_SQL, scope_sql
+from umbel.gallery.collections import NOT_DELETED, scope_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def list_points(session: Session, job_id: UUID) -> list[MapPoint]:
             FROM gallery_map m
             CROSS JOIN LATERAL unnest(m.image_ids, m.xs, m.ys) AS point(id, x, y)
             JOIN image i ON i.id = point.id
-            WHERE m.job_id = :job AND i.collection_id <> ALL ({DELETED_SQL})
+            WHERE m.job_id = :job AND i.collection_id {NOT_DELETED}
         """),
         {"job": job_id},
     )

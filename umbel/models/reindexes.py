@@ -13,7 +13,7 @@ from umbel.base.database import Transaction
 from umbel.base.errors import Conflict, InvalidInput
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import JobType, ModelState, Queue, ReindexMode, ReindexPhase
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import NOT_DELETED
 from umbel.gallery.tiles import TILED_SQL
 from umbel.jobs import jobs
 from umbel.jobs.wakeup import Waker
@@ -155,7 +155,7 @@ LACKING = " UNION ".join(
           {{besides}} {{some}}
     )"""
     for what, table, within in (
-        ("e.image_id", "embedding", f"<> ALL ({DELETED_SQL})"),
+        ("e.image_id", "embedding", NOT_DELETED),
         ("DISTINCT e.image_id", "tile", f"= ANY ({TILED_SQL})"),
     )
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import NOT_DELETED
 
 MOST = 5_000  # images
 MOST_OF_CLASS = 500  # images of one class, where not all fit: ten classes at least
@@ -20,7 +20,7 @@ SAMPLE = """
         FROM image i
         JOIN embedding l ON l.image_id = i.id AND l.model_version_id = '{active}'
         JOIN embedding c ON c.image_id = i.id AND c.model_version_id = '{candidate}'
-        WHERE i.label IS NOT NULL AND i.collection_id <> ALL ({deleted})
+        WHERE i.label IS NOT NULL AND i.collection_id {not_deleted}
           AND NOT EXISTS (SELECT FROM unnest(CAST(:without AS bytea[])) AS known(sha256)
                           WHERE known.sha256 = i.sha256)
     ), bounded AS (
@@ -67,7 +67,7 @@ def sample_labelled(
     on, since a version has learnt from them.
     """
     rows = session.execute(
-        text(SAMPLE.format(active=active, candidate=candidate, deleted=DELETED_SQL)),
+        text(SAMPLE.format(active=active, candidate=candidate, not_deleted=NOT_DELETED)),
         {"without": list(without), "most": most, "most_of_class": most_of_class},
     ).all()
     return Sample([Labelled(row.id, (row.collection_id, row.label)) for row in rows], rows[0].classes if rows else 0)

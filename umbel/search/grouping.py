@@ -46,7 +46,7 @@ TILED = {
     "tile": "e.tile",
     "within": "TRUE",
 }
-EVERYWHERE = f"e.collection_id <> ALL ({collections.DELETED_SQL})"
+EVERYWHERE = f"e.collection_id {collections.NOT_DELETED}"
 VALUES = {"label": "to_jsonb(i.label)", "metadata": "i.metadata -> %(key)s::text"}
 HAS_VALUE = {
     "label": "i.label IS NOT NULL",

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.replicas import read_prepared
 from umbel.gallery import collections
-from umbel.gallery.collections import DELETED_SQL
+from umbel.gallery.collections import NOT_DELETED
 from umbel.gallery.filter_sql import filter_literal
 from umbel.gallery.filters import Filter
 from umbel.models import versions
@@ -58,7 +58,7 @@ def begin_export(session: Session, *, collection: str | None, asked: Filter, ver
 def read_rows(export: Export) -> Iterator[ExportedRows]:
     """All rows of an export, by id, each batch as it is when it is reached. Raises NotReady."""
     condition = filter_literal(export.filter).replace("%", "%%")  # no placeholder begins in it
-    scope = "i.collection_id = %(collection)s" if export.collection_id else f"i.collection_id <> ALL ({DELETED_SQL})"
+    scope = "i.collection_id = %(collection)s" if export.collection_id else f"i.collection_id {NOT_DELETED}"
     statement = NEXT.format(scope=scope, condition=condition, batch=rows.BATCH, version=export.facts.model_version)
     after, more = FIRST, True
     while more:
