@@ -107,7 +107,7 @@ class ReindexOut(BaseModel):
     report: dict[str, Any] | None = Field(
         description="The outcome: the metrics of both versions with the interval of their difference, the recall"
         " of the new index, the overlap of the ten nearest, the gate and its reasons, whether it was switched. For an"
-        " index its recall, milliseconds and bytes before and after."
+        " index its recall, milliseconds and bytes before and after, and whether the new one was kept."
     )
 
 

@@ -39,7 +39,8 @@ INDEX_COLUMNS = ("index", "before", "after")
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="How far R@1 and MAP@R may be below the active model's.  [default: UMBEL_GATE_DROP of the service]",
+    help="How far R@1 and MAP@R may be below the active model's, or recall@10 with --kind below that of the present"
+    " index.  [default: UMBEL_GATE_DROP of the service; 0.05]",
 )
 @click.option("--m", type=click.IntRange(2, 100), help="Of the new index: neighbors of each vector.")
 @click.option("--ef-construction", type=click.IntRange(4, 1000), help="Of the new index: candidates for them.")
@@ -78,15 +79,15 @@ def reindex(model: str | None, wait: bool, report: Path | None, as_json: bool, *
         say(f"Begun as job {job.id}. How far it is: umbel jobs show {job.id}")
     if report:
         report.write_text(as_markdown(report_of(job)), encoding="utf-8")
-    to_switch = options["activate"] if options["activate"] is not None else not model and options["mode"] != "index"
+    to_switch = not model if options["activate"] is None else options["activate"]
     if wait and not succeeded(job, to_switch=to_switch):
         sys.exit(1)
 
 
 def _check(options: dict[str, Any], *, wait: bool, report: Path | None) -> None:
     index = options["mode"] == "index"
-    if index and (options["activate"] or options["max_drop"] is not None):
-        raise click.UsageError("--activate and --max-drop go with --mode embeddings.")
+    if index and options["activate"]:
+        raise click.UsageError("--activate goes with --mode embeddings.")
     if not index and any(options[name] is not None for name in ("m", "ef_construction", "kind")):
         raise click.UsageError("--m, --ef-construction and --kind go with --mode index.")
     if report and not wait:
@@ -147,7 +148,7 @@ def report_of(job: Job) -> Report:
     if "gate" not in report and "after" not in report:
         return Report("The reindex failed", lines=[job.error or f"Why: umbel jobs show {job.id}"])
     if job.reindex.mode == "index":
-        return Report("The index, built anew", INDEX_COLUMNS, [*_index_rows(report)])
+        return Report("The index, built anew", INDEX_COLUMNS, [*_index_rows(report)], [*_kept(report)])
     title = f"{report['candidate']} beside {report['active']}, {report['pictures']:,} pictures"
     return Report(title, MODEL_COLUMNS, [*_metric_rows(report)], [*_found(report), *_verdict(report), *_next(job)])
 
@@ -165,6 +166,13 @@ def _index_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         values = [report[when].get(key) for when in ("before", "after")]
         if any(value is not None for value in values):
             yield name, *("unknown" if value is None else form.format(value) for value in values)
+
+
+def _kept(report: dict[str, Any]) -> Iterator[str]:
+    if not report.get("switched", True):
+        yield "The former index stays."
+        yield from (f"- {reason}" for reason in report["gate"]["reasons"])
+        yield "To take the new one all the same, repeat the command with a larger --max-drop."
 
 
 def _metric_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -70,7 +70,8 @@ class Admin:
         """Embed every image with a model version, or rebuild the index of the active one.
 
         model_version: None: the active one again. activate, max_drop: switch to it unless it is worse by more than
-        that; activate None: only if it is the active one again. m, ef_construction, kind: of the index; None: as it is.
+        that; activate None: only if it is the active one again. m, ef_construction, kind: of the index; None: as it is;
+        max_drop also of what an index of another kind finds.
         """
         version = str(model_version) if model_version else None
         body = given(

@@ -65,7 +65,7 @@ class Reindex(Answer):
 
     @property
     def switched(self) -> bool:
-        """Whether it made its version the active one."""
+        """Whether what it made is used: its version is the active one, or its index the version's."""
         return bool(self.report and self.report.get("switched"))
 
 

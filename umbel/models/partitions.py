@@ -82,7 +82,8 @@ INDEXED = {
     IndexKind.HALFVEC: "(vector::halfvec({dim})) halfvec_cosine_ops",
     IndexKind.BITS: "(binary_quantize(vector)::bit({dim})) bit_hamming_ops",
 }
-REBUILT = "_rebuilt"  # at the end of the name of an index that is to take another's place
+# At the ends of the names of an index that is to take another's place, or has lost its own, and of one that changes it.
+REBUILT, MOVING = "_rebuilt", "_moving"
 
 
 def partition_name(version_id: UUID, table: str = "embedding") -> str:
@@ -215,22 +216,27 @@ def rebuild_index(session: Session, version_id: UUID, dim: int, *, memory_mb: in
 
 
 def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
-    """Put the rebuilt index in the place of the one in use; False, and nothing is done, where it is not valid.
+    """Put the rebuilt index in the place of the one in use, and that in its place; False, and nothing is done, where
+    the rebuilt one is not valid.
 
-    Raises TransientError when searches do not let it through: try again.
+    hnsw: of the rebuilt one. An index that is built as the former one was replaces it for good, since the planner may
+    use either of two that are alike. Raises TransientError when searches do not let it through: try again.
     """
     name = index_name(version_id)
     if not session.scalar(VALID, {"name": name + REBUILT}):
         return False
     session.execute(BRIEFLY)
-    session.execute(text(f"DROP INDEX IF EXISTS {name}"))
+    if hnsw.kind == _hnsw_of(session, version_id).kind:
+        session.execute(text(f"DROP INDEX IF EXISTS {name}"))
+    session.execute(text(f"ALTER INDEX IF EXISTS {name} RENAME TO {name}{MOVING}"))
     session.execute(text(f"ALTER INDEX {name}{REBUILT} RENAME TO {name}"))
+    session.execute(text(f"ALTER INDEX IF EXISTS {name}{MOVING} RENAME TO {name}{REBUILT}"))
     _set_hnsw(session, version_id, hnsw)
     return True
 
 
 def drop_rebuilt_index(session: Session, version_id: UUID) -> None:
-    """Remove what a rebuild that did not come to its end left behind. session: in autocommit."""
+    """Remove the index that `swap_index` has put aside, or that a rebuild left behind. session: in autocommit."""
     session.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {index_name(version_id)}{REBUILT}"))
 
 

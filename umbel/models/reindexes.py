@@ -35,7 +35,8 @@ def begin_reindex(
 
     version_id: None: everything is embedded anew with the active model, as a version of its own beside it.
     activate: switch when the version passes the gate; None: if it is the active model anew. max_drop: of R@1 and MAP@R
-    that the gate lets through; hnsw: of the new index. Returns the job's id.
+    that the gate lets through, or of the recall of an index of another kind; hnsw: of the new index. Returns the job's
+    id.
     Raises NotFound, NotReady without an active version, Conflict while a reindex runs or for a version that cannot be
     reindexed; TransientError.
     """
@@ -46,7 +47,7 @@ def begin_reindex(
             raise Conflict(f"Job {running.job_id} is a reindex under way; wait for its end, or cancel it.")
         active = versions.get_active_version(session)
         if mode == ReindexMode.INDEX:
-            job_id = _begin_index(session, active, version_id, hnsw or Hnsw.of(active))
+            job_id = _begin_index(session, active, version_id, hnsw or Hnsw.of(active), max_drop=max_drop)
         else:
             job_id = _begin_embeddings(session, active, version_id, activate=activate, max_drop=max_drop)
     waker.wake(Queue.REINDEX)
@@ -67,7 +68,9 @@ def end_reindex(session: Session, job: Job) -> None:
     partitions.cancel_index_builds(session, version.id)
 
 
-def _begin_index(session: Session, active: ModelVersion, version_id: UUID | None, hnsw: Hnsw) -> UUID:
+def _begin_index(
+    session: Session, active: ModelVersion, version_id: UUID | None, hnsw: Hnsw, *, max_drop: float
+) -> UUID:
     if version_id not in (None, active.id):
         raise Conflict("Only the active version's index is built anew; another is built when it is reindexed.")
     if hnsw.ef_construction < 2 * hnsw.m:
@@ -78,7 +81,7 @@ def _begin_index(session: Session, active: ModelVersion, version_id: UUID | None
         mode=ReindexMode.INDEX,
         phase=ReindexPhase.EVALUATING,
         activate=True,
-        max_drop=0,
+        max_drop=max_drop,
         **hnsw.columns,
     )
 

@@ -43,6 +43,19 @@ class Gate:
     reasons: list[str]
 
 
+def judge_kind(before: dict[str, Any], after: dict[str, Any], max_drop: float) -> Gate:
+    """Whether an index of another kind finds enough. before, after: what was measured of both."""
+    reasons = []
+    if before.get("kind") != after.get("kind"):
+        found, lost = (one.get("recall_at_10") for one in (before, after))
+        if found is not None and lost is not None and lost < found - max_drop:
+            reasons.append(
+                f"An index of the kind {after['kind']} finds {lost:.1%} of the ten nearest, in place of {found:.1%}:"
+                f" more than {max_drop:g} less."
+            )
+    return Gate(not reasons, max_drop, reasons)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A candidate beside the active version.

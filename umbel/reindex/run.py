@@ -12,14 +12,14 @@ from umbel.base.database import autocommit
 from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
 from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
-from umbel.base.types import Compare, Models, ModelState, Queue, ReindexMode, ReindexPhase
+from umbel.base.types import Compare, IndexKind, Models, ModelState, Queue, ReindexMode, ReindexPhase
 from umbel.jobs import jobs
 from umbel.jobs.runner import StepHandler
 from umbel.models import partitions, reindexes, versions
 from umbel.models.lifecycle import switch
 from umbel.models.partitions import Hnsw
 from umbel.models.versions import VersionKey
-from umbel.reindex.acceptance_check import K, judge
+from umbel.reindex.acceptance_check import K, judge, judge_kind
 from umbel.search.recall import measure_recall
 
 log = structlog.get_logger()
@@ -128,16 +128,26 @@ class ReindexHandler(StepHandler):
             return reindexes.change_reindex(session, job.id, phase=ReindexPhase.SWITCHING, report=report)
 
     def _measure(self, reindex: Reindex, version: ModelVersion) -> bool:
-        """The index before it is rebuilt, and after."""
+        """The index before it is rebuilt, and after; one of another kind that finds too little loses its place."""
         known = reindex.report or {}
-        found = self._measured(version)
-        if "before" in known:
+        if "after" in known:
+            with autocommit() as session:
+                partitions.drop_rebuilt_index(session, version.id)
             with self.transaction() as session:
-                self._end(session, reindex, {**known, "after": found})
+                self._end(session, reindex, known)
             return False
+        found = self._measured(version)
+        if "before" not in known:
+            with self.transaction() as session:
+                report = {"before": found}
+                return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING, report=report)
+        gate = judge_kind(known["before"], found, reindex.max_drop)
         with self.transaction() as session:
-            report = {"before": found}
-            return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING, report=report)
+            kept = gate.passed or not partitions.swap_index(session, version.id, _hnsw_in(known["before"]))
+            report = known | {"after": found, "gate": asdict(gate), "switched": kept}
+            changed = reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.EVALUATING, report=report)
+        log.info("the index was rebuilt", model=version.name, switched=kept, objections=gate.reasons)
+        return changed or self._tidy(reindex, version)
 
     def _measured(self, version: ModelVersion) -> dict[str, Any]:
         with self.transaction() as session:
@@ -206,3 +216,7 @@ class ReindexHandler(StepHandler):
             with autocommit() as session:
                 partitions.drop_rebuilt_index(session, version.id)
         return False
+
+
+def _hnsw_in(measured: dict[str, Any]) -> Hnsw:
+    return Hnsw(measured["m"], measured["ef_construction"], IndexKind(measured["kind"]))

@@ -50,6 +50,7 @@ export async function reindexing(signal) {
 function summary({ reindex, error }) {
   const report = reindex?.report;
   if (error || !report) return error ?? "";
+  if (report.after && report.switched === false) return t("formerIndexStays");
   if (report.after) return t("recallIs", { share: percent(report.after.recall_at_10 ?? 0, 1) });
   return report.switched ? t("switched") : report.gate?.passed ? t("passedNotSwitched") : t("keptActive");
 }
@@ -82,9 +83,9 @@ function table(name, columns, rows) {
   );
 }
 
-function indexReport({ before = {}, after = {} }) {
+function indexReport({ before = {}, after = {}, gate = { passed: true, reasons: [] } }) {
   const row = (text, key, shown) => [text, ...[before, after].map((side) => (side[key] === undefined ? null : shown(side[key])))];
-  return table(t("beforeAndAfter"), ["", t("before"), t("after")], [
+  const found = table(t("beforeAndAfter"), ["", t("before"), t("after")], [
     row(t("recallAt10"), "recall_at_10", (value) => percent(value, 1)),
     row(t("medianSearch"), "ms", (value) => `${decimal(value, 1)} ms`),
     row(t("size"), "bytes", size),
@@ -92,6 +93,7 @@ function indexReport({ before = {}, after = {} }) {
     row("m", "m", number),
     row("ef_construction", "ef_construction", number),
   ]);
+  return h("div", {}, found, !gate.passed && h("p", {}, `${t("formerIndexStays")} ${gate.reasons.join(" ")}`));
 }
 
 function modelReport({ active, candidate, judged, findings = [], gate, switched, missing, recall_at_10: recall, overlap_at_10: overlap }) {

@@ -76,6 +76,34 @@ def test_the_kind_changes_and_back_while_searches_go_on(
         assert operators in str(built)
 
 
+def test_an_index_of_bits_that_finds_too_little_is_not_kept(
+    models: Models, line: EmbeddingHandler, reindexing: ReindexHandler, active: ModelVersion
+) -> None:
+    upload(line, 300)
+    with transaction() as session:  # all numbers positive, so that their signs say nothing
+        all_ones = {"ones": f"[{','.join(['1'] * active.dim)}]"}
+        session.execute(text("UPDATE embedding SET vector = l2_normalize(vector + CAST(:ones AS halfvec))"), all_ones)
+    job_id = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(kind=IndexKind.BITS), max_drop=0.05)
+    reindexing.run()
+    report = reindex_of(job_id).report
+    assert report is not None
+    assert report["after"]["recall_at_10"] < report["before"]["recall_at_10"] - 0.05
+    assert (report["switched"], report["gate"]["passed"], len(report["gate"]["reasons"])) == (False, False, 1)
+    with transaction() as session:
+        found = partitions.find_index_state(session, active.id)
+        names = session.scalars(text("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'embedding_%hnsw%'")).all()
+    assert found is not None
+    assert (found.valid, found.hnsw, len(names)) == (True, Hnsw(), 1)
+    assert "halfvec_cosine_ops" in names[0]
+    allowed = begin(mode=ReindexMode.INDEX, hnsw=Hnsw(kind=IndexKind.BITS), max_drop=1)
+    reindexing.run()
+    assert (reindex_of(allowed).report or {})["switched"]
+    with transaction() as session:
+        found = partitions.find_index_state(session, active.id)
+    assert found is not None
+    assert (found.valid, found.hnsw.kind) == (True, IndexKind.BITS)
+
+
 def test_what_is_embedded_anew_keeps_the_kind_of_index(models: Models, active: ModelVersion) -> None:
     with transaction() as session:
         version = versions.get_version(session, active.id)

@@ -197,6 +197,7 @@ export default {
   follow: "Folgen",
   following: "folgt",
   forDomain: "Für {domain}.",
+  formerIndexStays: "Der frühere Index bleibt.",
   fromAddress: "von {address}",
   fromTo: "{low} bis {high}",
   furtherValues: "{count} weitere",

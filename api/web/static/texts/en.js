@@ -197,6 +197,7 @@ export default {
   follow: "Follow",
   following: "following",
   forDomain: "For {domain}.",
+  formerIndexStays: "The former index stays.",
   fromAddress: "from {address}",
   fromTo: "{low} to {high}",
   furtherValues: "{count} more",
