@@ -17,7 +17,7 @@ from typing import Any
 
 from pgvector import HalfVector
 
-from benchmarks.common import own_home, spread, write
+from benchmarks.common import named, own_home, spread, write
 from benchmarks.database import copy_database, own_database, own_server
 from benchmarks.growth import (
     BUFFERS,
@@ -69,7 +69,7 @@ def main() -> None:
             crowd = crowds({kind: Client(api.port) for kind, api in apis.items()}, queries)
         built = {kind: json.loads(path.read_text()) for kind, path in notes.items()}
     write(
-        "binary" if size <= 100_000 else "binary_large",
+        named("binary", size),
         {
             "images": size,
             "real_embeddings": len(vectors),

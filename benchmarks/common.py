@@ -24,6 +24,7 @@ from umbel.base.types import Embedder, Pixels
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = 7
+USUAL = 100_000  # images of a gallery
 
 
 @contextmanager
@@ -145,6 +146,11 @@ def spent_by(process: psutil.Process) -> float:
         return float(sum(process.cpu_times()[:4]))  # user, system, and both of the children it has waited for
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def named(question: str, images: int) -> str:
+    """Of a result that there is for galleries of both sizes."""
+    return question if images <= USUAL else f"{question}_large"
 
 
 def write(question: str, answer: dict[str, object]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import own_home, seconds, write
+from benchmarks.common import named, own_home, seconds, write
 from benchmarks.database import DIM, add_version, own_database, own_server
 
 K, PAGE = 10, 50
@@ -50,7 +50,8 @@ def main() -> None:
         lists, facets = _lists(asked.images), _facets(asked.images)
         sizes = {"images": asked.images, "dim": DIM, "k": K, "page": PAGE}
         write(
-            "filters", {**sizes, **made, "switch_over": switch, "searches": searches, "lists": lists, "facets": facets}
+            named("filters", asked.images),
+            {**sizes, **made, "switch_over": switch, "searches": searches, "lists": lists, "facets": facets},
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import own_home, seconds, write
+from benchmarks.common import named, own_home, seconds, write
 from benchmarks.database import DIM, own_database, own_server
 from benchmarks.filters import fill, unit_vectors
 
@@ -42,7 +42,7 @@ def main() -> None:
         queries = list(unit_vectors(np.random.default_rng(3), QUERIES, along=1.0))
         deepest = min(DEEPEST, asked.images // 2)
         write(
-            "paging",
+            named("paging", asked.images),
             {
                 "images": asked.images,
                 "dim": DIM,

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import BLOCKS, own_home, seconds, spread, write
+from benchmarks.common import BLOCKS, named, own_home, seconds, spread, write
 from benchmarks.database import DIM, copy_database, own_database, own_server
 from benchmarks.growth import BUFFERS, originals, prepare
 from benchmarks.queue import BATCH, Storing, make_job
@@ -85,7 +85,7 @@ def main() -> None:
             finally:
                 redis.stop()
     write(
-        "year" if size <= IMAGES else "year_large",
+        named("year", size),
         {"images": size, "dim": DIM, "requests": REQUESTS, "databases": made, **found, "pruning": pruned},
     )
 
