@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.common import named, own_home, seconds, write
 from benchmarks.database import DIM, add_version, own_database, own_server
+from benchmarks.growth import buffers_for, build
 
 K, PAGE = 10, 50
 TIMES = 15  # that a page or a facet is asked for
@@ -44,7 +45,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--home", type=Path, help="Keep the gallery here, and use it again.")
     asked = parser.parse_args()
-    with own_home(asked.home) as home, own_server(home) as server, own_database(server, "filters") as new:
+    with (
+        own_home(asked.home) as home,
+        own_server(home, shared_buffers=buffers_for(asked.images)) as server,
+        own_database(server, "filters") as new,
+    ):
         made = fill(asked.images) if new else {}
         switch, searches = _switch_over(asked.images), _searches(asked.images)
         lists, facets = _lists(asked.images), _facets(asked.images)
@@ -68,14 +73,10 @@ def unit_vectors(rng: np.random.Generator, count: int, *, along: float = 0.0) ->
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def fill(images: int) -> dict[str, float]:
+def fill(images: int) -> dict[str, Any]:
     """The gallery as a bulk load leaves it: rows first, then the index."""
-    from sqlalchemy import text  # noqa: PLC0415
-
-    from umbel.base.database import autocommit, transaction  # noqa: PLC0415
-    from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
+    from umbel.base.database import transaction  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from umbel.gallery import collections  # noqa: PLC0415
-    from umbel.models import partitions  # noqa: PLC0415
 
     version, rng = add_version(indexed=False), np.random.default_rng(1)
     vectors = unit_vectors(rng, images)
@@ -91,11 +92,7 @@ def fill(images: int) -> dict[str, float]:
                 session, version, owners, names=names[some], anyhow=anyhow[some], far=far[some], vectors=vectors[some]
             )
     filled = time.perf_counter() - began
-    with autocommit() as session:
-        partitions.build_index(session, version.id, DIM, memory_mb=1024, processes=settings().index_processes)
-    with autocommit() as session:
-        session.execute(text("VACUUM ANALYZE"))
-    return {"fill_seconds": round(filled, 1), "index_seconds": round(time.perf_counter() - began - filled, 1)}
+    return {"fill_seconds": round(filled, 1), **build(images, version)}
 
 
 def _places(order: Any, images: int) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.common import BLOCKS, own_home, spread, write
+from benchmarks.common import BLOCKS, USUAL, own_home, spread, write
 from benchmarks.database import PlainSearch, add_version, own_database, own_server, plain_search
 from benchmarks.gallery import embed_folder, fill, perturbed
 from benchmarks.served import served
@@ -78,6 +78,11 @@ def main() -> None:
             f"statement_with_{USUAL_BUFFERS}": _p50s(usual),
         },
     )
+
+
+def buffers_for(images: int) -> str:
+    """Shared buffers that hold an index of so many."""
+    return BUFFERS if images > USUAL else USUAL_BUFFERS
 
 
 def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: Path) -> None:

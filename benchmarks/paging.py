@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.common import named, own_home, seconds, write
 from benchmarks.database import DIM, own_database, own_server
 from benchmarks.filters import fill, unit_vectors
+from benchmarks.growth import buffers_for
 
 DEEPEST = 10_000
 SIZES = (100, 1_000)
@@ -36,7 +37,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--home", type=Path, help="Keep the gallery here, and use it again.")
     asked = parser.parse_args()
-    with own_home(asked.home) as home, own_server(home) as server, own_database(server, "filters") as new:
+    with (
+        own_home(asked.home) as home,
+        own_server(home, shared_buffers=buffers_for(asked.images)) as server,
+        own_database(server, "filters") as new,
+    ):
         if new:
             fill(asked.images)
         queries = list(unit_vectors(np.random.default_rng(3), QUERIES, along=1.0))
