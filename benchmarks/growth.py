@@ -102,8 +102,6 @@ def prepare(server: Any, size: int, vectors: Any, labels: Sequence[str], notes: 
 
 def build(size: int, version: Any) -> dict[str, Any]:
     """Build the index of a version with so many images, and vacuum: how long it took, and its size."""
-    from sqlalchemy import text  # noqa: PLC0415
-
     from umbel.base.database import autocommit, transaction  # noqa: PLC0415
     from umbel.base.settings import settings  # noqa: PLC0415 - settings are read at the first use, so the home comes first
     from umbel.models import partitions  # noqa: PLC0415
@@ -114,8 +112,7 @@ def build(size: int, version: Any) -> dict[str, Any]:
         processes = settings().index_processes
         partitions.build_index(connection, version.id, version.dim, memory_mb=memory, processes=processes)
     indexed = time.perf_counter() - began
-    with autocommit() as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+    vacuum()
     with transaction() as session:
         state = partitions.find_index_state(session, version.id)
     assert state is not None
@@ -124,6 +121,16 @@ def build(size: int, version: Any) -> dict[str, Any]:
         "index_mb": round(state.bytes / 2**20),
         "index_memory_mb": memory,
     }
+
+
+def vacuum() -> None:
+    """What the autovacuum would do some time after a load."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from umbel.base.database import autocommit  # noqa: PLC0415
+
+    with autocommit() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
 
 
 def originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
