@@ -55,7 +55,7 @@ def _repeated(result: Result) -> float:
 
 
 IMPORTS = ("bulk_import", "bulk_import_avx512", "bulk_import_avx2", "bulk_import_gpu", "bulk_import_gpu_4")
-SEARCH = ("search", "search_avx512", "search_avx2")
+SEARCH = ("search", "search_avx2")
 SECTIONS = (
     Section(
         "Taking images in",
@@ -89,7 +89,7 @@ SECTIONS = (
             Figure("Recall@10, 1 % pass a filter", SEARCH, lambda r: r["filtered"]["1 %"]["recall"], "{:.3f}"),
             Figure(
                 "Searches by vector over HTTP, 8 clients, a second",
-                ("growth", "growth_avx512", "growth_avx2"),
+                ("growth", "growth_avx2"),
                 lambda r: r["with_clients"]["100000"]["a_second"],
             ),
         ),

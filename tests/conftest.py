@@ -85,6 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+        if POOLED and item.get_closest_marker("direct"):
+            item.add_marker(pytest.mark.skip(reason="not through a pooler"))
 
 
 def pytest_sessionfinish() -> None:

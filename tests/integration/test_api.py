@@ -247,6 +247,7 @@ def test_jobs_are_listed_newest_first_and_by_status(api: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(("path", "cost"), [("/v1/images", 1), ("/v1/jobs", 5), ("/v1/collections", 1)])
+@pytest.mark.direct
 def test_a_list_costs_the_same_queries_however_long(api: FlaskClient, path: str, cost: int) -> None:
     def queries() -> int:
         seen: list[str] = []
@@ -357,6 +358,7 @@ def test_connections_that_the_database_cut_are_replaced(api: FlaskClient) -> Non
     assert api.get("/v1/images").status_code == 200
 
 
+@pytest.mark.direct
 def test_a_database_that_is_away_is_a_503(api: FlaskClient, postgres: Postgres) -> None:
     postgres.stop()
     try:

@@ -219,6 +219,7 @@ def target(original: Gallery, url: str) -> dict[str, str]:
     return {"UMBEL_DATABASE_URL": url, "UMBEL_BLOB_URL": (original.folder / "other").as_uri()}
 
 
+@pytest.mark.direct
 def test_a_picture_that_rotted_in_the_backup_is_named_and_the_rest_restored(original: Gallery, empty: str) -> None:
     folder, _ = backed_up(original)
     (folder / "blobs" / original.key(3)).write_bytes(b"rot")
@@ -237,6 +238,7 @@ def test_a_gallery_is_never_restored_over(original: Gallery) -> None:
     assert (seen.returncode, "holds a gallery already" in seen.stderr) == (1, True)
 
 
+@pytest.mark.direct
 def test_a_restore_that_broke_off_is_done_again(original: Gallery, empty: str) -> None:
     folder, _ = backed_up(original)
     store = Blobs((original.folder / "other").as_uri())

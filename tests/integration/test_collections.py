@@ -80,6 +80,7 @@ def test_problems(api: FlaskClient, method: str, path: str, body: object, expect
     assert problem(api.open(f"/v1/collections{path}", method=method, json=body)) == expected
 
 
+@pytest.mark.direct
 def test_collections_are_listed_by_name_page_by_page_at_the_price_of_one_query(api: FlaskClient) -> None:
     for name in ("c", "a", "b"):
         upload(api, 1, name)

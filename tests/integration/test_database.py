@@ -44,6 +44,7 @@ def test_a_failed_statement_leaves_a_connection_that_serves() -> None:
     assert engine().pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.direct
 def test_a_connection_that_was_cut_is_replaced() -> None:
     with engine().connect() as other:
         [(backend,)] = run_prepared("SELECT pg_backend_pid()", [])

@@ -18,6 +18,8 @@ from tests.processes import free_port
 from umbel.base import schema
 from umbel.base.settings import Settings, settings
 
+pytestmark = pytest.mark.direct  # most are about a home of their own
+
 CHECKS = {
     "settings", "service", "database", "database disk", "pgvector", "connections", "clock", "schema", "redis",
     "redis memory", "redis persistence", "blobs", "spool", "temporary files", "shared memory", "decoders", "model",

@@ -308,6 +308,7 @@ def test_pages_bring_every_group_once_the_newest_first(api: FlaskClient, line: C
 
 
 @pytest.mark.parametrize("path", ["/v1/duplicates?", "/v1/label-issues?min_probability=0&"])
+@pytest.mark.direct
 def test_a_page_costs_the_same_queries_whatever_its_size(api: FlaskClient, line: ComparisonHandler, path: str) -> None:
     of = version()
     pairs(of, 4)

@@ -261,6 +261,7 @@ def umbel_db(url: str, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env={**os.environ, "UMBEL_DATABASE_URL": url}, text=True, stderr=subprocess.PIPE)
 
 
+@pytest.mark.direct
 def test_databases_of_one_server_can_be_migrated_at_once(
     no_reader: None, databases: list[str], postgres: Postgres
 ) -> None:
@@ -283,6 +284,7 @@ def test_the_role_stays_where_another_database_goes_down(databases: list[str], p
         schema.engine_of(postgres.url(name)).dispose()
 
 
+@pytest.mark.direct
 def test_without_the_right_to_make_roles_it_is_said_how(
     no_reader: None, databases: list[str], postgres: Postgres
 ) -> None:

@@ -78,6 +78,7 @@ def test_json_wants_one_command(arguments: tuple[str, ...]) -> None:
     assert (seen.returncode, "Usage: " in seen.stderr) == (2, True)
 
 
+@pytest.mark.direct
 def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     answers = [
         umbel_sql(UMBEL_HOME=str(tmp_path)),
@@ -104,12 +105,14 @@ def stranger(postgres: Postgres) -> Iterator[str]:
         connection.execute("DROP ROLE stranger")
 
 
+@pytest.mark.direct
 def test_who_may_not_become_the_reader_is_told_how(stranger: str) -> None:
     seen = umbel_sql(UMBEL_DATABASE_URL=stranger)
     assert (seen.returncode, seen.stderr.count("\n")) == (1, 1)
     assert "GRANT umbel_reader TO stranger" in seen.stderr
 
 
+@pytest.mark.direct
 def test_a_password_is_on_no_command_line(stranger: str) -> None:
     shown = r"\! tr '\0' ' ' < /proc/$PPID/cmdline; echo $PGPASSWORD"
     seen = umbel_sql("--owner", "-c", shown, UMBEL_DATABASE_URL=stranger)

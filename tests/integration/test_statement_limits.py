@@ -48,7 +48,7 @@ def locked(table: str) -> Iterator[None]:
 @contextmanager
 def outside() -> Iterator[psycopg.Connection]:
     """A connection without limits, outside of any transaction, so that it sees what others do now."""
-    with psycopg.connect(settings().database.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(settings().direct_database.replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
 
 

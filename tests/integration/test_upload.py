@@ -239,6 +239,7 @@ def test_a_stored_picture_leaves_no_doubt(blobs: Blobs) -> None:
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.direct
 def test_a_picture_costs_six_statements_and_a_duplicate_too(blobs: Blobs) -> None:
     def cost(seed: int) -> int:
         seen: list[str] = []

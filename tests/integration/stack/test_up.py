@@ -102,6 +102,7 @@ def pids(settings: Settings) -> dict[str, int | None]:
     return {service.name: service.pid for service in status(settings).services}
 
 
+@pytest.mark.direct
 def test_up_migrates_says_where_it_is_and_a_signal_ends_it_all(settings: Settings) -> None:
     with running(settings) as process:
         process.send_signal(signal.SIGINT)
@@ -120,6 +121,7 @@ def test_a_second_up_in_the_same_home_is_refused(up: Settings) -> None:
     assert status(up).ready
 
 
+@pytest.mark.direct
 def test_a_part_that_dies_is_started_again_and_the_others_are_left_alone(up: Settings) -> None:
     before = pids(up)
     assert list(before) == ["postgres", "redis", "worker", "scheduler", "api"]

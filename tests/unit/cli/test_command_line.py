@@ -201,6 +201,7 @@ def test_a_service_that_is_not_there_is_one_line(arguments: tuple[str, ...], tmp
     assert seen.stderr.startswith("umbel: ")
 
 
+@pytest.mark.direct
 def test_a_database_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     seen = umbel("db", "check", UMBEL_HOME=str(tmp_path))
     assert (seen.returncode, seen.stdout, seen.stderr.count("\n")) == (1, "", 1)

@@ -61,6 +61,7 @@ def test_a_socket_never_gets_a_path_too_long_for_it(tmp_path: Path) -> None:
     assert long.socket_dir != Settings(home=Path("/srv") / ("deep" * 31)).socket_dir
 
 
+@pytest.mark.direct
 def test_unset_urls_lead_to_the_embedded_servers() -> None:
     settings = Settings(home=Path("/srv/a b"))
     assert settings.database == "postgresql+psycopg://umbel@/umbel?host=/srv/a%20b/run"
