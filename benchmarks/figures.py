@@ -55,7 +55,7 @@ def _repeated(result: Result) -> float:
 
 
 IMPORTS = ("bulk_import", "bulk_import_avx512", "bulk_import_avx2", "bulk_import_gpu", "bulk_import_gpu_4")
-SEARCH = ("search", "search_avx2")
+SEARCH = ("search", "search_avx512", "search_avx2")
 SECTIONS = (
     Section(
         "Taking images in",
