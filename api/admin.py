@@ -83,7 +83,7 @@ class RecallsOut(BaseModel):
     next_cursor: NextCursor
 
 
-INDEX_DROP = 0.05
+INDEX_DROP = 0.05  # of recall@10, that an index of another kind may cost
 
 
 class ReindexIn(Strict):

@@ -47,10 +47,10 @@ def judge_kind(before: dict[str, Any], after: dict[str, Any], max_drop: float) -
     """Whether an index of another kind finds enough. before, after: what was measured of both."""
     reasons = []
     if before.get("kind") != after.get("kind"):
-        found, lost = (one.get("recall_at_10") for one in (before, after))
-        if found is not None and lost is not None and lost < found - max_drop:
+        former, new = (one.get("recall_at_10") for one in (before, after))
+        if former is not None and new is not None and new < former - max_drop:
             reasons.append(
-                f"An index of the kind {after['kind']} finds {lost:.1%} of the ten nearest, in place of {found:.1%}:"
+                f"An index of the kind {after['kind']} finds {new:.1%} of the ten nearest, in place of {former:.1%}:"
                 f" more than {max_drop:g} less."
             )
     return Gate(not reasons, max_drop, reasons)
