@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 from api import audit
 from api.access import reach, within
 from api.calibrations import SummaryOut, summary_out
-from api.errors import also
+from api.errors import also, problems
 from api.fields import CollectionName, Limit, NextCursor, Strict, answer_of, link_to
 from umbel.base.database import transaction
 from umbel.base.storable import COLLECTION_NAME
@@ -165,6 +165,7 @@ def get_collection(name: str) -> Any:
 @bp.patch("/v1/collections/<collection:name>")
 @bp.input(CollectionPatchIn, arg_name="patch")
 @bp.output(CollectionOut)
+@bp.doc(responses=problems(409))
 def change_collection(name: str, patch: CollectionPatchIn) -> Any:
     """Set a collection's quota, or how many tiles its images have.
 
