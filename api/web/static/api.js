@@ -5,10 +5,10 @@ import { form, request, url } from "./http.js";
 const post = (path, body = {}, signal = null) => request(path, { method: "POST", body, signal });
 
 export const ready = async () => (await fetch("readyz")).json();
-export const collections = (signal) => request("v1/collections?limit=500", { signal });
+export const pageOfCollections = (parameters, signal) => request(url("v1/collections", parameters), { signal });
+export const collections = (signal) => pageOfCollections({ limit: 500 }, signal);
 
 export const images = (parameters, signal) => request(url("v1/images", parameters), { signal });
-export const pageOfCollections = (parameters, signal) => request(url("v1/collections", parameters), { signal });
 export const collection = (name, signal) => request(`v1/collections/${name}`, { signal });
 export const makeCollection = (asked) => post("v1/collections", asked);
 export const changeCollection = (name, changes) => request(`v1/collections/${name}`, { method: "PATCH", body: changes });
