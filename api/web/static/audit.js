@@ -1,7 +1,7 @@
 // Who did what: the audit log, the newest first.
 
 import * as api from "./api.js";
-import { h, table } from "./dom.js";
+import { h, table, titled } from "./dom.js";
 import { when } from "./format.js";
 import { paged } from "./paged.js";
 import { t } from "./text.js";
@@ -13,10 +13,9 @@ export async function events(signal) {
   const body = h("tbody", {});
   const { more, load } = paged(body, (cursor) => api.audit({ limit: PAGE, cursor }, signal), row);
   await load();
-  return h(
-    "section",
-    { "aria-labelledby": "audit-title" },
-    h("h2", { id: "audit-title" }, t("auditLog")),
+  return titled(
+    "audit",
+    t("auditLog"),
     h("p", { class: "faint" }, t("aboutAudit")),
     body.childElementCount ? table(t("events"), COLUMNS, body) : h("p", {}, t("nothingYet")),
     more,

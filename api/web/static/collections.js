@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, field, h, select } from "./dom.js";
+import { action, field, h, select, titled } from "./dom.js";
 import { ago, number, seconds, size, when } from "./format.js";
 import { paged } from "./paged.js";
 import { to } from "./router.js";
@@ -19,10 +19,9 @@ export async function collections(signal) {
   const list = h("ul", { class: "cards" });
   const { more, load } = paged(list, (cursor) => api.pageOfCollections({ limit: PAGE, cursor }, signal), (one) => card(one, load), t("more"));
   await load();
-  return h(
-    "section",
-    { "aria-labelledby": "collections-title" },
-    h("h2", { id: "collections-title" }, t("collections")),
+  return titled(
+    "collections",
+    t("collections"),
     h("p", { class: "faint" }, t("aboutCollections")),
     maker(load),
     list,

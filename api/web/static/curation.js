@@ -1,7 +1,7 @@
 // Which pictures to look at first: those most worth a label, those that do not belong, the few that stand for all.
 
 import * as api from "./api.js";
-import { action, h } from "./dom.js";
+import { action, h, titled } from "./dom.js";
 import { labelInput } from "./filters.js";
 import { decimal, percent } from "./format.js";
 import { forget } from "./gallery.js";
@@ -23,7 +23,7 @@ export async function worthLabelling(signal) {
   // By the new labels others may come first: asked for anew when these are done.
   const left = () => !list.childElementCount && load();
   await load();
-  return part("next", t("labelNext"), lead, list);
+  return titled("next", t("labelNext"), lead, list);
 }
 
 function suggestion({ image_id: id, name, suggested_label: suggested, confidence, stands_for: many }, left) {
@@ -60,15 +60,14 @@ export async function outliers(signal) {
     more.replaceChildren(cursor ? action(t("more"), load, { quiet: true }) : "");
   };
   await load();
-  return part("outliers", t("outliers"), lead, list, more);
+  return titled("outliers", t("outliers"), lead, list, more);
 }
 
 export async function representatives(signal) {
   const page = await api.representatives({ limit: FEW }, signal);
   const lead = h("p", { class: "faint" }, t("standFor", { count: page.items.length, total: page.considered }));
   const tiles = page.items.map(({ image_id: id, name, label, stands_for: many }) => h("li", {}, picture(id, label ?? name), h("div", {}, h("p", {}, label ?? ""), h("p", { class: "faint" }, t("standsFor", { count: many })))));
-  return part("representatives", t("representatives"), lead, h("ul", { class: "doubts" }, tiles));
+  return titled("representatives", t("representatives"), lead, h("ul", { class: "doubts" }, tiles));
 }
 
 const picture = (id, name) => h("a", { href: to(`image/${id}`) }, h("img", { src: api.thumbnail(id), alt: name ?? t("pictureWithoutLabel"), loading: "lazy" }));
-const part = (id, title, ...content) => h("section", { "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...content);

@@ -41,6 +41,10 @@ export const table = (label, heads, body, properties = {}) =>
     h("table", properties, h("thead", {}, h("tr", {}, heads.map((head) => (head instanceof HTMLTableCellElement ? head : h("th", { scope: "col" }, head))))), body),
   );
 
+/** A section under its title. id: what the id of the title begins with, one of the page's own. */
+export const titled = (id, title, ...content) =>
+  h("section", { "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...content);
+
 /** Text for who hears the page. */
 export const unseen = (text) => h("span", { class: "unseen" }, text);
 

@@ -1,7 +1,7 @@
 // Whether the service is ready, what it waits for, and who works.
 
 import * as api from "./api.js";
-import { h, table } from "./dom.js";
+import { h, table, titled } from "./dom.js";
 import { ago, seconds, when } from "./format.js";
 import { follow, POLL } from "./live.js";
 import { t } from "./text.js";
@@ -14,7 +14,7 @@ export async function health(signal) {
   const look = async () => body.replaceChildren(...drawn(await api.ready()));
   await look();
   follow(() => look().then(() => POLL), LOOK_MS, signal).catch(() => {}); // the next visit asks again
-  return h("section", { "aria-labelledby": "health-title" }, h("h2", { id: "health-title" }, t("health")), body);
+  return titled("health", t("health"), body);
 }
 
 function drawn({ ready, checks, reasons, model, workers }) {

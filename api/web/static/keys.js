@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, field, h, select, table, unseen } from "./dom.js";
+import { action, field, h, select, table, titled, unseen } from "./dom.js";
 import { ago, when } from "./format.js";
 import { keyName } from "./http.js";
 import { paged } from "./paged.js";
@@ -28,10 +28,9 @@ export async function keys(signal) {
   const made = h("div", {});
   const { more, load } = paged(body, (cursor) => api.keys({ limit: PAGE, cursor }, signal), (key) => row(key, load));
   await load();
-  return h(
-    "section",
-    { "aria-labelledby": "keys-title" },
-    h("h2", { id: "keys-title" }, t("keys")),
+  return titled(
+    "keys",
+    t("keys"),
     h("p", { class: "faint" }, t("aboutKeys")),
     await maker(made, load, signal),
     made,

@@ -1,7 +1,7 @@
 // Labels that the neighbours doubt: each with what they suggest, and why.
 
 import * as api from "./api.js";
-import { action, h } from "./dom.js";
+import { action, h, titled } from "./dom.js";
 import { percent } from "./format.js";
 import { forget } from "./gallery.js";
 import { to } from "./router.js";
@@ -28,7 +28,7 @@ export async function doubts(signal) {
     );
   };
   await load();
-  return h("section", { "aria-labelledby": "labels-title" }, h("h2", { id: "labels-title" }, t("doubtfulLabels")), lead, list, more);
+  return titled("labels", t("doubtfulLabels"), lead, list, more);
 }
 
 function issue({ image_id: id, label, suggested_label: suggested, label_error_probability: probability, evidence }) {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, h } from "./dom.js";
+import { action, h, titled } from "./dom.js";
 import { ago, percent, when } from "./format.js";
 import { tried } from "./say.js";
 import { MODEL_STATES } from "./states.js";
@@ -29,10 +29,9 @@ export async function versions(signal, redraw) {
     backfilling: [],
     retired: [],
   })[model.state];
-  return h(
-    "section",
-    { "aria-labelledby": "models-title" },
-    h("h2", { id: "models-title" }, t("modelVersions")),
+  return titled(
+    "models",
+    t("modelVersions"),
     h("ul", { class: "cards" }, items.map((model) => card(model, ways(model)))),
   );
 }

@@ -1,7 +1,7 @@
 // How much of what an exact search finds the index finds, as measured.
 
 import * as api from "./api.js";
-import { action, h, table } from "./dom.js";
+import { action, h, table, titled } from "./dom.js";
 import { ago, decimal, number, percent } from "./format.js";
 import { say } from "./say.js";
 import { t } from "./text.js";
@@ -23,10 +23,9 @@ export async function recall(signal) {
     }
   };
   await draw();
-  return h(
-    "section",
-    { "aria-labelledby": "recall-title" },
-    h("h2", { id: "recall-title" }, t("recallOfIndex")),
+  return titled(
+    "recall",
+    t("recallOfIndex"),
     h("p", { class: "faint" }, t("aboutRecall")),
     list,
     h("div", { class: "actions" }, action(t("measureNow"), measure, { quiet: true })),

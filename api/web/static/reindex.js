@@ -1,7 +1,7 @@
 // A reindex: begun, followed through its phases, and what it found: before and after.
 
 import * as api from "./api.js";
-import { action, check, field, h, select } from "./dom.js";
+import { action, check, field, h, select, titled } from "./dom.js";
 import { decimal, number, percent, seconds, size } from "./format.js";
 import { badge, progress, subject } from "./jobs.js";
 import { go, to } from "./router.js";
@@ -37,10 +37,9 @@ export async function reindexing(signal) {
     const begun = await tried(() => api.reindex(asked), t("reindexBegun"));
     if (begun) go(`job/${begun.job_id}`);
   };
-  return h(
-    "section",
-    { "aria-labelledby": "reindex-title" },
-    h("h2", { id: "reindex-title" }, t("reindex")),
+  return titled(
+    "reindex",
+    t("reindex"),
     h("p", { class: "faint" }, t("goesOnMeanwhile"), !others.length && t("registerAnother")),
     h("div", { class: "bar" }, field(t("what"), mode), version, activate, action(t("begin"), begin, { quiet: true })),
     past.length > 0 && h("ul", { class: "rows" }, past.map((job) => h("li", {}, h("a", { class: "row", href: to(`job/${job.id}`) }, h("span", { class: "about" }, h("span", { class: "kind" }, subject(job))), badge(job), progress(job), h("span", { class: "faint" }, summary(job)))))),

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, check, field, h, select } from "./dom.js";
+import { action, check, field, h, select, titled } from "./dom.js";
 import { ago, span, when } from "./format.js";
 import { ownCollection } from "./http.js";
 import { follow } from "./live.js";
@@ -41,10 +41,9 @@ export async function syncs(signal) {
   };
   await renew();
   follow(look, LOOK_MS, signal).catch((error) => error.name !== "AbortError" && say(error.message, { bad: true }));
-  return h(
-    "section",
-    { "aria-labelledby": "syncs-title" },
-    h("h2", { id: "syncs-title" }, t("sources")),
+  return titled(
+    "syncs",
+    t("sources"),
     h("p", { class: "faint" }, t("aboutSyncs")),
     await maker(renew, signal),
     none,

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { action, check, field, h, select, table, unseen } from "./dom.js";
+import { action, check, field, h, select, table, titled, unseen } from "./dom.js";
 import { collectionFilter } from "./filters.js";
 import { ago, when } from "./format.js";
 import { ownCollection } from "./http.js";
@@ -27,10 +27,9 @@ export async function webhooks(signal) {
   const { more, load } = paged(list, (cursor) => api.webhooks({ limit: PAGE, cursor }, signal), (hook) => card(hook, renew, signal));
   const renew = async () => (none.hidden = (await load()).length > 0);
   await renew();
-  return h(
-    "section",
-    { "aria-labelledby": "webhooks-title" },
-    h("h2", { id: "webhooks-title" }, t("webhooks")),
+  return titled(
+    "webhooks",
+    t("webhooks"),
     h("p", { class: "faint" }, t("aboutWebhooks")),
     await maker(made, renew, signal),
     made,
