@@ -59,6 +59,8 @@ class VersionIndexOut(BaseModel):
     kind: IndexKind = Field(
         description="What it is of. halfvec: the vectors, in half precision; bits: the signs of their numbers."
     )
+    collections: int = Field(description="That have an index of their own beside it: UMBEL_COLLECTION_INDEX_ABOVE.")
+    collection_bytes: int = Field(description="Of these indexes together.")
     advice: str | None = Field(description="What would make searches better, if anything would.")
 
 

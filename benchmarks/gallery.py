@@ -57,10 +57,13 @@ def perturbed(vectors: Vectors, count: int, *, seed: int = 0, noise: float = NOI
     return out
 
 
-def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collection: str = "default") -> list[UUID]:
+def fill(
+    version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collection: str = "default", start: int = 0
+) -> list[UUID]:
     """Store images without bytes, with these embeddings and, in turn, these labels. Returns their ids, in order.
 
-    metadata: `percent`, a number from 0 to 99, each value of one in a hundred images, spread over all labels.
+    start: the number of the first, above those of the images that the collection has. metadata: `percent`, a number
+    from 0 to 99, each value of one in a hundred images, spread over all labels.
     """
     from umbel.base.database import transaction  # noqa: PLC0415
     from umbel.gallery import collections  # noqa: PLC0415
@@ -70,7 +73,7 @@ def fill(version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collectio
         with transaction() as session:
             owner = collections.upsert_collection(session, collection)
             some = vectors[at : at + PORTION]
-            rows = (_image(owner, number, labels) for number in range(at, at + len(some)))
+            rows = (_image(owner, start + at + number, labels) for number in range(len(some)))
             ids += _fill(session, version_id, owner, rows, some)
     return ids
 

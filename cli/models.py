@@ -324,6 +324,8 @@ def _facts(version: ModelDetail) -> Iterator[tuple[str, object]]:
     if index := version.index:
         built = f"{index.kind}, m {index.m}, ef_construction {index.ef_construction}, {index.bytes:,} bytes"
         yield "Index", f"{built}, {index.rows:,} vectors" if index.valid else "none: searches scan exactly"
+        if index.collections:
+            yield "Of collections", f"{index.collections} indexes of their own, {index.collection_bytes:,} bytes"
         if index.advice:
             yield "Advice", index.advice
 

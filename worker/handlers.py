@@ -29,6 +29,7 @@ from umbel.insights.projection import MapHandler
 from umbel.jobs.leases import Leases
 from umbel.jobs.settling import SettlingHandler
 from umbel.jobs.wakeup import waker
+from umbel.models.collection_indexes import update_collection_indexes
 from umbel.models.indexing import build_index
 from umbel.operations import maintenance
 from umbel.reindex.run import ReindexHandler
@@ -127,6 +128,7 @@ class Handlers:
             self._add(handler.queues, OneAtATime(handler.run).run)
         self._add([Queue.QUERY], embedding.answer_queries)
         self._add([Queue.INDEX], partial(build_index, transaction, settings))
+        self._add([Queue.INDEX], OneAtATime(partial(update_collection_indexes, transaction, settings)).run)
         self._add([Queue.DELETE], OneAtATime(partial(maintenance.clean_up, transaction, blobs(), settings)).run)
         self._add([Queue.MAINTENANCE], partial(maintenance.sweep, transaction, waker(), settings))
         settling = SettlingHandler(**steps)

@@ -36,7 +36,10 @@ class Model(Answer):
 
 
 class ModelIndex(Answer):
-    """rows, dead_rows: vectors, and those of deleted pictures; advice: what would make searches better."""
+    """rows, dead_rows: vectors, and those of deleted pictures; advice: what would make searches better.
+
+    collections: so many have an index of their own beside it, of collection_bytes together.
+    """
 
     valid: bool
     bytes: int
@@ -45,6 +48,8 @@ class ModelIndex(Answer):
     m: int
     ef_construction: int
     kind: str
+    collections: int
+    collection_bytes: int
     advice: str | None
 
 

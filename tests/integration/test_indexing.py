@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.factory import Factory, unit
+from tests.integration.index_builds import terminated, unfinished_indexes
 from tests.processes import eventually
 from umbel.base.database import autocommit, transaction
 from umbel.base.errors import NotReady
@@ -141,22 +142,6 @@ def test_what_a_killed_build_left_behind_is_replaced(version: ModelVersion) -> N
     assert (unfinished_indexes(), has_index(version)) == (1, False)
     assert build_index(transaction, FEW)
     assert has_index(version)
-
-
-def unfinished_indexes() -> int:
-    with transaction() as session:
-        return session.execute(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")).scalar_one()
-
-
-def terminated(statement: str) -> bool:
-    """Whether there was a connection at work on such a statement, which is cut now."""
-    with transaction() as session:
-        return bool(
-            session.scalars(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE :s AND state = 'active'"),
-                {"s": statement},
-            ).all()
-        )
 
 
 def test_it_is_built_by_one_at_a_time(version: ModelVersion) -> None:

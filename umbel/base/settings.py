@@ -167,6 +167,12 @@ class Settings(BaseSettings):
         description="An import of this many images into fewer, 50,000 at most, is loaded without the HNSW index, built"
         " afterwards, or when there are 100,000.",
     )
+    collection_index_above: int = Field(
+        0,
+        ge=0,
+        description="Images from which a collection gets an HNSW index of its own, unless it holds most of the gallery;"
+        " 0: none gets one.",
+    )
     index_memory_mb: int = Field(512, ge=1, description="Memory for building an HNSW index, in MB; more is faster.")
     index_processes: int = Field(1, ge=0, description="Processes that help in building an HNSW index.")
     gate_drop: float = Field(

@@ -1,8 +1,11 @@
-"""The partitions of a model version, and its HNSW index: there, left out during a load, built again.
+"""The partitions of a model version, and its HNSW indexes: there, left out during a load, built again.
 
 It has one of `embedding` and one of `tile`, whose index is always there: only collections that ask for it have tiles.
+Beside the index of all its embeddings there may be some of one collection each: umbel/models/collection_indexes.py.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -68,12 +71,14 @@ class IndexProgress:
 @dataclass(frozen=True, slots=True)
 class IndexState:
     """rows, dead: as Postgres last counted them; dead ones are of deleted pictures, until a vacuum. bytes: of the
-    index, 0 without one."""
+    index, 0 without one. collections: so many have an index of their own, of so many bytes together."""
 
     rows: int
     dead: int
     bytes: int
     valid: bool
+    collections: int
+    collection_bytes: int
     hnsw: Hnsw
 
 
@@ -82,6 +87,12 @@ INDEXED = {
     IndexKind.HALFVEC: "(vector::halfvec({dim})) halfvec_cosine_ops",
     IndexKind.BITS: "(binary_quantize(vector)::bit({dim})) bit_hamming_ops",
 }
+# The indexes of single collections of a partition: their names begin so, and go on with the collection's id.
+COLLECTION = "collection_"
+OF_COLLECTIONS = text("""
+    SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE indrelid = to_regclass(:name) AND relname LIKE 'collection\\_%' ORDER BY relname
+""")
 # At the ends of the names of an index that is to take another's place, or has lost its own, and of one that changes it.
 REBUILT, MOVING = "_rebuilt", "_moving"
 
@@ -93,6 +104,11 @@ def partition_name(version_id: UUID, table: str = "embedding") -> str:
 def index_name(version_id: UUID, table: str = "embedding") -> str:
     """Of its HNSW index; who builds that holds the advisory lock of this name."""
     return f"{partition_name(version_id, table)}_hnsw"
+
+
+def collection_index_name(version_id: UUID, collection_id: UUID) -> str:
+    """Of the HNSW index of one collection's embeddings. `search_images` knows it, too; Postgres keeps 63 letters."""
+    return f"{COLLECTION}{collection_id.hex}_{version_id.hex[-12:]}"
 
 
 def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: bool = True) -> None:
@@ -114,9 +130,11 @@ def create_partition(session: Session, version_id: UUID, dim: int, *, indexed: b
         session.execute(text(f"CREATE TABLE {beside}.{name} (LIKE {table} INCLUDING DEFAULTS)"))
         session.execute(text(f"ALTER TABLE {name} ADD CHECK (vector_dims(vector) = {int(dim)})"))
         session.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ('{version_id}')"))
-    session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, Hnsw(), table='tile')}"))
+    tiles = _index(index_name(version_id, "tile"), version_id, dim, Hnsw(), table="tile")
+    session.execute(text(f"CREATE INDEX IF NOT EXISTS {tiles}"))
     if indexed:
-        session.execute(text(f"CREATE INDEX IF NOT EXISTS {_index(version_id, dim, _hnsw_of(session, version_id))}"))
+        statement = _index(index_name(version_id), version_id, dim, _hnsw_of(session, version_id))
+        session.execute(text(f"CREATE INDEX IF NOT EXISTS {statement}"))
 
 
 def has_partition(session: Session, version_id: UUID, table: str = "embedding") -> bool:
@@ -188,31 +206,71 @@ def has_at_most(session: Session, version_id: UUID, count: int) -> bool:
     return bool(session.scalar(statement, {"n": count}))
 
 
+def list_collection_indexes(session: Session, version_id: UUID) -> dict[UUID, bool]:
+    """The collections that have an index of their own in the version, and whether it is valid."""
+    rows = session.execute(OF_COLLECTIONS, {"name": partition_name(version_id)})
+    return {UUID(name.removeprefix(COLLECTION)[:32]): valid for name, valid in rows}
+
+
+def has_collection_index(session: Session, version_id: UUID, collection_id: UUID) -> bool:
+    """Whether the collection has a valid HNSW index of its own in the version."""
+    return bool(session.scalar(VALID, {"name": collection_index_name(version_id, collection_id)}))
+
+
 def drop_index(session: Session, version_id: UUID) -> None:
-    """Take the HNSW index away; searches scan exactly from now on. Waits for running ones, half a second at most.
+    """Take the HNSW indexes away; searches scan exactly from now on. Waits for running ones, half a second at most.
 
     Raises TransientError when they take longer: try again later.
     """
     session.execute(BRIEFLY)
     session.execute(text(f"DROP INDEX IF EXISTS {index_name(version_id)}"))
+    _drop_collection_indexes(session, version_id)
 
 
-def build_index(session: Session, version_id: UUID, dim: int, *, memory_mb: int, processes: int) -> bool:
-    """Build the version's HNSW index, as the version has it, beside running reads and writes; False where another
-    session builds it.
+def _drop_collection_indexes(session: Session, version_id: UUID) -> None:
+    for collection_id in list_collection_indexes(session, version_id):
+        session.execute(text(f"DROP INDEX IF EXISTS {collection_index_name(version_id, collection_id)}"))
+
+
+def drop_collection_index(session: Session, version_id: UUID, collection_id: UUID) -> bool:
+    """Remove a collection's own index beside running searches; False where another session is at it. session: in
+    autocommit, for this alone."""
+    name = collection_index_name(version_id, collection_id)
+    with _alone(session, name) as ours:
+        if ours:
+            session.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+    return ours
+
+
+def build_index(
+    session: Session,
+    version_id: UUID,
+    dim: int,
+    *,
+    memory_mb: int,
+    processes: int,
+    collection_id: UUID | None = None,
+) -> bool:
+    """Build the version's HNSW index, or one of a collection alone, as the version has it, beside running reads and
+    writes; False where another session builds it.
 
     session: in autocommit, for this alone. What a build that was killed left behind is removed first: an index that
     is there but invalid would be maintained and never used.
     Source: PostgreSQL documentation, "Building Indexes Concurrently"; pgvector README, "Index Build Time".
     """
-    hnsw = _hnsw_of(session, version_id)
-    return _build(session, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix="")
+    hnsw, name = _hnsw_of(session, version_id), index_name(version_id)
+    if collection_id is not None:
+        name = collection_index_name(version_id, collection_id)
+    statement = _index(name, version_id, dim, hnsw, collection_id=collection_id)
+    return _build(session, name, statement, memory_mb=memory_mb, processes=processes)
 
 
 def rebuild_index(session: Session, version_id: UUID, dim: int, *, memory_mb: int, processes: int, hnsw: Hnsw) -> bool:
     """Build a second HNSW index beside the one in use, as `build_index` does. `swap_index` puts it in its place."""
     drop_rebuilt_index(session, version_id)  # one that was left behind may have been built in another way
-    return _build(session, version_id, dim, memory_mb=memory_mb, processes=processes, hnsw=hnsw, suffix=REBUILT)
+    name = f"{index_name(version_id)}{REBUILT}"
+    statement = _index(name, version_id, dim, hnsw)
+    return _build(session, name, statement, memory_mb=memory_mb, processes=processes)
 
 
 def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
@@ -231,6 +289,7 @@ def swap_index(session: Session, version_id: UUID, hnsw: Hnsw) -> bool:
     session.execute(text(f"ALTER INDEX IF EXISTS {name} RENAME TO {name}{MOVING}"))
     session.execute(text(f"ALTER INDEX {name}{REBUILT} RENAME TO {name}"))
     session.execute(text(f"ALTER INDEX IF EXISTS {name}{MOVING} RENAME TO {name}{REBUILT}"))
+    _drop_collection_indexes(session, version_id)  # they are built again as this one was
     _set_hnsw(session, version_id, hnsw)
     return True
 
@@ -268,9 +327,15 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     row = session.execute(
         text("""
             SELECT t.n_live_tup, t.n_dead_tup, coalesce(pg_relation_size(i.indexrelid), 0) AS bytes,
-                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind
+                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind,
+                   own.count, own.bytes AS own_bytes
             FROM pg_stat_user_tables t
             JOIN model_version v ON v.id = :version
+            CROSS JOIN LATERAL (
+                SELECT count(*), coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint AS bytes
+                FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+                WHERE indrelid = t.relid AND c.relname LIKE 'collection\\_%' AND indisvalid
+            ) own
             LEFT JOIN pg_index i ON i.indexrelid = to_regclass(:index)
             WHERE t.relid = to_regclass(:name)
         """),
@@ -282,25 +347,14 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     ).first()
     if row is None:
         return None
-    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, Hnsw.of(row))
+    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, row.count, row.own_bytes, Hnsw.of(row))
 
 
-def _build(
-    session: Session,
-    version_id: UUID,
-    dim: int,
-    *,
-    memory_mb: int,
-    processes: int,
-    hnsw: Hnsw,
-    suffix: str,
-) -> bool:
+def _build(session: Session, name: str, statement: str, *, memory_mb: int, processes: int) -> bool:
     """Build an index beside running reads and writes; False where another process is at it."""
-    name = f"{index_name(version_id)}{suffix}"
-    # Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
-    if not session.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
-        return False
-    try:
+    with _alone(session, name) as ours:
+        if not ours:
+            return False
         valid = session.scalar(VALID, {"name": name})
         if valid is False:
             session.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
@@ -308,10 +362,23 @@ def _build(
             session.execute(text("SET statement_timeout = 0"))
             session.execute(text(f"SET maintenance_work_mem = '{int(memory_mb)}MB'"))
             session.execute(text(f"SET max_parallel_maintenance_workers = {int(processes)}"))
-            session.execute(text(f"CREATE INDEX CONCURRENTLY {_index(version_id, dim, hnsw, suffix)}"))
-    finally:
-        session.invalidate()  # closed: with it go the lock and the settings
+            session.execute(text(f"CREATE INDEX CONCURRENTLY {statement}"))
     return True
+
+
+@contextmanager
+def _alone(session: Session, name: str) -> Iterator[bool]:
+    """Hold the advisory lock of an index, and close the session after; False, and no lock, where another has it.
+
+    Tried, not waited for: CONCURRENTLY waits for all who hold a snapshot, and who waits for a lock holds one.
+    """
+    if not session.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        session.invalidate()  # with it go the lock and what was set
 
 
 def _hnsw_of(session: Session, version_id: UUID) -> Hnsw:
@@ -325,13 +392,21 @@ def _set_hnsw(session: Session, version_id: UUID, hnsw: Hnsw) -> None:
     session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(hnsw.columns))
 
 
-def _index(version_id: UUID, dim: int, hnsw: Hnsw, suffix: str = "", *, table: str = "embedding") -> str:
+def _index(
+    name: str,
+    version_id: UUID,
+    dim: int,
+    hnsw: Hnsw,
+    *,
+    table: str = "embedding",
+    collection_id: UUID | None = None,
+) -> str:
     """Name, table and kind of the index, as CREATE INDEX wants them.
 
     The column is halfvec without a width, so the index is on the cast; searches must write the same expression.
     Source: pgvector README, "Can I store vectors with different dimensions in the same column?", "Binary Quantization".
     """
-    name, on = f"{index_name(version_id, table)}{suffix}", partition_name(version_id, table)
     indexed = INDEXED[hnsw.kind].format(dim=int(dim))
     how = f"m = {int(hnsw.m)}, ef_construction = {int(hnsw.ef_construction)}"
-    return f"{name} ON {on} USING hnsw ({indexed}) WITH ({how})"
+    which = "" if collection_id is None else f" WHERE collection_id = '{collection_id}'"
+    return f"{name} ON {partition_name(version_id, table)} USING hnsw ({indexed}) WITH ({how}){which}"

@@ -29,6 +29,7 @@ from umbel.imports import source_rows
 from umbel.imports.sync import finishing, syncs
 from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
+from umbel.models.collection_indexes import find_differences
 from umbel.models.indexing import find_due_index
 from umbel.models.lifecycle import drop_retired
 from umbel.operations.retention import delete_old_jobs
@@ -58,7 +59,7 @@ def sweep(transaction: Transaction, waker: Waker, settings: Settings) -> list[Qu
             queues = list_waiting_queues(session)
             if query_images.release_unanswered_queries(session, settings.query_seconds / 3):
                 queues.insert(0, Queue.QUERY)
-            if find_due_index(session):
+            if find_due_index(session) or find_differences(session, settings):
                 queues.append(Queue.INDEX)
             if deliveries.is_work_left(session):
                 queues.append(Queue.EVENTS)

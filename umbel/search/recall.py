@@ -17,7 +17,7 @@ from umbel.base.types import Vector
 from umbel.embedding import embeddings
 from umbel.gallery import collections
 from umbel.models import versions
-from umbel.models.partitions import partition_name
+from umbel.models.partitions import has_collection_index, partition_name
 from umbel.models.versions import VersionKey
 from umbel.search.nearest import Match, Scope, ef_search_for, nearest_images
 
@@ -65,20 +65,26 @@ def measure_recall(
         version = version or versions.get_active_key(session)
         within = collections.id_of(session, collection)
         vectors = embeddings.find_vectors(session, version.id, sample_images(session, version.id, sample, within))
+        own = within is not None and has_collection_index(session, version.id, within)
+        used = ef_search_for(session, version, k, restricted=within is not None and not own)
     until = time.monotonic() + seconds
     samples: list[Sample] = []
     for image_id, vector in vectors.items():
         if not samples or time.monotonic() < until:
             with transaction() as session:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})  # one snapshot
-                samples += _measured(session, vector, version, k, Scope(collection=collection, without=[image_id]))
+                scope = Scope(collection=collection, without=[image_id])
+                samples += _measured(session, vector, version, k=k, scope=scope, used=used)
     if not samples:
         raise Conflict("There are not enough embeddings to measure the index with.")
-    return _kept(transaction, version, k, samples, collection)
+    return _kept(transaction, version, samples, k=k, collection=collection, used=used)
 
 
-def _measured(session: Session, vector: Vector, version: VersionKey, k: int, scope: Scope) -> list[Sample]:
-    """The search by one vector, if there was anything to find. session: of one snapshot for all it is asked."""
+def _measured(
+    session: Session, vector: Vector, version: VersionKey, *, k: int, scope: Scope, used: int
+) -> list[Sample]:
+    """The search by one vector, if there was anything to find. session: of one snapshot for all it is asked. used: the
+    ef_search in use."""
 
     def search(only_ef: int | None) -> list[Match]:
         found = nearest_images(
@@ -91,7 +97,7 @@ def _measured(session: Session, vector: Vector, version: VersionKey, k: int, sco
     exact, exact_ms = _timed(lambda: search(None))
     if not exact:
         return []
-    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in _ladder(session, version, k, scope.collection)}  # type: ignore[misc]
+    found = {ef: _timed(lambda ef=ef: search(ef)) for ef in sorted({used, *LADDER})}  # type: ignore[misc]
     recalls = {ef: share_found(matches, exact) for ef, (matches, _) in found.items()}
     return [Sample(exact_ms, recalls, {ef: ms for ef, (_, ms) in found.items()})]
 
@@ -102,7 +108,7 @@ def share_found(found: list[Match], exact: list[Match]) -> float:
 
 
 def _kept(
-    transaction: Transaction, version: VersionKey, k: int, samples: list[Sample], collection: str | None
+    transaction: Transaction, version: VersionKey, samples: list[Sample], *, k: int, collection: str | None, used: int
 ) -> RecallReport:
     steps = {
         ef: Step(
@@ -110,8 +116,8 @@ def _kept(
         )
         for ef in samples[0].recalls
     }
+    now = steps[used]
     with transaction() as session:
-        now = steps[ef_search_for(session, version, k, restricted=collection is not None)]
         return insert_report(
             session,
             model_version_id=version.id,
@@ -126,10 +132,6 @@ def _kept(
             ef_for_99=next((ef for ef, step in steps.items() if step.recall >= 0.99), None),
             steps=[asdict(step) for step in steps.values()],
         )
-
-
-def _ladder(session: Session, version: VersionKey, k: int, collection: str | None) -> list[int]:
-    return sorted({ef_search_for(session, version, k, restricted=collection is not None), *LADDER})
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
