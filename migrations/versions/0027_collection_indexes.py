@@ -27,6 +27,14 @@ CHANGES = (
     ("within IS NOT NULL AND condition IS NULL THEN", "within IS NOT NULL AND condition IS NULL AND NOT own THEN"),
 )
 
+DROP = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE relname ~ '^collection_[0-9a-f]{32}_[0-9a-f]{12}$'
+    LOOP EXECUTE format('DROP INDEX %s', name); END LOOP;
+END $$;
+"""
+
 
 def upgrade() -> None:
     search = SEARCH
@@ -37,4 +45,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(SEARCH)
+    """The indexes go: code of before would not remove those that it no longer needs."""
+    op.execute(DROP + SEARCH)

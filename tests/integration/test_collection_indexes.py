@@ -14,10 +14,12 @@ from umbel.base.database import autocommit, transaction
 from umbel.base.errors import NotReady
 from umbel.base.settings import settings
 from umbel.base.tables import Collection, ModelVersion
-from umbel.base.types import IndexKind
+from umbel.base.types import IndexKind, Queue
+from umbel.jobs.wakeup import waker
 from umbel.models import partitions
 from umbel.models.collection_indexes import find_differences, update_collection_indexes
 from umbel.models.partitions import Hnsw
+from umbel.operations import maintenance
 from umbel.search.nearest import Found, Scope, nearest_images
 from umbel.search.recall import measure_recall
 
@@ -72,6 +74,16 @@ def test_a_large_collection_gets_one_unless_it_holds_most(version: ModelVersion)
     assert indexed(version) == {collection("large"): True}
     with transaction() as session:
         assert find_differences(session, ABOVE) == []
+
+
+def test_the_sweep_wakes_workers_until_it_is_there(version: ModelVersion) -> None:
+    before = maintenance.sweep(transaction, waker(), ABOVE)
+    update_collection_indexes(transaction, ABOVE)
+    with transaction() as session:
+        state = partitions.find_index_state(session, version.id)
+    assert state is not None
+    assert (Queue.INDEX in before, maintenance.sweep(transaction, waker(), ABOVE)) == (True, [])
+    assert (state.collections, 0 < state.collection_bytes < state.bytes) == (1, True)
 
 
 def test_none_gets_one_unless_it_is_asked_for(version: ModelVersion) -> None:

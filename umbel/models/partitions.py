@@ -328,11 +328,11 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
         text("""
             SELECT t.n_live_tup, t.n_dead_tup, coalesce(pg_relation_size(i.indexrelid), 0) AS bytes,
                    coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind,
-                   own.count, own.bytes AS own_bytes
+                   own.number, own.bytes AS own_bytes
             FROM pg_stat_user_tables t
             JOIN model_version v ON v.id = :version
             CROSS JOIN LATERAL (
-                SELECT count(*), coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint AS bytes
+                SELECT count(*) AS number, coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint AS bytes
                 FROM pg_index JOIN pg_class c ON c.oid = indexrelid
                 WHERE indrelid = t.relid AND c.relname LIKE 'collection\\_%' AND indisvalid
             ) own
@@ -347,7 +347,7 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     ).first()
     if row is None:
         return None
-    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, row.count, row.own_bytes, Hnsw.of(row))
+    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, row.number, row.own_bytes, Hnsw.of(row))
 
 
 def _build(session: Session, name: str, statement: str, *, memory_mb: int, processes: int) -> bool:
