@@ -153,6 +153,21 @@ def test_what_a_version_knew_of_neighbors_is_deleted_in_batches(monkeypatch: pyt
         assert session.scalar(text("SELECT count(*) FROM nearest_neighbors")) == 0
 
 
+def test_a_cleanup_that_leaves_vectors_is_not_complete() -> None:
+    with transaction() as session:
+        retired = Factory(session).version(active=False).id
+    lifecycle.retire(transaction, retired)
+    at_once = settings().model_copy(update={"query_seconds": 0})
+    with transaction() as session:
+        session.execute(text(f"LOCK TABLE {partitions.partition_name(retired)} IN ACCESS SHARE MODE"))
+        maintenance.clean_up(transaction, blobs(), at_once)
+        was = last_complete()["versions"]
+        maintenance.clean_up(transaction, blobs(), at_once)
+        meanwhile = last_complete()["versions"]
+    maintenance.clean_up(transaction, blobs(), at_once)
+    assert (meanwhile == was, last_complete()["versions"] > was) == (True, True)
+
+
 def test_vectors_that_are_being_read_keep_no_others_from_being_dropped() -> None:
     with transaction() as session:
         make = Factory(session)

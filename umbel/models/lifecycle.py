@@ -102,16 +102,20 @@ def _told(now: ModelVersion, before: ModelVersion) -> dict[str, Any]:
     return {"model_version": str(now.id), "name": now.name, "replaced": str(before.id), "replaced_name": before.name}
 
 
+def list_doomed(transaction: Transaction, *, seconds: float) -> list[UUID]:
+    """The versions that were retired `seconds` ago and still have their vectors. Raises NotReady."""
+    with transaction() as session:
+        old = versions.list_doomed(session, seconds=seconds)
+        return [each for each in partitions.list_partitions(session) if each in old]
+
+
 def drop_retired(transaction: Transaction, *, seconds: float) -> list[UUID]:
     """Remove the vectors of versions that were retired `seconds` ago. Returns these; others are left to the next time.
 
     Raises NotReady.
     """
-    with transaction() as session:
-        old = versions.list_doomed(session, seconds=seconds)
-        doomed = [each for each in partitions.list_partitions(session) if each in old]
     dropped = []
-    for version_id in doomed:
+    for version_id in list_doomed(transaction, seconds=seconds):
         try:
             _drop(transaction, version_id)
             dropped.append(version_id)

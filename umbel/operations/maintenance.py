@@ -31,7 +31,7 @@ from umbel.jobs import claims, job_log, jobs, workers
 from umbel.jobs.wakeup import Waker
 from umbel.models.collection_indexes import find_differences
 from umbel.models.indexing import find_due_index
-from umbel.models.lifecycle import drop_retired
+from umbel.models.lifecycle import drop_retired, list_doomed
 from umbel.operations.retention import delete_old_jobs
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None
     """
     chores: dict[str, Callable[[], object]] = {  # which return False where they leave some to the next
         "blobs": lambda: tidy_blobs(transaction, blobs),
-        "versions": lambda: drop_retired(transaction, seconds=2 * settings.query_seconds),
+        "versions": lambda: _drop_versions(transaction, seconds=2 * settings.query_seconds),
         "tiles": lambda: remove_former_tiles(transaction),
         "trash": lambda: trash.purge_old(transaction, blobs, settings.trash_days),
         "jobs": lambda: delete_old_jobs(transaction, settings.job_days),
@@ -97,6 +97,12 @@ def clean_up(transaction: Transaction, blobs: Blobs, settings: Settings) -> None
                 complete.set_to_current_time()
         except (NotReady, TransientError) as error:
             log.warning("left to the next cleanup", error=error.detail)
+
+
+def _drop_versions(transaction: Transaction, *, seconds: float) -> bool:
+    """Remove the vectors of versions that were retired `seconds` ago. Returns whether none are left."""
+    drop_retired(transaction, seconds=seconds)
+    return not list_doomed(transaction, seconds=seconds)
 
 
 @cache
