@@ -73,6 +73,7 @@ STATUS: dict[type[errors.UmbelError], int] = {
     errors.BadManifestLine: 422,
     errors.AddressRefused: 422,
     errors.SourceError: 422,
+    errors.TooManyVanished: 422,
     errors.SourceTooLarge: 413,
     errors.UnsupportedArchive: 415,
     errors.UnsupportedManifest: 415,

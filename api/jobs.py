@@ -127,7 +127,8 @@ class JobOut(BaseModel):
     index: IndexOut | None = Field(examples=[None], description="How far the index is, while one is built.")
     reindex: ReindexOut | None = Field(examples=[None], description="The task of a reindex, and its outcome.")
     model_version: UUID | None
-    error: str | None = Field(description="Why, if it failed.", examples=[None])
+    error_code: str | None = Field(description="Why, if it failed, for programs.", examples=[None])
+    error: str | None = Field(description="The same for people.", examples=[None])
     attempts: int = Field(examples=[1])
     created_at: datetime
     started_at: datetime | None

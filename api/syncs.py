@@ -97,7 +97,10 @@ class RunOut(BaseModel):
     status: JobStatus
     dry_run: bool
     report: ReportOut
-    error: str | None = Field(description="Why nothing was removed, or not all listed.", examples=[None])
+    error_code: str | None = Field(
+        description="Why nothing was removed, or not all listed, for programs.", examples=["too_many_vanished"]
+    )
+    error: str | None = Field(description="The same for people.", examples=[None])
     created_at: datetime
     finished_at: datetime | None
 

@@ -37,6 +37,7 @@ TITLES = {
     "index_build_large": "Index: insert or build afterwards, 100,000 images",
     "binary": "Index of bits, or of half floats",
     "binary_large": "Index of bits, or of half floats, a million images",
+    "collection_indexes": "Indexes of single collections",
     "growth": "Search by gallery size",
     "growth_large": "Search by gallery size, up to a million images",
     "search": "Search: recall, filters and HTTP",

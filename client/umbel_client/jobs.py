@@ -85,6 +85,7 @@ class Job(Answer):
     reindex: Reindex | None = None
     model_version: UUID | None = None
     counts: Counts
+    error_code: str | None = None  # why, if it failed, for programs; error: for people
     error: str | None
     attempts: int
     created_at: datetime

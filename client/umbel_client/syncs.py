@@ -31,6 +31,7 @@ class SyncRun(Answer):
     status: str
     dry_run: bool
     report: Report
+    error_code: str | None = None  # stable
     error: str | None
     created_at: datetime
     finished_at: datetime | None

@@ -336,6 +336,12 @@ class SourceError(UmbelError):
     code = "source_error"
 
 
+class TooManyVanished(SourceError):
+    """More files of a sync are gone than its `max_vanished` allows: none of their images was removed."""
+
+    code = "too_many_vanished"
+
+
 class SourceTooLarge(SourceError):
     """More bytes than `archive_bytes` or more entries than `archive_entries`."""
 

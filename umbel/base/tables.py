@@ -283,6 +283,9 @@ class Job(Table):
     cancelled: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[str] = mapped_column(server_default=text("generated"))  # GENERATED ALWAYS, never written
     attempts: Mapped[int] = mapped_column(server_default="1")
+    error_code: Mapped[str | None] = mapped_column(
+        "failure_code"
+    )  # not `error_code`: of the items that it is joined with
     error: Mapped[str | None]
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     cancelling: Mapped[bool] = mapped_column(server_default=text("false"))

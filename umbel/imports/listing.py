@@ -11,7 +11,7 @@ from umbel_files.names import folder_label
 from umbel_files.tally import Tally
 
 from umbel.base.database import Transaction
-from umbel.base.errors import SourceError, TransientError, Unreachable
+from umbel.base.errors import SourceError, SourceGivenUp, TransientError, UmbelError, Unreachable
 from umbel.base.in_place import Location
 from umbel.base.locks import only_one
 from umbel.base.progress import progress
@@ -119,7 +119,7 @@ def note_unreachable(
     log.warning("a source cannot be reached", job_id=str(source.job_id), tries=source.retries + 1, error=reason)
     source_rows.postpone_source(session, source, reason, tries=settings.source_tries if bounded else None)
     if source.given_up:
-        _end(session, source, SourceError(source.error or reason))
+        _end(session, source, SourceGivenUp(source.error or reason))
 
 
 def _write_down(session: Session, source: ImportSource, found: list[Entry | Skipped]) -> int:
@@ -149,7 +149,7 @@ def _write_down(session: Session, source: ImportSource, found: list[Entry | Skip
     return 0 if source.dry_run else len(added)
 
 
-def _end(session: Session, source: ImportSource, error: SourceError | None) -> None:
+def _end(session: Session, source: ImportSource, error: UmbelError | None) -> None:
     run = comparing.find_run(session, source.job_id)
     if run is not None and error is None and comparing.begins_again(session, source, run):
         return
@@ -165,7 +165,7 @@ def _end(session: Session, source: ImportSource, error: SourceError | None) -> N
     if run is None or run.done:
         jobs.close_job(session, source.job_id)
     if error is not None:
-        jobs.change_job(session, source.job_id, error=error.detail)
+        jobs.set_error(session, source.job_id, error)
 
 
 def _rows(session: Session, job: Job, source: ImportSource, listed: list[Entry]) -> list[NewEntry]:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from umbel.base.database import Transaction
-from umbel.base.errors import Conflict, TransientError
+from umbel.base.errors import Conflict, TransientError, UmbelError
 from umbel.base.types import Plane, Queue, Vectors
 from umbel.embedding import embeddings
 from umbel.gallery import collections
@@ -109,12 +109,12 @@ class MapHandler(StepHandler):
             images = projection_rows.count_vectors(session, version.id, work.collection_id)
             ids, vectors = embeddings.list_vectors(session, version.id, work.collection_id, dim=version.dim, most=MOST)
         if not ids:
-            self._end(work, NOTHING)
+            self._end(work, Conflict(NOTHING))
             return True
         try:
             points = self.project(vectors, lambda: self.stopping() or not self._is_wanted(work))
         except TransientError as error:
-            self._end(work, error.detail)
+            self._end(work, error)
             return True
         if points is None:
             return not self.stopping()
@@ -132,8 +132,8 @@ class MapHandler(StepHandler):
         with self.transaction() as session:
             return projection_rows.is_wanted(session, work.job_id)
 
-    def _end(self, work: MapWork, error: str) -> None:
+    def _end(self, work: MapWork, error: UmbelError) -> None:
         with self.transaction() as session:
             projection_rows.end_map(session, work.job_id)
             jobs.close_job(session, work.job_id)
-            jobs.change_job(session, work.job_id, error=error)
+            jobs.set_error(session, work.job_id, error)

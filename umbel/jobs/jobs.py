@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, Text, exists, insert, literal_column, select, text, update
 from sqlalchemy.orm import Session
 
-from umbel.base.errors import NotFound
+from umbel.base.errors import NotFound, UmbelError
 from umbel.base.pages import page_ids
 from umbel.base.tables import Collection, ImportSource, Job, ModelVersion, ago
 from umbel.base.types import JobStatus, JobType, ModelState
@@ -166,6 +166,11 @@ def change_job(session: Session, job_id: UUID, **values: Any) -> None:
     """Set columns of a job that are not its counts. Raises NotFound."""
     if not session.execute(update(Job).where(Job.id == job_id).values(values)).rowcount:  # type: ignore[attr-defined]
         raise NotFound(f"There is no job {job_id}.")
+
+
+def set_error(session: Session, job_id: UUID, error: UmbelError) -> None:
+    """Say why a job failed, or did not do all of what it was for. Raises NotFound."""
+    change_job(session, job_id, error_code=error.code, error=error.detail)
 
 
 def loads_go_on(session: Session, version_id: UUID) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from umbel.base.blobs import Blobs
 from umbel.base.database import autocommit
-from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError
+from umbel.base.errors import BadCheckpoint, BlobMissing, Conflict, NotReady, TransientError, UmbelError
 from umbel.base.settings import Settings
 from umbel.base.tables import Job, ModelVersion, Reindex
 from umbel.base.types import Compare, IndexKind, Models, ModelState, Queue, ReindexMode, ReindexPhase
@@ -83,7 +83,7 @@ class ReindexHandler(StepHandler):
             if model.embedder.dim != version.dim:
                 raise BadCheckpoint(f"The model makes vectors of {model.embedder.dim} numbers, not {version.dim}.")
         except (BadCheckpoint, BlobMissing) as error:
-            self._fail(reindex, error.detail)
+            self._fail(reindex, error)
             return False
         with self.transaction() as session:
             versions.lock_states(session)
@@ -192,18 +192,18 @@ class ReindexHandler(StepHandler):
         with self.transaction() as session:  # what was built is gone, or broken
             return reindexes.change_reindex(session, reindex.job_id, phase=ReindexPhase.INDEXING)
 
-    def _end(self, session: Session, reindex: Reindex, report: dict[str, Any] | None, error: str | None = None) -> bool:
+    def _end(self, session: Session, reindex: Reindex, report: dict[str, Any] | None) -> bool:
         """False where it has ended already: it was cancelled."""
         ended = reindexes.change_reindex(session, reindex.job_id, done=True, phase=ReindexPhase.DONE, report=report)
         if ended:
             jobs.close_job(session, reindex.job_id)
-            jobs.change_job(session, reindex.job_id, error=error)
         return ended
 
-    def _fail(self, reindex: Reindex, detail: str) -> None:
-        log.error("a reindex failed", job_id=str(reindex.job_id), error=detail)
+    def _fail(self, reindex: Reindex, error: UmbelError) -> None:
+        log.error("a reindex failed", job_id=str(reindex.job_id), error=error.detail)
         with self.transaction() as session:
-            self._end(session, reindex, None, error=detail)
+            if self._end(session, reindex, None):
+                jobs.set_error(session, reindex.job_id, error)
 
     def _is_over(self, reindex: Reindex) -> bool:
         with self.transaction() as session:

@@ -68,7 +68,7 @@ def import_vectors(
             retry_transient(partial(destination.store, transaction, given))
     except UmbelError as error:
         with transaction() as session:
-            jobs.change_job(session, job_id, error=error.detail)
+            jobs.set_error(session, job_id, error)
         raise
     finally:
         with transaction() as session:

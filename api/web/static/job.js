@@ -28,7 +28,8 @@ export async function show({ main, heading, id, signal }) {
     heading.textContent = subject(job);
     const now = JSON.stringify(job);
     if (now !== before) {
-      if (lead.textContent !== sentence(job)) lead.textContent = sentence(job);
+      const said = await sentence(job);
+      if (lead.textContent !== said) lead.textContent = said;
       redraw(head, job);
     }
     if (job.counts.failed !== failed) await listFailures(failures, job, signal);
@@ -40,9 +41,9 @@ export async function show({ main, heading, id, signal }) {
   return () => follow(look, LOOK_MS, signal, id);
 }
 
-function sentence(job) {
-  const { phase, status, counts, error } = job;
-  if (error) return error;
+async function sentence(job) {
+  const { phase, status, counts, error, error_code: code } = job;
+  if (error) return reason(code, error);
   return `${circumstances(job)}, ${STATUSES[phase ?? status] ?? phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`;
 }
 

@@ -7,7 +7,7 @@ import { badge, progress, subject } from "./jobs.js";
 import { go, to } from "./router.js";
 import { tried } from "./say.js";
 import { STATUSES } from "./states.js";
-import { t } from "./text.js";
+import { reason, t } from "./text.js";
 
 const METRICS = { r_at_1: "R@1", map_at_r: "MAP@R" };
 const PHASES = {
@@ -28,6 +28,7 @@ export async function reindexing(signal) {
   };
   mode.addEventListener("change", fitting);
   fitting();
+  const former = await Promise.all(past.map(line));
   const begin = async () => {
     const asked = {
       index: { mode: "index" },
@@ -42,13 +43,20 @@ export async function reindexing(signal) {
     t("reindex"),
     h("p", { class: "faint" }, t("goesOnMeanwhile"), !others.length && t("registerAnother")),
     h("div", { class: "bar" }, field(t("what"), mode), version, activate, action(t("begin"), begin, { quiet: true })),
-    past.length > 0 && h("ul", { class: "rows" }, past.map((job) => h("li", {}, h("a", { class: "row", href: to(`job/${job.id}`) }, h("span", { class: "about" }, h("span", { class: "kind" }, subject(job))), badge(job), progress(job), h("span", { class: "faint" }, summary(job)))))),
+    former.length > 0 && h("ul", { class: "rows" }, former),
   );
 }
 
-function summary({ reindex, error }) {
+async function line(job) {
+  const about = h("span", { class: "about" }, h("span", { class: "kind" }, subject(job)));
+  const link = h("a", { class: "row", href: to(`job/${job.id}`) }, about, badge(job), progress(job), h("span", { class: "faint" }, await summary(job)));
+  return h("li", {}, link);
+}
+
+async function summary({ reindex, error, error_code: code }) {
   const report = reindex?.report;
-  if (error || !report) return error ?? "";
+  if (error) return reason(code, error);
+  if (!report) return "";
   if (report.after && report.switched === false) return t("formerIndexStays");
   if (report.after) return t("recallIs", { share: percent(report.after.recall_at_10 ?? 0, 1) });
   return report.switched ? t("switched") : report.gate?.passed ? t("passedNotSwitched") : t("keptActive");

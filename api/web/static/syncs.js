@@ -9,7 +9,7 @@ import { follow } from "./live.js";
 import { paged } from "./paged.js";
 import { to } from "./router.js";
 import { say, tried } from "./say.js";
-import { t } from "./text.js";
+import { reason, t } from "./text.js";
 
 const MINUTE = 60;
 const EVERY = [15 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE, 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE].map((seconds) => [seconds, span(seconds)]);
@@ -95,7 +95,7 @@ function state({ paused, last_run: last }) {
   return last?.error ? { word: t("failing"), status: "failed" } : { word: t("following"), status: "active" };
 }
 
-function card(sync, renew) {
+async function card(sync, renew) {
   const { id, location, collection, every_seconds: every, files, paused, in_place: inPlace, next_run: next, last_run: last, created_by: maker, created_at: at } = sync;
   const { word, status } = state(sync);
   const act = (text, todo, options = {}) => action(text, todo, { quiet: true, "aria-label": `${text} ${location}`, ...options });
@@ -114,7 +114,7 @@ function card(sync, renew) {
     h("div", { class: "actions" }, h("h3", {}, location), h("span", { class: "badge", "data-status": status }, word)),
     h("p", { class: "faint" }, `${t("syncFacts", { collection, span: span(every), files: t("filesKnown", { count: files }), maker })} `, h("time", { dateTime: at, title: when(at) }, ago(at)), inPlace && `, ${t("notCopied")}`),
     last ? ran(last) : h("p", { class: "faint" }, t("noRunYet")),
-    last?.error && h("p", { class: "bad" }, last.error),
+    last?.error && h("p", { class: "bad" }, await reason(last.error_code, last.error)),
     !paused && !under && h("p", {}, t("nextRun"), " ", h("time", { dateTime: next, title: when(next) }, new Date(next).getTime() < Date.now() ? t("justNow") : ago(next))),
     !under &&
       h(
@@ -122,7 +122,7 @@ function card(sync, renew) {
         { class: "actions" },
         act(t("dryRun"), () => run({ dry_run: true })),
         act(t("runNow"), () => run({})),
-        last?.error?.includes("--allow-vanished") && act(t("removeGone"), removeGone),
+        last?.error_code === "too_many_vanished" && act(t("removeGone"), removeGone),
         paused ? act(t("resume"), () => then(() => api.steerSync(id, "resume"), t("itGoesOn"))) : act(t("pause"), () => then(() => api.steerSync(id, "pause"), t("itWaits"))),
         act(t("remove"), remove, { symbol: "trash" }),
       ),

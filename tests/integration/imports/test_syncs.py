@@ -173,6 +173,7 @@ def test_an_empty_folder_removes_nothing_until_that_is_allowed(followed: Followe
     followed.folder.mkdir()
     last = followed.run()
     assert (last["status"], last["report"]["vanished"], len(followed.images())) == ("failed", 0, 3)
+    assert last["error_code"] == "too_many_vanished"
     assert "3 of 3 files are no longer there" in last["error"]
     assert f"umbel sync run {followed.sync} --allow-vanished" in last["error"]
     followed.folder.rmdir()

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from umbel_files.names import printable
 
-from umbel.base.errors import SourceError
+from umbel.base.errors import TooManyVanished, UmbelError
 from umbel.base.roots import unquoted
 from umbel.base.tables import ImportSource, Sync, SyncRun
 from umbel.imports.sources import Entry
@@ -123,7 +123,7 @@ def begins_again(session: Session, source: ImportSource, run: SyncRun) -> bool:
     return True
 
 
-def end_listing(session: Session, source: ImportSource, run: SyncRun, error: SourceError | None) -> SourceError | None:
+def end_listing(session: Session, source: ImportSource, run: SyncRun, error: UmbelError | None) -> UmbelError | None:
     """The source is listed no further; error: why not to its end. Returns what the job is to say.
 
     What is missing is removed later only if the listing was complete.
@@ -140,12 +140,12 @@ def end_listing(session: Session, source: ImportSource, run: SyncRun, error: Sou
     return error
 
 
-def too_many(session: Session, run: SyncRun, vanished: int) -> SourceError | None:
+def too_many(session: Session, run: SyncRun, vanished: int) -> TooManyVanished | None:
     """Why a run may not remove the images of so many files."""
     sync, known = session.get_one(Sync, run.sync_id), run.report.get("known", 0)
     if run.allow_vanished or vanished <= sync.max_vanished * known:
         return None
-    return SourceError(
+    return TooManyVanished(
         f"{vanished:,} of {known:,} files are no longer there, more than {sync.max_vanished:.0%}: none of their images"
         f" was removed. If they are gone for good: umbel sync run {sync.id} --allow-vanished"
     )

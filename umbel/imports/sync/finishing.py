@@ -147,7 +147,7 @@ def take_away(session: Session, run: SyncRun) -> bool:
         run.report = {**run.report, "checked": True}
         if error := too_many(session, run, vanished):
             run.complete = False
-            jobs.change_job(session, run.job_id, error=error.detail)
+            jobs.set_error(session, run.job_id, error)
     return run.complete and (_take_vanished(session, run) or _take_former(session, run))
 
 

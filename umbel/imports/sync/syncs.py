@@ -38,6 +38,7 @@ class Run:
     status: JobStatus
     dry_run: bool
     report: dict[str, Any]
+    error_code: str | None
     error: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -221,7 +222,14 @@ def _states(session: Session, statement: Select[Any]) -> list[SyncState]:
         shown = ("id", "spec", "label_from_folder", "every_seconds", "max_vanished", "adopt", "paused", "next_run")
         fields = {name: getattr(sync, name) for name in (*shown, "created_by", "created_at")}
         last = run and Run(
-            job.id, JobStatus(job.status), dry_run, run.report, job.error, job.created_at, job.finished_at
+            job_id=job.id,
+            status=JobStatus(job.status),
+            dry_run=dry_run,
+            report=run.report,
+            error_code=job.error_code,
+            error=job.error,
+            created_at=job.created_at,
+            finished_at=job.finished_at,
         )
         found.append(SyncState(collection=collection, files=files, last=last, **fields))
     return found

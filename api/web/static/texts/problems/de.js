@@ -59,6 +59,7 @@ export default {
   timed_out: "Das dauerte zu lange und wurde abgebrochen; geändert wurde nichts.",
   too_few_labels: "Die Sammlung hat dafür zu wenige Bilder mit Label.",
   too_many_pixels: "Das Bild hat zu viele Pixel.",
+  too_many_vanished: "Zu viele Dateien der Quelle sind weg; keines ihrer Bilder wurde entfernt.",
   transient: "Das ging gerade nicht und wird noch einmal versucht.",
   unauthenticated: "Der Schlüssel fehlt oder gilt nicht.",
   unknown_host: "Unter diesem Namen ist der Dienst nicht erreichbar.",
