@@ -48,8 +48,8 @@ class ModelIndex(Answer):
     m: int
     ef_construction: int
     kind: str
-    collections: int
-    collection_bytes: int
+    collections: int = 0
+    collection_bytes: int = 0
     advice: str | None
 
 

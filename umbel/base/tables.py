@@ -283,9 +283,7 @@ class Job(Table):
     cancelled: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[str] = mapped_column(server_default=text("generated"))  # GENERATED ALWAYS, never written
     attempts: Mapped[int] = mapped_column(server_default="1")
-    error_code: Mapped[str | None] = mapped_column(
-        "failure_code"
-    )  # not `error_code`: of the items that it is joined with
+    error_code: Mapped[str | None] = mapped_column("failure_code")  # items, which it is joined with, have `error_code`
     error: Mapped[str | None]
     paused: Mapped[bool] = mapped_column(server_default=text("false"))
     cancelling: Mapped[bool] = mapped_column(server_default=text("false"))
