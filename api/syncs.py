@@ -98,7 +98,7 @@ class RunOut(BaseModel):
     dry_run: bool
     report: ReportOut
     error_code: str | None = Field(
-        description="Why nothing was removed, or not all listed, for programs.", examples=["too_many_vanished"]
+        description="Why nothing was removed, or not all listed, for programs.", examples=[None]
     )
     error: str | None = Field(description="The same for people.", examples=[None])
     created_at: datetime

@@ -331,7 +331,7 @@ class AddressRefused(ImageError):
 
 
 class SourceError(UmbelError):
-    """A source of an import that cannot be opened, or not be listed to its end."""
+    """A source of an import that cannot be opened, or not be listed to its end, or has no picture."""
 
     code = "source_error"
 
