@@ -28,9 +28,9 @@ export async function show({ main, heading, id, signal }) {
     heading.textContent = subject(job);
     const now = JSON.stringify(job);
     if (now !== before) {
-      const said = await sentence(job);
+      const [said, from] = await Promise.all([sentence(job), source(job.source)]);
       if (lead.textContent !== said) lead.textContent = said;
-      redraw(head, job);
+      redraw(head, job, from);
     }
     if (job.counts.failed !== failed) await listFailures(failures, job, signal);
     failed = job.counts.failed;
@@ -47,12 +47,12 @@ async function sentence(job) {
   return `${circumstances(job)}, ${STATUSES[phase ?? status] ?? phase ?? status}${counts.total ? `: ${described(counts)}` : ""}.`;
 }
 
-function redraw(head, job) {
+function redraw(head, job, from) {
   const focused = head.contains(document.activeElement) ? document.activeElement.textContent : null;
   head.replaceChildren(
     h("div", { class: "track" }, badge(job), progress(job), job.counts.total > 0 && h("span", { class: "number" }, t("pictures", { count: job.counts.total }))),
     steps(job),
-    job.source ? h("p", { class: "faint" }, source(job.source)) : "",
+    from ? h("p", { class: "faint" }, from) : "",
     job.index?.total ? h("p", { class: "faint" }, t("indexAt", { phase: job.index.phase, done: job.index.done, total: job.index.total })) : "",
     job.reindex ? reindexProgress(job) : "",
     h("p", { class: "faint" }, times(job)),
@@ -74,11 +74,13 @@ function steps(job) {
   );
 }
 
-function source({ type, listed, rejected, skipped, skipped_by_kind: kinds, done, error, tries }) {
+async function source(read) {
+  if (!read) return "";
+  const { type, listed, rejected, skipped, skipped_by_kind: kinds, done, error, tries } = read;
   const most = Object.entries(kinds).sort(([, one], [, other]) => other - one).slice(0, 5).map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
-  return [t("sourceIs", { type }), t(done ? "listed" : "listedSoFar", { count: listed }), rejected && t("rejected", { count: rejected }), skipped && t("skipped", { count: skipped, most }), error && (tries ? `${error} ${t("triesSoFar", { count: tries })}` : error)]
-    .filter(Boolean)
-    .join(", ");
+  const parts = [t("sourceIs", { type }), t(done ? "listed" : "listedSoFar", { count: listed }), rejected && t("rejected", { count: rejected }), skipped && t("skipped", { count: skipped, most })];
+  if (error) parts.push(`${await reason("source_unreachable", error)} ${tries ? t("triesSoFar", { count: tries }) : ""}`.trim());
+  return parts.filter(Boolean).join(", ");
 }
 
 function times({ created_at: created, started_at: started, finished_at: finished, attempts }) {
