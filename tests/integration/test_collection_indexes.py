@@ -25,7 +25,7 @@ from umbel.search.recall import measure_recall
 
 pytestmark = pytest.mark.usefixtures("database")
 
-LARGE, SMALL, MOST = 400, 300, 900
+LARGE, SMALL, MOST = 120, 90, 300
 ABOVE = settings().model_copy(update={"collection_index_above": LARGE, "index_memory_mb": 64})
 
 
@@ -95,7 +95,7 @@ def test_searches_within_it_follow_it(version: ModelVersion) -> None:
     """Also a collection that would be scanned otherwise; as narrow a search as of all images suffices."""
     before = search("large")
     update_collection_indexes(transaction, ABOVE)
-    with scanned_up_to(350):
+    with scanned_up_to(110):
         found, exact = search("large"), search("large", exact=True)
         other = search("most")
     assert (before.mode, found.mode, found.ef_search, other.ef_search) == ("exact", "hnsw", 64, 300)
