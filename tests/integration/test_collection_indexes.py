@@ -55,13 +55,14 @@ def search(name: str, **options: object) -> Found:
         return nearest_images(session, unit(2), k=10, scope=Scope(collection=name), **options)  # type: ignore[arg-type]
 
 
-def plan(version: ModelVersion, name: str) -> str:
-    """How Postgres follows an index within a collection."""
+def plan(version: ModelVersion, name: str, condition: str | None = None) -> str:
+    """How Postgres follows an index within a collection, in the settings of such searches."""
     with transaction() as session:
-        for way in ("seqscan", "bitmapscan", "sort"):
+        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort"):
             session.execute(text(f"SET LOCAL enable_{way} = off"))
-        statement = text("SELECT nearest_statement(:version, 8, :within, NULL, 'halfvec')")
-        query = session.scalar(statement, {"version": version.id, "within": collection(name)})
+        statement = text("SELECT nearest_statement(:version, 8, :within, :condition, 'halfvec')")
+        values = {"version": version.id, "within": collection(name), "condition": condition}
+        query = session.scalar(statement, values)
         vector = str(unit(2).tolist())
         for place, value in {"$1": f"'{vector}'::halfvec", "$2": "10", "$3": "'{}'::uuid[]", "$4": "false"}.items():
             query = query.replace(place, value)
@@ -100,7 +101,9 @@ def test_searches_within_it_follow_it(version: ModelVersion) -> None:
         other = search("most")
     assert (before.mode, found.mode, found.ef_search, other.ef_search) == ("exact", "hnsw", 64, 300)
     assert [match.image_id for match in found.matches] == [match.image_id for match in exact.matches]
-    assert partitions.collection_index_name(version.id, collection("large")) in plan(version, "large")
+    own = partitions.collection_index_name(version.id, collection("large"))
+    assert own in plan(version, "large")
+    assert own in plan(version, "large", "i.label = 'label 1'")
     assert partitions.index_name(version.id) in plan(version, "most")
 
 
