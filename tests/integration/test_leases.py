@@ -169,6 +169,7 @@ def test_what_an_error_stops_is_kept_no_longer(decoder: WorkerDecoders, monkeypa
     assert running() == set()
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_forgotten_writes_itself_down_again(tmp_path: Path) -> None:
     worker = start_worker("embed@woken", tmp_path / "worker.log", UMBEL_LEASE_SECONDS="1")
     try:

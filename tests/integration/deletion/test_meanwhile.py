@@ -174,6 +174,7 @@ def test_uploads_while_it_is_deleted_again_and_again_leave_no_orphan() -> None:
     assert len(rejected) < 10
 
 
+@pytest.mark.slow
 def test_killed_before_any_commit_it_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deletion, "BATCH", 2)
     monkeypatch.setattr(deletion, "LEDGER_BATCH", 3)
