@@ -117,11 +117,11 @@ def database(postgres: Postgres) -> Iterator[None]:
 def shared_gallery(postgres: Postgres) -> Iterator[None]:
     """As `database`, for tests that share a gallery, and a worker that embeds it; emptied after the last of them."""
     yield
-    empty_gallery(large=True)
+    empty_gallery()
 
 
-def empty_gallery(*, large: bool = False) -> None:
-    """Remove what tests committed, the blobs too. large: many rows, which would take long to delete."""
+def empty_gallery() -> None:
+    """Remove what tests committed, the blobs too."""
     for folder in ("pictures", "thumbnails", "published", "imports", "models"):
         shutil.rmtree(HOME / "blobs" / folder, ignore_errors=True)
     with engine().begin() as connection:
@@ -132,11 +132,12 @@ def empty_gallery(*, large: bool = False) -> None:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-    # Not TRUNCATE, which makes each table and each of its indexes anew: four times as long, in hundreds of tests.
+    # Not TRUNCATE, unless there is much to delete: it makes each table and each of its indexes anew, four times as long,
+    # in hundreds of tests.
     tables = Table.metadata.tables
     truncate = text(f"TRUNCATE {', '.join(tables)}")
     with suppress(DBAPIError), engine().begin() as connection:  # where a test has left wrong counts, triggers refuse
-        if large:
+        if connection.scalar(text("SELECT count(*) > 2000 FROM image")):
             connection.execute(truncate)
         else:
             for table in (*reversed(Table.metadata.sorted_tables), tables["tally"]):  # which others' triggers add to
