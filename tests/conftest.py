@@ -132,8 +132,8 @@ def empty_gallery() -> None:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-    # Not TRUNCATE, unless there is much to delete: it makes each table and each of its indexes anew, four times as long,
-    # in hundreds of tests.
+    # Not TRUNCATE, unless there is much to delete: it makes each table and each index anew, which takes four times as
+    # long in hundreds of tests.
     tables = Table.metadata.tables
     truncate = text(f"TRUNCATE {', '.join(tables)}")
     with suppress(DBAPIError), engine().begin() as connection:  # where a test has left wrong counts, triggers refuse
