@@ -87,10 +87,10 @@ def main() -> None:
 
 
 class Search:
-    """`search_images` on a connection of its own, behind a condition if there is one."""
+    """`search_images` on a connection of its own, behind a condition and within a collection if there is one."""
 
-    def __init__(self, connection: Any, condition: str | None = None) -> None:
-        self._connection, self._condition = connection, condition
+    def __init__(self, connection: Any, condition: str | None = None, collection: str | None = None) -> None:
+        self._connection, self._condition, self._collection = connection, condition, collection
 
     def __call__(self, query: Any, *, exact: bool = False) -> list[Any]:
         """Image ids, and how they were found."""
@@ -104,9 +104,10 @@ class Search:
 
     def _ask(self, explain: str, query: Any, *, exact: bool) -> list[Any]:
         statement = (
-            f"{explain} SELECT image_id, mode FROM search_images(%s::halfvec, k => {K}, condition => %s, exact => %s)"
+            f"{explain} SELECT image_id, mode FROM search_images(%s::halfvec, k => {K}, condition => %s,"
+            " collection_name => %s, exact => %s)"
         )
-        values = [HalfVector(query), self._condition, exact]
+        values = [HalfVector(query), self._condition, self._collection, exact]
         return list(self._connection.execute(statement, values, prepare=True).fetchall())
 
 
@@ -142,7 +143,7 @@ def _copy(server: Any, size: int, notes: Path) -> None:
 def _compared(searches: dict[str, Search], queries: Any, judged: Any) -> dict[str, Any]:
     true: list[set[Any]] = [{image_id for image_id, _ in searches["halfvec"](query, exact=True)} for query in judged]
     costs = _costs(searches, queries)
-    return {kind: {**_judged(search, judged, true), **costs[kind]} for kind, search in searches.items()}
+    return {kind: {**judge(search, judged, true), **costs[kind]} for kind, search in searches.items()}
 
 
 def _costs(searches: dict[str, Search], queries: Any) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def _costs(searches: dict[str, Search], queries: Any) -> dict[str, Any]:
     return found
 
 
-def _judged(search: Search, queries: Any, true: list[set[Any]]) -> dict[str, Any]:
+def judge(search: Search, queries: Any, true: list[set[Any]]) -> dict[str, Any]:
     """Recall, and the ways in which it was found: exact where too few images pass the filter for the index."""
     answers = [search(query) for query in queries]
     shares = [len({one for one, _ in found} & right) / len(right) for found, right in zip(answers, true, strict=True)]

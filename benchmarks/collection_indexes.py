@@ -14,15 +14,14 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
-from pgvector import HalfVector
 
+from benchmarks.binary import Search, judge
 from benchmarks.common import interleaved, own_home, spread, write
 from benchmarks.database import add_version, copy_database, own_database, own_server
-from benchmarks.gallery import fill, perturbed
+from benchmarks.gallery import copies, fill
 from benchmarks.growth import BUFFERS, BYTES_TO_BUILD, K, build, by_turns, originals, vacuum
 
 SHARES = {"30 %": (0.3, 1), "10 %": (0.1, 2), "5 %": (0.05, 4), "2 %": (0.02, 15)}  # of the images; how many have it
@@ -64,7 +63,7 @@ def _of(server: Any, kinds: str, images: int, vectors: Any, labels: Any) -> dict
     with own_database(server, names[ONE]):
         version = add_version(indexed=False)
         for seed, (collection, size) in enumerate(_sizes(images).items()):
-            fill(version.id, _copies(chosen[collection], round(size), seed), labels, collection=collection)
+            fill(version.id, copies(chosen[collection], round(size), seed=seed), labels, collection=collection)
         built = build(images, version)
     copy_database(server, names[ONE], names[EACH])
     with own_database(server, names[EACH]):
@@ -92,14 +91,9 @@ def _chosen(kinds: str, vectors: Any) -> dict[str, Any]:
     return dict(zip(_sizes(1), np.split(vectors, ends[:-1]), strict=True))
 
 
-def _copies(originals: Any, number: int, seed: int) -> Any:
-    """Perturbed copies (count, DIM), none of them an original."""
-    return perturbed(originals, len(originals) + number, seed=seed)[len(originals) :]
-
-
 def _queries(originals: Any) -> Any:
     some = originals[np.random.default_rng(2).integers(len(originals), size=QUERIES)]
-    return _copies(some, QUERIES, seed=1000)
+    return copies(some, QUERIES, seed=1000)
 
 
 def _build_each(images: int, version: Any) -> dict[str, Any]:
@@ -122,24 +116,11 @@ def _build_each(images: int, version: Any) -> dict[str, Any]:
 
 
 def _searched(connections: dict[str, Any], collection: str | None, queries: Any) -> dict[str, Any]:
-    searches = {kind: partial(_search, connection, collection) for kind, connection in connections.items()}
-    true = [{image_id for image_id, _ in searches[ONE](query, exact=True)} for query in queries[:JUDGED]]
+    searches = {kind: Search(connection, collection=collection) for kind, connection in connections.items()}
+    judged = queries[:JUDGED]
+    true: list[set[Any]] = [{image_id for image_id, _ in searches[ONE](query, exact=True)} for query in judged]
     taken = by_turns(searches, queries)
-    return {
-        kind: {"p50_ms": spread(taken[kind]), **_judged(search, queries, true)} for kind, search in searches.items()
-    }
-
-
-def _search(connection: Any, collection: str | None, query: Any, *, exact: bool = False) -> list[Any]:
-    """Image ids, and how they were found."""
-    statement = f"SELECT image_id, mode FROM search_images(%s::halfvec, k => {K}, collection_name => %s, exact => %s)"
-    return list(connection.execute(statement, [HalfVector(query), collection, exact], prepare=True).fetchall())
-
-
-def _judged(search: Any, queries: Any, true: list[set[Any]]) -> dict[str, Any]:
-    answers = [search(query) for query in queries[: len(true)]]
-    shares = [len({one for one, _ in found} & right) / len(right) for found, right in zip(answers, true, strict=True)]
-    return {"recall": round(fmean(shares), 4), "modes": sorted({mode for found in answers for _, mode in found})}
+    return {kind: {"p50_ms": spread(taken[kind]), **judge(search, judged, true)} for kind, search in searches.items()}
 
 
 def _stored(server: Any, names: dict[str, str], chosen: dict[str, Any], version_id: Any) -> dict[str, Any]:
@@ -150,7 +131,7 @@ def _stored(server: Any, names: dict[str, str], chosen: dict[str, Any], version_
         with own_database(server, names[kind]):
             number = next(numbers)
             began = time.perf_counter()
-            new = _copies(chosen[collection], STORED, seed=2000 + number)
+            new = copies(chosen[collection], STORED, seed=2000 + number)
             fill(version_id, new, ["stored"], collection=collection, start=number * FAR)
             taken[kind].append(1000 * (time.perf_counter() - began))
 

@@ -76,7 +76,7 @@ def own_database(server: Any, name: str) -> Iterator[bool]:
 
 
 def copy_database(server: Any, of: str, to: str) -> None:
-    """Copy the database `of`, which nobody may be using, file by file to `to`, in place of what is there."""
+    """Replace the database `to` by a copy of `of`, file by file. Nothing may be connected to `of`."""
     with server.connect("postgres") as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {to}")
         # What vacuums it may be there still.

@@ -57,6 +57,11 @@ def perturbed(vectors: Vectors, count: int, *, seed: int = 0, noise: float = NOI
     return out
 
 
+def copies(vectors: Vectors, number: int, *, seed: int) -> Vectors:
+    """`number` perturbed copies (number, dim) of the vectors in turn, none of them one of these."""
+    return perturbed(vectors, len(vectors) + number, seed=seed)[len(vectors) :]
+
+
 def fill(
     version_id: UUID, vectors: Vectors, labels: Sequence[str], *, collection: str = "default", start: int = 0
 ) -> list[UUID]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.common import BLOCKS, USUAL, own_home, spread, write
 from benchmarks.database import PlainSearch, add_version, own_database, own_server, plain_search
-from benchmarks.gallery import embed_folder, fill, perturbed
+from benchmarks.gallery import copies, embed_folder, fill, perturbed
 from benchmarks.served import served
 
 K = 10
@@ -149,7 +149,7 @@ def originals(home: Path, folder: Path | None) -> tuple[Any, list[str]]:
 def queries_of(vectors: Any) -> Any:
     """Copies (QUERIES, DIM) of pictures of all kinds, none of them in a gallery."""
     chosen = vectors[np.random.default_rng(2).permutation(len(vectors))[:QUERIES]]
-    return perturbed(chosen, 2 * len(chosen), seed=3)[len(chosen) :]
+    return copies(chosen, len(chosen), seed=3)
 
 
 def _statements(server: Any, sizes: Sequence[int], stack: ExitStack) -> dict[int, PlainSearch]:
