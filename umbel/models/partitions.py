@@ -90,7 +90,7 @@ INDEXED = {
 # The indexes of single collections of a partition: their names begin so, and go on with the collection's id.
 COLLECTION = "collection_"
 OF_COLLECTIONS = text("""
-    SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    SELECT relname, indisvalid, pg_relation_size(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
     WHERE indrelid = to_regclass(:name) AND relname LIKE 'collection\\_%' ORDER BY relname
 """)
 # At the ends of the names of an index that is to take another's place, or has lost its own, and of one that changes it.
@@ -209,7 +209,7 @@ def has_at_most(session: Session, version_id: UUID, count: int) -> bool:
 def list_collection_indexes(session: Session, version_id: UUID) -> dict[UUID, bool]:
     """The collections that have an index of their own in the version, and whether it is valid."""
     rows = session.execute(OF_COLLECTIONS, {"name": partition_name(version_id)})
-    return {UUID(name.removeprefix(COLLECTION)[:32]): valid for name, valid in rows}
+    return {UUID(name.removeprefix(COLLECTION)[:32]): valid for name, valid, _ in rows}
 
 
 def has_collection_index(session: Session, version_id: UUID, collection_id: UUID) -> bool:
@@ -327,15 +327,9 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     row = session.execute(
         text("""
             SELECT t.n_live_tup, t.n_dead_tup, coalesce(pg_relation_size(i.indexrelid), 0) AS bytes,
-                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind,
-                   own.number, own.bytes AS own_bytes
+                   coalesce(i.indisvalid, false) AS valid, v.hnsw_m, v.hnsw_ef_construction, v.hnsw_kind
             FROM pg_stat_user_tables t
             JOIN model_version v ON v.id = :version
-            CROSS JOIN LATERAL (
-                SELECT count(*) AS number, coalesce(sum(pg_relation_size(indexrelid)), 0)::bigint AS bytes
-                FROM pg_index JOIN pg_class c ON c.oid = indexrelid
-                WHERE indrelid = t.relid AND c.relname LIKE 'collection\\_%' AND indisvalid
-            ) own
             LEFT JOIN pg_index i ON i.indexrelid = to_regclass(:index)
             WHERE t.relid = to_regclass(:name)
         """),
@@ -347,7 +341,9 @@ def find_index_state(session: Session, version_id: UUID) -> IndexState | None:
     ).first()
     if row is None:
         return None
-    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, row.number, row.own_bytes, Hnsw.of(row))
+    own = session.execute(OF_COLLECTIONS, {"name": partition_name(version_id)})
+    sizes = [size for _, valid, size in own if valid]
+    return IndexState(row.n_live_tup, row.n_dead_tup, row.bytes, row.valid, len(sizes), sum(sizes), Hnsw.of(row))
 
 
 def _build(session: Session, name: str, statement: str, *, memory_mb: int, processes: int) -> bool:
