@@ -132,7 +132,7 @@ def empty_gallery() -> None:
             )
         ).all():
             connection.execute(text(f"DROP TABLE {partition}"))
-    # Not TRUNCATE, unless there is much to delete: it makes each table and each index anew, which takes four times as
+    # TRUNCATE only where there is much to delete: it recreates each table and each index, which takes four times as
     # long in hundreds of tests.
     tables = Table.metadata.tables
     truncate = text(f"TRUNCATE {', '.join(tables)}")

@@ -3,7 +3,7 @@
 Revision: 0027
 
 The planner takes the smaller of two indexes that fit. So `search_images` has no more to do than to ask whether it is
-there: then nobody counts the collection's images first, and no wider search is needed for what passes.
+there: then the collection's images are not counted first, and the search need not be wider than one of all images.
 """
 
 from importlib import import_module

@@ -110,14 +110,14 @@ def test_the_page_speaks_the_language_of_its_reader_or_the_chosen_one(chromium: 
     page.get_by_label("Ordner oder Bucket").fill("/nowhere")
     watched.rejected = {422}
     page.get_by_role("button", name="Folgen").click()
-    expect(page.locator("#said")).to_contain_text("lässt sich nicht öffnen")
+    expect(page.locator("#said")).to_contain_text("Die Quelle lässt sich nicht öffnen")
     expect(page.locator("#said")).to_contain_text("(The folder is not below an import root")
     empty = site.home / "empty"
     empty.mkdir()
     source = {"type": "folder", "path": str(empty)}
     job = httpx.post(f"{site.url}/v1/imports", json={"source": source}, timeout=30).json()
     page.goto(f"/#/job/{job['job_id']}")
-    expect(page.locator("p.lead")).to_contain_text("lässt sich nicht öffnen", timeout=PATIENCE)
+    expect(page.locator("p.lead")).to_contain_text("Die Quelle lässt sich nicht öffnen", timeout=PATIENCE)
     expect(page.locator("p.lead")).to_contain_text("(There is no picture in it.)")
     page.goto("/signin")
     page.get_by_label("Schlüssel").fill("umbel_wrong")

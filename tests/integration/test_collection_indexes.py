@@ -50,9 +50,9 @@ def indexed(version: ModelVersion) -> dict[UUID, bool]:
         return partitions.list_collection_indexes(session, version.id)
 
 
-def search(name: str, **options: object) -> Found:
+def search(name: str, *, exact: bool = False) -> Found:
     with transaction() as session:
-        return nearest_images(session, unit(2), k=10, scope=Scope(collection=name), **options)  # type: ignore[arg-type]
+        return nearest_images(session, unit(2), k=10, scope=Scope(collection=name), exact=exact)
 
 
 def plan(version: ModelVersion, name: str, condition: str | None = None) -> str:
@@ -141,7 +141,7 @@ def test_it_goes_with_the_collection_and_with_the_setting(version: ModelVersion)
 def test_what_a_killed_build_left_behind_is_not_used_and_is_replaced(version: ModelVersion) -> None:
     large = collection("large")
     with ThreadPoolExecutor(1) as other:
-        with transaction() as writer:  # CONCURRENTLY waits for whoever is writing
+        with transaction() as writer:  # CONCURRENTLY waits for open transactions
             Factory(writer, start=10**6).image(vector=unit(1), version=version)
             building = other.submit(update_collection_indexes, transaction, ABOVE)
             eventually(lambda: unfinished_indexes() == 1)
@@ -153,7 +153,7 @@ def test_what_a_killed_build_left_behind_is_not_used_and_is_replaced(version: Mo
     assert indexed(version) == {large: True}
 
 
-def test_it_is_built_anew_as_the_index_of_all_is(version: ModelVersion) -> None:
+def test_it_is_rebuilt_as_the_index_of_all_is(version: ModelVersion) -> None:
     """It goes with the former one, and is not built while that is left out for a load."""
     bits = Hnsw(kind=IndexKind.BITS)
     update_collection_indexes(transaction, ABOVE)

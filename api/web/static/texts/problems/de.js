@@ -50,7 +50,7 @@ export default {
   request_header_fields_too_large: "Der Kopf der Anfrage ist zu groß.",
   request_timeout: "Die Anfrage kam zu langsam an.",
   requested_range_not_satisfiable: "Der verlangte Bereich liegt hinter dem Ende.",
-  source_error: "Die Quelle ist leer, oder sie lässt sich nicht öffnen oder nicht zu Ende auflisten.",
+  source_error: "Die Quelle lässt sich nicht öffnen oder nicht zu Ende auflisten, oder sie ist leer.",
   source_given_up: "Die Quelle war zu lange nicht erreichbar.",
   source_too_large: "Die Quelle ist zu groß.",
   source_unreachable: "Die Quelle antwortet nicht.",
